@@ -1,0 +1,1 @@
+"""How scans are run: order, block streaming, failures, progress."""

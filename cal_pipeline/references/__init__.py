@@ -1,0 +1,1 @@
+"""Local reference files: atmosphere tables and how one is chosen."""

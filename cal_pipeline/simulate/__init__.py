@@ -1,0 +1,1 @@
+"""L0 sessions with a known sky."""
