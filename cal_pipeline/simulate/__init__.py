@@ -1,1 +1,57 @@
-"""L0 sessions with a known sky."""
+"""L0 sessions with a known sky.
+
+`simulate(preset("sofia_lfa", channels=256), "session.zarr")` writes a session and its truth;
+`read_truth` reads the latter.
+"""
+
+from cal_pipeline.simulate.config import (
+    FLAT_BANDPASS,
+    Atmosphere,
+    Bandpass,
+    GaussianSource,
+    Line,
+    Receiver,
+    Scan,
+    SessionConfig,
+    Source,
+    StandingWave,
+    Telescope,
+)
+from cal_pipeline.simulate.errors import SimulationError
+from cal_pipeline.simulate.faults import DeadChannels, Drift, Faults, MissingDumps, Spur
+from cal_pipeline.simulate.presets import PRESETS, preset
+from cal_pipeline.simulate.sequence import Loads, Otf, Phase, Sequence, TotalPower
+from cal_pipeline.simulate.truth import Truth, read_truth, truth_path
+from cal_pipeline.simulate.writer import Written, simulate
+
+__all__ = [
+    "FLAT_BANDPASS",
+    "PRESETS",
+    "Atmosphere",
+    "Bandpass",
+    "DeadChannels",
+    "Drift",
+    "Faults",
+    "GaussianSource",
+    "Line",
+    "Loads",
+    "MissingDumps",
+    "Otf",
+    "Phase",
+    "Receiver",
+    "Scan",
+    "Sequence",
+    "SessionConfig",
+    "SimulationError",
+    "Source",
+    "Spur",
+    "StandingWave",
+    "Telescope",
+    "TotalPower",
+    "Truth",
+    "Written",
+    "preset",
+    "read_truth",
+    "simulate",
+    "truth_path",
+]

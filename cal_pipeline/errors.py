@@ -1,0 +1,51 @@
+"""What can be wrong with a scan, a store or a parameter."""
+
+from __future__ import annotations
+
+
+class CalibrationError(Exception):
+    """Base of everything that this package raises on purpose."""
+
+
+class StoreError(CalibrationError):
+    """A store cannot be opened, read or written as asked."""
+
+
+class ScanError(CalibrationError):
+    """A scan cannot be calibrated; the others can."""
+
+
+class LayoutError(ScanError):
+    """An array of a scan is missing or has another shape or type than the format says."""
+
+
+class DataReadError(ScanError):
+    """Counts cannot be read from the store."""
+
+
+class NoLoadsError(ScanError):
+    """No hot and cold load belongs to a scan."""
+
+
+class NoReferenceError(ScanError):
+    """A scan has no ON, or no OFF to compare it with."""
+
+
+class UnsupportedModeError(ScanError):
+    """A scan was observed in a mode that is not calibrated."""
+
+
+class BadChannelsError(ScanError):
+    """The loads can calibrate no channel of a scan."""
+
+
+class FrequencyRangeError(ScanError):
+    """No atmosphere table holds the frequencies and the pressure of a scan."""
+
+
+class MissingInputError(ScanError):
+    """A step lacks what an earlier step makes."""
+
+
+class IncompleteWriteError(ScanError):
+    """Not everything that was written is in the store."""

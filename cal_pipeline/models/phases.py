@@ -1,0 +1,66 @@
+"""Observing phases and the observing modes they make."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.errors import NoReferenceError
+
+Texts = NDArray[np.str_]
+Mask = NDArray[np.bool_]
+
+MODES = ("total_power", "otf")
+"""Modes that are calibrated."""
+
+
+def _chopped(phases: Texts) -> Mask:
+    upper = np.char.upper(phases)
+    return np.asarray((np.char.find(upper, "SWA") >= 0) | (np.char.find(upper, "SWB") >= 0))
+
+
+def is_on(phases: Texts) -> Mask:
+    """Which subscans point at the source: ON, OTF-ON, and chopped ones."""
+    return np.asarray(np.char.endswith(np.char.upper(phases), "ON"))
+
+
+def is_off(phases: Texts) -> Mask:
+    """Which subscans point at the empty sky: OFF, OTF-OFF, and chopped ones."""
+    return np.asarray(np.char.endswith(np.char.upper(phases), "OFF"))
+
+
+def observing_mode(phases: Texts, instmode: str) -> str:
+    """Observing mode of a scan.
+
+    Parameters
+    ----------
+    phases : ndarray of str, shape (S,)
+        ``sobsmode`` of its subscans.
+    instmode : str
+        Instrument mode, as recorded.
+
+    Returns
+    -------
+    str
+        ``otf_chopped`` with any SWA or SWB phase, ``otf`` with any OTF phase or instrument mode OTF, else
+        ``total_power``.
+    """
+    if _chopped(phases).any():
+        return "otf_chopped"
+    if instmode.upper() == "OTF" or np.char.startswith(np.char.upper(phases), "OTF-").any():
+        return "otf"
+    return "total_power"
+
+
+def first_on(phases: Texts, mjd: NDArray[np.float64]) -> int:
+    """Zero-based subscan of the earliest ON.
+
+    Raises
+    ------
+    NoReferenceError
+        If there is none.
+    """
+    ons = np.flatnonzero(is_on(phases))
+    if ons.size == 0:
+        raise NoReferenceError(f"no ON among the phases {sorted(set(phases.tolist()))}")
+    return int(ons[np.argmin(mjd[ons])])

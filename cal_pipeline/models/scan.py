@@ -1,0 +1,422 @@
+"""A scan on its way through the steps: what was recorded, and what each step has made of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asdf
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.errors import MissingInputError, StoreError
+from cal_pipeline.models.clock import StageClock
+from cal_pipeline.models.counts import Counts
+from cal_pipeline.models.phases import first_on
+from cal_pipeline.physics.loads import LoadMeans, LoadSolution
+from cal_pipeline.physics.planck import CONVENTIONS, Convention, Sidebands
+from cal_pipeline.physics.pwv import PwvFit
+from cal_pipeline.physics.sky import Opacity
+
+if typing.TYPE_CHECKING:
+    from cal_pipeline.models.session import Session
+
+Floats = NDArray[np.float64]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """What was recorded beside the counts of a band's subscans (L0 group ``source``).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (C, D, R, A, S) of the counts.
+    sobsmode : ndarray of str, shape (S,)
+        Observing phase of each subscan.
+    mjd, exptime, elevation, pamb, tamb : ndarray, shape (S,)
+        Middle of the subscan [d], integration time of a dump [s], elevation [rad], pressure [Pa],
+        ambient temperature [K].
+    signal_freq, image_freq, freq_res, freq_off, ref_channel : ndarray, shape (S,)
+        Frequency axis [Hz] and zero-based reference channel.
+    pixel : ndarray of str, shape (R, A)
+        Pixel ids.
+    lloadsn : ndarray of int, shape (S,), or None
+        Number of the scan with the last load.
+    otf_lon, otf_lat : ndarray, shape (D, S), or None
+        Offsets of each dump [deg].
+    """
+
+    shape: tuple[int, ...]
+    sobsmode: NDArray[np.str_]
+    mjd: Floats
+    exptime: Floats
+    elevation: Floats
+    pamb: Floats
+    tamb: Floats
+    signal_freq: Floats
+    image_freq: Floats
+    freq_res: Floats
+    freq_off: Floats
+    ref_channel: Floats
+    pixel: NDArray[np.str_]
+    lloadsn: NDArray[np.int64] | None = None
+    otf_lon: Floats | None = None
+    otf_lat: Floats | None = None
+
+    def frequency_axis(self, subscan: int) -> dict[str, float]:
+        """Arguments of `channel_frequencies`, but for the number of channels, at a subscan."""
+        names = ("signal_freq", "image_freq", "freq_off", "freq_res", "ref_channel")
+        return {name: float(getattr(self, name)[subscan]) for name in names}
+
+
+@dataclass(frozen=True)
+class LoadStage:
+    """What the step ``loads`` makes: the receiver, and whose loads told about it.
+
+    Parameters
+    ----------
+    sidebands : Sidebands
+        Frequencies and weights of the sidebands.
+    means : LoadMeans
+        Mean counts on the loads.
+    solution : LoadSolution
+        Gain and receiver temperature.
+    zero : ndarray, shape (C, R, A), or None
+        Zero level that is taken off all counts [ct].
+    forward_efficiency : ndarray, shape (A,)
+        Forward efficiency of each array.
+    coupling : float
+        eta = eta_fss·gain_el_correction.
+    scan_numbers : tuple of int
+        Scans whose loads were used.
+    reason : str
+        Why these.
+    """
+
+    sidebands: Sidebands
+    means: LoadMeans
+    solution: LoadSolution
+    zero: Floats | None
+    forward_efficiency: Floats
+    coupling: float
+    scan_numbers: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class ReferenceStage:
+    """What the step ``prepare`` makes: which subscans are compared, and the mean OFFs.
+
+    Parameters
+    ----------
+    mode : str
+        Observing mode.
+    on, off : ndarray of int, shape (S_on,), (O,)
+        Zero-based subscans of the ONs and OFFs.
+    off_mean : ndarray, shape (C, R, A, O)
+        Mean counts of each OFF, NaN where there is no valid dump [ct].
+    off_dumps : ndarray of int, shape (C, R, A, O)
+        Valid dumps in them.
+    weights : ndarray, shape (R, A, S_on, O)
+        Weights of the OFFs in the reference of each ON.
+    """
+
+    mode: str
+    on: NDArray[np.int64]
+    off: NDArray[np.int64]
+    off_mean: Floats
+    off_dumps: NDArray[np.int64]
+    weights: Floats
+
+
+@dataclass(frozen=True)
+class AtmosphereStage:
+    """What the step ``atmosphere`` makes: the sky above the scan.
+
+    Parameters
+    ----------
+    strategy : str
+        How PWV was found.
+    fit : PwvFit
+        PWV and how good it is.
+    opacity : Opacity
+        Opacity against PWV at the pressure of the scan.
+    tau_signal, tau_image : ndarray, shape (C,) or (C, R, A)
+        Zenith opacities [Np].
+    on_airmass : ndarray, shape (S_on,)
+        Airmass that each ON is calibrated with.
+    t_atm, t_spill : ndarray, shape (O,)
+        Temperatures of atmosphere and spillover at each OFF [K].
+    t_sky : ndarray, shape (C, R, A)
+        Observed input temperature of the sky, mean over the OFFs [K].
+    sky_residual : ndarray, shape (C, R, A)
+        Observed minus fitted sky, mean over the OFFs [K].
+    table : str
+        Name of the atmosphere table.
+    table_sha256 : str
+        Its SHA-256 digest.
+    """
+
+    strategy: str
+    fit: PwvFit
+    opacity: Opacity
+    tau_signal: Floats
+    tau_image: Floats
+    on_airmass: Floats
+    t_atm: Floats
+    t_spill: Floats
+    t_sky: Floats
+    sky_residual: Floats
+    table: str
+    table_sha256: str
+
+
+@dataclass(frozen=True)
+class CalibrationStage:
+    """What the step ``calibrate`` makes: how counts become kelvin, and what noise to expect.
+
+    Parameters
+    ----------
+    factor : ndarray, shape (C, R, A, S_on)
+        Kelvin of T_A* per count of ON - REF, NaN in bad channels.
+    bad_channel : ndarray of bool, shape (C, R, A, S_on)
+        Channels that are not calibrated.
+    t_sys : ndarray, shape (C, R, A, S_on)
+        Double-sideband system temperature [K].
+    sigma : ndarray of float32, shape (C, R, A, S_on)
+        Expected 1-sigma noise of one dump [K].
+    """
+
+    factor: Floats
+    bad_channel: NDArray[np.bool_]
+    t_sys: Floats
+    sigma: NDArray[np.float32]
+
+
+@dataclass
+class Band:
+    """One frequency axis of a scan.
+
+    Parameters
+    ----------
+    name : str
+        ``"band_0"``, ``"band_1"``, …, or ``""`` for the only one.
+    store : str
+        The L0 session.
+    group : str
+        Path of the band in it and in L1.
+    scan_number : int
+        Number of the scan.
+    coordinates : Coordinates
+        What was recorded beside the counts.
+    loads, reference, atmosphere, calibration : optional
+        What the steps have made so far.
+    """
+
+    name: str
+    store: str
+    group: str
+    scan_number: int
+    coordinates: Coordinates
+    loads: LoadStage | None = None
+    reference: ReferenceStage | None = None
+    atmosphere: AtmosphereStage | None = None
+    calibration: CalibrationStage | None = None
+
+    def __str__(self) -> str:
+        return f"scan {self.scan_number}" + (f" {self.name}" if self.name else "")
+
+    @property
+    def channel_width(self) -> float:
+        """Noise bandwidth B = |freq_res| of a channel, at the first ON [Hz]."""
+        at = self.coordinates
+        return float(abs(at.freq_res[first_on(at.sobsmode, at.mjd)]))
+
+    def require_loads(self) -> LoadStage:
+        """The result of the step ``loads``; an error that says so without it."""
+        return self._require(self.loads, "loads")
+
+    def require_reference(self) -> ReferenceStage:
+        """The result of the step ``prepare``; an error that says so without it."""
+        return self._require(self.reference, "prepare")
+
+    def require_atmosphere(self) -> AtmosphereStage:
+        """The result of the step ``atmosphere``; an error that says so without it."""
+        return self._require(self.atmosphere, "atmosphere")
+
+    def _require(self, result: T | None, step: str) -> T:
+        if result is None:
+            raise MissingInputError(
+                f"{self} in {self.store}: the result of step '{step}' is needed and absent; "
+                f"run that step before, do not skip it"
+            )
+        return result
+
+    def source_counts(self, clock: StageClock) -> Counts:
+        """Counts of the observing phases; reading them counts as ``load``."""
+        return Counts(Path(self.store), f"{self.group}/source/data_5d", clock)
+
+
+class ScanMeta:
+    """Where stpipe looks for the file name and leaves the status of the steps."""
+
+    def __init__(self, filename: str, cal_step: dict[str, str] | None = None) -> None:
+        self.filename = filename
+        self.cal_step = types.SimpleNamespace(**(cal_step or {}))
+
+
+@dataclass
+class Scan:
+    """One scan: its bands, its attributes, and which steps it has passed.
+
+    Parameters
+    ----------
+    number : int
+        Scan number.
+    attributes : dict
+        Attributes of the L0 group.
+    bands : list of Band
+        Its bands; one, named ``""``, for most receivers.
+    meta : ScanMeta
+        File name and status of the steps, for stpipe.
+    clock : StageClock
+        Time per stage.
+    session : Session, optional
+        The session it was opened from, which knows the other scans.
+    """
+
+    number: int
+    attributes: dict[str, Any]
+    bands: list[Band]
+    meta: ScanMeta = field(init=False)
+    clock: StageClock = field(default_factory=StageClock)
+    session: Session | None = None
+
+    crds_observatory: typing.ClassVar[str] = "cal_pipeline"
+
+    def __post_init__(self) -> None:
+        self.meta = ScanMeta(f"scan_{self.number:06d}.asdf")
+
+    def get_crds_parameters(self) -> dict[str, Any]:
+        """What reference files and parameters are chosen by."""
+        return {key: self.attributes.get(key) for key in ("telescope", "instmode", "line")}
+
+    def save(self, path: str, dir_path: str | None = None, **_: Any) -> str:
+        """Write everything but the counts to an ASDF file.
+
+        Parameters
+        ----------
+        path : str
+            File to write.
+        dir_path : str, optional
+            Folder in place of that of `path`.
+
+        Returns
+        -------
+        str
+            The file that was written.
+        """
+        target = Path(dir_path) / Path(path).name if dir_path else Path(path)
+        tree = {
+            "scan_number": self.number,
+            "attributes": self.attributes,
+            "cal_step": vars(self.meta.cal_step),
+            "bands": [_to_tree(band) for band in self.bands],
+        }
+        asdf.AsdfFile({"cal_pipeline_scan": tree}).write_to(target)
+        return str(target)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Scan:
+        """Read a scan that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            The ASDF file.
+
+        Returns
+        -------
+        Scan
+
+        Raises
+        ------
+        StoreError
+            If it is not such a file.
+        """
+        try:
+            with asdf.open(path, lazy_load=False, memmap=False) as file:
+                tree = file.tree.get("cal_pipeline_scan")
+                if tree is None:
+                    raise StoreError(f"{path} holds no 'cal_pipeline_scan': a step did not write it")
+                scan = cls(
+                    int(tree["scan_number"]),
+                    _plain(tree["attributes"]),
+                    [_from_tree(Band, band) for band in tree["bands"]],
+                )
+                scan.meta = ScanMeta(Path(path).name, _plain(tree["cal_step"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{path} cannot be read as a scan that a step wrote: {type(error).__name__}: {error}"
+            ) from error
+        return scan
+
+
+def _plain(value: Any) -> Any:
+    """Containers of an ASDF tree as the built-in ones."""
+    if isinstance(value, typing.Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _to_tree(value: Any) -> Any:
+    """A dataclass of arrays, numbers and dataclasses as what ASDF can hold."""
+    if isinstance(value, Sidebands):
+        names = [f.name for f in dataclasses.fields(value)]
+        return {n: getattr(value, n) for n in names if n != "convention"} | {
+            "convention": value.convention.name
+        }
+    if dataclasses.is_dataclass(value):
+        tree = {f.name: _to_tree(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {name: item for name, item in tree.items() if item is not None}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "UOT":
+        return value.astype(object).tolist()
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return value.item()
+    if isinstance(value, tuple):
+        return list(value)
+    return value
+
+
+def _from_tree(cls: type[T], tree: Any) -> T:
+    """The dataclass `cls` from what :func:`_to_tree` made of it."""
+    hints = typing.get_type_hints(cls)
+    values = {name: _restore(hints[name], item) for name, item in tree.items()}
+    return cls(**values)
+
+
+def _restore(hint: Any, item: Any) -> Any:
+    """One field of a dataclass from its tree, by its annotation."""
+    options = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = options[0]
+    if hint is Convention:
+        return CONVENTIONS[item]
+    if dataclasses.is_dataclass(hint):
+        return _from_tree(typing.cast("type[Any]", hint), item)
+    if typing.get_origin(hint) is tuple:
+        return tuple(item)
+    if typing.get_origin(hint) is np.ndarray:
+        array = np.asarray(item)
+        return array.astype(np.str_) if array.dtype.kind in "UOT" else array
+    return item

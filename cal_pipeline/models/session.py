@@ -1,0 +1,269 @@
+"""An L0 session: its scans, and which loads belong to which."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from cal_pipeline.errors import LayoutError, NoLoadsError, ScanError, StoreError
+from cal_pipeline.models.clock import StageClock
+from cal_pipeline.models.counts import Counts
+from cal_pipeline.models.l0 import CalibrationGroup, read_coordinates
+from cal_pipeline.models.scan import Band, Scan
+
+logger = logging.getLogger(__name__)
+
+_SCAN = re.compile(r"scan_(\d{6})$")
+_BAND = re.compile(r"band_(\d+)$")
+_SECONDS_PER_DAY = 86400.0
+
+
+class Session:
+    """An L0 session on disk.
+
+    Parameters
+    ----------
+    path : str or Path
+        The Zarr store.
+
+    Attributes
+    ----------
+    path : Path
+        Where it is.
+    numbers : list of int
+        Numbers of all scans, ascending, calibration-only ones too.
+
+    Raises
+    ------
+    StoreError
+        If there is no such store, or no scan in it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+        if not (self.path / "zarr.json").is_file():
+            what = "no Zarr v3 group (no zarr.json in it)" if self.path.exists() else "not there"
+            raise StoreError(f"{self.path} is {what}; expected an L0 session with groups scan_NNNNNN")
+        self._groups = {
+            int(match[1]): match[0]
+            for entry in self.path.iterdir()
+            if (match := _SCAN.match(entry.name)) and (entry / "zarr.json").is_file()
+        }
+        self.numbers = sorted(self._groups)
+        if not self.numbers:
+            raise StoreError(f"{self.path} holds no scan; expected groups scan_NNNNNN, six digits")
+        self._calibration: dict[tuple[int, str], CalibrationGroup | None] = {}
+
+    def has_source(self, number: int) -> bool:
+        """Whether a scan has anything to calibrate, or is a calibration-only scan."""
+        return any((self.path / group / "source").is_dir() for group, _ in self._bands(number))
+
+    def open_scan(self, number: int) -> Scan:
+        """Open a scan; of its counts nothing is read yet.
+
+        Parameters
+        ----------
+        number : int
+            Scan number.
+
+        Returns
+        -------
+        Scan
+
+        Raises
+        ------
+        ScanError
+            If the scan is not laid out as the format says.
+        """
+        if number not in self._groups:
+            raise LayoutError(f"{self.path} has no scan {number}")
+        clock = StageClock()
+        with clock("load"):
+            try:
+                attributes = dict(zarr.open_group(self.path, path=self._groups[number], mode="r").attrs)
+            except Exception as error:
+                raise LayoutError(f"{self.path}/{self._groups[number]} cannot be opened: {error}") from error
+            recorded = attributes.get("scan_number", number)
+            if recorded != number:
+                raise LayoutError(
+                    f"{self.path}/{self._groups[number]}: attribute scan_number is {recorded!r}, expected {number}"
+                )
+            bands = [
+                self._open_band(number, group, name, clock)
+                for group, name in self._bands(number)
+                if (self.path / group / "source").is_dir()
+            ]
+        if not bands:
+            raise LayoutError(f"{self.path}/{self._groups[number]} has no group 'source': calibration only")
+        return Scan(number, attributes, bands, clock=clock, session=self)
+
+    def _open_band(self, number: int, group: str, name: str, clock: StageClock) -> Band:
+        counts = Counts(self.path, f"{group}/source/data_5d", clock)
+        if counts.n_absent_chunks:
+            logger.warning(
+                "%s: %d chunks are not in the store; their samples are flagged FILL_VALUE",
+                counts.name,
+                counts.n_absent_chunks,
+            )
+        coordinates = read_coordinates(self.path, f"{group}/source", counts.shape)
+        return Band(name, str(self.path), group, number, coordinates)
+
+    def _bands(self, number: int) -> list[tuple[str, str]]:
+        """Path and name of each band of a scan; one without a name where the scan is not divided."""
+        scan = self._groups[number]
+        names = sorted(
+            (entry.name for entry in (self.path / scan).iterdir() if _BAND.match(entry.name)),
+            key=lambda name: int(name.removeprefix("band_")),
+        )
+        return [(f"{scan}/{name}", name) for name in names] or [(scan, "")]
+
+    def find_loads(self, band: Band, interval: float) -> tuple[CalibrationGroup, str]:
+        """Find the hot and cold load that belong to a band of a scan.
+
+        In this order: its own; those of the scan that the first ON names (``lloadsn``); the nearest in the past
+        within the interval of the scan's first subscan; the nearest in the future within it.
+
+        Parameters
+        ----------
+        band : Band
+            What is to be calibrated.
+        interval : float
+            Longest time between loads and scan [s].
+
+        Returns
+        -------
+        loads : CalibrationGroup
+        reason : str
+            Why these.
+
+        Raises
+        ------
+        NoLoadsError
+            If there are none; says where was searched.
+        """
+        at = band.coordinates
+        searched = []
+        for number, reason in self._load_candidates(band, interval):
+            group = self._calibration_group(number, band.name)
+            if group is None:
+                searched.append(f"scan {number} ({reason}): no calibration group")
+                continue
+            objection = group.objection(at.shape, at.pixel)
+            if objection is None:
+                return group, reason
+            logger.warning("%s: loads of scan %d (%s) are passed over: %s", band, number, reason, objection)
+            searched.append(f"scan {number} ({reason}): {objection}")
+        raise NoLoadsError(
+            f"{band} in {self.path}: no hot and cold load found. Searched: "
+            + ("; ".join(searched) if searched else "its own calibration group, lloadsn")
+            + f"; all scans within calibration_interval = {interval:g} s of MJD {at.mjd.min():.6f}"
+        )
+
+    def _load_candidates(self, band: Band, interval: float) -> Iterator[tuple[int, str]]:
+        """Scans whose loads come into question, best first, and why; the times are read only when asked for."""
+        named = self._last_load(band)
+        tried = {band.scan_number, named}
+        yield band.scan_number, "own"
+        if named is not None and named != band.scan_number:
+            yield named, "lloadsn"
+        start = float(band.coordinates.mjd.min())
+        ages = []
+        for number in self.numbers:
+            group = None if number in tried else self._calibration_group(number, band.name)
+            if group is not None and np.isfinite(group.mjd):
+                ages.append(((start - group.mjd) * _SECONDS_PER_DAY, number))
+        for age, number in sorted(item for item in ages if 0 <= item[0] <= interval):
+            yield number, f"nearest in the past, {age:.0f} s before"
+        for age, number in sorted(((-age, number) for age, number in ages if 0 < -age <= interval)):
+            yield number, f"nearest in the future, {age:.0f} s after"
+
+    def _last_load(self, band: Band) -> int | None:
+        """Scan that the first ON names as that of the last load."""
+        at = band.coordinates
+        if at.lloadsn is None:
+            return None
+        ons = np.flatnonzero(np.char.endswith(np.char.upper(at.sobsmode), "ON"))
+        if ons.size == 0:
+            return None
+        return int(at.lloadsn[ons[np.argmin(at.mjd[ons])]])
+
+    def _calibration_group(self, number: int, band_name: str) -> CalibrationGroup | None:
+        """The calibration group of a scan; None where there is none that can be read."""
+        key = (number, band_name)
+        if key not in self._calibration:
+            self._calibration[key] = self._open_calibration(number, band_name)
+        return self._calibration[key]
+
+    def _open_calibration(self, number: int, band_name: str) -> CalibrationGroup | None:
+        group = dict((name, path) for path, name in self._bands(number)).get(band_name) if (
+            number in self._groups
+        ) else None
+        if group is None or not (self.path / group / "calibration" / "zarr.json").is_file():
+            return None
+        try:
+            return CalibrationGroup(self.path, f"{group}/calibration", number)
+        except ScanError as error:
+            logger.warning("scan %d: its loads cannot be read: %s", number, error)
+            return None
+
+    def select(self, wanted: list[Any] | str | None) -> list[int]:
+        """Numbers of the scans to calibrate.
+
+        Parameters
+        ----------
+        wanted : list, str or None
+            Numbers and inclusive ranges, as in ``"25650,25660:25670"``; None for all.
+
+        Returns
+        -------
+        list of int
+            Those that have something to calibrate, ascending.
+
+        Raises
+        ------
+        StoreError
+            If a number is not in the session, or nothing is left.
+        """
+        observed = [number for number in self.numbers if self.has_source(number)]
+        if wanted is None:
+            chosen = observed
+        else:
+            chosen = sorted(_parse_scans(wanted, self.numbers, self.path) & set(observed))
+        if not chosen:
+            raise StoreError(
+                f"{self.path}: no scan to calibrate is chosen by scans={wanted!r}; "
+                f"it has {_ranges(observed) or 'calibration-only scans'}"
+            )
+        return chosen
+
+
+def _parse_scans(wanted: list[Any] | str, present: list[int], path: Path) -> set[int]:
+    items = wanted.split(",") if isinstance(wanted, str) else [w for x in wanted for w in str(x).split(",")]
+    chosen: set[int] = set()
+    for item in (text.strip() for text in items):
+        match = re.fullmatch(r"(\d+)(?::(\d+))?", item)
+        if not match:
+            raise StoreError(f"scans: {item!r} is neither a scan number nor a range like 25660:25670")
+        first, last = int(match[1]), int(match[2] or match[1])
+        found = {number for number in present if first <= number <= last}
+        if not found:
+            raise StoreError(f"scans: {path} has no scan {item}; it has {_ranges(present)}")
+        chosen |= found
+    return chosen
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Ascending numbers in short, as ``"1:3, 7"``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}:{b}" for a, b in runs)

@@ -1,0 +1,71 @@
+"""NaN-aware means along the time axes and running means along the channels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+SMOOTHING_WIDTH = 129
+"""Channels in the running mean that weights are taken from."""
+
+
+def sum_of_valid(counts: Floats, axis: int | tuple[int, ...]) -> tuple[Floats, NDArray[np.int64]]:
+    """Sum and number of the finite values along `axis`."""
+    valid = np.isfinite(counts)
+    if valid.all():
+        total = counts.sum(axis=axis)
+        size = counts.size // max(total.size, 1)
+        return total, np.full(total.shape, size, np.int64)
+    return np.where(valid, counts, 0.0).sum(axis=axis), valid.sum(axis=axis)
+
+
+def mean_from_sum(total: Floats, number: NDArray[np.int64]) -> Floats:
+    """Mean of `number` values that sum to `total`; NaN where there is none."""
+    return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
+
+
+def running_mean(values: Floats, width: int = SMOOTHING_WIDTH) -> Floats:
+    """Normalised, NaN-aware running mean along the first axis.
+
+    Parameters
+    ----------
+    values : ndarray, shape (C, ...)
+        Values; those that are not finite do not count.
+    width : int
+        Odd number of channels in the window, which is cut off at the ends of the band.
+
+    Returns
+    -------
+    ndarray, shape (C, ...)
+        Mean of the finite values within ``width // 2`` channels; NaN where there is none.
+
+    Examples
+    --------
+    >>> running_mean(np.array([1.0, 2.0, np.nan, 4.0]), 3)
+    array([1.5, 1.5, 3. , 4. ])
+    """
+    if width < 1 or width % 2 == 0:
+        raise ValueError(f"width of the running mean is {width}, expected an odd number of channels")
+    n_channels = values.shape[0]
+    valid = np.isfinite(values)
+    number = valid.sum(axis=0)
+    # Prefix sums of deviations from the mean: of the counts themselves they would lose digits.
+    offset = np.where(valid, values, 0.0).sum(axis=0) / np.maximum(number, 1)
+    deviation = np.where(valid, values - offset, 0.0)
+    half = width // 2
+    first = np.maximum(np.arange(n_channels) - half, 0)
+    last = np.minimum(np.arange(n_channels) + half + 1, n_channels)
+
+    def window_sum(terms: NDArray[np.generic]) -> NDArray[np.generic]:
+        prefix = np.zeros((n_channels + 1, *terms.shape[1:]), terms.dtype)
+        np.cumsum(terms, axis=0, out=prefix[1:])
+        return np.asarray(prefix[last] - prefix[first])
+
+    count = (
+        np.broadcast_to((last - first).reshape(-1, *(1,) * (values.ndim - 1)), values.shape)
+        if valid.all()
+        else window_sum(valid.astype(np.int64))
+    )
+    return mean_from_sum(np.asarray(window_sum(deviation), np.float64), np.asarray(count, np.int64)) + offset

@@ -1,0 +1,114 @@
+"""The calibration equation: counts to antenna temperature, and the noise to expect."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.physics.flags import Flag
+
+Floats = NDArray[np.float64]
+
+
+def kelvin_per_count(
+    t_cal: Floats, load_difference: Floats, transmission: Floats, bad: NDArray[np.bool_]
+) -> Floats:
+    """Factor that turns ON - REF into antenna temperature.
+
+    Parameters
+    ----------
+    t_cal : ndarray, shape (C, R, A)
+        Calibration temperature [K].
+    load_difference : ndarray, shape (C, R, A)
+        HOT - COLD [ct].
+    transmission : ndarray, shape (C, 1 or R, 1 or A)
+        Transmission of the atmosphere in the signal sideband at the ON.
+    bad : ndarray of bool, shape (C, R, A)
+        Channels that are not calibrated.
+
+    Returns
+    -------
+    ndarray, shape (C, R, A)
+        t_cal/(HOT - COLD)/t_r(nu_s), NaN in bad channels [K/ct].
+
+    References
+    ----------
+    Penzias & Burrus 1973, ARA&A 11, 51; Kutner & Ulich 1981, ApJ 250, 341.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = t_cal / load_difference / transmission
+    return np.where(bad, np.nan, factor)
+
+
+def antenna_temperature(
+    on: Floats, reference: Floats, factor: Floats, bad: NDArray[np.bool_]
+) -> tuple[Floats, NDArray[np.uint16]]:
+    """Calibrate the dumps of an ON.
+
+    Parameters
+    ----------
+    on : ndarray, shape (C, D, R, A)
+        Counts, NaN where a dump is missing [ct].
+    reference : ndarray, shape (C, R, A) or (C, D, R, A)
+        Counts of the reference [ct].
+    factor : ndarray, shape (C, R, A)
+        Kelvin per count.
+    bad : ndarray of bool, shape (C, R, A)
+        Channels that are not calibrated.
+
+    Returns
+    -------
+    spectra : ndarray, shape (C, D, R, A)
+        T_A* [K], NaN where flagged.
+    flags : ndarray of uint16, shape (C, D, R, A)
+        BAD_CHANNEL and FILL_VALUE bits.
+    """
+    per_dump = reference if reference.ndim == 4 else reference[:, None]
+    spectra = on - per_dump
+    flags = np.where(np.isfinite(spectra), 0, Flag.FILL_VALUE).astype(np.uint16)
+    flags |= np.where(bad, Flag.BAD_CHANNEL, 0).astype(np.uint16)[:, None]
+    spectra *= factor[:, None]
+    spectra[flags != 0] = np.nan
+    return spectra, flags
+
+
+def expected_noise(
+    t_sys: Floats,
+    line_coupling: Floats,
+    channel_width: float,
+    on_time: float,
+    reference_variance: Floats,
+) -> Floats:
+    """Expected 1-sigma noise of one dump of T_A*, by the radiometer equation.
+
+    Parameters
+    ----------
+    t_sys : ndarray, shape (C, R, A)
+        Double-sideband system temperature [K].
+    line_coupling : ndarray, shape (C, 1 or R, A)
+        w_s f_eff eta t_r(nu_s): what a line of 1 K of T_A* adds to the input temperature.
+    channel_width : float
+        Noise bandwidth B of a channel [Hz].
+    on_time : float
+        Integration time of a dump of the ON [s].
+    reference_variance : ndarray, shape (C, R, A)
+        Σ_k a_k²/(n_k t_k) over the OFFs in the reference [1/s].
+
+    Returns
+    -------
+    ndarray, shape (C, R, A)
+        t_sys/(w_s f_eff eta t_r)·sqrt[1/(B t_on) + Σ_k a_k²/(B n_k t_k)] [K].
+
+    Notes
+    -----
+    The power of the source itself, the noise of the loads and a noise bandwidth other than the channel spacing are
+    not in it; the noise of the reference is common to all dumps of an ON.
+
+    References
+    ----------
+    Dicke 1946, Rev. Sci. Instrum. 17, 268.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(
+            t_sys / line_coupling * np.sqrt((1.0 / on_time + reference_variance) / channel_width)
+        )

@@ -1,0 +1,412 @@
+"""Precipitable water vapour from the sky seen in the OFFs: a weighted fit with propagated errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.physics.averages import running_mean
+from cal_pipeline.physics.loads import LoadMeans, LoadSolution, receiver_temperature
+from cal_pipeline.physics.planck import Sidebands
+from cal_pipeline.physics.sky import Opacity, Surroundings, sky_temperature, transparency_change
+
+Floats = NDArray[np.float64]
+
+MAX_STEPS = 50
+CONVERGED = 1e-6
+"""Relative step below which a fit counts as converged."""
+FIXED_POINT = 1e-11
+"""Relative step at which the iteration ends: the fixed point itself is the result, not where it was left."""
+_GRID_BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class SkyModel:
+    """The single-layer sky in front of one receiver.
+
+    Parameters
+    ----------
+    sidebands : Sidebands
+        Frequencies and weights of the sidebands.
+    opacity : Opacity
+        Opacity of the atmosphere against PWV.
+    forward_efficiency : ndarray, shape (A,)
+        Forward efficiency of each array.
+    model_error : float
+        Fractional error of the opacity.
+    """
+
+    sidebands: Sidebands
+    opacity: Opacity
+    forward_efficiency: Floats
+    model_error: float
+
+    def temperature(self, pwv: float | Floats, airmass: float, surroundings: Surroundings) -> Floats:
+        """Input temperature of the sky, shape (C, 1 or R, A) [K]."""
+        tau_signal, tau_image = self.opacity.zenith(np.atleast_2d(pwv))
+        return sky_temperature(
+            self.sidebands, tau_signal, tau_image, airmass, surroundings, self.forward_efficiency
+        )
+
+    def response(
+        self, pwv: float | Floats, airmass: float, surroundings: Surroundings
+    ) -> tuple[Floats, Floats]:
+        """Derivative by PWV [K/mm] and 1-sigma model error [K], each of shape (C, 1 or R, A)."""
+        slope, opacity_error = transparency_change(
+            self.sidebands, self.opacity, pwv, airmass, surroundings, self.forward_efficiency
+        )
+        return slope, self.model_error * opacity_error
+
+
+@dataclass(frozen=True)
+class SkyView:
+    """One OFF as the fit sees it: counts against the hot load, in kelvin through the smoothed gain.
+
+    Parameters
+    ----------
+    step : ndarray, shape (C, R, A)
+        (OFF - HOT)/gamma_smooth, 0 where unusable [K].
+    variance : ndarray, shape (C, R, A)
+        Its radiometric variance, infinite where unusable [K²].
+    level : ndarray, shape (C, R, A)
+        a = (OFF - COLD)/(HOT - COLD) of the smoothed counts, 0 where unusable.
+    off_variance : ndarray, shape (C, R, A)
+        Part of `variance` that is this OFF's own [K²].
+    airmass : float
+        Airmass.
+    surroundings : Surroundings
+        Temperatures of atmosphere and spillover.
+    """
+
+    step: Floats
+    variance: Floats
+    level: Floats
+    off_variance: Floats
+    airmass: float
+    surroundings: Surroundings
+
+
+@dataclass(frozen=True)
+class LoadView:
+    """The loads as the fit sees them.
+
+    Parameters
+    ----------
+    gain_ratio : ndarray, shape (C, R, A)
+        gamma/gamma_smooth, 0 where unusable.
+    hot_variance, cold_variance : ndarray, shape (C, R, A)
+        Radiometric variances of the load means on the double-sideband scale [K²].
+    t_hot_input : ndarray, shape (C,)
+        Input temperature of the hot load [K].
+    """
+
+    gain_ratio: Floats
+    hot_variance: Floats
+    cold_variance: Floats
+    t_hot_input: Floats
+
+
+@dataclass(frozen=True)
+class PwvFit:
+    """Result of a fit; each array has shape () for one PWV a scan, (R, A) for one a pixel.
+
+    Parameters
+    ----------
+    pwv : ndarray
+        Precipitable water vapour [mm].
+    error : ndarray
+        Its statistical 1-sigma error; NaN where the data do not constrain it [mm].
+    error_model : ndarray
+        What the error of the opacity model does to it [mm].
+    chi2 : ndarray
+        Chi² over N - 1; NaN where fewer than two samples were fitted.
+    n_samples : ndarray of int
+        Number N of samples fitted.
+    at_bound : ndarray of bool
+        Whether the fit ended at a bound.
+    converged : ndarray of bool
+        Whether the last step was below 1e-6 of PWV.
+    """
+
+    pwv: Floats
+    error: Floats
+    error_model: Floats
+    chi2: Floats
+    n_samples: NDArray[np.int64]
+    at_bound: NDArray[np.bool_]
+    converged: NDArray[np.bool_]
+
+
+def view_sky(
+    off: Sequence[Floats],
+    off_time: Sequence[Floats],
+    airmass: Sequence[float],
+    surroundings: Sequence[Surroundings],
+    means: LoadMeans,
+    loads: LoadSolution,
+    channel_width: float,
+) -> tuple[LoadView, list[SkyView]]:
+    """Prepare OFFs and loads for the fit.
+
+    Parameters
+    ----------
+    off : sequence of ndarray, shape (C, R, A)
+        Mean counts of each OFF [ct].
+    off_time : sequence of ndarray, shape (C, R, A)
+        Integration time in them [s].
+    airmass, surroundings : sequence
+        Airmass and surroundings of each OFF.
+    means, loads : LoadMeans, LoadSolution
+        The loads.
+    channel_width : float
+        Noise bandwidth B of a channel [Hz].
+
+    Returns
+    -------
+    loads : LoadView
+    sky : list of SkyView
+
+    Notes
+    -----
+    sigma_rad² = [T_off²/t_off + a² T_hot²/t_hot + (1 - a)² T_cold²/t_cold]/B, all of it from counts smoothed
+    along the channels, so that the noise of a channel does not choose its own weight. The step stays linear
+    in the counts: division by a noisy gain biases PWV by tens of percent in narrow channels.
+    """
+    hot, cold = running_mean(means.hot), running_mean(means.cold)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gain = (hot - cold) / (loads.t_hot_input - loads.t_cold_input)[:, None, None]
+        t_rec = receiver_temperature(hot, cold, loads.t_hot_input, loads.t_cold_input)
+        hot_variance = (t_rec + loads.t_hot_input[:, None, None]) ** 2 / (channel_width * means.hot_time)
+        cold_variance = (t_rec + loads.t_cold_input[:, None, None]) ** 2 / (channel_width * means.cold_time)
+        gain_ratio = loads.gamma / gain
+    loads_usable = ~loads.bad_channel & np.isfinite(gain_ratio) & (gain > 0.0)
+    loads_usable &= np.isfinite(hot_variance) & np.isfinite(cold_variance)
+
+    sky = []
+    for counts, time, path, around in zip(off, off_time, airmass, surroundings, strict=True):
+        smooth = running_mean(counts)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            step = (counts - means.hot) / gain
+            level = (smooth - cold) / (hot - cold)
+            off_variance = (smooth / gain) ** 2 / (channel_width * time)
+            variance = off_variance + level**2 * hot_variance + (1.0 - level) ** 2 * cold_variance
+        usable = loads_usable & np.isfinite(step) & np.isfinite(variance) & (variance > 0.0)
+        sky.append(
+            SkyView(
+                step=np.where(usable, step, 0.0),
+                variance=np.where(usable, variance, np.inf),
+                level=np.where(usable, level, 0.0),
+                off_variance=np.where(usable, off_variance, 0.0),
+                airmass=path,
+                surroundings=around,
+            )
+        )
+    view = LoadView(
+        gain_ratio=np.where(loads_usable, gain_ratio, 0.0),
+        hot_variance=np.where(loads_usable, hot_variance, 0.0),
+        cold_variance=np.where(loads_usable, cold_variance, 0.0),
+        t_hot_input=loads.t_hot_input,
+    )
+    return view, sky
+
+
+def fit_pwv(
+    model: SkyModel,
+    loads: LoadView,
+    sky: Sequence[SkyView],
+    bounds: tuple[float, float],
+    grid_steps: int,
+    per_pixel: bool = False,
+) -> PwvFit:
+    """Fit the water above the telescope to the sky of one or several OFFs.
+
+    Parameters
+    ----------
+    model : SkyModel
+        The sky to fit.
+    loads : LoadView
+        The loads, common to all OFFs.
+    sky : sequence of SkyView
+        The OFFs.
+    bounds : tuple of float
+        Smallest and largest PWV [mm], both above zero.
+    grid_steps : int
+        Points of the logarithmic grid the fit starts from.
+    per_pixel : bool
+        Fit one PWV per pixel instead of one for all.
+
+    Returns
+    -------
+    PwvFit
+
+    Notes
+    -----
+    Minimises Σ [(OFF - HOT - gamma S_model)/gamma_smooth]²/sigma² with sigma² = sigma_rad² + sigma_mod² frozen
+    at the current PWV within a Gauss-Newton step. On the starting grid sigma is sigma_rad, so that the
+    minimum is not drawn to where the model is least certain.
+
+    The derivative J of the model is taken with the smoothed gain, that is J = dS_model/dPWV: with the gain of
+    the channel itself the sum Σ W J r would be quadratic in the noise of the loads, whose expectation
+    (1 - a) var(COLD) - a var(HOT) biases PWV by as much as its error in channels of some 10 kHz.
+    """
+    axes = (0,) if per_pixel else (0, 1, 2)
+    shape = loads.gain_ratio.shape[1:] if per_pixel else (1, 1)
+    pwv = _best_of_grid(model, loads, sky, np.geomspace(*bounds, grid_steps), per_pixel)
+    relative = np.zeros(shape)
+    for _ in range(MAX_STEPS):
+        sums = _gauss_newton_sums(model, loads, sky, pwv, axes)
+        step = np.divide(sums[0], sums[1], out=np.zeros(shape), where=sums[1] > 0.0)
+        updated = np.clip(pwv + step, *bounds)
+        relative = np.abs(updated - pwv) / updated
+        pwv = updated
+        if (relative < FIXED_POINT).all():
+            break
+    quality = fit_quality(model, loads, sky, pwv, per_pixel)
+    collapse = (lambda a: a) if per_pixel else (lambda a: a[0, 0])
+    return PwvFit(
+        pwv=collapse(pwv),
+        error=collapse(quality[0]),
+        error_model=collapse(quality[1]),
+        chi2=collapse(quality[2]),
+        n_samples=collapse(quality[3]),
+        at_bound=collapse((pwv <= bounds[0]) | (pwv >= bounds[1])),
+        converged=collapse(relative < CONVERGED),
+    )
+
+
+def evaluate_pwv(model: SkyModel, loads: LoadView, sky: Sequence[SkyView], pwv: float) -> PwvFit:
+    """Chi² of a PWV that is given [mm], in the form of a fit whose errors are NaN."""
+    _, _, chi2, n_samples = fit_quality(model, loads, sky, np.full((1, 1), pwv), per_pixel=False)
+    return PwvFit(
+        pwv=np.float64(pwv),
+        error=np.float64(np.nan),
+        error_model=np.float64(np.nan),
+        chi2=chi2[0, 0],
+        n_samples=n_samples[0, 0],
+        at_bound=np.bool_(False),
+        converged=np.bool_(True),
+    )
+
+
+def _best_of_grid(
+    model: SkyModel, loads: LoadView, sky: Sequence[SkyView], grid: Floats, per_pixel: bool
+) -> Floats:
+    """Point of the grid with the least chi², shape (1, 1) or (R, A).
+
+    Up to a constant, chi² of all points and pixels at once is Σ (g²/v) M² - 2 (g d/v) M, a matrix product
+    over the channels; M is the modelled step from the hot load, d the observed one.
+    """
+    n_channels, n_receivers, n_arrays = loads.gain_ratio.shape
+    rows = n_receivers if per_pixel else 1
+    chi2 = np.zeros((len(grid), rows, n_arrays))
+    for view in sky:
+        weight = loads.gain_ratio / view.variance
+        linear, square = weight * view.step, weight * loads.gain_ratio
+        if not per_pixel:
+            linear, square = linear.sum(axis=1, keepdims=True), square.sum(axis=1, keepdims=True)
+        for first in range(0, n_channels, _GRID_BLOCK):
+            part = slice(first, first + _GRID_BLOCK)
+            modelled = _grid_model(_channels(model, part), loads.t_hot_input[part], view, grid)
+            for array in range(n_arrays):
+                column = modelled[..., min(array, modelled.shape[2] - 1)]
+                chi2[..., array] += column**2 @ square[part, :, array] - 2.0 * (
+                    column @ linear[part, :, array]
+                )
+    if not per_pixel:
+        chi2 = chi2.sum(axis=2, keepdims=True)
+    return grid[np.argmin(chi2, axis=0)]
+
+
+def _grid_model(model: SkyModel, t_hot_input: Floats, view: SkyView, grid: Floats) -> Floats:
+    """Sky minus hot load for every PWV of the grid, shape (G, C, A), 0 where the opacity is not known [K]."""
+    sky = np.stack([model.temperature(pwv, view.airmass, view.surroundings)[:, 0, :] for pwv in grid])
+    return np.asarray(sky - t_hot_input[:, None])
+
+
+def _channels(model: SkyModel, part: slice) -> SkyModel:
+    """The model of some of the channels."""
+    bands, opacity = model.sidebands, model.opacity
+    return SkyModel(
+        Sidebands(bands.signal[part], bands.image[part], bands.image_gain, bands.convention),
+        Opacity(
+            opacity.b_signal[part], opacity.c_signal[part], opacity.b_image[part], opacity.c_image[part]
+        ),
+        model.forward_efficiency,
+        model.model_error,
+    )
+
+
+def _gauss_newton_sums(
+    model: SkyModel, loads: LoadView, sky: Sequence[SkyView], pwv: Floats, axes: tuple[int, ...]
+) -> tuple[Floats, Floats]:
+    """Σ W J r and Σ W J² over the samples of each fit."""
+    numerator, denominator = np.zeros(pwv.shape), np.zeros(pwv.shape)
+    for view in sky:
+        slope, sigma_model = model.response(pwv, view.airmass, view.surroundings)
+        residual = view.step - loads.gain_ratio * _modelled_step(model, loads, view, pwv)
+        weighted = slope / (view.variance + sigma_model**2)
+        numerator += (weighted * residual).sum(axis=axes)
+        denominator += (weighted * slope).sum(axis=axes)
+    return numerator, denominator
+
+
+def _modelled_step(model: SkyModel, loads: LoadView, view: SkyView, pwv: Floats) -> Floats:
+    """S_model, the sky against the hot load, shape (C, 1 or R, A) [K]."""
+    return model.temperature(pwv, view.airmass, view.surroundings) - loads.t_hot_input[:, None, None]
+
+
+def fit_quality(
+    model: SkyModel, loads: LoadView, sky: Sequence[SkyView], pwv: Floats, per_pixel: bool
+) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
+    """Errors and reduced chi² at a PWV.
+
+    Parameters
+    ----------
+    model, loads, sky, per_pixel
+        As in :func:`fit_pwv`.
+    pwv : ndarray, shape (1, 1) or (R, A)
+        Where to evaluate them [mm].
+
+    Returns
+    -------
+    error, error_model : ndarray, shape of `pwv`
+        Statistical and model error of PWV [mm].
+    chi2 : ndarray
+        Chi² over N - 1.
+    n_samples : ndarray of int
+        N.
+
+    Notes
+    -----
+    The estimator answers to a change dr of the samples with dPWV = Σ W J dr / Σ W J². The noise of an OFF is
+    its own; the noise of HOT (dr = -a dHOT/gamma) and of COLD (dr = -(1 - a) dCOLD/gamma) is common to all
+    OFFs and so summed over them before squaring; the error of the opacity is common to everything.
+    """
+    axes = (0,) if per_pixel else (0, 1, 2)
+    sums = {name: np.zeros(pwv.shape) for name in ("curvature", "off", "model", "chi2")}
+    n_samples = np.zeros(pwv.shape, np.int64)
+    from_hot, from_cold = np.zeros(loads.gain_ratio.shape), np.zeros(loads.gain_ratio.shape)
+    for view in sky:
+        slope, sigma_model = model.response(pwv, view.airmass, view.surroundings)
+        variance = view.variance + sigma_model**2
+        weighted = slope / variance
+        residual = view.step - loads.gain_ratio * _modelled_step(model, loads, view, pwv)
+        sums["curvature"] += (weighted * slope).sum(axis=axes)
+        sums["off"] += (weighted**2 * view.off_variance).sum(axis=axes)
+        sums["model"] += (weighted * sigma_model).sum(axis=axes)
+        sums["chi2"] += (residual**2 / variance).sum(axis=axes)
+        n_samples += np.isfinite(view.variance).sum(axis=axes)
+        from_hot += weighted * view.level
+        from_cold += weighted * (1.0 - view.level)
+    common = (from_hot**2 * loads.hot_variance + from_cold**2 * loads.cold_variance).sum(axis=axes)
+    constrained = sums["curvature"] > 0.0
+    nothing = np.full(pwv.shape, np.nan)
+    error = np.divide(
+        np.sqrt(sums["off"] + common), sums["curvature"], out=nothing.copy(), where=constrained
+    )
+    error_model = np.divide(sums["model"], sums["curvature"], out=nothing.copy(), where=constrained)
+    chi2 = np.divide(sums["chi2"], n_samples - 1, out=nothing.copy(), where=n_samples > 1)
+    return error, error_model, chi2, n_samples

@@ -1,0 +1,141 @@
+"""The `cal-simulate` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cal_pipeline.simulate.config import SessionConfig
+from cal_pipeline.simulate.errors import SimulationError
+from cal_pipeline.simulate.faults import Drift, Faults
+from cal_pipeline.simulate.plan import plan_session
+from cal_pipeline.simulate.presets import MODES, PRESETS, preset
+from cal_pipeline.simulate.sequence import Otf, TotalPower
+from cal_pipeline.simulate.writer import Written, simulate
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    command = argparse.ArgumentParser(
+        prog="cal-simulate",
+        description="Write a session of raw counts with a known sky; its truth goes to <name>.truth.zarr.",
+    )
+    command.add_argument("preset", choices=list(PRESETS), help="telescope and receiver")
+    command.add_argument("output", type=Path, help="store to write, e.g. session.zarr")
+    command.add_argument("--mode", choices=list(MODES), default="total_power", help="observing mode")
+    command.add_argument("--channels", type=int, default=1024, help="spectral channels (default %(default)s)")
+    command.add_argument("--pixels", type=int, help="only the first so many pixels of each array")
+    command.add_argument("--scans", type=int, default=1, help="number of scans (default %(default)s)")
+    command.add_argument("--dumps", type=int, help="dumps in a subscan; on a map, samples in a row")
+    command.add_argument("--cycles", type=int, help="total power: how often OFF-ON-ON-OFF is repeated")
+    command.add_argument("--rows", type=int, help="otf: rows of the map")
+    command.add_argument("--exptime", type=float, help="integration time of a dump [s]")
+    command.add_argument("--pwv", type=float, help="precipitable water vapour [mm]")
+    command.add_argument("--pwv-per-hour", type=float, default=0.0, help="its drift [mm/h]")
+    command.add_argument("--gain-per-hour", type=float, default=0.0, help="relative gain drift [1/h]")
+    command.add_argument(
+        "--missing-fraction", type=float, default=0.0, help="chance of a dump of a pixel to be lost"
+    )
+    command.add_argument(
+        "--noise", action=argparse.BooleanOptionalAction, default=True, help="radiometer noise (default: yes)"
+    )
+    command.add_argument("--dtype", choices=["int32", "float64"], default="int32", help="type of the counts")
+    command.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
+    command.add_argument("--atm", type=Path, help="atmosphere table (default: the telescope's own)")
+    command.add_argument("--overwrite", action="store_true", help="replace an existing store")
+    return command
+
+
+def configure(arguments: argparse.Namespace) -> SessionConfig:
+    """Turn parsed arguments into a session.
+
+    Raises
+    ------
+    SimulationError
+        When they contradict each other.
+    """
+    drift = Drift(gain_per_hour=arguments.gain_per_hour)
+    faults = Faults(missing_fraction=arguments.missing_fraction)
+    config = preset(
+        arguments.preset,
+        channels=arguments.channels,
+        pixels=arguments.pixels,
+        scans=arguments.scans,
+        mode=arguments.mode,
+        pwv=arguments.pwv,
+        table=None if arguments.atm is None else str(arguments.atm),
+        noise=arguments.noise,
+        dtype=arguments.dtype,
+        seed=arguments.seed,
+        drift=drift,
+        faults=faults,
+    )
+    atmosphere = replace(config.atmosphere, pwv_per_hour=arguments.pwv_per_hour)
+    return replace(config, atmosphere=atmosphere, sequence=_sequence(arguments))
+
+
+def _sequence(arguments: argparse.Namespace) -> TotalPower | Otf:
+    kind = TotalPower if arguments.mode == "total_power" else Otf
+    foreign = "rows" if kind is TotalPower else "cycles"
+    if getattr(arguments, foreign) is not None:
+        raise SimulationError(f"--{foreign} does not go with --mode {arguments.mode}")
+    names = ("dumps", "exptime", "cycles", "rows")
+    given: dict[str, Any] = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
+    return kind(**given)
+
+
+def summary(config: SessionConfig, written: Written) -> str:
+    """Return what was written, in a few lines."""
+    plans = plan_session(config)
+    first, last = plans[0], plans[-1]
+    bands = []
+    for receiver in first.receivers:
+        nu = receiver.frequencies()[0] / 1e9
+        pixels = f"{len(receiver.pixel_offsets_deg)} x {len(receiver.arrays)} pixels"
+        width = f"{min(nu):.4f} to {max(nu):.4f} GHz"
+        bands.append(f"  {receiver.name}: {receiver.channels} channels, {width}, {pixels}")
+    phases = " ".join(subscan.phase.sobsmode for subscan in first.calibration + first.observed)
+    ends = [plan.observed[-1] if plan.observed else plan.calibration[-1] for plan in (first, last)]
+    lines = [
+        f"{written.session}: {len(plans)} scans ({first.number} to {last.number}) of {config.telescope.name},"
+        f" {written.samples * (4 if config.dtype == 'int32' else 8) / 1e6:.1f} MB of counts",
+        *bands,
+        f"  each: {phases}",
+        f"  PWV {ends[0].pwv:.4g} to {ends[1].pwv:.4g} mm,"
+        f" airmass {ends[0].airmass:.3f} to {ends[1].airmass:.3f}, noise {'on' if config.noise else 'off'},"
+        f" seed {config.seed}",
+        f"truth: {written.truth}",
+    ]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `cal-simulate`.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; None: those of the process.
+
+    Returns
+    -------
+    int
+        0 when the session was written, 1 when it could not be.
+    """
+    arguments = parser().parse_args(argv)
+    try:
+        config = configure(arguments)
+        written = simulate(config, arguments.output, overwrite=arguments.overwrite)
+    except SimulationError as error:
+        print(f"cal-simulate: {error}", file=sys.stderr)
+        return 1
+    print(summary(config, written))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

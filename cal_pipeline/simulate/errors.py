@@ -1,0 +1,13 @@
+"""The error of the simulator."""
+
+from __future__ import annotations
+
+
+class SimulationError(ValueError):
+    """A session that cannot be simulated; the message says which setting is wrong and what is allowed."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `SimulationError` with `message` unless `condition` holds."""
+    if not condition:
+        raise SimulationError(message)

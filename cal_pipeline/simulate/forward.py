@@ -1,0 +1,280 @@
+"""The forward model: from sky and loads to counts, block by block in channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.physics.constants import TORR
+from cal_pipeline.simulate.atmosphere import AtmosphereTable
+from cal_pipeline.simulate.config import Receiver, SessionConfig
+from cal_pipeline.simulate.errors import SimulationError, require
+from cal_pipeline.simulate.faults import pick
+from cal_pipeline.simulate.instrument import gain_and_t_rec, random_stream
+from cal_pipeline.simulate.plan import ScanPlan, Subscan
+from cal_pipeline.simulate.sky import SkyBand
+
+Array = NDArray[np.float64]
+
+NOISE_BLOCK = 256
+"""Channels that share one stream of random numbers: fixed, so that the counts do not depend on the chunks."""
+
+FILL = np.iinfo(np.int32).min
+"""A missing dump in integer counts."""
+
+GROUPS = ("calibration", "source")
+
+
+@dataclass(frozen=True, eq=False)
+class BandModel:
+    """One band of one scan: all that is needed to make its counts.
+
+    Parameters
+    ----------
+    config : SessionConfig
+        The session.
+    plan : ScanPlan
+        The scan.
+    band : int
+        Which of the scan's receivers.
+    table : AtmosphereTable
+        Zenith opacities.
+    """
+
+    config: SessionConfig
+    plan: ScanPlan
+    band: int
+    table: AtmosphereTable
+
+    @property
+    def receiver(self) -> Receiver:
+        """The band's receiver."""
+        return self.plan.receivers[self.band]
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Number of receivers and of arrays (R, A)."""
+        return len(self.receiver.pixel_offsets_deg), len(self.receiver.arrays)
+
+    @cached_property
+    def instrument(self) -> tuple[Array, Array]:
+        """Gain [ct/K] and t_rec_dsb [K], each (C, R, A)."""
+        return gain_and_t_rec(self.receiver, self.config.seed, self.band)
+
+    @cached_property
+    def sky(self) -> SkyBand:
+        """Atmosphere and antenna in the band's sidebands."""
+        receiver, atmosphere, telescope = self.receiver, self.config.atmosphere, self.config.telescope
+        nu_s, nu_i = receiver.frequencies()
+        require(float(nu_s.min()) > 0.0, f"{receiver.name}: signal frequencies must be positive")
+        pressure = stored_pressure(telescope.pressure_pa) * TORR
+        b_s, c_s = self.table.coefficients(nu_s, pressure)
+        b_i = c_i = np.full(nu_i.shape, np.nan)
+        if receiver.image_gain > 0.0:
+            b_i, c_i = self.table.coefficients(nu_i, pressure)
+        ambient = float(np.float32(telescope.t_ambient))
+        t_atm = ambient if atmosphere.t_atm is None else atmosphere.t_atm
+        t_spill = ambient if atmosphere.t_spill is None else atmosphere.t_spill
+        return SkyBand(
+            nu_s,
+            nu_i,
+            b_s,
+            c_s,
+            b_i,
+            c_i,
+            receiver.image_gain,
+            receiver.f_eff,
+            receiver.coupling,
+            t_atm,
+            t_spill,
+        )
+
+    @cached_property
+    def line_profiles(self) -> tuple[Array, Array]:
+        """T_A* [K] of each line at its peak on the sky in the signal and the image sideband, each (L, C)."""
+        lines, centre = self.plan.lines, self.plan.receivers[0].signal_freq
+        profiles = []
+        for sideband, nu in (("signal", self.sky.nu_s), ("image", self.sky.nu_i)):
+            rows = [
+                line.profile(nu, centre) if line.sidebands in ("both", sideband) else np.zeros(nu.shape)
+                for line in lines
+            ]
+            profiles.append(np.array(rows).reshape(len(lines), nu.size))
+        return profiles[0], profiles[1]
+
+    def amplitudes(self, subscan: Subscan) -> Array:
+        """Return the brightness of each line relative to its peak, shape (L, D, R, A), in an ON."""
+        offsets = np.array(self.receiver.pixel_offsets_deg)
+        lon = subscan.phase.lon[:, np.newaxis] + offsets[:, 0]
+        lat = subscan.phase.lat[:, np.newaxis] + offsets[:, 1]
+        shape = (len(self.plan.lines), *lon.shape, self.pixels[1])
+        result = np.ones(shape)
+        for row, line in zip(result, self.plan.lines, strict=True):
+            if line.source is not None:
+                row[:] = line.source.amplitude(lon, lat)[:, :, np.newaxis]
+        return result
+
+    def subscans(self, group: str) -> list[Subscan]:
+        """Return the subscans of `group` (source or calibration)."""
+        return self.plan.groups().get(group, [])
+
+    def missing(self, group: str, index: int) -> NDArray[np.bool_]:
+        """Return which samples in time of a subscan are lost, shape (D, R, A)."""
+        dumps = self.subscans(group)[index].phase.dumps
+        lost = np.zeros((dumps, *self.pixels), dtype=bool)
+        faults = self.plan.faults
+        if faults.missing_fraction > 0.0 and group == "source":
+            stream = random_stream(self.config.seed, 2, *self._key(group, index))
+            lost = stream.uniform(size=lost.shape) < faults.missing_fraction
+        for fault in faults.missing:
+            if (fault.group, fault.subscan) == (group, index) and fault.band in (None, self.band):
+                rows = list(range(dumps) if fault.dumps is None else fault.dumps)
+                lost[rows, pick(fault.receiver), pick(fault.array)] = True
+        return lost
+
+    @cached_property
+    def dead(self) -> NDArray[np.bool_]:
+        """Channels that deliver nothing, shape (C, R, A)."""
+        dead = np.zeros((self.receiver.channels, *self.pixels), dtype=bool)
+        for fault in self.plan.faults.dead:
+            if fault.band in (None, self.band):
+                dead[fault.start : fault.stop, pick(fault.receiver), pick(fault.array)] = True
+        return dead
+
+    def counts(self, group: str, index: int, start: int, stop: int) -> Array:
+        """Return the counts of channels `start` up to `stop` of a subscan, (C, D, R, A); NaN if missing."""
+        first = start // NOISE_BLOCK
+        parts = []
+        for block in range(first, -(-stop // NOISE_BLOCK)):
+            low, high = block * NOISE_BLOCK, min((block + 1) * NOISE_BLOCK, self.receiver.channels)
+            part = self._block(group, index, block, low, high)
+            parts.append(part[max(start - low, 0) : stop - low])
+        counts = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if self.plan.faults.dead:
+            np.copyto(counts, 0.0, where=self.dead[start:stop, np.newaxis])
+        counts[:, self.missing(group, index)] = np.nan
+        return counts
+
+    def check(self) -> None:
+        """Raise `SimulationError` where the band cannot be simulated, before anything is written."""
+        receiver, kinds = self.receiver, {subscan.phase.kind for subscan in self.plan.calibration}
+        where = f"scan {self.plan.number}, {receiver.name}"
+        require(
+            receiver.zero_level == 0.0 or "zero" in kinds, f"{where}: zero_level needs a ZERO among the loads"
+        )
+        last = max(
+            [f.stop for f in self.plan.faults.dead]
+            + [f.channel + f.width for f in self.plan.faults.spurs]
+            + [0]
+        )
+        require(
+            last <= receiver.channels, f"{where}: a fault reaches channel {last - 1} of {receiver.channels}"
+        )
+        self._check_pixels(where)
+        for fault in self.plan.faults.missing:
+            subscans = self.subscans(fault.group)
+            known = 0 <= fault.subscan < len(subscans)
+            require(
+                known, f"{where}: missing dumps in subscan {fault.subscan} of {len(subscans)} ({fault.group})"
+            )
+            dumps = subscans[fault.subscan].phase.dumps
+            inside = all(0 <= dump < dumps for dump in fault.dumps or ())
+            require(
+                inside, f"{where}: missing dumps {fault.dumps} of {dumps} ({fault.group} {fault.subscan})"
+            )
+
+    def _check_pixels(self, where: str) -> None:
+        faults = self.plan.faults
+        for fault in (*faults.missing, *faults.dead, *faults.spurs):
+            for axis, number, length in zip(
+                ("receiver", "array"), (fault.receiver, fault.array), self.pixels, strict=True
+            ):
+                inside = number is None or 0 <= number < length
+                require(inside, f"{where}: a fault in {axis} {number} of {length}")
+
+    def _key(self, group: str, index: int) -> tuple[int, int, int, int]:
+        return self.plan.number, self.band, GROUPS.index(group), index
+
+    def _block(self, group: str, index: int, block: int, low: int, high: int) -> Array:
+        subscan = self.subscans(group)[index]
+        gain, t_rec = (values[low:high, np.newaxis] for values in self.instrument)
+        drift, hours = self.config.drift, self._hours(subscan)
+        total = np.zeros((high - low, subscan.phase.dumps, *self.pixels))
+        if subscan.phase.kind != "zero":
+            total += t_rec + self._input(subscan, low, high)
+            self._add_spurs(total, subscan, low, high)
+        factor = 1.0 + drift.gain_per_hour * hours
+        require(
+            bool(np.all(factor > 0.0)), f"gain_per_hour makes the gain negative in scan {self.plan.number}"
+        )
+        counts = gain * (factor * total + drift.offset_per_hour * hours) + self.receiver.zero_level
+        if self.config.noise:
+            bandwidth = abs(self.receiver.freq_res)
+            root = np.sqrt(bandwidth * np.float64(np.float32(subscan.phase.exptime)))
+            stream = random_stream(self.config.seed, 1, *self._key(group, index), block)
+            total *= stream.standard_normal(total.shape)
+            counts += gain * (factor / root) * total
+        return np.asarray(counts)
+
+    def _hours(self, subscan: Subscan) -> Array:
+        """Hours since the session's start of each dump, shape (D, 1, 1)."""
+        dumps = subscan.phase.dumps
+        hours = np.full(dumps, subscan.hours)
+        if self.config.drift.per_dump:
+            hours += (
+                (np.arange(dumps) - (dumps - 1) / 2.0) * float(np.float32(subscan.phase.exptime)) / 3600.0
+            )
+        return hours[:, np.newaxis, np.newaxis]
+
+    def _input(self, subscan: Subscan, low: int, high: int) -> Array:
+        """T_in [K] of a subscan, broadcastable to (C, D, R, A)."""
+        sky, kind, loads = self.sky.channels(low, high), subscan.phase.kind, self.plan.loads
+        if kind in ("hot", "cold"):
+            physical = loads.stored_t_hot if kind == "hot" else loads.stored_t_cold
+            return sky.load(physical)[:, np.newaxis, np.newaxis, np.newaxis]
+        result = sky.sky(subscan.pwv, subscan.airmass)[:, np.newaxis, np.newaxis, :]
+        if kind == "on" and self.plan.lines:
+            amplitude = self.amplitudes(subscan)
+            response = sky.line_response(subscan.pwv, subscan.airmass)
+            for profile, factor in zip(self.line_profiles, response, strict=True):
+                source = np.einsum("lc,ldra->cdra", profile[:, low:high], amplitude)
+                result = result + factor[:, np.newaxis, np.newaxis, :] * source
+        return result
+
+    def _add_spurs(self, total: Array, subscan: Subscan, low: int, high: int) -> None:
+        for spur in self.plan.faults.spurs:
+            wanted = spur.kinds is None or subscan.phase.kind in spur.kinds
+            start, stop = max(spur.channel, low), min(spur.channel + spur.width, high)
+            if wanted and start < stop and spur.band in (None, self.band):
+                rows = list(range(total.shape[1]) if spur.dumps is None else spur.dumps)
+                for channel in range(start - low, stop - low):
+                    total[channel][rows, pick(spur.receiver), pick(spur.array)] += spur.temperature
+
+
+def stored_pressure(pressure_pa: float) -> float:
+    """Return the ambient pressure [Torr] as L0 holds it, rounded to 32 bits."""
+    return float(np.float32(pressure_pa / TORR))
+
+
+def to_integers(counts: Array, where: str) -> NDArray[np.int32]:
+    """Round counts to 32-bit integers; NaN becomes the fill value.
+
+    Raises
+    ------
+    SimulationError
+        When a count does not fit; `where` names the scan in its message.
+    """
+    rounded = np.rint(counts)
+    missing = np.isnan(rounded)
+    rounded[missing] = 0.0
+    if rounded.size and max(rounded.max(), -rounded.min()) >= -float(FILL):
+        raise SimulationError(
+            f"{where}: counts up to {np.abs(rounded).max():.3g} do not fit in 32 bits;"
+            " lower counts_per_kelvin"
+        )
+    integers = rounded.astype(np.int32)
+    integers[missing] = FILL
+    return integers

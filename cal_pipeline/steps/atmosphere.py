@@ -1,0 +1,144 @@
+"""Step ``atmosphere``: water vapour and opacity from the sky in the OFFs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from cal_pipeline.errors import FrequencyRangeError, LayoutError
+from cal_pipeline.models.scan import AtmosphereStage, Band, LoadStage, ReferenceStage, Scan
+from cal_pipeline.physics.opacity import airmass
+from cal_pipeline.physics.pwv import SkyModel, view_sky
+from cal_pipeline.physics.sky import Opacity, Surroundings, observed_sky
+from cal_pipeline.physics.strategies import STRATEGIES, FitSettings
+from cal_pipeline.references.atm_table import AtmRangeError, AtmTable
+from cal_pipeline.references.registry import find_atm_table, open_atm_table
+from cal_pipeline.steps.base import CalibrationStep, ParameterError
+
+logger = logging.getLogger(__name__)
+
+
+class AtmosphereStep(CalibrationStep):
+    """Fit the water above the telescope to the OFFs and work out the opacity."""
+
+    class_alias = "atmosphere"
+    reference_file_types = ["atm"]
+
+    spec = f"""
+    strategy       = option({", ".join(repr(name) for name in STRATEGIES)}, default='full') # How PWV is found
+    pwv            = float(min=0.0, default=None)             # Given PWV, for strategy 'fixed' [mm]
+    pwv_min        = float(min=0.0, default=0.001)            # Smallest PWV [mm]
+    pwv_max        = float(min=0.0, default=10.0)             # Largest PWV [mm]
+    pwv_grid_steps = integer(min=2, default=100)              # Points of the grid that the fit starts from
+    model_error    = float(min=0.0, default=0.03)             # Fractional error of the opacity model
+    airmass        = option('subscan', 'scan', default='subscan') # Airmass of each ON, or the mean of the scan
+    t_atm          = float(min=0.0, default=None)             # Temperature of the atmosphere (tamb of the OFF) [K]
+    t_spill        = float(min=0.0, default=None)             # Temperature of the spillover (tamb of the OFF) [K]
+    """
+
+    strategy: str
+    pwv: float | None
+    pwv_min: float
+    pwv_max: float
+    pwv_grid_steps: int
+    model_error: float
+    airmass: str
+    t_atm: float | None
+    t_spill: float | None
+
+    def check_parameters(self) -> None:
+        """Refuse bounds that are none, and the strategy ``fixed`` without a PWV."""
+        if not 0.0 < self.pwv_min < self.pwv_max:
+            raise ParameterError(
+                f"atmosphere: pwv_min = {self.pwv_min:g} and pwv_max = {self.pwv_max:g} mm, "
+                "expected 0 < pwv_min < pwv_max"
+            )
+        if self.strategy == "fixed" and self.pwv is None:
+            raise ParameterError("atmosphere: strategy 'fixed' needs pwv, in mm")
+
+    def process_band(self, band: Band, scan: Scan) -> None:
+        """Find PWV and opacity for a band."""
+        loads, reference = band.require_loads(), band.require_reference()
+        table, opacity = self._opacity(band, loads, reference)
+        surroundings = self._surroundings(band, reference)
+        off = np.moveaxis(reference.off_mean, -1, 0)
+        if loads.zero is not None:
+            off = off - loads.zero
+        at = band.coordinates
+        off_time = np.moveaxis(reference.off_dumps, -1, 0) * at.exptime[reference.off, None, None, None]
+        off_airmass = airmass(at.elevation[reference.off]).tolist()
+        model = SkyModel(loads.sidebands, opacity, loads.forward_efficiency, self.model_error)
+        load_view, sky = view_sky(
+            list(off),
+            list(off_time),
+            off_airmass,
+            surroundings,
+            loads.means,
+            loads.solution,
+            band.channel_width,
+        )
+        settings = FitSettings((self.pwv_min, self.pwv_max), self.pwv_grid_steps, self.pwv)
+        fit = STRATEGIES[self.strategy](model, load_view, sky, settings)
+        tau_signal, tau_image = opacity.zenith(fit.pwv)
+        t_sky, residual = observed_sky(
+            off,
+            loads.means.hot,
+            loads.solution.gamma,
+            loads.solution.t_hot_input,
+            [model.temperature(fit.pwv, x, around) for x, around in zip(off_airmass, surroundings, strict=True)],
+        )
+        band.atmosphere = AtmosphereStage(
+            strategy=self.strategy,
+            fit=fit,
+            opacity=opacity,
+            tau_signal=tau_signal,
+            tau_image=tau_image,
+            on_airmass=self._on_airmass(band, loads, reference),
+            t_atm=np.array([around.t_atm for around in surroundings]),
+            t_spill=np.array([around.t_spill for around in surroundings]),
+            t_sky=t_sky,
+            sky_residual=residual,
+            table=table.name,
+            table_sha256=table.sha256 or "",
+        )
+
+    def _opacity(
+        self, band: Band, loads: LoadStage, reference: ReferenceStage
+    ) -> tuple[AtmTable, Opacity]:
+        """Opacity against PWV at the frequencies and the pressure of a band."""
+        bands = loads.sidebands
+        pressure = float(band.coordinates.pamb[np.concatenate([reference.on, reference.off])].mean())
+        wanted = [bands.signal, bands.image] if bands.has_image else [bands.signal]
+        absent = np.full(bands.image.shape, np.nan)
+        try:
+            path = self.reference_path("atm", lambda: Path(find_atm_table(wanted, pressure)))
+            table = open_atm_table(path)
+            signal = table.coefficients(bands.signal, pressure)
+            image = table.coefficients(bands.image, pressure) if bands.has_image else (absent, absent)
+        except AtmRangeError as error:
+            raise FrequencyRangeError(f"{band}: {error}") from error
+        return table, Opacity(*signal, *image)
+
+    def _surroundings(self, band: Band, reference: ReferenceStage) -> list[Surroundings]:
+        """Temperatures of atmosphere and spillover at each OFF."""
+        ambient = band.coordinates.tamb[reference.off]
+        t_atm = np.full(ambient.shape, self.t_atm) if self.t_atm else ambient
+        t_spill = np.full(ambient.shape, self.t_spill) if self.t_spill else ambient
+        for name, values in (("t_atm", t_atm), ("t_spill", t_spill)):
+            if not (values > 0).all():
+                raise LayoutError(
+                    f"{band}: tamb of the OFFs is {ambient.tolist()} K, expected above 0 K; "
+                    f"give the parameter {name} of the step atmosphere"
+                )
+        return [Surroundings(float(a), float(s)) for a, s in zip(t_atm, t_spill, strict=True)]
+
+    def _on_airmass(
+        self, band: Band, loads: LoadStage, reference: ReferenceStage
+    ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Airmass that each ON is calibrated with, shape (S_on,)."""
+        own = airmass(band.coordinates.elevation[reference.on])
+        if self.airmass == "scan" or loads.sidebands.convention.airmass_of_scan:
+            return np.full(own.shape, own.mean())
+        return own

@@ -1,0 +1,248 @@
+"""What all steps and pipelines share: strict parameters, local reference files, status in the scan."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Callable
+from os.path import dirname, expandvars, splitext
+from pathlib import Path
+from typing import Any, ClassVar
+
+from configobj import ConfigObj
+from stpipe import Step, config_parser, crds_client
+from stpipe.config_parser import ValidationError
+
+from cal_pipeline.errors import CalibrationError
+from cal_pipeline.models.scan import Band, Scan
+from cal_pipeline.models.session import Session
+
+
+class ParameterError(CalibrationError, AttributeError, ValidationError):
+    """A parameter that does not exist, or a value that it does not take."""
+
+
+_SET_BY_STPIPE = frozenset({"name", "qualified_name", "parent", "config_file", "steps", "class", "logcfg"})
+
+
+@functools.cache
+def _specification(cls: type[Step]) -> dict[str, Any]:
+    """Parameters of a step or pipeline (with its steps) and what values they take."""
+    return dict(cls.load_spec_file())
+
+
+class CalibrationBase(Step):  # type: ignore[misc]
+    """Base of the steps and of the pipeline.
+
+    Parameters are checked wherever they are set: in a file, on the command line, as a keyword, as an
+    attribute. Reference files come from a local registry; no server is ever asked.
+    """
+
+    spec = """
+    output_ext       = string(default='.asdf')   # Type of the files that steps write
+    output_file      = string(default=None)      # File to save output to
+    output_use_model = boolean(default=True)     # Name the files that steps write after the scan
+    """
+
+    prefetch_references = False
+
+    coercions: ClassVar[dict[str, Callable[[Any], Any]]] = {}
+    """Further checks of parameters: functions that return the value to use or raise ValueError."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a parameter after checking it; an unknown one is refused."""
+        cls = type(self)
+        spec = _specification(cls)
+        if name in spec and not isinstance(spec[name], dict):
+            value = self._checked(name, spec[name], value)
+        elif not (
+            name.startswith("_")
+            or name in _SET_BY_STPIPE
+            or name in getattr(cls, "step_defs", {})
+            or hasattr(cls, name)
+        ):
+            known = [*spec, *getattr(cls, "step_defs", {})]
+            raise ParameterError(f"{cls.__name__} has no parameter {name!r}{_suggest(name, known)}")
+        super().__setattr__(name, value)
+
+    def _checked(self, name: str, check: str, value: Any) -> Any:
+        """The value of a parameter in its own type."""
+        single = ConfigObj({name: check}, list_values=False, interpolation=False)
+        try:
+            checked = config_parser.config_from_dict({name: value}, single)[name]
+            if checked is not None and name in self.coercions:
+                checked = self.coercions[name](checked)
+        except (ValidationError, ValueError) as error:
+            raise ParameterError(
+                f"{type(self).__name__}: {name} = {value!r} is not accepted; expected {check}"
+                + (f" ({error})" if isinstance(error, ValueError) else "")
+            ) from error
+        return checked
+
+    @classmethod
+    def from_config_section(
+        cls,
+        config: Any,
+        parent: Step | None = None,
+        name: str | None = None,
+        config_file: str | None = None,
+    ) -> Step:
+        """Make a step from parameters; see `stpipe.Step.from_config_section`.
+
+        Raises
+        ------
+        ParameterError
+            For a parameter that does not exist, with the nearest that does, and for a value that is not accepted,
+            with those that are.
+        """
+        unknown = _unknown_parameters(config, _specification(cls))
+        if unknown:
+            raise ParameterError(f"{cls.__name__}: " + "; ".join(unknown))
+        try:
+            return super().from_config_section(config, parent=parent, name=name, config_file=config_file)
+        except ParameterError:
+            raise
+        except ValidationError as error:
+            raise ParameterError(f"{cls.__name__}: {_with_expectations(cls, str(error))}") from error
+
+    @classmethod
+    def _get_crds_parameters(cls, dataset: Any) -> tuple[dict[str, Any], str]:
+        """What parameters and reference files are chosen by; nothing is asked of a server."""
+        if isinstance(dataset, Scan):
+            return dataset.get_crds_parameters(), dataset.crds_observatory
+        return {}, Scan.crds_observatory
+
+    @classmethod
+    def get_config_from_reference(
+        cls, dataset: Any, disable: bool | None = None, crds_observatory: str | None = None
+    ) -> ConfigObj:
+        """Parameters that come with the data; none do."""
+        return cls._empty_config()
+
+    def _precache_references(self, input_file: Any) -> None:
+        """Nothing to fetch: reference files are local."""
+
+    @staticmethod
+    def get_stpipe_loggers() -> tuple[str, ...]:
+        """Loggers that a run configures; the root logger is left alone."""
+        return ("cal_pipeline", "stpipe")
+
+    @classmethod
+    def _datamodels_open(cls, init: Any, **_: Any) -> Scan:
+        return open_scan(init)
+
+    @staticmethod
+    def _make_output_path(
+        step: Step, basepath: str | None = None, ext: str | None = None, suffix: str | None = None, **_: Any
+    ) -> str:
+        """Where a step writes: named after the scan and the step, in ``output_dir`` or beside the product."""
+        stem = splitext(Path(basepath or step.default_output_file()).name)[0]
+        tail = suffix or step.search_attr("suffix") or step.name.lower()
+        for known in getattr(step, "stage_names", ()):
+            stem = stem.removesuffix(f"_{known}")
+        product = step.search_attr("output_file")
+        folder = step.search_attr("output_dir") or (dirname(product) if product else "")
+        file = f"{stem}_{tail}.{(ext or step.output_ext).lstrip('.')}"
+        return str(Path(expandvars(folder)).expanduser() / file)
+
+    def finalize_result(self, result: Any, reference_files_used: list[tuple[str, str]]) -> None:
+        """Record in the scan that the step has run."""
+        if isinstance(result, Scan) and self.class_alias and not self.skip:
+            setattr(result.meta.cal_step, self.class_alias, "COMPLETE")
+
+
+class CalibrationStep(CalibrationBase):
+    """Base of the steps: takes a scan (or where one is stored) and returns it with a result added."""
+
+    stage_names = ("loads", "prepare", "atmosphere", "calibrate")
+
+    def process(self, source: Scan | str | Path) -> Scan:
+        """Run the step on every band of a scan.
+
+        Parameters
+        ----------
+        source : Scan, str or Path
+            A scan, a file that a step wrote, or a session with one scan to calibrate
+            (``session.zarr/scan_025650`` for one of many).
+
+        Returns
+        -------
+        Scan
+            The same scan, with the result of this step.
+        """
+        self.check_parameters()
+        scan = open_scan(source)
+        for band in scan.bands:
+            self.process_band(band, scan)
+        return scan
+
+    def check_parameters(self) -> None:
+        """Refuse parameters that do not go together; overridden where there are any."""
+
+    def check_references(self) -> None:
+        """Refuse an override of a reference file that cannot be opened, before any scan is read."""
+        for reference_type in self.reference_file_types:
+            override = self.get_ref_override(reference_type)
+            if override:
+                crds_client.check_reference_open(override)
+
+    def process_band(self, band: Band, scan: Scan) -> None:
+        """Add the result of this step to a band."""
+        raise TypeError(f"{type(self).__name__} does not say what it does to a band")
+
+    def reference_path(self, reference_type: str, choose: Callable[[], Path]) -> Path:
+        """The reference file to use: the one given as ``override_<type>``, else what `choose` finds."""
+        override = self.get_ref_override(reference_type)
+        path = Path(override) if override else choose()
+        crds_client.check_reference_open(str(path))
+        self._reference_files_used.append((reference_type, str(path)))
+        return path
+
+
+def open_scan(source: Scan | str | Path) -> Scan:
+    """Open a scan from wherever it is; see :meth:`CalibrationStep.process`."""
+    if isinstance(source, Scan):
+        return source
+    path = Path(source)
+    if path.suffix == ".asdf":
+        return Scan.open(path)
+    named = re.fullmatch(r"scan_(\d{6})", path.name)
+    session = Session(path.parent if named else path)
+    numbers = session.select([int(named[1])] if named else None)
+    if len(numbers) != 1:
+        raise CalibrationError(
+            f"{path} holds {len(numbers)} scans and a step takes one; name it, as in "
+            f"{path}/scan_{numbers[0]:06d}"
+        )
+    return session.open_scan(numbers[0])
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    """A hint at what was meant."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(known))}"
+
+
+def _unknown_parameters(config: Any, spec: dict[str, Any], where: str = "") -> list[str]:
+    """Parameters in `config` that `spec` does not know, each with a hint."""
+    problems = []
+    for key, value in config.items():
+        if key not in spec:
+            if key not in _SET_BY_STPIPE:
+                problems.append(f"no parameter {where + key!r}{_suggest(key, list(spec))}")
+        elif isinstance(spec[key], dict) and isinstance(value, dict):
+            problems += _unknown_parameters(value, dict(spec[key]), f"{where}{key}.")
+    return problems
+
+
+def _with_expectations(cls: type[Step], message: str) -> str:
+    """The message of a failed validation, with what each parameter it names would take."""
+    lines = []
+    for line in message.splitlines():
+        match = re.match(r"Config parameter '(.+?)'", line)
+        check: Any = _specification(cls)
+        for key in match[1].split("/") if match else []:
+            check = check.get(key, {}) if isinstance(check, dict) else {}
+        lines.append(f"{line} Expected {check}." if isinstance(check, str) else line)
+    return "\n".join(lines)

@@ -1,0 +1,65 @@
+"""Step ``calibrate``: what turns counts into antenna temperature, and the noise to expect."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cal_pipeline.models.scan import Band, CalibrationStage, Scan
+from cal_pipeline.physics.calibration import expected_noise, kelvin_per_count
+from cal_pipeline.physics.opacity import transmission
+from cal_pipeline.physics.sky import Surroundings, sky_temperature
+from cal_pipeline.physics.switching import interpolation_weights, weighted_sum
+from cal_pipeline.steps.base import CalibrationStep
+
+
+class CalibrateStep(CalibrationStep):
+    """Work out the factor of the calibration equation, system temperature and expected noise of every ON.
+
+    The spectra themselves are made of it block by block while they are written.
+    """
+
+    class_alias = "calibrate"
+
+    spec = """
+    min_transmission = float(min=0.0, max=1.0, default=0.001) # Bad: transmission at the ON below this
+    """
+
+    min_transmission: float
+
+    def process_band(self, band: Band, scan: Scan) -> None:
+        """Work out the calibration of every ON of a band."""
+        loads, reference, sky = band.require_loads(), band.require_reference(), band.require_atmosphere()
+        at, solution = band.coordinates, loads.solution
+        shape = (*solution.gamma.shape, reference.on.size)
+        factor, t_sys, sigma = np.empty(shape), np.empty(shape), np.empty(shape, np.float32)
+        bad = np.empty(shape, np.bool_)
+        everywhere = np.ones((1, 1, reference.off.size), np.bool_)
+        around = interpolation_weights(at.mjd[reference.on], at.mjd[reference.off], everywhere)[0, 0]
+        with np.errstate(divide="ignore"):
+            off_variance = 1.0 / (reference.off_dumps * at.exptime[reference.off])
+        for on, subscan in enumerate(reference.on):
+            airmass = float(sky.on_airmass[on])
+            t_r = transmission(sky.tau_signal, airmass)
+            t_r = t_r if t_r.ndim == 3 else t_r[:, None, None]
+            bad[..., on] = solution.bad_channel | (t_r < self.min_transmission)
+            factor[..., on] = kelvin_per_count(
+                solution.t_cal, loads.means.hot - loads.means.cold, t_r, bad[..., on]
+            )
+            t_sys[..., on] = solution.t_rec_dsb + sky_temperature(
+                loads.sidebands,
+                sky.tau_signal,
+                sky.tau_image,
+                airmass,
+                Surroundings(float(around[on] @ sky.t_atm), float(around[on] @ sky.t_spill)),
+                loads.forward_efficiency,
+            )
+            coupling = loads.sidebands.weight_signal * loads.forward_efficiency * loads.coupling * t_r
+            noise = expected_noise(
+                t_sys[..., on],
+                coupling,
+                band.channel_width,
+                float(at.exptime[subscan]),
+                weighted_sum(off_variance, reference.weights[:, :, on] ** 2),
+            )
+            sigma[..., on] = np.where(bad[..., on] | ~np.isfinite(noise), np.nan, noise)
+        band.calibration = CalibrationStage(factor, bad, t_sys, sigma)

@@ -1,0 +1,101 @@
+"""Step ``loads``: gain and receiver temperature from the hot and the cold load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cal_pipeline.errors import BadChannelsError, LayoutError
+from cal_pipeline.models.phases import first_on
+from cal_pipeline.models.scan import Band, LoadStage, Scan
+from cal_pipeline.models.session import Session
+from cal_pipeline.physics.loads import solve_loads
+from cal_pipeline.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
+from cal_pipeline.steps.base import CalibrationStep
+
+
+def _efficiencies(value: list[Any]) -> list[float]:
+    """Numbers above 0 and up to 1."""
+    numbers = [float(item) for item in value]
+    if not numbers or not all(0.0 < number <= 1.0 for number in numbers):
+        raise ValueError("a number above 0 and up to 1, or one per array")
+    return numbers
+
+
+def _positive(value: float) -> float:
+    """A number above 0."""
+    if not value > 0.0:
+        raise ValueError("a number above 0")
+    return value
+
+
+class LoadsStep(CalibrationStep):
+    """Solve the hot and the cold load: gain, receiver temperature, calibration temperature, bad channels."""
+
+    class_alias = "loads"
+
+    spec = """
+    image_gain           = float(min=0.0, default=1.0)         # Gain ratio image/signal: 1 ideal DSB, 0 SSB
+    forward_efficiency   = force_list(default=None)            # Forward efficiency, one or one per array (1)
+    eta_fss              = float(min=0.0, default=1.0)         # Forward scattering and spillover efficiency
+    gain_el_correction   = float(min=0.0, default=1.0)         # Gain correction with elevation
+    clip_counts          = float(min=0.0, default=0.01)        # Bad: HOT-COLD below this fraction of the median
+    clip_tsys            = float(min=0.0, default=200.0)       # Bad: t_rec_ssb above this many h nu/k
+    calibration_interval = float(min=0.0, default=3600.0)      # Longest time between loads and scan [s]
+    physics              = option('exact', 'kalibrate_compat', default='exact') # Constants and rounding
+    """
+    coercions = {
+        "forward_efficiency": _efficiencies,
+        "eta_fss": _positive,
+        "gain_el_correction": _positive,
+    }
+
+    image_gain: float
+    forward_efficiency: list[float] | None
+    eta_fss: float
+    gain_el_correction: float
+    clip_counts: float
+    clip_tsys: float
+    calibration_interval: float
+    physics: str
+
+    def process_band(self, band: Band, scan: Scan) -> None:
+        """Find the loads of a band and solve them."""
+        session = scan.session or Session(band.store)
+        group, reason = session.find_loads(band, self.calibration_interval)
+        means, zero = group.means(band.coordinates.pixel, scan.clock)
+        sidebands = self._sidebands(band)
+        efficiency = self._forward_efficiency(band)
+        coupling = self.eta_fss * self.gain_el_correction
+        solution = solve_loads(means, sidebands, efficiency, coupling, self.clip_counts, self.clip_tsys)
+        if solution.bad_channel.all():
+            raise BadChannelsError(
+                f"{band}: all {solution.bad_channel.size} channels are bad on the loads of scan "
+                f"{group.scan_number}: median HOT {np.nanmedian(means.hot):.6g}, COLD "
+                f"{np.nanmedian(means.cold):.6g} counts at {means.t_hot:.1f} K and {means.t_cold:.1f} K; "
+                f"expected HOT > COLD and 0 < t_rec_ssb <= {self.clip_tsys:g} h nu/k"
+            )
+        band.loads = LoadStage(
+            sidebands, means, solution, zero, efficiency, coupling, (group.scan_number,), reason
+        )
+
+    def _sidebands(self, band: Band) -> Sidebands:
+        """Frequency axis of a band, from its first ON."""
+        at = band.coordinates
+        axis = at.frequency_axis(first_on(at.sobsmode, at.mjd))
+        signal, image = channel_frequencies(band.coordinates.shape[0], **axis)
+        if signal.min() <= 0 or (self.image_gain > 0 and image.min() <= 0):
+            raise LayoutError(f"{band}: frequencies from {signal.min():g} Hz, expected above 0: {axis}")
+        return Sidebands(signal, image, self.image_gain, CONVENTIONS[self.physics])
+
+    def _forward_efficiency(self, band: Band) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Forward efficiency of each array, shape (A,)."""
+        n_arrays = band.coordinates.shape[3]
+        values = self.forward_efficiency or [1.0]
+        if len(values) not in (1, n_arrays):
+            raise LayoutError(
+                f"{band}: forward_efficiency has {len(values)} values, expected 1 or one for each of "
+                f"{n_arrays} arrays"
+            )
+        return np.broadcast_to(np.array(values), (n_arrays,)).copy()

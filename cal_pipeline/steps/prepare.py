@@ -1,0 +1,114 @@
+"""Step ``prepare``: which subscans are compared, and the mean of each OFF."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.errors import LayoutError, NoReferenceError, UnsupportedModeError
+from cal_pipeline.models.counts import Counts
+from cal_pipeline.models.phases import MODES, first_on, is_off, is_on, observing_mode
+from cal_pipeline.models.scan import Band, ReferenceStage, Scan
+from cal_pipeline.physics.averages import mean_from_sum, sum_of_valid
+from cal_pipeline.physics.planck import channel_frequencies
+from cal_pipeline.physics.switching import interpolation_weights
+from cal_pipeline.steps.base import CalibrationStep
+
+logger = logging.getLogger(__name__)
+
+
+class PrepareStep(CalibrationStep):
+    """Sort the subscans by observing mode, average the OFFs and pair them with the ONs."""
+
+    class_alias = "prepare"
+
+    spec = f"""
+    mode = option('auto', {", ".join(repr(mode) for mode in MODES)}, default='auto') # Observing mode
+    """
+
+    mode: str
+
+    def process_band(self, band: Band, scan: Scan) -> None:
+        """Sort the subscans of a band and average its OFFs."""
+        at = band.coordinates
+        mode = self._mode_of(band, scan)
+        on, off = (_by_time(mask, at.mjd) for mask in (is_on(at.sobsmode), is_off(at.sobsmode)))
+        if on.size == 0 or off.size == 0:
+            raise NoReferenceError(
+                f"{band}: {on.size} ON and {off.size} OFF among the phases {sorted(set(at.sobsmode.tolist()))}, "
+                f"expected at least one of each for mode {mode}"
+            )
+        _check_pointing(band, np.concatenate([on, off]))
+        _warn_of_frequency_steps(band, on)
+        off_mean, off_dumps = _mean_offs(band.source_counts(scan.clock), off)
+        valid = (off_dumps > 0).any(axis=0)
+        if not valid.any():
+            raise NoReferenceError(f"{band}: none of its {off.size} OFFs has a valid dump in any pixel")
+        weights = interpolation_weights(at.mjd[on], at.mjd[off], valid)
+        band.reference = ReferenceStage(mode, on, off, off_mean, off_dumps, weights)
+
+    def _mode_of(self, band: Band, scan: Scan) -> str:
+        recorded = observing_mode(band.coordinates.sobsmode, str(scan.attributes.get("instmode", "")))
+        if recorded not in MODES:
+            raise UnsupportedModeError(
+                f"{band} was observed in mode {recorded} (phases {sorted(set(band.coordinates.sobsmode.tolist()))}); "
+                f"calibrated are {', '.join(MODES)}"
+            )
+        return recorded if self.mode == "auto" else self.mode
+
+
+def _by_time(mask: NDArray[np.bool_], mjd: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Subscans of `mask` in the order they were observed, whatever that in the store."""
+    chosen = np.flatnonzero(mask)
+    return chosen[np.argsort(mjd[chosen], kind="stable")]
+
+
+def _check_pointing(band: Band, subscans: NDArray[np.int64]) -> None:
+    """Refuse subscans whose time, elevation, pressure or integration time makes no sense."""
+    at = band.coordinates
+    wrong = {
+        "mjd": ~np.isfinite(at.mjd),
+        "exptime": ~(at.exptime > 0),
+        "elevation": ~((at.elevation > 0) & (at.elevation < np.pi)),
+        "pamb": ~(at.pamb > 0),
+    }
+    for name, mask in wrong.items():
+        found = subscans[mask[subscans]]
+        if found.size:
+            raise LayoutError(
+                f"{band}: {name} of subscans {found.tolist()} is {getattr(at, name)[found].tolist()}, "
+                "expected finite numbers above 0"
+            )
+
+
+def _warn_of_frequency_steps(band: Band, on: NDArray[np.int64]) -> None:
+    """Warn when the frequency axis of an ON is more than half a channel off that of the first."""
+    at = band.coordinates
+    n_channels = at.shape[0]
+    first, _ = channel_frequencies(n_channels, **at.frequency_axis(first_on(at.sobsmode, at.mjd)))
+    width = abs(at.freq_res[on]).min()
+    for subscan in on:
+        axis, _ = channel_frequencies(n_channels, **at.frequency_axis(subscan))
+        step = np.abs(axis - first).max()
+        if step > 0.5 * width:
+            logger.warning(
+                "%s: the frequency axis of subscan %d is %.3g channels off that of the first ON, which is used",
+                band,
+                subscan,
+                step / width,
+            )
+
+
+def _mean_offs(counts: Counts, off: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Mean over the valid dumps of each OFF and their number, both of shape (C, R, A, O)."""
+    n_channels, _, n_receivers, n_arrays, _ = counts.shape
+    shape = (n_channels, n_receivers, n_arrays, off.size)
+    total, number = np.zeros(shape), np.zeros(shape, np.int64)
+    column = {int(subscan): index for index, subscan in enumerate(off)}
+    for channels, members in counts.blocks(off.tolist()):
+        columns = [column[subscan] for subscan in members]
+        block = counts.read(channels, members)
+        total[channels, ..., columns], number[channels, ..., columns] = sum_of_valid(block, axis=1)
+    return mean_from_sum(total, number), number

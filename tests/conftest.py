@@ -1,0 +1,50 @@
+"""Fixtures for all tests: an atmosphere table, small sessions, and how they are calibrated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers_atm import write_test_atm_table
+
+from cal_pipeline import CalibratedSession, CalibrationPipeline
+from cal_pipeline.simulate import preset, simulate
+
+
+@pytest.fixture(scope="session")
+def atm_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up atmosphere table for 450 to 500 GHz."""
+    return write_test_atm_table(tmp_path_factory.mktemp("atm") / "atm.asdf")
+
+
+@pytest.fixture
+def make_session(tmp_path: Path, atm_table: Path) -> Callable[..., Path]:
+    """Simulate a CCAT session in the test's folder: ``make_session(name, channels=…, noise=…, …)``."""
+
+    def make(name: str = "session.zarr", **changes: Any) -> Path:
+        settings = {"channels": 32, "pixels": 2, "mode": "otf", "table": str(atm_table)} | changes
+        path = tmp_path / name
+        simulate(preset(settings.pop("preset", "ccat_chai"), **settings), path)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def calibrate(tmp_path: Path, atm_table: Path) -> Callable[..., CalibratedSession]:
+    """Calibrate a session into the test's folder: ``calibrate(session, loads={…}, atmosphere={…}, …)``."""
+
+    def run(session: Path, output: str = "l1.zarr", **settings: Any) -> CalibratedSession:
+        steps = {
+            name: settings.pop(name, {}) for name in ("loads", "prepare", "atmosphere", "calibrate")
+        }
+        steps["loads"] = {"forward_efficiency": 0.95} | steps["loads"]
+        steps["atmosphere"] = {"override_atm": str(atm_table)} | steps["atmosphere"]
+        target = str(tmp_path / output)
+        return CalibrationPipeline.call(
+            str(session), output_file=target, steps=steps, configure_log=False, **settings
+        )
+
+    return run
