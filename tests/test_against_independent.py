@@ -32,12 +32,15 @@ def test_every_array_agrees(case, make_session, calibrate, atm_table):
     options = {"forward_efficiency": 0.95}
     for step in settings.values():
         options |= step
-    expected = evaluate_scan(
-        session, 1, atm_table, **options, jacobian="smooth", t_sys_tamb="interpolated"
-    )
+    with np.errstate(all="ignore"):
+        expected = evaluate_scan(
+            session, 1, atm_table, **options, jacobian="smooth", t_sys_tamb="interpolated"
+        )
     found = product.open_scan(1).load()
     mjd = expected.pop("mjd")
     np.testing.assert_array_equal(found.mjd.values, _as_time(mjd))
+    if options.get("strategy") == "fixed":
+        expected.pop("pwv_chi2")  # The pipeline says how well a given PWV agrees with the sky.
     compared = [name for name in expected if name in found]
     assert {"spectra", "t_sys", "sigma", "flags", "pwv", "tau_signal", "t_int"} <= set(compared)
     for name in compared:
@@ -47,7 +50,7 @@ def test_every_array_agrees(case, make_session, calibrate, atm_table):
 def _agree(name, found, expected):
     expected = np.asarray(expected)
     if expected.dtype.kind in "UTO":
-        assert found.astype(str).tolist() == expected.astype(str).tolist()
+        assert found.tolist() == expected.tolist()
         return
     with np.errstate(over="ignore"):
         expected = expected.astype(found.dtype)

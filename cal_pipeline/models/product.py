@@ -32,8 +32,7 @@ def small_arrays(band: Band) -> dict[str, NDArray[Any]]:
     arrays: dict[str, Any] = {"pixel": band.coordinates.pixel}
     if band.loads is not None:
         solution, sidebands = band.loads.solution, band.loads.sidebands
-        image = sidebands.image if sidebands.has_image else np.full(sidebands.image.shape, np.nan)
-        arrays |= {"signal_freqs": sidebands.signal, "image_freqs": image}
+        arrays |= {"signal_freqs": sidebands.signal, "image_freqs": sidebands.image}
         arrays |= {name: getattr(solution, name) for name in ("t_rec_ssb", "gamma", "t_cal")}
     if band.reference is not None:
         arrays |= _pointing(band, band.reference.on, band.reference.mode)

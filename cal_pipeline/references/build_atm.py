@@ -29,7 +29,7 @@ STANDARD_LEVELS = {
     "subarctsummer": (311.0, (300.6, 258.7, 222.3, 173.9, 128.8, 94.95)),
     "subarctwinter": (332.0, (273.1, 233.5, 199.5, 154.6, 113.0, 82.52)),
 }
-"""Of each standard atmosphere in ATM: pressure below which it takes over, and its levels from 9 km up [hPa]."""
+"""Of each standard atmosphere in ATM: pressure below which it takes over, and its levels above 9 km [hPa]."""
 
 
 class AtmModelError(RuntimeError):
@@ -71,8 +71,8 @@ def pressure_ladder(pressure_hpa: float, atmosphere_type: str, layers: int) -> t
     """First pressure step, and its growth, with which ATM's layers join its standard atmosphere cleanly.
 
     ATM climbs from the telescope in pressure steps and then goes over to the fixed levels of a standard
-    atmosphere. Unless the steps are small there and end at one of these levels, levels are skipped or the layer at
-    the junction gets a negative thickness, and opacities jump with pressure by several per cent.
+    atmosphere. Unless the steps are small there and end at one of these levels, levels are skipped or the
+    layer at the junction gets a negative thickness, and opacities jump with pressure by several per cent.
 
     Parameters
     ----------
@@ -258,8 +258,8 @@ def _load_model() -> Callable[[], Any]:
     except ImportError as error:
         raise AtmModelError(
             "building a table needs the ATM model of casatools, which is not installed; install it with "
-            "pip install 'cal_pipeline[atm]' (640 MB; there are wheels for some Python versions only, such as "
-            "3.11)"
+            "pip install 'cal_pipeline[atm]' (640 MB; there are wheels for some Python versions only, "
+            "such as 3.11)"
         ) from error
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         (Path(folder) / "geodetic" / "IERSeop2000").mkdir(parents=True)

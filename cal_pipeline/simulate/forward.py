@@ -69,7 +69,6 @@ class BandModel:
         """Atmosphere and antenna in the band's sidebands."""
         receiver, atmosphere, telescope = self.receiver, self.config.atmosphere, self.config.telescope
         nu_s, nu_i = receiver.frequencies()
-        require(float(nu_s.min()) > 0.0, f"{receiver.name}: signal frequencies must be positive")
         pressure = stored_pressure(telescope.pressure_pa) * TORR
         b_s, c_s = self.table.coefficients(nu_s, pressure)
         b_i = c_i = np.full(nu_i.shape, np.nan)
@@ -162,38 +161,32 @@ class BandModel:
         """Raise `SimulationError` where the band cannot be simulated, before anything is written."""
         receiver, kinds = self.receiver, {subscan.phase.kind for subscan in self.plan.calibration}
         where = f"scan {self.plan.number}, {receiver.name}"
-        require(
-            receiver.zero_level == 0.0 or "zero" in kinds, f"{where}: zero_level needs a ZERO among the loads"
-        )
-        last = max(
-            [f.stop for f in self.plan.faults.dead]
-            + [f.channel + f.width for f in self.plan.faults.spurs]
-            + [0]
-        )
-        require(
-            last <= receiver.channels, f"{where}: a fault reaches channel {last - 1} of {receiver.channels}"
-        )
-        self._check_pixels(where)
-        for fault in self.plan.faults.missing:
-            subscans = self.subscans(fault.group)
-            known = 0 <= fault.subscan < len(subscans)
-            require(
-                known, f"{where}: missing dumps in subscan {fault.subscan} of {len(subscans)} ({fault.group})"
-            )
-            dumps = subscans[fault.subscan].phase.dumps
-            inside = all(0 <= dump < dumps for dump in fault.dumps or ())
-            require(
-                inside, f"{where}: missing dumps {fault.dumps} of {dumps} ({fault.group} {fault.subscan})"
-            )
-
-    def _check_pixels(self, where: str) -> None:
+        require(float(self.sky.nu_s.min()) > 0.0, f"{where}: signal frequencies must be positive")
+        silent = receiver.zero_level == 0.0 or "zero" in kinds
+        require(silent, f"{where}: zero_level needs a ZERO among the loads")
         faults = self.plan.faults
-        for fault in (*faults.missing, *faults.dead, *faults.spurs):
-            for axis, number, length in zip(
-                ("receiver", "array"), (fault.receiver, fault.array), self.pixels, strict=True
-            ):
-                inside = number is None or 0 <= number < length
-                require(inside, f"{where}: a fault in {axis} {number} of {length}")
+        for dead in faults.dead:
+            self._check_fault(where, dead.stop - 1, dead.receiver, dead.array)
+        for spur in faults.spurs:
+            self._check_fault(where, spur.channel + spur.width - 1, spur.receiver, spur.array)
+        for missing in faults.missing:
+            self._check_fault(where, 0, missing.receiver, missing.array)
+            subscans, place = self.subscans(missing.group), f"({missing.group} {missing.subscan})"
+            if subscans:  # else another scan's group is meant
+                known = 0 <= missing.subscan < len(subscans)
+                require(known, f"{where}: missing dumps in a subscan of {len(subscans)} {place}")
+                dumps = subscans[missing.subscan].phase.dumps
+                inside = all(0 <= dump < dumps for dump in missing.dumps or ())
+                require(inside, f"{where}: missing dumps {missing.dumps} of {dumps} {place}")
+
+    def _check_fault(self, where: str, channel: int, receiver: int | None, array: int | None) -> None:
+        for axis, number, length in (
+            ("channel", channel, self.receiver.channels),
+            ("receiver", receiver, self.pixels[0]),
+            ("array", array, self.pixels[1]),
+        ):
+            inside = number is None or 0 <= number < length
+            require(inside, f"{where}: a fault in {axis} {number} of {length}")
 
     def _key(self, group: str, index: int) -> tuple[int, int, int, int]:
         return self.plan.number, self.band, GROUPS.index(group), index

@@ -70,5 +70,5 @@ def test_a_table_that_is_not_there_or_not_a_table(tmp_path):
     asdf.AsdfFile(tree).write_to(tmp_path / "t.asdf")
     with pytest.raises(SimulationError, match=r"\(2, 1\)"):
         AtmosphereTable.read(tmp_path / "t.asdf")
-    with pytest.raises(SimulationError, match="atm_nowhere.asdf"):
+    with pytest.raises(SimulationError, match=r"atm_nowhere\.asdf"):
         shipped_table("nowhere")

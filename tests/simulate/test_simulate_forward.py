@@ -181,7 +181,7 @@ def test_integers_are_the_nearest_ones_and_missing_is_the_fill_value():
     integers = to_integers(np.array([1.4, -2.6, np.nan]), "scan 1")
     assert integers.dtype == np.int32
     assert integers.tolist() == [1, -3, FILL]
-    with pytest.raises(SimulationError, match="scan 1.*32 bits"):
+    with pytest.raises(SimulationError, match=r"scan 1.*32 bits"):
         to_integers(np.array([2.2e9]), "scan 1")
 
 
@@ -190,7 +190,7 @@ def test_integers_are_the_nearest_ones_and_missing_is_the_fill_value():
     [
         (Faults(dead=(DeadChannels(20, 30),)), "channel 29 of 24"),
         (Faults(spurs=(Spur(24, 1.0),)), "channel 24 of 24"),
-        (Faults(missing=(MissingDumps(9),)), "subscan 9 of 4"),
+        (Faults(missing=(MissingDumps(9),)), r"of 4 \(source 9\)"),
         (Faults(missing=(MissingDumps(1, dumps=(3,)),)), r"\(3,\) of 3"),
         (Faults(missing=(MissingDumps(1, receiver=2),)), "receiver 2 of 2"),
     ],
@@ -204,7 +204,7 @@ def test_other_impossible_bands_are_refused(model, config):
     receiver = config.receivers[0]
     with pytest.raises(SimulationError, match="ZERO"):
         model(config, receivers=(replace(receiver, zero_level=1.0),)).check()
-    with pytest.raises(SimulationError, match=r"495 to .* 450 to 500 GHz|outside"):
+    with pytest.raises(SimulationError, match=r"509\.521 to 510\.479 GHz .* 450 to 500 GHz"):
         model(config, receivers=(replace(receiver, image_freq=510e9),)).check()
     model(config, receivers=(replace(receiver, image_freq=510e9, image_gain=0.0),)).check()
     with pytest.raises(SimulationError, match="gain_per_hour"):

@@ -207,7 +207,7 @@ def test_all_chunks_are_stored_with_a_checksum(config, tmp_path):
 
 def test_an_existing_store_is_kept_unless_told(config, tmp_path):
     simulate(config, tmp_path / "s.zarr")
-    with pytest.raises(SimulationError, match="s.zarr exists"):
+    with pytest.raises(SimulationError, match=r"s\.zarr exists"):
         simulate(config, tmp_path / "s.zarr")
     simulate(replace(config, sequence=TotalPower(cycles=2)), tmp_path / "s.zarr", overwrite=True)
     assert zarr.open_group(tmp_path / "s.zarr", mode="r")["scan_000001/source/mjd"].shape == (8,)
