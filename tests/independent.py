@@ -211,9 +211,7 @@ def inside(values: Any, grid: np.ndarray, what: str) -> np.ndarray:
     return np.clip(values, low, high)
 
 
-def look_up(
-    table: np.ndarray, grid: np.ndarray, pressures: np.ndarray, nu: np.ndarray, p: float
-) -> np.ndarray:
+def look_up(table: np.ndarray, grid: np.ndarray, pressures: np.ndarray, nu: np.ndarray, p: float) -> np.ndarray:
     nu = inside(nu, grid, "frequency [Hz]")
     p = float(inside(p, pressures, "pressure [Pa]"))
     at_nu = [np.interp(nu, grid, row) for row in table]
@@ -607,8 +605,7 @@ def evaluate_scan(
     mean_on_airmass = float(np.mean([airmass_of[s] for s in ons]))
     pixels = [(r, a) for r in range(R) for a in range(A)]
     loads = {
-        (r, a): evaluate_loads(cal, zero[:, r, a], r, a, models[a], eta, (clip_counts, clip_tsys))
-        for r, a in pixels
+        (r, a): evaluate_loads(cal, zero[:, r, a], r, a, models[a], eta, (clip_counts, clip_tsys)) for r, a in pixels
     }
     off_mean = {(r, a, k): nanmean(counts[:, :, r, a, k], axis=1) for r, a in pixels for k in offs}
     valid_offs = {(r, a): [k for k in offs if source.valid_dumps(k, r, a) > 0] for r, a in pixels}

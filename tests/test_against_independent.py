@@ -15,7 +15,10 @@ CASES = {
     "total_power": {"mode": "total_power"},
     "fixed": {"mode": "otf", "atmosphere": {"strategy": "fixed", "pwv": 0.47}},
     "single sideband": {"mode": "otf", "loads": {"image_gain": 0.0}},
-    "uneven sidebands": {"mode": "otf", "loads": {"image_gain": 0.7, "eta_fss": 0.93, "gain_el_correction": 0.98}},
+    "uneven sidebands": {
+        "mode": "otf",
+        "loads": {"image_gain": 0.7, "eta_fss": 0.93, "gain_el_correction": 0.98},
+    },
     "one airmass": {"mode": "otf", "atmosphere": {"airmass": "scan", "t_atm": 260.0, "t_spill": 280.0}},
     "kalibrate": {"mode": "otf", "loads": {"physics": "kalibrate_compat"}},
     "bad channels": {"mode": "otf", "loads": {"clip_tsys": 13.0}, "calibrate": {"min_transmission": 0.6}},
@@ -33,9 +36,7 @@ def test_every_array_agrees(case, make_session, calibrate, atm_table):
     for step in settings.values():
         options |= step
     with np.errstate(all="ignore"):
-        expected = evaluate_scan(
-            session, 1, atm_table, **options, jacobian="smooth", t_sys_tamb="interpolated"
-        )
+        expected = evaluate_scan(session, 1, atm_table, **options, jacobian="smooth", t_sys_tamb="interpolated")
     found = product.open_scan(1).load()
     mjd = expected.pop("mjd")
     np.testing.assert_array_equal(found.mjd.values, _as_time(mjd))

@@ -130,9 +130,7 @@ def session(tmp_path):
 @pytest.mark.parametrize("strategy", ["full", "per_pixel", "per_pair"])
 @pytest.mark.parametrize("jacobian", ["raw", "smooth"])
 def test_noiseless_scan_gives_back_what_was_put_in(session, atmosphere, strategy, jacobian):
-    out = evaluate_scan(
-        session(), 7, atmosphere(), forward_efficiency=F_EFF, strategy=strategy, jacobian=jacobian
-    )
+    out = evaluate_scan(session(), 7, atmosphere(), forward_efficiency=F_EFF, strategy=strategy, jacobian=jacobian)
     shape = {"full": (), "per_pixel": (1, 1), "per_pair": (1, 1, 1)}[strategy]
     assert out["pwv"].shape == shape
     np.testing.assert_allclose(out["pwv"], PWV, rtol=1e-6)  # tables and elevations are f32

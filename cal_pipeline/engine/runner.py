@@ -28,7 +28,7 @@ Stages = Mapping[str, Callable[[Scan], Scan]]
 """What is done to a scan, by the name of the step, in order."""
 
 
-class RunFailedError(StpipeExitException):
+class RunFailedError(StpipeExitException):  # type: ignore[misc]
     """Not all scans of a session could be calibrated.
 
     Attributes
@@ -94,9 +94,7 @@ def calibrate_session(
     product = CalibratedSession(output.path)
     n_failed = len(output.failures)
     if n_failed:
-        message = (
-            f"{n_failed} of {len(numbers)} scans could not be calibrated; see {output.path / 'failures.json'}"
-        )
+        message = f"{n_failed} of {len(numbers)} scans could not be calibrated; see {output.path / 'failures.json'}"
         raise RunFailedError(1 if n_failed == len(numbers) else 2, message, product)
     logger.info("%d scans calibrated: %s", len(numbers), output.path)
     return product
@@ -133,7 +131,7 @@ def _summary(scan: Scan, tallies: list[Tally], steps: list[str]) -> str:
             parts.append(band.reference.mode)
         if band.atmosphere is not None:
             fit = band.atmosphere.fit
-            parts.append(f"PWV {_typical(fit.pwv):.4f} ± {_typical(fit.error):.4f} mm")
+            parts.append(f"PWV {_typical(fit.pwv):.5g} ± {_typical(fit.error):.2g} mm")
         if band.loads is not None:
             good = ~band.loads.solution.bad_channel
             parts.append(f"T_rec {_typical(band.loads.solution.t_rec_ssb[good]):.0f} K SSB")

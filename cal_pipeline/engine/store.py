@@ -151,9 +151,7 @@ def create_array(
     )
 
 
-def write_array(
-    group: zarr.Group, name: str, values: NDArray[Any], channel_chunk: int, present: set[str]
-) -> None:
+def write_array(group: zarr.Group, name: str, values: NDArray[Any], channel_chunk: int, present: set[str]) -> None:
     """Write a whole L1 array, in chunks of `channel_chunk` where its first axis is the channel."""
     chunks = tuple(max(n, 1) for n in values.shape)
     if values.ndim and L1_ARRAYS[name].dims_of(values.ndim)[0] == "channel":

@@ -71,9 +71,7 @@ def write_scan(scan: Scan, folder: Path, provenance: dict[str, Any]) -> list[Tal
             for name, values in arrays.items():
                 write_array(group, name, values, step, present)
             tally = _write_spectra(band, group, step, present, scan.clock)
-            group.update_attributes(
-                band_attributes(band, scan, tally.flagged, tally.n_samples, provenance)
-            )
+            group.update_attributes(band_attributes(band, scan, tally.flagged, tally.n_samples, provenance))
         tallies.append(tally)
     if root.name != group.name:
         common = {"scan_number": scan.number, "bands": [band.name for band in scan.bands]}
@@ -81,9 +79,7 @@ def write_scan(scan: Scan, folder: Path, provenance: dict[str, Any]) -> list[Tal
     return tallies
 
 
-def _write_spectra(
-    band: Band, group: zarr.Group, channel_step: int, present: set[str], clock: StageClock
-) -> Tally:
+def _write_spectra(band: Band, group: zarr.Group, channel_step: int, present: set[str], clock: StageClock) -> Tally:
     """Calibrate and write the samples of the ONs; a block is read and written once."""
     if band.calibration is None:
         return Tally(np.zeros(0, np.int64))
@@ -102,9 +98,7 @@ def _write_spectra(
             with clock("calibrate"):
                 off = weighted_sum(reference.off_mean[channels], reference.weights[:, :, on])
                 bad = calibration.bad_channel[channels, ..., on]
-                kelvin, bits = antenna_temperature(
-                    block[..., index], off, calibration.factor[channels, ..., on], bad
-                )
+                kelvin, bits = antenna_temperature(block[..., index], off, calibration.factor[channels, ..., on], bad)
                 valid_dumps[:, on] |= ((bits & Flag.FILL_VALUE) == 0).any(axis=(0, 2, 3))
                 tally.flagged[0] += int(np.count_nonzero(bits))
                 for flag in (Flag.BAD_CHANNEL, Flag.FILL_VALUE):

@@ -76,7 +76,7 @@ class Counts:
             return set()
         grid = [range(-(-n // chunk)) for n, chunk in zip(array.shape, self._stored, strict=True)]
         root = Path(self.name)
-        encode = array.metadata.encode_chunk_key  # type: ignore[union-attr]
+        encode = array.metadata.encode_chunk_key
         return {index for index in itertools.product(*grid) if not (root / encode(index)).exists()}
 
     def channel_step(self, target_samples: int = BLOCK_SAMPLES) -> int:
@@ -146,9 +146,7 @@ class Counts:
                 counts *= self.scale
         return counts
 
-    def _blank(
-        self, counts: NDArray[np.float64], index: tuple[int, ...], channels: slice, subscans: list[int]
-    ) -> None:
+    def _blank(self, counts: NDArray[np.float64], index: tuple[int, ...], channels: slice, subscans: list[int]) -> None:
         """Set to NaN what of an absent chunk falls into a block."""
         low = [i * n for i, n in zip(index, self._stored, strict=True)]
         high = [a + n for a, n in zip(low, self._stored, strict=True)]
@@ -157,4 +155,3 @@ class Counts:
             rows = slice(max(low[0] - channels.start, 0), high[0] - channels.start)
             inner = tuple(slice(a, b) for a, b in zip(low[1:4], high[1:4], strict=True))
             counts[(rows, *inner)][..., columns] = np.nan
-

@@ -78,9 +78,7 @@ def pixel_ids(recorded: NDArray[np.str_], n_receivers: int, n_arrays: int) -> ND
     return recorded.reshape(n_receivers, n_arrays)
 
 
-def _read_arrays(
-    store: Path, group: str, wanted: dict[str, Coordinate], shape: tuple[int, ...]
-) -> dict[str, Any]:
+def _read_arrays(store: Path, group: str, wanted: dict[str, Coordinate], shape: tuple[int, ...]) -> dict[str, Any]:
     """Read the coordinate arrays of a group and check their shapes and types."""
     try:
         found = dict(zarr.open_group(store, path=group, mode="r").arrays())

@@ -44,9 +44,7 @@ class CalibratedSession:
             int(match[1]) for item in self.path.iterdir() if (match := re.fullmatch(r"scan_(\d{6})", item.name))
         )
         listed = self.path / "failures.json"
-        self.failures: list[dict[str, Any]] = (
-            json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else []
-        )
+        self.failures: list[dict[str, Any]] = json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else []
 
     def open_scan(self, number: int, band: int | None = None) -> xarray.Dataset:
         """Open a scan, lazily.
@@ -67,7 +65,8 @@ class CalibratedSession:
         group = f"scan_{number:06d}" + (f"/band_{band}" if band is not None else "")
         if not (self.path / group / "zarr.json").is_file():
             raise StoreError(f"{self.path} has no {group}; it has scans {self.numbers}")
-        return xarray.open_zarr(self.path, group=group, consolidated=False, chunks=None)
+        dataset: xarray.Dataset = xarray.open_zarr(self.path, group=group, consolidated=False, chunks=None)
+        return dataset
 
     def __repr__(self) -> str:
         return f"<CalibratedSession {self.path}: {len(self.numbers)} scans, {len(self.failures)} failed>"

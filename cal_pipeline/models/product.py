@@ -38,10 +38,13 @@ def small_arrays(band: Band) -> dict[str, NDArray[Any]]:
         arrays |= _pointing(band, band.reference.on, band.reference.mode)
     if band.atmosphere is not None:
         sky, fit = band.atmosphere, band.atmosphere.fit
-        arrays |= {"pwv": fit.pwv, "pwv_err": fit.error, "pwv_err_model": fit.error_model, "pwv_chi2": fit.chi2}
         arrays |= {
-            name: getattr(sky, name) for name in ("tau_signal", "tau_image", "t_sky", "sky_residual")
+            "pwv": fit.pwv,
+            "pwv_err": fit.error,
+            "pwv_err_model": fit.error_model,
+            "pwv_chi2": fit.chi2,
         }
+        arrays |= {name: getattr(sky, name) for name in ("tau_signal", "tau_image", "t_sky", "sky_residual")}
     if band.calibration is not None:
         arrays |= {"t_sys": band.calibration.t_sys, "sigma": band.calibration.sigma}
     with np.errstate(over="ignore"):

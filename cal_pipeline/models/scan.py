@@ -381,9 +381,7 @@ def _to_tree(value: Any) -> Any:
     """A dataclass of arrays, numbers and dataclasses as what ASDF can hold."""
     if isinstance(value, Sidebands):
         names = [f.name for f in dataclasses.fields(value)]
-        return {n: getattr(value, n) for n in names if n != "convention"} | {
-            "convention": value.convention.name
-        }
+        return {n: getattr(value, n) for n in names if n != "convention"} | {"convention": value.convention.name}
     if dataclasses.is_dataclass(value):
         tree = {f.name: _to_tree(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {name: item for name, item in tree.items() if item is not None}

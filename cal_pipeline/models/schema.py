@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from cal_pipeline.physics.flags import Flag
 
@@ -162,7 +163,7 @@ L1_COORDINATES = {
 }
 """Arrays that are coordinates of the others, and their axes."""
 
-EXTRA_ATTRIBUTES: dict[str, dict[str, object]] = {
+EXTRA_ATTRIBUTES: dict[str, dict[str, Any]] = {
     "flags": {
         "flag_masks": [int(flag) for flag in Flag],
         "flag_meanings": " ".join(str(flag.name) for flag in Flag),
@@ -172,7 +173,7 @@ EXTRA_ATTRIBUTES: dict[str, dict[str, object]] = {
 """Further attributes of some L1 arrays."""
 
 
-def array_attributes(name: str, dims: tuple[str, ...], present: set[str]) -> dict[str, object]:
+def array_attributes(name: str, dims: tuple[str, ...], present: set[str]) -> dict[str, Any]:
     """CF attributes of an L1 array.
 
     Parameters
@@ -190,7 +191,7 @@ def array_attributes(name: str, dims: tuple[str, ...], present: set[str]) -> dic
         ``long_name``, ``units``, ``coordinates`` (of a data variable) and what else CF wants for it.
     """
     spec = L1_ARRAYS[name]
-    attributes: dict[str, object] = {"long_name": spec.long_name, "units": spec.units}
+    attributes: dict[str, Any] = {"long_name": spec.long_name, "units": spec.units}
     if name not in L1_COORDINATES:
         coordinates = [c for c, axes in L1_COORDINATES.items() if c in present and set(axes) <= set(dims)]
         if coordinates:

@@ -201,9 +201,8 @@ class Session:
         return self._calibration[key]
 
     def _open_calibration(self, number: int, band_name: str) -> CalibrationGroup | None:
-        group = dict((name, path) for path, name in self._bands(number)).get(band_name) if (
-            number in self._groups
-        ) else None
+        bands = self._bands(number) if number in self._groups else []
+        group = {name: path for path, name in bands}.get(band_name)
         if group is None or not (self.path / group / "calibration" / "zarr.json").is_file():
             return None
         try:
@@ -231,10 +230,8 @@ class Session:
             If a number is not in the session, or nothing is left.
         """
         observed = [number for number in self.numbers if self.has_source(number)]
-        if wanted is None:
-            chosen = observed
-        else:
-            chosen = sorted(_parse_scans(wanted, self.numbers, self.path) & set(observed))
+        named = set(observed) if wanted is None else _parse_scans(wanted, self.numbers, self.path)
+        chosen = sorted(named & set(observed))
         if not chosen:
             raise StoreError(
                 f"{self.path}: no scan to calibrate is chosen by scans={wanted!r}; "

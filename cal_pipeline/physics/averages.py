@@ -23,7 +23,9 @@ def sum_of_valid(counts: Floats, axis: int | tuple[int, ...]) -> tuple[Floats, N
 
 def mean_from_sum(total: Floats, number: NDArray[np.int64]) -> Floats:
     """Mean of `number` values that sum to `total`; NaN where there is none."""
-    return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
+    mean = np.full(total.shape, np.nan)
+    np.divide(total, number, out=mean, where=number > 0)
+    return mean
 
 
 def running_mean(values: Floats, width: int = SMOOTHING_WIDTH) -> Floats:
@@ -68,4 +70,5 @@ def running_mean(values: Floats, width: int = SMOOTHING_WIDTH) -> Floats:
         if valid.all()
         else window_sum(valid.astype(np.int64))
     )
-    return mean_from_sum(np.asarray(window_sum(deviation), np.float64), np.asarray(count, np.int64)) + offset
+    mean = mean_from_sum(np.asarray(window_sum(deviation), np.float64), np.asarray(count, np.int64))
+    return np.asarray(mean + offset)

@@ -10,9 +10,7 @@ from cal_pipeline.physics.flags import Flag
 Floats = NDArray[np.float64]
 
 
-def kelvin_per_count(
-    t_cal: Floats, load_difference: Floats, transmission: Floats, bad: NDArray[np.bool_]
-) -> Floats:
+def kelvin_per_count(t_cal: Floats, load_difference: Floats, transmission: Floats, bad: NDArray[np.bool_]) -> Floats:
     """Factor that turns ON - REF into antenna temperature.
 
     Parameters
@@ -109,6 +107,4 @@ def expected_noise(
     Dicke 1946, Rev. Sci. Instrum. 17, 268.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(
-            t_sys / line_coupling * np.sqrt((1.0 / on_time + reference_variance) / channel_width)
-        )
+        return np.asarray(t_sys / line_coupling * np.sqrt((1.0 / on_time + reference_variance) / channel_width))

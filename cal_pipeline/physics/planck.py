@@ -158,5 +158,5 @@ def channel_frequencies(
     signal, image : ndarray, shape (C,)
         nu_s(c) and nu_i(c) [Hz].
     """
-    offset = freq_off + (np.arange(n_channels) - ref_channel) * freq_res
+    offset = freq_off + (np.arange(n_channels, dtype=np.float64) - ref_channel) * freq_res
     return signal_freq + offset, image_freq - offset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cal_pipeline.physics.averages import running_mean
 from cal_pipeline.physics.loads import LoadMeans, LoadSolution, receiver_temperature
 from cal_pipeline.physics.planck import Sidebands
-from cal_pipeline.physics.sky import Opacity, Surroundings, sky_temperature, transparency_change
+from cal_pipeline.physics.sky import Opacity, SkyDirection, Surroundings
 
 Floats = NDArray[np.float64]
 
@@ -44,21 +44,13 @@ class SkyModel:
     forward_efficiency: Floats
     model_error: float
 
+    def towards(self, airmass: float, surroundings: Surroundings) -> SkyDirection:
+        """The sky at an airmass, ready to be evaluated for any amount of water."""
+        return SkyDirection.look(self.sidebands, self.opacity, airmass, surroundings, self.forward_efficiency)
+
     def temperature(self, pwv: float | Floats, airmass: float, surroundings: Surroundings) -> Floats:
         """Input temperature of the sky, shape (C, 1 or R, A) [K]."""
-        tau_signal, tau_image = self.opacity.zenith(np.atleast_2d(pwv))
-        return sky_temperature(
-            self.sidebands, tau_signal, tau_image, airmass, surroundings, self.forward_efficiency
-        )
-
-    def response(
-        self, pwv: float | Floats, airmass: float, surroundings: Surroundings
-    ) -> tuple[Floats, Floats]:
-        """Derivative by PWV [K/mm] and 1-sigma model error [K], each of shape (C, 1 or R, A)."""
-        slope, opacity_error = transparency_change(
-            self.sidebands, self.opacity, pwv, airmass, surroundings, self.forward_efficiency
-        )
-        return slope, self.model_error * opacity_error
+        return self.towards(airmass, surroundings).evaluate(np.atleast_2d(pwv))[0]
 
 
 @dataclass(frozen=True)
@@ -254,45 +246,60 @@ def fit_pwv(
     """
     axes = (0,) if per_pixel else (0, 1, 2)
     shape = loads.gain_ratio.shape[1:] if per_pixel else (1, 1)
-    pwv = _best_of_grid(model, loads, sky, np.geomspace(*bounds, grid_steps), per_pixel)
+    directions = [model.towards(view.airmass, view.surroundings) for view in sky]
+    pwv = _best_of_grid(directions, loads, sky, np.geomspace(*bounds, grid_steps), per_pixel)
     relative = np.zeros(shape)
     for _ in range(MAX_STEPS):
-        sums = _gauss_newton_sums(model, loads, sky, pwv, axes)
-        step = np.divide(sums[0], sums[1], out=np.zeros(shape), where=sums[1] > 0.0)
+        numerator, denominator = np.zeros(shape), np.zeros(shape)
+        for direction, view in zip(directions, sky, strict=True):
+            slope, _, variance, residual = _at(direction, view, loads, pwv, model.model_error)
+            weighted = slope / variance
+            numerator += (weighted * residual).sum(axis=axes)
+            denominator += (weighted * slope).sum(axis=axes)
+        step = np.divide(numerator, denominator, out=np.zeros(shape), where=denominator > 0.0)
         updated = np.clip(pwv + step, *bounds)
         relative = np.abs(updated - pwv) / updated
         pwv = updated
         if (relative < FIXED_POINT).all():
             break
-    quality = fit_quality(model, loads, sky, pwv, per_pixel)
-    collapse = (lambda a: a) if per_pixel else (lambda a: a[0, 0])
-    return PwvFit(
-        pwv=collapse(pwv),
-        error=collapse(quality[0]),
-        error_model=collapse(quality[1]),
-        chi2=collapse(quality[2]),
-        n_samples=collapse(quality[3]),
-        at_bound=collapse((pwv <= bounds[0]) | (pwv >= bounds[1])),
-        converged=collapse(relative < CONVERGED),
+    error, error_model, chi2, n_samples = fit_quality(model, loads, sky, pwv, per_pixel)
+    fit = PwvFit(
+        pwv=pwv,
+        error=error,
+        error_model=error_model,
+        chi2=chi2,
+        n_samples=n_samples,
+        at_bound=(pwv <= bounds[0]) | (pwv >= bounds[1]),
+        converged=relative < CONVERGED,
     )
+    return fit if per_pixel else _one_for_all(fit)
 
 
 def evaluate_pwv(model: SkyModel, loads: LoadView, sky: Sequence[SkyView], pwv: float) -> PwvFit:
     """Chi² of a PWV that is given [mm], in the form of a fit whose errors are NaN."""
-    _, _, chi2, n_samples = fit_quality(model, loads, sky, np.full((1, 1), pwv), per_pixel=False)
-    return PwvFit(
-        pwv=np.float64(pwv),
-        error=np.float64(np.nan),
-        error_model=np.float64(np.nan),
-        chi2=chi2[0, 0],
-        n_samples=n_samples[0, 0],
-        at_bound=np.bool_(False),
-        converged=np.bool_(True),
-    )
+    given = np.full((1, 1), pwv)
+    _, _, chi2, n_samples = fit_quality(model, loads, sky, given, per_pixel=False)
+    unknown, no = np.full((1, 1), np.nan), np.zeros((1, 1), np.bool_)
+    return _one_for_all(PwvFit(given, unknown, unknown, chi2, n_samples, at_bound=no, converged=~no))
+
+
+def _one_for_all(fit: PwvFit) -> PwvFit:
+    """A fit of one PWV, its arrays of shape (1, 1), with arrays of shape ()."""
+    return PwvFit(**{f.name: getattr(fit, f.name).reshape(()) for f in fields(fit)})
+
+
+def _at(
+    direction: SkyDirection, view: SkyView, loads: LoadView, pwv: Floats, model_error: float
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Slope [K/mm], model error [K], total variance [K²] and residual [K] of an OFF's samples at a PWV."""
+    temperature, slope, opacity_error = direction.evaluate(pwv)
+    sigma_model = model_error * opacity_error
+    residual = view.step - loads.gain_ratio * (temperature - loads.t_hot_input[:, None, None])
+    return slope, sigma_model, view.variance + sigma_model**2, residual
 
 
 def _best_of_grid(
-    model: SkyModel, loads: LoadView, sky: Sequence[SkyView], grid: Floats, per_pixel: bool
+    directions: Sequence[SkyDirection], loads: LoadView, sky: Sequence[SkyView], grid: Floats, per_pixel: bool
 ) -> Floats:
     """Point of the grid with the least chi², shape (1, 1) or (R, A).
 
@@ -302,60 +309,20 @@ def _best_of_grid(
     n_channels, n_receivers, n_arrays = loads.gain_ratio.shape
     rows = n_receivers if per_pixel else 1
     chi2 = np.zeros((len(grid), rows, n_arrays))
-    for view in sky:
+    for direction, view in zip(directions, sky, strict=True):
         weight = loads.gain_ratio / view.variance
         linear, square = weight * view.step, weight * loads.gain_ratio
         if not per_pixel:
             linear, square = linear.sum(axis=1, keepdims=True), square.sum(axis=1, keepdims=True)
         for first in range(0, n_channels, _GRID_BLOCK):
             part = slice(first, first + _GRID_BLOCK)
-            modelled = _grid_model(_channels(model, part), loads.t_hot_input[part], view, grid)
+            step = direction.on_grid(grid, part) - loads.t_hot_input[part, None]
             for array in range(n_arrays):
-                column = modelled[..., min(array, modelled.shape[2] - 1)]
-                chi2[..., array] += column**2 @ square[part, :, array] - 2.0 * (
-                    column @ linear[part, :, array]
-                )
+                model = step[..., array]
+                chi2[..., array] += model**2 @ square[part, :, array] - 2.0 * (model @ linear[part, :, array])
     if not per_pixel:
         chi2 = chi2.sum(axis=2, keepdims=True)
-    return grid[np.argmin(chi2, axis=0)]
-
-
-def _grid_model(model: SkyModel, t_hot_input: Floats, view: SkyView, grid: Floats) -> Floats:
-    """Sky minus hot load for every PWV of the grid, shape (G, C, A), 0 where the opacity is not known [K]."""
-    sky = np.stack([model.temperature(pwv, view.airmass, view.surroundings)[:, 0, :] for pwv in grid])
-    return np.asarray(sky - t_hot_input[:, None])
-
-
-def _channels(model: SkyModel, part: slice) -> SkyModel:
-    """The model of some of the channels."""
-    bands, opacity = model.sidebands, model.opacity
-    return SkyModel(
-        Sidebands(bands.signal[part], bands.image[part], bands.image_gain, bands.convention),
-        Opacity(
-            opacity.b_signal[part], opacity.c_signal[part], opacity.b_image[part], opacity.c_image[part]
-        ),
-        model.forward_efficiency,
-        model.model_error,
-    )
-
-
-def _gauss_newton_sums(
-    model: SkyModel, loads: LoadView, sky: Sequence[SkyView], pwv: Floats, axes: tuple[int, ...]
-) -> tuple[Floats, Floats]:
-    """Σ W J r and Σ W J² over the samples of each fit."""
-    numerator, denominator = np.zeros(pwv.shape), np.zeros(pwv.shape)
-    for view in sky:
-        slope, sigma_model = model.response(pwv, view.airmass, view.surroundings)
-        residual = view.step - loads.gain_ratio * _modelled_step(model, loads, view, pwv)
-        weighted = slope / (view.variance + sigma_model**2)
-        numerator += (weighted * residual).sum(axis=axes)
-        denominator += (weighted * slope).sum(axis=axes)
-    return numerator, denominator
-
-
-def _modelled_step(model: SkyModel, loads: LoadView, view: SkyView, pwv: Floats) -> Floats:
-    """S_model, the sky against the hot load, shape (C, 1 or R, A) [K]."""
-    return model.temperature(pwv, view.airmass, view.surroundings) - loads.t_hot_input[:, None, None]
+    return np.asarray(grid[np.argmin(chi2, axis=0)])
 
 
 def fit_quality(
@@ -390,10 +357,9 @@ def fit_quality(
     n_samples = np.zeros(pwv.shape, np.int64)
     from_hot, from_cold = np.zeros(loads.gain_ratio.shape), np.zeros(loads.gain_ratio.shape)
     for view in sky:
-        slope, sigma_model = model.response(pwv, view.airmass, view.surroundings)
-        variance = view.variance + sigma_model**2
+        direction = model.towards(view.airmass, view.surroundings)
+        slope, sigma_model, variance, residual = _at(direction, view, loads, pwv, model.model_error)
         weighted = slope / variance
-        residual = view.step - loads.gain_ratio * _modelled_step(model, loads, view, pwv)
         sums["curvature"] += (weighted * slope).sum(axis=axes)
         sums["off"] += (weighted**2 * view.off_variance).sum(axis=axes)
         sums["model"] += (weighted * sigma_model).sum(axis=axes)
@@ -404,9 +370,7 @@ def fit_quality(
     common = (from_hot**2 * loads.hot_variance + from_cold**2 * loads.cold_variance).sum(axis=axes)
     constrained = sums["curvature"] > 0.0
     nothing = np.full(pwv.shape, np.nan)
-    error = np.divide(
-        np.sqrt(sums["off"] + common), sums["curvature"], out=nothing.copy(), where=constrained
-    )
+    error = np.divide(np.sqrt(sums["off"] + common), sums["curvature"], out=nothing.copy(), where=constrained)
     error_model = np.divide(sums["model"], sums["curvature"], out=nothing.copy(), where=constrained)
     chi2 = np.divide(sums["chi2"], n_samples - 1, out=nothing.copy(), where=n_samples > 1)
     return error, error_model, chi2, n_samples

@@ -108,46 +108,90 @@ def _layer(sidebands: Sidebands, frequency: Floats, tau: Floats, airmass: float,
     return np.asarray(warm * absorbed + cold * (1.0 - absorbed))
 
 
-def transparency_change(
-    sidebands: Sidebands,
-    opacity: Opacity,
-    pwv: float | Floats,
-    airmass: float,
-    surroundings: Surroundings,
-    forward_efficiency: Floats,
-) -> tuple[Floats, Floats]:
-    """How the sky temperature answers to water and to an error of the opacity.
+@dataclass(frozen=True)
+class SkyDirection:
+    """The sky at one airmass, ready to be evaluated for any amount of water.
 
     Parameters
     ----------
-    sidebands, opacity, airmass, surroundings, forward_efficiency
-        As in :func:`sky_temperature`; `opacity` in place of its values.
-    pwv : float or ndarray, shape (1, 1) or (R, A)
-        Water above the telescope [mm].
-
-    Returns
-    -------
-    slope : ndarray, shape (C, 1 or R, A)
-        Derivative of :func:`sky_temperature` by PWV [K/mm].
-    opacity_error : ndarray, shape (C, 1 or R, A)
-        Change of the sky's emission for a relative error of 1 of all opacities,
-        f_eff Σ_sb w_sb J(nu_sb, t_atm)·airmass·tau0·exp(-airmass·tau0) [K].
+    opaque : ndarray, shape (C, 1, A)
+        Input temperature of a sky without transmission [K].
+    warm, contrast : ndarray, shape (B, C)
+        For each of the B sidebands that count, w_sb J(nu_sb, t_atm) and w_sb [J(nu_sb, t_atm) - J(nu_sb, 2.725 K)] [K].
+    wet, dry : ndarray, shape (B, C)
+        Opacity along the line of sight, airmass·b [Np/mm] and airmass·c [Np].
+    forward_efficiency : ndarray, shape (A,)
+        Forward efficiency of each array.
     """
-    convention = sidebands.convention
-    slopes, errors = [], []
-    for frequency, b, tau in zip(
-        (sidebands.signal, sidebands.image),
-        (opacity.b_signal, opacity.b_image),
-        opacity.zenith(np.atleast_2d(pwv)),
-        strict=True,
-    ):
-        depth = airmass * tau
-        transmission = np.exp(-depth)
-        warm = convention.brightness(frequency, surroundings.t_atm)
-        contrast = warm - convention.background_brightness(frequency)
-        slopes.append((airmass * b * contrast)[:, None, None] * transmission)
-        errors.append(warm[:, None, None] * depth * transmission)
-    return forward_efficiency * sidebands.combine(*slopes), forward_efficiency * sidebands.combine(*errors)
+
+    opaque: Floats
+    warm: Floats
+    contrast: Floats
+    wet: Floats
+    dry: Floats
+    forward_efficiency: Floats
+
+    @classmethod
+    def look(
+        cls,
+        sidebands: Sidebands,
+        opacity: Opacity,
+        airmass: float,
+        surroundings: Surroundings,
+        forward_efficiency: Floats,
+    ) -> SkyDirection:
+        """Work out what does not depend on the water; arguments as in :func:`sky_temperature`."""
+        convention = sidebands.convention
+        bands = [(sidebands.weight_signal, sidebands.signal, opacity.b_signal, opacity.c_signal)]
+        if sidebands.has_image:
+            bands.append((sidebands.weight_image, sidebands.image, opacity.b_image, opacity.c_image))
+        warm = np.stack([w * convention.brightness(nu, surroundings.t_atm) for w, nu, _, _ in bands])
+        cold = np.stack([w * convention.background_brightness(nu) for w, nu, _, _ in bands])
+        spill = sidebands.input_temperature(surroundings.t_spill)[:, None, None]
+        return cls(
+            opaque=forward_efficiency * warm.sum(axis=0)[:, None, None] + (1.0 - forward_efficiency) * spill,
+            warm=warm,
+            contrast=warm - cold,
+            wet=np.stack([airmass * b for _, _, b, _ in bands]),
+            dry=np.stack([airmass * c for _, _, _, c in bands]),
+            forward_efficiency=forward_efficiency,
+        )
+
+    def evaluate(self, pwv: Floats) -> tuple[Floats, Floats, Floats]:
+        """Sky temperature and how it answers to water and to an error of the opacity.
+
+        Parameters
+        ----------
+        pwv : ndarray, shape (1, 1) or (R, A)
+            Water above the telescope [mm].
+
+        Returns
+        -------
+        temperature : ndarray, shape (C, 1 or R, A)
+            As :func:`sky_temperature` [K].
+        slope : ndarray, shape (C, 1 or R, A)
+            Its derivative by PWV [K/mm].
+        opacity_error : ndarray, shape (C, 1 or R, A)
+            Change of the sky's emission for a relative error of 1 of all opacities,
+            f_eff Σ_sb w_sb J(nu_sb, t_atm)·airmass·tau0·exp(-airmass·tau0) [K].
+        """
+        seen, slope, error = (np.zeros((self.warm.shape[1], *pwv.shape)) for _ in range(3))
+        for warm, contrast, wet, dry in zip(self.warm, self.contrast, self.wet, self.dry, strict=True):
+            depth = wet[:, None, None] * pwv + dry[:, None, None]
+            transmission = np.exp(-depth)
+            seen += contrast[:, None, None] * transmission
+            slope += (contrast * wet)[:, None, None] * transmission
+            error += warm[:, None, None] * depth * transmission
+        f_eff = self.forward_efficiency
+        return self.opaque - f_eff * seen, f_eff * slope, f_eff * error
+
+    def on_grid(self, grid: Floats, channels: slice) -> Floats:
+        """Sky temperature of some channels for every PWV of a grid, shape (G, c, A) [K]."""
+        seen = np.zeros((len(grid), len(self.opaque[channels])))
+        for contrast, wet, dry in zip(self.contrast, self.wet, self.dry, strict=True):
+            attenuated = contrast[channels] * np.exp(-dry[channels])
+            seen += attenuated * np.exp(-np.multiply.outer(grid, wet[channels]))
+        return np.asarray(self.opaque[channels, 0, :] - self.forward_efficiency * seen[..., None])
 
 
 def observed_sky(

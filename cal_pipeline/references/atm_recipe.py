@@ -115,9 +115,7 @@ class Recipe:
                 (float(start), float(stop), float(step)) for start, stop, step in values["windows_ghz"]
             )
         except (TypeError, ValueError) as error:
-            raise RecipeError(
-                f"pressures_hpa is [p, …] and windows_ghz [[start, stop, step], …]: {error}"
-            ) from error
+            raise RecipeError(f"pressures_hpa is [p, …] and windows_ghz [[start, stop, step], …]: {error}") from error
         return cls(**values)
 
     @property

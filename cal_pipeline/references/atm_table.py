@@ -100,8 +100,7 @@ class AtmTable:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(
-                f"no atmosphere table at {path}; name an existing .asdf file or build one with "
-                "'atm-table build'"
+                f"no atmosphere table at {path}; name an existing .asdf file or build one with 'atm-table build'"
             )
         tree = _read_tree(path)
         missing = [key for key in ("frequency", "pressure", "b", "c") if key not in tree]
@@ -242,13 +241,13 @@ def _pressure_range(low: float, high: float) -> str:
 def _read_tree(path: Path) -> dict[str, Any]:
     """Contents of an ASDF file, with the arrays in memory."""
     try:
-        with asdf.open(path, lazy_load=False, memmap=False) as file:
+        with asdf.open(path, lazy_load=False, memmap=False, validate_checksums=True) as file:
             return {
                 key: np.asarray(value) if isinstance(value, asdf.tags.core.NDArrayType) else value
                 for key, value in file.tree.items()
                 if key not in ("asdf_library", "history")
             }
-    except (ValueError, OSError, RuntimeError, EOFError) as error:
+    except Exception as error:  # asdf, yaml, zlib and struct all raise their own kinds
         raise AtmTableError(f"{path}: not a readable ASDF file: {error}") from error
 
 
@@ -265,8 +264,7 @@ def _frequency_axis(value: Any, name: str) -> Any:
     start, step, n = float(value["start"]), float(value["step"]), int(value["n"])
     if not (n >= 2 and n == value["n"] and step > 0.0):
         raise AtmTableError(
-            f"{name}: frequency has step = {step:g} Hz, n = {value['n']}; expected a step above 0 and a "
-            "whole n >= 2"
+            f"{name}: frequency has step = {step:g} Hz, n = {value['n']}; expected a step above 0 and a whole n >= 2"
         )
     return start + step * np.arange(n)
 
@@ -295,9 +293,7 @@ def _axis(value: Any, key: str, name: str, minimum: int) -> Floats:
     descents = np.flatnonzero(np.diff(axis) <= 0.0)
     if descents.size:
         i = int(descents[0])
-        raise AtmTableError(
-            f"{name}: {key} must ascend, found {axis[i]:.10g} before {axis[i + 1]:.10g} at index {i}"
-        )
+        raise AtmTableError(f"{name}: {key} must ascend, found {axis[i]:.10g} before {axis[i + 1]:.10g} at index {i}")
     axis.flags.writeable = False
     return axis
 
@@ -309,14 +305,10 @@ def _coefficients(value: Any, key: str, name: str, shape: tuple[int, int]) -> ND
     except (TypeError, ValueError) as error:
         raise AtmTableError(f"{name}: {key} is not numeric: {error}") from error
     if array.shape != shape:
-        raise AtmTableError(
-            f"{name}: {key} has shape {array.shape}, expected [pressure, frequency] = {shape}"
-        )
+        raise AtmTableError(f"{name}: {key} has shape {array.shape}, expected [pressure, frequency] = {shape}")
     if not np.all(np.isfinite(array)):
         raise AtmTableError(f"{name}: {key} holds values that are not finite")
     if np.any(array < 0.0):
-        raise AtmTableError(
-            f"{name}: {key} holds negative values (least {array.min():g}); an opacity is 0 or above"
-        )
+        raise AtmTableError(f"{name}: {key} holds negative values (least {array.min():g}); an opacity is 0 or above")
     array.flags.writeable = False
     return array

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cal_pipeline.physics.opacity import transmission, zenith_opacity
 from cal_pipeline.references.atm_recipe import RECIPES, Recipe, RecipeError
-from cal_pipeline.references.atm_table import AtmTable, AtmTableError
+from cal_pipeline.references.atm_table import AtmRangeError, AtmTable, AtmTableError
 from cal_pipeline.references.build_atm import AtmModelError, build_table
 from cal_pipeline.references.registry import open_atm_table, shipped_atm_table
 
@@ -36,16 +36,14 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         arguments.run(arguments)
-    except (AtmModelError, AtmTableError, RecipeError, OSError) as error:
+    except (AtmModelError, AtmRangeError, AtmTableError, RecipeError, OSError) as error:
         print(f"atm-table: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="atm-table", description="Build, describe and plot atmosphere tables."
-    )
+    parser = argparse.ArgumentParser(prog="atm-table", description="Build, describe and plot atmosphere tables.")
     commands = parser.add_subparsers(title="commands", required=True)
     build = commands.add_parser("build", help="build a table with the ATM model (needs casatools)")
     build.add_argument("recipe", help="recipe (.toml), or the name of a shipped one, such as ccat")

@@ -93,9 +93,7 @@ def pressure_ladder(pressure_hpa: float, atmosphere_type: str, layers: int) -> t
     limit, levels = STANDARD_LEVELS[atmosphere_type]
     target = max((level for level in levels if level < min(pressure_hpa, limit)), default=None)
     if target is None:
-        raise AtmModelError(
-            f"a telescope at {pressure_hpa:g} hPa is above what ATM models, {levels[-1]:g} hPa"
-        )
+        raise AtmModelError(f"a telescope at {pressure_hpa:g} hPa is above what ATM models, {levels[-1]:g} hPa")
     return (pressure_hpa - target - 0.01) / layers, 1.0 if layers > 1 else 0.01
 
 
@@ -240,9 +238,7 @@ def _meta(recipe: Recipe, version: str) -> dict[str, Any]:
         "atmosphere_type": recipe.atmosphere_type,
         "lapse_rate_k_per_km": recipe.lapse_rate_k_per_km,
         "water_scale_height_km": recipe.water_scale_height_km,
-        "dry_continuum": "as ATM has it"
-        if limit is None
-        else f"as ATM has it; above {limit:g} GHz as it is there",
+        "dry_continuum": "as ATM has it" if limit is None else f"as ATM has it; above {limit:g} GHz as it is there",
         "relative_rounding": 2.0 ** -(recipe.mantissa_bits + 1),
     }
 

@@ -117,7 +117,5 @@ def shipped_table(name: str) -> Path:
     # Through the parent package: the data are wanted, not the code that lies beside them.
     path = Path(str(files("cal_pipeline").joinpath("references", "data", f"atm_{name}.asdf")))
     if not path.is_file():
-        raise SimulationError(
-            f"no atmosphere table {path.name} comes with this installation; name one (--atm)"
-        )
+        raise SimulationError(f"no atmosphere table {path.name} comes with this installation; name one (--atm)")
     return path

@@ -37,9 +37,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--pwv", type=float, help="precipitable water vapour [mm]")
     command.add_argument("--pwv-per-hour", type=float, default=0.0, help="its drift [mm/h]")
     command.add_argument("--gain-per-hour", type=float, default=0.0, help="relative gain drift [1/h]")
-    command.add_argument(
-        "--missing-fraction", type=float, default=0.0, help="chance of a dump of a pixel to be lost"
-    )
+    command.add_argument("--missing-fraction", type=float, default=0.0, help="chance of a dump of a pixel to be lost")
     command.add_argument(
         "--noise", action=argparse.BooleanOptionalAction, default=True, help="radiometer noise (default: yes)"
     )

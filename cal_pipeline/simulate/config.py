@@ -170,9 +170,7 @@ class Receiver:
     zero_level: float = 0.0
 
     def __post_init__(self) -> None:
-        require(
-            self.channels > 0 and bool(self.arrays) and bool(self.pixel_offsets_deg), f"{self.name}: empty"
-        )
+        require(self.channels > 0 and bool(self.arrays) and bool(self.pixel_offsets_deg), f"{self.name}: empty")
         require(self.bandwidth != 0.0, f"{self.name}: bandwidth must not be 0")
         require(self.image_gain >= 0.0, f"{self.name}: image_gain {self.image_gain} must not be negative")
         f_eff = self.f_eff
@@ -180,9 +178,7 @@ class Receiver:
             f_eff.size == len(self.arrays),
             f"{self.name}: forward_efficiency must be one number or one per array",
         )
-        require(
-            bool(np.all((f_eff > 0) & (f_eff <= 1))), f"{self.name}: forward_efficiency must be in (0, 1]"
-        )
+        require(bool(np.all((f_eff > 0) & (f_eff <= 1))), f"{self.name}: forward_efficiency must be in (0, 1]")
         require(0.0 < self.coupling <= 1.0, f"{self.name}: coupling {self.coupling} must be in (0, 1]")
         require(
             self.t_rec_dsb > 0.0 and self.counts_per_kelvin > 0.0,
@@ -261,6 +257,9 @@ class GaussianSource:
     fwhm_deg: float
     lon_deg: float = 0.0
     lat_deg: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.fwhm_deg > 0.0, f"fwhm_deg {self.fwhm_deg} must be positive")
 
     def amplitude(self, lon: Array, lat: Array) -> Array:
         """Return the brightness relative to the peak at offsets `lon`, `lat` [deg]."""

@@ -131,9 +131,7 @@ class Faults:
     spurs: tuple[Spur, ...] = ()
 
     def __post_init__(self) -> None:
-        require(
-            0.0 <= self.missing_fraction < 1.0, f"missing_fraction {self.missing_fraction} must be in [0, 1)"
-        )
+        require(0.0 <= self.missing_fraction < 1.0, f"missing_fraction {self.missing_fraction} must be in [0, 1)")
 
 
 def pick(index: int | None) -> slice:

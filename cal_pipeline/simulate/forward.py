@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,13 @@ from cal_pipeline.physics.constants import TORR
 from cal_pipeline.simulate.atmosphere import AtmosphereTable
 from cal_pipeline.simulate.config import Receiver, SessionConfig
 from cal_pipeline.simulate.errors import SimulationError, require
-from cal_pipeline.simulate.faults import pick
+from cal_pipeline.simulate.faults import DeadChannels, MissingDumps, Spur, pick
 from cal_pipeline.simulate.instrument import gain_and_t_rec, random_stream
 from cal_pipeline.simulate.plan import ScanPlan, Subscan
 from cal_pipeline.simulate.sky import SkyBand
 
 Array = NDArray[np.float64]
+Fault = TypeVar("Fault", MissingDumps, DeadChannels, Spur)
 
 NOISE_BLOCK = 256
 """Channels that share one stream of random numbers: fixed, so that the counts do not depend on the chunks."""
@@ -128,8 +130,8 @@ class BandModel:
         if faults.missing_fraction > 0.0 and group == "source":
             stream = random_stream(self.config.seed, 2, *self._key(group, index))
             lost = stream.uniform(size=lost.shape) < faults.missing_fraction
-        for fault in faults.missing:
-            if (fault.group, fault.subscan) == (group, index) and fault.band in (None, self.band):
+        for fault in self._own(faults.missing):
+            if (fault.group, fault.subscan) == (group, index):
                 rows = list(range(dumps) if fault.dumps is None else fault.dumps)
                 lost[rows, pick(fault.receiver), pick(fault.array)] = True
         return lost
@@ -138,9 +140,8 @@ class BandModel:
     def dead(self) -> NDArray[np.bool_]:
         """Channels that deliver nothing, shape (C, R, A)."""
         dead = np.zeros((self.receiver.channels, *self.pixels), dtype=bool)
-        for fault in self.plan.faults.dead:
-            if fault.band in (None, self.band):
-                dead[fault.start : fault.stop, pick(fault.receiver), pick(fault.array)] = True
+        for fault in self._own(self.plan.faults.dead):
+            dead[fault.start : fault.stop, pick(fault.receiver), pick(fault.array)] = True
         return dead
 
     def counts(self, group: str, index: int, start: int, stop: int) -> Array:
@@ -165,11 +166,11 @@ class BandModel:
         silent = receiver.zero_level == 0.0 or "zero" in kinds
         require(silent, f"{where}: zero_level needs a ZERO among the loads")
         faults = self.plan.faults
-        for dead in faults.dead:
+        for dead in self._own(faults.dead):
             self._check_fault(where, dead.stop - 1, dead.receiver, dead.array)
-        for spur in faults.spurs:
+        for spur in self._own(faults.spurs):
             self._check_fault(where, spur.channel + spur.width - 1, spur.receiver, spur.array)
-        for missing in faults.missing:
+        for missing in self._own(faults.missing):
             self._check_fault(where, 0, missing.receiver, missing.array)
             subscans, place = self.subscans(missing.group), f"({missing.group} {missing.subscan})"
             if subscans:  # else another scan's group is meant
@@ -178,6 +179,10 @@ class BandModel:
                 dumps = subscans[missing.subscan].phase.dumps
                 inside = all(0 <= dump < dumps for dump in missing.dumps or ())
                 require(inside, f"{where}: missing dumps {missing.dumps} of {dumps} {place}")
+
+    def _own(self, faults: tuple[Fault, ...]) -> list[Fault]:
+        """Return the faults that concern this band."""
+        return [fault for fault in faults if fault.band in (None, self.band)]
 
     def _check_fault(self, where: str, channel: int, receiver: int | None, array: int | None) -> None:
         for axis, number, length in (
@@ -200,9 +205,7 @@ class BandModel:
             total += t_rec + self._input(subscan, low, high)
             self._add_spurs(total, subscan, low, high)
         factor = 1.0 + drift.gain_per_hour * hours
-        require(
-            bool(np.all(factor > 0.0)), f"gain_per_hour makes the gain negative in scan {self.plan.number}"
-        )
+        require(bool(np.all(factor > 0.0)), f"gain_per_hour makes the gain negative in scan {self.plan.number}")
         counts = gain * (factor * total + drift.offset_per_hour * hours) + self.receiver.zero_level
         if self.config.noise:
             bandwidth = abs(self.receiver.freq_res)
@@ -217,9 +220,7 @@ class BandModel:
         dumps = subscan.phase.dumps
         hours = np.full(dumps, subscan.hours)
         if self.config.drift.per_dump:
-            hours += (
-                (np.arange(dumps) - (dumps - 1) / 2.0) * float(np.float32(subscan.phase.exptime)) / 3600.0
-            )
+            hours += (np.arange(dumps) - (dumps - 1) / 2.0) * float(np.float32(subscan.phase.exptime)) / 3600.0
         return hours[:, np.newaxis, np.newaxis]
 
     def _input(self, subscan: Subscan, low: int, high: int) -> Array:
@@ -238,10 +239,10 @@ class BandModel:
         return result
 
     def _add_spurs(self, total: Array, subscan: Subscan, low: int, high: int) -> None:
-        for spur in self.plan.faults.spurs:
+        for spur in self._own(self.plan.faults.spurs):
             wanted = spur.kinds is None or subscan.phase.kind in spur.kinds
             start, stop = max(spur.channel, low), min(spur.channel + spur.width, high)
-            if wanted and start < stop and spur.band in (None, self.band):
+            if wanted and start < stop:
                 rows = list(range(total.shape[1]) if spur.dumps is None else spur.dumps)
                 for channel in range(start - low, stop - low):
                     total[channel][rows, pick(spur.receiver), pick(spur.array)] += spur.temperature
@@ -265,8 +266,7 @@ def to_integers(counts: Array, where: str) -> NDArray[np.int32]:
     rounded[missing] = 0.0
     if rounded.size and max(rounded.max(), -rounded.min()) >= -float(FILL):
         raise SimulationError(
-            f"{where}: counts up to {np.abs(rounded).max():.3g} do not fit in 32 bits;"
-            " lower counts_per_kelvin"
+            f"{where}: counts up to {np.abs(rounded).max():.3g} do not fit in 32 bits; lower counts_per_kelvin"
         )
     integers = rounded.astype(np.int32)
     integers[missing] = FILL

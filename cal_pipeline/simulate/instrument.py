@@ -52,11 +52,7 @@ def gain_and_t_rec(receiver: Receiver, seed: int, band: int) -> tuple[Array, Arr
     pixel_t_rec = 1.0 + receiver.t_rec_spread * stream.uniform(-1.0, 1.0, pixels)
     ripple_phase = stream.uniform(0.0, 2.0 * np.pi, pixels)
     x = band_position(receiver.channels)[:, np.newaxis, np.newaxis]
-    gain = (
-        receiver.counts_per_kelvin
-        * pixel_gain
-        * bandpass_shape(receiver.bandpass, receiver.channels, ripple_phase)
-    )
+    gain = receiver.counts_per_kelvin * pixel_gain * bandpass_shape(receiver.bandpass, receiver.channels, ripple_phase)
     t_rec = receiver.t_rec_dsb * pixel_t_rec * (1.0 + receiver.t_rec_slope * x)
     offset = receiver.frequencies()[0] - receiver.signal_freq
     for wave in receiver.standing_waves:

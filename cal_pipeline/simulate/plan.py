@@ -99,15 +99,11 @@ def plan_session(config: SessionConfig) -> list[ScanPlan]:
         plans.append(plan)
     numbers = [plan.number for plan in plans]
     require(len(set(numbers)) == len(numbers), f"scan numbers repeat: {numbers}")
-    require(
-        min(numbers) >= 0 and max(numbers) <= 999999, f"scan numbers {numbers} must have up to six digits"
-    )
+    require(min(numbers) >= 0 and max(numbers) <= 999999, f"scan numbers {numbers} must have up to six digits")
     return plans
 
 
-def _plan_scan(
-    config: SessionConfig, scan: Scan, number: int, last_load: int, clock: float
-) -> tuple[ScanPlan, float]:
+def _plan_scan(config: SessionConfig, scan: Scan, number: int, last_load: int, clock: float) -> tuple[ScanPlan, float]:
     plan = ScanPlan(
         number=number,
         lloadsn=last_load if scan.lloadsn is None else scan.lloadsn,

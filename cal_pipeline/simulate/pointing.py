@@ -31,13 +31,13 @@ def horizontal(hour_angle: float, declination: float, latitude: float) -> tuple[
     Spherical triangle pole-zenith-source, e.g. Meeus, Astronomical Algorithms (1998), eqs. 13.5 and 13.6.
     Refraction, aberration and polar motion are left out: they shift the elevation by less than 0.1 deg.
     """
-    sin_el = math.sin(latitude) * math.sin(declination) + math.cos(latitude) * math.cos(
-        declination
-    ) * math.cos(hour_angle)
+    sin_el = math.sin(latitude) * math.sin(declination) + math.cos(latitude) * math.cos(declination) * math.cos(
+        hour_angle
+    )
     east = -math.cos(declination) * math.sin(hour_angle)
-    north = math.cos(latitude) * math.sin(declination) - math.sin(latitude) * math.cos(
-        declination
-    ) * math.cos(hour_angle)
+    north = math.cos(latitude) * math.sin(declination) - math.sin(latitude) * math.cos(declination) * math.cos(
+        hour_angle
+    )
     elevation = math.asin(min(1.0, max(-1.0, sin_el)))
     return elevation, math.atan2(east, north) % (2.0 * math.pi)
 

@@ -100,9 +100,7 @@ _SOFIA_SOURCE = Source(name="SIM-S106", ra_deg=306.9, dec_deg=37.4, hour_angle_h
 
 
 def _line(receiver: Receiver, t_peak: float, fwhm_kms: float, fwhm_deg: float) -> Line:
-    return Line(
-        t_peak, fwhm_hz=receiver.signal_freq * fwhm_kms / 299792.458, source=GaussianSource(fwhm_deg=fwhm_deg)
-    )
+    return Line(t_peak, fwhm_hz=receiver.signal_freq * fwhm_kms / 299792.458, source=GaussianSource(fwhm_deg=fwhm_deg))
 
 
 def _ccat_chai() -> SessionConfig:

@@ -68,9 +68,7 @@ class Sequence(Protocol):
         """Return the phases in the order in which they are observed."""
 
 
-def _fixed(
-    sobsmode: str, kind: Kind, exptime: float, dumps: int, where: tuple[float, float] = (0.0, 0.0)
-) -> Phase:
+def _fixed(sobsmode: str, kind: Kind, exptime: float, dumps: int, where: tuple[float, float] = (0.0, 0.0)) -> Phase:
     return Phase(sobsmode, kind, exptime, np.full(dumps, where[0]), np.full(dumps, where[1]))
 
 
@@ -182,9 +180,7 @@ class Otf:
         for row in range(self.rows):
             if row % self.rows_per_off == 0:
                 phases.append(off)
-            along, across = raster_row(
-                row, self.rows, self.dumps, self.step_deg, self.row_step_deg, zigzag=self.zigzag
-            )
+            along, across = raster_row(row, self.rows, self.dumps, self.step_deg, self.row_step_deg, zigzag=self.zigzag)
             lon, lat = (along, across) if self.direction == "lon" else (across, along)
             phases.append(Phase("OTF-ON", "on", self.exptime, lon, lat))
         return [*phases, off]

@@ -91,9 +91,7 @@ class SkyBand:
     def sky(self, pwv: float, airmass: float) -> Array:
         """Return the input temperature [K], shape (C, A), of a sky without a source."""
         total = np.zeros(self.nu_s.shape)
-        for weight, nu, t_r in zip(
-            self.weights, (self.nu_s, self.nu_i), self.transmission(pwv, airmass), strict=True
-        ):
+        for weight, nu, t_r in zip(self.weights, (self.nu_s, self.nu_i), self.transmission(pwv, airmass), strict=True):
             if weight > 0.0:
                 total += weight * (brightness(nu, self.t_atm) * (1.0 - t_r) + brightness(nu, T_CMB) * t_r)
         f_eff = self.forward_efficiency[np.newaxis, :]

@@ -223,8 +223,9 @@ def write_truth(group: zarr.Group, truth: Truth) -> None:
         arrays[f"sky_{name}"] = ((axis,), getattr(truth.sky, name))
     for name, (dims, values) in arrays.items():
         group.create_array(name, data=np.ascontiguousarray(values), dimension_names=dims)
-    group.attrs.update({name: getattr(truth, name) for name in _NUMBERS})
-    group.attrs.update({f"sky_{name}": getattr(truth.sky, name) for name in _SKY_NUMBERS})
+    numbers = {name: getattr(truth, name) for name in _NUMBERS}
+    numbers |= {f"sky_{name}": getattr(truth.sky, name) for name in _SKY_NUMBERS}
+    group.update_attributes(numbers)
 
 
 def read_truth(session: str | Path, scan: int, band: int = 0) -> Truth:
@@ -250,9 +251,7 @@ def read_truth(session: str | Path, scan: int, band: int = 0) -> Truth:
         raise SimulationError(f"{path} holds no {name}; it holds {', '.join(known) or 'nothing'}")
     group = zarr.open_group(path, path=name, mode="r")
     values: dict[str, Any] = {key: np.asarray(cast("zarr.Array[Any]", group[key])[...]) for key in _ARRAYS}
-    sky: dict[str, Any] = {
-        key: np.asarray(cast("zarr.Array[Any]", group[f"sky_{key}"])[...]) for key in _SKY_ARRAYS
-    }
+    sky: dict[str, Any] = {key: np.asarray(cast("zarr.Array[Any]", group[f"sky_{key}"])[...]) for key in _SKY_ARRAYS}
     sky.update({key: group.attrs[f"sky_{key}"] for key in _SKY_NUMBERS})
     numbers: dict[str, Any] = {key: group.attrs[key] for key in _NUMBERS}
     return Truth(sky=SkyBand(**sky), **values, **numbers)

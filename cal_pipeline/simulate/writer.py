@@ -94,9 +94,7 @@ def default_chunks(shape: tuple[int, int, int, int, int]) -> tuple[int, int, int
 def _make_room(paths: tuple[Path, ...], overwrite: bool) -> None:
     for path in paths:
         if path.exists() and not overwrite:
-            raise SimulationError(
-                f"{path} exists; choose another name or ask for it to be overwritten (--overwrite)"
-            )
+            raise SimulationError(f"{path} exists; choose another name or ask for it to be overwritten (--overwrite)")
     for path in paths:
         if path.exists():
             if not (path / "zarr.json").is_file():
@@ -111,17 +109,13 @@ def _write_band(scan: zarr.Group, model: BandModel) -> int:
     samples = 0
     for name, subscans in model.plan.groups().items():
         group = parent.create_group(name)
-        for key, (dims, values) in coordinates(
-            model.config, model.plan, model.receiver, name, subscans
-        ).items():
+        for key, (dims, values) in coordinates(model.config, model.plan, model.receiver, name, subscans).items():
             _write_small(group, key, dims, values, model.config.compression)
         samples += _write_counts(group, model, name)
     return samples
 
 
-def _write_small(
-    group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArray[Any], level: int
-) -> None:
+def _write_small(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArray[Any], level: int) -> None:
     dtype: Any = str if values.dtype == object else values.dtype
     array = group.create_array(
         name,

@@ -104,9 +104,7 @@ class AtmosphereStep(CalibrationStep):
             table_sha256=table.sha256 or "",
         )
 
-    def _opacity(
-        self, band: Band, loads: LoadStage, reference: ReferenceStage
-    ) -> tuple[AtmTable, Opacity]:
+    def _opacity(self, band: Band, loads: LoadStage, reference: ReferenceStage) -> tuple[AtmTable, Opacity]:
         """Opacity against PWV at the frequencies and the pressure of a band."""
         bands = loads.sidebands
         pressure = float(band.coordinates.pamb[np.concatenate([reference.on, reference.off])].mean())

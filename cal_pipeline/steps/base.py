@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import re
 from collections.abc import Callable
 from os.path import dirname, expandvars, splitext
@@ -19,17 +18,18 @@ from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.session import Session
 
 
-class ParameterError(CalibrationError, AttributeError, ValidationError):
+class ParameterError(CalibrationError, AttributeError, ValidationError):  # type: ignore[misc]
     """A parameter that does not exist, or a value that it does not take."""
 
 
 _SET_BY_STPIPE = frozenset({"name", "qualified_name", "parent", "config_file", "steps", "class", "logcfg"})
 
 
-@functools.cache
 def _specification(cls: type[Step]) -> dict[str, Any]:
-    """Parameters of a step or pipeline (with its steps) and what values they take."""
-    return dict(cls.load_spec_file())
+    """Parameters of a step or pipeline (with its steps) and what values they take; parsed once a class."""
+    if "_parsed_specification" not in vars(cls):
+        cls._parsed_specification = dict(cls.load_spec_file())
+    return dict(cls._parsed_specification)
 
 
 class CalibrationBase(Step):  # type: ignore[misc]
@@ -212,8 +212,7 @@ def open_scan(source: Scan | str | Path) -> Scan:
     numbers = session.select([int(named[1])] if named else None)
     if len(numbers) != 1:
         raise CalibrationError(
-            f"{path} holds {len(numbers)} scans and a step takes one; name it, as in "
-            f"{path}/scan_{numbers[0]:06d}"
+            f"{path} holds {len(numbers)} scans and a step takes one; name it, as in {path}/scan_{numbers[0]:06d}"
         )
     return session.open_scan(numbers[0])
 

@@ -42,9 +42,7 @@ class CalibrateStep(CalibrationStep):
             t_r = transmission(sky.tau_signal, airmass)
             t_r = t_r if t_r.ndim == 3 else t_r[:, None, None]
             bad[..., on] = solution.bad_channel | (t_r < self.min_transmission)
-            factor[..., on] = kelvin_per_count(
-                solution.t_cal, loads.means.hot - loads.means.cold, t_r, bad[..., on]
-            )
+            factor[..., on] = kelvin_per_count(solution.t_cal, loads.means.hot - loads.means.cold, t_r, bad[..., on])
             t_sys[..., on] = solution.t_rec_dsb + sky_temperature(
                 loads.sidebands,
                 sky.tau_signal,

@@ -76,9 +76,7 @@ class LoadsStep(CalibrationStep):
                 f"{np.nanmedian(means.cold):.6g} counts at {means.t_hot:.1f} K and {means.t_cold:.1f} K; "
                 f"expected HOT > COLD and 0 < t_rec_ssb <= {self.clip_tsys:g} h nu/k"
             )
-        band.loads = LoadStage(
-            sidebands, means, solution, zero, efficiency, coupling, (group.scan_number,), reason
-        )
+        band.loads = LoadStage(sidebands, means, solution, zero, efficiency, coupling, (group.scan_number,), reason)
 
     def _sidebands(self, band: Band) -> Sidebands:
         """Frequency axis of a band, from its first ON."""
@@ -95,7 +93,6 @@ class LoadsStep(CalibrationStep):
         values = self.forward_efficiency or [1.0]
         if len(values) not in (1, n_arrays):
             raise LayoutError(
-                f"{band}: forward_efficiency has {len(values)} values, expected 1 or one for each of "
-                f"{n_arrays} arrays"
+                f"{band}: forward_efficiency has {len(values)} values, expected 1 or one for each of {n_arrays} arrays"
             )
         return np.broadcast_to(np.array(values), (n_arrays,)).copy()

@@ -43,7 +43,7 @@ class PrepareStep(CalibrationStep):
         _check_pointing(band, np.concatenate([on, off]))
         _warn_of_frequency_steps(band, on)
         off_mean, off_dumps = _mean_offs(band.source_counts(scan.clock), off)
-        valid = (off_dumps > 0).any(axis=0)
+        valid = np.asarray((off_dumps > 0).any(axis=0))
         if not valid.any():
             raise NoReferenceError(f"{band}: none of its {off.size} OFFs has a valid dump in any pixel")
         weights = interpolation_weights(at.mjd[on], at.mjd[off], valid)

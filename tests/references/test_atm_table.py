@@ -108,6 +108,15 @@ def test_truncated_file(tmp_path):
         AtmTable.open(tmp_path / "cut.asdf")
 
 
+def test_flipped_bit(tmp_path):
+    make().write(tmp_path / "t.asdf")
+    data = bytearray((tmp_path / "t.asdf").read_bytes())
+    data[data.rindex(b"\xd3BLK") + 60] ^= 4
+    (tmp_path / "bad.asdf").write_bytes(data)
+    with pytest.raises(AtmTableError, match=r"bad\.asdf: not a readable ASDF file"):
+        AtmTable.open(tmp_path / "bad.asdf")
+
+
 def test_a_wide_interval_separates_windows():
     frequency = np.concatenate([np.arange(100.0, 111.0), np.arange(121.0, 126.0, 0.5)]) * GHZ
     table = make(frequency)  # median step 1 GHz, the interval is 11 GHz

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # helpers_atm
-
 from helpers_atm import write_test_atm_table
 
 from cal_pipeline.simulate import FLAT_BANDPASS, Receiver, SessionConfig, Source, TotalPower, preset

@@ -138,9 +138,7 @@ def test_drift_may_run_on_inside_a_subscan(model, config):
     stepped, running = model(config, drift=drift), model(config, drift=replace(drift, per_dump=True))
     steps, ramp = (band.counts("source", OFF, 0, 24) for band in (stepped, running))
     np.testing.assert_array_equal(steps, steps[:, :1].repeat(3, axis=1))
-    np.testing.assert_allclose(
-        np.diff(ramp, axis=1), 0.01 * model(config).counts("source", OFF, 0, 24)[:, :2]
-    )
+    np.testing.assert_allclose(np.diff(ramp, axis=1), 0.01 * model(config).counts("source", OFF, 0, 24)[:, :2])
     np.testing.assert_allclose(ramp.mean(axis=1), steps.mean(axis=1))
 
 

@@ -29,9 +29,7 @@ def test_a_session_is_one_timeline_with_gaps(config):
 
 def test_elevation_and_azimuth_follow_the_sky(config):
     source = Source(dec_deg=-5.0, hour_angle_h=-2.0)
-    session = replace(
-        config, source=source, scans=(Scan(), Scan(gap_s=2.0 * 3600.0), Scan(gap_s=2.0 * 3600.0))
-    )
+    session = replace(config, source=source, scans=(Scan(), Scan(gap_s=2.0 * 3600.0), Scan(gap_s=2.0 * 3600.0)))
     before, transit, after = (plan.observed[0] for plan in plan_session(session))
     highest = 90.0 - abs(session.telescope.latitude_deg - source.dec_deg)
     assert math.degrees(transit.elevation) == pytest.approx(highest, abs=0.05)
@@ -43,9 +41,7 @@ def test_elevation_and_azimuth_follow_the_sky(config):
 
 def test_a_given_elevation_is_kept(config):
     plans = plan_session(replace(config, scans=(Scan(), Scan(gap_s=3600.0))))
-    assert {float(s.elevation) for plan in plans for s in plan.observed} == {
-        float(np.float32(math.radians(50.0)))
-    }
+    assert {float(s.elevation) for plan in plans for s in plan.observed} == {float(np.float32(math.radians(50.0)))}
 
 
 def test_water_vapour_drifts_from_the_sessions_start(config):

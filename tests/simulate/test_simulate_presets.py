@@ -16,8 +16,7 @@ def test_both_sidebands_lie_in_one_window_of_the_telescopes_table(name):
     for receiver in config.receivers:
         for nu in receiver.frequencies():
             inside = [
-                low <= nu.min() / 1e9 and nu.max() / 1e9 <= high
-                for low, high in WINDOWS_GHZ[config.telescope.table]
+                low <= nu.min() / 1e9 and nu.max() / 1e9 <= high for low, high in WINDOWS_GHZ[config.telescope.table]
             ]
             assert any(inside), (name, nu.min(), nu.max())
 

@@ -129,9 +129,7 @@ def test_what_is_read_is_what_was_true(rich, table, tmp_path):
     for part, other in ((read, made), (read.sky, made.sky)):
         for entry in fields(part):
             if entry.name != "sky":
-                np.testing.assert_array_equal(
-                    getattr(part, entry.name), getattr(other, entry.name), entry.name
-                )
+                np.testing.assert_array_equal(getattr(part, entry.name), getattr(other, entry.name), entry.name)
     assert read.missing[0, :, :, 1].all()
     assert read.dead[:2].all()
     assert not read.dead[2:].any()

@@ -7,6 +7,7 @@ import zarr
 
 from cal_pipeline.physics.constants import TORR
 from cal_pipeline.simulate import (
+    DeadChannels,
     Faults,
     Loads,
     MissingDumps,
@@ -66,9 +67,7 @@ def test_the_layout_is_that_of_l0(config, tmp_path):
             "TESTV_PX01",
         ]
         others = {"data_5d", "sobsmode", "frontend_backends"}
-        pointing = (
-            {"otf_lon", "otf_lat", "pixel_offset_lon", "pixel_offset_lat"} if name == "source" else set()
-        )
+        pointing = {"otf_lon", "otf_lat", "pixel_offset_lon", "pixel_offset_lat"} if name == "source" else set()
         assert set(group.array_keys()) == set(expected) | others | pointing
     assert root["scan_000001/source/sobsmode"][:].tolist() == ["OFF", "ON", "ON", "OFF"]
     assert root["scan_000001/calibration/sobsmode"][:].tolist() == ["HOT", "COL"]
@@ -156,6 +155,18 @@ def test_several_receivers_are_bands(config, receiver, tmp_path):
     np.testing.assert_array_equal(scan["band_0/source/mjd"][:], scan["band_1/source/mjd"][:])
 
 
+def test_a_fault_can_concern_one_band_only(config, receiver, tmp_path):
+    small = replace(receiver, name="SMALL", channels=8)
+    faults = Faults(dead=(DeadChannels(10, 20, band=0),), missing=(MissingDumps(1, band=1),))
+    write(config, tmp_path / "s.zarr", receivers=(receiver, small), faults=faults)
+    scan = zarr.open_group(tmp_path / "s.zarr", path="scan_000001", mode="r")
+    first, second = (scan[f"band_{band}/source/data_5d"][:] for band in (0, 1))
+    assert not first[10:20].any()
+    assert np.isfinite(first).all()
+    assert np.isnan(second[..., 1]).all()
+    assert (second[..., 0] > 0.0).all()
+
+
 def test_missing_dumps_are_filled(config, tmp_path):
     faults = Faults(missing=(MissingDumps(2, dumps=(1,), receiver=0, array=1),))
     for dtype, is_missing in (("int32", lambda d: d == np.iinfo(np.int32).min), ("float64", np.isnan)):
@@ -176,9 +187,7 @@ def test_integers_are_the_rounded_floats(config, tmp_path):
 
 @pytest.mark.parametrize("chunks", [(7, 3, 1, 2, 1), (24, 2, 2, 1, 4), (300, 99, 99, 99, 3)])
 def test_counts_depend_on_the_seed_and_not_on_the_chunks(config, tmp_path, chunks):
-    config = replace(
-        config, noise=True, receivers=(replace(config.receivers[0], channels=300),), dtype="int32"
-    )
+    config = replace(config, noise=True, receivers=(replace(config.receivers[0], channels=300),), dtype="int32")
     data = []
     for name, changes in (("a", {}), ("b", {"chunks": chunks}), ("c", {"seed": 1})):
         write(config, tmp_path / f"{name}.zarr", **changes)
@@ -196,8 +205,6 @@ def test_default_chunks_hold_a_subscan_and_a_bounded_number_of_samples():
 
 
 def test_all_chunks_are_stored_with_a_checksum(config, tmp_path):
-    from cal_pipeline.simulate import DeadChannels
-
     write(config, tmp_path / "s.zarr", faults=Faults(dead=(DeadChannels(0, 12),)), chunks=(12, 3, 2, 2, 1))
     array = zarr.open_group(tmp_path / "s.zarr", mode="r")["scan_000001/source/data_5d"]
     assert array.nchunks_initialized == array.nchunks == 8

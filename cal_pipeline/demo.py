@@ -1,0 +1,183 @@
+"""The command ``cal-demo``: simulate two telescopes, calibrate them, compare with the truth."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from cal_pipeline.models.l1 import CalibratedSession
+from cal_pipeline.report.plots import mean_spectrum, plot_sky_fit, plot_spectrum
+from cal_pipeline.simulate import Truth, preset, read_truth, simulate
+from cal_pipeline.simulate.presets import Mode
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A session of the demo.
+
+    Parameters
+    ----------
+    name : str
+        Name of its files.
+    preset : str
+        What is simulated.
+    mode : str
+        Observing mode.
+    channels, scans : int
+        Size.
+    """
+
+    name: str
+    preset: str
+    mode: Mode
+    channels: int
+    scans: int
+
+
+OBSERVATIONS = (
+    Observation("ccat_chai", "ccat_chai", "otf", 1024, 2),
+    Observation("sofia_upgreat", "sofia_lfa", "total_power", 1024, 2),
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Recovered against true values of a scan.
+
+    Parameters
+    ----------
+    scan : int
+        Scan number.
+    pwv, pwv_err, pwv_true : float
+        PWV [mm].
+    line, line_err, line_true : float
+        Peak of the line in the pixel where it is brightest, mean over the scan [K].
+    """
+
+    scan: int
+    pwv: float
+    pwv_err: float
+    pwv_true: float
+    line: float
+    line_err: float
+    line_true: float
+
+
+def run_observation(observation: Observation, folder: Path) -> list[Comparison]:
+    """Simulate and calibrate a session, and compare.
+
+    Parameters
+    ----------
+    observation : Observation
+        What to simulate.
+    folder : Path
+        Where to write.
+
+    Returns
+    -------
+    list of Comparison
+        One a scan.
+    """
+    session, product = folder / f"{observation.name}.zarr", folder / f"{observation.name}_l1.zarr"
+    config = preset(
+        observation.preset, channels=observation.channels, scans=observation.scans, mode=observation.mode, seed=1
+    )
+    simulate(config, session, overwrite=True)
+    efficiency = config.receivers[0].forward_efficiency
+    command = [
+        str(Path(sys.executable).with_name("strun")),
+        "cal_pipeline.CalibrationPipeline",
+        str(session),
+        f"--output_file={product}",
+        "--overwrite=true",
+        f"--steps.loads.forward_efficiency={efficiency}",
+        f"--log-file={folder / (observation.name + '.log')}",
+    ]
+    print("$ strun " + " ".join(command[1:]), flush=True)
+    subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
+    calibrated = CalibratedSession(product)
+    return [
+        _compare(calibrated, read_truth(session, number), number, folder / observation.name)
+        for number in calibrated.numbers
+    ]
+
+
+def _compare(product: CalibratedSession, truth: Truth, number: int, stem: Path) -> Comparison:
+    """Compare a scan with its truth, and draw it."""
+    scan = product.open_scan(number).load()
+    true = truth.t_a_star()
+    receiver, array = np.unravel_index(np.argmax(true.mean(axis=(1, 4)).max(axis=0)), true.shape[2:4])
+    expected = true[:, :, receiver, array, :].mean(axis=(1, 2))
+    spectrum, error = mean_spectrum(scan, int(receiver), int(array))
+    good = np.isfinite(spectrum) & np.isfinite(error)
+    weight = (expected[good] / error[good]) ** 2
+    scale = (spectrum[good] * expected[good] / error[good] ** 2).sum() / weight.sum()
+    plot_spectrum(scan, int(receiver), int(array), f"{stem}_scan{number}_spectrum.png", truth=expected, smooth=4)
+    plot_sky_fit(scan, f"{stem}_scan{number}_sky.png")
+    peak = float(expected.max())
+    return Comparison(
+        scan=number,
+        pwv=float(scan.pwv),
+        pwv_err=float(np.hypot(scan.pwv_err, scan.pwv_err_model)),
+        pwv_true=truth.pwv_mm,
+        line=float(scale) * peak,
+        line_err=float(peak / np.sqrt(weight.sum())),
+        line_true=peak,
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the demo.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Arguments of the command line.
+
+    Returns
+    -------
+    int
+        Exit status: 0 if everything was recovered within its errors, else 1.
+    """
+    parser = argparse.ArgumentParser(prog="cal-demo", description=__doc__)
+    parser.add_argument("folder", nargs="?", default="demo", type=Path, help="where to write (default: demo)")
+    folder: Path = parser.parse_args(argv).folder
+    folder.mkdir(parents=True, exist_ok=True)
+    if shutil.which("strun", path=str(Path(sys.executable).parent)) is None:
+        print("cal-demo: strun is not beside this Python; install cal_pipeline with pip", file=sys.stderr)
+        return 1
+    table = Table(title="recovered against true")
+    for column in ("session", "scan", "PWV [mm]", "true", "line peak [K]", "true"):
+        table.add_column(column, justify="right")
+    recovered = True
+    start = time.perf_counter()
+    for observation in OBSERVATIONS:
+        for row in run_observation(observation, folder):
+            table.add_row(
+                observation.name,
+                str(row.scan),
+                f"{row.pwv:.5f} ± {row.pwv_err:.5f}",
+                f"{row.pwv_true:.5f}",
+                f"{row.line:.4f} ± {row.line_err:.4f}",
+                f"{row.line_true:.4f}",
+            )
+            recovered &= abs(row.pwv - row.pwv_true) <= max(4 * row.pwv_err, 0.005 * row.pwv_true)
+            recovered &= abs(row.line - row.line_true) <= max(4 * row.line_err, 0.005 * row.line_true)
+    Console().print(table)
+    pictures = sorted(path.name for path in folder.glob("*.png"))
+    print(f"{len(pictures)} pictures in {folder}: {', '.join(pictures)}")
+    print(f"{'all recovered' if recovered else 'NOT all recovered'} in {time.perf_counter() - start:.0f} s")
+    return 0 if recovered else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,19 @@
+import ast
+from pathlib import Path
+
+import cal_pipeline.simulate
+
+ALLOWED = ("cal_pipeline.simulate", "cal_pipeline.physics.constants")
+
+
+def test_the_simulator_shares_nothing_with_the_calibration_but_the_constants():
+    imported = set()
+    for path in Path(cal_pipeline.simulate.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                imported.add(node.module)
+            elif isinstance(node, ast.Import):
+                imported |= {name.name for name in node.names}
+    ours = {name for name in imported if name.split(".")[0] == "cal_pipeline"}
+    assert ours
+    assert not {name for name in ours if not name.startswith(ALLOWED)}
