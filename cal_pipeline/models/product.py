@@ -91,7 +91,7 @@ def band_attributes(
         Ready for JSON; what is not finite is None.
     """
     loads, sky = band.loads, band.atmosphere
-    recorded = {name: scan.attributes.get(name) for name in SCAN_ATTRIBUTES}
+    recorded = {name: band.attributes.get(name) for name in SCAN_ATTRIBUTES}
     attributes = {
         **{name: value for name, value in recorded.items() if value is not None},
         "scan_number": scan.number,
@@ -105,7 +105,7 @@ def band_attributes(
         "ref_strategy": REFERENCE_STRATEGY if band.reference else None,
         "cal_step": dict(vars(scan.meta.cal_step)),
         "qa": _quality(band, flag_counts, n_samples),
-        "scan_metadata": {k: v for k, v in scan.attributes.items() if k not in SCAN_ATTRIBUTES},
+        "scan_metadata": {k: v for k, v in band.attributes.items() if k not in SCAN_ATTRIBUTES},
         "provenance": {
             **provenance,
             "l0_store": band.store,

@@ -215,6 +215,8 @@ class Band:
         Number of the scan.
     coordinates : Coordinates
         What was recorded beside the counts.
+    attributes : dict
+        Attributes of the scan, and over them those of the band.
     loads, reference, atmosphere, calibration : optional
         What the steps have made so far.
     """
@@ -224,6 +226,7 @@ class Band:
     group: str
     scan_number: int
     coordinates: Coordinates
+    attributes: dict[str, Any]
     loads: LoadStage | None = None
     reference: ReferenceStage | None = None
     atmosphere: AtmosphereStage | None = None
@@ -414,6 +417,8 @@ def _restore(hint: Any, item: Any) -> Any:
         return _from_tree(typing.cast("type[Any]", hint), item)
     if typing.get_origin(hint) is tuple:
         return tuple(item)
+    if typing.get_origin(hint) is dict:
+        return _plain(item)
     if typing.get_origin(hint) is np.ndarray:
         array = np.asarray(item)
         return array.astype(np.str_) if array.dtype.kind in "UOT" else array

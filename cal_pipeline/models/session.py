@@ -95,7 +95,7 @@ class Session:
                     f"{self.path}/{self._groups[number]}: attribute scan_number is {recorded!r}, expected {number}"
                 )
             bands = [
-                self._open_band(number, group, name, clock)
+                self._open_band(number, group, name, attributes, clock)
                 for group, name in self._bands(number)
                 if (self.path / group / "source").is_dir()
             ]
@@ -103,7 +103,7 @@ class Session:
             raise LayoutError(f"{self.path}/{self._groups[number]} has no group 'source': calibration only")
         return Scan(number, attributes, bands, clock=clock, session=self)
 
-    def _open_band(self, number: int, group: str, name: str, clock: StageClock) -> Band:
+    def _open_band(self, number: int, group: str, name: str, attributes: dict[str, Any], clock: StageClock) -> Band:
         counts = Counts(self.path, f"{group}/source/data_5d", clock)
         if counts.n_absent_chunks:
             logger.warning(
@@ -112,7 +112,8 @@ class Session:
                 counts.n_absent_chunks,
             )
         coordinates = read_coordinates(self.path, f"{group}/source", counts.shape)
-        return Band(name, str(self.path), group, number, coordinates)
+        own = dict(zarr.open_group(self.path, path=group, mode="r").attrs) if name else {}
+        return Band(name, str(self.path), group, number, coordinates, attributes | own)
 
     def _bands(self, number: int) -> list[tuple[str, str]]:
         """Path and name of each band of a scan; one without a name where the scan is not divided."""

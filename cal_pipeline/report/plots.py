@@ -44,7 +44,13 @@ def mean_spectrum(scan: xarray.Dataset, receiver: int, array: int) -> tuple[Floa
 
 
 def plot_spectrum(
-    scan: xarray.Dataset, receiver: int, array: int, path: str | Path, truth: Floats | None = None, smooth: int = 1
+    scan: xarray.Dataset,
+    receiver: int,
+    array: int,
+    path: str | Path,
+    truth: Floats | None = None,
+    smooth: int = 1,
+    window: tuple[float, float] | None = None,
 ) -> None:
     """Draw the mean spectrum of a pixel.
 
@@ -60,15 +66,19 @@ def plot_spectrum(
         The spectrum that should come out [K].
     smooth : int
         Channels to average for the picture.
+    window : tuple of float, optional
+        Lowest and highest frequency to draw; all if not given [Hz].
     """
     spectrum, _ = mean_spectrum(scan, receiver, array)
     frequency = scan.signal_freqs.values * 1e-9
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
-    axes.step(_binned(frequency, smooth), _binned(spectrum, smooth), where="mid", lw=0.9, label="calibrated")
+    axes.step(_binned(frequency, smooth), _binned(spectrum, smooth), where="mid", lw=1.0, label="calibrated")
     if truth is not None:
-        axes.plot(frequency, truth, color="C3", lw=1.3, label="truth")
+        axes.plot(frequency, truth, color="C3", lw=1.3, ls="--", label="truth")
         axes.legend()
+    if window is not None:
+        axes.set_xlim(window[0] * 1e-9, window[1] * 1e-9)
     axes.set_xlabel("sky frequency [GHz]")
     axes.set_ylabel("$T_A^*$ [K]")
     axes.set_title(_title(scan, receiver, array))

@@ -50,7 +50,7 @@ class PrepareStep(CalibrationStep):
         band.reference = ReferenceStage(mode, on, off, off_mean, off_dumps, weights)
 
     def _mode_of(self, band: Band, scan: Scan) -> str:
-        recorded = observing_mode(band.coordinates.sobsmode, str(scan.attributes.get("instmode", "")))
+        recorded = observing_mode(band.coordinates.sobsmode, str(band.attributes.get("instmode", "")))
         if recorded not in MODES:
             raise UnsupportedModeError(
                 f"{band} was observed in mode {recorded} (phases {sorted(set(band.coordinates.sobsmode.tolist()))}); "
