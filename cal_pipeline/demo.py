@@ -48,6 +48,8 @@ OBSERVATIONS = (
     Observation("sofia_upgreat", "sofia_lfa", "total_power", 2048, 2),
 )
 
+PIPELINE = "cal_pipeline.CalibrationPipeline"
+
 LINE_WINDOW = 1.5e-4
 """Half the width of the pictures as a fraction of the frequency: 45 km/s."""
 
@@ -99,7 +101,7 @@ def run_observation(observation: Observation, folder: Path) -> list[Comparison]:
     efficiency = config.receivers[0].forward_efficiency
     command = [
         str(Path(sys.executable).with_name("strun")),
-        "cal_pipeline.CalibrationPipeline",
+        PIPELINE,
         str(session),
         f"--output_file={product}",
         "--overwrite=true",
@@ -188,7 +190,8 @@ def main(argv: list[str] | None = None) -> int:
             )
             recovered &= abs(row.pwv - row.pwv_true) <= max(4 * row.pwv_err, 0.005 * row.pwv_true)
             recovered &= abs(row.line - row.line_true) <= max(4 * row.line_err, 0.005 * row.line_true)
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=100)).print(table)
     pictures = sorted(path.name for path in folder.glob("*.png"))
     print(f"{len(pictures)} pictures in {folder}: {', '.join(pictures)}")
     print(f"{'all recovered' if recovered else 'NOT all recovered'} in {time.perf_counter() - start:.0f} s")

@@ -57,6 +57,7 @@ class OutputStore:
             self.path,
             attributes={"cal_schema_version": L1_SCHEMA_VERSION, "cal_engine_version": __version__},
         )
+        _sync(self.path / "zarr.json")
         self.staging.mkdir()
         self._write_failures()
 

@@ -402,8 +402,8 @@ def _to_tree(value: Any) -> Any:
 def _from_tree(cls: type[T], tree: Any) -> T:
     """The dataclass `cls` from what :func:`_to_tree` made of it."""
     hints = typing.get_type_hints(cls)
-    values = {name: _restore(hints[name], item) for name, item in tree.items()}
-    return cls(**values)
+    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    return cls(**{name: _restore(hints[name], tree[name]) if name in tree else None for name in names})
 
 
 def _restore(hint: Any, item: Any) -> Any:

@@ -30,7 +30,8 @@ def mean_spectrum(scan: xarray.Dataset, receiver: int, array: int) -> tuple[Floa
     spectrum : ndarray, shape (C,)
         Mean T_A*, weighted by 1/sigma², NaN where there is no good sample [K].
     error : ndarray, shape (C,)
-        Its 1-sigma error, as expected from ``sigma`` [K].
+        Its 1-sigma error, as expected from ``sigma`` if the noise of the samples is independent [K]; the noise
+        of a reference is common to the dumps of an ON, so with many dumps it is a lower limit.
     """
     pixel = {"receiver": receiver, "array": array}
     samples = scan.spectra.isel(pixel).transpose("channel", "dump", "subscan").values

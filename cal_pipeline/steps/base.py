@@ -132,6 +132,10 @@ class CalibrationBase(Step):  # type: ignore[misc]
     def _datamodels_open(cls, init: Any, **_: Any) -> Scan:
         return open_scan(init)
 
+    def default_suffix(self) -> str:
+        """What the files of this step end in, whether it runs alone or in a pipeline."""
+        return self.class_alias or self.name.lower()
+
     @staticmethod
     def _make_output_path(
         step: Step, basepath: str | None = None, ext: str | None = None, suffix: str | None = None, **_: Any
