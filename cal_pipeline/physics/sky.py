@@ -57,57 +57,6 @@ class Surroundings:
     t_spill: float
 
 
-def sky_temperature(
-    sidebands: Sidebands,
-    tau_signal: Floats,
-    tau_image: Floats,
-    airmass: float,
-    surroundings: Surroundings,
-    forward_efficiency: Floats,
-) -> Floats:
-    """Input temperature of the empty sky, both sidebands together.
-
-    Parameters
-    ----------
-    sidebands : Sidebands
-        Frequencies and weights of the sidebands.
-    tau_signal, tau_image : ndarray, shape (C,) or (C, R, A)
-        Zenith opacities [Np].
-    airmass : float
-        Airmass.
-    surroundings : Surroundings
-        Temperatures of atmosphere and spillover.
-    forward_efficiency : ndarray, shape (A,)
-        Forward efficiency of each array.
-
-    Returns
-    -------
-    ndarray, shape (C, 1, A) or (C, R, A)
-        f_eff Σ_sb w_sb [J(nu_sb, t_atm)(1 - t_r) + J(nu_sb, 2.725 K) t_r] + (1 - f_eff) T'_spill [K].
-
-    References
-    ----------
-    Mangum & Shirley 2015, PASP 127, 266, sect. 14; a single layer at one temperature.
-    """
-    atmosphere = sidebands.combine(
-        *(
-            _layer(sidebands, frequency, tau, airmass, surroundings.t_atm)
-            for frequency, tau in ((sidebands.signal, tau_signal), (sidebands.image, tau_image))
-        )
-    )
-    spill = sidebands.input_temperature(surroundings.t_spill)[:, None, None]
-    return forward_efficiency * atmosphere + (1.0 - forward_efficiency) * spill
-
-
-def _layer(sidebands: Sidebands, frequency: Floats, tau: Floats, airmass: float, t_atm: float) -> Floats:
-    """Emission of one layer in front of the background at `frequency`, shape (C, 1 or R, 1 or A) [K]."""
-    tau_3d = tau if tau.ndim == 3 else tau[:, None, None]
-    absorbed = -np.expm1(-airmass * tau_3d)
-    warm = sidebands.convention.brightness(frequency, t_atm)[:, None, None]
-    cold = sidebands.convention.background_brightness(frequency)[:, None, None]
-    return np.asarray(warm * absorbed + cold * (1.0 - absorbed))
-
-
 @dataclass(frozen=True)
 class SkyDirection:
     """The sky at one airmass, ready to be evaluated for any amount of water.
@@ -140,7 +89,21 @@ class SkyDirection:
         surroundings: Surroundings,
         forward_efficiency: Floats,
     ) -> SkyDirection:
-        """Work out what does not depend on the water; arguments as in :func:`sky_temperature`."""
+        """Work out what does not depend on the water.
+
+        Parameters
+        ----------
+        sidebands : Sidebands
+            Frequencies and weights of the sidebands.
+        opacity : Opacity
+            Zenith opacity against water.
+        airmass : float
+            Airmass.
+        surroundings : Surroundings
+            Temperatures of atmosphere and spillover.
+        forward_efficiency : ndarray, shape (A,)
+            Forward efficiency of each array.
+        """
         convention = sidebands.convention
         bands = [(sidebands.weight_signal, sidebands.signal, opacity.b_signal, opacity.c_signal)]
         if sidebands.has_image:
@@ -158,7 +121,7 @@ class SkyDirection:
         )
 
     def evaluate(self, pwv: Floats) -> tuple[Floats, Floats, Floats]:
-        """Sky temperature and how it answers to water and to an error of the opacity.
+        """Input temperature of the empty sky, and how it answers to water and to an error of the opacity.
 
         Parameters
         ----------
@@ -168,12 +131,16 @@ class SkyDirection:
         Returns
         -------
         temperature : ndarray, shape (C, 1 or R, A)
-            As :func:`sky_temperature` [K].
+            f_eff Σ_sb w_sb [J(nu_sb, t_atm)(1 - t_r) + J(nu_sb, 2.725 K) t_r] + (1 - f_eff) T'_spill [K].
         slope : ndarray, shape (C, 1 or R, A)
             Its derivative by PWV [K/mm].
         opacity_error : ndarray, shape (C, 1 or R, A)
             Change of the sky's emission for a relative error of 1 of all opacities,
             f_eff Σ_sb w_sb J(nu_sb, t_atm)·airmass·tau0·exp(-airmass·tau0) [K].
+
+        References
+        ----------
+        Mangum & Shirley 2015, PASP 127, 266, sect. 14; a single layer at one temperature.
         """
         seen, slope, error = (np.zeros((self.warm.shape[1], *pwv.shape)) for _ in range(3))
         for warm, contrast, wet, dry in zip(self.warm, self.contrast, self.wet, self.dry, strict=True):

@@ -263,7 +263,7 @@ def _load_model() -> Callable[[], Any]:
         config.datapath = [folder]
         config.measures_auto_update = False
         config.data_auto_update = False
-        config.nologfile = True
+        config.logfile = os.devnull  # or it leaves a log in the working directory
         try:
             from casatools import atmosphere
         except ImportError as error:

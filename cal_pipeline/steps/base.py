@@ -134,7 +134,7 @@ class CalibrationBase(Step):  # type: ignore[misc]
 
     def default_suffix(self) -> str:
         """What the files of this step end in, whether it runs alone or in a pipeline."""
-        return self.class_alias or self.name.lower()
+        return str(self.class_alias or self.name.lower())
 
     @staticmethod
     def _make_output_path(

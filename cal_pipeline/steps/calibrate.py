@@ -7,7 +7,7 @@ import numpy as np
 from cal_pipeline.models.scan import Band, CalibrationStage, Scan
 from cal_pipeline.physics.calibration import expected_noise, kelvin_per_count
 from cal_pipeline.physics.opacity import transmission
-from cal_pipeline.physics.sky import Surroundings, sky_temperature
+from cal_pipeline.physics.sky import SkyDirection, Surroundings
 from cal_pipeline.physics.switching import interpolation_weights, weighted_sum
 from cal_pipeline.steps.base import CalibrationStep
 
@@ -43,14 +43,14 @@ class CalibrateStep(CalibrationStep):
             t_r = t_r if t_r.ndim == 3 else t_r[:, None, None]
             bad[..., on] = solution.bad_channel | (t_r < self.min_transmission)
             factor[..., on] = kelvin_per_count(solution.t_cal, loads.means.hot - loads.means.cold, t_r, bad[..., on])
-            t_sys[..., on] = solution.t_rec_dsb + sky_temperature(
+            direction = SkyDirection.look(
                 loads.sidebands,
-                sky.tau_signal,
-                sky.tau_image,
+                sky.opacity,
                 airmass,
                 Surroundings(float(around[on] @ sky.t_atm), float(around[on] @ sky.t_spill)),
                 loads.forward_efficiency,
             )
+            t_sys[..., on] = solution.t_rec_dsb + direction.evaluate(np.atleast_2d(sky.fit.pwv))[0]
             coupling = loads.sidebands.weight_signal * loads.forward_efficiency * loads.coupling * t_r
             noise = expected_noise(
                 t_sys[..., on],
