@@ -111,7 +111,7 @@ def _calibrate_one(
             with scan.clock(step):
                 scan = stage(scan)
         step = "write"
-        with output.stage(f"scan_{number:06d}") as folder, scan.clock("write"):
+        with scan.clock("write"), output.stage(f"scan_{number:06d}") as folder:
             tallies = write_scan(scan, folder, provenance)
     except Exception as error:
         output.record_failure(number, step, error)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline.engine.store import create_array, write_array
 from cal_pipeline.models.clock import StageClock
+from cal_pipeline.models.counts import Counts
 from cal_pipeline.models.product import band_attributes, small_arrays
 from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.physics.calibration import antenna_temperature
@@ -70,7 +71,7 @@ def write_scan(scan: Scan, folder: Path, provenance: dict[str, Any]) -> list[Tal
             step = counts.channel_step(CHUNK_SAMPLES)
             for name, values in arrays.items():
                 write_array(group, name, values, step, present)
-            tally = _write_spectra(band, group, step, present, scan.clock)
+            tally = _write_spectra(band, counts, group, step, present, scan.clock)
             group.update_attributes(band_attributes(band, scan, tally.flagged, tally.n_samples, provenance))
         tallies.append(tally)
     if root.name != group.name:
@@ -79,12 +80,13 @@ def write_scan(scan: Scan, folder: Path, provenance: dict[str, Any]) -> list[Tal
     return tallies
 
 
-def _write_spectra(band: Band, group: zarr.Group, channel_step: int, present: set[str], clock: StageClock) -> Tally:
+def _write_spectra(
+    band: Band, counts: Counts, group: zarr.Group, channel_step: int, present: set[str], clock: StageClock
+) -> Tally:
     """Calibrate and write the samples of the ONs; a block is read and written once."""
     if band.calibration is None:
         return Tally(np.zeros(0, np.int64))
     calibration, reference = band.calibration, band.require_reference()
-    counts = band.source_counts(clock)
     shape = (*counts.shape[:4], reference.on.size)
     chunks = (min(channel_step, shape[0]), *shape[1:4], 1)
     spectra, flags = (create_array(group, name, shape, chunks, present) for name in ("spectra", "flags"))

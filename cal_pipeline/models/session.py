@@ -50,11 +50,7 @@ class Session:
         if not (self.path / "zarr.json").is_file():
             what = "no Zarr v3 group (no zarr.json in it)" if self.path.exists() else "not there"
             raise StoreError(f"{self.path} is {what}; expected an L0 session with groups scan_NNNNNN")
-        self._groups = {
-            int(match[1]): match[0]
-            for entry in self.path.iterdir()
-            if (match := _SCAN.match(entry.name)) and (entry / "zarr.json").is_file()
-        }
+        self._groups = {int(match[1]): match[0] for entry in self.path.iterdir() if (match := _SCAN.match(entry.name))}
         self.numbers = sorted(self._groups)
         if not self.numbers:
             raise StoreError(f"{self.path} holds no scan; expected groups scan_NNNNNN, six digits")

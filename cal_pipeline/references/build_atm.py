@@ -58,7 +58,7 @@ def standard_atmosphere(pressure_hpa: float) -> tuple[float, float]:
     Examples
     --------
     >>> [round(value, 1) for value in standard_atmosphere(226.32)]
-    [11000.1, 216.6]
+    [11000.0, 216.7]
     """
     gas_over_gravity = 287.05287 / 9.80665
     altitude = 288.15 / 0.0065 * (1.0 - (pressure_hpa / 1013.25) ** (gas_over_gravity * 0.0065))

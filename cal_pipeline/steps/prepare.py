@@ -42,6 +42,8 @@ class PrepareStep(CalibrationStep):
             )
         _check_pointing(band, np.concatenate([on, off]))
         _warn_of_frequency_steps(band, on)
+        if mode == "otf" and (at.otf_lon is None or at.otf_lat is None):
+            logger.warning("%s: otf_lon or otf_lat was not recorded; the positions of its dumps are NaN", band)
         off_mean, off_dumps = _mean_offs(band.source_counts(scan.clock), off)
         valid = np.asarray((off_dumps > 0).any(axis=0))
         if not valid.any():
