@@ -80,7 +80,7 @@ def weighted_sum(values: Floats, weights: Floats) -> Floats:
     """
     total = np.zeros(values.shape[:3])
     for off in np.flatnonzero(weights.any(axis=(0, 1))):
-        weight = weights[:, :, off]
-        total += np.where(weight == 0.0, 0.0, weight * values[..., off])
+        weight = np.broadcast_to(weights[:, :, off], total.shape)
+        total += np.multiply(weight, values[..., off], out=np.zeros(total.shape), where=weight != 0.0)
     total[:, ~weights.any(axis=2)] = np.nan
     return total
