@@ -37,6 +37,8 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         "calibrate": CalibrateStep,
     }
 
+    coercions = {"scans": lambda value: [str(item) for item in value]}
+
     scans: list[Any] | None
     overwrite: bool
     output_file: str | None

@@ -146,7 +146,8 @@ def create_array(
         chunks=chunks,
         compressors=ZstdCodec(level=ZSTD_LEVEL, checksum=True),
         fill_value=fill,
-        dimension_names=dims,
+        # zarr takes an empty tuple for none given; a scalar has names too, an empty list of them.
+        dimension_names=iter(dims),
         attributes=array_attributes(name, dims, present),
         config={"write_empty_chunks": True},
     )

@@ -306,6 +306,9 @@ class Scan:
     def __post_init__(self) -> None:
         self.meta = ScanMeta(f"scan_{self.number:06d}.asdf")
 
+    def __repr__(self) -> str:
+        return f"<Scan {self.number}: {len(self.bands)} bands>"
+
     def get_crds_parameters(self) -> dict[str, Any]:
         """What reference files and parameters are chosen by."""
         return {key: self.attributes.get(key) for key in ("telescope", "instmode", "line")}

@@ -106,6 +106,15 @@ class CalibrationBase(Step):  # type: ignore[misc]
         except ValidationError as error:
             raise ParameterError(f"{cls.__name__}: {_with_expectations(cls, str(error))}") from error
 
+    def get_pars(self, full_spec: bool = True) -> dict[str, Any]:
+        """Parameters and their values, those that override a reference file among them."""
+        parameters: dict[str, Any] = super().get_pars(full_spec=full_spec)
+        reference_types = type(self).reference_file_types
+        for reference_type in reference_types if isinstance(reference_types, list) else []:
+            name = crds_client.get_override_name(reference_type)
+            parameters[name] = getattr(self, name, None)
+        return parameters
+
     @classmethod
     def _get_crds_parameters(cls, dataset: Any) -> tuple[dict[str, Any], str]:
         """What parameters and reference files are chosen by; nothing is asked of a server."""
@@ -194,6 +203,15 @@ class CalibrationStep(CalibrationBase):
     def process_band(self, band: Band, scan: Scan) -> None:
         """Add the result of this step to a band."""
         raise TypeError(f"{type(self).__name__} does not say what it does to a band")
+
+    def get_pars(self, full_spec: bool = True) -> dict[str, Any]:
+        """Parameters of the step, the reference files that were given among them; see `stpipe.Step.get_pars`."""
+        parameters: dict[str, Any] = super().get_pars(full_spec=full_spec)
+        for reference_type in self.reference_file_types:
+            override = self.get_ref_override(reference_type)
+            if override:
+                parameters[crds_client.get_override_name(reference_type)] = str(override)
+        return parameters
 
     def reference_path(self, reference_type: str, choose: Callable[[], Path]) -> Path:
         """The reference file to use: the one given as ``override_<type>``, else what `choose` finds."""

@@ -17,7 +17,10 @@ from cal_pipeline.steps.base import CalibrationStep
 
 def _efficiencies(value: list[Any]) -> list[float]:
     """Numbers above 0 and up to 1."""
-    numbers = [float(item) for item in value]
+    try:
+        numbers = [float(item) for item in value]
+    except ValueError:
+        numbers = []
     if not numbers or not all(0.0 < number <= 1.0 for number in numbers):
         raise ValueError("a number above 0 and up to 1, or one per array")
     return numbers
