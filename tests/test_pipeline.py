@@ -102,7 +102,6 @@ def test_input_and_output_must_not_be_one(session, calibrate):
 @pytest.mark.parametrize(
     ("wanted", "numbers"),
     [("2", [2]), ("2,4:9", [2, 4, 5]), (["1", "3:4"], [1, 3, 4]), (3, [3]), (None, [1, 2, 3, 4, 5])],
-,
 )
 def test_scans_are_chosen_by_number_and_range(make_session, calibrate, wanted, numbers):
     session = make_session(channels=8, scans=5, pixels=1)
