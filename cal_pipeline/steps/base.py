@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable
-from os.path import dirname, expandvars, splitext
+from os.path import abspath, dirname, expandvars, splitext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -112,7 +112,8 @@ class CalibrationBase(Step):  # type: ignore[misc]
         reference_types = type(self).reference_file_types
         for reference_type in reference_types if isinstance(reference_types, list) else []:
             name = crds_client.get_override_name(reference_type)
-            parameters[name] = getattr(self, name, None)
+            override = getattr(self, name, None)
+            parameters[name] = abspath(override) if isinstance(override, str) else override
         return parameters
 
     @classmethod
@@ -203,15 +204,6 @@ class CalibrationStep(CalibrationBase):
     def process_band(self, band: Band, scan: Scan) -> None:
         """Add the result of this step to a band."""
         raise TypeError(f"{type(self).__name__} does not say what it does to a band")
-
-    def get_pars(self, full_spec: bool = True) -> dict[str, Any]:
-        """Parameters of the step, the reference files that were given among them; see `stpipe.Step.get_pars`."""
-        parameters: dict[str, Any] = super().get_pars(full_spec=full_spec)
-        for reference_type in self.reference_file_types:
-            override = self.get_ref_override(reference_type)
-            if override:
-                parameters[crds_client.get_override_name(reference_type)] = str(override)
-        return parameters
 
     def reference_path(self, reference_type: str, choose: Callable[[], Path]) -> Path:
         """The reference file to use: the one given as ``override_<type>``, else what `choose` finds."""

@@ -1,0 +1,93 @@
+"""Counts of a receiver under a known sky, made by the simulator's forward model, as plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from helpers_atm import b_at, c_at
+
+from cal_pipeline.physics.loads import LoadMeans, solve_loads
+from cal_pipeline.physics.planck import Sidebands
+from cal_pipeline.physics.pwv import SkyModel, view_sky
+from cal_pipeline.physics.sky import Opacity, Surroundings
+from cal_pipeline.simulate.sky import SkyBand
+
+PRESSURE = 55000.0
+
+
+@dataclass
+class Setup:
+    """A receiver and its sky.
+
+    Counts have shape (C, R, A); the gain is 1000 ct/K and the receiver temperature `t_rec` (DSB) everywhere.
+    """
+
+    n_channels: int = 128
+    n_receivers: int = 1
+    width: float = 1e6
+    t_rec: float = 150.0
+    t_hot: float = 293.0
+    t_cold: float = 77.0
+    t_ambient: float = 268.0
+    efficiency: float = 0.95
+    image_gain: float = 1.0
+    load_time: float = 1.0
+    off_time: float = 1.0
+    band: float = 4e9
+
+    def __post_init__(self) -> None:
+        step = self.band / self.n_channels
+        self.signal = 459e9 + step * np.arange(self.n_channels)
+        self.image = 477e9 - step * np.arange(self.n_channels)
+        nothing = np.full(self.n_channels, np.nan)
+        image = (nothing, nothing) if self.image_gain == 0 else (b_at(self.image, PRESSURE), c_at(self.image, PRESSURE))
+        self.opacity = Opacity(b_at(self.signal, PRESSURE), c_at(self.signal, PRESSURE), *image)
+        self.sidebands = Sidebands(self.signal, self.image, self.image_gain)
+        self.f_eff = np.array([self.efficiency])
+        self.sky = SkyBand(
+            self.signal,
+            self.image,
+            self.opacity.b_signal,
+            self.opacity.c_signal,
+            self.opacity.b_image,
+            self.opacity.c_image,
+            self.image_gain,
+            self.f_eff,
+            1.0,
+            self.t_ambient,
+            self.t_ambient,
+        )
+
+    def with_opacity_scaled(self, factor: float) -> Setup:
+        """The same receiver under a sky whose opacities are all `factor` times those that the fit assumes."""
+        other = replace(self)
+        o = self.opacity
+        other.sky = replace(
+            self.sky, b_s=factor * o.b_signal, c_s=factor * o.c_signal, b_i=factor * o.b_image, c_i=factor * o.c_image
+        )
+        return other
+
+    def observe(self, input_temperature, time, rng=None):
+        """Mean counts (C, R, A) on something of a given input temperature (C,), with noise if there is a `rng`."""
+        system = self.t_rec + np.broadcast_to(input_temperature[:, None, None], (self.n_channels, self.n_receivers, 1))
+        noise = 0.0 if rng is None else rng.normal(size=system.shape) / np.sqrt(self.width * time)
+        return 1000.0 * system * (1.0 + noise)
+
+    def loads(self, rng=None):
+        """Means of the loads, and their solution."""
+        times = np.full((self.n_channels, self.n_receivers, 1), self.load_time)
+        hot, cold = (self.observe(self.sky.load(t), self.load_time, rng) for t in (self.t_hot, self.t_cold))
+        means = LoadMeans(hot, cold, times, times, self.t_hot, self.t_cold)
+        return means, solve_loads(means, self.sidebands, self.f_eff, 1.0, 0.01, 200.0)
+
+    def model(self, model_error=0.03):
+        return SkyModel(self.sidebands, self.opacity, self.f_eff, model_error)
+
+    def views(self, pwv, airmasses, rng=None):
+        """What the fit is given, for OFFs at some airmasses."""
+        means, solution = self.loads(rng)
+        off = [self.observe(self.sky.sky(pwv, x)[:, 0], self.off_time, rng) for x in airmasses]
+        times = [np.full(counts.shape, self.off_time) for counts in off]
+        around = [Surroundings(self.t_ambient, self.t_ambient)] * len(off)
+        return view_sky(off, times, list(airmasses), around, means, solution, self.width)

@@ -1,0 +1,102 @@
+"""The sky model in its limits."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from helpers_physics import Setup
+
+from cal_pipeline.physics.planck import EXACT, KALIBRATE_COMPAT
+from cal_pipeline.physics.sky import Opacity, SkyDirection, Surroundings, observed_sky
+
+WATER = np.array([[1.0]])
+
+
+def look(setup, opacity, efficiency=1.0, around=None, convention=EXACT):
+    bands = dataclasses.replace(setup.sidebands, convention=convention)
+    around = around or Surroundings(268.0, 290.0)
+    return SkyDirection.look(bands, opacity, 1.3, around, np.array([efficiency]))
+
+
+def constant(setup, wet, dry):
+    full = np.full(setup.n_channels, 1.0)
+    return Opacity(wet * full, dry * full, wet * full, dry * full)
+
+
+def test_an_opaque_sky_is_the_atmosphere():
+    setup = Setup(n_channels=8)
+    seen, slope, error = look(setup, constant(setup, 100.0, 0.0)).evaluate(WATER)
+    np.testing.assert_allclose(seen[:, 0, 0], setup.sidebands.input_temperature(268.0), rtol=1e-12)
+    assert np.abs(slope).max() < 1e-30
+    assert np.abs(error).max() < 1e-30
+
+
+def test_a_transparent_sky_is_the_background():
+    setup = Setup(n_channels=8)
+    seen, _, error = look(setup, constant(setup, 0.0, 0.0)).evaluate(WATER)
+    np.testing.assert_allclose(seen[:, 0, 0], setup.sidebands.input_temperature(2.725), atol=1e-10)
+    assert np.abs(error).max() == 0.0
+    older = look(setup, constant(setup, 0.0, 0.0), convention=KALIBRATE_COMPAT).evaluate(WATER)[0]
+    np.testing.assert_allclose(older, 0.0, atol=1e-10)
+
+
+def test_spillover_sees_its_own_temperature():
+    setup = Setup(n_channels=8)
+    seen = look(setup, constant(setup, 100.0, 0.0), efficiency=0.9).evaluate(WATER)[0][:, 0, 0]
+    mixed = 0.9 * setup.sidebands.input_temperature(268.0) + 0.1 * setup.sidebands.input_temperature(290.0)
+    np.testing.assert_allclose(seen, mixed, rtol=1e-12)
+
+
+def test_a_sky_as_warm_as_the_hot_load_cannot_be_told_from_it():
+    setup = Setup(n_channels=8)
+    around = Surroundings(293.0, 293.0)
+    seen = look(setup, constant(setup, 100.0, 0.0), efficiency=0.8, around=around).evaluate(WATER)[0][:, 0, 0]
+    np.testing.assert_allclose(seen, setup.sidebands.input_temperature(293.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("image_gain", [0.0, 0.6, 1.0])
+def test_derivative_is_the_change_with_water(image_gain):
+    setup = Setup(n_channels=8, image_gain=image_gain)
+    direction = look(setup, setup.opacity, efficiency=0.95)
+    step = 1e-5
+    low, high = (direction.evaluate(WATER + s)[0] for s in (-step, step))
+    np.testing.assert_allclose(direction.evaluate(WATER)[1], (high - low) / (2 * step), rtol=1e-7)
+
+
+def test_opacity_error_is_the_change_of_the_emission():
+    # Without a background the whole change of the sky is a change of its emission.
+    setup = Setup(n_channels=8)
+    o, step = setup.opacity, 1e-6
+    scaled = [Opacity(*(s * v for v in (o.b_signal, o.c_signal, o.b_image, o.c_image))) for s in (1 - step, 1 + step)]
+    low, high = (look(setup, s, convention=KALIBRATE_COMPAT).evaluate(WATER)[0] for s in scaled)
+    error = look(setup, o, convention=KALIBRATE_COMPAT).evaluate(WATER)[2]
+    np.testing.assert_allclose(error, (high - low) / (2 * step), rtol=1e-5)
+
+
+def test_the_grid_is_the_model_on_it():
+    setup = Setup(n_channels=8, efficiency=0.9)
+    direction = look(setup, setup.opacity, efficiency=0.9)
+    grid = np.array([0.1, 1.0, 5.0])
+    found = direction.on_grid(grid, slice(2, 6))
+    for index, pwv in enumerate(grid):
+        np.testing.assert_allclose(found[index], direction.evaluate(np.array([[pwv]]))[0][2:6, 0, :], rtol=1e-12)
+
+
+def test_pixels_may_have_their_own_water():
+    setup = Setup(n_channels=4)
+    direction = look(setup, setup.opacity)
+    both = direction.evaluate(np.array([[0.2], [2.0]]))[0]
+    np.testing.assert_array_equal(both[:, :1], direction.evaluate(np.array([[0.2]]))[0])
+    np.testing.assert_array_equal(both[:, 1:], direction.evaluate(np.array([[2.0]]))[0])
+
+
+def test_observed_sky_is_the_mean_of_the_offs_that_are_there():
+    hot, gamma = np.full((2, 1, 1), 1000.0), np.full((2, 1, 1), 10.0)
+    off = np.array([[900.0, 800.0], [700.0, np.nan]]).reshape(2, 2, 1, 1)
+    t_hot = np.array([50.0, 60.0])
+    modelled = [np.full((2, 1, 1), 30.0)] * 2
+    sky, residual = observed_sky(off, hot, gamma, t_hot, modelled)
+    np.testing.assert_allclose(sky.ravel(), [30.0, 40.0])
+    np.testing.assert_allclose(residual.ravel(), [0.0, 10.0])
