@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from helpers_physics import Setup
 
 from cal_pipeline.physics.pwv import fit_pwv
-from cal_pipeline.simulate import GaussianSource, Line, read_truth
+from cal_pipeline.simulate import GaussianSource, Line, preset, read_truth
 
 BOUNDS = (0.001, 10.0)
 REALISATIONS = 300
@@ -66,17 +68,11 @@ def test_an_error_of_the_opacities_does_to_pwv_what_is_quoted():
 
 @pytest.mark.parametrize("mode", ["otf", "total_power"])
 def test_spectra_scatter_as_sigma_says(make_session, calibrate, mode):
-    loads = {"loads": __import__("dataclasses").replace(_loads(), exptime=1000.0)}
+    loads = {"loads": dataclasses.replace(preset("ccat_chai").loads, exptime=1000.0)}
     session = make_session(channels=400, pixels=4, mode=mode, seed=4, **loads)
     scan = calibrate(session, atmosphere={"strategy": "fixed", "pwv": 0.5}).open_scan(1).load()
     pull = (scan.spectra.values - read_truth(session, 1).t_a_star()) / scan.sigma.values[:, None]
     assert np.sqrt((pull**2).mean()) == pytest.approx(1.0, abs=0.05)
-
-
-def _loads():
-    from cal_pipeline.simulate import preset
-
-    return preset("ccat_chai").loads
 
 
 def test_line_temperatures_scatter_as_sigma_says(make_session, calibrate):

@@ -113,6 +113,11 @@ def _as_type(array: NDArray[Any], spec: Coordinate, name: str) -> NDArray[Any]:
     return array.astype(np.float64)
 
 
+def _names(pixel: NDArray[np.str_]) -> list[str]:
+    """Pixel ids for a message."""
+    return sorted(set(pixel.ravel().tolist()))
+
+
 class CalibrationGroup:
     """Hot and cold loads of a scan (L0 group ``calibration``).
 
@@ -146,13 +151,13 @@ class CalibrationGroup:
         """Why these loads cannot calibrate counts of `shape` (C, D, R, A, S) from `pixel`; None if they can."""
         absent = [names[0] for names in (HOT, COLD) if not np.isin(self._phase, names).any()]
         if absent:
-            return f"{self.name} has no {' and no '.join(absent)} (it has {sorted(set(self._phase))})"
+            return f"{self.name} has no {' and no '.join(absent)} (it has {sorted(set(self._phase.tolist()))})"
         own = [self._counts.shape[i] for i in (0, 2, 3)]
         other = [shape[i] for i in (0, 2, 3)]
         if own != other:
             return f"{self.name} has {own} channels, receivers, arrays, expected {other}"
         if set(self._pixel.ravel()) != set(pixel.ravel()):
-            return f"{self.name} has pixels {sorted(set(self._pixel.ravel()))}, expected {sorted(set(pixel.ravel()))}"
+            return f"{self.name} has pixels {_names(self._pixel)}, expected {_names(pixel)}"
         return None
 
     def means(self, pixel: NDArray[np.str_], clock: StageClock) -> tuple[LoadMeans, Floats | None]:

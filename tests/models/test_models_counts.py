@@ -40,7 +40,7 @@ def assemble(counts, subscans, step=None):
     for channels, members in counts.blocks(subscans, step):
         columns = [place[m] for m in members]
         assert np.isinf(whole[channels][..., columns]).all(), "a block came twice"
-        whole[channels, ..., columns] = np.moveaxis(counts.read(channels, members), -1, 0)
+        whole[channels, ..., columns] = counts.read(channels, members)
     assert not np.isinf(whole).any(), "a block did not come"
     return whole
 

@@ -88,7 +88,7 @@ class TestPixelIds:
         assert pixel_ids(np.array(["A", "A", "B", "B", "A"]), 2, 1).tolist() == [["A"], ["B"]]
 
     def test_other_numbers_are_refused(self):
-        with pytest.raises(LayoutError, match="names 3 pixels .*expected 2"):
+        with pytest.raises(LayoutError, match=r"names 3 pixels .*expected 2"):
             pixel_ids(np.array(["A", "B", "C", "A"]), 2, 1)
 
 
@@ -153,7 +153,7 @@ class TestLoads:
     @pytest.mark.parametrize("value", [0.0, -5.0, np.nan])
     def test_a_temperature_that_is_none_is_refused(self, tmp_path, value):
         group = self.group(tmp_path, ["HOT", "COL"], tcold=np.full(2, value))
-        with pytest.raises(LayoutError, match="tcold is .*expected temperatures above 0 K"):
+        with pytest.raises(LayoutError, match=r"tcold is .*expected temperatures above 0 K"):
             self.means(group)
 
     def test_objections(self, tmp_path):

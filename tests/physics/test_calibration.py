@@ -36,9 +36,8 @@ def test_a_reference_may_differ_from_dump_to_dump():
 
 def test_factor_is_nan_in_bad_channels():
     one = np.ones((2, 1, 1))
-    factor = kelvin_per_count(
-        200.0 * one, np.array([100.0, 0.0]).reshape(2, 1, 1), 0.5 * one, np.array([[[0]], [[1]]]) > 0
-    )
+    difference = np.array([100.0, 0.0]).reshape(2, 1, 1)
+    factor = kelvin_per_count(200.0 * one, difference, 0.5 * one, difference == 0.0)
     assert factor[0, 0, 0] == pytest.approx(4.0)
     assert np.isnan(factor[1, 0, 0])
 

@@ -52,7 +52,7 @@ def test_the_older_convention_differs_little_and_is_single_precision(nu, tempera
 
 def test_the_older_convention_knows_no_background():
     assert (KALIBRATE_COMPAT.background_brightness(np.array([1e11, 1e12])) == 0).all()
-    assert float(EXACT.background_brightness(1e6)) == pytest.approx(2.725, rel=1e-6)
+    assert float(EXACT.background_brightness(1e6)) == pytest.approx(2.725, rel=1e-4)
 
 
 @pytest.mark.parametrize(("gain", "signal", "image"), [(0.0, 1.0, 0.0), (1.0, 0.5, 0.5), (3.0, 0.25, 0.75)])
