@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from os.path import abspath, dirname, expandvars, splitext
 from pathlib import Path
 from typing import Any, ClassVar
@@ -49,6 +50,10 @@ class CalibrationBase(Step):  # type: ignore[misc]
 
     coercions: ClassVar[dict[str, Callable[[Any], Any]]] = {}
     """Further checks of parameters: functions that return the value to use or raise ValueError."""
+
+    def __init__(self, *args: Any, **parameters: Any) -> None:
+        with _explained(type(self), parameters):
+            super().__init__(*args, **parameters)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a parameter after checking it; an unknown one is refused."""
@@ -96,15 +101,8 @@ class CalibrationBase(Step):  # type: ignore[misc]
             For a parameter that does not exist, with the nearest that does, and for a value that is not accepted,
             with those that are.
         """
-        unknown = _unknown_parameters(config, _specification(cls))
-        if unknown:
-            raise ParameterError(f"{cls.__name__}: " + "; ".join(unknown))
-        try:
+        with _explained(cls, config):
             return super().from_config_section(config, parent=parent, name=name, config_file=config_file)
-        except ParameterError:
-            raise
-        except ValidationError as error:
-            raise ParameterError(f"{cls.__name__}: {_with_expectations(cls, str(error))}") from error
 
     def get_pars(self, full_spec: bool = True) -> dict[str, Any]:
         """Parameters and their values, those that override a reference file among them."""
@@ -231,6 +229,20 @@ def open_scan(source: Scan | str | Path) -> Scan:
     return session.open_scan(numbers[0])
 
 
+@contextmanager
+def _explained(cls: type[Step], config: Mapping[str, Any]) -> Iterator[None]:
+    """Refuse parameters that do not exist, and say of values that are refused within the block what is accepted."""
+    unknown = _unknown_parameters(config, _specification(cls))
+    if unknown:
+        raise ParameterError(f"{cls.__name__}: " + "; ".join(unknown))
+    try:
+        yield
+    except ParameterError:
+        raise
+    except ValidationError as error:
+        raise ParameterError(f"{cls.__name__}: {_with_expectations(cls, str(error))}") from error
+
+
 def _suggest(name: str, known: list[str]) -> str:
     """A hint at what was meant."""
     near = difflib.get_close_matches(name, known, n=1)
@@ -242,7 +254,7 @@ def _unknown_parameters(config: Any, spec: dict[str, Any], where: str = "") -> l
     problems = []
     for key, value in config.items():
         if key not in spec:
-            if key not in _SET_BY_STPIPE:
+            if key not in _SET_BY_STPIPE and not key.startswith("_"):
                 problems.append(f"no parameter {where + key!r}{_suggest(key, list(spec))}")
         elif isinstance(spec[key], dict) and isinstance(value, dict):
             problems += _unknown_parameters(value, dict(spec[key]), f"{where}{key}.")

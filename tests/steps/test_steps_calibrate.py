@@ -32,7 +32,7 @@ def test_the_factor_undoes_gain_and_transmission(run):
     band = run(gain)
     t_r = np.exp(-band.atmosphere.tau_signal / np.sin(np.float32(0.9)))
     kelvin = band.calibration.factor * gain[..., None]
-    np.testing.assert_allclose(kelvin, np.broadcast_to((2.0 / t_r)[:, None, None, None], kelvin.shape), rtol=1e-3)
+    np.testing.assert_allclose(kelvin, np.broadcast_to((2.0 / t_r)[:, None, None, None], kelvin.shape), rtol=3e-3)
     assert band.calibration.sigma.dtype == np.float32
 
 

@@ -1,0 +1,87 @@
+"""One scan after the other, each on its own."""
+
+from __future__ import annotations
+
+import gc
+import logging
+
+import pytest
+from helpers_l0 import write_scan
+
+from cal_pipeline.engine.runner import RunFailedError, calibrate_session, default_output
+from cal_pipeline.engine.store import OutputStore
+from cal_pipeline.models.session import Session
+
+
+@pytest.fixture
+def session(tmp_path):
+    for number in (1, 2, 3):
+        write_scan(tmp_path / "night.zarr", number)
+    return Session(tmp_path / "night.zarr")
+
+
+@pytest.fixture
+def run(session, tmp_path):
+    def start(**stages):
+        output = OutputStore(tmp_path / "l1.zarr", True, session.path)
+        return calibrate_session(session, session.numbers, stages, output, {"a": float("nan"), "b": (1, 2)})
+
+    return start
+
+
+def test_scans_are_written_and_logged(run, caplog):
+    with caplog.at_level(logging.INFO, "cal_pipeline"):
+        product = run(first=lambda scan: scan)
+    assert product.numbers == [1, 2, 3]
+    assert product.failures == []
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split(";")[0] for line in lines[:3]] == ["scan 1", "scan 2", "scan 3"]
+    assert "ms: load" in lines[0]
+    assert lines[3].startswith("3 scans calibrated: ")
+    recorded = product.open_scan(1).attrs["provenance"]
+    assert recorded["parameters"] == {"a": None, "b": [1, 2]}
+
+
+@pytest.mark.parametrize(("bad", "status"), [((2,), 2), ((1, 3), 2), ((1, 2, 3), 1)])
+def test_what_fails_is_told_at_the_end(run, bad, status, caplog):
+    def stage(scan):
+        if scan.number in bad:
+            raise ZeroDivisionError("by nought")
+        return scan
+
+    with pytest.raises(RunFailedError, match=f"{len(bad)} of 3 scans could not be calibrated; see ") as caught:
+        run(first=lambda scan: scan, second=stage)
+    assert caught.value.exit_status == status
+    assert caught.value.product.numbers == [n for n in (1, 2, 3) if n not in bad]
+    expected = {"step": "second", "error_class": "ZeroDivisionError", "message": "by nought"}
+    assert caught.value.product.failures == [{"scan_number": n} | expected for n in bad]
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert errors == [f"scan {n} failed in step second: ZeroDivisionError: by nought" for n in bad]
+
+
+def test_an_interruption_stops_the_run_and_leaves_what_is_complete(run, tmp_path):
+    def stage(scan):
+        if scan.number == 2:
+            raise KeyboardInterrupt
+        return scan
+
+    with pytest.raises(KeyboardInterrupt):
+        run(first=stage)
+    assert sorted(p.name for p in (tmp_path / "l1.zarr").glob("scan_*")) == ["scan_000001"]
+    assert not (tmp_path / "l1.zarr.staging").exists()
+    assert gc.get_freeze_count() == 0
+
+
+def test_the_framework_is_quiet_meanwhile_and_as_before_afterwards(run):
+    framework = logging.getLogger("stpipe")
+    before = framework.level
+    levels = []
+    run(first=lambda scan: levels.append(framework.level) or scan)
+    assert levels == [logging.WARNING] * 3
+    assert framework.level == before
+
+
+@pytest.mark.parametrize(("name", "output"), [("night.zarr", "night_l1.zarr"), ("night", "night_l1.zarr")])
+def test_default_output(tmp_path, name, output):
+    write_scan(tmp_path / name, 1)
+    assert str(default_output(Session(tmp_path / name))) == output

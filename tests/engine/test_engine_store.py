@@ -1,0 +1,115 @@
+"""The L1 store while it is made: what is listed is complete."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import zarr
+
+from cal_pipeline.engine.store import OutputStore, check_complete, create_array, write_array
+from cal_pipeline.errors import IncompleteWriteError, StoreError
+from cal_pipeline.models.schema import L1_ARRAYS
+
+
+@pytest.fixture
+def output(tmp_path):
+    return OutputStore(tmp_path / "l1.zarr", overwrite=False, source=tmp_path / "session.zarr")
+
+
+def fill(folder, names=("spectra", "pwv")):
+    group = zarr.create_group(folder)
+    for name in names:
+        shape = (5, 3, 2, 1, 4)[: len(L1_ARRAYS[name].dims[0])]
+        write_array(group, name, np.zeros(shape), 2, set(names))
+
+
+def test_a_scan_appears_all_at_once(output):
+    with output.stage("scan_000001") as folder:
+        fill(folder)
+        assert not (output.path / "scan_000001").exists()
+    assert set(zarr.open_group(output.path, path="scan_000001", mode="r").array_keys()) == {"spectra", "pwv"}
+    output.close()
+    assert not output.staging.exists()
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt(), SystemExit(3)])
+def test_a_scan_that_fails_leaves_nothing(output, error):
+    with pytest.raises(type(error)), output.stage("scan_000001") as folder:
+        fill(folder)
+        raise error
+    assert not (output.path / "scan_000001").exists()
+    assert list(output.staging.iterdir()) == []
+
+
+@pytest.mark.parametrize("lost", ["spectra/c/2/0/0/0/0", "pwv/c"])
+def test_a_chunk_that_is_lost_is_noticed(output, lost):
+    with pytest.raises(IncompleteWriteError, match="chunks, expected"), output.stage("scan_000001") as folder:
+        fill(folder)
+        (folder / lost).unlink()
+    assert not (output.path / "scan_000001").exists()
+
+
+def test_chunks_of_fill_values_are_written_too(tmp_path):
+    group = zarr.create_group(tmp_path / "g")
+    write_array(group, "spectra", np.full((5, 1, 1, 1, 2), np.nan), 2, {"spectra"})
+    write_array(group, "flags", np.zeros((5, 1, 1, 1, 2), np.uint16), 2, {"flags"})
+    check_complete(tmp_path / "g")
+
+
+@pytest.mark.parametrize("name", L1_ARRAYS)
+def test_every_array_of_the_schema_can_be_made(tmp_path, name):
+    spec = L1_ARRAYS[name]
+    for k, dims in enumerate(spec.dims):
+        group = zarr.create_group(tmp_path / f"g{k}")
+        shape = tuple(range(2, 2 + len(dims)))
+        array = create_array(group, name, shape, shape, {name})
+        metadata = json.loads((tmp_path / f"g{k}" / name / "zarr.json").read_text())
+        assert metadata["dimension_names"] == list(dims)
+        assert metadata["codecs"][-1] == {"name": "zstd", "configuration": {"level": 1, "checksum": True}}
+        assert array.shape == shape
+        if np.dtype(array.dtype).kind == "f":
+            assert metadata["fill_value"] == "NaN"
+
+
+def test_failures_are_listed_as_they_come(output):
+    listed = output.path / "failures.json"
+    assert json.loads(listed.read_text()) == []
+    output.record_failure(7, "loads", ValueError("no such thing"))
+    output.record_failure(8, "write", KeyError())
+    first, second = json.loads(listed.read_text())
+    assert first == {"scan_number": 7, "step": "loads", "error_class": "ValueError", "message": "no such thing"}
+    assert second["message"] == "KeyError()"
+
+
+class TestWhatIsInTheWay:
+    def test_a_file(self, tmp_path):
+        (tmp_path / "l1.zarr").write_text("not a store")
+        with pytest.raises(StoreError, match="no L1 store; it is not replaced"):
+            OutputStore(tmp_path / "l1.zarr", True, tmp_path / "s.zarr")
+        assert (tmp_path / "l1.zarr").read_text() == "not a store"
+
+    def test_another_zarr_store(self, tmp_path):
+        zarr.create_group(tmp_path / "l0.zarr", attributes={"mine": 1})
+        with pytest.raises(StoreError, match="no L1 store"):
+            OutputStore(tmp_path / "l0.zarr", True, tmp_path / "s.zarr")
+        assert (tmp_path / "l0.zarr" / "zarr.json").exists()
+
+    def test_an_l1_store(self, output, tmp_path):
+        with output.stage("scan_000001") as folder:
+            fill(folder)
+        with pytest.raises(StoreError, match="give --overwrite=true to replace it"):
+            OutputStore(output.path, False, tmp_path / "s.zarr")
+        OutputStore(output.path, True, tmp_path / "s.zarr")
+        assert not (output.path / "scan_000001").exists()
+
+    def test_staging_of_a_run_that_was_killed(self, tmp_path):
+        (tmp_path / "l1.zarr.staging" / "scan_000009").mkdir(parents=True)
+        output = OutputStore(tmp_path / "l1.zarr", False, tmp_path / "s.zarr")
+        assert list(output.staging.iterdir()) == []
+
+    @pytest.mark.parametrize("path", ["s.zarr", "s.zarr/l1.zarr", ""])
+    def test_the_session_itself(self, tmp_path, path):
+        with pytest.raises(StoreError, match="are one store or lie in each other"):
+            OutputStore(tmp_path / path, True, tmp_path / "s.zarr")
