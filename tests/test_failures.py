@@ -18,7 +18,7 @@ import zarr
 from cal_pipeline import CalibratedSession
 from cal_pipeline.engine import runner
 from cal_pipeline.engine.runner import RunFailedError
-from cal_pipeline.simulate import DeadChannels, Faults
+from cal_pipeline.simulate import DeadChannels, Faults, preset, simulate
 
 BAD = 2
 """The scan that is spoilt, of three."""
@@ -143,10 +143,17 @@ CASES = {
 }
 
 
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory, atm_table):
+    path = tmp_path_factory.mktemp("simulated") / "session.zarr"
+    simulate(preset("ccat_chai", channels=16, pixels=2, mode="otf", table=str(atm_table), scans=3), path)
+    return path
+
+
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_a_bad_scan_is_recorded_and_the_others_are_calibrated(case, make_session, calibrate, tmp_path):
+def test_a_bad_scan_is_recorded_and_the_others_are_calibrated(case, simulated, calibrate, tmp_path):
     spoil, step, error_class, words = case
-    session = make_session(channels=16, scans=3)
+    session = shutil.copytree(simulated, tmp_path / "session.zarr")
     spoil(session)
     with pytest.raises(RunFailedError) as caught:
         calibrate(session, loads={"calibration_interval": 1.0})

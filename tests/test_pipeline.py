@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,7 @@ from stpipe.config_parser import ValidationError
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.errors import StoreError
 from cal_pipeline.models.schema import L1_ARRAYS
+from cal_pipeline.simulate import preset, simulate
 from cal_pipeline.steps import AtmosphereStep, CalibrateStep, LoadsStep
 from cal_pipeline.steps.base import ParameterError
 from cal_pipeline.steps.registry import get_steps
@@ -37,9 +40,16 @@ def assert_same_arrays(a, b, numbers=(1,)):
             np.testing.assert_array_equal(one[name].values, other[name].values, err_msg=name)
 
 
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory, atm_table):
+    path = tmp_path_factory.mktemp("simulated") / "session.zarr"
+    simulate(preset("ccat_chai", channels=24, pixels=2, mode="otf", table=str(atm_table), scans=2), path)
+    return path
+
+
 @pytest.fixture
-def session(make_session):
-    return make_session(channels=24, scans=2)
+def session(simulated, tmp_path):
+    return shutil.copytree(simulated, tmp_path / "session.zarr")
 
 
 def test_four_ways_to_run_give_the_same_arrays(session, calibrate, atm_table, tmp_path):
@@ -209,6 +219,11 @@ class TestProduct:
         assert str(scan.pixel.values[0, 0]) == "CHAI_PX00"
         assert scan.spectra.attrs["units"] == "K"
 
+    def test_xarray_looks_for_consolidated_metadata_and_does_without(self, product):
+        with pytest.warns(RuntimeWarning, match="consolidated"):
+            scan = xarray.open_zarr(product.path, group="scan_000001", chunks=None)
+        xarray.testing.assert_identical(scan.load(), product.open_scan(1).load())
+
     def test_every_array_is_described(self, product):
         group = zarr.open_group(product.path / "scan_000001", mode="r")
         assert set(L1_ARRAYS) == set(group.array_keys())
@@ -229,7 +244,8 @@ class TestProduct:
     @pytest.mark.parametrize("name", [n for n in L1_ARRAYS if n != "mjd"])
     @pytest.mark.parametrize("form", [None, "fits", "vounit"])
     def test_units_are_ones_that_astropy_knows(self, name, form):
-        units.Unit(L1_ARRAYS[name].units, format=form)
+        unit = units.Unit(L1_ARRAYS[name].units, format=form)
+        assert unit.is_equivalent(units.Unit(L1_ARRAYS[name].units))
 
     def test_flags_carry_their_meaning(self, product):
         attributes = product.open_scan(1).flags.attrs
@@ -281,6 +297,14 @@ def test_a_scan_logs_one_line_and_the_root_logger_is_left_alone(session, atm_tab
     assert (root.level, list(root.handlers)) == before
 
 
+def test_a_run_that_sets_up_logging_takes_it_down_again(session, atm_table, tmp_path):
+    loggers = [logging.getLogger(name) for name in (None, "cal_pipeline", "stpipe")]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    steps = {"atmosphere": {"override_atm": str(atm_table)}}
+    CalibrationPipeline.call(str(session), output_file=str(tmp_path / "l1.zarr"), steps=steps, scans="1")
+    assert [(logger.level, list(logger.handlers)) for logger in loggers] == before
+
+
 class TestStepsAlone:
     """Each step can be saved, run alone, and skipped."""
 
@@ -324,6 +348,35 @@ class TestStepsAlone:
         assert "spectra" not in scan.variables
         assert float(scan.pwv) > 0
         assert scan.attrs["cal_step"]["calibrate"] == "SKIPPED"
+
+
+def test_an_assumed_forward_efficiency_is_told_once(session, atm_table, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, "cal_pipeline"):
+        CalibrationPipeline.call(
+            str(session),
+            output_file=str(tmp_path / "l1.zarr"),
+            steps={"atmosphere": {"override_atm": str(atm_table)}},
+            configure_log=False,
+        )
+    assert caplog.text.count("forward_efficiency is not given") == 1
+
+
+class Terminal(io.StringIO):
+    """Standard error of somebody who is watching."""
+
+    def isatty(self):
+        return True
+
+
+def test_progress_is_shown_on_a_terminal_only(session, calibrate, monkeypatch):
+    watched, unwatched = Terminal(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", watched)
+    calibrate(session, "a.zarr")
+    monkeypatch.setattr(sys, "stderr", unwatched)
+    calibrate(session, "b.zarr")
+    assert "2/2" in watched.getvalue()
+    assert "scans/s" in watched.getvalue()
+    assert unwatched.getvalue() == ""
 
 
 def test_the_list_of_steps_is_true():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from cal_pipeline.models.session import Session
 from cal_pipeline.physics.loads import solve_loads
 from cal_pipeline.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
 from cal_pipeline.steps.base import CalibrationStep
+
+
+logger = logging.getLogger(__name__)
 
 
 def _efficiencies(value: list[Any]) -> list[float]:
@@ -62,6 +66,16 @@ class LoadsStep(CalibrationStep):
     clip_tsys: float
     calibration_interval: float
     physics: str
+
+    _assumption_told = False
+
+    def check_parameters(self) -> None:
+        """Say, once a run, that an ideal antenna is assumed where nothing is known of it."""
+        if self.forward_efficiency is None and not self._assumption_told:
+            self._assumption_told = True
+            logger.warning(
+                "loads: forward_efficiency is not given, 1 is assumed; what spills over is then taken for water vapour"
+            )
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Find the loads of a band and solve them."""

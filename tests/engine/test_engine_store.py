@@ -36,18 +36,26 @@ def test_a_scan_appears_all_at_once(output):
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt(), SystemExit(3)])
 def test_a_scan_that_fails_leaves_nothing(output, error):
-    with pytest.raises(type(error)), output.stage("scan_000001") as folder:
-        fill(folder)
-        raise error
+    def write():
+        with output.stage("scan_000001") as folder:
+            fill(folder)
+            raise error
+
+    with pytest.raises(type(error)):
+        write()
     assert not (output.path / "scan_000001").exists()
     assert list(output.staging.iterdir()) == []
 
 
 @pytest.mark.parametrize("lost", ["spectra/c/2/0/0/0/0", "pwv/c"])
 def test_a_chunk_that_is_lost_is_noticed(output, lost):
-    with pytest.raises(IncompleteWriteError, match="chunks, expected"), output.stage("scan_000001") as folder:
-        fill(folder)
-        (folder / lost).unlink()
+    def write():
+        with output.stage("scan_000001") as folder:
+            fill(folder)
+            (folder / lost).unlink()
+
+    with pytest.raises(IncompleteWriteError, match="chunks, expected"):
+        write()
     assert not (output.path / "scan_000001").exists()
 
 
