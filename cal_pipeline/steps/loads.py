@@ -15,7 +15,6 @@ from cal_pipeline.physics.loads import solve_loads
 from cal_pipeline.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
 from cal_pipeline.steps.base import CalibrationStep
 
-
 logger = logging.getLogger(__name__)
 
 
