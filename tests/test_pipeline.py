@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
@@ -109,13 +108,9 @@ def test_input_and_output_must_not_be_one(session, calibrate):
         calibrate(session, f"{session.name}/l1.zarr")
 
 
-@pytest.mark.parametrize(
-    ("wanted", "numbers"),
-    [("2", [2]), ("2,4:9", [2, 4, 5]), (["1", "3:4"], [1, 3, 4]), (3, [3]), (None, [1, 2, 3, 4, 5])],
-)
-def test_scans_are_chosen_by_number_and_range(make_session, calibrate, wanted, numbers):
+def test_scans_are_chosen_by_number_and_range(make_session, calibrate):
     session = make_session(channels=8, scans=5, pixels=1)
-    assert calibrate(session, scans=wanted).numbers == numbers
+    assert calibrate(session, scans="2,4:9").numbers == [2, 4, 5]
 
 
 @pytest.mark.parametrize(("wanted", "words"), [("7", "no scan 7; it has 1:2"), ("x", "neither a scan number nor")])
@@ -359,24 +354,6 @@ def test_an_assumed_forward_efficiency_is_told_once(session, atm_table, tmp_path
             configure_log=False,
         )
     assert caplog.text.count("forward_efficiency is not given") == 1
-
-
-class Terminal(io.StringIO):
-    """Standard error of somebody who is watching."""
-
-    def isatty(self):
-        return True
-
-
-def test_progress_is_shown_on_a_terminal_only(session, calibrate, monkeypatch):
-    watched, unwatched = Terminal(), io.StringIO()
-    monkeypatch.setattr(sys, "stderr", watched)
-    calibrate(session, "a.zarr")
-    monkeypatch.setattr(sys, "stderr", unwatched)
-    calibrate(session, "b.zarr")
-    assert "2/2" in watched.getvalue()
-    assert "scans/s" in watched.getvalue()
-    assert unwatched.getvalue() == ""
 
 
 def test_the_list_of_steps_is_true():

@@ -127,7 +127,8 @@ class Sidebands:
     def input_temperature(self, temperature: float) -> Floats:
         """Input temperature T' = w_s J(nu_s, T) + w_i J(nu_i, T) of a black body, shape (C,) [K]."""
         brightness = self.convention.brightness
-        return self.combine(brightness(self.signal, temperature), brightness(self.image, temperature))
+        in_image = brightness(self.image, temperature) if self.has_image else 0.0
+        return self.combine(brightness(self.signal, temperature), in_image)
 
 
 def channel_frequencies(

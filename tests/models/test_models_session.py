@@ -134,6 +134,15 @@ class TestScans:
         with pytest.raises(LayoutError, match="has no group 'source': calibration only"):
             session.open_scan(2)
 
+    @pytest.mark.parametrize(
+        ("wanted", "numbers"),
+        [("2", [2]), ("2,4:9", [2, 4, 5]), (["1", "3:4"], [1, 3, 4]), ([3, "3"], [3]), (None, [1, 2, 3, 4, 5])],
+    )
+    def test_numbers_and_ranges(self, tmp_path, wanted, numbers):
+        for number in range(1, 6):
+            write_scan(tmp_path / "s.zarr", number)
+        assert Session(tmp_path / "s.zarr").select(wanted) == numbers
+
     @pytest.mark.parametrize("wanted", ["1:", "a", "-3", "1;2", [""], "1:2:3"])
     def test_what_is_no_selection(self, store, wanted):
         with pytest.raises(StoreError, match="neither a scan number nor a range like 25660:25670"):

@@ -64,8 +64,9 @@ def test_weights(gain, signal, image):
 
 
 def test_a_single_sideband_receiver_knows_no_image():
-    bands = Sidebands(np.array([1e6]), np.array([np.nan]), 0.0)
-    assert bands.input_temperature(100.0) == pytest.approx(100.0, rel=1e-6)
+    for image in (np.nan, 0.0):
+        bands = Sidebands(np.array([1e6]), np.array([image]), 0.0)
+        assert bands.input_temperature(100.0) == pytest.approx(100.0, rel=1e-6)
 
 
 def test_channel_frequencies_mirror_each_other():
