@@ -422,7 +422,8 @@ def _restore(hint: Any, item: Any) -> Any:
         return tuple(item)
     if typing.get_origin(hint) is dict:
         return _plain(item)
-    if typing.get_origin(hint) is np.ndarray:
-        array = np.asarray(item)
-        return array.astype(np.str_) if array.dtype.kind in "UOT" else array
-    return item
+    if hint is typing.Any or isinstance(hint, type):
+        return item
+    # What is left are arrays; how their annotation looks at run time differs from one NumPy to the next.
+    array = np.asarray(item)
+    return array.astype(np.str_) if array.dtype.kind in "UOT" else array
