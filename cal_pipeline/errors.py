@@ -31,10 +31,6 @@ class NoReferenceError(ScanError):
     """A scan has no ON, or no OFF to compare it with."""
 
 
-class UnsupportedModeError(ScanError):
-    """A scan was observed in a mode that is not calibrated."""
-
-
 class BadChannelsError(ScanError):
     """The loads can calibrate no channel of a scan."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,19 @@ from stpipe import Pipeline
 from cal_pipeline.engine.runner import calibrate_session, default_output
 from cal_pipeline.engine.store import OutputStore
 from cal_pipeline.models.l1 import CalibratedSession
+from cal_pipeline.models.scan import Scan
 from cal_pipeline.models.session import Session
-from cal_pipeline.steps import AtmosphereStep, CalibrateStep, LoadsStep, PrepareStep
-from cal_pipeline.steps.base import CalibrationBase
+from cal_pipeline.steps import (
+    AtmosphereStep,
+    CalibrateStep,
+    DbsStep,
+    GainStep,
+    LoadsStep,
+    PrepareStep,
+    SkychopdiffStep,
+    SkydiffStep,
+)
+from cal_pipeline.steps.base import CalibrationBase, CalibrationStep
 
 
 class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
@@ -32,9 +43,13 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
 
     step_defs = {
         "loads": LoadsStep,
+        "gain": GainStep,
         "prepare": PrepareStep,
         "atmosphere": AtmosphereStep,
         "calibrate": CalibrateStep,
+        "dbs": DbsStep,
+        "skychopdiff": SkychopdiffStep,
+        "skydiff": SkydiffStep,
     }
 
     coercions = {"scans": lambda value: [str(item) for item in value]}
@@ -61,13 +76,37 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         RunFailedError
             At the end, if a scan could not be calibrated; the others are written.
         """
-        steps = {name: getattr(self, name) for name in self.step_defs}
-        for step in steps.values():
+        for step in self._steps().values():
             step.check_parameters()
             step.check_references()
         session = Session(source)
         numbers = session.select(self.scans)
         target = Path(self.output_dir or ".") / (self.output_file or default_output(session))
         output = OutputStore(target.expanduser(), self.overwrite, session.path)
-        stages = {name: step.run for name, step in steps.items()}
-        return calibrate_session(session, numbers, stages, output, self.get_pars())
+        return calibrate_session(session, numbers, self, output)
+
+    def prepare_for(self, scan: Scan) -> dict[str, Any]:
+        """Take the parameters that a scan is calibrated with; what the provenance says of them."""
+        origins = self.adopt_parameters(scan)
+        return {"parameters": self.get_pars(), "parameter_origins": origins}
+
+    def stages(self) -> dict[str, Callable[[Scan], Scan]]:
+        """What is done to a scan, by the name of the step, in order."""
+        return {name: step.run for name, step in self._steps().items()}
+
+    def _steps(self) -> dict[str, CalibrationStep]:
+        return {name: getattr(self, name) for name in self.step_defs}
+
+    def _adopt(self, config: Mapping[str, Any], file: str) -> dict[str, str]:
+        origins = super()._adopt(config, file)
+        for name, step in self._steps().items():
+            adopted = step._adopt(step._section(config), file)
+            origins |= {f"steps.{name}.{parameter}": origin for parameter, origin in adopted.items()}
+        return origins
+
+    def _described_by_parameters(self) -> dict[str, Any]:
+        return self._steps()["prepare"]._described_by_parameters()
+
+    @classmethod
+    def _section(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        return config

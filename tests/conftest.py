@@ -37,7 +37,7 @@ def calibrate(tmp_path: Path, atm_table: Path) -> Callable[..., CalibratedSessio
     """Calibrate a session into the test's folder: ``calibrate(session, loads={…}, atmosphere={…}, …)``."""
 
     def run(session: Path, output: str = "l1.zarr", **settings: Any) -> CalibratedSession:
-        steps = {name: settings.pop(name, {}) for name in ("loads", "prepare", "atmosphere", "calibrate")}
+        steps = {name: settings.pop(name, {}) for name in CalibrationPipeline.step_defs}
         steps["loads"] = {"forward_efficiency": 0.95} | steps["loads"]
         steps["atmosphere"] = {"override_atm": str(atm_table)} | steps["atmosphere"]
         target = str(tmp_path / output)

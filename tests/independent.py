@@ -346,7 +346,7 @@ class SkyData:
     """One OFF in one pixel, ready for the fit; arrays [C], of which `good` says which channels count."""
 
     model: Model
-    pixel: tuple[int, int]
+    pixel: tuple[int, int, int]  # band, r, a
     off_minus_hot: np.ndarray
     gamma: np.ndarray
     gamma_smooth: np.ndarray
@@ -379,7 +379,7 @@ class SkyData:
 
 
 def prepare_sky(
-    model: Model, pixel: tuple[int, int], loads: Loads, off: np.ndarray, time_off: float, B: float,
+    model: Model, pixel: tuple[int, int, int], loads: Loads, off: np.ndarray, time_off: float, B: float,
     airmass: float, t_atm: float, t_spill: float,
 ) -> SkyData:  # fmt: skip
     hot_s, cold_s, off_s = running_mean(loads.hot), running_mean(loads.cold), running_mean(off)
@@ -440,10 +440,11 @@ def fit_errors(data: list[SkyData], pwv: float, model_error: float, jacobian: st
     """
     curvature = variance = shift = 0.0
     for pixel in sorted({d.pixel for d in data}):
-        C = len(data[0].good)
+        own = [d for d in data if d.pixel == pixel]
+        C = len(own[0].good)
         from_hot, from_cold = np.zeros(C), np.zeros(C)
         var_hot, var_cold = np.zeros(C), np.zeros(C)
-        for d in (d for d in data if d.pixel == pixel):
+        for d in own:
             g, w, slope = d.good, d.weight(pwv, model_error), d.slope(pwv, jacobian)
             response = w * slope
             curvature += float(np.sum(response * slope))
@@ -506,6 +507,112 @@ def interpolation_weights(on: int, offs: list[int], mjd: np.ndarray) -> dict[int
     return {k: 1 - x, m: x}
 
 
+# ---------- gain drift (§5)
+
+
+def later_zero(calibration: Counts, r: int, a: int) -> np.ndarray:
+    zeros = calibration.which("ZERO")
+    if not zeros:
+        return np.zeros(calibration.counts.shape[0])
+    zero = nanmean(calibration.counts[:, :, r, a, zeros], axis=(1, 2))
+    return np.where(np.isfinite(zero), zero, 0.0)
+
+
+def undrift(counts: np.ndarray, when: float, first: Loads, last: Loads, before: Counts, after: Counts) -> np.ndarray:
+    """Counts (C, D) as the receiver would have given them at the time of the first loads."""
+    hot_2 = last.hot + last.gamma * (first.tp_hot - last.tp_hot)
+    cold_2 = last.cold + last.gamma * (first.tp_cold - last.tp_cold)
+
+    def at(names: tuple[str, ...], one: np.ndarray, two: np.ndarray) -> np.ndarray:
+        t_1, t_2 = (float(np.mean(c.columns["mjd"][c.which(*names)])) for c in (before, after))
+        return one + (when - t_1) / (t_2 - t_1) * (two - one)
+
+    hot, cold = at(("HOT",), first.hot, hot_2), at(("COL", "COLD"), first.cold, cold_2)
+    # CHOICE: where the loads say nothing the counts stay as they are; such a channel is bad anyway.
+    known = (first.hot > first.cold) & (hot_2 > cold_2) & (hot > cold)
+    corrected = first.cold[:, None] + (counts - cold[:, None]) * divide(first.hot - first.cold, hot - cold)[:, None]
+    return np.where(known[:, None], corrected, counts)
+
+
+# ---------- dual beam switch (§5) and diagnostics (§6)
+
+
+def partners(result: dict[str, Any]) -> dict[int, int]:
+    """For each A group, by its place among the ONs, the B group that it is merged with."""
+    beams, mjd = result["_beam"], result["mjd"]
+    a, b = ([i for i, name in enumerate(beams) if name == wanted] for wanted in "AB")
+    found: dict[int, int] = {}
+    while a and b:
+        # CHOICE: the nearest two first; the distance in whole milliseconds, so that rounding of MJD decides nothing.
+        best = min((round(abs(mjd[i] - mjd[j]) * 86400e3), mjd[i], mjd[j], i, j) for i in a for j in b)
+        found[best[3]] = best[4]
+        a.remove(best[3])
+        b.remove(best[4])
+    return found
+
+
+def couple(result: dict[str, Any]) -> dict[str, Any]:
+    """What DBS makes of a chopped scan."""
+    pairs = partners(result)
+    stay = [i for i in range(len(result["_ons"])) if i not in pairs.values()]
+    out = {name: np.array(values[..., stay]) for name, values in result.items() if name in ON_ARRAYS}
+    for name in ("tau_signal", "tau_image", "pwv", "pwv_err", "pwv_err_model", "pwv_chi2"):
+        if result[name].ndim == (4 if name.startswith("tau") else 3):
+            out[name] = result[name][..., stay]
+    for position, i in enumerate(stay):
+        if i in pairs:
+            j = pairs[i]
+            out["spectra"][..., position] = 0.5 * (result["spectra"][..., i] + result["spectra"][..., j])
+            out["flags"][..., position] = result["flags"][..., i] | result["flags"][..., j]
+            out["t_sys"][..., position] = 0.5 * (result["t_sys"][..., i] + result["t_sys"][..., j])
+            sigma_a, sigma_b = result["sigma"][..., i], result["sigma"][..., j]
+            out["sigma"][..., position] = 0.5 * np.sqrt(sigma_a**2 + sigma_b**2)
+            out["t_int"][position] = result["t_int"][i] + result["t_int"][j]
+    return {**result, **out}
+
+
+ON_ARRAYS = ("spectra", "t_sys", "sigma", "t_int", "flags", "mjd", "elevation", "otf_lon", "otf_lat", "otf_airmass")
+
+
+def sky_entries(result: dict[str, Any], coupled: bool) -> list[tuple[int, float, np.ndarray]]:
+    """Subscan, MJD and S_obs (C, R, A) of each sky that SKYDIFF compares."""
+    mjd, offs = result["_all_mjd"], sorted(result["_offs"], key=lambda k: result["_all_mjd"][k])
+    if not result["_chopped"]:
+        return [(k, mjd[k], s_obs(result, [k])) for k in offs]
+    pairs = partners(result) if coupled else {}
+    entries = []
+    for i, k in enumerate(result["_group_off"]):
+        if i not in pairs.values():
+            both = [k, result["_group_off"][pairs[i]]] if i in pairs else [k]
+            entries.append((k, float(np.mean([mjd[x] for x in both])), s_obs(result, both)))
+    return entries
+
+
+def s_obs(result: dict[str, Any], offs: list[int]) -> np.ndarray:
+    out = np.full(result["gamma"].shape, np.nan)
+    for (r, a), load in result["_loads"].items():
+        mean = sum(result["_off_mean"][r, a, k] for k in offs) / len(offs)
+        out[:, r, a] = np.where(load.bad, np.nan, divide(mean - load.hot, load.gamma))
+    return out
+
+
+def chop_differences(result: dict[str, Any], coupled: bool) -> dict[str, np.ndarray]:
+    """Every ``spectrum_<on>_<j>`` (C, R, A) of SKYCHOPDIFF."""
+    pairs = partners(result) if coupled else {}
+    counts, out = result["_counts"], {}
+    for i, on in enumerate(result["_ons"]):
+        if i in pairs.values():
+            continue
+        both = [result["_group_off"][i]] + ([result["_group_off"][pairs[i]]] if i in pairs else [])
+        sky = sum(counts[..., k] for k in both) / len(both)
+        for j in range(1, counts.shape[1]):
+            spectrum = np.full(result["gamma"].shape, np.nan)
+            for r, a in result["_loads"]:
+                spectrum[:, r, a] = (sky[:, 0, r, a] - sky[:, j, r, a]) * result["_factors"][r, a, on]
+            out[f"spectrum_{on}_{j}"] = spectrum
+    return out
+
+
 # ---------- a scan (§5)
 
 
@@ -536,6 +643,9 @@ def evaluate_scan(
     physics: str = "exact",
     jacobian: str = "raw",
     t_sys_tamb: str = "nearest_off",
+    gain_level: int = 0,
+    following: tuple[Any, int] | None = None,
+    linked: list[SkyData] | None = None,
 ) -> dict[str, Any]:
     """Calibrate one scan.
 
@@ -546,6 +656,10 @@ def evaluate_scan(
     it is written, with the channel's own gamma) or smooth (gamma_smooth instead), and `t_sys_tamb`, which
     subscan's `tamb` stands for t_atm and t_spill in t_sys when they are None: nearest_off, mean_off,
     interpolated (as REF) or on.
+
+    `following` is the store and scan with the loads after the scan, for `gain_level` 2 or 3; `linked` is the sky of the
+    other bands (``_sky_data`` of their results), to be fitted jointly under `strategy` full. Keys that start with an
+    underscore are what :func:`couple`, :func:`sky_entries` and :func:`chop_differences` start from.
     """
     phys = PHYSICS[physics]
     if physics == "kalibrate_compat":
@@ -607,6 +721,12 @@ def evaluate_scan(
     loads = {
         (r, a): evaluate_loads(cal, zero[:, r, a], r, a, models[a], eta, (clip_counts, clip_tsys)) for r, a in pixels
     }
+    if gain_level and following is not None:
+        later = read_group(open_scan(following[0], following[1], band)["calibration"])
+        for r, a in pixels:
+            after = evaluate_loads(later, later_zero(later, r, a), r, a, models[a], eta, (clip_counts, clip_tsys))
+            for s in ons + (offs if gain_level == 3 else []):
+                counts[:, :, r, a, s] = undrift(counts[:, :, r, a, s], mjd[s], loads[r, a], after, cal, later)
     off_mean = {(r, a, k): nanmean(counts[:, :, r, a, k], axis=1) for r, a in pixels for k in offs}
     valid_offs = {(r, a): [k for k in offs if source.valid_dumps(k, r, a) > 0] for r, a in pixels}
 
@@ -618,7 +738,7 @@ def evaluate_scan(
         for k in valid_offs[r, a]:
             tamb = source.column("tamb", k)
             sky[r, a, k] = prepare_sky(
-                models[a], (r, a), loads[r, a], off_mean[r, a, k], source.integration_time(k, r, a), B,
+                models[a], (band or 0, r, a), loads[r, a], off_mean[r, a, k], source.integration_time(k, r, a), B,
                 airmass_of[k], temperature(t_atm, tamb), temperature(t_spill, tamb),
             )  # fmt: skip
 
@@ -634,7 +754,7 @@ def evaluate_scan(
                 raise ValueError("strategy fixed needs a pwv")
             common = Fit(float(pwv))  # CHOICE: nothing was fitted, so errors and chi² are NaN
         else:
-            common = fit(list(sky.values()))
+            common = fit(list(sky.values()) + (linked or []))
         fit_on = {(r, a, on): common for r, a in pixels for on in ons}
         fit_off = dict.fromkeys(sky, common)
         fits = np.array(common, dtype=object)
@@ -664,6 +784,7 @@ def evaluate_scan(
 
     # --- spectra, t_sys, sigma, flags
     S = len(ons)
+    factors: dict[tuple[int, int, int], np.ndarray] = {}
     spectra = np.full((C, D, R, A, S), np.nan)
     flags = np.zeros((C, D, R, A, S), dtype=np.uint16)
     t_sys = np.full((C, R, A, S), np.nan)
@@ -712,6 +833,7 @@ def evaluate_scan(
             on_counts = counts[:, :, r, a, on]
             missing = ~np.isfinite(on_counts) | ~np.isfinite(ref)
             factor = divide(divide(load.t_cal, load.hot - load.cold), t_r)
+            factors[r, a, on] = np.where(bad, np.nan, factor)
             t_a = (on_counts - ref) * factor[:, None]
             flags[:, :, r, a, i] = np.where(bad[:, None], BAD_CHANNEL, 0) | np.where(missing, FILL_VALUE, 0)
             spectra[:, :, r, a, i] = np.where(flags[:, :, r, a, i] == 0, t_a, np.nan)
@@ -767,6 +889,17 @@ def evaluate_scan(
         "mjd": mjd[ons],
         "elevation": source.columns["elevation"][ons],
         "pixel": source.pixel,
+        "_sky_data": list(sky.values()),
+        "_counts": counts,
+        "_off_mean": off_mean,
+        "_loads": loads,
+        "_factors": factors,
+        "_all_mjd": mjd,
+        "_ons": ons,
+        "_offs": offs,
+        "_chopped": chopped,
+        "_group_off": [group_off[on] for on in ons],
+        "_beam": [beam(source.mode[on]) for on in ons],
     }
     if mode in ("otf", "otf_chopped"):
         for name in ("otf_lon", "otf_lat"):

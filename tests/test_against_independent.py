@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+
 import numpy as np
 import pytest
-from independent import evaluate_scan
+import zarr
+from helpers_atm import write_test_atm_table
+from independent import chop_differences, couple, evaluate_scan, sky_entries
 
-from cal_pipeline.simulate import DeadChannels, Faults
+from cal_pipeline.simulate import (
+    ChopPhaseOffset,
+    DeadChannels,
+    Drift,
+    Faults,
+    Imbalance,
+    Loads,
+    Otf,
+    OtfChopped,
+    Scan,
+    SkyWave,
+    TotalPower,
+    preset,
+    simulate,
+)
 
 # 32-bit arrays of L1; everything else is compared to 1e-9.
 SINGLE = ("sigma", "sky_residual")
+CHOICES = {"forward_efficiency": 0.95, "jacobian": "smooth", "t_sys_tamb": "interpolated"}
+FAULTS = Faults(missing_fraction=0.1, dead=(DeadChannels(17, 19, receiver=1),))
 CASES = {
     "otf": {"mode": "otf"},
     "total_power": {"mode": "total_power"},
@@ -29,35 +50,148 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_every_array_agrees(case, make_session, calibrate, atm_table):
     settings = dict(case)
-    faults = Faults(missing_fraction=0.1, dead=(DeadChannels(17, 19, receiver=1),))
-    session = make_session(channels=200, mode=settings.pop("mode"), faults=faults, seed=3)
+    session = make_session(channels=200, mode=settings.pop("mode"), faults=FAULTS, seed=3)
     product = calibrate(session, **settings)
-    options = {"forward_efficiency": 0.95}
+    options = dict(CHOICES)
     for step in settings.values():
         options |= step
+    _compare(product, _evaluate(session, 1, atm_table, **options), options)
+
+
+@pytest.mark.parametrize("dbs", [False, True], ids=["beams apart", "beams merged"])
+@pytest.mark.parametrize("bands", [1, 2], ids=["one band", "two bands"])
+@pytest.mark.parametrize("strategy", ["full", "per_pixel", "per_pair", "fixed"])
+@pytest.mark.parametrize("mode", ["total_power", "otf", "otf_chopped"])
+def test_modes_strategies_bands_and_beams(mode, strategy, bands, dbs, tmp_path, calibrate):
+    if dbs and mode != "otf_chopped":
+        pytest.skip("beams are those of a chopper")
+    table = write_test_atm_table(tmp_path / "two.asdf", windows=[(450e9, 500e9), (780e9, 820e9)])
+    name = "ccat_chai" if bands == 1 else "ccat_chai_dual"
+    sequence = {
+        "total_power": TotalPower(dumps=3, off_exptime=2.0),
+        "otf": Otf(rows=3, dumps=3, rows_per_off=2),
+        "otf_chopped": OtfChopped(rows=2, dumps=3, pattern=("OTFSWB-ON", "OTFSWA-ON", "OTFSWA-OFF", "OTFSWB-OFF")),
+    }[mode]
+    config = preset(name, channels=140, pixels=2, table=str(table), sequence=sequence, faults=FAULTS, seed=5)
+    simulate(config, tmp_path / "s.zarr")
+    atmosphere = {"override_atm": str(table), "strategy": strategy} | ({"pwv": 0.6} if strategy == "fixed" else {})
+    product = calibrate(tmp_path / "s.zarr", atmosphere=atmosphere, dbs={"skip": not dbs})
+    options = CHOICES | {name: value for name, value in atmosphere.items() if name != "override_atm"}
+    for band in range(bands) if bands > 1 else [None]:
+        expected = _evaluate(tmp_path / "s.zarr", 1, table, band=band, **options)
+        _compare(product, couple(expected) if dbs else expected, options, band=band)
+
+
+def test_linked_bands_share_a_pwv(tmp_path, calibrate):
+    table = write_test_atm_table(tmp_path / "two.asdf", windows=[(450e9, 500e9), (780e9, 820e9)])
+    config = preset("ccat_chai_dual", channels=140, pixels=2, mode="otf", table=str(table), faults=FAULTS, seed=6)
+    simulate(config, tmp_path / "s.zarr")
+    product = calibrate(tmp_path / "s.zarr", atmosphere={"override_atm": str(table), "link_bands": True})
+    alone = [_evaluate(tmp_path / "s.zarr", 1, table, band=band, **CHOICES)["_sky_data"] for band in (0, 1)]
+    for band in (0, 1):
+        expected = _evaluate(tmp_path / "s.zarr", 1, table, band=band, linked=alone[1 - band], **CHOICES)
+        _compare(product, expected, CHOICES, band=band)
+    assert float(product.open_scan(1, 0).pwv) == float(product.open_scan(1, 1).pwv)
+
+
+@pytest.mark.parametrize("mode", ["total_power", "otf", "otf_chopped"])
+@pytest.mark.parametrize("level", [2, 3])
+def test_gain_drift(level, mode, make_session, calibrate, atm_table):
+    receiver = dataclasses.replace(
+        preset("ccat_chai").receivers[0], channels=140, pixel_offsets_deg=((0, 0), (0.01, 0)), zero_level=5000.0
+    )
+    later = Loads(pattern=("COL", "ZERO", "HOT"), t_hot=294.5, t_cold=78.0)
+    session = make_session(
+        mode=mode,
+        receivers=(receiver,),
+        channels=None,
+        pixels=None,
+        loads=Loads(pattern=("ZERO", "HOT", "COL")),
+        scans=(Scan(), Scan(calibration_only=True, loads=later)),
+        drift=Drift(gain_per_hour=0.5, offset_per_hour=30.0),
+        faults=dataclasses.replace(FAULTS, missing_fraction=0.1),
+        seed=8,
+    )
+    product = calibrate(session, gain={"skip": False, "level": level})
+    options = CHOICES | {"gain_level": level, "following": (session, 2)}
+    _compare(product, _evaluate(session, 1, atm_table, **options), options)
+
+
+@pytest.mark.parametrize(("mode", "dbs"), [("otf", False), ("otf_chopped", False), ("otf_chopped", True)])
+def test_skydiff(mode, dbs, make_session, calibrate, atm_table):
+    session = make_session(channels=140, mode=mode, scans=3, faults=FAULTS, sky_waves=(SkyWave(3e8, 2.0, 0.0, 50.0),))
+    product = calibrate(session, skydiff={"skip": False, "n": 2}, dbs={"skip": not dbs})
+    entries = {n: sky_entries(_evaluate(session, n, atm_table, **CHOICES), dbs) for n in (1, 2, 3)}
+    assert not (product.path / "scan_000001" / "skydiff").exists()
+    for scan in (2, 3):
+        group = zarr.open_group(product.path / f"scan_{scan:06d}" / "skydiff", mode="r")
+        earlier = [(n, *entry) for n in range(1, scan) for entry in entries[n]]
+        references = sorted(earlier, key=lambda entry: -entry[2])[:2]
+        expected = list(itertools.product(entries[scan], references))
+        attributes = dict(group.attrs)
+        assert attributes.pop("n_diffs") == len(expected)
+        assert attributes.pop("current_scan") == scan
+        assert attributes == {
+            "current_mjds": [mjd for (_, mjd, _), _ in expected],
+            "current_offs": [off for (off, _, _), _ in expected],
+            "ref_scans": [n for _, (n, _, _, _) in expected],
+            "ref_mjds": [mjd for _, (_, _, mjd, _) in expected],
+            "ref_offs": [off for _, (_, off, _, _) in expected],
+        }
+        for k, ((_, _, now), (_, _, _, before)) in enumerate(expected):
+            _agree(f"spectrum_{k}", group[f"spectrum_{k}"][...], now - before, scale=300.0)
+
+
+@pytest.mark.parametrize("dbs", [False, True])
+def test_skychopdiff(dbs, make_session, calibrate, atm_table):
+    session = make_session(
+        channels=140,
+        mode="otf_chopped",
+        faults=FAULTS,
+        chop_phase_offset=ChopPhaseOffset((0.0, 1.0, -2.0, 0.5), 5e8),
+        imbalance=Imbalance(1.0),
+    )
+    product = calibrate(session, skychopdiff={"skip": False}, dbs={"skip": not dbs})
+    result = _evaluate(session, 1, atm_table, **CHOICES)
     with np.errstate(all="ignore"):
-        expected = evaluate_scan(session, 1, atm_table, **options, jacobian="smooth", t_sys_tamb="interpolated")
-    found = product.open_scan(1).load()
-    mjd = expected.pop("mjd")
-    np.testing.assert_array_equal(found.mjd.values, _as_time(mjd))
-    if options.get("strategy") == "fixed":
-        expected.pop("pwv_chi2")  # The pipeline says how well a given PWV agrees with the sky.
-    compared = [name for name in expected if name in found]
-    assert {"spectra", "t_sys", "sigma", "flags", "pwv", "tau_signal", "t_int"} <= set(compared)
+        expected = chop_differences(result, dbs)
+    group = zarr.open_group(product.path / "scan_000001" / "skychopdiff", mode="r")
+    assert {name for name in group.array_keys() if name.startswith("spectrum_")} == set(expected)
+    for name, values in expected.items():
+        _agree(name, group[name][...], values, scale=300.0)
+    ons = sorted({int(name.split("_")[1]) for name in expected})
+    assert group.attrs["on_indices"] == ons
+    assert group.attrs["on_mjds"] == [result["_all_mjd"][on] for on in ons]
+    assert group.attrs["n_spectra_per_on"] == [3] * len(ons)
+
+
+def _evaluate(*args, **options):
+    """The second opinion; it does not guard against bad channels."""
+    with np.errstate(all="ignore"):
+        return evaluate_scan(*args, **options)
+
+
+def _compare(product, expected, options, band=None):
+    """Compare every array of a scan with what is expected."""
+    found = product.open_scan(1, band).load()
+    np.testing.assert_array_equal(found.mjd.values, _as_time(expected["mjd"]))
+    missing = {"pwv_chi2"} if options.get("strategy") == "fixed" else set()  # The pipeline judges a given PWV.
+    compared = [name for name in expected if name in found and name not in {"mjd"} | missing]
+    assert {"spectra", "t_sys", "sigma", "flags", "pwv", "tau_signal", "t_int", "sky_residual"} <= set(compared)
     for name in compared:
         _agree(name, found[name].values, expected[name])
 
 
-def _agree(name, found, expected):
+def _agree(name, found, expected, scale=None):
     expected = np.asarray(expected)
     if expected.dtype.kind in "UTO":
         assert found.tolist() == expected.tolist()
         return
     with np.errstate(over="ignore"):
         expected = expected.astype(found.dtype)
-    scale = np.nanmax(np.abs(expected[np.isfinite(expected)]), initial=0.0) * 1e-9
+    scale = np.nanmax(np.abs(expected[np.isfinite(expected)]), initial=0.0) if scale is None else scale
     tolerance = 3e-7 if name in SINGLE else 1e-9
-    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=scale, err_msg=name)
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=scale * 1e-9, err_msg=name)
 
 
 def _as_time(mjd):

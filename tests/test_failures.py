@@ -92,11 +92,11 @@ CASES = {
         ["0 OFF", "OTF-ON"],
     ),
     "no ON": (lambda s: phases(s, lambda p: p.replace("ON", "OFF")), "loads", "NoReferenceError", ["OTF-OFF"]),
-    "chopped": (
-        lambda s: phases(s, lambda p: p.replace("OTF-", "OTFSWA-")),
+    "beam without OFF": (
+        lambda s: phases(s, lambda p: p.replace("OTF-ON", "SWB-ON").replace("OTF-OFF", "SWA-OFF")),
         "prepare",
-        "UnsupportedModeError",
-        ["otf_chopped", "total_power"],
+        "NoReferenceError",
+        ["no OFF of beam B", "SWA-OFF"],
     ),
     "wrong shape": (
         lambda s: rewrite(group_of(s)["source"], "mjd", np.zeros(3)),

@@ -1,4 +1,4 @@
-"""The parameter files of `cfg/`, each in two forms."""
+"""The parameter files of `cfg/`, each in two forms, and the table that chooses among them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import pytest
 from stpipe import config_parser
 
 from cal_pipeline import CalibrationPipeline
+from cal_pipeline.references.parameter_files import choose_parameters, read_choices
 
-FILES = sorted((Path(__file__).parents[1] / "cfg").glob("*.asdf"))
-
-
-def test_there_are_files_for_the_modes():
-    assert {"otf", "total_power", "gbt_wband"} <= {path.stem for path in FILES}
+CFG = Path(__file__).parents[1] / "cfg"
+FILES = sorted(CFG.glob("*.asdf"))
 
 
 def _settings(path):
@@ -33,3 +31,25 @@ def test_the_readable_twin_says_the_same(path):
 def test_a_file_changes_something(path):
     config = config_parser.load_config_file(str(path))
     assert config["steps"], "a file that sets nothing is not needed"
+
+
+def test_every_file_stands_in_the_table():
+    assert {choice.parameters for choice in read_choices()} == {path.stem for path in FILES}
+
+
+@pytest.mark.parametrize("mode", ["total_power", "otf", "otf_chopped"])
+@pytest.mark.parametrize(
+    ("telescope", "frontend", "file"),
+    [("CCAT", "CHAI_LFA", "ccat_chai"), ("fyst", "chai_hfa", "ccat_chai"), ("SOFIA", "LFA", "sofia_upgreat")],
+)
+def test_the_file_for_a_mode_asks_for_that_mode(telescope, frontend, file, mode):
+    path = choose_parameters(telescope, frontend, mode)
+    assert path.stem == f"{file}_{mode}"
+    assert _settings(path)["steps"]["prepare"]["mode"] == mode
+
+
+def test_what_is_named_only_is_never_chosen():
+    named = {choice.parameters for choice in read_choices() if not choice.automatic}
+    assert named == {"kalibrate_compat", "quicklook"}
+    assert choose_parameters("APEX", "LASMA", "otf") is None
+    assert choose_parameters(None, None, None) is None

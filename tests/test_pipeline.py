@@ -146,7 +146,11 @@ class TestWrongParameters:
 
     @pytest.mark.parametrize(
         ("name", "value", "expected"),
-        [("strategy", "ful", "'full', 'fixed'"), ("pwv_grid_steps", 1, "min=2"), ("t_atm", "warm", "float")],
+        [
+            ("strategy", "ful", "'full', 'per_pixel', 'per_pair', 'fixed'"),
+            ("pwv_grid_steps", 1, "min=2"),
+            ("t_atm", "warm", "float"),
+        ],
     )
     def test_a_value_as_attribute(self, name, value, expected):
         with pytest.raises(ParameterError, match=expected):
@@ -172,7 +176,7 @@ class TestWrongParameters:
         assert "stratgy" in outcome.stderr
         outcome = strun("cal_pipeline.CalibrationPipeline", session, "--steps.atmosphere.strategy=ful", cwd=tmp_path)
         assert outcome.returncode == 1
-        assert "'full', 'fixed'" in outcome.stderr
+        assert "'full', 'per_pixel', 'per_pair', 'fixed'" in outcome.stderr
         assert not list(tmp_path.glob("*_l1.zarr"))
 
     def test_that_do_not_go_together(self, session, calibrate, tmp_path):
@@ -261,7 +265,8 @@ class TestProduct:
         assert attributes["mode"] == "otf"
         assert attributes["cal_strategy"] == "full"
         assert attributes["scan_metadata"]["coord_frame"] == "icrs"
-        assert attributes["cal_step"] == dict.fromkeys(("loads", "prepare", "atmosphere", "calibrate"), "COMPLETE")
+        done = dict.fromkeys(("loads", "prepare", "atmosphere", "calibrate"), "COMPLETE")
+        assert attributes["cal_step"] == done | dict.fromkeys(("gain", "dbs", "skychopdiff", "skydiff"), "SKIPPED")
         assert attributes["qa"]["flagged_fraction"] == 0.0
 
     def test_there_is_no_nan_in_the_metadata(self, session, calibrate):

@@ -21,8 +21,7 @@ def fits(setup, pwv, n_offs, model_error, seed, realisations=REALISATIONS):
     airmasses = np.linspace(1.1, 1.4, n_offs)
     found = []
     for _ in range(realisations):
-        loads, sky = setup.views(pwv, airmasses, rng)
-        fit = fit_pwv(setup.model(model_error), loads, sky, BOUNDS, 12)
+        fit = fit_pwv([setup.views(pwv, airmasses, rng, model_error)], BOUNDS, 12)
         found.append((float(fit.pwv), float(fit.error), float(fit.chi2)))
     return np.array(found).T
 
@@ -58,8 +57,7 @@ def test_an_error_of_the_opacities_does_to_pwv_what_is_quoted():
     setup = Setup(n_channels=64)
     shifts, quoted = [], []
     for factor in (0.999, 1.001):
-        loads, sky = setup.with_opacity_scaled(factor).views(0.7, [1.2, 1.5])
-        fit = fit_pwv(setup.model(0.03), loads, sky, BOUNDS, 12)
+        fit = fit_pwv([setup.with_opacity_scaled(factor).views(0.7, [1.2, 1.5])], BOUNDS, 12)
         shifts.append(float(fit.pwv) - 0.7)
         quoted.append(float(fit.error_model) / 30.0)
     assert shifts[1] == pytest.approx(quoted[1], rel=0.02)

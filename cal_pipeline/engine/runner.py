@@ -8,24 +8,36 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from stpipe.exceptions import StpipeExitException
 
 from cal_pipeline._version import __version__
+from cal_pipeline.engine.history import SkyHistory
 from cal_pipeline.engine.progress import progress_bar
 from cal_pipeline.engine.store import OutputStore
-from cal_pipeline.engine.stream import Tally, write_scan
+from cal_pipeline.engine.stream import write_scan
 from cal_pipeline.models.l1 import CalibratedSession
-from cal_pipeline.models.product import json_ready
+from cal_pipeline.models.product import Tally, json_ready
 from cal_pipeline.models.scan import Scan
 from cal_pipeline.models.session import Session
+from cal_pipeline.report.quality_table import write_quality_table
 
 logger = logging.getLogger(__name__)
 
 Stages = Mapping[str, Callable[[Scan], Scan]]
 """What is done to a scan, by the name of the step, in order."""
+
+
+class Recipe(Protocol):
+    """What is done to scans, and with which parameters."""
+
+    def prepare_for(self, scan: Scan) -> dict[str, Any]:
+        """Get ready for a scan; what the provenance says of its parameters."""
+
+    def stages(self) -> Stages:
+        """What is done to it, by the name of the step, in order."""
 
 
 class RunFailedError(StpipeExitException):  # type: ignore[misc]
@@ -51,9 +63,8 @@ class RunFailedError(StpipeExitException):  # type: ignore[misc]
 def calibrate_session(
     session: Session,
     numbers: list[int],
-    stages: Stages,
+    recipe: Recipe,
     output: OutputStore,
-    parameters: Mapping[str, Any],
 ) -> CalibratedSession:
     """Calibrate scans of a session and write them.
 
@@ -63,12 +74,10 @@ def calibrate_session(
         L0.
     numbers : list of int
         Scans to calibrate.
-    stages : mapping of str to callable
+    recipe : Recipe
         What is done to each.
     output : OutputStore
         L1.
-    parameters : mapping
-        The parameters of the run, for the provenance.
 
     Returns
     -------
@@ -81,16 +90,17 @@ def calibrate_session(
     """
     provenance = {
         "engine_version": __version__,
-        "parameters": json_ready(parameters),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     try:
         with _frozen_garbage(), _stpipe_in_the_background(), progress_bar(len(numbers)) as advance:
-            for number in numbers:
-                _calibrate_one(session, number, stages, output, provenance)
+            history = SkyHistory()
+            for number in session.in_order_of_time(numbers):
+                _calibrate_one(session, number, recipe, output, provenance, history)
                 advance()
     finally:
         output.close()
+    write_quality_table(output.path)
     product = CalibratedSession(output.path)
     n_failed = len(output.failures)
     if n_failed:
@@ -101,18 +111,27 @@ def calibrate_session(
 
 
 def _calibrate_one(
-    session: Session, number: int, stages: Stages, output: OutputStore, provenance: dict[str, Any]
+    session: Session,
+    number: int,
+    recipe: Recipe,
+    output: OutputStore,
+    provenance: dict[str, Any],
+    history: SkyHistory,
 ) -> None:
     """Calibrate, write and publish a scan, or record why that is not possible."""
     step = "load"
     try:
         scan = session.open_scan(number)
+        used = json_ready(recipe.prepare_for(scan))
+        stages = recipe.stages()
         for step, stage in stages.items():
             with scan.clock(step):
                 scan = stage(scan)
         step = "write"
         with scan.clock("write"), output.stage(f"scan_{number:06d}") as folder:
-            tallies = write_scan(scan, folder, provenance)
+            tallies = write_scan(scan, folder, provenance | used)
+            history.write(scan, folder)
+        history.add(scan)
     except Exception as error:
         output.record_failure(number, step, error)
         logger.error("scan %d failed in step %s: %s: %s", number, step, type(error).__name__, error)
@@ -138,8 +157,12 @@ def _summary(scan: Scan, tallies: list[Tally], steps: list[str]) -> str:
         if band.calibration is not None:
             good_ons = ~band.calibration.bad_channel
             parts.append(f"T_sys {_typical(band.calibration.t_sys[good_ons]):.0f} K DSB")
-            parts.append(f"flagged {100 * tally.flagged[0] / tally.n_samples:.2f} %")
-    times = " ".join(f"{s} {1e3 * scan.clock.seconds[s]:.0f}" for s in ("load", *steps, "write"))
+            flagged = np.mean(tally.flagged.get("", 0)) / tally.n_samples
+            parts.append(f"flagged {100 * flagged:.2f} %")
+        if band.loads is not None and band.loads.reason != "own":
+            parts.append(f"loads of scan {band.loads.scan_numbers[0]} ({band.loads.reason})")
+    done = [step for step in steps if getattr(scan.meta.cal_step, step, "") == "COMPLETE"]
+    times = " ".join(f"{s} {1e3 * scan.clock.seconds[s]:.0f}" for s in ("load", *done, "write"))
     return ", ".join(parts) + f"; ms: {times}"
 
 

@@ -17,7 +17,8 @@ from zarr.codecs import ZstdCodec
 
 from cal_pipeline._version import __version__
 from cal_pipeline.errors import IncompleteWriteError, StoreError
-from cal_pipeline.models.schema import L1_ARRAYS, L1_SCHEMA_VERSION, array_attributes
+from cal_pipeline.models.scan import Band
+from cal_pipeline.models.schema import L1_SCHEMA_VERSION, array_attributes, product_array
 
 ZSTD_LEVEL = 1
 """Calibrated noise does not compress: a higher level costs time and gains nothing."""
@@ -129,13 +130,13 @@ def create_array(
     group : zarr.Group
         The scan or band.
     name : str
-        Name of the array in the schema.
+        Name of the array in the schema; path from the group where it is part of a diagnostic.
     shape, chunks : tuple of int
         Its shape and chunks.
     present : set of str
         Names of all arrays of the group.
     """
-    spec = L1_ARRAYS[name]
+    spec = product_array(name)
     dims = spec.dims_of(len(shape))
     kind = np.dtype(spec.dtype).kind if spec.dtype != "str" else "U"
     fill: Any = {"f": np.nan, "u": 0, "U": ""}[kind]
@@ -156,9 +157,20 @@ def create_array(
 def write_array(group: zarr.Group, name: str, values: NDArray[Any], channel_chunk: int, present: set[str]) -> None:
     """Write a whole L1 array, in chunks of `channel_chunk` where its first axis is the channel."""
     chunks = tuple(max(n, 1) for n in values.shape)
-    if values.ndim and L1_ARRAYS[name].dims_of(values.ndim)[0] == "channel":
+    if values.ndim and product_array(name).dims_of(values.ndim)[0] == "channel":
         chunks = (min(channel_chunk, values.shape[0]), *chunks[1:])
     create_array(group, name, values.shape, chunks, present)[...] = values
+
+
+def create_diagnostic(band: Band, group: zarr.Group, name: str, channel_chunk: int) -> zarr.Group:
+    """Create the group of a diagnostic below that of a band, with the coordinates of its spectra."""
+    made = group.create_group(name)
+    for coordinate, values in (
+        ("signal_freqs", band.require_loads().sidebands.signal),
+        ("pixel", band.coordinates.pixel),
+    ):
+        write_array(group, f"{name}/{coordinate}", values, channel_chunk, set())
+    return made
 
 
 def check_complete(folder: Path) -> None:

@@ -79,6 +79,11 @@ class Counts:
         encode = array.metadata.encode_chunk_key
         return {index for index in itertools.product(*grid) if not (root / encode(index)).exists()}
 
+    @property
+    def subscans_in_chunk(self) -> int:
+        """Subscans that a chunk holds."""
+        return int(self._array.chunks[4])
+
     def channel_step(self, target_samples: int = BLOCK_SAMPLES) -> int:
         """Channels in a block of one subscan: whole chunks, about `target_samples` samples."""
         per_channel = int(np.prod(self.shape[1:4]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ from cal_pipeline.models.schema import (
 from cal_pipeline.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.physics.constants import TORR
 from cal_pipeline.physics.loads import LoadMeans
+from cal_pipeline.physics.quality import load_instability
+
+logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
@@ -118,6 +123,25 @@ def _names(pixel: NDArray[np.str_]) -> list[str]:
     return sorted(set(pixel.ravel().tolist()))
 
 
+@dataclass(frozen=True)
+class LoadCounts:
+    """What the loads of a scan delivered.
+
+    Parameters
+    ----------
+    means : LoadMeans
+        Mean counts, without the zero level.
+    zero : ndarray, shape (C, R, A), or None
+        The zero level, where it was recorded [ct].
+    instability : ndarray, shape (R, A)
+        Relative change of the band-averaged counts on a load from dump to dump, the larger of hot and cold.
+    """
+
+    means: LoadMeans
+    zero: Floats | None
+    instability: Floats
+
+
 class CalibrationGroup:
     """Hot and cold loads of a scan (L0 group ``calibration``).
 
@@ -160,7 +184,7 @@ class CalibrationGroup:
             return f"{self.name} has pixels {_names(self._pixel)}, expected {_names(pixel)}"
         return None
 
-    def means(self, pixel: NDArray[np.str_], clock: StageClock) -> tuple[LoadMeans, Floats | None]:
+    def means(self, pixel: NDArray[np.str_], clock: StageClock, t_cold_default: float | None = None) -> LoadCounts:
         """Mean counts on the loads.
 
         Parameters
@@ -169,23 +193,29 @@ class CalibrationGroup:
             Pixels of the scan to be calibrated; the loads are brought into their order.
         clock : StageClock
             Counts the time of reading under ``load``.
+        t_cold_default : float, optional
+            Temperature of the cold load where none was recorded [K].
 
         Returns
         -------
-        means : LoadMeans
-            Without the zero level.
-        zero : ndarray, shape (C, R, A), or None
-            The zero level, where it was recorded [ct].
+        LoadCounts
         """
         self._counts.clock = clock
         order = self._order_of(pixel)
-        hot, hot_time = self._mean(HOT, order)
-        cold, cold_time = self._mean(COLD, order)
+        hot, hot_time, hot_change = self._mean(HOT, order)
+        cold, cold_time, cold_change = self._mean(COLD, order)
         zero = self._mean(ZERO, order)[0] if np.isin(self._phase, ZERO).any() else None
         if zero is not None:
             hot, cold = hot - zero, cold - zero
-        t_hot, t_cold = self._temperature("thot", HOT), self._temperature("tcold", COLD)
-        return LoadMeans(hot, cold, hot_time, cold_time, t_hot, t_cold), zero
+        t_hot = self._temperature("thot", HOT, None)
+        t_cold = self._temperature("tcold", COLD, t_cold_default)
+        times = (self._time_of(HOT), self._time_of(COLD))
+        means = LoadMeans(hot, cold, hot_time, cold_time, t_hot, t_cold, *times)
+        return LoadCounts(means, zero, np.fmax(hot_change, cold_change))
+
+    def _time_of(self, phases: tuple[str, ...]) -> float:
+        """Mean time of a load [d]."""
+        return float(self._values["mjd"][np.isin(self._phase, phases)].mean())
 
     def _order_of(self, pixel: NDArray[np.str_]) -> NDArray[np.int64]:
         own, wanted = self._pixel.ravel().tolist(), pixel.ravel().tolist()
@@ -193,11 +223,13 @@ class CalibrationGroup:
             return np.arange(len(own))
         return np.array([own.index(name) for name in wanted])
 
-    def _mean(self, phases: tuple[str, ...], order: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """Mean over valid dumps and subscans, and the integration time in it, each (C, R, A)."""
+    def _mean(self, phases: tuple[str, ...], order: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+        """Mean over valid dumps and subscans and the time in it, (C, R, A), and how unstable it is, (R, A)."""
         subscans = np.flatnonzero(np.isin(self._phase, phases)).tolist()
-        shape = tuple(self._counts.shape[i] for i in (0, 2, 3))
+        n_channels, n_dumps, *pixels = (self._counts.shape[i] for i in range(4))
+        shape = (n_channels, *pixels)
         total, time, number = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64)
+        level, samples = (np.zeros((n_dumps, *pixels, len(subscans))) for _ in range(2))
         for channels, members in self._counts.blocks(subscans):
             block = self._counts.read(channels, members)
             for index, subscan in enumerate(members):
@@ -205,14 +237,31 @@ class CalibrationGroup:
                 total[channels] += partial
                 number[channels] += dumps
                 time[channels] += dumps * self._values["exptime"][subscan]
+                column = subscans.index(subscan)
+                partial, valid = sum_of_valid(block[..., index], axis=0)
+                level[..., column] += partial
+                samples[..., column] += valid
         mean = mean_from_sum(total, number)
+        # Dumps that lack channels would differ from the others without any instability.
+        level[samples < samples.max(initial=0)] = 0.0
+        whole = mean_from_sum(level, np.where(level != 0.0, samples, 0).astype(np.int64))
+        change = load_instability(np.moveaxis(whole, -1, 0).reshape(-1, *pixels))
         flat = (shape[0], -1)
-        return mean.reshape(flat)[:, order].reshape(shape), time.reshape(flat)[:, order].reshape(shape)
+        return (
+            mean.reshape(flat)[:, order].reshape(shape),
+            time.reshape(flat)[:, order].reshape(shape),
+            change.ravel()[order].reshape(change.shape),
+        )
 
-    def _temperature(self, name: str, phases: tuple[str, ...]) -> float:
-        """Mean physical temperature of a load [K]."""
+    def _temperature(self, name: str, phases: tuple[str, ...], default: float | None) -> float:
+        """Mean physical temperature of a load, or what is known of the telescope where none was recorded [K]."""
         recorded = self._values[name][np.isin(self._phase, phases)]
         valid = recorded[np.isfinite(recorded)]
+        if default is not None and (valid.size == 0 or not (valid != 0).any()):
+            logger.warning(
+                "%s/%s was not recorded; %g K is assumed, as the telescope's profile says", self.name, name, default
+            )
+            return default
         if valid.size == 0 or (valid <= 0).any():
             raise LayoutError(f"{self.name}/{name} is {recorded.tolist()} K, expected temperatures above 0 K")
         return float(valid.mean())

@@ -10,13 +10,14 @@ from cal_pipeline.errors import NoReferenceError
 Texts = NDArray[np.str_]
 Mask = NDArray[np.bool_]
 
-MODES = ("total_power", "otf")
+MODES = ("total_power", "otf", "otf_chopped")
 """Modes that are calibrated."""
 
 
-def _chopped(phases: Texts) -> Mask:
+def beams(phases: Texts) -> Texts:
+    """Beam of each subscan: ``"A"`` for SWA, ``"B"`` for SWB phases, ``""`` for those that are not chopped."""
     upper = np.char.upper(phases)
-    return np.asarray((np.char.find(upper, "SWA") >= 0) | (np.char.find(upper, "SWB") >= 0))
+    return np.where(np.char.find(upper, "SWA") >= 0, "A", np.where(np.char.find(upper, "SWB") >= 0, "B", ""))
 
 
 def is_on(phases: Texts) -> Mask:
@@ -45,7 +46,7 @@ def observing_mode(phases: Texts, instmode: str) -> str:
         ``otf_chopped`` with any SWA or SWB phase, ``otf`` with any OTF phase or instrument mode OTF, else
         ``total_power``.
     """
-    if _chopped(phases).any():
+    if (beams(phases) != "").any():
         return "otf_chopped"
     if instmode.upper() == "OTF" or np.char.startswith(np.char.upper(phases), "OTF-").any():
         return "otf"

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.models.scan import Band, Scan
+from cal_pipeline.models.quality import Figures, quality, read_limits
+from cal_pipeline.models.scan import AtmosphereStage, Band, Scan
 from cal_pipeline.models.schema import L1_ARRAYS, SCAN_ATTRIBUTES
-from cal_pipeline.physics.flags import Flag
+from cal_pipeline.physics.averages import mean_from_sum, sum_of_valid
+from cal_pipeline.physics.loads import LoadMeans
+from cal_pipeline.physics.planck import Sidebands
+from cal_pipeline.physics.quality import gain_change, median_of_finite, noise_ratio, ripple
 
-REFERENCE_STRATEGY = "linear interpolation in MJD between the OFFs before and after"
+REFERENCE_STRATEGIES = {
+    "total_power": "linear interpolation in MJD between the OFFs before and after",
+    "otf": "linear interpolation in MJD between the OFFs before and after",
+    "otf_chopped": "same dump of the OFF of the same beam nearest in MJD",
+}
+"""How the reference of an ON is made, by observing mode."""
+
+
+@dataclass
+class Tally:
+    """What is learnt of a band while its samples pass by.
+
+    Parameters
+    ----------
+    n_dumps : ndarray of int, shape (S_out,)
+        Dumps with any valid sample, of both ONs where two are merged.
+    n_samples : int
+        Samples of a pixel.
+    flagged : dict
+        Number of samples of each pixel, (R, A), with each flag by its name; ``""`` for any.
+    probe : ndarray of float32, shape (C, R, A, S_out), or None
+        T_A* of the middle dump of each ON [K].
+    """
+
+    n_dumps: NDArray[np.int64]
+    n_samples: int = 0
+    flagged: dict[str, Any] = field(default_factory=dict)
+    probe: NDArray[np.float32] | None = None
 
 
 def small_arrays(band: Band) -> dict[str, NDArray[Any]]:
@@ -35,20 +67,29 @@ def small_arrays(band: Band) -> dict[str, NDArray[Any]]:
         arrays |= {"signal_freqs": sidebands.signal, "image_freqs": sidebands.image}
         arrays |= {name: getattr(solution, name) for name in ("t_rec_ssb", "gamma", "t_cal")}
     if band.reference is not None:
-        arrays |= _pointing(band, band.reference.on, band.reference.mode)
+        arrays |= _pointing(band, band.reference.on[band.outputs[0]], band.reference.mode)
     if band.atmosphere is not None:
-        sky, fit = band.atmosphere, band.atmosphere.fit
-        arrays |= {
-            "pwv": fit.pwv,
-            "pwv_err": fit.error,
-            "pwv_err_model": fit.error_model,
-            "pwv_chi2": fit.chi2,
-        }
-        arrays |= {name: getattr(sky, name) for name in ("tau_signal", "tau_image", "t_sky", "sky_residual")}
+        arrays |= _atmosphere(band, band.atmosphere)
     if band.calibration is not None:
-        arrays |= {"t_sys": band.calibration.t_sys, "sigma": band.calibration.sigma}
+        last = band.coupling or band.calibration
+        arrays |= {"t_sys": last.t_sys, "sigma": last.sigma}
     with np.errstate(over="ignore"):
         return {name: _as_dtype(array, L1_ARRAYS[name].dtype) for name, array in arrays.items()}
+
+
+def _atmosphere(band: Band, sky: AtmosphereStage) -> dict[str, Any]:
+    """Water and opacity; those of a pair are those of the ON that a spectrum has its position from."""
+    fit = sky.fit
+    arrays: dict[str, Any] = {
+        "pwv": fit.pwv,
+        "pwv_err": fit.error,
+        "pwv_err_model": fit.error_model,
+        "pwv_chi2": fit.chi2,
+    }
+    arrays |= {"tau_signal": sky.tau_signal, "tau_image": sky.tau_image}
+    if fit.pwv.ndim == 3 and band.reference is not None:
+        arrays = {name: values[..., band.outputs[0]] for name, values in arrays.items()}
+    return arrays | {"t_sky": sky.t_sky, "sky_residual": sky.sky_residual}
 
 
 def _as_dtype(array: Any, dtype: str) -> NDArray[Any]:
@@ -60,7 +101,7 @@ def _pointing(band: Band, on: NDArray[np.int64], mode: str) -> dict[str, Any]:
     """Times and directions of the ONs; of every dump in OTF scans."""
     at = band.coordinates
     arrays: dict[str, Any] = {"mjd": at.mjd[on], "elevation": at.elevation[on]}
-    if mode == "otf":
+    if mode != "total_power":
         shape = (at.shape[1], on.size)
         unknown = np.full(shape, np.nan)
         arrays["otf_lon"] = unknown if at.otf_lon is None else at.otf_lon[:, on]
@@ -69,19 +110,15 @@ def _pointing(band: Band, on: NDArray[np.int64], mode: str) -> dict[str, Any]:
     return arrays
 
 
-def band_attributes(
-    band: Band, scan: Scan, flag_counts: Mapping[int, int], n_samples: int, provenance: Mapping[str, Any]
-) -> dict[str, Any]:
+def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes of an L1 scan (or of one of its bands).
 
     Parameters
     ----------
     band, scan : Band, Scan
         What was calibrated.
-    flag_counts : mapping of int to int
-        Number of samples with each flag bit; 0 for any.
-    n_samples : int
-        Number of samples.
+    tally : Tally
+        What was learnt of its samples while they passed by.
     provenance : mapping
         Engine, parameters and time of the run.
 
@@ -102,9 +139,9 @@ def band_attributes(
         "pwv_mm": _median(sky.fit.pwv) if sky else None,
         "pwv_err_mm": _median(sky.fit.error) if sky else None,
         "cal_strategy": sky.strategy if sky else None,
-        "ref_strategy": REFERENCE_STRATEGY if band.reference else None,
+        "ref_strategy": REFERENCE_STRATEGIES[band.reference.mode] if band.reference else None,
         "cal_step": dict(vars(scan.meta.cal_step)),
-        "qa": _quality(band, flag_counts, n_samples),
+        "qa": scan_quality(band, tally),
         "scan_metadata": {k: v for k, v in band.attributes.items() if k not in SCAN_ATTRIBUTES},
         "provenance": {
             **provenance,
@@ -112,40 +149,98 @@ def band_attributes(
             "l0_group": band.group,
             "calibration_scans": list(loads.scan_numbers) if loads else None,
             "calibration_reason": loads.reason if loads else None,
+            "telescope_profile": loads.telescope if loads else None,
+            "telescope_sha256": loads.telescope_sha256 if loads else None,
+            "forward_efficiency": loads.forward_efficiency if loads else None,
+            "gain_level": band.gain.level if band.gain else 0,
+            "gain_reason": band.gain.reason if band.gain else None,
             "atm_file": sky.table if sky else None,
             "atm_sha256": sky.table_sha256 if sky else None,
         },
     }
+    if band.coupling is not None:
+        attributes["dbs"] = _coupled(band)
     return {str(key): json_ready(value) for key, value in attributes.items()}
 
 
-def _quality(band: Band, flag_counts: Mapping[int, int], n_samples: int) -> dict[str, Any]:
-    """Figures that tell whether to trust a band."""
+def _coupled(band: Band) -> dict[str, Any]:
+    """Which ONs the beams were merged of, by their place among the subscans of the scan."""
+    on, (first, second) = band.require_reference().on, band.outputs
+    alone = second < 0
+    return {
+        "pairs": np.stack([on[first[~alone]], on[second[~alone]]], axis=-1),
+        "unmatched": on[first[alone]],
+    }
+
+
+def scan_quality(band: Band, tally: Tally) -> dict[str, Any]:
+    """Figures and verdicts that tell whether to trust a band."""
+    at = band.coordinates
+    limits = read_limits().for_data(
+        band.attributes.get("telescope"), band.attributes.get("frontend"), float(at.signal_freq[0])
+    )
+    return quality(_figures(band, tally), at.pixel, limits)
+
+
+def _figures(band: Band, tally: Tally) -> Figures:
+    """What is measured of each pixel of a band, (R, A)."""
+    pixels = band.coordinates.pixel.shape
     figures: dict[str, Any] = {}
+    good = None
     if band.loads is not None:
         solution = band.loads.solution
-        figures["t_rec_ssb_median_K"] = _median(solution.t_rec_ssb, ~solution.bad_channel)
-        figures["bad_channel_fraction"] = float(solution.bad_channel.mean())
-    if band.atmosphere is not None:
+        good = ~solution.bad_channel
+        figures["t_rec_ssb_K"] = _pixel_median(solution.t_rec_ssb, good)
+        figures["bad_channel_fraction"] = solution.bad_channel.mean(axis=0)
+        figures["load_instability"] = band.loads.instability
+        if band.loads.following is not None:
+            after = band.loads.following
+            gamma = (after.hot - after.cold) / _load_step(band.loads.sidebands, after)
+            figures["gain_drift"] = gain_change(solution.gamma, gamma, solution.bad_channel)
+    if band.atmosphere is not None and band.loads is not None:
         fit = band.atmosphere.fit
+        unconstrained = ~np.isfinite(fit.error) & (band.atmosphere.strategy != "fixed")
         figures |= {
-            "pwv_at_bound": bool(np.any(fit.at_bound)),
-            "pwv_unconstrained": bool(np.any(~np.isfinite(fit.error))) and band.atmosphere.strategy != "fixed",
-            "pwv_converged": bool(np.all(fit.converged)),
-            "pwv_chi2_median": _median(fit.chi2),
-            "pwv_samples": int(np.sum(fit.n_samples)),
+            "pwv_mm": _of_pixels(fit.pwv, pixels),
+            "pwv_err_mm": _of_pixels(fit.error, pixels),
+            "pwv_chi2": _of_pixels(fit.chi2, pixels),
+            "pwv_at_bound": _of_pixels(fit.at_bound, pixels, np.any),
+            "pwv_unconstrained": _of_pixels(unconstrained, pixels, np.any),
+            "pwv_converged": _of_pixels(fit.converged, pixels, np.all),
         }
-    if band.loads is not None and band.atmosphere is not None:
-        cold = band.loads.solution.t_cold_input
-        below = band.atmosphere.t_sky < cold[:, None, None]
-        figures["sky_below_cold_load_fraction"] = float(below.mean())
-    if band.calibration is not None:
-        figures["t_sys_median_K"] = _median(band.calibration.t_sys, ~band.calibration.bad_channel)
-        figures["flagged_fraction"] = flag_counts.get(0, 0) / max(n_samples, 1)
-        figures["flagged_fraction_by_flag"] = {
-            str(flag.name): flag_counts[int(flag)] / max(n_samples, 1) for flag in Flag if flag_counts.get(int(flag))
-        }
-    return figures
+        below = band.atmosphere.t_sky < band.loads.solution.t_cold_input[:, None, None]
+        figures["sky_below_cold_load_fraction"] = below.mean(axis=0)
+    if band.calibration is not None and tally.probe is not None and good is not None:
+        last = band.coupling or band.calibration
+        figures["t_sys_K"] = _pixel_median(np.moveaxis(last.t_sys, -1, 0), good, axis=(0, 1))
+        figures["noise_ratio"] = noise_ratio(tally.probe, last.sigma)
+        figures["ripple_K"] = ripple(_mean_of_ons(tally.probe), band.channel_width)[0]
+        figures["flagged_fraction"] = {name: count / tally.n_samples for name, count in tally.flagged.items()}
+    return Figures(**figures)
+
+
+def _load_step(sidebands: Sidebands, means: LoadMeans) -> NDArray[np.float64]:
+    """T'_hot - T'_cold, shape (C, 1, 1) [K]."""
+    step = sidebands.input_temperature(means.t_hot) - sidebands.input_temperature(means.t_cold)
+    return np.asarray(step)[:, None, None]
+
+
+def _mean_of_ons(probe: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean over the ONs of one dump of each, NaN-aware, (C, R, A)."""
+    return mean_from_sum(*sum_of_valid(probe.astype(np.float64), axis=-1))
+
+
+def _pixel_median(values: NDArray[Any], good: NDArray[np.bool_], axis: int | tuple[int, ...] = 0) -> NDArray[Any]:
+    """Median of the good and finite values of each pixel; NaN without any."""
+    return median_of_finite(np.where(good, values, np.nan), axis)
+
+
+def _of_pixels(values: Any, pixels: tuple[int, ...], reduce: Callable[..., Any] | None = None) -> NDArray[Any]:
+    """A result of a fit for each pixel: the one of all, its own, or of its pairs the median (or what `reduce` says)."""
+    array = np.asarray(values)
+    if array.ndim < 3:
+        return np.broadcast_to(array, pixels)
+    return np.asarray(median_of_finite(array, -1) if reduce is None else reduce(array, axis=-1))
 
 
 def _median(values: Any, where: NDArray[np.bool_] | None = None) -> float | None:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from cal_pipeline.errors import MissingInputError, StoreError
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.counts import Counts
-from cal_pipeline.models.phases import first_on
+from cal_pipeline.models.phases import first_on, is_off, observing_mode
+from cal_pipeline.physics.gain import GainDrift
 from cal_pipeline.physics.loads import LoadMeans, LoadSolution
 from cal_pipeline.physics.planck import CONVENTIONS, Convention, Sidebands
 from cal_pipeline.physics.pwv import PwvFit
@@ -97,6 +98,16 @@ class LoadStage:
         Scans whose loads were used.
     reason : str
         Why these.
+    instability : ndarray, shape (R, A)
+        Relative change of the band-averaged counts on a load from dump to dump.
+    following : LoadMeans or None
+        The first loads after the scan.
+    following_scan : int or None
+        The scan that they belong to.
+    telescope : str
+        Name of the telescope's profile.
+    telescope_sha256 : str
+        Its SHA-256 digest.
     """
 
     sidebands: Sidebands
@@ -106,6 +117,30 @@ class LoadStage:
     forward_efficiency: Floats
     coupling: float
     scan_numbers: tuple[int, ...]
+    reason: str
+    instability: Floats
+    following: LoadMeans | None = None
+    following_scan: int | None = None
+    telescope: str = ""
+    telescope_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class GainStage:
+    """What the step ``gain`` makes: how the receiver drifted, and whose counts are set right.
+
+    Parameters
+    ----------
+    level : int
+        2 for the ONs, 3 for ONs and OFFs, 0 where there are no loads to follow the drift with.
+    drift : GainDrift or None
+        The drift.
+    reason : str
+        Which loads it is known from, or why it is not.
+    """
+
+    level: int
+    drift: GainDrift | None
     reason: str
 
 
@@ -118,13 +153,19 @@ class ReferenceStage:
     mode : str
         Observing mode.
     on, off : ndarray of int, shape (S_on,), (O,)
-        Zero-based subscans of the ONs and OFFs.
+        Zero-based subscans of the ONs and OFFs, in the order of time.
     off_mean : ndarray, shape (C, R, A, O)
-        Mean counts of each OFF, NaN where there is no valid dump [ct].
+        Mean counts of each OFF as they were recorded, NaN where there is no valid dump [ct].
     off_dumps : ndarray of int, shape (C, R, A, O)
         Valid dumps in them.
     weights : ndarray, shape (R, A, S_on, O)
-        Weights of the OFFs in the reference of each ON.
+        Weights of the OFFs in the reference of each ON; of a chopped scan 1 for the OFF of the reduction group.
+    moment : ndarray, shape (S_on, O)
+        The same without regard to what is missing in a pixel: where in time an ON lies between the OFFs.
+    pair : ndarray of int, shape (R, A, S_on)
+        The OFF, by its place in `off`, that each ON is paired with; -1 where a pixel has none.
+    beam : ndarray of str, shape (S_on,)
+        Beam of each ON, ``"A"`` or ``"B"``; empty where the telescope does not chop.
     """
 
     mode: str
@@ -133,6 +174,14 @@ class ReferenceStage:
     off_mean: Floats
     off_dumps: NDArray[np.int64]
     weights: Floats
+    moment: Floats
+    pair: NDArray[np.int64]
+    beam: NDArray[np.str_]
+
+    @property
+    def per_dump(self) -> bool:
+        """Whether the reference of a dump is the same dump of the OFF, not a mean."""
+        return self.mode == "otf_chopped"
 
 
 @dataclass(frozen=True)
@@ -147,7 +196,7 @@ class AtmosphereStage:
         PWV and how good it is.
     opacity : Opacity
         Opacity against PWV at the pressure of the scan.
-    tau_signal, tau_image : ndarray, shape (C,) or (C, R, A)
+    tau_signal, tau_image : ndarray, shape (C,), (C, R, A) or (C, R, A, S_on)
         Zenith opacities [Np].
     on_airmass : ndarray, shape (S_on,)
         Airmass that each ON is calibrated with.
@@ -199,6 +248,65 @@ class CalibrationStage:
     sigma: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class CouplingStage:
+    """What the step ``dbs`` makes: which ONs are averaged, and what becomes of noise and system temperature.
+
+    Parameters
+    ----------
+    first, second : ndarray of int, shape (S_out,)
+        The ON, by its place among the ONs, that each spectrum has its position and time from, and the one of the other
+        beam that it is averaged with; -1 where there is none.
+    t_sys : ndarray, shape (C, R, A, S_out)
+        Double-sideband system temperature, mean of the two [K].
+    sigma : ndarray of float32, shape (C, R, A, S_out)
+        Expected 1-sigma noise of one dump [K].
+    """
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    t_sys: Floats
+    sigma: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SkydiffStage:
+    """What the step ``skydiff`` makes: the empty skies of a scan, to be compared with those of earlier ones.
+
+    Parameters
+    ----------
+    n : int
+        Number of earlier skies to compare with.
+    offs : ndarray of int, shape (E,)
+        Zero-based subscans of the OFFs.
+    mjds : ndarray, shape (E,)
+        Times [d].
+    spectra : ndarray, shape (C, R, A, E)
+        S_obs [K].
+    """
+
+    n: int
+    offs: NDArray[np.int64]
+    mjds: Floats
+    spectra: Floats
+
+
+@dataclass(frozen=True)
+class ChopStage:
+    """What the step ``skychopdiff`` makes: the OFFs whose chop phases are compared while their counts pass by.
+
+    Parameters
+    ----------
+    ons : ndarray of int, shape (G,)
+        The tagged ONs, by their place among the ONs.
+    partners : ndarray of int, shape (G,)
+        The ONs of the other beam whose OFF is averaged with theirs; -1 where there is none.
+    """
+
+    ons: NDArray[np.int64]
+    partners: NDArray[np.int64]
+
+
 @dataclass
 class Band:
     """One frequency axis of a scan.
@@ -217,7 +325,7 @@ class Band:
         What was recorded beside the counts.
     attributes : dict
         Attributes of the scan, and over them those of the band.
-    loads, reference, atmosphere, calibration : optional
+    loads, gain, reference, atmosphere, calibration, coupling, skydiff, chop : optional
         What the steps have made so far.
     """
 
@@ -228,9 +336,13 @@ class Band:
     coordinates: Coordinates
     attributes: dict[str, Any]
     loads: LoadStage | None = None
+    gain: GainStage | None = None
     reference: ReferenceStage | None = None
     atmosphere: AtmosphereStage | None = None
     calibration: CalibrationStage | None = None
+    coupling: CouplingStage | None = None
+    skydiff: SkydiffStage | None = None
+    chop: ChopStage | None = None
 
     def __str__(self) -> str:
         return f"scan {self.scan_number}" + (f" {self.name}" if self.name else "")
@@ -252,6 +364,45 @@ class Band:
     def require_atmosphere(self) -> AtmosphereStage:
         """The result of the step ``atmosphere``; an error that says so without it."""
         return self._require(self.atmosphere, "atmosphere")
+
+    def require_calibration(self) -> CalibrationStage:
+        """The result of the step ``calibrate``; an error that says so without it."""
+        return self._require(self.calibration, "calibrate")
+
+    @property
+    def outputs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What the spectra are made of, by place among the ONs: each of one ON or two; the second is -1 for one."""
+        if self.coupling is not None:
+            return self.coupling.first, self.coupling.second
+        ons = np.arange(self.require_reference().on.size)
+        return ons, np.full(ons.size, -1)
+
+    def corrected(self, counts: Floats, subscan: int, channels: slice = slice(None)) -> Floats:
+        """Counts without the zero level and, where the step ``gain`` asks for it, without the receiver's drift.
+
+        Parameters
+        ----------
+        counts : ndarray, shape (c, R, A) or (c, D, R, A)
+            Counts of some channels of a subscan [ct].
+        subscan : int
+            Zero-based subscan.
+        channels : slice
+            These channels; all of them if not given.
+        """
+        zero = self.require_loads().zero
+        if zero is not None:
+            counts = counts - (zero[channels] if counts.ndim == 3 else zero[channels, None])
+        if self.gain is None or self.gain.drift is None:
+            return counts
+        at = self.coordinates
+        if self.gain.level < 3 and is_off(at.sobsmode)[subscan]:
+            return counts
+        return self.gain.drift.restore(counts, float(at.mjd[subscan]), channels)
+
+    def mean_offs(self) -> Floats:
+        """Mean counts of the OFFs, corrected, shape (O, C, R, A) [ct]."""
+        reference = self.require_reference()
+        return np.stack([self.corrected(reference.off_mean[..., k], int(s)) for k, s in enumerate(reference.off)])
 
     def _require(self, result: T | None, step: str) -> T:
         if result is None:
@@ -311,7 +462,13 @@ class Scan:
 
     def get_crds_parameters(self) -> dict[str, Any]:
         """What reference files and parameters are chosen by."""
-        return {key: self.attributes.get(key) for key in ("telescope", "instmode", "line")}
+        band = self.bands[0]
+        mode = observing_mode(band.coordinates.sobsmode, str(band.attributes.get("instmode", "")))
+        return {
+            "telescope": band.attributes.get("telescope"),
+            "frontend": band.attributes.get("frontend"),
+            "mode": mode,
+        }
 
     def save(self, path: str, dir_path: str | None = None, **_: Any) -> str:
         """Write everything but the counts to an ASDF file.

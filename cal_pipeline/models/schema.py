@@ -151,6 +151,14 @@ L1_ARRAYS = {
 }
 """Arrays of an L1 scan by name."""
 
+L1_DIAGNOSTICS = {
+    "skydiff": ProductArray(_CRA, "float64", "K", "empty sky minus that of an earlier scan, seen against the hot load"),
+    "skychopdiff": ProductArray(
+        _CRA, "float64", "K", "empty sky, first minus another chop phase, on the scale of T_A*"
+    ),
+}
+"""Arrays ``spectrum_…`` of the groups below an L1 scan, by the group."""
+
 L1_COORDINATES = {
     "signal_freqs": (C,),
     "image_freqs": (C,),
@@ -173,13 +181,21 @@ EXTRA_ATTRIBUTES: dict[str, dict[str, Any]] = {
 """Further attributes of some L1 arrays."""
 
 
+def product_array(name: str) -> ProductArray:
+    """What an L1 array is, by its name or, in the group of a diagnostic, its path."""
+    group, _, array = name.partition("/")
+    if array.startswith("spectrum_"):
+        return L1_DIAGNOSTICS[group]
+    return L1_ARRAYS[array or group]
+
+
 def array_attributes(name: str, dims: tuple[str, ...], present: set[str]) -> dict[str, Any]:
     """CF attributes of an L1 array.
 
     Parameters
     ----------
     name : str
-        Name of the array.
+        Name of the array; its path in the scan where it is part of a diagnostic.
     dims : tuple of str
         Its axes.
     present : set of str
@@ -190,9 +206,9 @@ def array_attributes(name: str, dims: tuple[str, ...], present: set[str]) -> dic
     dict
         ``long_name``, ``units``, ``coordinates`` (of a data variable) and what else CF wants for it.
     """
-    spec = L1_ARRAYS[name]
+    spec = product_array(name)
     attributes: dict[str, Any] = {"long_name": spec.long_name, "units": spec.units}
-    if name not in L1_COORDINATES:
+    if name.rpartition("/")[2] not in L1_COORDINATES:
         coordinates = [c for c, axes in L1_COORDINATES.items() if c in present and set(axes) <= set(dims)]
         if coordinates:
             attributes["coordinates"] = " ".join(coordinates)

@@ -14,7 +14,7 @@ import zarr
 from cal_pipeline.errors import LayoutError, NoLoadsError, ScanError, StoreError
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.counts import Counts
-from cal_pipeline.models.l0 import CalibrationGroup, read_coordinates
+from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts, read_coordinates
 from cal_pipeline.models.scan import Band, Scan
 
 logger = logging.getLogger(__name__)
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 _SCAN = re.compile(r"scan_(\d{6})$")
 _BAND = re.compile(r"band_(\d+)$")
 _SECONDS_PER_DAY = 86400.0
+_REMEMBERED_LOADS = 4
 
 
 class Session:
@@ -55,10 +56,27 @@ class Session:
         if not self.numbers:
             raise StoreError(f"{self.path} holds no scan; expected groups scan_NNNNNN, six digits")
         self._calibration: dict[tuple[int, str], CalibrationGroup | None] = {}
+        self._loads: dict[Any, LoadCounts] = {}
 
     def has_source(self, number: int) -> bool:
         """Whether a scan has anything to calibrate, or is a calibration-only scan."""
         return any((self.path / group / "source").is_dir() for group, _ in self._bands(number))
+
+    def in_order_of_time(self, numbers: list[int]) -> list[int]:
+        """Scans by the time of their first subscan; those whose times cannot be read are last."""
+
+        def first_time(number: int) -> float:
+            times = []
+            for group, _ in self._bands(number):
+                try:
+                    mjd = zarr.open_array(self.path, path=f"{group}/source/mjd", mode="r")
+                    times.append(float(np.min(np.asarray(mjd[...]))))
+                except Exception:
+                    # Whoever opens the scan next says what is wrong with it.
+                    logger.debug("%s/%s: no times", self.path, group, exc_info=True)
+            return min(times, default=float("inf"))
+
+        return sorted(numbers, key=lambda number: (first_time(number), number))
 
     def open_scan(self, number: int) -> Scan:
         """Open a scan; of its counts nothing is read yet.
@@ -162,6 +180,52 @@ class Session:
             + f"; all scans within calibration_interval = {interval:g} s of MJD {at.mjd.min():.6f}"
         )
 
+    def find_following(self, band: Band, interval: float) -> CalibrationGroup | None:
+        """Find the first loads after a scan.
+
+        Parameters
+        ----------
+        band : Band
+            What is to be calibrated.
+        interval : float
+            Longest time from the scan's last subscan to them [s].
+
+        Returns
+        -------
+        CalibrationGroup or None
+            None where there are none that fit.
+        """
+        at = band.coordinates
+        end = float(at.mjd.max())
+        for age, number in self._ages(band, end, set()):
+            group = self._calibration_group(number, band.name) if 0 < -age <= interval else None
+            if group is not None and group.objection(at.shape, at.pixel) is None:
+                return group
+        return None
+
+    def load_counts(
+        self, group: CalibrationGroup, band: Band, clock: StageClock, t_cold_default: float | None = None
+    ) -> LoadCounts:
+        """Counts on the loads of a scan in the order of a band's pixels; the last few are remembered.
+
+        A measurement of the loads is the one before a scan, and the one after the scan before.
+        """
+        key = (group.scan_number, band.name, tuple(band.coordinates.pixel.ravel().tolist()), t_cold_default)
+        if key not in self._loads:
+            self._loads[key] = group.means(band.coordinates.pixel, clock, t_cold_default)
+            while len(self._loads) > _REMEMBERED_LOADS:
+                self._loads.pop(next(iter(self._loads)))
+        return self._loads[key]
+
+    def _ages(self, band: Band, moment: float, but: set[int | None]) -> list[tuple[float, int]]:
+        """How long before a moment each scan saw its loads, negative after it [s]; the latest before it last."""
+        ages = []
+        for number in self.numbers:
+            group = None if number in but else self._calibration_group(number, band.name)
+            if group is not None and np.isfinite(group.mjd):
+                ages.append(((moment - group.mjd) * _SECONDS_PER_DAY, number))
+        return sorted(ages, reverse=True)
+
     def _load_candidates(self, band: Band, interval: float) -> Iterator[tuple[int, str]]:
         """Scans whose loads come into question, best first, and why; the times are read only when asked for."""
         named = self._last_load(band)
@@ -169,12 +233,7 @@ class Session:
         yield band.scan_number, "own"
         if named is not None and named != band.scan_number:
             yield named, "lloadsn"
-        start = float(band.coordinates.mjd.min())
-        ages = []
-        for number in self.numbers:
-            group = None if number in tried else self._calibration_group(number, band.name)
-            if group is not None and np.isfinite(group.mjd):
-                ages.append(((start - group.mjd) * _SECONDS_PER_DAY, number))
+        ages = self._ages(band, float(band.coordinates.mjd.min()), tried)
         for age, number in sorted(item for item in ages if 0 <= item[0] <= interval):
             yield number, f"nearest in the past, {age:.0f} s before"
         for age, number in sorted(((-age, number) for age, number in ages if 0 < -age <= interval)):

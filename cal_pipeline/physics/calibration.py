@@ -70,6 +70,26 @@ def antenna_temperature(
     return spectra, flags
 
 
+def couple_beams(
+    first: tuple[Floats, NDArray[np.uint16]], second: tuple[Floats, NDArray[np.uint16]]
+) -> tuple[Floats, NDArray[np.uint16]]:
+    """Merge the two beams of a dual beam switch.
+
+    Parameters
+    ----------
+    first, second : tuple of ndarray
+        T_A* [K] and flags of beam A and of beam B, all of one shape.
+
+    Returns
+    -------
+    spectra : ndarray
+        0.5·(T_A + T_B) [K], NaN where either is.
+    flags : ndarray of uint16
+        Flags of either.
+    """
+    return 0.5 * (first[0] + second[0]), first[1] | second[1]
+
+
 def expected_noise(
     t_sys: Floats,
     line_coupling: Floats,

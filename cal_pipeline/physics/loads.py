@@ -24,6 +24,8 @@ class LoadMeans:
         Integration time in those means [s].
     t_hot, t_cold : float
         Physical temperatures of the loads [K].
+    hot_mjd, cold_mjd : float
+        Mean times of the loads [d].
     """
 
     hot: Floats
@@ -32,6 +34,8 @@ class LoadMeans:
     cold_time: Floats
     t_hot: float
     t_cold: float
+    hot_mjd: float = float("nan")
+    cold_mjd: float = float("nan")
 
 
 @dataclass(frozen=True)

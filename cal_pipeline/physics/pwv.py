@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -21,6 +21,7 @@ CONVERGED = 1e-6
 FIXED_POINT = 1e-11
 """Relative step at which the iteration ends: the fixed point itself is the result, not where it was left."""
 _GRID_BLOCK = 1024
+_CACHED_SAMPLES = 2**14
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,37 @@ class LoadView:
 
 
 @dataclass(frozen=True)
+class Observation:
+    """All that a band of a scan tells about the water above the telescope.
+
+    Parameters
+    ----------
+    model : SkyModel
+        The sky to fit.
+    loads : LoadView
+        The loads, common to all OFFs.
+    sky : sequence of SkyView
+        The OFFs.
+    """
+
+    model: SkyModel
+    loads: LoadView
+    sky: Sequence[SkyView]
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Number of receivers and of arrays (R, A)."""
+        _, n_receivers, n_arrays = self.loads.gain_ratio.shape
+        return n_receivers, n_arrays
+
+    def alone(self, off: int) -> Observation:
+        """The same with one of the OFFs only."""
+        return Observation(self.model, self.loads, [self.sky[off]])
+
+
+@dataclass(frozen=True)
 class PwvFit:
-    """Result of a fit; each array has shape () for one PWV a scan, (R, A) for one a pixel.
+    """Result of a fit; each array has shape () for one PWV a scan, (R, A) for one a pixel, (R, A, S) for one a pair.
 
     Parameters
     ----------
@@ -206,23 +236,14 @@ def view_sky(
 
 
 def fit_pwv(
-    model: SkyModel,
-    loads: LoadView,
-    sky: Sequence[SkyView],
-    bounds: tuple[float, float],
-    grid_steps: int,
-    per_pixel: bool = False,
+    observations: Sequence[Observation], bounds: tuple[float, float], grid_steps: int, per_pixel: bool = False
 ) -> PwvFit:
     """Fit the water above the telescope to the sky of one or several OFFs.
 
     Parameters
     ----------
-    model : SkyModel
-        The sky to fit.
-    loads : LoadView
-        The loads, common to all OFFs.
-    sky : sequence of SkyView
-        The OFFs.
+    observations : sequence of Observation
+        Bands that are fitted together; one where the pixels are fitted on their own.
     bounds : tuple of float
         Smallest and largest PWV [mm], both above zero.
     grid_steps : int
@@ -233,6 +254,12 @@ def fit_pwv(
     Returns
     -------
     PwvFit
+        PWV is NaN where there is nothing to fit.
+
+    Raises
+    ------
+    ValueError
+        For several bands whose pixels are to be fitted on their own.
 
     Notes
     -----
@@ -243,42 +270,44 @@ def fit_pwv(
     The derivative J of the model is taken with the smoothed gain, that is J = dS_model/dPWV: with the gain of
     the channel itself the sum Σ W J r would be quadratic in the noise of the loads, whose expectation
     (1 - a) var(COLD) - a var(HOT) biases PWV by as much as its error in channels of some 10 kHz.
+
+    Where two steps in a row shrink, the fixed point is extrapolated from them (secant), which needs about half
+    the steps of Gauss-Newton alone.
     """
-    axes = (0,) if per_pixel else (0, 1, 2)
-    shape = loads.gain_ratio.shape[1:] if per_pixel else (1, 1)
-    directions = [model.towards(view.airmass, view.surroundings) for view in sky]
-    pwv = _best_of_grid(directions, loads, sky, np.geomspace(*bounds, grid_steps), per_pixel)
+    if per_pixel and len(observations) != 1:
+        raise ValueError(f"pixels of {len(observations)} bands cannot be fitted on their own together")
+    shape = observations[0].pixels if per_pixel else (1, 1)
+    directions = [[o.model.towards(view.airmass, view.surroundings) for view in o.sky] for o in observations]
+    pwv = _best_of_grid(observations, directions, np.geomspace(*bounds, grid_steps), per_pixel)
     relative = np.zeros(shape)
+    before: tuple[Floats, Floats] | None = None
     for _ in range(MAX_STEPS):
-        numerator, denominator = np.zeros(shape), np.zeros(shape)
-        for direction, view in zip(directions, sky, strict=True):
-            slope, _, variance, residual = _at(direction, view, loads, pwv, model.model_error)
-            weighted = slope / variance
-            numerator += (weighted * residual).sum(axis=axes)
-            denominator += (weighted * slope).sum(axis=axes)
+        numerator, denominator = _normal_equation(observations, directions, pwv, per_pixel)
         step = np.divide(numerator, denominator, out=np.zeros(shape), where=denominator > 0.0)
-        updated = np.clip(pwv + step, *bounds)
+        updated = np.clip(pwv + _extrapolated(step, pwv, before), *bounds)
         relative = np.abs(updated - pwv) / updated
-        pwv = updated
+        before, pwv = (pwv, step), updated
         if (relative < FIXED_POINT).all():
             break
-    error, error_model, chi2, n_samples = fit_quality(model, loads, sky, pwv, per_pixel)
+    error, error_model, chi2, n_samples = fit_quality(observations, directions, pwv, per_pixel)
+    fitted = n_samples > 0
     fit = PwvFit(
-        pwv=pwv,
+        pwv=np.where(fitted, pwv, np.nan),
         error=error,
         error_model=error_model,
         chi2=chi2,
         n_samples=n_samples,
-        at_bound=(pwv <= bounds[0]) | (pwv >= bounds[1]),
-        converged=relative < CONVERGED,
+        at_bound=fitted & ((pwv <= bounds[0]) | (pwv >= bounds[1])),
+        converged=fitted & (relative < CONVERGED),
     )
     return fit if per_pixel else _one_for_all(fit)
 
 
-def evaluate_pwv(model: SkyModel, loads: LoadView, sky: Sequence[SkyView], pwv: float) -> PwvFit:
+def evaluate_pwv(observations: Sequence[Observation], pwv: float) -> PwvFit:
     """Chi² of a PWV that is given [mm], in the form of a fit whose errors are NaN."""
     given = np.full((1, 1), pwv)
-    _, _, chi2, n_samples = fit_quality(model, loads, sky, given, per_pixel=False)
+    directions = [[o.model.towards(view.airmass, view.surroundings) for view in o.sky] for o in observations]
+    _, _, chi2, n_samples = fit_quality(observations, directions, given, per_pixel=False)
     unknown, no = np.full((1, 1), np.nan), np.zeros((1, 1), np.bool_)
     return _one_for_all(PwvFit(given, unknown, unknown, chi2, n_samples, at_bound=no, converged=~no))
 
@@ -288,52 +317,107 @@ def _one_for_all(fit: PwvFit) -> PwvFit:
     return PwvFit(**{f.name: getattr(fit, f.name).reshape(()) for f in fields(fit)})
 
 
+def _extrapolated(step: Floats, pwv: Floats, before: tuple[Floats, Floats] | None) -> Floats:
+    """The step to where the step would vanish, by the secant through this one and the last, where that is safe."""
+    if before is None:
+        return step
+    moved, change = pwv - before[0], step - before[1]
+    shrinks = (np.abs(step) < 0.5 * np.abs(before[1])) & (change != 0.0)
+    secant = np.divide(-step * moved, change, out=step.copy(), where=shrinks)
+    return np.where(np.abs(secant) <= 2.0 * np.abs(step), secant, step)
+
+
+def _parts(n_channels: int, pixels: tuple[int, int]) -> Iterator[slice]:
+    """Ranges of channels whose arrays stay in the processor's cache."""
+    length = max(_CACHED_SAMPLES // (pixels[0] * pixels[1]), 1)
+    for first in range(0, n_channels, length):
+        yield slice(first, first + length)
+
+
+def _normal_equation(
+    observations: Sequence[Observation],
+    directions: Sequence[Sequence[SkyDirection]],
+    pwv: Floats,
+    per_pixel: bool,
+) -> tuple[Floats, Floats]:
+    """Σ W J r and Σ W J² of a Gauss-Newton step, each of the shape of `pwv`."""
+    axes = (0,) if per_pixel else (0, 1, 2)
+    numerator, denominator = np.zeros(pwv.shape), np.zeros(pwv.shape)
+    for observation, towards in zip(observations, directions, strict=True):
+        loads, model_error = observation.loads, observation.model.model_error
+        for part in _parts(len(loads.gain_ratio), observation.pixels):
+            for direction, view in zip(towards, observation.sky, strict=True):
+                slope, _, variance, residual = _at(direction, view, loads, pwv, model_error, part)
+                np.divide(slope, variance, out=variance)
+                residual *= variance
+                numerator += residual.sum(axis=axes)
+                variance *= slope
+                denominator += variance.sum(axis=axes)
+    return numerator, denominator
+
+
 def _at(
-    direction: SkyDirection, view: SkyView, loads: LoadView, pwv: Floats, model_error: float
+    direction: SkyDirection, view: SkyView, loads: LoadView, pwv: Floats, model_error: float, part: slice
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Slope [K/mm], model error [K], total variance [K²] and residual [K] of an OFF's samples at a PWV."""
-    temperature, slope, opacity_error = direction.evaluate(pwv)
+    """Slope [K/mm], model error [K], total variance [K²] and residual [K] of some channels of an OFF at a PWV."""
+    temperature, slope, opacity_error = direction.evaluate(pwv, part)
     sigma_model = model_error * opacity_error
-    residual = view.step - loads.gain_ratio * (temperature - loads.t_hot_input[:, None, None])
-    return slope, sigma_model, view.variance + sigma_model**2, residual
+    temperature -= loads.t_hot_input[part, None, None]
+    residual = loads.gain_ratio[part] * temperature
+    np.subtract(view.step[part], residual, out=residual)
+    return slope, sigma_model, view.variance[part] + sigma_model**2, residual
 
 
 def _best_of_grid(
-    directions: Sequence[SkyDirection], loads: LoadView, sky: Sequence[SkyView], grid: Floats, per_pixel: bool
+    observations: Sequence[Observation],
+    directions: Sequence[Sequence[SkyDirection]],
+    grid: Floats,
+    per_pixel: bool,
 ) -> Floats:
     """Point of the grid with the least chi², shape (1, 1) or (R, A).
 
     Up to a constant, chi² of all points and pixels at once is Σ (g²/v) M² - 2 (g d/v) M, a matrix product
     over the channels; M is the modelled step from the hot load, d the observed one.
     """
+    totals = [_chi2_on_grid(o, towards, grid, per_pixel) for o, towards in zip(observations, directions, strict=True)]
+    return np.asarray(grid[np.argmin(sum(totals), axis=0)])
+
+
+def _chi2_on_grid(
+    observation: Observation, directions: Sequence[SkyDirection], grid: Floats, per_pixel: bool
+) -> Floats:
+    """Chi² up to a constant, shape (G, 1, 1) or (G, R, A)."""
+    loads = observation.loads
     n_channels, n_receivers, n_arrays = loads.gain_ratio.shape
-    rows = n_receivers if per_pixel else 1
-    chi2 = np.zeros((len(grid), rows, n_arrays))
-    for direction, view in zip(directions, sky, strict=True):
-        weight = loads.gain_ratio / view.variance
-        linear, square = weight * view.step, weight * loads.gain_ratio
-        if not per_pixel:
-            linear, square = linear.sum(axis=1, keepdims=True), square.sum(axis=1, keepdims=True)
+    chi2 = np.zeros((len(grid), n_receivers if per_pixel else 1, n_arrays))
+    for direction, view in zip(directions, observation.sky, strict=True):
         for first in range(0, n_channels, _GRID_BLOCK):
             part = slice(first, first + _GRID_BLOCK)
+            weight = loads.gain_ratio[part] / view.variance[part]
+            linear, square = weight * view.step[part], weight * loads.gain_ratio[part]
+            if not per_pixel:
+                linear, square = linear.sum(axis=1, keepdims=True), square.sum(axis=1, keepdims=True)
             step = direction.on_grid(grid, part) - loads.t_hot_input[part, None]
             for array in range(n_arrays):
                 model = step[..., array]
-                chi2[..., array] += model**2 @ square[part, :, array] - 2.0 * (model @ linear[part, :, array])
-    if not per_pixel:
-        chi2 = chi2.sum(axis=2, keepdims=True)
-    return np.asarray(grid[np.argmin(chi2, axis=0)])
+                chi2[..., array] += model**2 @ square[..., array] - 2.0 * (model @ linear[..., array])
+    return chi2 if per_pixel else chi2.sum(axis=2, keepdims=True)
 
 
 def fit_quality(
-    model: SkyModel, loads: LoadView, sky: Sequence[SkyView], pwv: Floats, per_pixel: bool
+    observations: Sequence[Observation],
+    directions: Sequence[Sequence[SkyDirection]],
+    pwv: Floats,
+    per_pixel: bool,
 ) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
     """Errors and reduced chi² at a PWV.
 
     Parameters
     ----------
-    model, loads, sky, per_pixel
+    observations, per_pixel
         As in :func:`fit_pwv`.
+    directions : sequence of sequence of SkyDirection
+        The sky of each OFF of each band.
     pwv : ndarray, shape (1, 1) or (R, A)
         Where to evaluate them [mm].
 
@@ -350,27 +434,30 @@ def fit_quality(
     -----
     The estimator answers to a change dr of the samples with dPWV = Σ W J dr / Σ W J². The noise of an OFF is
     its own; the noise of HOT (dr = -a dHOT/gamma) and of COLD (dr = -(1 - a) dCOLD/gamma) is common to all
-    OFFs and so summed over them before squaring; the error of the opacity is common to everything.
+    OFFs of a band and so summed over them before squaring; the error of the opacity is common to everything.
     """
     axes = (0,) if per_pixel else (0, 1, 2)
-    sums = {name: np.zeros(pwv.shape) for name in ("curvature", "off", "model", "chi2")}
+    sums = {name: np.zeros(pwv.shape) for name in ("curvature", "noise", "model", "chi2")}
     n_samples = np.zeros(pwv.shape, np.int64)
-    from_hot, from_cold = np.zeros(loads.gain_ratio.shape), np.zeros(loads.gain_ratio.shape)
-    for view in sky:
-        direction = model.towards(view.airmass, view.surroundings)
-        slope, sigma_model, variance, residual = _at(direction, view, loads, pwv, model.model_error)
-        weighted = slope / variance
-        sums["curvature"] += (weighted * slope).sum(axis=axes)
-        sums["off"] += (weighted**2 * view.off_variance).sum(axis=axes)
-        sums["model"] += (weighted * sigma_model).sum(axis=axes)
-        sums["chi2"] += (residual**2 / variance).sum(axis=axes)
-        n_samples += np.isfinite(view.variance).sum(axis=axes)
-        from_hot += weighted * view.level
-        from_cold += weighted * (1.0 - view.level)
-    common = (from_hot**2 * loads.hot_variance + from_cold**2 * loads.cold_variance).sum(axis=axes)
+    for observation, towards in zip(observations, directions, strict=True):
+        loads, model_error = observation.loads, observation.model.model_error
+        for part in _parts(len(loads.gain_ratio), observation.pixels):
+            from_hot, from_cold = (np.zeros(loads.gain_ratio[part].shape) for _ in range(2))
+            for direction, view in zip(towards, observation.sky, strict=True):
+                slope, sigma_model, variance, residual = _at(direction, view, loads, pwv, model_error, part)
+                weighted = slope / variance
+                sums["curvature"] += (weighted * slope).sum(axis=axes)
+                sums["noise"] += (weighted**2 * view.off_variance[part]).sum(axis=axes)
+                sums["model"] += (weighted * sigma_model).sum(axis=axes)
+                sums["chi2"] += (residual**2 / variance).sum(axis=axes)
+                n_samples += np.isfinite(view.variance[part]).sum(axis=axes)
+                from_hot += weighted * view.level[part]
+                from_cold += weighted * (1.0 - view.level[part])
+            common = from_hot**2 * loads.hot_variance[part] + from_cold**2 * loads.cold_variance[part]
+            sums["noise"] += common.sum(axis=axes)
     constrained = sums["curvature"] > 0.0
     nothing = np.full(pwv.shape, np.nan)
-    error = np.divide(np.sqrt(sums["off"] + common), sums["curvature"], out=nothing.copy(), where=constrained)
+    error = np.divide(np.sqrt(sums["noise"]), sums["curvature"], out=nothing.copy(), where=constrained)
     error_model = np.divide(sums["model"], sums["curvature"], out=nothing.copy(), where=constrained)
     chi2 = np.divide(sums["chi2"], n_samples - 1, out=nothing.copy(), where=n_samples > 1)
     return error, error_model, chi2, n_samples

@@ -120,21 +120,23 @@ class SkyDirection:
             forward_efficiency=forward_efficiency,
         )
 
-    def evaluate(self, pwv: Floats) -> tuple[Floats, Floats, Floats]:
+    def evaluate(self, pwv: Floats, channels: slice = slice(None)) -> tuple[Floats, Floats, Floats]:
         """Input temperature of the empty sky, and how it answers to water and to an error of the opacity.
 
         Parameters
         ----------
         pwv : ndarray, shape (1, 1) or (R, A)
             Water above the telescope [mm].
+        channels : slice
+            Channels (c) to evaluate; all of them if not given.
 
         Returns
         -------
-        temperature : ndarray, shape (C, 1 or R, A)
+        temperature : ndarray, shape (c, 1 or R, A)
             f_eff Σ_sb w_sb [J(nu_sb, t_atm)(1 - t_r) + J(nu_sb, 2.725 K) t_r] + (1 - f_eff) T'_spill [K].
-        slope : ndarray, shape (C, 1 or R, A)
+        slope : ndarray, shape (c, 1 or R, A)
             Its derivative by PWV [K/mm].
-        opacity_error : ndarray, shape (C, 1 or R, A)
+        opacity_error : ndarray, shape (c, 1 or R, A)
             Change of the sky's emission for a relative error of 1 of all opacities,
             f_eff Σ_sb w_sb J(nu_sb, t_atm)·airmass·tau0·exp(-airmass·tau0) [K].
 
@@ -142,15 +144,20 @@ class SkyDirection:
         ----------
         Mangum & Shirley 2015, PASP 127, 266, sect. 14; a single layer at one temperature.
         """
-        seen, slope, error = (np.zeros((self.warm.shape[1], *pwv.shape)) for _ in range(3))
-        for warm, contrast, wet, dry in zip(self.warm, self.contrast, self.wet, self.dry, strict=True):
-            depth = wet[:, None, None] * pwv + dry[:, None, None]
+        opaque = self.opaque[channels]
+        seen, slope, error = (np.zeros((len(opaque), *pwv.shape)) for _ in range(3))
+        for band in zip(self.warm, self.contrast, self.wet, self.dry, strict=True):
+            warm, contrast, wet, dry = (values[channels, None, None] for values in band)
+            depth = wet * pwv
+            depth += dry
             transmission = np.exp(-depth)
-            seen += contrast[:, None, None] * transmission
-            slope += (contrast * wet)[:, None, None] * transmission
-            error += warm[:, None, None] * depth * transmission
+            seen += contrast * transmission
+            slope += (contrast * wet) * transmission
+            depth *= transmission
+            depth *= warm
+            error += depth
         f_eff = self.forward_efficiency
-        return self.opaque - f_eff * seen, f_eff * slope, f_eff * error
+        return opaque - f_eff * seen, f_eff * slope, f_eff * error
 
     def on_grid(self, grid: Floats, channels: slice) -> Floats:
         """Sky temperature of some channels for every PWV of a grid, shape (G, c, A) [K]."""
@@ -175,22 +182,24 @@ def observed_sky(
     t_hot_input : ndarray, shape (C,)
         Input temperature of the hot load [K].
     modelled : sequence of ndarray, shape (C, 1 or R, A)
-        Modelled input temperature of the sky at each OFF [K].
+        Modelled input temperature of the sky at each OFF, NaN where it was not fitted [K].
 
     Returns
     -------
     t_sky : ndarray, shape (C, R, A)
         Mean over the OFFs of (OFF - HOT)/gamma + T'_hot [K].
     residual : ndarray, shape (C, R, A)
-        Mean over the OFFs of observed minus modelled [K].
+        Mean over the fitted OFFs of observed minus modelled [K].
     """
     total, difference = np.zeros(hot.shape), np.zeros(hot.shape)
-    number = np.zeros(hot.shape, np.int64)
+    number, fitted = np.zeros(hot.shape, np.int64), np.zeros(hot.shape, np.int64)
     for counts, model in zip(off, modelled, strict=True):
         with np.errstate(divide="ignore", invalid="ignore"):
             sky = (counts - hot) / gamma + t_hot_input[:, None, None]
         valid = ~np.isnan(counts)
         total += np.where(valid, sky, 0.0)
-        difference += np.where(valid, sky - model, 0.0)
         number += valid
-    return mean_from_sum(total, number), mean_from_sum(difference, number)
+        valid = valid & ~np.isnan(model)
+        difference += np.where(valid, sky - model, 0.0)
+        fitted += valid
+    return mean_from_sum(total, number), mean_from_sum(difference, fitted)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from cal_pipeline.physics.pwv import LoadView, PwvFit, SkyModel, SkyView, evaluate_pwv, fit_pwv
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.physics.pwv import Observation, PwvFit, evaluate_pwv, fit_pwv
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -27,21 +32,76 @@ class FitSettings:
     given: float | None
 
 
-Strategy = Callable[[SkyModel, LoadView, Sequence[SkyView], FitSettings], PwvFit]
-"""Finds PWV from a sky model, the loads and the OFFs."""
+@dataclass(frozen=True)
+class Water:
+    """The water above the telescope as a strategy finds it for one band.
+
+    Parameters
+    ----------
+    fit : PwvFit
+        In the shape of the strategy: (), (R, A) or (R, A, S).
+    at_off : ndarray, shape (O, 1, 1) or (O, R, A)
+        PWV that belongs to each OFF [mm]; NaN where it was not fitted.
+    """
+
+    fit: PwvFit
+    at_off: Floats
 
 
-def full(model: SkyModel, loads: LoadView, sky: Sequence[SkyView], settings: FitSettings) -> PwvFit:
-    """One PWV for the whole scan: all pixels and OFFs fitted together."""
-    return fit_pwv(model, loads, sky, settings.bounds, settings.grid_steps)
+Strategy = Callable[[Sequence[Observation], Sequence[NDArray[np.int64]], FitSettings], list[Water]]
+"""Finds the water from the bands that are to share it, and the OFF (R, A, S) that each ON of each is paired with."""
 
 
-def fixed(model: SkyModel, loads: LoadView, sky: Sequence[SkyView], settings: FitSettings) -> PwvFit:
+def full(observations: Sequence[Observation], pairs: Sequence[NDArray[np.int64]], settings: FitSettings) -> list[Water]:
+    """One PWV for the whole scan: all pixels and OFFs fitted together, and those of all bands that are given."""
+    return _common(fit_pwv(observations, settings.bounds, settings.grid_steps), observations)
+
+
+def fixed(
+    observations: Sequence[Observation], pairs: Sequence[NDArray[np.int64]], settings: FitSettings
+) -> list[Water]:
     """A PWV that is given; its chi² says how well the sky agrees."""
     if settings.given is None:
         raise ValueError("strategy 'fixed' needs a PWV")
-    return evaluate_pwv(model, loads, sky, settings.given)
+    return _common(evaluate_pwv(observations, settings.given), observations)
 
 
-STRATEGIES: dict[str, Strategy] = {"full": full, "fixed": fixed}
+def per_pixel(
+    observations: Sequence[Observation], pairs: Sequence[NDArray[np.int64]], settings: FitSettings
+) -> list[Water]:
+    """One PWV for each pixel: its OFFs fitted together."""
+    waters = []
+    for observation in observations:
+        fit = fit_pwv([observation], settings.bounds, settings.grid_steps, per_pixel=True)
+        waters.append(Water(fit, np.broadcast_to(fit.pwv, (len(observation.sky), *fit.pwv.shape))))
+    return waters
+
+
+def per_pair(
+    observations: Sequence[Observation], pairs: Sequence[NDArray[np.int64]], settings: FitSettings
+) -> list[Water]:
+    """One PWV for each ON-OFF pair and pixel, from the OFF that the ON is paired with.
+
+    An OFF that serves several ONs is fitted once; one that serves none in a pixel has no PWV there.
+    """
+    waters = []
+    for observation, pair in zip(observations, pairs, strict=True):
+        offs = range(len(observation.sky))
+        fits = [fit_pwv([observation.alone(k)], settings.bounds, settings.grid_steps, per_pixel=True) for k in offs]
+        stacked = {f.name: np.stack([getattr(fit, f.name) for fit in fits], axis=-1) for f in fields(PwvFit)}
+        chosen = {name: np.take_along_axis(values, np.maximum(pair, 0), axis=-1) for name, values in stacked.items()}
+        none: dict[str, float | int | bool] = {"n_samples": 0, "at_bound": False, "converged": False}
+        fit = PwvFit(**{name: np.where(pair < 0, none.get(name, np.nan), v) for name, v in chosen.items()})
+        used = np.stack([(pair == k).any(axis=-1) for k in offs], axis=-1)
+        at_off = np.moveaxis(np.where(used, stacked["pwv"], np.nan), -1, 0)
+        waters.append(Water(fit, at_off))
+    return waters
+
+
+def _common(fit: PwvFit, observations: Sequence[Observation]) -> list[Water]:
+    """The same PWV for every band and OFF."""
+    return [Water(fit, np.full((len(observation.sky), 1, 1), float(fit.pwv))) for observation in observations]
+
+
+STRATEGIES: dict[str, Strategy] = {"full": full, "per_pixel": per_pixel, "per_pair": per_pair, "fixed": fixed}
 """Strategies by the name that the parameter ``strategy`` takes."""

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+_MILLISECONDS_PER_DAY = 86_400_000.0
+
 
 def interpolation_weights(on_mjd: Floats, off_mjd: Floats, valid: NDArray[np.bool_]) -> Floats:
     """Weights of the OFFs in the reference of each ON: linear interpolation in time.
@@ -61,6 +63,88 @@ def _weights_of_sorted(on_mjd: Floats, off_mjd: Floats) -> Floats:
             weights[on, index - 1] = 1.0 - fraction
             weights[on, index] = fraction
     return weights
+
+
+def nearest_off(on_mjd: Floats, off_mjd: Floats, valid: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The OFF nearest in time to each ON.
+
+    Parameters
+    ----------
+    on_mjd : ndarray, shape (S,)
+        Times of the ONs [d].
+    off_mjd : ndarray, shape (O,)
+        Times of the OFFs [d].
+    valid : ndarray of bool, shape (..., O)
+        Which OFFs come into question.
+
+    Returns
+    -------
+    ndarray of int, shape (..., S)
+        Position of the OFF, the earlier on a tie; -1 where none comes into question.
+    """
+    order = np.argsort(off_mjd, kind="stable")
+    distance = np.abs(on_mjd[:, None] - off_mjd[order])
+    masked = np.where(valid[..., None, order], distance, np.inf)
+    nearest = order[np.argmin(masked, axis=-1)]
+    return np.where(np.isfinite(masked).any(axis=-1), nearest, -1)
+
+
+def reduction_groups(
+    on_mjd: Floats, off_mjd: Floats, on_beam: NDArray[np.str_], off_beam: NDArray[np.str_]
+) -> NDArray[np.int64]:
+    """The OFF of the reduction group of each ON of a chopped scan: the nearest in time of the same beam.
+
+    Parameters
+    ----------
+    on_mjd, off_mjd : ndarray, shape (S,), (O,)
+        Times [d].
+    on_beam, off_beam : ndarray of str, shape (S,), (O,)
+        Beams.
+
+    Returns
+    -------
+    ndarray of int, shape (S,)
+        Position of the OFF, the earlier on a tie; -1 where the beam has none.
+    """
+    groups = np.full(on_mjd.size, -1)
+    for beam in np.unique(on_beam):
+        ons, same = np.flatnonzero(on_beam == beam), off_beam == beam
+        groups[ons] = nearest_off(on_mjd[ons], off_mjd, same)
+    return groups
+
+
+def pair_beams(mjd: Floats, beam: NDArray[np.str_]) -> list[tuple[int, int]]:
+    """Partners of a dual beam switch: each group of beam A and the group of beam B nearest in time, one to one.
+
+    Parameters
+    ----------
+    mjd : ndarray, shape (S,)
+        Times of the tagged ONs [d].
+    beam : ndarray of str, shape (S,)
+        ``"A"`` or ``"B"``.
+
+    Returns
+    -------
+    list of tuple of int
+        Positions (A, B), in the order of A. The nearest are paired first, of equally near ones the earlier; times are
+        compared to the millisecond, which is less than an MJD of 64 bits holds safely.
+
+    Examples
+    --------
+    >>> pair_beams(np.array([0.0, 1.0, 2.0, 3.0]), np.array(["A", "B", "B", "A"]))
+    [(0, 1), (3, 2)]
+    """
+    first, second = np.flatnonzero(beam == "A"), np.flatnonzero(beam == "B")
+    candidates = sorted(
+        (round(abs(mjd[a] - mjd[b]) * _MILLISECONDS_PER_DAY), mjd[a], mjd[b], int(a), int(b))
+        for a in first
+        for b in second
+    )
+    pairs: dict[int, int] = {}
+    for *_, a, b in candidates:
+        if a not in pairs and b not in pairs.values():
+            pairs[a] = b
+    return sorted(pairs.items())
 
 
 def weighted_sum(values: Floats, weights: Floats) -> Floats:

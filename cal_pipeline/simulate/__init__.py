@@ -19,8 +19,9 @@ from cal_pipeline.simulate.config import (
 )
 from cal_pipeline.simulate.errors import SimulationError
 from cal_pipeline.simulate.faults import DeadChannels, Drift, Faults, MissingDumps, Spur
+from cal_pipeline.simulate.imperfections import ChopPhaseOffset, Imbalance, SkyWave, WarmLayer
 from cal_pipeline.simulate.presets import PRESETS, preset
-from cal_pipeline.simulate.sequence import Loads, Otf, Phase, Sequence, TotalPower
+from cal_pipeline.simulate.sequence import Loads, Otf, OtfChopped, Phase, Sequence, TotalPower
 from cal_pipeline.simulate.truth import Truth, read_truth, truth_path
 from cal_pipeline.simulate.writer import Written, simulate
 
@@ -29,26 +30,31 @@ __all__ = [
     "PRESETS",
     "Atmosphere",
     "Bandpass",
+    "ChopPhaseOffset",
     "DeadChannels",
     "Drift",
     "Faults",
     "GaussianSource",
+    "Imbalance",
     "Line",
     "Loads",
     "MissingDumps",
     "Otf",
+    "OtfChopped",
     "Phase",
     "Receiver",
     "Scan",
     "Sequence",
     "SessionConfig",
     "SimulationError",
+    "SkyWave",
     "Source",
     "Spur",
     "StandingWave",
     "Telescope",
     "TotalPower",
     "Truth",
+    "WarmLayer",
     "Written",
     "preset",
     "read_truth",

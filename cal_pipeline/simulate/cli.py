@@ -14,7 +14,8 @@ from cal_pipeline.simulate.errors import SimulationError
 from cal_pipeline.simulate.faults import Drift, Faults
 from cal_pipeline.simulate.plan import plan_session
 from cal_pipeline.simulate.presets import MODES, PRESETS, preset
-from cal_pipeline.simulate.sequence import Otf, TotalPower
+from cal_pipeline.simulate.sequence import Sequence as ObservingSequence
+from cal_pipeline.simulate.sequence import TotalPower
 from cal_pipeline.simulate.writer import Written, simulate
 
 
@@ -32,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--scans", type=int, default=1, help="number of scans (default %(default)s)")
     command.add_argument("--dumps", type=int, help="dumps in a subscan; on a map, samples in a row")
     command.add_argument("--cycles", type=int, help="total power: how often OFF-ON-ON-OFF is repeated")
-    command.add_argument("--rows", type=int, help="otf: rows of the map")
+    command.add_argument("--rows", type=int, help="otf, otf_chopped: rows of the map")
     command.add_argument("--exptime", type=float, help="integration time of a dump [s]")
     command.add_argument("--pwv", type=float, help="precipitable water vapour [mm]")
     command.add_argument("--pwv-per-hour", type=float, default=0.0, help="its drift [mm/h]")
@@ -76,8 +77,8 @@ def configure(arguments: argparse.Namespace) -> SessionConfig:
     return replace(config, atmosphere=atmosphere, sequence=_sequence(arguments))
 
 
-def _sequence(arguments: argparse.Namespace) -> TotalPower | Otf:
-    kind = TotalPower if arguments.mode == "total_power" else Otf
+def _sequence(arguments: argparse.Namespace) -> ObservingSequence:
+    kind = MODES[arguments.mode]
     foreign = "rows" if kind is TotalPower else "cycles"
     if getattr(arguments, foreign) is not None:
         raise SimulationError(f"--{foreign} does not go with --mode {arguments.mode}")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline.simulate.errors import require
 from cal_pipeline.simulate.faults import Drift, Faults
+from cal_pipeline.simulate.imperfections import ChopPhaseOffset, Imbalance, SkyWave, WarmLayer
 from cal_pipeline.simulate.sequence import Loads, Sequence, TotalPower
 
 Array = NDArray[np.float64]
@@ -318,6 +319,8 @@ class Atmosphere:
         Temperature of the atmosphere and of the spill-over [K]; None: ambient.
     table : str or None
         Path of an atmosphere table; None: the telescope's shipped one.
+    layer : WarmLayer or None
+        A layer with a temperature of its own.
     """
 
     pwv_mm: float = 0.5
@@ -325,6 +328,7 @@ class Atmosphere:
     t_atm: float | None = None
     t_spill: float | None = None
     table: str | None = None
+    layer: WarmLayer | None = None
 
     def __post_init__(self) -> None:
         require(self.pwv_mm >= 0.0, f"pwv_mm {self.pwv_mm} must not be negative")
@@ -389,6 +393,12 @@ class SessionConfig:
         The scans in time order.
     drift : Drift
         Instability of gain and offset.
+    sky_waves : tuple of SkyWave
+        Standing waves on what comes from the sky.
+    imbalance : Imbalance or None
+        Difference between the beams of a chopper.
+    chop_phase_offset : ChopPhaseOffset or None
+        Differences between the phases of a chop.
     mjd_start : float
         Start of the session (MJD, UTC).
     overhead_s : float
@@ -419,6 +429,9 @@ class SessionConfig:
     faults: Faults = field(default_factory=Faults)
     scans: tuple[Scan, ...] = field(default_factory=lambda: (Scan(),))
     drift: Drift = field(default_factory=Drift)
+    sky_waves: tuple[SkyWave, ...] = ()
+    imbalance: Imbalance | None = None
+    chop_phase_offset: ChopPhaseOffset | None = None
     mjd_start: float = 60310.25
     overhead_s: float = 3.0
     noise: bool = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,32 @@ class BandModel:
             receiver.coupling,
             t_atm,
             t_spill,
+            **self._layer(nu_s, nu_i, c_s, c_i),
         )
+
+    def _layer(self, nu_s: Array, nu_i: Array, c_s: Array, c_i: Array) -> dict[str, Any]:
+        """Return the upper layer of the atmosphere, where there is one."""
+        layer = self.config.atmosphere.layer
+        if layer is None:
+            return {}
+        image = layer.opacity(nu_i, c_i) if self.receiver.image_gain > 0.0 else np.zeros(nu_i.shape)
+        return {"layer_s": layer.opacity(nu_s, c_s), "layer_i": image, "t_layer": layer.temperature}
+
+    def added(self, subscan: Subscan) -> Array:
+        """Return what a subscan sees beside sky and source at the receiver's input [K], shape (C, D)."""
+        config, phase = self.config, subscan.phase
+        offset = self.sky.nu_s - self.receiver.signal_freq
+        total = np.zeros((offset.size, phase.dumps))
+        if phase.kind in ("hot", "cold", "zero"):
+            return total
+        for wave in config.sky_waves:
+            total += wave.temperature(offset, subscan.hours)[:, np.newaxis]
+        if config.imbalance is not None and phase.kind == "on" and phase.beam:
+            sign = 1.0 if phase.beam == "A" else -1.0
+            total += sign * config.imbalance.profile(offset)[:, np.newaxis]
+        if config.chop_phase_offset is not None and phase.beam:
+            total += config.chop_phase_offset.profile(offset)
+        return total
 
     @cached_property
     def line_profiles(self) -> tuple[Array, Array]:
@@ -165,6 +190,11 @@ class BandModel:
         require(float(self.sky.nu_s.min()) > 0.0, f"{where}: signal frequencies must be positive")
         silent = receiver.zero_level == 0.0 or "zero" in kinds
         require(silent, f"{where}: zero_level needs a ZERO among the loads")
+        chop = self.config.chop_phase_offset
+        phases = len(chop.temperatures) if chop is not None else None
+        for subscan in self.plan.observed:
+            fits = phases in (None, subscan.phase.dumps) or not subscan.phase.beam
+            require(fits, f"{where}: {phases} chop phase offsets for {subscan.phase.dumps} dumps")
         faults = self.plan.faults
         for dead in self._own(faults.dead):
             self._check_fault(where, dead.stop - 1, dead.receiver, dead.array)
@@ -179,6 +209,11 @@ class BandModel:
                 dumps = subscans[missing.subscan].phase.dumps
                 inside = all(0 <= dump < dumps for dump in missing.dumps or ())
                 require(inside, f"{where}: missing dumps {missing.dumps} of {dumps} {place}")
+
+    @cached_property
+    def _adds(self) -> bool:
+        config = self.config
+        return bool(config.sky_waves) or config.imbalance is not None or config.chop_phase_offset is not None
 
     def _own(self, faults: tuple[Fault, ...]) -> list[Fault]:
         """Return the faults that concern this band."""
@@ -230,6 +265,8 @@ class BandModel:
             physical = loads.stored_t_hot if kind == "hot" else loads.stored_t_cold
             return sky.load(physical)[:, np.newaxis, np.newaxis, np.newaxis]
         result = sky.sky(subscan.pwv, subscan.airmass)[:, np.newaxis, np.newaxis, :]
+        if self._adds:
+            result = result + self.added(subscan)[low:high, :, np.newaxis, np.newaxis]
         if kind == "on" and self.plan.lines:
             amplitude = self.amplitudes(subscan)
             response = sky.line_response(subscan.pwv, subscan.airmass)

@@ -19,7 +19,7 @@ from cal_pipeline.simulate.config import (
 )
 from cal_pipeline.simulate.errors import SimulationError, require
 from cal_pipeline.simulate.pointing import hexagon, square_grid
-from cal_pipeline.simulate.sequence import Loads, Otf, Sequence, TotalPower
+from cal_pipeline.simulate.sequence import Loads, Otf, OtfChopped, Sequence, TotalPower
 
 CCAT = Telescope("CCAT", "ccat", latitude_deg=-22.985917, pressure_pa=51500.0, t_ambient=268.0)
 SOFIA = Telescope("SOFIA", "sofia", latitude_deg=38.0, pressure_pa=17900.0, t_ambient=217.0)
@@ -162,9 +162,13 @@ PRESETS: dict[str, Callable[[], SessionConfig]] = {
 }
 """The presets by name."""
 
-Mode = Literal["total_power", "otf"]
+Mode = Literal["total_power", "otf", "otf_chopped"]
 
-MODES: dict[str, Callable[[], Sequence]] = {"total_power": TotalPower, "otf": Otf}
+MODES: dict[str, Callable[[], Sequence]] = {
+    "total_power": TotalPower,
+    "otf": Otf,
+    "otf_chopped": OtfChopped,
+}
 """The observing modes by name."""
 
 
@@ -191,7 +195,7 @@ def preset(
         Only the first so many pixels of each array.
     scans : int or tuple of Scan, optional
         How many scans alike, or the scans themselves.
-    mode : {"total_power", "otf"}, optional
+    mode : {"total_power", "otf", "otf_chopped"}, optional
         Its sequence with default settings.
     pwv : float, optional
         PWV [mm].

@@ -48,6 +48,11 @@ class Phase:
         """Samples in time (D)."""
         return int(self.lon.size)
 
+    @property
+    def beam(self) -> str:
+        """Beam of the chopper, "A" or "B"; empty where there is none."""
+        return {"SWA": "A", "SWB": "B"}.get(self.sobsmode.partition("-")[0][-3:], "")
+
 
 class Sequence(Protocol):
     """What an observing mode has to offer."""
@@ -184,6 +189,69 @@ class Otf:
             lon, lat = (along, across) if self.direction == "lon" else (across, along)
             phases.append(Phase("OTF-ON", "on", self.exptime, lon, lat))
         return [*phases, off]
+
+
+CHOPPED_PATTERN = ("OTFSWA-ON", "OTFSWA-OFF", "OTFSWB-ON", "OTFSWB-OFF")
+"""Phases of a row of a chopped map."""
+
+
+@dataclass(frozen=True)
+class OtfChopped:
+    """Chopped on-the-fly map: each row is seen with beam A of the chopper, then with beam B, each with its own OFF.
+
+    Parameters
+    ----------
+    rows, dumps : int
+        Rows of the map; chop phases, which are samples along a row (D).
+    step_deg, row_step_deg : float
+        Distance of neighbouring samples in a row and of neighbouring rows [deg].
+    pattern : tuple of str
+        Phases of a row in the order in which they are observed.
+    exptime, off_exptime : float
+        Integration time of a dump of an ON and of an OFF [s]; `off_exptime` None: that of an ON.
+    off_deg : tuple of float
+        Longitude and latitude offset of the OFF position [deg].
+    """
+
+    rows: int = 3
+    dumps: int = 4
+    step_deg: float = 0.002
+    row_step_deg: float = 0.004
+    pattern: tuple[str, ...] = CHOPPED_PATTERN
+    exptime: float = 0.5
+    off_exptime: float | None = None
+    off_deg: tuple[float, float] = (0.5, 0.0)
+
+    def __post_init__(self) -> None:
+        require(min(self.rows, self.dumps) > 0, "rows and dumps must be at least 1")
+        wrong = [name for name in self.pattern if name not in CHOPPED_PATTERN]
+        require(
+            not wrong and bool(self.pattern), f"pattern {self.pattern}: only {', '.join(CHOPPED_PATTERN)} can be in it"
+        )
+        _check_exptimes(self.exptime, self.off_exptime)
+
+    @property
+    def instmode(self) -> str:
+        """Name of the observing mode in L0."""
+        return "OTF_CHOPPED"
+
+    @property
+    def per_dump_offsets(self) -> bool:
+        """Whether L0's otf_lon and otf_lat are [D, S]: yes."""
+        return True
+
+    def phases(self) -> list[Phase]:
+        """Return the phases in the order in which they are observed."""
+        off_time = self.exptime if self.off_exptime is None else self.off_exptime
+        phases: list[Phase] = []
+        for row in range(self.rows):
+            lon, lat = raster_row(row, self.rows, self.dumps, self.step_deg, self.row_step_deg, zigzag=True)
+            for name in self.pattern:
+                if name.endswith("ON"):
+                    phases.append(Phase(name, "on", self.exptime, lon, lat))
+                else:
+                    phases.append(_fixed(name, "off", off_time, self.dumps, self.off_deg))
+        return phases
 
 
 @dataclass(frozen=True)

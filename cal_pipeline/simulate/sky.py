@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,10 @@ class SkyBand:
         eta, what else of a line is lost (secondary, elevation).
     t_atm, t_spill : float
         Mean temperature of the atmosphere and of what the spill-over sees [K].
+    layer_s, layer_i : ndarray, shape (C,)
+        Zenith opacity of an upper layer in the signal and image sideband, part of that of the atmosphere [Np].
+    t_layer : float
+        Temperature of that layer [K].
     """
 
     nu_s: Array
@@ -62,6 +66,9 @@ class SkyBand:
     coupling: float
     t_atm: float
     t_spill: float
+    layer_s: Array = field(default_factory=lambda: np.zeros(0))
+    layer_i: Array = field(default_factory=lambda: np.zeros(0))
+    t_layer: float = 0.0
 
     @property
     def weights(self) -> tuple[float, float]:
@@ -70,7 +77,7 @@ class SkyBand:
 
     def channels(self, low: int, high: int) -> SkyBand:
         """Return the same sky for the channels from `low` up to `high`."""
-        names = ("nu_s", "nu_i", "b_s", "c_s", "b_i", "c_i")
+        names = ("nu_s", "nu_i", "b_s", "c_s", "b_i", "c_i", "layer_s", "layer_i")
         return replace(self, **{name: getattr(self, name)[low:high] for name in names})
 
     def opacity(self, pwv: float) -> tuple[Array, Array]:
@@ -91,9 +98,20 @@ class SkyBand:
     def sky(self, pwv: float, airmass: float) -> Array:
         """Return the input temperature [K], shape (C, A), of a sky without a source."""
         total = np.zeros(self.nu_s.shape)
-        for weight, nu, t_r in zip(self.weights, (self.nu_s, self.nu_i), self.transmission(pwv, airmass), strict=True):
+        bands = zip(
+            self.weights,
+            (self.nu_s, self.nu_i),
+            self.transmission(pwv, airmass),
+            (self.layer_s, self.layer_i),
+            strict=True,
+        )
+        for weight, nu, t_r, layer in bands:
             if weight > 0.0:
                 total += weight * (brightness(nu, self.t_atm) * (1.0 - t_r) + brightness(nu, T_CMB) * t_r)
+                if layer.size:
+                    # What the layer emits, seen through the rest, less what its opacity would emit at t_atm.
+                    warmer = brightness(nu, self.t_layer) - brightness(nu, self.t_atm)
+                    total += weight * warmer * t_r * np.expm1(airmass * layer)
         f_eff = self.forward_efficiency[np.newaxis, :]
         return f_eff * total[:, np.newaxis] + (1.0 - f_eff) * self.load(self.t_spill)[:, np.newaxis]
 

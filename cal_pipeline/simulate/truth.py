@@ -16,8 +16,8 @@ from cal_pipeline.simulate.sky import SkyBand
 
 Array = NDArray[np.float64]
 
-_SKY_ARRAYS = ("nu_s", "nu_i", "b_s", "c_s", "b_i", "c_i", "forward_efficiency")
-_SKY_NUMBERS = ("image_gain", "coupling", "t_atm", "t_spill")
+_SKY_ARRAYS = ("nu_s", "nu_i", "b_s", "c_s", "b_i", "c_i", "forward_efficiency", "layer_s", "layer_i")
+_SKY_NUMBERS = ("image_gain", "coupling", "t_atm", "t_spill", "t_layer")
 _ARRAYS = {
     "gain": ("channel", "receiver", "array"),
     "t_rec_dsb": ("channel", "receiver", "array"),
@@ -27,6 +27,7 @@ _ARRAYS = {
     "elevation": ("subscan",),
     "mjd": ("subscan",),
     "on": ("subscan",),
+    "added": ("channel", "dump", "subscan"),
     "line_signal": ("line", "channel"),
     "line_image": ("line", "channel"),
     "amplitude": ("line", "dump", "receiver", "array", "on_subscan"),
@@ -65,6 +66,8 @@ class Truth:
         PWV [mm], elevation [rad] and middle (MJD) of each subscan.
     on : ndarray of bool, shape (S,)
         Which subscans are ONs.
+    added : ndarray, shape (C, D, S)
+        What was seen beside sky and source, at the receiver's input [K].
     line_signal, line_image : ndarray, shape (L, C)
         T_A* [K] of each line at its peak on the sky, in the signal and in the image sideband.
     amplitude : ndarray, shape (L, D, R, A, S_on)
@@ -90,6 +93,7 @@ class Truth:
     elevation: Array
     mjd: Array
     on: NDArray[np.bool_]
+    added: Array
     line_signal: Array
     line_image: Array
     amplitude: Array
@@ -201,6 +205,9 @@ def true_values(model: BandModel) -> Truth:
         elevation=np.array([subscan.elevation for subscan in subscans]),
         mjd=np.array([subscan.mjd for subscan in subscans]),
         on=np.array([subscan.phase.kind == "on" for subscan in subscans], dtype=bool),
+        added=np.stack([model.added(subscan) for subscan in subscans], axis=-1)
+        if subscans
+        else np.zeros((model.receiver.channels, 0, 0)),
         line_signal=model.line_profiles[0],
         line_image=model.line_profiles[1],
         amplitude=amplitude,
@@ -219,7 +226,7 @@ def write_truth(group: zarr.Group, truth: Truth) -> None:
         name: (dims, getattr(truth, name)) for name, dims in _ARRAYS.items()
     }
     for name in _SKY_ARRAYS:
-        axis = "array" if name == "forward_efficiency" else "channel"
+        axis = {"forward_efficiency": "array", "layer_s": "layer", "layer_i": "layer"}.get(name, "channel")
         arrays[f"sky_{name}"] = ((axis,), getattr(truth.sky, name))
     for name, (dims, values) in arrays.items():
         group.create_array(name, data=np.ascontiguousarray(values), dimension_names=dims)

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cal_pipeline.errors import FrequencyRangeError, LayoutError
 from cal_pipeline.models.scan import AtmosphereStage, Band, LoadStage, ReferenceStage, Scan
 from cal_pipeline.physics.opacity import airmass
-from cal_pipeline.physics.pwv import SkyModel, view_sky
+from cal_pipeline.physics.pwv import Observation, SkyModel, view_sky
 from cal_pipeline.physics.sky import Opacity, Surroundings, observed_sky
-from cal_pipeline.physics.strategies import STRATEGIES, FitSettings
+from cal_pipeline.physics.strategies import STRATEGIES, FitSettings, Water
 from cal_pipeline.references.atm_table import AtmRangeError, AtmTable
 from cal_pipeline.references.registry import find_atm_table, open_atm_table
 from cal_pipeline.steps.base import CalibrationStep, ParameterError
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Sky:
+    """What a band tells about the water, and what it was made of."""
+
+    band: Band
+    table: AtmTable
+    off: NDArray[np.float64]
+    observation: Observation
 
 
 class AtmosphereStep(CalibrationStep):
@@ -27,6 +39,7 @@ class AtmosphereStep(CalibrationStep):
     reference_file_types = ["atm"]
 
     spec = f"""
+    link_bands     = boolean(default=False)                   # One PWV for all bands of a scan
     strategy       = option({", ".join(repr(name) for name in STRATEGIES)}, default='full') # How PWV is found
     pwv            = float(min=0.0, default=None)             # Given PWV, for strategy 'fixed' [mm]
     pwv_min        = float(min=0.0, default=0.001)            # Smallest PWV [mm]
@@ -38,6 +51,7 @@ class AtmosphereStep(CalibrationStep):
     t_spill        = float(min=0.0, default=None)             # Temperature of the spillover (tamb of the OFF) [K]
     """
 
+    link_bands: bool
     strategy: str
     pwv: float | None
     pwv_min: float
@@ -57,51 +71,71 @@ class AtmosphereStep(CalibrationStep):
             )
         if self.strategy == "fixed" and self.pwv is None:
             raise ParameterError("atmosphere: strategy 'fixed' needs pwv, in mm")
+        if self.link_bands and self.strategy not in ("full", "fixed"):
+            raise ParameterError(
+                f"atmosphere: link_bands makes the bands share one PWV, strategy {self.strategy!r} gives each pixel "
+                "its own; expected strategy 'full'"
+            )
 
-    def process_band(self, band: Band, scan: Scan) -> None:
-        """Find PWV and opacity for a band."""
+    def process_scan(self, scan: Scan) -> None:
+        """Find PWV and opacity for the bands of a scan."""
+        settings = FitSettings((self.pwv_min, self.pwv_max), self.pwv_grid_steps, self.pwv)
+        skies = [self._look(band) for band in scan.bands]
+        for linked in [skies] if self.link_bands else [[sky] for sky in skies]:
+            observations = [sky.observation for sky in linked]
+            pairs = [sky.band.require_reference().pair for sky in linked]
+            waters = STRATEGIES[self.strategy](observations, pairs, settings)
+            for sky, water in zip(linked, waters, strict=True):
+                sky.band.atmosphere = self._conclude(sky, water)
+
+    def _look(self, band: Band) -> _Sky:
+        """What a band tells about the water."""
         loads, reference = band.require_loads(), band.require_reference()
         table, opacity = self._opacity(band, loads, reference)
         surroundings = self._surroundings(band, reference)
-        off = np.moveaxis(reference.off_mean, -1, 0)
-        if loads.zero is not None:
-            off = off - loads.zero
+        off = band.mean_offs()
         at = band.coordinates
         off_time = np.moveaxis(reference.off_dumps, -1, 0) * at.exptime[reference.off, None, None, None]
-        off_airmass = airmass(at.elevation[reference.off]).tolist()
         model = SkyModel(loads.sidebands, opacity, loads.forward_efficiency, self.model_error)
         load_view, sky = view_sky(
             list(off),
             list(off_time),
-            off_airmass,
+            airmass(at.elevation[reference.off]).tolist(),
             surroundings,
             loads.means,
             loads.solution,
             band.channel_width,
         )
-        settings = FitSettings((self.pwv_min, self.pwv_max), self.pwv_grid_steps, self.pwv)
-        fit = STRATEGIES[self.strategy](model, load_view, sky, settings)
-        tau_signal, tau_image = opacity.zenith(fit.pwv)
+        return _Sky(band, table, off, Observation(model, load_view, sky))
+
+    def _conclude(self, sky: _Sky, water: Water) -> AtmosphereStage:
+        """The atmosphere above a band."""
+        band, model, views = sky.band, sky.observation.model, sky.observation.sky
+        loads, reference = band.require_loads(), band.require_reference()
+        tau_signal, tau_image = model.opacity.zenith(water.fit.pwv)
         t_sky, residual = observed_sky(
-            off,
+            sky.off,
             loads.means.hot,
             loads.solution.gamma,
             loads.solution.t_hot_input,
-            [model.temperature(fit.pwv, x, around) for x, around in zip(off_airmass, surroundings, strict=True)],
+            [
+                model.temperature(pwv, view.airmass, view.surroundings)
+                for pwv, view in zip(water.at_off, views, strict=True)
+            ],
         )
-        band.atmosphere = AtmosphereStage(
+        return AtmosphereStage(
             strategy=self.strategy,
-            fit=fit,
-            opacity=opacity,
+            fit=water.fit,
+            opacity=model.opacity,
             tau_signal=tau_signal,
             tau_image=tau_image,
             on_airmass=self._on_airmass(band, loads, reference),
-            t_atm=np.array([around.t_atm for around in surroundings]),
-            t_spill=np.array([around.t_spill for around in surroundings]),
+            t_atm=np.array([view.surroundings.t_atm for view in views]),
+            t_spill=np.array([view.surroundings.t_spill for view in views]),
             t_sky=t_sky,
             sky_residual=residual,
-            table=table.name,
-            table_sha256=table.sha256 or "",
+            table=sky.table.name,
+            table_sha256=sky.table.sha256 or "",
         )
 
     def _opacity(self, band: Band, loads: LoadStage, reference: ReferenceStage) -> tuple[AtmTable, Opacity]:

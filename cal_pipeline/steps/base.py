@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,15 +14,23 @@ from typing import Any, ClassVar
 from configobj import ConfigObj
 from stpipe import Step, config_parser, crds_client
 from stpipe.config_parser import ValidationError
+from stpipe.step import get_disable_crds_steppars
 
 from cal_pipeline.errors import CalibrationError
 from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.session import Session
+from cal_pipeline.references.parameter_files import choose_parameters
+from cal_pipeline.steps.origins import GIVEN, load_parameters, mark_disabled, merge_chosen, origins_of, remove_chosen
+
+logger = logging.getLogger(__name__)
 
 
 class ParameterError(CalibrationError, AttributeError, ValidationError):  # type: ignore[misc]
     """A parameter that does not exist, or a value that it does not take."""
 
+
+_SET_BY_RUN = frozenset({"save_results", "suffix", "output_file", "output_dir", "input_dir"})
+"""Parameters of one run, which no file that is chosen by the data sets, and which `run` changes itself."""
 
 _SET_BY_STPIPE = frozenset({"name", "qualified_name", "parent", "config_file", "steps", "class", "logcfg"})
 
@@ -48,12 +57,19 @@ class CalibrationBase(Step):  # type: ignore[misc]
 
     prefetch_references = False
 
+    _remembers_origins = True
+    _uses_parameter_files = True
+    _applicable = True
+
     coercions: ClassVar[dict[str, Callable[[Any], Any]]] = {}
     """Further checks of parameters: functions that return the value to use or raise ValueError."""
 
     def __init__(self, *args: Any, **parameters: Any) -> None:
-        with _explained(type(self), parameters):
+        self._origins: dict[str, str] = {}
+        with _explained(type(self), parameters), self._silent_about_origins():
             super().__init__(*args, **parameters)
+        if parameters.get("_validate_kwds", True):
+            self._record_origins(origins_of(parameters))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a parameter after checking it; an unknown one is refused."""
@@ -61,6 +77,8 @@ class CalibrationBase(Step):  # type: ignore[misc]
         spec = _specification(cls)
         if name in spec and not isinstance(spec[name], dict):
             value = self._checked(name, spec[name], value)
+            if self._remembers_origins:
+                self._origins[name] = GIVEN
         elif not (
             name.startswith("_")
             or name in _SET_BY_STPIPE
@@ -101,8 +119,80 @@ class CalibrationBase(Step):  # type: ignore[misc]
             For a parameter that does not exist, with the nearest that does, and for a value that is not accepted,
             with those that are.
         """
+        in_file = config_parser.load_config_file(str(config_file)) if config_file and parent is None else {}
+        chosen = remove_chosen(config)
+        origins = origins_of(config, in_file, f"file {config_file}")
         with _explained(cls, config):
-            return super().from_config_section(config, parent=parent, name=name, config_file=config_file)
+            step: CalibrationBase = super().from_config_section(
+                config, parent=parent, name=name, config_file=config_file
+            )
+        step._record_origins(origins)
+        step._uses_parameter_files = chosen
+        return step
+
+    def _record_origins(self, origins: Mapping[str, Any]) -> None:
+        """Remember which parameters were given, and how."""
+        self._origins = {name: origin for name, origin in origins.items() if isinstance(origin, str)}
+        for name in getattr(type(self), "step_defs", {}):
+            getattr(self, name)._record_origins(origins.get("steps", {}).get(name, {}))
+
+    @contextmanager
+    def _silent_about_origins(self) -> Iterator[None]:
+        """Parameters that are set within the block do not count as given."""
+        before, self._remembers_origins = self._remembers_origins, False
+        try:
+            yield
+        finally:
+            self._remembers_origins = before
+
+    def adopt_parameters(self, scan: Scan) -> dict[str, str]:
+        """Take what was not given from the parameter file that `cfg` holds for the data, else the default.
+
+        Parameters
+        ----------
+        scan : Scan
+            The data.
+
+        Returns
+        -------
+        dict
+            Where each parameter that is not a default comes from, by its name as on the command line.
+        """
+        described = scan.get_crds_parameters() | self._described_by_parameters()
+        path = (
+            choose_parameters(**described) if self._uses_parameter_files and not get_disable_crds_steppars() else None
+        )
+        config = self._section(load_parameters(path)) if path else {}
+        return self._adopt(config, f"cfg/{path.name}" if path else "")
+
+    def _described_by_parameters(self) -> dict[str, Any]:
+        """What parameters say of the data, over what the data say of themselves."""
+        mode = getattr(self, "mode", "auto") if "mode" in self._origins else "auto"
+        return {} if mode == "auto" else {"mode": mode}
+
+    def _adopt(self, config: Mapping[str, Any], file: str) -> dict[str, str]:
+        origins = dict(self._origins)
+        with self._silent_about_origins():
+            for name, default in self._default_parameters().items():
+                if name not in self._origins and name not in _SET_BY_RUN:
+                    value = config.get(name, default)
+                    if name in config:
+                        origins[name] = file
+                    setattr(self, name, value)
+        return origins
+
+    @classmethod
+    def _default_parameters(cls) -> dict[str, Any]:
+        """Parameters when nothing is given; of a pipeline without those of its steps. Made once a class."""
+        if "_defaults" not in vars(cls):
+            cls._defaults = {name: value for name, value in cls().get_pars().items() if name != "steps"}
+        return dict(cls._defaults)
+
+    @classmethod
+    def _section(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a parameter file of the pipeline says of this step."""
+        found: Mapping[str, Any] = config.get("steps", {}).get(cls.class_alias, {})
+        return found
 
     def get_pars(self, full_spec: bool = True) -> dict[str, Any]:
         """Parameters and their values, those that override a reference file among them."""
@@ -117,16 +207,42 @@ class CalibrationBase(Step):  # type: ignore[misc]
     @classmethod
     def _get_crds_parameters(cls, dataset: Any) -> tuple[dict[str, Any], str]:
         """What parameters and reference files are chosen by; nothing is asked of a server."""
-        if isinstance(dataset, Scan):
-            return dataset.get_crds_parameters(), dataset.crds_observatory
-        return {}, Scan.crds_observatory
+        try:
+            scan = first_scan(dataset)
+        except CalibrationError:
+            # Whoever opens it next says what is wrong with it.
+            return {}, Scan.crds_observatory
+        return scan.get_crds_parameters(), scan.crds_observatory
 
     @classmethod
     def get_config_from_reference(
         cls, dataset: Any, disable: bool | None = None, crds_observatory: str | None = None
     ) -> ConfigObj:
-        """Parameters that come with the data; none do."""
-        return cls._empty_config()
+        """Parameters that `cfg` holds for data of a telescope, frontend and mode.
+
+        Parameters
+        ----------
+        dataset : Scan, str, Path or dict
+            The data, or what is known of them: ``telescope``, ``frontend`` and ``mode``. Of a session, its first scan.
+        disable : bool, optional
+            Whether to do without.
+        crds_observatory : str, optional
+            Not used.
+
+        Returns
+        -------
+        ConfigObj
+            Empty where no file is meant for such data. What a run takes from it is chosen again for each scan.
+        """
+        config = cls._empty_config()
+        if get_disable_crds_steppars(disable):
+            mark_disabled(config)
+            return config
+        described = dataset if isinstance(dataset, dict) else cls._get_crds_parameters(dataset)[0]
+        path = choose_parameters(**described) if described else None
+        if path is not None:
+            merge_chosen(config, cls._section(load_parameters(path)))
+        return config
 
     def _precache_references(self, input_file: Any) -> None:
         """Nothing to fetch: reference files are local."""
@@ -159,15 +275,15 @@ class CalibrationBase(Step):  # type: ignore[misc]
         return str(Path(expandvars(folder)).expanduser() / file)
 
     def finalize_result(self, result: Any, reference_files_used: list[tuple[str, str]]) -> None:
-        """Record in the scan that the step has run."""
+        """Record in the scan that the step has run, or that there was nothing for it to do."""
         if isinstance(result, Scan) and self.class_alias and not self.skip:
-            setattr(result.meta.cal_step, self.class_alias, "COMPLETE")
+            setattr(result.meta.cal_step, self.class_alias, "COMPLETE" if self._applicable else "SKIPPED")
 
 
 class CalibrationStep(CalibrationBase):
     """Base of the steps: takes a scan (or where one is stored) and returns it with a result added."""
 
-    stage_names = ("loads", "prepare", "atmosphere", "calibrate")
+    stage_names = ("loads", "gain", "prepare", "atmosphere", "calibrate", "dbs", "skychopdiff", "skydiff")
 
     def process(self, source: Scan | str | Path) -> Scan:
         """Run the step on every band of a scan.
@@ -183,11 +299,23 @@ class CalibrationStep(CalibrationBase):
         Scan
             The same scan, with the result of this step.
         """
-        self.check_parameters()
         scan = open_scan(source)
+        if self.parent is None:
+            self.adopt_parameters(scan)
+        self.check_parameters()
+        self._applicable = True
+        self.process_scan(scan)
+        return scan
+
+    def process_scan(self, scan: Scan) -> None:
+        """Add the result of this step to the bands of a scan; one by one, unless a step needs them together."""
         for band in scan.bands:
             self.process_band(band, scan)
-        return scan
+
+    def not_applicable(self, reason: str) -> None:
+        """Say why there is nothing to do, and record the step as skipped."""
+        logger.info("%s: skipped: %s", self.class_alias, reason)
+        self._applicable = False
 
     def check_parameters(self) -> None:
         """Refuse parameters that do not go together; overridden where there are any."""
@@ -210,6 +338,15 @@ class CalibrationStep(CalibrationBase):
         crds_client.check_reference_open(str(path))
         self._reference_files_used.append((reference_type, str(path)))
         return path
+
+
+def first_scan(source: Any) -> Scan:
+    """The scan that tells what data there are: the only one, or the first of a session."""
+    path = None if isinstance(source, Scan) else Path(source)
+    if path is None or path.suffix == ".asdf" or re.fullmatch(r"scan_\d{6}", path.name):
+        return open_scan(source)
+    session = Session(path)
+    return session.open_scan(session.select(None)[0])
 
 
 def open_scan(source: Scan | str | Path) -> Scan:

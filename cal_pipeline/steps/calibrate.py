@@ -8,7 +8,7 @@ from cal_pipeline.models.scan import Band, CalibrationStage, Scan
 from cal_pipeline.physics.calibration import expected_noise, kelvin_per_count
 from cal_pipeline.physics.opacity import transmission
 from cal_pipeline.physics.sky import SkyDirection, Surroundings
-from cal_pipeline.physics.switching import interpolation_weights, weighted_sum
+from cal_pipeline.physics.switching import weighted_sum
 from cal_pipeline.steps.base import CalibrationStep
 
 
@@ -33,24 +33,26 @@ class CalibrateStep(CalibrationStep):
         shape = (*solution.gamma.shape, reference.on.size)
         factor, t_sys, sigma = np.empty(shape), np.empty(shape), np.empty(shape, np.float32)
         bad = np.empty(shape, np.bool_)
-        everywhere = np.ones((1, 1, reference.off.size), np.bool_)
-        around = interpolation_weights(at.mjd[reference.on], at.mjd[reference.off], everywhere)[0, 0]
+        off_time = at.exptime[reference.off]
         with np.errstate(divide="ignore"):
-            off_variance = 1.0 / (reference.off_dumps * at.exptime[reference.off])
+            # A chopped reference is one dump of its OFF, else it is the mean of all that are valid.
+            off_variance = 1.0 / (off_time if reference.per_dump else reference.off_dumps * off_time)
+        off_variance = np.broadcast_to(off_variance, reference.off_mean.shape)
         for on, subscan in enumerate(reference.on):
             airmass = float(sky.on_airmass[on])
-            t_r = transmission(sky.tau_signal, airmass)
-            t_r = t_r if t_r.ndim == 3 else t_r[:, None, None]
+            pwv = np.atleast_2d(sky.fit.pwv if sky.fit.pwv.ndim < 3 else sky.fit.pwv[..., on])
+            tau = sky.tau_signal if sky.tau_signal.ndim < 4 else sky.tau_signal[..., on]
+            t_r = transmission(tau if tau.ndim == 3 else tau[:, None, None], airmass)
             bad[..., on] = solution.bad_channel | (t_r < self.min_transmission)
             factor[..., on] = kelvin_per_count(solution.t_cal, loads.means.hot - loads.means.cold, t_r, bad[..., on])
             direction = SkyDirection.look(
                 loads.sidebands,
                 sky.opacity,
                 airmass,
-                Surroundings(float(around[on] @ sky.t_atm), float(around[on] @ sky.t_spill)),
+                Surroundings(*(float(reference.moment[on] @ sky_t) for sky_t in (sky.t_atm, sky.t_spill))),
                 loads.forward_efficiency,
             )
-            t_sys[..., on] = solution.t_rec_dsb + direction.evaluate(np.atleast_2d(sky.fit.pwv))[0]
+            t_sys[..., on] = solution.t_rec_dsb + direction.evaluate(pwv)[0]
             coupling = loads.sidebands.weight_signal * loads.forward_efficiency * loads.coupling * t_r
             noise = expected_noise(
                 t_sys[..., on],

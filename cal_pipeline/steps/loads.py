@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from cal_pipeline.errors import BadChannelsError, LayoutError
+from cal_pipeline.models.l0 import CalibrationGroup
 from cal_pipeline.models.phases import first_on
 from cal_pipeline.models.scan import Band, LoadStage, Scan
 from cal_pipeline.models.session import Session
 from cal_pipeline.physics.loads import solve_loads
 from cal_pipeline.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
+from cal_pipeline.references.telescope import TelescopeProfile, find_profile, open_profile
 from cal_pipeline.steps.base import CalibrationStep
 
 logger = logging.getLogger(__name__)
@@ -40,10 +42,11 @@ class LoadsStep(CalibrationStep):
     """Solve the hot and the cold load: gain, receiver temperature, calibration temperature, bad channels."""
 
     class_alias = "loads"
+    reference_file_types = ["telescope"]
 
     spec = """
     image_gain           = float(min=0.0, default=1.0)         # Gain ratio image/signal: 1 ideal DSB, 0 SSB
-    forward_efficiency   = force_list(default=None)            # Forward efficiency, one or one per array (1)
+    forward_efficiency   = force_list(default=None)            # Forward efficiency, one or per array (telescope's)
     eta_fss              = float(min=0.0, default=1.0)         # Forward scattering and spillover efficiency
     gain_el_correction   = float(min=0.0, default=1.0)         # Gain correction with elevation
     clip_counts          = float(min=0.0, default=0.01)        # Bad: HOT-COLD below this fraction of the median
@@ -68,22 +71,16 @@ class LoadsStep(CalibrationStep):
 
     _assumption_told = False
 
-    def check_parameters(self) -> None:
-        """Say, once a run, that an ideal antenna is assumed where nothing is known of it."""
-        if self.forward_efficiency is None and not self._assumption_told:
-            self._assumption_told = True
-            logger.warning(
-                "loads: forward_efficiency is not given, 1 is assumed; what spills over is then taken for water vapour"
-            )
-
     def process_band(self, band: Band, scan: Scan) -> None:
         """Find the loads of a band and solve them."""
         session = scan.session or Session(band.store)
-        group, reason = session.find_loads(band, self.calibration_interval)
-        means, zero = group.means(band.coordinates.pixel, scan.clock)
+        profile = open_profile(self.reference_path("telescope", lambda: find_profile(band.attributes.get("telescope"))))
         sidebands = self._sidebands(band)
-        efficiency = self._forward_efficiency(band)
+        efficiency = self._forward_efficiency(band, profile)
         coupling = self.eta_fss * self.gain_el_correction
+        group, reason = session.find_loads(band, self.calibration_interval)
+        counts = session.load_counts(group, band, scan.clock, profile.t_cold_default_K)
+        means = counts.means
         solution = solve_loads(means, sidebands, efficiency, coupling, self.clip_counts, self.clip_tsys)
         if solution.bad_channel.all():
             raise BadChannelsError(
@@ -92,7 +89,31 @@ class LoadsStep(CalibrationStep):
                 f"{np.nanmedian(means.cold):.6g} counts at {means.t_hot:.1f} K and {means.t_cold:.1f} K; "
                 f"expected HOT > COLD and 0 < t_rec_ssb <= {self.clip_tsys:g} h nu/k"
             )
-        band.loads = LoadStage(sidebands, means, solution, zero, efficiency, coupling, (group.scan_number,), reason)
+        following = self._following(band, session, group)
+        band.loads = LoadStage(
+            sidebands=sidebands,
+            means=means,
+            solution=solution,
+            zero=counts.zero,
+            forward_efficiency=efficiency,
+            coupling=coupling,
+            scan_numbers=(group.scan_number,),
+            reason=reason,
+            instability=counts.instability,
+            following=session.load_counts(following, band, scan.clock, profile.t_cold_default_K).means
+            if following
+            else None,
+            following_scan=following.scan_number if following else None,
+            telescope=profile.name,
+            telescope_sha256=profile.sha256,
+        )
+        logger.debug("%s: loads of scan %d (%s)", band, group.scan_number, reason)
+
+    def _following(self, band: Band, session: Session, before: CalibrationGroup) -> CalibrationGroup | None:
+        """The loads that bracket a band with those used; None where those used are not before it."""
+        if before.mjd > band.coordinates.mjd.min():
+            return None
+        return session.find_following(band, self.calibration_interval)
 
     def _sidebands(self, band: Band) -> Sidebands:
         """Frequency axis of a band, from its first ON."""
@@ -103,10 +124,24 @@ class LoadsStep(CalibrationStep):
             raise LayoutError(f"{band}: frequencies from {signal.min():g} Hz, expected above 0: {axis}")
         return Sidebands(signal, image, self.image_gain, CONVENTIONS[self.physics])
 
-    def _forward_efficiency(self, band: Band) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """Forward efficiency of each array, shape (A,)."""
-        n_arrays = band.coordinates.shape[3]
-        values = self.forward_efficiency or [1.0]
+    def _forward_efficiency(
+        self, band: Band, profile: TelescopeProfile
+    ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Forward efficiency of each array, shape (A,): as given, else as the telescope's profile says."""
+        at = band.coordinates
+        n_arrays = at.shape[3]
+        values = self.forward_efficiency
+        if values is None:
+            frontend = profile.frontend(band.attributes.get("frontend"), float(at.signal_freq[0]))
+            values = [1.0 if frontend is None else frontend.forward_efficiency]
+            if frontend is None and not self._assumption_told:
+                self._assumption_told = True
+                logger.warning(
+                    "%s: forward_efficiency is not given and the profile %r knows no such frontend; 1 is assumed, and "
+                    "what spills over is then taken for water vapour",
+                    band,
+                    profile.name,
+                )
         if len(values) not in (1, n_arrays):
             raise LayoutError(
                 f"{band}: forward_efficiency has {len(values)} values, expected 1 or one for each of {n_arrays} arrays"

@@ -7,13 +7,13 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.errors import LayoutError, NoReferenceError, UnsupportedModeError
+from cal_pipeline.errors import LayoutError, NoReferenceError
 from cal_pipeline.models.counts import Counts
-from cal_pipeline.models.phases import MODES, first_on, is_off, is_on, observing_mode
+from cal_pipeline.models.phases import MODES, beams, first_on, is_off, is_on, observing_mode
 from cal_pipeline.models.scan import Band, ReferenceStage, Scan
 from cal_pipeline.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.physics.planck import channel_frequencies
-from cal_pipeline.physics.switching import interpolation_weights
+from cal_pipeline.physics.switching import interpolation_weights, nearest_off, reduction_groups
 from cal_pipeline.steps.base import CalibrationStep
 
 logger = logging.getLogger(__name__)
@@ -33,8 +33,13 @@ class PrepareStep(CalibrationStep):
     def process_band(self, band: Band, scan: Scan) -> None:
         """Sort the subscans of a band and average its OFFs."""
         at = band.coordinates
-        mode = self._mode_of(band, scan)
-        on, off = (_by_time(mask, at.mjd) for mask in (is_on(at.sobsmode), is_off(at.sobsmode)))
+        mode = (
+            observing_mode(at.sobsmode, str(band.attributes.get("instmode", ""))) if self.mode == "auto" else self.mode
+        )
+        chopped = mode == "otf_chopped"
+        beam = beams(at.sobsmode)
+        observed = (beam != "") if chopped else np.ones(beam.shape, np.bool_)
+        on, off = (_by_time(mask & observed, at.mjd) for mask in (is_on(at.sobsmode), is_off(at.sobsmode)))
         if on.size == 0 or off.size == 0:
             raise NoReferenceError(
                 f"{band}: {on.size} ON and {off.size} OFF among the phases {sorted(set(at.sobsmode.tolist()))}, "
@@ -42,23 +47,44 @@ class PrepareStep(CalibrationStep):
             )
         _check_pointing(band, np.concatenate([on, off]))
         _warn_of_frequency_steps(band, on)
-        if mode == "otf" and (at.otf_lon is None or at.otf_lat is None):
+        if mode != "total_power" and (at.otf_lon is None or at.otf_lat is None):
             logger.warning("%s: otf_lon or otf_lat was not recorded; the positions of its dumps are NaN", band)
         off_mean, off_dumps = _mean_offs(band.source_counts(scan.clock), off)
         valid = np.asarray((off_dumps > 0).any(axis=0))
         if not valid.any():
             raise NoReferenceError(f"{band}: none of its {off.size} OFFs has a valid dump in any pixel")
-        weights = interpolation_weights(at.mjd[on], at.mjd[off], valid)
-        band.reference = ReferenceStage(mode, on, off, off_mean, off_dumps, weights)
+        pairing = _reduction_groups(band, on, off, beam) if chopped else _interpolation(band, on, off, valid)
+        band.reference = ReferenceStage(
+            mode, on, off, off_mean, off_dumps, *pairing, beam=beam[on] if chopped else np.full(on.size, "")
+        )
 
-    def _mode_of(self, band: Band, scan: Scan) -> str:
-        recorded = observing_mode(band.coordinates.sobsmode, str(band.attributes.get("instmode", "")))
-        if recorded not in MODES:
-            raise UnsupportedModeError(
-                f"{band} was observed in mode {recorded} (phases {sorted(set(band.coordinates.sobsmode.tolist()))}); "
-                f"calibrated are {', '.join(MODES)}"
-            )
-        return recorded if self.mode == "auto" else self.mode
+
+def _interpolation(
+    band: Band, on: NDArray[np.int64], off: NDArray[np.int64], valid: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Weights (R, A, S, O), moments (S, O) and pairs (R, A, S) where the reference lies between two OFFs."""
+    mjd = band.coordinates.mjd
+    weights = interpolation_weights(mjd[on], mjd[off], valid)
+    moment = interpolation_weights(mjd[on], mjd[off], np.ones((1, 1, off.size), np.bool_))[0, 0]
+    return weights, moment, nearest_off(mjd[on], mjd[off], valid)
+
+
+def _reduction_groups(
+    band: Band, on: NDArray[np.int64], off: NDArray[np.int64], beam: NDArray[np.str_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """The same where the reference is one OFF of the same beam, dump by dump."""
+    mjd, (_, _, n_receivers, n_arrays, _) = band.coordinates.mjd, band.coordinates.shape
+    group = reduction_groups(mjd[on], mjd[off], beam[on], beam[off])
+    if (group < 0).any():
+        alone = sorted(set(beam[on[group < 0]].tolist()))
+        raise NoReferenceError(
+            f"{band}: no OFF of beam {' and '.join(alone)} among the phases "
+            f"{sorted(set(band.coordinates.sobsmode.tolist()))}, expected at least one for each beam with an ON"
+        )
+    moment = np.zeros((on.size, off.size))
+    moment[np.arange(on.size), group] = 1.0
+    pixels = (n_receivers, n_arrays)
+    return np.broadcast_to(moment, (*pixels, *moment.shape)), moment, np.broadcast_to(group, (*pixels, on.size))
 
 
 def _by_time(mask: NDArray[np.bool_], mjd: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -6,7 +6,11 @@ def get_steps() -> list[tuple[str, str, bool]]:
     return [
         ("cal_pipeline.pipeline.CalibrationPipeline", "calibration_pipeline", True),
         ("cal_pipeline.steps.LoadsStep", "loads", False),
+        ("cal_pipeline.steps.GainStep", "gain", False),
         ("cal_pipeline.steps.PrepareStep", "prepare", False),
         ("cal_pipeline.steps.AtmosphereStep", "atmosphere", False),
         ("cal_pipeline.steps.CalibrateStep", "calibrate", False),
+        ("cal_pipeline.steps.DbsStep", "dbs", False),
+        ("cal_pipeline.steps.SkychopdiffStep", "skychopdiff", False),
+        ("cal_pipeline.steps.SkydiffStep", "skydiff", False),
     ]

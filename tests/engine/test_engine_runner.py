@@ -5,12 +5,26 @@ from __future__ import annotations
 import gc
 import logging
 
+import numpy as np
 import pytest
 from helpers_l0 import write_scan
 
 from cal_pipeline.engine.runner import RunFailedError, calibrate_session, default_output
 from cal_pipeline.engine.store import OutputStore
 from cal_pipeline.models.session import Session
+
+
+class Recipe:
+    """Stages that need no parameters."""
+
+    def __init__(self, stages):
+        self._stages = stages
+
+    def prepare_for(self, scan):
+        return {"parameters": {"a": float("nan"), "b": (1, scan.number)}}
+
+    def stages(self):
+        return self._stages
 
 
 @pytest.fixture
@@ -24,7 +38,7 @@ def session(tmp_path):
 def run(session, tmp_path):
     def start(**stages):
         output = OutputStore(tmp_path / "l1.zarr", True, session.path)
-        return calibrate_session(session, session.numbers, stages, output, {"a": float("nan"), "b": (1, 2)})
+        return calibrate_session(session, session.numbers, Recipe(stages), output)
 
     return start
 
@@ -39,7 +53,7 @@ def test_scans_are_written_and_logged(run, caplog):
     assert "ms: load" in lines[0]
     assert lines[3].startswith("3 scans calibrated: ")
     recorded = product.open_scan(1).attrs["provenance"]
-    assert recorded["parameters"] == {"a": None, "b": [1, 2]}
+    assert recorded["parameters"] == {"a": None, "b": [1, 1]}
 
 
 @pytest.mark.parametrize(("bad", "status"), [((2,), 2), ((1, 3), 2), ((1, 2, 3), 1)])
@@ -85,3 +99,12 @@ def test_the_framework_is_quiet_meanwhile_and_as_before_afterwards(run):
 def test_default_output(tmp_path, name, output):
     write_scan(tmp_path / name, 1)
     assert str(default_output(Session(tmp_path / name))) == output
+
+
+def test_scans_are_taken_in_the_order_of_time(tmp_path, caplog):
+    for number, start in ((1, 0.5), (2, 0.1), (3, 0.3)):
+        write_scan(tmp_path / "night.zarr", number, source={"mjd": 60000.0 + start + 1e-4 * np.arange(4)})
+    session = Session(tmp_path / "night.zarr")
+    assert session.in_order_of_time([1, 2, 3]) == [2, 3, 1]
+    (tmp_path / "night.zarr/scan_000002/source/mjd/zarr.json").unlink()
+    assert session.in_order_of_time([1, 2, 3]) == [3, 1, 2]

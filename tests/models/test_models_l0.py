@@ -106,7 +106,8 @@ class TestLoads:
         return CalibrationGroup(store, "calibration", 7)
 
     def means(self, group, pixel=None):
-        return group.means(self.pixel if pixel is None else pixel, StageClock())
+        counts = group.means(self.pixel if pixel is None else pixel, StageClock())
+        return counts.means, counts.zero
 
     def test_several_are_averaged_with_their_temperatures(self, tmp_path):
         thot, tcold = np.array([290.0, 1.0, 300.0, 1.0]), np.array([1.0, 76.0, 1.0, 78.0])
@@ -155,6 +156,27 @@ class TestLoads:
         group = self.group(tmp_path, ["HOT", "COL"], tcold=np.full(2, value))
         with pytest.raises(LayoutError, match=r"tcold is .*expected temperatures above 0 K"):
             self.means(group)
+
+    @pytest.mark.parametrize("value", [0.0, np.nan])
+    def test_what_is_known_of_the_telescope_stands_in_for_a_cold_load_that_was_not_recorded(
+        self, tmp_path, value, caplog
+    ):
+        group = self.group(tmp_path, ["HOT", "COL"], tcold=np.full(2, value))
+        assert group.means(self.pixel, StageClock(), 90.0).means.t_cold == 90.0
+        assert "tcold was not recorded; 90 K is assumed" in caplog.text
+
+    def test_times_are_those_of_each_load(self, tmp_path):
+        group = self.group(tmp_path, ["HOT", "COL", "HOT"], mjd=np.array([1.0, 5.0, 3.0]))
+        means, _ = self.means(group)
+        assert (means.hot_mjd, means.cold_mjd) == (2.0, 5.0)
+
+    def test_instability_is_that_of_the_less_stable_load(self, tmp_path):
+        counts = np.full((4, 2, 2, 1, 2), 100)
+        counts[:, 1, 1, 0, 1] = 102
+        counts[:, 1, 0, 0, 0] = FILL
+        found = self.group(tmp_path, ["HOT", "COL"], counts).means(self.pixel, StageClock()).instability
+        assert found[1, 0] == pytest.approx(np.std([100, 102], ddof=1) / 101, rel=0.5)
+        assert not found[0, 0] > 0
 
     def test_objections(self, tmp_path):
         group = self.group(tmp_path, ["HOT", "COL"])

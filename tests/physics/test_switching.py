@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cal_pipeline.physics.switching import interpolation_weights, weighted_sum
+from cal_pipeline.physics.switching import (
+    interpolation_weights,
+    nearest_off,
+    pair_beams,
+    reduction_groups,
+    weighted_sum,
+)
 
 times = st.lists(st.integers(0, 100), min_size=1, max_size=6, unique=True).map(np.array)
 
@@ -42,3 +48,44 @@ def test_nan_of_weight_zero_does_not_count():
     assert np.isnan(found[0, 0, 0])
     assert found[1, 0, 0] == pytest.approx(3.0)
     assert np.isnan(weighted_sum(values, np.zeros((1, 1, 3)))).all()
+
+
+class TestNearestOff:
+    def test_the_earlier_on_a_tie(self):
+        valid = np.ones(2, bool)
+        np.testing.assert_array_equal(nearest_off(np.array([1.0, 0.2, 1.9]), np.array([2.0, 0.0]), valid), [1, 1, 0])
+
+    def test_what_is_missing_in_a_pixel_is_passed_over(self):
+        valid = np.array([[[True, True]], [[False, True]], [[False, False]]])
+        nearest = nearest_off(np.array([0.0, 5.0]), np.array([0.0, 4.0]), valid)
+        np.testing.assert_array_equal(nearest[:, 0], [[0, 1], [1, 1], [-1, -1]])
+
+
+class TestReductionGroups:
+    def test_the_same_beam_only(self):
+        on, off = np.array([0.0, 2.0, 4.0]), np.array([1.0, 3.0])
+        groups = reduction_groups(on, off, np.array(["A", "B", "A"]), np.array(["A", "B"]))
+        np.testing.assert_array_equal(groups, [0, 1, 0])
+
+    def test_a_beam_without_an_off(self):
+        groups = reduction_groups(np.array([0.0, 1.0]), np.array([0.5]), np.array(["A", "B"]), np.array(["A"]))
+        np.testing.assert_array_equal(groups, [0, -1])
+
+
+class TestPairBeams:
+    def test_one_to_one_and_the_rest_is_left(self):
+        mjd = np.arange(5.0)
+        assert pair_beams(mjd, np.array(["A", "B", "A", "B", "A"])) == [(0, 1), (2, 3)]
+        assert pair_beams(mjd, np.array(["A", "A", "B", "A", "B"])) == [(1, 2), (3, 4)]
+        assert pair_beams(mjd, np.array(["A"] * 5)) == []
+
+    @given(
+        st.lists(st.floats(60000.0, 60001.0), min_size=1, max_size=8, unique=True),
+        st.randoms(use_true_random=False),
+    )
+    def test_no_group_is_used_twice_and_none_is_left_beside_another(self, times, random):
+        beam = np.array([random.choice("AB") for _ in times])
+        pairs = pair_beams(np.array(times), beam)
+        assert len(pairs) == min((beam == "A").sum(), (beam == "B").sum())
+        assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
+        assert all(beam[a] == "A" and beam[b] == "B" for a, b in pairs)

@@ -8,10 +8,28 @@ from helpers_l0 import write_scan
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.errors import CalibrationError
 from cal_pipeline.models.scan import Scan
-from cal_pipeline.steps import AtmosphereStep, CalibrateStep, LoadsStep, PrepareStep
+from cal_pipeline.steps import (
+    AtmosphereStep,
+    CalibrateStep,
+    DbsStep,
+    GainStep,
+    LoadsStep,
+    PrepareStep,
+    SkychopdiffStep,
+    SkydiffStep,
+)
 from cal_pipeline.steps.base import ParameterError, open_scan
 
-STEPS = (LoadsStep, PrepareStep, AtmosphereStep, CalibrateStep)
+STEPS = (
+    LoadsStep,
+    GainStep,
+    PrepareStep,
+    AtmosphereStep,
+    CalibrateStep,
+    DbsStep,
+    SkychopdiffStep,
+    SkydiffStep,
+)
 
 
 @pytest.mark.parametrize("step", [*STEPS, CalibrationPipeline])
@@ -37,10 +55,12 @@ def test_nothing_similar_lists_what_there_is():
         (LoadsStep, "eta_fss", 0.0, "a number above 0"),
         (LoadsStep, "gain_el_correction", 0.0, "a number above 0"),
         (LoadsStep, "physics", "approximate", "'exact', 'kalibrate_compat'"),
-        (PrepareStep, "mode", "otf_chopped", "'auto', 'total_power', 'otf'"),
+        (PrepareStep, "mode", "map", "'auto', 'total_power', 'otf', 'otf_chopped'"),
         (AtmosphereStep, "airmass", "mean", "'subscan', 'scan'"),
         (AtmosphereStep, "pwv", -1.0, "min=0.0"),
         (CalibrateStep, "min_transmission", 1.5, "max=1.0"),
+        (GainStep, "level", 1, "min=2"),
+        (SkydiffStep, "n", 0, "min=1"),
         (CalibrationPipeline, "overwrite", "perhaps", "boolean"),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers_l0 import FILL, MJD, SECOND, loads_counts, write_scan
 
-from cal_pipeline.errors import LayoutError, NoReferenceError, UnsupportedModeError
+from cal_pipeline.errors import LayoutError, NoReferenceError
 from cal_pipeline.steps import PrepareStep
 
 GAIN = np.ones((4, 2, 1))
@@ -96,12 +96,6 @@ class TestMode:
         write_scan(store, 1, source={"phases": MAP})
         assert prepare(store, mode).mode == found
 
-    @pytest.mark.parametrize("mode", ["auto", "otf", "total_power"])
-    def test_chopped_scans_are_refused_whatever_is_asked_for(self, store, mode):
-        write_scan(store, 1, source={"phases": CHOPPED})
-        with pytest.raises(UnsupportedModeError, match=r"otf_chopped .*calibrated are total_power, otf"):
-            prepare(store, mode)
-
     def test_a_map_without_positions_is_warned_of(self, store, caplog):
         write_scan(store, 1, source={"phases": MAP})
         with caplog.at_level(logging.WARNING, "cal_pipeline"):
@@ -138,3 +132,34 @@ def test_a_frequency_axis_that_moves_is_warned_of(store, step, warned, caplog):
     with caplog.at_level(logging.WARNING, "cal_pipeline"):
         prepare(store)
     assert ("channels off that of the first ON" in caplog.text) == warned
+
+
+class TestChopped:
+    PHASES = ("OTFSWA-ON", "OTFSWA-OFF", "SWB-ON", "SWB-OFF")
+
+    def test_groups(self, store):
+        write_scan(store, 1, source={"phases": list(self.PHASES)})
+        reference = prepare(store)
+        assert reference.mode == "otf_chopped"
+        assert reference.on.tolist() == [0, 2]
+        assert reference.off.tolist() == [1, 3]
+        assert reference.beam.tolist() == ["A", "B"]
+        assert reference.moment.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+        assert reference.weights[1, 0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+        assert reference.pair[0, 0].tolist() == [0, 1]
+
+    def test_an_off_may_serve_several_ons_and_the_earlier_wins_a_tie(self, store):
+        phases = ["SWA-OFF", "SWA-ON", "SWA-OFF", "SWA-ON"]
+        write_scan(store, 1, source={"phases": phases})
+        reference = prepare(store)
+        assert reference.off[reference.pair[0, 0]].tolist() == [0, 2]
+
+    def test_subscans_without_a_beam_are_left_out(self, store):
+        write_scan(store, 1, source={"phases": ["OFF", "SWA-ON", "SWA-OFF", "ON"]})
+        reference = prepare(store)
+        assert (reference.on.tolist(), reference.off.tolist()) == ([1], [2])
+
+    def test_a_beam_without_off(self, store):
+        write_scan(store, 1, source={"phases": ["SWA-ON", "SWA-OFF", "SWB-ON", "SWA-ON"]})
+        with pytest.raises(NoReferenceError, match="no OFF of beam B"):
+            prepare(store)

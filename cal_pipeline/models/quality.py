@@ -1,0 +1,356 @@
+"""Verdicts on a band of a scan: figures of its pixels against the limits of one file."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.errors import CalibrationError
+from cal_pipeline.physics.quality import median_of_finite
+from cal_pipeline.references.parameter_files import cfg_folder
+
+Pixels = NDArray[Any]
+
+PASS, QUESTIONABLE, FAIL = "pass", "questionable", "fail"
+_SEVERITY = (PASS, QUESTIONABLE, FAIL)
+
+
+class QualityLimitsError(CalibrationError):
+    """The file with the limits cannot be used."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is measured of each pixel of a band, each of shape (R, A); None where nothing is known.
+
+    Parameters
+    ----------
+    t_rec_ssb_K, t_sys_K : ndarray
+        Median receiver (SSB) and system temperature (DSB) over the good channels [K].
+    pwv_mm, pwv_err_mm, pwv_chi2 : ndarray
+        Water vapour, its statistical error [mm] and the reduced chi² of its fit; medians where there are several.
+    pwv_at_bound, pwv_unconstrained, pwv_converged : ndarray of bool
+        Whether a fit ended at a bound, was not constrained, and whether all of them converged.
+    noise_ratio : ndarray
+        Measured over expected noise.
+    ripple_K : ndarray
+        Amplitude of the strongest ripple of the mean spectrum [K].
+    load_instability : ndarray
+        Relative change of the counts on a load from dump to dump.
+    gain_drift : ndarray
+        Relative change of the gain between the loads before and after the scan.
+    bad_channel_fraction : ndarray
+        Fraction of channels that the loads cannot calibrate.
+    sky_below_cold_load_fraction : ndarray
+        Fraction of channels in which the sky is colder than the cold load.
+    flagged_fraction : dict
+        Fraction of samples with each flag by its name, ``""`` for any.
+    """
+
+    t_rec_ssb_K: Pixels | None = None
+    t_sys_K: Pixels | None = None
+    pwv_mm: Pixels | None = None
+    pwv_err_mm: Pixels | None = None
+    pwv_chi2: Pixels | None = None
+    pwv_at_bound: Pixels | None = None
+    pwv_unconstrained: Pixels | None = None
+    pwv_converged: Pixels | None = None
+    noise_ratio: Pixels | None = None
+    ripple_K: Pixels | None = None
+    load_instability: Pixels | None = None
+    gain_drift: Pixels | None = None
+    bad_channel_fraction: Pixels | None = None
+    sky_below_cold_load_fraction: Pixels | None = None
+    flagged_fraction: Mapping[str, Pixels] = field(default_factory=dict)
+
+    def by_name(self) -> dict[str, Pixels]:
+        """Every figure that is known, those of flags under ``flagged_fraction_<FLAG>``."""
+        known = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "flagged_fraction"}
+        flags = {
+            f"flagged_fraction_{name}" if name else "flagged_fraction": v for name, v in self.flagged_fraction.items()
+        }
+        return {name: values for name, values in (known | flags).items() if values is not None}
+
+    def checked(self) -> dict[str, Pixels]:
+        """What limits are for, by the name of the check."""
+        known = self.by_name()
+        checks = {name: known[name] for name in _CHECKED_AS_THEY_ARE if name in known}
+        if self.ripple_K is not None and self.t_sys_K is not None:
+            checks["ripple_over_t_sys"] = self.ripple_K / self.t_sys_K
+        if self.gain_drift is not None:
+            checks["gain_drift"] = np.abs(self.gain_drift)
+        if self.pwv_converged is not None:
+            checks["pwv_not_converged"] = ~self.pwv_converged
+        if self.bad_channel_fraction is not None:
+            checks["dead_pixel"] = self.bad_channel_fraction >= 1.0
+        return checks
+
+
+_CHECKED_AS_THEY_ARE = (
+    "t_rec_ssb_K",
+    "pwv_chi2",
+    "pwv_at_bound",
+    "pwv_unconstrained",
+    "noise_ratio",
+    "load_instability",
+    "flagged_fraction",
+)
+
+CHECKS = (*_CHECKED_AS_THEY_ARE, "ripple_over_t_sys", "gain_drift", "pwv_not_converged", "dead_pixel")
+"""Everything that limits can be given for."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """When a figure is questionable, and when it fails.
+
+    Parameters
+    ----------
+    explanation : str
+        What it means.
+    questionable, fail : float or None
+        It is so above this.
+    questionable_below, fail_below : float or None
+        It is so below this.
+    """
+
+    explanation: str
+    questionable: float | None = None
+    fail: float | None = None
+    questionable_below: float | None = None
+    fail_below: float | None = None
+
+    def severity(self, values: Pixels) -> NDArray[np.int64]:
+        """0 pass, 1 questionable, 2 fail, for each value; what is not finite passes."""
+        numbers = np.asarray(values, np.float64)
+        result = np.zeros(numbers.shape, np.int64)
+        for severity, above, below in (
+            (1, self.questionable, self.questionable_below),
+            (2, self.fail, self.fail_below),
+        ):
+            if above is not None:
+                result[numbers > above] = severity
+            if below is not None:
+                result[numbers < below] = severity
+        return result
+
+    def crossed(self, severity: int) -> list[float]:
+        """The limits of a severity."""
+        pair = (self.questionable, self.questionable_below) if severity == 1 else (self.fail, self.fail_below)
+        return [limit for limit in pair if limit is not None]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits for some data.
+
+    Parameters
+    ----------
+    checks : dict
+        Limit of each check by its name.
+    file : str
+        Name of the file they are from.
+    sha256 : str
+        Its digest.
+    """
+
+    checks: dict[str, Limit]
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class QualityLimits:
+    """All that a file of limits holds.
+
+    Parameters
+    ----------
+    default : dict
+        Settings of each check.
+    sections : tuple of dict
+        What differs for some data; later ones win.
+    file : str
+        Name of the file.
+    sha256 : str
+        Its digest.
+    """
+
+    default: dict[str, dict[str, Any]]
+    sections: tuple[dict[str, Any], ...]
+    file: str
+    sha256: str
+
+    def for_data(self, telescope: str | None, frontend: str | None, frequency: float) -> Limits:
+        """Limits for data of a telescope, a frontend and a sky frequency [Hz]."""
+        checks = {name: dict(settings) for name, settings in self.default.items()}
+        for section in self.sections:
+            if _suits(section, telescope or "", frontend or "", frequency):
+                for name in CHECKS:
+                    checks.setdefault(name, {}).update(section.get(name, {}))
+        return Limits(
+            {name: Limit(**settings) for name, settings in checks.items() if settings}, self.file, self.sha256
+        )
+
+
+def read_limits(path: Path | None = None) -> QualityLimits:
+    """Read a file of limits, once as long as it does not change.
+
+    Parameters
+    ----------
+    path : Path, optional
+        TOML file; ``quality.toml`` in `cfg` if not given.
+
+    Raises
+    ------
+    QualityLimitsError
+        If it cannot be read or holds what is not known.
+    """
+    path = path or cfg_folder() / "quality.toml"
+    try:
+        return _read(path, path.stat().st_mtime_ns)
+    except (OSError, ValueError) as error:
+        raise QualityLimitsError(f"{path} cannot be read: {error}") from error
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, mtime_ns: int) -> QualityLimits:
+    content = path.read_bytes()
+    tree = tomllib.loads(content.decode("utf-8"))
+    _known(path, tree, {"default", "section"})
+    default = tree.get("default", {})
+    _check_settings(path, "default", default, set())
+    for name, settings in default.items():
+        if not settings.get("explanation"):
+            raise QualityLimitsError(f"{path}: default.{name} lacks an explanation")
+    sections = tuple(tree.get("section", []))
+    for index, section in enumerate(sections):
+        _check_settings(path, f"section[{index}]", section, {"telescope", "frontend", "frequency_range_hz"})
+    return QualityLimits(default, sections, path.name, hashlib.sha256(content).hexdigest())
+
+
+def _check_settings(path: Path, where: str, section: Mapping[str, Any], selectors: set[str]) -> None:
+    _known(path, section, set(CHECKS) | selectors, f"{where}.")
+    names = {f.name for f in fields(Limit)}
+    for name, settings in section.items():
+        if name in CHECKS:
+            _known(path, settings, names, f"{where}.{name}.")
+            for key, value in settings.items():
+                number = isinstance(value, (int, float)) and not isinstance(value, bool)
+                if number == (key == "explanation"):
+                    raise QualityLimitsError(
+                        f"{path}: {where}.{name}.{key} is {value!r}, expected a number (text to explain)"
+                    )
+
+
+def _known(path: Path, section: Mapping[str, Any], known: set[str], where: str = "") -> None:
+    for key in section:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(sorted(known))}"
+            raise QualityLimitsError(f"{path}: {where}{key} is not known; {hint}")
+
+
+def _suits(section: Mapping[str, Any], telescope: str, frontend: str, frequency: float) -> bool:
+    low, high = section.get("frequency_range_hz", (0.0, float("inf")))
+    return (
+        fnmatchcase(telescope.upper(), section.get("telescope", "*").upper())
+        and fnmatchcase(frontend.upper(), section.get("frontend", "*").upper())
+        and low <= frequency <= high
+    )
+
+
+def quality(figures: Figures, pixel: NDArray[np.str_], limits: Limits) -> dict[str, Any]:
+    """Figures and verdicts of a band.
+
+    Parameters
+    ----------
+    figures : Figures
+        What was measured.
+    pixel : ndarray of str, shape (R, A)
+        Ids of the pixels.
+    limits : Limits
+        What is expected.
+
+    Returns
+    -------
+    dict
+        Medians over the pixels; ``pixels``, figures by pixel; ``verdict``, the worst of all; ``verdicts``, one for each
+        check that some pixel does not pass, with the pixels; ``checks``, all that were made; ``thresholds``, where the
+        limits are from.
+
+    Notes
+    -----
+    A check fails when it fails in more than half of the pixels; when it fails in fewer, it is questionable, and the
+    pixels are named. Pixels without any good channel are not judged but for being dead.
+    """
+    checks = {name: values for name, values in figures.checked().items() if name in limits.checks}
+    dead = figures.checked().get("dead_pixel", np.zeros(pixel.shape, np.bool_))
+    verdicts = [
+        verdict
+        for name, values in checks.items()
+        for verdict in _verdicts(name, values, limits.checks[name], pixel, dead & (name != "dead_pixel"))
+    ]
+    worst = max((_SEVERITY.index(verdict["verdict"]) for verdict in verdicts), default=0)
+    by_name = figures.by_name()
+    return {
+        **_of_all_pixels(figures),
+        "verdict": _SEVERITY[worst],
+        "verdicts": verdicts,
+        "checks": sorted(checks),
+        "thresholds": {"file": limits.file, "sha256": limits.sha256},
+        "pixels": {
+            str(pixel[index]): {name: values[index].item() for name, values in by_name.items()}
+            for index in np.ndindex(pixel.shape)
+        },
+    }
+
+
+def _verdicts(
+    name: str, values: Pixels, limit: Limit, pixel: NDArray[np.str_], not_judged: NDArray[np.bool_]
+) -> Iterator[dict[str, Any]]:
+    """The verdict on one check, where it is not passed."""
+    severity = np.where(not_judged, 0, limit.severity(values))
+    worst = int(severity.max(initial=0))
+    if worst == 0:
+        return
+    concerned = severity == worst
+    judged = max(int((~not_judged).sum()), 1)
+    verdict = FAIL if worst == 2 and 2 * concerned.sum() > judged else QUESTIONABLE
+    shown = np.asarray(values, np.float64)[concerned]
+    yield {
+        "name": name,
+        "verdict": verdict,
+        "value": float(shown[np.argmax(np.abs(shown - np.median(limit.crossed(worst) or [0.0])))]),
+        "limit": limit.crossed(worst),
+        "pixels": [str(name) for name in pixel[severity > 0]],
+        "explanation": limit.explanation,
+    }
+
+
+def _of_all_pixels(figures: Figures) -> dict[str, Any]:
+    """One number for the band of each figure."""
+    known = figures.by_name()
+    medians = {"t_rec_ssb_K": "t_rec_ssb_median_K", "t_sys_K": "t_sys_median_K", "pwv_chi2": "pwv_chi2_median"}
+    result: dict[str, Any] = {}
+    for name, values in known.items():
+        if name.startswith("flagged_fraction_"):
+            by_flag = result.setdefault("flagged_fraction_by_flag", {})
+            by_flag[name.removeprefix("flagged_fraction_")] = float(np.mean(values))
+        elif values.dtype == np.bool_:
+            result[name] = bool(values.all() if name == "pwv_converged" else values.any())
+        elif name.endswith("_fraction"):
+            result[name] = float(np.mean(values))
+        else:
+            flat = np.asarray(values, np.float64).ravel()
+            result[medians.get(name, f"{name}_median")] = float(median_of_finite(flat, axis=0))
+    return result

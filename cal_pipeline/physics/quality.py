@@ -1,0 +1,152 @@
+"""Figures that tell whether data are as good as they should be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+MAD_TO_SIGMA = 1.482602218505602
+"""Standard deviation of normal noise over its median absolute deviation."""
+
+_CLIP = 4.0
+_SHORTEST_RIPPLE = 8
+_LONGEST_RIPPLE = 2
+
+
+def noise_ratio(spectra: NDArray[np.floating[Any]], sigma: NDArray[np.floating[Any]]) -> Floats:
+    """Measured over expected noise, from the differences of neighbouring channels.
+
+    Parameters
+    ----------
+    spectra : ndarray, shape (C, R, A, S)
+        One dump of each ON, NaN where flagged [K].
+    sigma : ndarray, shape (C, R, A, S)
+        Its expected 1-sigma noise [K].
+
+    Returns
+    -------
+    ndarray, shape (R, A)
+        1.4826 times the median over channels and ONs of |T(c+1) - T(c)|/sqrt(sigma(c)² + sigma(c+1)²): 1 where
+        the noise is as expected. Lines and baselines hardly count. NaN for a pixel without data.
+    """
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(np.diff(spectra.astype(np.float64), axis=0))
+        expected = np.hypot(sigma[1:].astype(np.float64), sigma[:-1].astype(np.float64))
+        return MAD_TO_SIGMA * median_of_finite(difference / expected, axis=(0, 3))
+
+
+def ripple(spectrum: Floats, channel_width: float) -> tuple[Floats, Floats]:
+    """Amplitude and period of the strongest sinusoid in the baseline of a spectrum.
+
+    Parameters
+    ----------
+    spectrum : ndarray, shape (C, R, A)
+        Mean spectrum, NaN where there are no data [K].
+    channel_width : float
+        Width of a channel [Hz].
+
+    Returns
+    -------
+    amplitude : ndarray, shape (R, A)
+        [K]; NaN for a pixel without data.
+    period : ndarray, shape (R, A)
+        [Hz].
+
+    Notes
+    -----
+    A parabola is taken off, lines are cut out where they stand out from the median by more than four times the noise,
+    and what is left is Fourier transformed, gaps as zero: the amplitude is 2 |F|/N with the number N of channels left.
+    Only ripples of 8 channels or more, and of two periods or more over the band, are looked at.
+    """
+    n_channels, *pixels = spectrum.shape
+    last = n_channels // _SHORTEST_RIPPLE
+    if last < _LONGEST_RIPPLE:
+        return np.full(pixels, np.nan), np.full(pixels, np.nan)
+    flat, used = _baseline(spectrum.reshape(n_channels, -1))
+    number = used.sum(axis=0)
+    amplitudes = 2.0 * np.abs(np.fft.rfft(np.where(used, flat, 0.0), axis=0)) / np.maximum(number, 1)
+    strongest = _LONGEST_RIPPLE + np.argmax(amplitudes[_LONGEST_RIPPLE : last + 1], axis=0)
+    amplitude = np.take_along_axis(amplitudes, strongest[None], axis=0)[0]
+    empty = number < _SHORTEST_RIPPLE
+    period = n_channels * channel_width / strongest
+    return (
+        np.where(empty, np.nan, amplitude).reshape(pixels),
+        np.where(empty, np.nan, period).reshape(pixels),
+    )
+
+
+def _baseline(spectra: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Spectra (C, P) without a parabola, and which channels are free of lines."""
+    x = np.linspace(-1.0, 1.0, len(spectra))
+    terms = np.stack([np.ones(x.size), x, x**2], axis=-1)
+    used = np.isfinite(spectra)
+    values = np.where(used, spectra, 0.0)
+    flat = values
+    for _ in range(3):
+        # Normal equations of all pixels at once; a little on the diagonal keeps empty ones solvable.
+        weights = used.astype(np.float64)
+        matrix = np.einsum("ci,cp,cj->pij", terms, weights, terms) + 1e-9 * np.eye(3)
+        right = np.einsum("ci,cp->pi", terms, weights * values)
+        flat = values - terms @ np.linalg.solve(matrix, right[..., None])[..., 0].T
+        inside = np.where(used, flat, np.nan)
+        middle = median_of_finite(inside, axis=0)
+        spread = MAD_TO_SIGMA * median_of_finite(np.abs(inside - middle), axis=0)
+        with np.errstate(invalid="ignore"):
+            used &= ~(np.abs(flat - middle) > _CLIP * spread)
+    return flat, used
+
+
+def load_instability(levels: Floats) -> Floats:
+    """How much the band-averaged counts on a load change from dump to dump.
+
+    Parameters
+    ----------
+    levels : ndarray, shape (N, R, A)
+        Mean over the channels of each dump, NaN where it is missing [ct].
+
+    Returns
+    -------
+    ndarray, shape (R, A)
+        Standard deviation over mean; NaN with less than two dumps.
+    """
+    valid = np.isfinite(levels)
+    number = valid.sum(axis=0)
+    few = number < 2
+    mean = np.where(valid, levels, 0.0).sum(axis=0) / np.maximum(number, 1)
+    squares = (np.where(valid, levels - mean, 0.0) ** 2).sum(axis=0) / np.maximum(number - 1, 1)
+    result = np.full(mean.shape, np.nan)
+    np.divide(np.sqrt(squares), np.abs(mean), out=result, where=~few & (mean != 0.0))
+    return result
+
+
+def gain_change(before: Floats, after: Floats, bad: NDArray[np.bool_]) -> Floats:
+    """Relative change of the gain between two measurements of the loads.
+
+    Parameters
+    ----------
+    before, after : ndarray, shape (C, R, A)
+        Gains [ct/K].
+    bad : ndarray of bool, shape (C, R, A)
+        Channels that are not calibrated.
+
+    Returns
+    -------
+    ndarray, shape (R, A)
+        Median over the good channels of after/before - 1; NaN without any.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return median_of_finite(np.where(bad, np.nan, after / before - 1.0), axis=0)
+
+
+def median_of_finite(values: Floats, axis: int | tuple[int, ...]) -> Floats:
+    """Median of the finite values along `axis`; NaN where there is none."""
+    finite = np.isfinite(values)
+    if finite.all():
+        return np.asarray(np.median(values, axis=axis))
+    empty = np.asarray(~finite.any(axis=axis, keepdims=True))
+    masked = np.where(finite, values, np.nan)
+    return np.where(~finite.any(axis=axis), np.nan, np.nanmedian(np.where(empty, 0.0, masked), axis=axis))

@@ -1,0 +1,146 @@
+"""Which of the parameter files in `cfg` is meant for which data."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+
+import cal_pipeline
+from cal_pipeline.errors import CalibrationError
+from cal_pipeline.references.telescope import find_profile, open_profile
+
+SELECTION = "selection.toml"
+
+
+class ParameterFileError(CalibrationError):
+    """The table that chooses parameter files cannot be used."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A row of the table.
+
+    Parameters
+    ----------
+    parameters : str
+        Name of the parameter file, without ``.asdf``.
+    purpose : str
+        What it is for.
+    telescope, frontend, mode : str
+        Patterns of the data it is meant for, in which ``*`` stands for anything; all empty where it is only used when
+        it is named. A telescope goes by the name of its profile.
+    """
+
+    parameters: str
+    purpose: str
+    telescope: str = ""
+    frontend: str = ""
+    mode: str = ""
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the file is chosen by the data."""
+        return bool(self.telescope)
+
+    def suits(self, telescope: str, frontend: str, mode: str) -> bool:
+        """Whether the file is meant for such data; case does not matter."""
+        asked = ((telescope, self.telescope), (frontend, self.frontend), (mode, self.mode))
+        return self.automatic and all(fnmatchcase(value.upper(), pattern.upper()) for value, pattern in asked)
+
+
+def cfg_folder() -> Path:
+    """The folder `cfg` of an installation, or of a checkout that the package is used from.
+
+    Raises
+    ------
+    ParameterFileError
+        If there is neither.
+    """
+    package = Path(cal_pipeline.__file__).parent
+    candidates = [package / "cfg", package.parent / "cfg"]
+    for folder in candidates:
+        if (folder / SELECTION).is_file():
+            return folder
+    raise ParameterFileError(
+        f"no parameter files: neither {' nor '.join(str(c / SELECTION) for c in candidates)} exists"
+    )
+
+
+def read_choices(path: Path | None = None) -> tuple[Choice, ...]:
+    """Read the table.
+
+    Parameters
+    ----------
+    path : Path, optional
+        The table; the one in `cfg` if not given.
+
+    Returns
+    -------
+    tuple of Choice
+        Its rows; of those that suit the first counts.
+
+    Raises
+    ------
+    ParameterFileError
+        If a row holds what is not known, lacks something, or names a file that does not exist.
+    """
+    path = path or cfg_folder() / SELECTION
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, mtime_ns: int) -> tuple[Choice, ...]:
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ParameterFileError(f"{path} cannot be read: {error}") from error
+    rows = []
+    for index, row in enumerate(tree.get("choice", [])):
+        _check(path, index, row)
+        rows.append(Choice(**row))
+    return tuple(rows)
+
+
+def _check(path: Path, index: int, row: dict[str, str]) -> None:
+    known = [field.name for field in fields(Choice)]
+    where = f"{path}: choice[{index}]"
+    for key in row:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; expected {', '.join(known)}"
+            raise ParameterFileError(f"{where}: {key!r} is not known{hint}")
+    missing = [name for name in ("parameters", "purpose") if name not in row]
+    patterns = [name for name in ("telescope", "frontend", "mode") if name in row]
+    if missing or len(patterns) not in (0, 3):
+        wanted = "parameters and purpose, and telescope, frontend and mode or none of these"
+        raise ParameterFileError(f"{where} has {sorted(row)}, expected {wanted}")
+    if not (path.parent / f"{row['parameters']}.asdf").is_file():
+        raise ParameterFileError(f"{where}: there is no {path.parent / row['parameters']}.asdf")
+
+
+def choose_parameters(
+    telescope: str | None = None, frontend: str | None = None, mode: str | None = None
+) -> Path | None:
+    """The parameter file for data of a telescope, frontend and mode.
+
+    Parameters
+    ----------
+    telescope, frontend : str or None
+        As recorded in the attributes of the scan.
+    mode : str or None
+        Observing mode.
+
+    Returns
+    -------
+    Path or None
+        The ASDF file; None where the defaults of the steps are meant.
+    """
+    profile = open_profile(find_profile(telescope)).name
+    for choice in read_choices():
+        if choice.suits(profile, frontend or "", mode or ""):
+            return cfg_folder() / f"{choice.parameters}.asdf"
+    return None

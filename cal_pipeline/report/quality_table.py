@@ -1,0 +1,99 @@
+"""The quality figures of a session as one table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from astropy.table import Table
+
+COLUMNS = {
+    "t_rec_ssb_K": ("K", "median receiver temperature, SSB"),
+    "t_sys_K": ("K", "median system temperature, DSB"),
+    "pwv_mm": ("mm", "water vapour"),
+    "pwv_err_mm": ("mm", "its statistical error"),
+    "pwv_chi2": ("", "reduced chi-squared of its fit"),
+    "noise_ratio": ("", "measured over expected noise"),
+    "ripple_K": ("K", "amplitude of the strongest ripple of the mean spectrum"),
+    "load_instability": ("", "relative change on a load from dump to dump"),
+    "gain_drift": ("", "relative change of the gain between the loads before and after"),
+    "bad_channel_fraction": ("", "channels that the loads cannot calibrate"),
+    "flagged_fraction": ("", "flagged samples"),
+    "flagged_fraction_BAD_CHANNEL": ("", "samples in bad channels"),
+    "flagged_fraction_FILL_VALUE": ("", "samples that are missing"),
+}
+"""Figures of a pixel in the table, their units and what they are."""
+
+
+def quality_table(store: str | Path) -> Table:
+    """The quality figures of an L1 store.
+
+    Parameters
+    ----------
+    store : str or Path
+        The store.
+
+    Returns
+    -------
+    astropy.table.Table
+        A row for each scan, band and pixel, with units; figures that are not known are NaN. ``verdict`` and ``checks``
+        (those that are not passed) are those of the pixel.
+    """
+    rows = [row for path in sorted(Path(store).glob("scan_*")) for row in _rows_of_scan(path)]
+    names = ["scan", "source", "band", "mode", "pixel", *COLUMNS, "verdict", "checks"]
+    table = Table({name: [row[name] for row in rows] for name in names})
+    for name, (unit, meaning) in COLUMNS.items():
+        table[name] = np.asarray(table[name], np.float64)
+        table[name].unit = unit or None
+        table[name].description = meaning
+    return table
+
+
+def _rows_of_scan(path: Path) -> Iterator[dict[str, Any]]:
+    for group in [path, *sorted(path.glob("band_*"))]:
+        attributes = dict(zarr.open_group(group, mode="r").attrs)
+        qa: Any = attributes.get("qa") or {}
+        for pixel, figures in qa.get("pixels", {}).items():
+            open_checks = {v["name"]: v["verdict"] for v in qa["verdicts"] if pixel in v["pixels"]}
+            verdicts = [verdict for verdict in ("fail", "questionable") if verdict in open_checks.values()]
+            yield {
+                "scan": attributes["scan_number"],
+                "source": str(attributes.get("source") or ""),
+                "band": group.name if group != path else "",
+                "mode": str(attributes.get("mode") or ""),
+                "pixel": pixel,
+                **{name: np.nan if figures.get(name) is None else figures[name] for name in COLUMNS},
+                "verdict": verdicts[0] if verdicts else "pass",
+                "checks": " ".join(open_checks),
+            }
+
+
+def write_quality_table(store: str | Path) -> Path | None:
+    """Write the table of an L1 store beside it, as ``<store>_quality.ecsv``.
+
+    Parameters
+    ----------
+    store : str or Path
+        The store.
+
+    Returns
+    -------
+    Path or None
+        The file; None where there is nothing to tell.
+    """
+    store = Path(store)
+    table = quality_table(store)
+    target = store.with_name(store.name.removesuffix(".zarr") + "_quality.ecsv")
+    if len(table) == 0:
+        target.unlink(missing_ok=True)
+        return None
+    draft = target.with_name(target.name + ".part")
+    table.write(draft, format="ascii.ecsv", overwrite=True)
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(target)
+    return target

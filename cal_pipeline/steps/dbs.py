@@ -1,0 +1,41 @@
+"""Step ``dbs``: merges the two beams of a dual beam switch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cal_pipeline.models.scan import Band, CouplingStage, Scan
+from cal_pipeline.physics.switching import pair_beams
+from cal_pipeline.steps.base import CalibrationStep
+
+
+class DbsStep(CalibrationStep):
+    """Average each reduction group of beam A with the one of beam B nearest in time.
+
+    What differs between the two ways the telescope chops, and has the opposite sign in them, cancels.
+    """
+
+    class_alias = "dbs"
+
+    spec = """
+    skip = boolean(default=True)   # Keep the beams apart
+    """
+
+    def process_band(self, band: Band, scan: Scan) -> None:
+        """Pair the reduction groups of a band."""
+        reference, calibration = band.require_reference(), band.require_calibration()
+        if not reference.per_dump:
+            self.not_applicable(f"{band} is of mode {reference.mode}, there are no beams to merge")
+            return
+        partner = dict(pair_beams(band.coordinates.mjd[reference.on], reference.beam))
+        merged = set(partner.values())
+        first = np.array([on for on in range(reference.on.size) if on not in merged])
+        second = np.array([partner.get(int(on), -1) for on in first])
+        t_sys, sigma = calibration.t_sys[..., first], calibration.sigma[..., first]
+        for out in np.flatnonzero(second >= 0):
+            other = second[out]
+            t_sys[..., out] = 0.5 * (t_sys[..., out] + calibration.t_sys[..., other])
+            sigma[..., out] = 0.5 * np.hypot(
+                sigma[..., out].astype(np.float64), calibration.sigma[..., other].astype(np.float64)
+            )
+        band.coupling = CouplingStage(first, second, t_sys, sigma)

@@ -1,0 +1,28 @@
+"""Step ``skychopdiff``: compares the chop phases of the OFFs of a chopped scan."""
+
+from __future__ import annotations
+
+from cal_pipeline.models.scan import Band, ChopStage, Scan
+from cal_pipeline.steps.base import CalibrationStep
+
+
+class SkychopdiffStep(CalibrationStep):
+    """Choose the OFFs whose chop phases are compared.
+
+    The differences themselves are made of the counts while the spectra are written.
+    """
+
+    class_alias = "skychopdiff"
+
+    spec = """
+    skip = boolean(default=True)   # Do not compare chop phases
+    """
+
+    def process_band(self, band: Band, scan: Scan) -> None:
+        """Choose the OFFs of a band."""
+        reference = band.require_reference()
+        band.require_calibration()
+        if not reference.per_dump:
+            self.not_applicable(f"{band} is of mode {reference.mode}, it has no chop phases")
+            return
+        band.chop = ChopStage(*band.outputs)

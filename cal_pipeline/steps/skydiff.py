@@ -1,0 +1,41 @@
+"""Step ``skydiff``: lays by the empty skies of a scan, to be compared with those of earlier scans."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cal_pipeline.models.scan import Band, Scan, SkydiffStage
+from cal_pipeline.physics.diagnostics import sky_spectra
+from cal_pipeline.steps.base import CalibrationStep
+
+
+class SkydiffStep(CalibrationStep):
+    """Make the spectra of the empty sky that are compared from scan to scan.
+
+    The differences are taken where scans are written, in the order of time.
+    """
+
+    class_alias = "skydiff"
+
+    spec = """
+    skip = boolean(default=True)        # Do not compare the skies of different scans
+    n    = integer(min=1, default=1)    # Number of earlier OFFs that each OFF is compared with
+    """
+
+    n: int
+
+    def process_band(self, band: Band, scan: Scan) -> None:
+        """Make the sky spectra of a band: of each OFF, or of each reduction group of a chopped scan."""
+        loads, reference = band.require_loads(), band.require_reference()
+        mjd = band.coordinates.mjd
+        off = np.moveaxis(band.mean_offs(), 0, -1)
+        entries = np.arange(reference.off.size)
+        times = mjd[reference.off]
+        if reference.per_dump:
+            group = reference.moment.argmax(axis=1)
+            first, second = band.outputs
+            entries, partners = group[first], np.where(second < 0, group[first], group[second])
+            times = 0.5 * (times[entries] + times[partners])
+            off = 0.5 * (off[..., entries] + off[..., partners])
+        spectra = sky_spectra(off, loads.means.hot, loads.solution.gamma, loads.solution.bad_channel)
+        band.skydiff = SkydiffStage(self.n, reference.off[entries], times, spectra)
