@@ -42,6 +42,7 @@ def write_test_atm_table(
     step_hz: float = 10.0e6,
     windows: Sequence[tuple[float, float]] | None = None,
     explicit: bool = False,
+    lines: Sequence[tuple[float, float, float]] = (),
     altitude_m: float = 5612.0,
     site: str = "made up",
 ) -> Path:
@@ -62,12 +63,15 @@ def write_test_atm_table(
         Several ranges [Hz] with gaps between them: the frequency is then an explicit array.
     explicit : bool
         Write the frequencies as an array even for one range.
+    lines : sequence of (float, float, float)
+        Further lines of the dry opacity at all pressures: frequency and full width [Hz], depth [Np].
     altitude_m, site
         Only recorded.
     """
     ranges = [(start_hz, stop_hz)] if windows is None else list(windows)
     grids = [low + step_hz * np.arange(round((high - low) / step_hz) + 1) for low, high in ranges]
     nu = np.concatenate(grids)
+    narrow = sum((depth / (1.0 + (2.0 * (nu - centre) / width) ** 2) for centre, width, depth in lines), 0.0 * nu)
     frequency: object = nu
     if windows is None and not explicit:
         frequency = {"start": float(start_hz), "step": float(step_hz), "n": int(nu.size)}
@@ -75,7 +79,7 @@ def write_test_atm_table(
         "frequency": frequency,
         "pressure": np.array(pressures, dtype=np.float64),
         "b": np.array([b_at(nu, p) for p in pressures], dtype=np.float32),
-        "c": np.array([c_at(nu, p) for p in pressures], dtype=np.float32),
+        "c": np.array([c_at(nu, p) + narrow for p in pressures], dtype=np.float32),
         "meta": {
             "model": "analytic test table",
             "version": "1",

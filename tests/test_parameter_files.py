@@ -48,6 +48,12 @@ def test_the_file_for_a_mode_asks_for_that_mode(telescope, frontend, file, mode)
     assert _settings(path)["steps"]["prepare"]["mode"] == mode
 
 
+@pytest.mark.parametrize("choice", [c for c in read_choices() if c.automatic], ids=lambda choice: choice.parameters)
+def test_no_row_hides_another(choice):
+    path = choose_parameters(choice.telescope, choice.frontend.replace("*", "_X"), choice.mode)
+    assert path == CFG / f"{choice.parameters}.asdf"
+
+
 def test_what_is_named_only_is_never_chosen():
     named = {choice.parameters for choice in read_choices() if not choice.automatic}
     assert named == {"kalibrate_compat", "quicklook"}

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import zarr
+
 from cal_pipeline.errors import StoreError
 
 if TYPE_CHECKING:
@@ -45,6 +47,12 @@ class CalibratedSession:
         )
         listed = self.path / "failures.json"
         self.failures: list[dict[str, Any]] = json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else []
+
+    def attributes(self, number: int) -> dict[str, Any]:
+        """Attributes of a scan, of its first band where it has several."""
+        path = self.path / f"scan_{number:06d}"
+        bands = sorted(path.glob("band_*"))
+        return dict(zarr.open_group(bands[0] if bands else path, mode="r").attrs)
 
     def open_scan(self, number: int, band: int | None = None) -> xarray.Dataset:
         """Open a scan, lazily.

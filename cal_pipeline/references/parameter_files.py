@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cal_pipeline
 from cal_pipeline.errors import CalibrationError
@@ -86,26 +87,32 @@ def read_choices(path: Path | None = None) -> tuple[Choice, ...]:
     Raises
     ------
     ParameterFileError
-        If a row holds what is not known, lacks something, or names a file that does not exist.
+        If the table cannot be read, or a row holds what is not known, lacks something, or names a file that does not
+        exist.
     """
-    path = path or cfg_folder() / SELECTION
-    return _read(path, path.stat().st_mtime_ns)
+    path = (path or cfg_folder() / SELECTION).absolute()
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError as error:
+        raise ParameterFileError(f"{path} cannot be read: {error}") from error
+    return _read(path, changed)
 
 
 @lru_cache(maxsize=4)
 def _read(path: Path, mtime_ns: int) -> tuple[Choice, ...]:
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise ParameterFileError(f"{path} cannot be read: {error}") from error
-    rows = []
-    for index, row in enumerate(tree.get("choice", [])):
+    found = tree.get("choice", [])
+    if set(tree) - {"choice"} or not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise ParameterFileError(f"{path} holds {', '.join(sorted(tree))}, expected rows that start with [[choice]]")
+    for index, row in enumerate(found):
         _check(path, index, row)
-        rows.append(Choice(**row))
-    return tuple(rows)
+    return tuple(Choice(**row) for row in found)
 
 
-def _check(path: Path, index: int, row: dict[str, str]) -> None:
+def _check(path: Path, index: int, row: dict[str, Any]) -> None:
     known = [field.name for field in fields(Choice)]
     where = f"{path}: choice[{index}]"
     for key in row:
@@ -113,6 +120,8 @@ def _check(path: Path, index: int, row: dict[str, str]) -> None:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; expected {', '.join(known)}"
             raise ParameterFileError(f"{where}: {key!r} is not known{hint}")
+        if not isinstance(row[key], str) or not row[key]:
+            raise ParameterFileError(f"{where}: {key} is {row[key]!r}, expected text; '*' stands for anything")
     missing = [name for name in ("parameters", "purpose") if name not in row]
     patterns = [name for name in ("telescope", "frontend", "mode") if name in row]
     if missing or len(patterns) not in (0, 3):

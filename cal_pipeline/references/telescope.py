@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,8 +32,8 @@ class Frontend:
 
     Parameters
     ----------
-    name : str
-        Pattern of its name, in which ``*`` stands for anything.
+    names : tuple of str
+        Patterns of its name, in which ``*`` stands for anything.
     frequency_range_hz : tuple of float
         Lowest and highest sky frequency [Hz].
     forward_efficiency, beam_efficiency : float
@@ -41,7 +42,7 @@ class Frontend:
         Where the numbers come from.
     """
 
-    name: str
+    names: tuple[str, ...]
     frequency_range_hz: tuple[float, float]
     forward_efficiency: float
     beam_efficiency: float
@@ -121,18 +122,16 @@ class TelescopeProfile:
             raise TelescopeProfileError(f"telescope profile {path} cannot be read: {error}") from error
         known = {"name", "aliases", "frequency_range_hz", "site", "t_cold_default_K", "frontend"}
         _check_keys(path, "", tree, known, {"name", "aliases", "frequency_range_hz"})
-        site = tree.get("site")
-        names = {"latitude_deg", "longitude_deg", "altitude_m"}
-        if site is not None:
-            _check_keys(path, "site.", site, names, names)
-        cold = tree.get("t_cold_default_K")
+        site, cold, frontends = tree.get("site"), tree.get("t_cold_default_K"), tree.get("frontend", [])
+        if not isinstance(frontends, list):
+            raise TelescopeProfileError(f"telescope profile {path}: frontend is one table, expected [[frontend]]")
         return cls(
-            name=str(tree["name"]),
-            aliases=tuple(str(alias) for alias in tree["aliases"]),
+            name=_text(path, "name", tree["name"]),
+            aliases=_patterns(path, "aliases", tree["aliases"]),
             frequency_range_hz=_range(path, "frequency_range_hz", tree["frequency_range_hz"]),
-            site=None if site is None else Site(**{n: _number(path, f"site.{n}", site[n]) for n in sorted(names)}),
+            site=None if site is None else _site(path, site),
             t_cold_default_K=None if cold is None else _number(path, "t_cold_default_K", cold, low=0.0),
-            frontends=tuple(_frontend(path, k, entry) for k, entry in enumerate(tree.get("frontend", []))),
+            frontends=tuple(_frontend(path, k, entry) for k, entry in enumerate(frontends)),
             sha256=hashlib.sha256(text).hexdigest(),
         )
 
@@ -144,17 +143,19 @@ class TelescopeProfile:
         name : str or None
             Its name, as recorded; case does not matter.
         frequency : float
-            Sky frequency, by which it is found where its name is not recorded [Hz].
+            Sky frequency, which decides where the name is not recorded or suits several frontends [Hz].
 
         Returns
         -------
         Frontend or None
             None where the profile knows none.
         """
-        for frontend in self.frontends:
-            if _matches(name, frontend.name) if name else frontend.covers(frequency):
-                return frontend
-        return None
+        candidates = self.frontends
+        if name:
+            candidates = tuple(f for f in candidates if any(_matches(name, pattern) for pattern in f.names))
+            if len(candidates) == 1:
+                return candidates[0]
+        return next((frontend for frontend in candidates if frontend.covers(frequency)), None)
 
 
 def shipped_profiles() -> list[Path]:
@@ -172,7 +173,7 @@ def find_profile(telescope: str | None) -> Path:
 
 def open_profile(path: str | PathLike[str]) -> TelescopeProfile:
     """Read a profile, once as long as the file does not change."""
-    path = Path(path)
+    path = Path(path).absolute()
     return _open_cached(path, path.stat().st_mtime_ns) if path.is_file() else TelescopeProfile.read(path)
 
 
@@ -185,7 +186,17 @@ def _matches(name: str, pattern: str) -> bool:
     return fnmatchcase(name.strip().upper(), pattern.upper())
 
 
-def _frontend(path: str | PathLike[str], index: int, entry: Mapping[str, Any]) -> Frontend:
+def _site(path: str | PathLike[str], entry: Any) -> Site:
+    names = {"latitude_deg", "longitude_deg", "altitude_m"}
+    _check_keys(path, "site.", entry, names, names)
+    return Site(
+        latitude_deg=_number(path, "site.latitude_deg", entry["latitude_deg"], -90.0, 90.0, or_low=True),
+        longitude_deg=_number(path, "site.longitude_deg", entry["longitude_deg"], -180.0, 360.0, or_low=True),
+        altitude_m=_number(path, "site.altitude_m", entry["altitude_m"]),
+    )
+
+
+def _frontend(path: str | PathLike[str], index: int, entry: Any) -> Frontend:
     where = f"frontend[{index}]."
     names = {"name", "frequency_range_hz", "forward_efficiency", "beam_efficiency", "reference"}
     _check_keys(path, where, entry, names, names)
@@ -193,13 +204,25 @@ def _frontend(path: str | PathLike[str], index: int, entry: Mapping[str, Any]) -
         name: _number(path, where + name, entry[name], low=0.0, high=1.0)
         for name in ("forward_efficiency", "beam_efficiency")
     }
-    span = _range(path, where + "frequency_range_hz", entry["frequency_range_hz"])
-    return Frontend(str(entry["name"]), span, **efficiency, reference=str(entry["reference"]))
+    if efficiency["beam_efficiency"] > efficiency["forward_efficiency"]:
+        raise TelescopeProfileError(
+            f"telescope profile {path}: {where}beam_efficiency is {efficiency['beam_efficiency']:g}, expected at most "
+            f"the forward_efficiency of {efficiency['forward_efficiency']:g}, as the main beam is a part of forward"
+        )
+    return Frontend(
+        names=_patterns(path, where + "name", entry["name"]),
+        frequency_range_hz=_range(path, where + "frequency_range_hz", entry["frequency_range_hz"]),
+        reference=_text(path, where + "reference", entry["reference"]),
+        **efficiency,
+    )
 
 
-def _check_keys(
-    path: str | PathLike[str], where: str, entry: Mapping[str, Any], known: set[str], needed: set[str]
-) -> None:
+def _check_keys(path: str | PathLike[str], where: str, entry: Any, known: set[str], needed: set[str]) -> None:
+    if not isinstance(entry, Mapping):
+        names = ", ".join(sorted(known))
+        raise TelescopeProfileError(
+            f"telescope profile {path}: {where.rstrip('.')} is {entry!r}, expected a table of {names}"
+        )
     for key in entry:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
@@ -207,19 +230,36 @@ def _check_keys(
             raise TelescopeProfileError(f"telescope profile {path}: {where}{key} is not known; {hint}")
     missing = sorted(needed - set(entry))
     if missing:
-        raise TelescopeProfileError(
-            f"telescope profile {path}: {', '.join(where + name for name in missing)} is missing"
-        )
+        names = ", ".join(where + name for name in missing)
+        raise TelescopeProfileError(f"telescope profile {path}: {names} is missing")
+
+
+def _text(path: str | PathLike[str], name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise TelescopeProfileError(f"telescope profile {path}: {name} is {value!r}, expected text")
+    return value
+
+
+def _patterns(path: str | PathLike[str], name: str, value: Any) -> tuple[str, ...]:
+    """One name or several."""
+    return tuple(_text(path, name, item) for item in (value if isinstance(value, list) else [value]))
 
 
 def _number(
-    path: str | PathLike[str], name: str, value: Any, low: float = -float("inf"), high: float = float("inf")
+    path: str | PathLike[str],
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    or_low: bool = False,
 ) -> float:
-    """A number above `low` and up to `high`."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low < value <= high:
-        raise TelescopeProfileError(
-            f"telescope profile {path}: {name} is {value!r}, expected a number above {low:g} and up to {high:g}"
-        )
+    """A finite number above `low`, or `low` itself where that is allowed, and up to `high`."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or not (low < value <= high or (or_low and value == low)):
+        lowest = f" {'from' if or_low else 'above'} {low:g}" if math.isfinite(low) else ""
+        bounds = lowest + (f" up to {high:g}" if math.isfinite(high) else "")
+        raise TelescopeProfileError(f"telescope profile {path}: {name} is {value!r}, expected a finite number{bounds}")
     return float(value)
 
 

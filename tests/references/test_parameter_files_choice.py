@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 import cal_pipeline
-from cal_pipeline.references.parameter_files import ParameterFileError, cfg_folder, read_choices
+from cal_pipeline.references import parameter_files
+from cal_pipeline.references.parameter_files import (
+    ParameterFileError,
+    cfg_folder,
+    choose_parameters,
+    read_choices,
+)
 
 ROW = """
 [[choice]]
@@ -44,11 +50,29 @@ def test_a_row(table):
         (('mode = "otf"', ""), "telescope, frontend and mode or none"),
         (('"fast"', '"slow"'), "there is no .*slow.asdf"),
         (('"fast"', "fast"), "cannot be read"),
+        (('"otf"', "3"), "mode is 3, expected text"),
+        (('"T*"', '""'), "telescope is '', expected text"),
+        (("[[choice]]", "[[choices]]"), r"holds choices, expected rows that start with \[\[choice"),
+        (("[[choice]]", "[choice]"), r"expected rows that start with \[\[choice"),
     ],
 )
 def test_what_is_wrong_is_named(table, change, words):
     with pytest.raises(ParameterFileError, match=words):
         read_choices(table(ROW.replace(*change)))
+
+
+def test_the_first_row_that_suits_counts(table, tmp_path, monkeypatch):
+    (tmp_path / "slow.asdf").touch()
+    table(ROW.replace('"T*"', '"CC*"') + ROW.replace('"T*"', '"*"').replace('"fast"', '"slow"'))
+    monkeypatch.setattr(parameter_files, "cfg_folder", lambda: tmp_path)
+    assert choose_parameters("FYST", "CHAI_LFA", "otf") == tmp_path / "fast.asdf"
+    assert choose_parameters("SOFIA", "LFA", "otf") == tmp_path / "slow.asdf"
+    assert choose_parameters("SOFIA", "LFA", "total_power") is None
+
+
+def test_no_table(tmp_path):
+    with pytest.raises(ParameterFileError, match=r"selection\.toml cannot be read"):
+        read_choices(tmp_path / "selection.toml")
 
 
 def test_no_folder(tmp_path, monkeypatch):

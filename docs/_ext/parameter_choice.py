@@ -1,0 +1,73 @@
+"""Tables made from data files: which parameters apply to which data, what is known of which telescope."""
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from docutils.statemachine import StringList
+
+from cal_pipeline.references.parameter_files import SELECTION, cfg_folder, read_choices
+from cal_pipeline.references.telescope import open_profile, shipped_profiles
+
+PIPELINE = "CalibrationPipeline"
+
+
+class ParameterChoice(Directive):
+    """Lists the parameter files, the data they are meant for, and what each is."""
+
+    def run(self):
+        _depends_on(self, cfg_folder() / SELECTION)
+        rows = [("telescope", "frontend", "mode", "pipeline", "parameters", "meant for")]
+        for choice in read_choices():
+            data = [_pattern(value) for value in (choice.telescope, choice.frontend, choice.mode)]
+            given = data if choice.automatic else ["when it is named", "", ""]
+            rows.append((*given, f"``{PIPELINE}``", f"``{choice.parameters}``", choice.purpose))
+        return _table(self, rows)
+
+
+class TelescopeProfiles(Directive):
+    """Lists the profiles that come with the package and their frontends."""
+
+    def run(self):
+        rows = [("profile", "frontend", "GHz", "forward", "beam", "where the efficiencies come from")]
+        for path in shipped_profiles():
+            _depends_on(self, path)
+            profile = open_profile(path)
+            rows += [
+                (
+                    f"``{path.name}``",
+                    ", ".join(f"``{name}``" for name in frontend.names),
+                    _gigahertz(frontend.frequency_range_hz),
+                    f"{frontend.forward_efficiency:.2f}",
+                    f"{frontend.beam_efficiency:.2f}",
+                    frontend.reference,
+                )
+                for frontend in profile.frontends
+            ] or [(f"``{path.name}``", "none", _gigahertz(profile.frequency_range_hz), "", "", "")]
+        return _table(self, rows)
+
+
+def _pattern(value):
+    return "any" if value == "*" else f"``{value}``"
+
+
+def _gigahertz(span):
+    return " to ".join(f"{hertz / 1e9:g}" for hertz in span)
+
+
+def _depends_on(directive, path):
+    """Have Sphinx read the page again when the file changes."""
+    directive.state.document.settings.env.note_dependency(str(path))
+
+
+def _table(directive, rows):
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for first, *rest in rows:
+        lines += [f"   * - {first}", *(f"     - {cell}" for cell in rest)]
+    container = nodes.container()
+    directive.state.nested_parse(StringList(lines, source=directive.name), directive.content_offset, container)
+    return container.children
+
+
+def setup(app):
+    app.add_directive("parameter-choice", ParameterChoice)
+    app.add_directive("telescope-profiles", TelescopeProfiles)
+    return {"parallel_read_safe": True}
