@@ -15,6 +15,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
+    "parameter_choice",
     "step_parameters",
 ]
 html_theme = "sphinx_rtd_theme"
