@@ -9,10 +9,12 @@ from typing import Any
 from stpipe import Pipeline
 
 from cal_pipeline.engine.runner import calibrate_session, default_output
-from cal_pipeline.engine.store import OutputStore
+from cal_pipeline.engine.store import make_output
+from cal_pipeline.engine.workers import DaskCluster, Processes, ThisProcess, Workforce
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.models.scan import Scan
 from cal_pipeline.models.session import Session
+from cal_pipeline.models.storage import is_address
 from cal_pipeline.steps import (
     AtmosphereStep,
     CalibrateStep,
@@ -24,6 +26,16 @@ from cal_pipeline.steps import (
     SkydiffStep,
 )
 from cal_pipeline.steps.base import CalibrationBase, CalibrationStep
+
+
+def _rebuilt(
+    cls: type[CalibrationPipeline], given: dict[str, Any], origins: dict[str, Any], uses_parameter_files: bool
+) -> CalibrationPipeline:
+    """The pipeline that another process has pickled."""
+    pipeline = cls(**given)
+    pipeline._record_origins(origins)
+    pipeline._uses_parameter_files = uses_parameter_files
+    return pipeline
 
 
 class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
@@ -39,6 +51,9 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
     spec = """
     scans     = force_list(default=None)     # Scans to calibrate, as in 25650,25660:25670 (all)
     overwrite = boolean(default=False)       # Replace an output that exists
+    workers   = integer(min=1, default=1)    # Processes of this machine that calibrate scans
+    threads   = integer(min=1, default=None) # Threads of each of them (the cores, shared out)
+    scheduler = string(default=None)         # Address of a Dask cluster that calibrates the scans instead
     """
 
     step_defs = {
@@ -56,6 +71,9 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
 
     scans: list[Any] | None
     overwrite: bool
+    workers: int
+    threads: int | None
+    scheduler: str | None
     output_file: str | None
     output_dir: str | None
 
@@ -81,9 +99,33 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
             step.check_references()
         session = Session(source)
         numbers = session.select(self.scans)
-        target = Path(self.output_dir or ".") / (self.output_file or default_output(session))
-        output = OutputStore(target.expanduser(), self.overwrite, session.path)
-        return calibrate_session(session, numbers, self, output)
+        output = make_output(self._where_to(session), self.overwrite, session.path)
+        return calibrate_session(session, numbers, self, output, self._workforce())
+
+    def _where_to(self, session: Session) -> str:
+        """The L1 store to write."""
+        name = self.output_file or default_output(session)
+        if is_address(name):
+            return name
+        if is_address(self.output_dir):
+            return f"{str(self.output_dir).rstrip('/')}/{name}"
+        return str(Path(self.output_dir or ".") / name)
+
+    def _workforce(self) -> Workforce:
+        """Who calibrates the scans."""
+        if self.scheduler:
+            return DaskCluster(self.scheduler, self.threads)
+        return Processes(self.workers, self.threads) if self.workers > 1 else ThisProcess(self.threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what was given, so that a worker can make the same pipeline of it."""
+        given: dict[str, Any] = {name: getattr(self, name) for name in self._origins}
+        given["steps"] = {
+            name: {parameter: getattr(step, parameter) for parameter in step._origins}
+            for name, step in self._steps().items()
+        }
+        origins = dict(self._origins) | {"steps": {name: step._origins for name, step in self._steps().items()}}
+        return _rebuilt, (type(self), given, origins, self._uses_parameter_files)
 
     def prepare_for(self, scan: Scan) -> dict[str, Any]:
         """Take the parameters that a scan is calibrated with; what the provenance says of them."""

@@ -16,7 +16,7 @@ import pytest
 import zarr
 
 from cal_pipeline import CalibratedSession
-from cal_pipeline.engine import runner
+from cal_pipeline.engine import scan_job
 from cal_pipeline.engine.runner import RunFailedError
 from cal_pipeline.simulate import DeadChannels, Faults, preset, simulate
 
@@ -207,15 +207,15 @@ def test_a_flipped_bit_in_the_product_raises(make_session, calibrate):
 
 def test_nothing_of_a_scan_is_listed_when_writing_it_fails(make_session, calibrate, monkeypatch, tmp_path):
     session = make_session(channels=16, scans=2)
-    write_scan = runner.write_scan
+    write_scan = scan_job.write_scan
 
-    def fail_late(scan, folder, provenance):
-        tallies = write_scan(scan, folder, provenance)
+    def fail_late(scan, place, provenance):
+        tallies = write_scan(scan, place, provenance)
         if scan.number == 1:
             raise OSError("no space left on device")
         return tallies
 
-    monkeypatch.setattr(runner, "write_scan", fail_late)
+    monkeypatch.setattr(scan_job, "write_scan", fail_late)
     with pytest.raises(RunFailedError):
         calibrate(session)
     product = CalibratedSession(tmp_path / "l1.zarr")
@@ -226,14 +226,14 @@ def test_nothing_of_a_scan_is_listed_when_writing_it_fails(make_session, calibra
 
 def test_a_lost_chunk_is_noticed_before_publishing(make_session, calibrate, monkeypatch, tmp_path):
     session = make_session(channels=16)
-    write_scan = runner.write_scan
+    write_scan = scan_job.write_scan
 
-    def lose_a_chunk(scan, folder, provenance):
-        tallies = write_scan(scan, folder, provenance)
-        next(p for p in (folder / "spectra" / "c").rglob("*") if p.is_file()).unlink()
+    def lose_a_chunk(scan, place, provenance):
+        tallies = write_scan(scan, place, provenance)
+        next(p for p in (place.path / "spectra" / "c").rglob("*") if p.is_file()).unlink()
         return tallies
 
-    monkeypatch.setattr(runner, "write_scan", lose_a_chunk)
+    monkeypatch.setattr(scan_job, "write_scan", lose_a_chunk)
     with pytest.raises(RunFailedError):
         calibrate(session)
     product = CalibratedSession(tmp_path / "l1.zarr")

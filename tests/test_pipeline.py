@@ -351,14 +351,30 @@ class TestStepsAlone:
 
 
 def test_an_assumed_forward_efficiency_is_told_once(session, atm_table, tmp_path, caplog):
+    for scan in ("scan_000001", "scan_000002"):
+        zarr.open_group(session, path=scan, mode="r+").attrs["frontend"] = "another"
     with caplog.at_level(logging.WARNING, "cal_pipeline"):
-        CalibrationPipeline.call(
+        product = CalibrationPipeline.call(
             str(session),
             output_file=str(tmp_path / "l1.zarr"),
             steps={"atmosphere": {"override_atm": str(atm_table)}},
             configure_log=False,
         )
     assert caplog.text.count("forward_efficiency is not given") == 1
+    assert product.attributes(1)["provenance"]["forward_efficiency"] == [1.0]
+
+
+def test_the_forward_efficiency_of_the_telescope_is_taken(session, atm_table, tmp_path):
+    product = CalibrationPipeline.call(
+        str(session),
+        output_file=str(tmp_path / "l1.zarr"),
+        steps={"atmosphere": {"override_atm": str(atm_table)}},
+        configure_log=False,
+    )
+    provenance = product.attributes(1)["provenance"]
+    assert provenance["forward_efficiency"] == [0.95]
+    assert provenance["telescope_profile"] == "CCAT"
+    assert len(provenance["telescope_sha256"]) == 64
 
 
 def test_the_list_of_steps_is_true():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from astropy.table import Table
 
+from cal_pipeline import CalibratedSession
 from cal_pipeline.report.quality_table import quality_table, write_quality_table
 from cal_pipeline.simulate import DeadChannels, Drift, Faults, Scan, Spur
 
@@ -70,7 +71,7 @@ def test_the_table_of_a_session(make_session, calibrate):
     assert table["t_sys_K"].unit == "K"
     assert table["pwv_err_mm"].unit == "mm"
     assert set(table["verdict"]) <= {"pass", "questionable", "fail"}
-    assert list(quality_table(product.path)["scan"]) == list(table["scan"])
+    assert list(quality_table(product)["scan"]) == list(table["scan"])
 
 
 def test_bands_have_rows_of_their_own(tmp_path, calibrate, make_session):
@@ -79,7 +80,7 @@ def test_bands_have_rows_of_their_own(tmp_path, calibrate, make_session):
     table = write_test_atm_table(tmp_path / "two.asdf", windows=[(450e9, 500e9), (780e9, 820e9)])
     session = make_session(preset="ccat_chai_dual", channels=16, table=str(table))
     product = calibrate(session, atmosphere={"override_atm": str(table)})
-    assert list(quality_table(product.path)["band"]) == ["band_0", "band_0", "band_1", "band_1"]
+    assert list(quality_table(product)["band"]) == ["band_0", "band_0", "band_1", "band_1"]
 
 
 def test_nothing_to_tell(tmp_path):
@@ -87,5 +88,5 @@ def test_nothing_to_tell(tmp_path):
 
     zarr.create_group(tmp_path / "empty.zarr")
     (tmp_path / "empty_quality.ecsv").touch()
-    assert write_quality_table(tmp_path / "empty.zarr") is None
+    assert write_quality_table(CalibratedSession(tmp_path / "empty.zarr")) is None
     assert not (tmp_path / "empty_quality.ecsv").exists()

@@ -2,20 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from cal_pipeline.engine.store import create_diagnostic, write_array
-from cal_pipeline.models.scan import Band, Scan, SkydiffStage
+from cal_pipeline.models.scan import Scan
+from cal_pipeline.models.storage import Place
 
 Layout = tuple[Any, ...]
 """What two skies must have in common to be compared: band, channels and pixels."""
+
+
+@dataclass(frozen=True)
+class SkyEntries:
+    """The empty skies of a band of a scan.
+
+    Parameters
+    ----------
+    scan : int
+        Scan number.
+    band : str
+        Name of the band.
+    n : int
+        Number of earlier skies that each is compared with.
+    offs : list of int
+        Zero-based subscans of the OFFs.
+    mjds : list of float
+        When they were seen [d].
+    spectra : ndarray, shape (C, R, A, E)
+        S_obs [K].
+    signal : ndarray, shape (C,)
+        Sky frequencies [Hz].
+    pixel : ndarray of str, shape (R, A)
+        Pixel ids.
+    """
+
+    scan: int
+    band: str
+    n: int
+    offs: list[int]
+    mjds: list[float]
+    spectra: NDArray[np.float64]
+    signal: NDArray[np.float64]
+    pixel: NDArray[np.str_]
+
+    @property
+    def layout(self) -> Layout:
+        """What others must have in common with it to be compared."""
+        return self.band, self.spectra.shape[:3], *self.pixel.ravel().tolist()
+
+    def skies(self) -> list[Sky]:
+        """One by one."""
+        return [
+            Sky(self.scan, off, mjd, self.spectra[..., entry])
+            for entry, (off, mjd) in enumerate(zip(self.offs, self.mjds, strict=True))
+        ]
 
 
 @dataclass(frozen=True)
@@ -40,68 +84,74 @@ class Sky:
     spectrum: NDArray[np.float64]
 
 
+def sky_entries(scan: Scan) -> list[SkyEntries]:
+    """The empty skies of a scan that passed the step ``skydiff``, one a band."""
+    return [
+        SkyEntries(
+            scan.number,
+            band.name,
+            band.skydiff.n,
+            band.skydiff.offs.tolist(),
+            band.skydiff.mjds.tolist(),
+            band.skydiff.spectra,
+            band.require_loads().sidebands.signal,
+            band.coordinates.pixel,
+        )
+        for band in scan.bands
+        if band.skydiff is not None
+    ]
+
+
 class SkyHistory:
     """The newest skies of each layout; scans must come in the order of time."""
 
     def __init__(self) -> None:
         self._newest: dict[Layout, list[Sky]] = {}
 
-    def write(self, scan: Scan, folder: Path) -> None:
+    def write(self, skies: list[SkyEntries], place: Place) -> bool:
         """Write how the skies of a scan differ from those of the scans before it.
 
         Parameters
         ----------
-        scan : Scan
-            A scan that passed the step ``skydiff``.
-        folder : Path
-            Its L1 group.
+        skies : list of SkyEntries
+            Those of each band.
+        place : Place
+            The L1 group of the scan.
+
+        Returns
+        -------
+        bool
+            Whether there was anything to write.
         """
-        root = zarr.open_group(folder, mode="r+")
-        for band, stage in _stages(scan):
-            group = root[band.name] if band.name else root
-            references = self._newest.get(_layout(band), [])[: stage.n]
-            if references and isinstance(group, zarr.Group):
-                _write_differences(band, group, _skies(band, stage), references)
+        written = False
+        for entries in skies:
+            references = self._newest.get(entries.layout, [])[: entries.n]
+            if references:
+                _write_differences(entries, place.below(entries.band) if entries.band else place, references)
+                written = True
+        return written
 
-    def add(self, scan: Scan) -> None:
+    def add(self, skies: list[SkyEntries]) -> None:
         """Remember the skies of a scan that was published."""
-        for band, stage in _stages(scan):
-            known = self._newest.setdefault(_layout(band), [])
-            known[:] = sorted(_skies(band, stage) + known, key=lambda sky: -sky.mjd)[: stage.n]
+        for entries in skies:
+            known = self._newest.setdefault(entries.layout, [])
+            known[:] = sorted(entries.skies() + known, key=lambda sky: -sky.mjd)[: entries.n]
 
 
-def _stages(scan: Scan) -> Iterator[tuple[Band, SkydiffStage]]:
-    return ((band, band.skydiff) for band in scan.bands if band.skydiff is not None)
-
-
-def _layout(band: Band) -> Layout:
-    n_channels, _, n_receivers, n_arrays, _ = band.coordinates.shape
-    return band.name, n_channels, n_receivers, n_arrays, *band.coordinates.pixel.ravel().tolist()
-
-
-def _skies(band: Band, stage: SkydiffStage) -> list[Sky]:
-    return [
-        Sky(band.scan_number, int(off), float(mjd), stage.spectra[..., entry])
-        for entry, (off, mjd) in enumerate(zip(stage.offs, stage.mjds, strict=True))
-    ]
-
-
-def _write_differences(band: Band, parent: zarr.Group, current: list[Sky], references: list[Sky]) -> None:
+def _write_differences(entries: SkyEntries, group: Place, references: list[Sky]) -> None:
     """Write the group ``skydiff``: over the skies of the scan, then the references from the newest on."""
-    n_channels = band.coordinates.shape[0]
-    group = create_diagnostic(band, parent, "skydiff", n_channels)
-    pairs = [(now, earlier) for now in current for earlier in references]
+    n_channels = entries.signal.size
+    pairs = [(now, earlier) for now in entries.skies() for earlier in references]
+    attributes = {
+        "n_diffs": len(pairs),
+        "current_scan": entries.scan,
+        "current_mjds": [now.mjd for now, _ in pairs],
+        "current_offs": [now.off for now, _ in pairs],
+        "ref_scans": [earlier.scan for _, earlier in pairs],
+        "ref_mjds": [earlier.mjd for _, earlier in pairs],
+        "ref_offs": [earlier.off for _, earlier in pairs],
+    }
+    create_diagnostic(group, "skydiff", entries.signal, entries.pixel, n_channels, attributes)
     for index, (now, earlier) in enumerate(pairs):
         difference = now.spectrum - earlier.spectrum
-        write_array(parent, f"skydiff/spectrum_{index}", difference, n_channels, {"signal_freqs", "pixel"})
-    group.update_attributes(
-        {
-            "n_diffs": len(pairs),
-            "current_scan": band.scan_number,
-            "current_mjds": [now.mjd for now, _ in pairs],
-            "current_offs": [now.off for now, _ in pairs],
-            "ref_scans": [earlier.scan for _, earlier in pairs],
-            "ref_mjds": [earlier.mjd for _, earlier in pairs],
-            "ref_offs": [earlier.off for _, earlier in pairs],
-        }
-    )
+        write_array(group, f"skydiff/spectrum_{index}", difference, n_channels, {"signal_freqs", "pixel"})

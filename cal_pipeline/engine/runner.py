@@ -1,43 +1,26 @@
-"""Calibrates the scans of a session one after the other; one that fails does not stop the rest."""
+"""Calibrates the scans of a session; one that fails does not stop the rest."""
 
 from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
 from stpipe.exceptions import StpipeExitException
 
-from cal_pipeline._version import __version__
 from cal_pipeline.engine.history import SkyHistory
 from cal_pipeline.engine.progress import progress_bar
+from cal_pipeline.engine.scan_job import Outcome, Recipe
 from cal_pipeline.engine.store import OutputStore
-from cal_pipeline.engine.stream import write_scan
+from cal_pipeline.engine.workers import Workforce
 from cal_pipeline.models.l1 import CalibratedSession
-from cal_pipeline.models.product import Tally, json_ready
-from cal_pipeline.models.scan import Scan
 from cal_pipeline.models.session import Session
+from cal_pipeline.models.storage import is_address
 from cal_pipeline.report.quality_table import write_quality_table
 
 logger = logging.getLogger(__name__)
-
-Stages = Mapping[str, Callable[[Scan], Scan]]
-"""What is done to a scan, by the name of the step, in order."""
-
-
-class Recipe(Protocol):
-    """What is done to scans, and with which parameters."""
-
-    def prepare_for(self, scan: Scan) -> dict[str, Any]:
-        """Get ready for a scan; what the provenance says of its parameters."""
-
-    def stages(self) -> Stages:
-        """What is done to it, by the name of the step, in order."""
 
 
 class RunFailedError(StpipeExitException):  # type: ignore[misc]
@@ -61,10 +44,7 @@ class RunFailedError(StpipeExitException):  # type: ignore[misc]
 
 
 def calibrate_session(
-    session: Session,
-    numbers: list[int],
-    recipe: Recipe,
-    output: OutputStore,
+    session: Session, numbers: list[int], recipe: Recipe, output: OutputStore, workforce: Workforce
 ) -> CalibratedSession:
     """Calibrate scans of a session and write them.
 
@@ -78,6 +58,8 @@ def calibrate_session(
         What is done to each.
     output : OutputStore
         L1.
+    workforce : Workforce
+        Who does it.
 
     Returns
     -------
@@ -88,95 +70,75 @@ def calibrate_session(
     RunFailedError
         At the end, if a scan could not be calibrated.
     """
-    provenance = {
-        "engine_version": __version__,
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    ordered = session.in_order_of_time(numbers)
     try:
         with _frozen_garbage(), _stpipe_in_the_background(), progress_bar(len(numbers)) as advance:
-            history = SkyHistory()
-            for number in session.in_order_of_time(numbers):
-                _calibrate_one(session, number, recipe, output, provenance, history)
+            publisher = _Publisher(output, ordered)
+            for outcome in workforce.calibrate(session, ordered, recipe, output):
+                publisher.take(outcome)
                 advance()
     finally:
         output.close()
-    write_quality_table(output.path)
-    product = CalibratedSession(output.path)
+    product = CalibratedSession(output.place.name)
+    write_quality_table(product)
     n_failed = len(output.failures)
     if n_failed:
-        message = f"{n_failed} of {len(numbers)} scans could not be calibrated; see {output.path / 'failures.json'}"
+        message = f"{n_failed} of {len(numbers)} scans could not be calibrated; see {output.place}/failures.json"
         raise RunFailedError(1 if n_failed == len(numbers) else 2, message, product)
-    logger.info("%d scans calibrated: %s", len(numbers), output.path)
+    logger.info("%d scans calibrated: %s", len(numbers), output.place)
     return product
 
 
-def _calibrate_one(
-    session: Session,
-    number: int,
-    recipe: Recipe,
-    output: OutputStore,
-    provenance: dict[str, Any],
-    history: SkyHistory,
-) -> None:
-    """Calibrate, write and publish a scan, or record why that is not possible."""
-    step = "load"
-    try:
-        scan = session.open_scan(number)
-        used = json_ready(recipe.prepare_for(scan))
-        stages = recipe.stages()
-        for step, stage in stages.items():
-            with scan.clock(step):
-                scan = stage(scan)
-        step = "write"
-        with scan.clock("write"), output.stage(f"scan_{number:06d}") as folder:
-            tallies = write_scan(scan, folder, provenance | used)
-            history.write(scan, folder)
-        history.add(scan)
-    except Exception as error:
-        output.record_failure(number, step, error)
-        logger.error("scan %d failed in step %s: %s: %s", number, step, type(error).__name__, error)
-        logger.debug("scan %d", number, exc_info=True)
-        return
-    logger.info("%s", _summary(scan, tallies, list(stages)))
+class _Publisher:
+    """Publishes scans as they come in; those whose skies are compared in the order of time, whoever calibrated them."""
 
+    def __init__(self, output: OutputStore, ordered: list[int]) -> None:
+        self._output = output
+        self._waiting: dict[int, Outcome] = {}
+        self._next = iter(ordered)
+        self._turn = next(self._next, None)
+        self._history = SkyHistory()
 
-def _summary(scan: Scan, tallies: list[Tally], steps: list[str]) -> str:
-    """The one line that is logged of a scan."""
-    parts = [f"scan {scan.number} {scan.attributes.get('source') or ''}".strip()]
-    for band, tally in zip(scan.bands, tallies, strict=True):
-        if band.name:
-            parts.append(band.name)
-        if band.reference is not None:
-            parts.append(band.reference.mode)
-        if band.atmosphere is not None:
-            fit = band.atmosphere.fit
-            parts.append(f"PWV {_typical(fit.pwv):.5g} ± {_typical(fit.error):.2g} mm")
-        if band.loads is not None:
-            good = ~band.loads.solution.bad_channel
-            parts.append(f"T_rec {_typical(band.loads.solution.t_rec_ssb[good]):.0f} K SSB")
-        if band.calibration is not None:
-            good_ons = ~band.calibration.bad_channel
-            parts.append(f"T_sys {_typical(band.calibration.t_sys[good_ons]):.0f} K DSB")
-            flagged = np.mean(tally.flagged.get("", 0)) / tally.n_samples
-            parts.append(f"flagged {100 * flagged:.2f} %")
-        if band.loads is not None and band.loads.reason != "own":
-            parts.append(f"loads of scan {band.loads.scan_numbers[0]} ({band.loads.reason})")
-    done = [step for step in steps if getattr(scan.meta.cal_step, step, "") == "COMPLETE"]
-    times = " ".join(f"{s} {1e3 * scan.clock.seconds[s]:.0f}" for s in ("load", *done, "write"))
-    return ", ".join(parts) + f"; ms: {times}"
+    def take(self, outcome: Outcome) -> None:
+        """Publish a scan, once all before it have come in if its skies are to be compared with theirs."""
+        if not outcome.skies:
+            self._publish(outcome)
+            outcome = Outcome(outcome.number, failed_in="done")
+        self._waiting[outcome.number] = outcome
+        while self._turn in self._waiting:
+            turn = self._waiting.pop(self._turn)
+            if turn.skies:
+                self._publish(turn)
+            self._turn = next(self._next, None)
 
+    def _publish(self, outcome: Outcome) -> None:
+        if not outcome.failed_in:
+            self._try_to_publish(outcome)
+        if outcome.failed_in:
+            self._output.record_failure(outcome.number, outcome.failed_in, outcome.error_class, outcome.message)
+            failure = (outcome.number, outcome.failed_in, outcome.error_class, outcome.message)
+            logger.error("scan %d failed in step %s: %s: %s", *failure)
+            logger.debug("%s", outcome.traceback)
+        else:
+            self._history.add(outcome.skies)
+            logger.info("%s", outcome.summary)
 
-def _typical(values: Any) -> float:
-    """Median of the finite values; NaN without any."""
-    array = np.asarray(values, np.float64)
-    finite = array[np.isfinite(array)]
-    return float(np.median(finite)) if finite.size else float("nan")
+    def _try_to_publish(self, outcome: Outcome) -> None:
+        """Let a scan be seen; note in `outcome` why that was not possible."""
+        name = f"scan_{outcome.number:06d}"
+        try:
+            hidden = self._output.hidden(name)
+            changed = bool(outcome.skies) and self._history.write(outcome.skies, hidden)
+            self._output.publish(name, changed)
+        except Exception as error:
+            self._output.hidden(name).remove()
+            outcome.failed_in, outcome.error_class, outcome.message = "write", type(error).__name__, str(error)
+            logger.debug("scan %d", outcome.number, exc_info=True)
 
 
 @contextmanager
 def _frozen_garbage() -> Iterator[None]:
     """Keep what was there at the start out of the garbage collections that each step begins with."""
-    gc.collect()
     gc.freeze()
     try:
         yield
@@ -197,6 +159,7 @@ def _stpipe_in_the_background() -> Iterator[None]:
         framework.setLevel(before)
 
 
-def default_output(session: Session) -> Path:
+def default_output(session: Session) -> str:
     """Name of the L1 store where none is given."""
-    return Path(f"{session.path.name.removesuffix('.zarr')}_l1.zarr")
+    name = session.path.rsplit("/", 1)[-1] if is_address(session.path) else Path(session.path).name
+    return f"{name.removesuffix('.zip').removesuffix('.zarr')}_l1.zarr"

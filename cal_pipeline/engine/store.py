@@ -1,31 +1,80 @@
-"""The L1 store as it is written: each scan beside it, checked, then renamed into place."""
+"""The L1 store as it is written: each scan out of sight, checked, then published as a whole."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
 
 from cal_pipeline._version import __version__
-from cal_pipeline.errors import IncompleteWriteError, StoreError
-from cal_pipeline.models.scan import Band
+from cal_pipeline.errors import IncompleteWriteError, LayoutError, StoreError
+from cal_pipeline.models.chunks import ZSTD, ArrayWriter, Codec, group_attributes, write_group
 from cal_pipeline.models.schema import L1_SCHEMA_VERSION, array_attributes, product_array
+from cal_pipeline.models.storage import LocalPlace, Place, is_address, open_place, sync_file
 
-ZSTD_LEVEL = 1
-"""Calibrated noise does not compress: a higher level costs time and gains nothing."""
+ROOT_ATTRIBUTES = {"cal_schema_version": L1_SCHEMA_VERSION, "cal_engine_version": __version__}
 
 
-class OutputStore:
+class OutputStore(ABC):
     """An L1 store that is being made.
+
+    Attributes
+    ----------
+    place : Place
+        The store.
+    failures : list of dict
+        Scans that could not be calibrated.
+    """
+
+    place: Place
+    failures: list[dict[str, Any]]
+
+    @abstractmethod
+    def hidden(self, name: str) -> Place:
+        """Where a scan is written, out of sight."""
+
+    @abstractmethod
+    def publish(self, name: str, changed: bool = False) -> None:
+        """Let a scan be seen that was finished.
+
+        Parameters
+        ----------
+        name : str
+            ``scan_NNNNNN``.
+        changed : bool
+            Whether it was written to since, so that it must be finished again.
+
+        Raises
+        ------
+        IncompleteWriteError
+            If it is not complete.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Remove what is not part of the store."""
+
+    @abstractmethod
+    def _write_failures(self) -> None:
+        """Write ``failures.json``."""
+
+    def record_failure(self, scan_number: int, step: str, error_class: str, message: str) -> None:
+        """Add a scan that failed to ``failures.json``."""
+        self.failures.append({"scan_number": scan_number, "step": step, "error_class": error_class, "message": message})
+        self.failures.sort(key=lambda failure: failure["scan_number"])
+        self._write_failures()
+
+    def _failures_as_json(self) -> bytes:
+        return (json.dumps(self.failures, indent=2) + "\n").encode()
+
+
+class LocalOutput(OutputStore):
+    """An L1 store in a folder: scans are written beside it, and renamed into place.
 
     Parameters
     ----------
@@ -33,7 +82,7 @@ class OutputStore:
         The store to make.
     overwrite : bool
         Whether a store that is there may be replaced.
-    source : Path
+    source : str
         The L0 session, which is never touched.
 
     Raises
@@ -42,92 +91,215 @@ class OutputStore:
         If there is something at `path` that may not be replaced.
     """
 
-    def __init__(self, path: Path, overwrite: bool, source: Path) -> None:
+    def __init__(self, path: Path, overwrite: bool, source: str) -> None:
         self.path = path.absolute()
-        self.staging = self.path.with_name(self.path.name + ".staging")
-        self.failures: list[dict[str, Any]] = []
-        if self.path == source or self.path in source.parents or source in self.path.parents:
+        self.place = LocalPlace(self.path)
+        self.staging = _staging(self.path)
+        self.failures = []
+        read = Path(source)
+        if not is_address(source) and (self.path == read or self.path in read.parents or read in self.path.parents):
             raise StoreError(f"output {self.path} and input {source} are one store or lie in each other")
         if self.path.exists():
-            if not overwrite:
-                raise StoreError(f"output {self.path} exists; give --overwrite=true to replace it")
-            self._remove_old()
-        shutil.rmtree(self.staging, ignore_errors=True)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        zarr.create_group(
-            self.path,
-            attributes={"cal_schema_version": L1_SCHEMA_VERSION, "cal_engine_version": __version__},
-        )
-        _sync(self.path / "zarr.json")
-        self.staging.mkdir()
+            _refuse_to_replace(self.place, overwrite)
+            self.place.remove()
+        self.staging.remove()
+        write_group(self.place, "", ROOT_ATTRIBUTES)
+        sync_file(self.path / "zarr.json")
+        self.staging.path.mkdir()
         self._write_failures()
 
-    def _remove_old(self) -> None:
-        """Remove an earlier L1 store, and nothing else."""
-        try:
-            known = "cal_schema_version" in zarr.open_group(self.path, mode="r").attrs
-        except Exception:
-            known = False
-        if not known:
-            raise StoreError(f"output {self.path} exists and is no L1 store; it is not replaced")
-        shutil.rmtree(self.path)
+    def hidden(self, name: str) -> Place:
+        """A folder beside the store."""
+        return hidden_place(self.place.name, name)
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[Path]:
-        """A folder for a scan; published when the block ends well, removed when it does not.
-
-        Parameters
-        ----------
-        name : str
-            ``scan_NNNNNN``.
-
-        Yields
-        ------
-        Path
-            Where to write the group.
-        """
-        folder = self.staging / name
-        try:
-            yield folder
-            check_complete(folder)
-            _sync_tree(folder)
-            folder.rename(self.path / name)
-            _sync(self.path)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-
-    def record_failure(self, scan_number: int, step: str, error: BaseException) -> None:
-        """Add a scan that failed to ``failures.json``."""
-        self.failures.append(
-            {
-                "scan_number": scan_number,
-                "step": step,
-                "error_class": type(error).__name__,
-                "message": str(error) or repr(error),
-            }
-        )
-        self._write_failures()
-
-    def _write_failures(self) -> None:
-        draft = self.staging / "failures.json"
-        draft.write_text(json.dumps(self.failures, indent=2) + "\n", encoding="utf-8")
-        _sync(draft)
-        draft.replace(self.path / "failures.json")
+    def publish(self, name: str, changed: bool = False) -> None:
+        """Rename a scan into the store."""
+        hidden = self.staging.below(name)
+        if changed:
+            finish(hidden)
+        hidden.path.rename(self.path / name)
+        sync_file(self.path)
 
     def close(self) -> None:
-        """Remove the staging folder."""
-        shutil.rmtree(self.staging, ignore_errors=True)
+        """Remove the folder beside the store."""
+        self.staging.remove()
+
+    def _write_failures(self) -> None:
+        self.staging.put("failures.json", self._failures_as_json())
+        draft = self.staging.path / "failures.json"
+        sync_file(draft)
+        draft.replace(self.path / "failures.json")
+
+
+class RemoteOutput(OutputStore):
+    """An L1 store of objects: that a group is one is written last.
+
+    Parameters
+    ----------
+    address : str
+        The store to make.
+    overwrite : bool
+        Whether a store that is there may be replaced.
+
+    Raises
+    ------
+    StoreError
+        If there is something that may not be replaced.
+    """
+
+    def __init__(self, address: str, overwrite: bool) -> None:
+        self.place = open_place(address, write=True)
+        self.failures = []
+        if self.place.members():
+            _refuse_to_replace(self.place, overwrite)
+            self.place.remove()
+        write_group(self.place, "", ROOT_ATTRIBUTES)
+        self._write_failures()
+
+    def hidden(self, name: str) -> Place:
+        """Where the scan will be seen; its ``zarr.json`` goes under another name first."""
+        return hidden_place(self.place.name, name)
+
+    def publish(self, name: str, changed: bool = False) -> None:
+        """Write the ``zarr.json`` of a scan."""
+        if changed:
+            finish(self.place.below(name))
+        draft = self.place.below(f"{_UNPUBLISHED}/{name}")
+        content = draft.get("zarr.json")
+        if content is None:
+            raise IncompleteWriteError(f"{self.place}/{name} has no metadata")
+        self.place.put(f"{name}/zarr.json", content)
+        draft.remove()
+
+    def close(self) -> None:
+        """Nothing lies beside the store."""
+
+    def _write_failures(self) -> None:
+        self.place.put("failures.json", self._failures_as_json())
+
+
+_UNPUBLISHED = ".unpublished"
+"""Where the metadata of scans wait until they are complete."""
+
+
+class _WithoutRoot(Place):
+    """A scan in an object store whose own ``zarr.json``, which makes it seen, is kept elsewhere."""
+
+    def __init__(self, store: Place, name: str) -> None:
+        self._inner, self._draft = store.below(name), store.below(f"{_UNPUBLISHED}/{name}")
+        self.name = self._inner.name
+
+    def _of(self, key: str) -> Place:
+        return self._draft if key == "zarr.json" else self._inner
+
+    def get(self, key: str) -> bytes | None:
+        return self._of(key).get(key)
+
+    def put(self, key: str, data: bytes) -> None:
+        self._of(key).put(key, data)
+
+    def exists(self, key: str) -> bool:
+        return self._of(key).exists(key)
+
+    def members(self, key: str = "") -> list[str]:
+        return self._inner.members(key)
+
+    def walk(self) -> Iterator[str]:
+        return self._inner.walk()
+
+    def remove(self) -> None:
+        self._inner.remove()
+        self._draft.remove()
+
+    def make_durable(self) -> None:
+        self._inner.make_durable()
+
+    def below(self, key: str) -> Place:
+        return self._inner.below(key)
+
+    def as_zarr(self) -> Any:
+        return self._inner.as_zarr()
+
+
+def hidden_place(store: str, name: str) -> Place:
+    """Where a scan of an L1 store is written, out of sight; the same for whoever writes it.
+
+    Parameters
+    ----------
+    store : str
+        Name of the store.
+    name : str
+        ``scan_NNNNNN``.
+    """
+    if is_address(store):
+        return _WithoutRoot(open_place(store, write=True), name)
+    return _staging(Path(store)).below(name)
+
+
+def _staging(path: Path) -> LocalPlace:
+    """The folder beside a store."""
+    return LocalPlace(path.with_name(path.name + ".staging"))
+
+
+def finish(place: Place) -> None:
+    """Check that a group is complete, and bring it to where it survives a loss of power.
+
+    Raises
+    ------
+    IncompleteWriteError
+        If it is not complete.
+    """
+    check_complete(place)
+    place.make_durable()
+
+
+def make_output(where: str, overwrite: bool, source: str) -> OutputStore:
+    """Make an L1 store, in a folder or at an address.
+
+    Parameters
+    ----------
+    where : str
+        Folder or address.
+    overwrite : bool
+        Whether a store that is there may be replaced.
+    source : str
+        The L0 session.
+
+    Raises
+    ------
+    StoreError
+        If there is something that may not be replaced.
+    """
+    if is_address(where):
+        return RemoteOutput(where, overwrite)
+    return LocalOutput(Path(where).expanduser(), overwrite, source)
+
+
+def _refuse_to_replace(place: Place, overwrite: bool) -> None:
+    """Raise unless `place` is an L1 store that may be replaced."""
+    if not overwrite:
+        raise StoreError(f"output {place} exists; give --overwrite=true to replace it")
+    try:
+        known = "cal_schema_version" in group_attributes(place, "")
+    except LayoutError:
+        known = False
+    if not known:
+        raise StoreError(f"output {place} exists and is no L1 store; it is not replaced")
 
 
 def create_array(
-    group: zarr.Group, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], present: set[str]
-) -> zarr.Array[Any]:
+    group: Place,
+    name: str,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    present: set[str],
+    codecs: tuple[Codec, ...] = (ZSTD,),
+) -> ArrayWriter:
     """Create an L1 array in a group, empty.
 
     Parameters
     ----------
-    group : zarr.Group
+    group : Place
         The scan or band.
     name : str
         Name of the array in the schema; path from the group where it is part of a diagnostic.
@@ -135,45 +307,38 @@ def create_array(
         Its shape and chunks.
     present : set of str
         Names of all arrays of the group.
+    codecs : tuple of mapping
+        What its bytes are encoded with.
     """
     spec = product_array(name)
     dims = spec.dims_of(len(shape))
-    kind = np.dtype(spec.dtype).kind if spec.dtype != "str" else "U"
-    fill: Any = {"f": np.nan, "u": 0, "U": ""}[kind]
-    return group.create_array(
-        name,
-        shape=shape,
-        dtype=str if kind == "U" else spec.dtype,
-        chunks=chunks,
-        compressors=ZstdCodec(level=ZSTD_LEVEL, checksum=True),
-        fill_value=fill,
-        # zarr takes an empty tuple for none given; a scalar has names too, an empty list of them.
-        dimension_names=iter(dims),
-        attributes=array_attributes(name, dims, present),
-        config={"write_empty_chunks": True},
-    )
+    attributes = array_attributes(name, dims, present)
+    return ArrayWriter(group, name, shape, chunks, spec.dtype, dims, attributes, codecs)
 
 
-def write_array(group: zarr.Group, name: str, values: NDArray[Any], channel_chunk: int, present: set[str]) -> None:
+def write_array(group: Place, name: str, values: NDArray[Any], channel_chunk: int, present: set[str]) -> None:
     """Write a whole L1 array, in chunks of `channel_chunk` where its first axis is the channel."""
     chunks = tuple(max(n, 1) for n in values.shape)
     if values.ndim and product_array(name).dims_of(values.ndim)[0] == "channel":
         chunks = (min(channel_chunk, values.shape[0]), *chunks[1:])
-    create_array(group, name, values.shape, chunks, present)[...] = values
+    create_array(group, name, values.shape, chunks, present).write(values)
 
 
-def create_diagnostic(band: Band, group: zarr.Group, name: str, channel_chunk: int) -> zarr.Group:
+def create_diagnostic(
+    group: Place,
+    name: str,
+    signal: NDArray[np.float64],
+    pixel: NDArray[np.str_],
+    channel_chunk: int,
+    attributes: dict[str, Any],
+) -> None:
     """Create the group of a diagnostic below that of a band, with the coordinates of its spectra."""
-    made = group.create_group(name)
-    for coordinate, values in (
-        ("signal_freqs", band.require_loads().sidebands.signal),
-        ("pixel", band.coordinates.pixel),
-    ):
+    write_group(group, name, attributes)
+    for coordinate, values in (("signal_freqs", signal), ("pixel", pixel)):
         write_array(group, f"{name}/{coordinate}", values, channel_chunk, set())
-    return made
 
 
-def check_complete(folder: Path) -> None:
+def check_complete(place: Place) -> None:
     """Check that every chunk of every array below a group is in the store.
 
     Raises
@@ -181,26 +346,17 @@ def check_complete(folder: Path) -> None:
     IncompleteWriteError
         If one is not.
     """
-    for path in sorted(folder.rglob("zarr.json")):
-        if json.loads(path.read_text(encoding="utf-8"))["node_type"] == "array":
-            array = zarr.open_array(path.parent, mode="r")
-            expected = int(np.prod([-(-n // c) for n, c in zip(array.shape, array.chunks, strict=True)]))
-            present = sum(1 for item in path.parent.rglob("*") if item.is_file()) - 1
-            if present != expected:
-                raise IncompleteWriteError(f"{path.parent} holds {present} chunks, expected {expected}")
-
-
-def _sync_tree(folder: Path) -> None:
-    """Bring a folder and all in it to the disk."""
-    for root, _, files in os.walk(folder):
-        for file in files:
-            _sync(Path(root, file))
-        _sync(Path(root))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    keys = set(place.walk())
+    for key in sorted(keys):
+        if not key.endswith("zarr.json"):
+            continue
+        metadata = json.loads(place.get(key) or b"{}")
+        if metadata.get("node_type") == "array":
+            path = key.removesuffix("zarr.json")
+            chunks = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+            grid = [-(-n // c) for n, c in zip(metadata["shape"], chunks, strict=True)]
+            expected = {"/".join([f"{path}c", *map(str, index)]) for index in np.ndindex(*grid)}
+            present = len(expected & keys)
+            if present != len(expected):
+                where = f"{place}/{path}".rstrip("/")
+                raise IncompleteWriteError(f"{where} holds {present} chunks, expected {len(expected)}")

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from cal_pipeline.engine.store import create_array, create_diagnostic, write_array
+from cal_pipeline.models.chunks import LZ4_CRC, ZSTD, ArrayWriter, write_group
 from cal_pipeline.models.counts import Counts
 from cal_pipeline.models.product import Tally, band_attributes, small_arrays
 from cal_pipeline.models.scan import Band, Scan
-from cal_pipeline.physics.calibration import antenna_temperature, couple_beams
+from cal_pipeline.models.storage import Place
+from cal_pipeline.models.threads import in_threads
+from cal_pipeline.physics.calibration import antenna_temperature, couple_beams, round_to_noise
 from cal_pipeline.physics.diagnostics import chop_phase_differences
-from cal_pipeline.physics.flags import Flag
 from cal_pipeline.physics.switching import weighted_sum
 
 CHUNK_SAMPLES = 2**18
-"""Samples a chunk of spectra is filled up to: 2 MB, where each costs about 2 ms beside its codec."""
+"""Samples a chunk of spectra is filled up to, 2 MB: what a core works on stays in its cache."""
 
 Floats = NDArray[np.float64]
-Spectra = tuple[Floats, NDArray[np.uint16]]
+Missing = NDArray[np.bool_] | None
+Spectra = tuple[Floats, NDArray[np.uint16], Missing]
+Block = tuple[slice, list[int], list[int]]
+"""Channels, spectra that can be made of a block, and the subscans that are needed for them."""
 
 
-def write_scan(scan: Scan, folder: Path, provenance: dict[str, Any]) -> list[Tally]:
+def write_scan(scan: Scan, place: Place, provenance: dict[str, Any]) -> list[Tally]:
     """Write a calibrated scan as an L1 group.
 
     Parameters
     ----------
     scan : Scan
         The scan, with what the steps have made.
-    folder : Path
+    place : Place
         Where to write it.
     provenance : dict
         Engine, parameters and time of the run.
@@ -43,72 +49,125 @@ def write_scan(scan: Scan, folder: Path, provenance: dict[str, Any]) -> list[Tal
     list of Tally
         One a band.
     """
-    root = zarr.create_group(folder)
     tallies = []
     for band in scan.bands:
-        with scan.clock("write"):
-            group = root.create_group(band.name) if band.name else root
-            tally = _BandWriter(band, scan, group).write()
-            group.update_attributes(band_attributes(band, scan, tally, provenance))
+        group = place.below(band.name) if band.name else place
+        tally = _BandWriter(band, scan, group).write()
+        # The disk works while the quality is judged.
+        with _in_background(group.make_durable), scan.clock("write"):
+            write_group(group, "", band_attributes(band, scan, tally, provenance))
         tallies.append(tally)
-    if root.name != group.name:
-        common = {"scan_number": scan.number, "bands": [band.name for band in scan.bands]}
-        root.update_attributes(common)
+    if scan.bands[0].name:
+        write_group(place, "", {"scan_number": scan.number, "bands": [band.name for band in scan.bands]})
     return tallies
+
+
+@contextmanager
+def _in_background(task: Callable[[], None]) -> Iterator[None]:
+    """Do something beside the block; what goes wrong with it is raised at the end."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(task)
+        yield
+        future.result()
 
 
 class _BandWriter:
     """Writes the arrays of a band; every chunk of counts is read once, every chunk of spectra written once."""
 
-    def __init__(self, band: Band, scan: Scan, group: zarr.Group) -> None:
+    def __init__(self, band: Band, scan: Scan, group: Place) -> None:
         self.band, self.group, self.clock = band, group, scan.clock
         self.counts: Counts = band.source_counts(scan.clock)
         self.step = self.counts.channel_step(CHUNK_SAMPLES)
 
     def write(self) -> Tally:
-        """Write all arrays; what was learnt of the samples."""
-        band, arrays = self.band, small_arrays(self.band)
+        """Write all arrays, in threads; what was learnt of the samples."""
+        band = self.band
+        with self.clock("write"):
+            arrays = small_arrays(band)
         present = set(arrays) | ({"spectra", "flags", "t_int"} if band.calibration else set())
-        for name, values in arrays.items():
-            write_array(self.group, name, values, self.step, present)
-        if band.calibration is None:
-            return Tally(np.zeros(0, np.int64))
-        reference, (first, second) = band.require_reference(), band.outputs
-        shape = (*self.counts.shape[:4], first.size)
-        chunks = (min(self.step, shape[0]), *shape[1:4], 1)
-        spectra, flags = (create_array(self.group, name, shape, chunks, present) for name in ("spectra", "flags"))
-        chop = self._chop_arrays()
-        n_channels, n_dumps, *pixels = shape[:4]
-        probe = np.full((n_channels, *pixels, first.size), np.nan, np.float32)
-        tally = Tally(np.zeros(first.size, np.int64), n_channels * n_dumps * first.size, probe=probe)
-        valid = np.zeros((n_dumps, reference.on.size), np.bool_)
-        for channels, outputs, read in self._blocks():
-            for out in outputs:
-                with self.clock("calibrate"):
-                    kelvin, bits = self._spectra(channels, out, read, valid)
-                    self._count(tally, bits)
-                    probe[channels, ..., out] = kelvin[:, n_dumps // 2]
-                spectra[channels, ..., out] = kelvin
-                flags[channels, ..., out] = bits
-                if chop:
-                    self._write_chop(chop[out], channels, out, read)
-        exposure = np.append(valid.sum(axis=0) * band.coordinates.exptime[reference.on], 0.0)
-        tally.n_dumps = valid.sum(axis=0)[first]
-        write_array(self.group, "t_int", exposure[first] + exposure[second], self.step, present)
+        work: list[Callable[[], None]] = [
+            partial(self._write_small, name, values, present) for name, values in arrays.items()
+        ]
+        tally = Tally(np.zeros(0, np.int64))
+        if band.calibration is not None:
+            tally = self._prepare_spectra(present)
+            work = [*work, *(partial(self._write_block, block) for block in self._blocks())]
+        in_threads(lambda task: task(), work)
+        if band.calibration is not None:
+            self._conclude(tally, present)
         return tally
 
-    def _blocks(self) -> Iterator[tuple[slice, list[int], dict[int, Floats]]]:
-        """Channels, the spectra that can be made of what was read, and the counts that were, by subscan."""
+    def _write_small(self, name: str, values: NDArray[Any], present: set[str]) -> None:
+        with self.clock("write"):
+            write_array(self.group, name, values, self.step, present)
+
+    def _prepare_spectra(self, present: set[str]) -> Tally:
+        """Make the arrays that blocks are written to."""
+        calibration, (first, _) = self.band.require_calibration(), self.band.outputs
+        shape = (*self.counts.shape[:4], first.size)
+        chunks = (min(self.step, shape[0]), *shape[1:4], 1)
+        radiometric = calibration.precision == "radiometric"
+        with self.clock("write"):
+            self.spectra = create_array(
+                self.group, "spectra", shape, chunks, present, LZ4_CRC if radiometric else (ZSTD,)
+            )
+            self.flags = create_array(self.group, "flags", shape, chunks, present)
+            self.chop = self._chop_arrays()
+        n_channels, n_dumps, *pixels = shape[:4]
+        self.probe = np.full((n_channels, *pixels, first.size), np.nan, np.float32)
+        self.tally = Tally(np.zeros(first.size, np.int64), n_channels * n_dumps * first.size, probe=self.probe)
+        # Blocks of different channels may learn of the same dumps; each has a row of its own.
+        n_blocks = -(-n_channels // self.step)
+        self.valid = np.zeros((n_blocks, n_dumps, self.band.require_reference().on.size), np.bool_)
+        self.missing = np.zeros((n_blocks, *pixels, first.size), np.int64)
+        self.flagged = np.zeros((n_blocks, *pixels, first.size), np.int64)
+        self.bad = np.zeros((n_blocks, *pixels, first.size), np.int64)
+        last = self.band.coupling or calibration
+        self.sigma = last.sigma if radiometric else None
+        return self.tally
+
+    def _conclude(self, tally: Tally, present: set[str]) -> None:
+        """Sum up what the blocks have learnt."""
+        reference, (first, second) = self.band.require_reference(), self.band.outputs
+        dumps = self.valid.any(axis=0).sum(axis=0)
+        exposure = np.append(dumps * self.band.coordinates.exptime[reference.on], 0.0)
+        tally.n_dumps = dumps[first]
+        for name, counts in (("", self.flagged), ("BAD_CHANNEL", self.bad), ("FILL_VALUE", self.missing)):
+            tally.flagged[name] = counts.sum(axis=(0, -1))
+        self._write_small("t_int", exposure[first] + exposure[second], present)
+
+    def _blocks(self) -> Iterator[Block]:
+        """What is read, calibrated and written at a time."""
         needed = self._needed_subscans()
         for outputs in _sharing(needed, self.counts.subscans_in_chunk):
             subscans = sorted(set().union(*(needed[out] for out in outputs)))
-            for first in range(0, self.counts.shape[0], self.step):
-                channels = slice(first, min(first + self.step, self.counts.shape[0]))
-                read: dict[int, Floats] = {}
-                for _, members in self.counts.blocks(subscans, self.counts.shape[0]):
-                    block = self.counts.read(channels, members)
-                    read |= {subscan: block[..., index] for index, subscan in enumerate(members)}
-                yield channels, outputs, read
+            for start in range(0, self.counts.shape[0], self.step):
+                yield slice(start, min(start + self.step, self.counts.shape[0])), outputs, subscans
+
+    def _write_block(self, block: Block) -> None:
+        """Read, calibrate and write a block."""
+        channels, outputs, subscans = block
+        row = channels.start // self.step
+        read: dict[int, Floats] = {}
+        for _, members in self.counts.blocks(subscans, self.counts.shape[0]):
+            counts = self.counts.read(channels, members)
+            read |= {subscan: counts[..., index] for index, subscan in enumerate(members)}
+        for out in outputs:
+            with self.clock("calibrate"):
+                kelvin, bits, missing = self._spectra(channels, out, read)
+                self._count(row, out, channels, bits, missing)
+                self.probe[channels, ..., out] = kelvin[:, kelvin.shape[1] // 2]
+                if self.sigma is not None:
+                    round_to_noise(kelvin, self.sigma[channels, ..., out])
+            with self.clock("write"):
+                self.spectra.write_chunk((row, 0, 0, 0, out), kelvin[..., None])
+                index = (row, 0, 0, 0, out)
+                if self.flagged[row, ..., out].any() or bits.shape[0] < self.flags.chunks[0]:
+                    self.flags.write_chunk(index, bits[..., None])
+                else:
+                    self.flags.write_zeros(index)
+            if self.chop:
+                self._write_chop(self.chop[out], channels, out, read)
 
     def _needed_subscans(self) -> list[set[int]]:
         """Zero-based subscans whose dumps go into each spectrum."""
@@ -127,13 +186,18 @@ class _BandWriter:
         reference = self.band.require_reference()
         return int(reference.off[reference.moment[on].argmax()])
 
-    def _spectra(self, channels: slice, out: int, read: dict[int, Floats], valid: NDArray[np.bool_]) -> Spectra:
-        """T_A* and flags of some channels of one spectrum of each dump; notes the dumps with a valid sample."""
+    def _spectra(self, channels: slice, out: int, read: dict[int, Floats]) -> Spectra:
+        """T_A*, flags and what is missing of some channels of the dumps of one spectrum."""
         first, second = (int(ons[out]) for ons in self.band.outputs)
-        result = self._of_on(channels, first, read, valid)
-        return result if second < 0 else couple_beams(result, self._of_on(channels, second, read, valid))
+        one = self._of_on(channels, first, read)
+        if second < 0:
+            return one
+        two = self._of_on(channels, second, read)
+        missing = one[2] if two[2] is None else two[2] if one[2] is None else one[2] | two[2]
+        return *couple_beams(one[:2], two[:2]), missing
 
-    def _of_on(self, channels: slice, on: int, read: dict[int, Floats], valid: NDArray[np.bool_]) -> Spectra:
+    def _of_on(self, channels: slice, on: int, read: dict[int, Floats]) -> Spectra:
+        """The same of one ON; notes the dumps with a valid sample."""
         band, calibration = self.band, self.band.require_calibration()
         subscan = int(band.require_reference().on[on])
         result = antenna_temperature(
@@ -142,8 +206,22 @@ class _BandWriter:
             calibration.factor[channels, ..., on],
             calibration.bad_channel[channels, ..., on],
         )
-        valid[:, on] |= ((result[1] & Flag.FILL_VALUE) == 0).any(axis=(0, 2, 3))
+        missing = result[2]
+        row = channels.start // self.step
+        self.valid[row, :, on] = True if missing is None else ~missing.all(axis=(0, 2, 3))
         return result
+
+    def _count(self, row: int, out: int, channels: slice, bits: NDArray[np.uint16], missing: Missing) -> None:
+        """Count the flagged samples of each pixel."""
+        calibration = self.band.require_calibration()
+        ons = [on[out] for on in self.band.outputs if on[out] >= 0]
+        bad = np.logical_or.reduce([calibration.bad_channel[channels, ..., on] for on in ons])
+        self.bad[row, ..., out] = bad.sum(axis=0) * bits.shape[1]
+        if missing is None:
+            self.flagged[row, ..., out] = self.bad[row, ..., out]
+        else:
+            self.missing[row, ..., out] = missing.sum(axis=(0, 1))
+            self.flagged[row, ..., out] = np.count_nonzero(bits, axis=(0, 1))
 
     def _level(self, counts: Floats, subscan: int, channels: slice) -> Floats:
         """Counts without drift; the zero level cancels where there is none to correct."""
@@ -163,45 +241,35 @@ class _BandWriter:
             return np.full((*reference.off_mean[channels].shape[:3],), np.nan)
         return weighted_sum(np.stack(means, axis=-1), weights[..., used])
 
-    @staticmethod
-    def _count(tally: Tally, bits: NDArray[np.uint16]) -> None:
-        """Count the flagged samples of each pixel."""
-        any_flag = np.count_nonzero(bits, axis=(0, 1))
-        counts = {"": any_flag}
-        for flag in (Flag.BAD_CHANNEL, Flag.FILL_VALUE):
-            counts[str(flag.name)] = np.count_nonzero(bits & flag, axis=(0, 1)) if any_flag.any() else any_flag
-        for name, number in counts.items():
-            tally.flagged[name] = tally.flagged.get(name, 0) + number
-
-    def _chop_arrays(self) -> list[list[zarr.Array[Any]]]:
+    def _chop_arrays(self) -> list[list[ArrayWriter]]:
         """Empty arrays for the differences of chop phases, of each spectrum those of phases 1 … D - 1."""
         chop = self.band.chop
         if chop is None:
             return []
         reference, (n_channels, n_dumps, *pixels, _) = self.band.require_reference(), self.counts.shape
         on = reference.on[chop.ons]
-        group = create_diagnostic(self.band, self.group, "skychopdiff", self.step)
+        attributes = {
+            "on_indices": on.tolist(),
+            "on_mjds": self.band.coordinates.mjd[on].tolist(),
+            "n_spectra_per_on": [n_dumps - 1] * on.size,
+        }
+        signal, pixel = self.band.require_loads().sidebands.signal, self.band.coordinates.pixel
+        create_diagnostic(self.group, "skychopdiff", signal, pixel, self.step, attributes)
         names = [[f"skychopdiff/spectrum_{subscan}_{j}" for j in range(1, n_dumps)] for subscan in on]
         shape, chunks = (n_channels, *pixels), (min(self.step, n_channels), *pixels)
         present = {"signal_freqs", "pixel"}
-        group.update_attributes(
-            {
-                "on_indices": on.tolist(),
-                "on_mjds": self.band.coordinates.mjd[on].tolist(),
-                "n_spectra_per_on": [n_dumps - 1] * on.size,
-            }
-        )
         return [[create_array(self.group, name, shape, chunks, present) for name in row] for row in names]
 
-    def _write_chop(self, arrays: list[zarr.Array[Any]], channels: slice, out: int, read: dict[int, Floats]) -> None:
+    def _write_chop(self, arrays: list[ArrayWriter], channels: slice, out: int, read: dict[int, Floats]) -> None:
         """Write the differences of chop phases of some channels."""
         ons = [int(on[out]) for on in self.band.outputs if on[out] >= 0]
         with self.clock("calibrate"):
             sky = sum(self._reference(channels, on, read) for on in ons) / len(ons)
             factor = self.band.require_calibration().factor[channels, ..., ons[0]]
             differences = chop_phase_differences(np.asarray(sky), factor)
-        for j, array in enumerate(arrays):
-            array[channels] = differences[:, j]
+        with self.clock("write"):
+            for j, array in enumerate(arrays):
+                array.write_chunk((channels.start // self.step, 0, 0), differences[:, j])
 
 
 def _sharing(needed: list[set[int]], subscans_in_chunk: int) -> list[list[int]]:

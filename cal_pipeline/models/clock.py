@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class StageClock:
-    """Wall time per stage, each moment counted once: an inner stage stops the clock of the outer one."""
+    """Time per stage, each moment of a thread counted once: an inner stage stops the clock of the outer one.
+
+    What several threads do at a time adds up.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self._running: list[str] = []
-        self._since = 0.0
+        self._thread = threading.local()
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (StageClock, ())
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Count the time of the block under `stage`."""
-        self._switch()
-        self._running.append(stage)
+        own = self._thread
+        if not hasattr(own, "running"):
+            own.running, own.since = [], 0.0
+        self._switch(own)
+        own.running.append(stage)
         try:
             yield
         finally:
-            self._switch()
-            self._running.pop()
+            self._switch(own)
+            own.running.pop()
 
-    def _switch(self) -> None:
+    def _switch(self, own: Any) -> None:
         now = time.perf_counter()
-        if self._running:
-            self.seconds[self._running[-1]] += now - self._since
-        self._since = now
+        if own.running:
+            with self._lock:
+                self.seconds[own.running[-1]] += now - own.since
+        own.since = now

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from cal_pipeline.errors import DataReadError, LayoutError
+from cal_pipeline.models.chunks import TEXT, ZarrArray
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.schema import FILL_COUNT
+from cal_pipeline.models.storage import Place
 
 BLOCK_SAMPLES = 2**21
 """Samples a block is filled up to, where the chunks are smaller than that."""
@@ -27,7 +27,7 @@ class Counts:
 
     Parameters
     ----------
-    store : Path
+    store : Place
         The session.
     path : str
         Path of the array in it.
@@ -40,14 +40,11 @@ class Counts:
         (C, D, R, A, S).
     """
 
-    def __init__(self, store: Path, path: str, clock: StageClock) -> None:
+    def __init__(self, store: Place, path: str, clock: StageClock) -> None:
         self.name = f"{store}/{path}"
         self.clock = clock
-        try:
-            array = zarr.open_array(store, path=path, mode="r")
-        except Exception as error:
-            raise LayoutError(f"{self.name} cannot be opened as an array: {error}") from error
-        if array.ndim != 5 or array.dtype.kind not in "iuf":
+        array = ZarrArray(store, path)
+        if array.ndim != 5 or array.dtype == TEXT or array.dtype.kind not in "iuf":
             raise LayoutError(
                 f"{self.name} has {array.ndim} axes of type {array.dtype}, expected the 5 axes "
                 "channel, dump, receiver, array, subscan of integers or floats"
@@ -56,8 +53,8 @@ class Counts:
             raise LayoutError(f"{self.name} has shape {array.shape}: it holds nothing")
         self._array = array
         self.shape: tuple[int, ...] = array.shape
-        self.scale = float(array.attrs.get("scale_factor", 1.0))  # type: ignore[arg-type]
-        self._stored = array.shards or array.chunks
+        self.scale = float(array.attributes.get("scale_factor", 1.0))
+        self._chunks = array.inner_chunks
         self._absent = self._absent_chunks()
 
     @property
@@ -74,20 +71,18 @@ class Counts:
         fill: Any = array.fill_value
         if fill == FILL_COUNT or fill != fill:
             return set()
-        grid = [range(-(-n // chunk)) for n, chunk in zip(array.shape, self._stored, strict=True)]
-        root = Path(self.name)
-        encode = array.metadata.encode_chunk_key
-        return {index for index in itertools.product(*grid) if not (root / encode(index)).exists()}
+        grid = [range(-(-n // chunk)) for n, chunk in zip(array.shape, array.chunks, strict=True)]
+        return {index for index in itertools.product(*grid) if not array.has_chunk(index)}
 
     @property
     def subscans_in_chunk(self) -> int:
         """Subscans that a chunk holds."""
-        return int(self._array.chunks[4])
+        return int(self._chunks[4])
 
     def channel_step(self, target_samples: int = BLOCK_SAMPLES) -> int:
         """Channels in a block of one subscan: whole chunks, about `target_samples` samples."""
         per_channel = int(np.prod(self.shape[1:4]))
-        chunk = self._array.chunks[0]
+        chunk = self._chunks[0]
         return int(min(max(target_samples // (per_channel * chunk), 1) * chunk, self.shape[0]))
 
     def blocks(self, subscans: Sequence[int], channel_step: int | None = None) -> Iterator[Block]:
@@ -107,7 +102,7 @@ class Counts:
             Those of one chunk along the subscan axis.
         """
         step = channel_step or self.channel_step()
-        per_chunk = self._array.chunks[4]
+        per_chunk = self._chunks[4]
         groups = [list(g) for _, g in itertools.groupby(sorted(subscans), key=lambda s: s // per_chunk)]
         for first in range(0, self.shape[0], step):
             for group in groups:
@@ -136,15 +131,17 @@ class Counts:
         span = slice(subscans[0], subscans[-1] + 1)
         with self.clock("load"):
             try:
-                raw = np.asarray(self._array[channels, :, :, :, span])
+                raw = self._array.read((channels, slice(None), slice(None), slice(None), span))
             except Exception as error:
                 raise DataReadError(
                     f"{self.name}: channels {channels.start} to {channels.stop - 1}, subscans {subscans[0]} to "
                     f"{subscans[-1]} cannot be read: {type(error).__name__}: {error}"
                 ) from error
-            raw = raw[..., [s - span.start for s in subscans]]
+            if len(subscans) < span.stop - span.start:
+                raw = raw[..., [s - span.start for s in subscans]]
             counts = raw.astype(np.float64)
-            counts[counts == FILL_COUNT] = np.nan
+            if raw.dtype.kind == "f" or raw.min() <= FILL_COUNT:
+                counts[counts == FILL_COUNT] = np.nan
             for index in self._absent:
                 self._blank(counts, index, channels, subscans)
             if self.scale != 1.0:
@@ -153,8 +150,8 @@ class Counts:
 
     def _blank(self, counts: NDArray[np.float64], index: tuple[int, ...], channels: slice, subscans: list[int]) -> None:
         """Set to NaN what of an absent chunk falls into a block."""
-        low = [i * n for i, n in zip(index, self._stored, strict=True)]
-        high = [a + n for a, n in zip(low, self._stored, strict=True)]
+        low = [i * n for i, n in zip(index, self._array.chunks, strict=True)]
+        high = [a + n for a, n in zip(low, self._array.chunks, strict=True)]
         columns = [k for k, s in enumerate(subscans) if low[4] <= s < high[4]]
         if columns and low[0] < channels.stop and high[0] > channels.start:
             rows = slice(max(low[0] - channels.start, 0), high[0] - channels.start)

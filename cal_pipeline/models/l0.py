@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from cal_pipeline.errors import LayoutError
+from cal_pipeline.models.chunks import ZarrArray
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.counts import Counts
 from cal_pipeline.models.scan import Coordinates
@@ -20,6 +19,7 @@ from cal_pipeline.models.schema import (
     SOURCE_COORDINATES,
     Coordinate,
 )
+from cal_pipeline.models.storage import Place
 from cal_pipeline.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.physics.constants import TORR
 from cal_pipeline.physics.loads import LoadMeans
@@ -34,12 +34,12 @@ COLD = ("COLD", "COL")
 ZERO = ("ZERO",)
 
 
-def read_coordinates(store: Path, group: str, shape: tuple[int, ...]) -> Coordinates:
+def read_coordinates(store: Place, group: str, shape: tuple[int, ...]) -> Coordinates:
     """Read what was recorded beside the counts of a ``source`` group.
 
     Parameters
     ----------
-    store : Path
+    store : Place
         The session.
     group : str
         Path of the ``source`` group in it.
@@ -83,15 +83,14 @@ def pixel_ids(recorded: NDArray[np.str_], n_receivers: int, n_arrays: int) -> ND
     return recorded.reshape(n_receivers, n_arrays)
 
 
-def _read_arrays(store: Path, group: str, wanted: dict[str, Coordinate], shape: tuple[int, ...]) -> dict[str, Any]:
+def _read_arrays(store: Place, group: str, wanted: dict[str, Coordinate], shape: tuple[int, ...]) -> dict[str, Any]:
     """Read the coordinate arrays of a group and check their shapes and types."""
-    try:
-        found = dict(zarr.open_group(store, path=group, mode="r").arrays())
-    except Exception as error:
-        raise LayoutError(f"{store}/{group} cannot be opened: {type(error).__name__}: {error}") from error
-    missing = [name for name, spec in wanted.items() if spec.required and name not in found]
+    present = set(store.members(group))
+    missing = [name for name, spec in wanted.items() if spec.required and name not in present]
     if missing:
-        raise LayoutError(f"{store}/{group} lacks {', '.join(missing)}; it holds {', '.join(sorted(found))}")
+        held = sorted(name for name in present if name != "zarr.json")
+        raise LayoutError(f"{store}/{group} lacks {', '.join(missing)}; it holds {', '.join(held)}")
+    found = {name: ZarrArray(store, f"{group}/{name}") for name in wanted if name in present}
     lengths = {"dump": shape[1], "subscan": shape[4], "pixel": shape[2] * shape[3]}
     values = {}
     for name, spec in wanted.items():
@@ -105,7 +104,11 @@ def _read_arrays(store: Path, group: str, wanted: dict[str, Coordinate], shape: 
                 f"{' or '.join(str(s) for s in allowed)} ({' or '.join(str(d) for d in spec.dims)}), "
                 f"as data_5d has shape {shape}"
             )
-        values[name] = _as_type(np.asarray(array[...]), spec, f"{store}/{group}/{name}")
+        try:
+            content = array.read()
+        except Exception as error:
+            raise LayoutError(f"{array.name} cannot be read: {type(error).__name__}: {error}") from error
+        values[name] = _as_type(content, spec, array.name)
     return values
 
 
@@ -147,7 +150,7 @@ class CalibrationGroup:
 
     Parameters
     ----------
-    store : Path
+    store : Place
         The session.
     group : str
         Path of the ``calibration`` group in it.
@@ -160,7 +163,7 @@ class CalibrationGroup:
         Mean time of the hot and cold loads [d].
     """
 
-    def __init__(self, store: Path, group: str, scan_number: int) -> None:
+    def __init__(self, store: Place, group: str, scan_number: int) -> None:
         self.scan_number = scan_number
         self.name = f"{store}/{group}"
         self._counts = Counts(store, f"{group}/data_5d", StageClock())

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import zarr
-
 from cal_pipeline.errors import StoreError
+from cal_pipeline.models.chunks import group_attributes
+from cal_pipeline.models.storage import LocalPlace, is_address, open_place
 
 if TYPE_CHECKING:
     import xarray
@@ -25,8 +25,10 @@ class CalibratedSession:
 
     Attributes
     ----------
-    path : Path
+    place : Place
         Where it is.
+    path : Path or str
+        The folder, or the address.
     numbers : list of int
         Scans it holds, ascending.
     failures : list of dict
@@ -39,20 +41,29 @@ class CalibratedSession:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()
-        if not (self.path / "zarr.json").is_file():
+        self.place = open_place(path)
+        self.path: Any = self.place.path if isinstance(self.place, LocalPlace) else self.place.name
+        if not self.place.exists("zarr.json"):
             raise StoreError(f"{self.path} is no L1 store (no zarr.json in it)")
         self.numbers = sorted(
-            int(match[1]) for item in self.path.iterdir() if (match := re.fullmatch(r"scan_(\d{6})", item.name))
+            int(match[1])
+            for name in self.place.members()
+            if (match := re.fullmatch(r"scan_(\d{6})", name)) and self.place.exists(f"{name}/zarr.json")
         )
-        listed = self.path / "failures.json"
-        self.failures: list[dict[str, Any]] = json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else []
+        self.failures: list[dict[str, Any]] = json.loads(self.place.get("failures.json") or b"[]")
 
     def attributes(self, number: int) -> dict[str, Any]:
         """Attributes of a scan, of its first band where it has several."""
-        path = self.path / f"scan_{number:06d}"
-        bands = sorted(path.glob("band_*"))
-        return dict(zarr.open_group(bands[0] if bands else path, mode="r").attrs)
+        name, *_ = self.bands(number)
+        return group_attributes(self.place, name)
+
+    def bands(self, number: int) -> list[str]:
+        """Paths of the bands of a scan; that of the scan where it has but one."""
+        scan = f"scan_{number:06d}"
+        if scan.removeprefix("scan_") not in {f"{n:06d}" for n in self.numbers}:
+            raise StoreError(f"{self.path} has no scan {number}; it has scans {self.numbers}")
+        bands = sorted(name for name in self.place.members(scan) if name.startswith("band_"))
+        return [f"{scan}/{name}" for name in bands] or [scan]
 
     def open_scan(self, number: int, band: int | None = None) -> xarray.Dataset:
         """Open a scan, lazily.
@@ -71,9 +82,11 @@ class CalibratedSession:
         import xarray
 
         group = f"scan_{number:06d}" + (f"/band_{band}" if band is not None else "")
-        if not (self.path / group / "zarr.json").is_file():
+        if not self.place.exists(f"{group}/zarr.json"):
             raise StoreError(f"{self.path} has no {group}; it has scans {self.numbers}")
-        dataset: xarray.Dataset = xarray.open_zarr(self.path, group=group, consolidated=False, chunks=None)
+        where = self.place.below(group).as_zarr() if is_address(self.path) else self.path
+        inner = None if is_address(self.path) else group
+        dataset: xarray.Dataset = xarray.open_zarr(where, group=inner, consolidated=False, chunks=None)
         return dataset
 
     def __repr__(self) -> str:

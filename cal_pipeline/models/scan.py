@@ -17,6 +17,7 @@ from cal_pipeline.errors import MissingInputError, StoreError
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.counts import Counts
 from cal_pipeline.models.phases import first_on, is_off, observing_mode
+from cal_pipeline.models.storage import open_place
 from cal_pipeline.physics.gain import GainDrift
 from cal_pipeline.physics.loads import LoadMeans, LoadSolution
 from cal_pipeline.physics.planck import CONVENTIONS, Convention, Sidebands
@@ -240,12 +241,15 @@ class CalibrationStage:
         Double-sideband system temperature [K].
     sigma : ndarray of float32, shape (C, R, A, S_on)
         Expected 1-sigma noise of one dump [K].
+    precision : str
+        ``lossless``, or ``radiometric`` for spectra that are rounded to a fraction of their noise.
     """
 
     factor: Floats
     bad_channel: NDArray[np.bool_]
     t_sys: Floats
     sigma: NDArray[np.float32]
+    precision: str = "lossless"
 
 
 @dataclass(frozen=True)
@@ -414,7 +418,7 @@ class Band:
 
     def source_counts(self, clock: StageClock) -> Counts:
         """Counts of the observing phases; reading them counts as ``load``."""
-        return Counts(Path(self.store), f"{self.group}/source/data_5d", clock)
+        return Counts(open_place(self.store), f"{self.group}/source/data_5d", clock)
 
 
 class ScanMeta:

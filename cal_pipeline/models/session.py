@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 from cal_pipeline.errors import LayoutError, NoLoadsError, ScanError, StoreError
+from cal_pipeline.models.chunks import ZarrArray, group_attributes
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.counts import Counts
 from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts, read_coordinates
 from cal_pipeline.models.scan import Band, Scan
+from cal_pipeline.models.storage import open_place
 
 logger = logging.getLogger(__name__)
 
@@ -26,17 +27,19 @@ _REMEMBERED_LOADS = 4
 
 
 class Session:
-    """An L0 session on disk.
+    """An L0 session.
 
     Parameters
     ----------
     path : str or Path
-        The Zarr store.
+        The Zarr store: a folder, a ZIP file, or an address such as ``s3://bucket/session.zarr``.
 
     Attributes
     ----------
-    path : Path
+    place : Place
         Where it is.
+    path : str
+        What that is called.
     numbers : list of int
         Numbers of all scans, ascending, calibration-only ones too.
 
@@ -47,11 +50,13 @@ class Session:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()
-        if not (self.path / "zarr.json").is_file():
-            what = "no Zarr v3 group (no zarr.json in it)" if self.path.exists() else "not there"
+        self.place = open_place(path)
+        self.path = self.place.name
+        names = self.place.members()
+        if "zarr.json" not in names:
+            what = "no Zarr v3 group (no zarr.json in it)" if names or self.place.exists("") else "not there"
             raise StoreError(f"{self.path} is {what}; expected an L0 session with groups scan_NNNNNN")
-        self._groups = {int(match[1]): match[0] for entry in self.path.iterdir() if (match := _SCAN.match(entry.name))}
+        self._groups = {int(match[1]): match[0] for name in names if (match := _SCAN.match(name))}
         self.numbers = sorted(self._groups)
         if not self.numbers:
             raise StoreError(f"{self.path} holds no scan; expected groups scan_NNNNNN, six digits")
@@ -60,7 +65,7 @@ class Session:
 
     def has_source(self, number: int) -> bool:
         """Whether a scan has anything to calibrate, or is a calibration-only scan."""
-        return any((self.path / group / "source").is_dir() for group, _ in self._bands(number))
+        return any("source" in self.place.members(group) for group, _ in self._bands(number))
 
     def in_order_of_time(self, numbers: list[int]) -> list[int]:
         """Scans by the time of their first subscan; those whose times cannot be read are last."""
@@ -69,8 +74,7 @@ class Session:
             times = []
             for group, _ in self._bands(number):
                 try:
-                    mjd = zarr.open_array(self.path, path=f"{group}/source/mjd", mode="r")
-                    times.append(float(np.min(np.asarray(mjd[...]))))
+                    times.append(float(np.min(ZarrArray(self.place, f"{group}/source/mjd").read())))
                 except Exception:
                     # Whoever opens the scan next says what is wrong with it.
                     logger.debug("%s/%s: no times", self.path, group, exc_info=True)
@@ -99,10 +103,7 @@ class Session:
             raise LayoutError(f"{self.path} has no scan {number}")
         clock = StageClock()
         with clock("load"):
-            try:
-                attributes = dict(zarr.open_group(self.path, path=self._groups[number], mode="r").attrs)
-            except Exception as error:
-                raise LayoutError(f"{self.path}/{self._groups[number]} cannot be opened: {error}") from error
+            attributes = group_attributes(self.place, self._groups[number])
             recorded = attributes.get("scan_number", number)
             if recorded != number:
                 raise LayoutError(
@@ -111,29 +112,29 @@ class Session:
             bands = [
                 self._open_band(number, group, name, attributes, clock)
                 for group, name in self._bands(number)
-                if (self.path / group / "source").is_dir()
+                if "source" in self.place.members(group)
             ]
         if not bands:
             raise LayoutError(f"{self.path}/{self._groups[number]} has no group 'source': calibration only")
         return Scan(number, attributes, bands, clock=clock, session=self)
 
     def _open_band(self, number: int, group: str, name: str, attributes: dict[str, Any], clock: StageClock) -> Band:
-        counts = Counts(self.path, f"{group}/source/data_5d", clock)
+        counts = Counts(self.place, f"{group}/source/data_5d", clock)
         if counts.n_absent_chunks:
             logger.warning(
                 "%s: %d chunks are not in the store; their samples are flagged FILL_VALUE",
                 counts.name,
                 counts.n_absent_chunks,
             )
-        coordinates = read_coordinates(self.path, f"{group}/source", counts.shape)
-        own = dict(zarr.open_group(self.path, path=group, mode="r").attrs) if name else {}
-        return Band(name, str(self.path), group, number, coordinates, attributes | own)
+        coordinates = read_coordinates(self.place, f"{group}/source", counts.shape)
+        own = group_attributes(self.place, group) if name else {}
+        return Band(name, self.path, group, number, coordinates, attributes | own)
 
     def _bands(self, number: int) -> list[tuple[str, str]]:
         """Path and name of each band of a scan; one without a name where the scan is not divided."""
         scan = self._groups[number]
         names = sorted(
-            (entry.name for entry in (self.path / scan).iterdir() if _BAND.match(entry.name)),
+            (name for name in self.place.members(scan) if _BAND.match(name)),
             key=lambda name: int(name.removeprefix("band_")),
         )
         return [(f"{scan}/{name}", name) for name in names] or [(scan, "")]
@@ -259,10 +260,10 @@ class Session:
     def _open_calibration(self, number: int, band_name: str) -> CalibrationGroup | None:
         bands = self._bands(number) if number in self._groups else []
         group = {name: path for path, name in bands}.get(band_name)
-        if group is None or not (self.path / group / "calibration" / "zarr.json").is_file():
+        if group is None or not self.place.exists(f"{group}/calibration/zarr.json"):
             return None
         try:
-            return CalibrationGroup(self.path, f"{group}/calibration", number)
+            return CalibrationGroup(self.place, f"{group}/calibration", number)
         except ScanError as error:
             logger.warning("scan %d: its loads cannot be read: %s", number, error)
             return None
@@ -296,7 +297,7 @@ class Session:
         return chosen
 
 
-def _parse_scans(wanted: list[Any] | str, present: list[int], path: Path) -> set[int]:
+def _parse_scans(wanted: list[Any] | str, present: list[int], path: str) -> set[int]:
     items = wanted.split(",") if isinstance(wanted, str) else [w for x in wanted for w in str(x).split(",")]
     chosen: set[int] = set()
     for item in (text.strip() for text in items):

@@ -13,11 +13,11 @@ SMOOTHING_WIDTH = 129
 
 def sum_of_valid(counts: Floats, axis: int | tuple[int, ...]) -> tuple[Floats, NDArray[np.int64]]:
     """Sum and number of the finite values along `axis`."""
-    valid = np.isfinite(counts)
-    if valid.all():
-        total = counts.sum(axis=axis)
+    total = np.asarray(counts.sum(axis=axis))
+    if np.isfinite(total).all():
         size = counts.size // max(total.size, 1)
         return total, np.full(total.shape, size, np.int64)
+    valid = np.isfinite(counts)
     return np.where(valid, counts, 0.0).sum(axis=axis), valid.sum(axis=axis)
 
 

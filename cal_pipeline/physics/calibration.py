@@ -40,13 +40,13 @@ def kelvin_per_count(t_cal: Floats, load_difference: Floats, transmission: Float
 
 def antenna_temperature(
     on: Floats, reference: Floats, factor: Floats, bad: NDArray[np.bool_]
-) -> tuple[Floats, NDArray[np.uint16]]:
+) -> tuple[Floats, NDArray[np.uint16], NDArray[np.bool_] | None]:
     """Calibrate the dumps of an ON.
 
     Parameters
     ----------
     on : ndarray, shape (C, D, R, A)
-        Counts, NaN where a dump is missing [ct].
+        Counts, NaN where a dump is missing; overwritten by the spectra [ct].
     reference : ndarray, shape (C, R, A) or (C, D, R, A)
         Counts of the reference [ct].
     factor : ndarray, shape (C, R, A)
@@ -60,14 +60,45 @@ def antenna_temperature(
         T_A* [K], NaN where flagged.
     flags : ndarray of uint16, shape (C, D, R, A)
         BAD_CHANNEL and FILL_VALUE bits.
+    missing : ndarray of bool, shape (C, D, R, A), or None
+        Where ON or reference is missing; None where nothing is.
     """
     per_dump = reference if reference.ndim == 4 else reference[:, None]
-    spectra = on - per_dump
-    flags = np.where(np.isfinite(spectra), 0, Flag.FILL_VALUE).astype(np.uint16)
-    flags |= np.where(bad, Flag.BAD_CHANNEL, 0).astype(np.uint16)[:, None]
+    spectra = np.subtract(on, per_dump, out=on)
+    # A sum is NaN if anything is, and costs no memory.
+    missing = None if np.isfinite(spectra.sum()) else np.isnan(spectra)
     spectra *= factor[:, None]
-    spectra[flags != 0] = np.nan
-    return spectra, flags
+    flags = np.zeros(spectra.shape, np.uint16)
+    if bad.any():
+        flags[:] = (bad * np.uint16(Flag.BAD_CHANNEL))[:, None]
+    if missing is None or not missing.any():
+        return spectra, flags, None
+    flags[missing] |= np.uint16(Flag.FILL_VALUE)
+    return spectra, flags, missing
+
+
+def round_to_noise(spectra: Floats, sigma: NDArray[np.float32]) -> None:
+    """Round antenna temperatures, in place, to what their noise lets them tell.
+
+    Parameters
+    ----------
+    spectra : ndarray, shape (C, D, R, A)
+        T_A* [K].
+    sigma : ndarray of float32, shape (C, R, A)
+        Expected 1-sigma noise of a dump [K]; where it is not finite nothing is rounded.
+
+    Notes
+    -----
+    The step is the largest power of two that is at most 2 % of sigma, so the error is at most 1 % of sigma; halves go
+    to the even multiple, so that means stay unbiased. Adding and taking off 1.5·2⁵² steps lets the arithmetic of
+    64-bit floats do the rounding.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exponent = np.floor(np.log2(0.02 * sigma.astype(np.float64)))
+    usable = np.isfinite(exponent)
+    shift = np.where(usable, 1.5 * 2.0 ** (52.0 + np.where(usable, exponent, 0.0)), 0.0)[:, None]
+    spectra += shift
+    spectra -= shift
 
 
 def couple_beams(

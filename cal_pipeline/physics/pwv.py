@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,17 @@ CONVERGED = 1e-6
 FIXED_POINT = 1e-11
 """Relative step at which the iteration ends: the fixed point itself is the result, not where it was left."""
 _GRID_BLOCK = 1024
+_GRID_CHANNELS = 1024
+"""Channels that the start of a fit is looked for in: it needs no more."""
 _CACHED_SAMPLES = 2**14
+
+
+Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
+"""Calls a function on every item of a sequence."""
+
+
+def _one_by_one(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    return [function(item) for item in items]
 
 
 @dataclass(frozen=True)
@@ -170,6 +181,7 @@ def view_sky(
     means: LoadMeans,
     loads: LoadSolution,
     channel_width: float,
+    each: Mapper = _one_by_one,
 ) -> tuple[LoadView, list[SkyView]]:
     """Prepare OFFs and loads for the fit.
 
@@ -185,6 +197,8 @@ def view_sky(
         The loads.
     channel_width : float
         Noise bandwidth B of a channel [Hz].
+    each : callable
+        Calls a function on every item of a sequence and returns a list of the results; may use threads.
 
     Returns
     -------
@@ -207,8 +221,8 @@ def view_sky(
     loads_usable = ~loads.bad_channel & np.isfinite(gain_ratio) & (gain > 0.0)
     loads_usable &= np.isfinite(hot_variance) & np.isfinite(cold_variance)
 
-    sky = []
-    for counts, time, path, around in zip(off, off_time, airmass, surroundings, strict=True):
+    def look(off: tuple[Floats, Floats, float, Surroundings]) -> SkyView:
+        counts, time, path, around = off
         smooth = running_mean(counts)
         with np.errstate(divide="ignore", invalid="ignore"):
             step = (counts - means.hot) / gain
@@ -216,16 +230,16 @@ def view_sky(
             off_variance = (smooth / gain) ** 2 / (channel_width * time)
             variance = off_variance + level**2 * hot_variance + (1.0 - level) ** 2 * cold_variance
         usable = loads_usable & np.isfinite(step) & np.isfinite(variance) & (variance > 0.0)
-        sky.append(
-            SkyView(
-                step=np.where(usable, step, 0.0),
-                variance=np.where(usable, variance, np.inf),
-                level=np.where(usable, level, 0.0),
-                off_variance=np.where(usable, off_variance, 0.0),
-                airmass=path,
-                surroundings=around,
-            )
+        return SkyView(
+            step=np.where(usable, step, 0.0),
+            variance=np.where(usable, variance, np.inf),
+            level=np.where(usable, level, 0.0),
+            off_variance=np.where(usable, off_variance, 0.0),
+            airmass=path,
+            surroundings=around,
         )
+
+    sky = each(look, list(zip(off, off_time, airmass, surroundings, strict=True)))
     view = LoadView(
         gain_ratio=np.where(loads_usable, gain_ratio, 0.0),
         hot_variance=np.where(loads_usable, hot_variance, 0.0),
@@ -265,7 +279,8 @@ def fit_pwv(
     -----
     Minimises Σ [(OFF - HOT - gamma S_model)/gamma_smooth]²/sigma² with sigma² = sigma_rad² + sigma_mod² frozen
     at the current PWV within a Gauss-Newton step. On the starting grid sigma is sigma_rad, so that the
-    minimum is not drawn to where the model is least certain.
+    minimum is not drawn to where the model is least certain, and every so many channels will do: the result does not
+    depend on the start.
 
     The derivative J of the model is taken with the smoothed gain, that is J = dS_model/dPWV: with the gain of
     the channel itself the sum Σ W J r would be quadratic in the noise of the loads, whose expectation
@@ -341,29 +356,46 @@ def _normal_equation(
     per_pixel: bool,
 ) -> tuple[Floats, Floats]:
     """Σ W J r and Σ W J² of a Gauss-Newton step, each of the shape of `pwv`."""
-    axes = (0,) if per_pixel else (0, 1, 2)
+    axes = 0 if per_pixel else None
     numerator, denominator = np.zeros(pwv.shape), np.zeros(pwv.shape)
     for observation, towards in zip(observations, directions, strict=True):
         loads, model_error = observation.loads, observation.model.model_error
-        for part in _parts(len(loads.gain_ratio), observation.pixels):
-            for direction, view in zip(towards, observation.sky, strict=True):
-                slope, _, variance, residual = _at(direction, view, loads, pwv, model_error, part)
-                np.divide(slope, variance, out=variance)
-                residual *= variance
+        parts = list(_parts(len(loads.gain_ratio), observation.pixels))
+        for direction, view in zip(towards, observation.sky, strict=True):
+            sky = _Evaluated(direction, pwv, per_pixel)
+            for part in parts:
+                slope, _, weight, residual = _at(sky, view, loads, model_error, part)
+                np.divide(1.0, weight, out=weight)
+                weight *= slope
+                residual *= weight
+                weight *= slope
                 numerator += residual.sum(axis=axes)
-                variance *= slope
-                denominator += variance.sum(axis=axes)
+                denominator += weight.sum(axis=axes)
     return numerator, denominator
 
 
+class _Evaluated:
+    """The sky in one direction at some water; evaluated at once where it is the same for all pixels."""
+
+    def __init__(self, direction: SkyDirection, pwv: Floats, per_pixel: bool) -> None:
+        self._direction, self._pwv = direction, pwv
+        self._whole = None if per_pixel else direction.evaluate(pwv)
+
+    def of(self, part: slice) -> tuple[Floats, Floats, Floats]:
+        """Temperature [K], slope [K/mm] and error for a relative error of the opacity of 1 [K] of some channels."""
+        if self._whole is None:
+            return self._direction.evaluate(self._pwv, part)
+        temperature, slope, error = self._whole
+        return temperature[part], slope[part], error[part]
+
+
 def _at(
-    direction: SkyDirection, view: SkyView, loads: LoadView, pwv: Floats, model_error: float, part: slice
+    sky: _Evaluated, view: SkyView, loads: LoadView, model_error: float, part: slice
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Slope [K/mm], model error [K], total variance [K²] and residual [K] of some channels of an OFF at a PWV."""
-    temperature, slope, opacity_error = direction.evaluate(pwv, part)
+    """Slope [K/mm], model error [K], total variance [K²] and residual [K] of some channels of an OFF."""
+    temperature, slope, opacity_error = sky.of(part)
     sigma_model = model_error * opacity_error
-    temperature -= loads.t_hot_input[part, None, None]
-    residual = loads.gain_ratio[part] * temperature
+    residual = loads.gain_ratio[part] * (temperature - loads.t_hot_input[part, None, None])
     np.subtract(view.step[part], residual, out=residual)
     return slope, sigma_model, view.variance[part] + sigma_model**2, residual
 
@@ -379,29 +411,40 @@ def _best_of_grid(
     Up to a constant, chi² of all points and pixels at once is Σ (g²/v) M² - 2 (g d/v) M, a matrix product
     over the channels; M is the modelled step from the hot load, d the observed one.
     """
-    totals = [_chi2_on_grid(o, towards, grid, per_pixel) for o, towards in zip(observations, directions, strict=True)]
-    return np.asarray(grid[np.argmin(sum(totals), axis=0)])
+    chi2 = _chi2_on_grid(observations, directions, grid, per_pixel, _GRID_CHANNELS)
+    if not chi2.any(axis=0).all():
+        # Some pixel has no usable channel among those few.
+        chi2 = _chi2_on_grid(observations, directions, grid, per_pixel, None)
+    return np.asarray(grid[np.argmin(chi2, axis=0)])
 
 
 def _chi2_on_grid(
-    observation: Observation, directions: Sequence[SkyDirection], grid: Floats, per_pixel: bool
+    observations: Sequence[Observation],
+    directions: Sequence[Sequence[SkyDirection]],
+    grid: Floats,
+    per_pixel: bool,
+    n_wanted: int | None,
 ) -> Floats:
-    """Chi² up to a constant, shape (G, 1, 1) or (G, R, A)."""
-    loads = observation.loads
-    n_channels, n_receivers, n_arrays = loads.gain_ratio.shape
-    chi2 = np.zeros((len(grid), n_receivers if per_pixel else 1, n_arrays))
-    for direction, view in zip(directions, observation.sky, strict=True):
-        for first in range(0, n_channels, _GRID_BLOCK):
-            part = slice(first, first + _GRID_BLOCK)
-            weight = loads.gain_ratio[part] / view.variance[part]
-            linear, square = weight * view.step[part], weight * loads.gain_ratio[part]
-            if not per_pixel:
-                linear, square = linear.sum(axis=1, keepdims=True), square.sum(axis=1, keepdims=True)
-            step = direction.on_grid(grid, part) - loads.t_hot_input[part, None]
-            for array in range(n_arrays):
-                model = step[..., array]
-                chi2[..., array] += model**2 @ square[..., array] - 2.0 * (model @ linear[..., array])
-    return chi2 if per_pixel else chi2.sum(axis=2, keepdims=True)
+    """Chi² up to a constant, shape (G, 1, 1) or (G, R, A), of about `n_wanted` channels of each band, or of all."""
+    total: Floats | float = 0.0
+    for observation, towards in zip(observations, directions, strict=True):
+        loads = observation.loads
+        n_channels, n_receivers, n_arrays = loads.gain_ratio.shape
+        stride = max(n_channels // n_wanted, 1) if n_wanted else 1
+        chi2 = np.zeros((len(grid), n_receivers if per_pixel else 1, n_arrays))
+        for direction, view in zip(towards, observation.sky, strict=True):
+            for first in range(0, n_channels, _GRID_BLOCK * stride):
+                part = slice(first, min(first + _GRID_BLOCK * stride, n_channels), stride)
+                weight = loads.gain_ratio[part] / view.variance[part]
+                linear, square = weight * view.step[part], weight * loads.gain_ratio[part]
+                if not per_pixel:
+                    linear, square = linear.sum(axis=1, keepdims=True), square.sum(axis=1, keepdims=True)
+                step = direction.on_grid(grid, part) - loads.t_hot_input[part, None]
+                for array in range(n_arrays):
+                    model = step[..., array]
+                    chi2[..., array] += model**2 @ square[..., array] - 2.0 * (model @ linear[..., array])
+        total = total + (chi2 if per_pixel else chi2.sum(axis=2, keepdims=True))
+    return np.asarray(total)
 
 
 def fit_quality(
@@ -436,15 +479,16 @@ def fit_quality(
     its own; the noise of HOT (dr = -a dHOT/gamma) and of COLD (dr = -(1 - a) dCOLD/gamma) is common to all
     OFFs of a band and so summed over them before squaring; the error of the opacity is common to everything.
     """
-    axes = (0,) if per_pixel else (0, 1, 2)
+    axes = 0 if per_pixel else None
     sums = {name: np.zeros(pwv.shape) for name in ("curvature", "noise", "model", "chi2")}
     n_samples = np.zeros(pwv.shape, np.int64)
     for observation, towards in zip(observations, directions, strict=True):
         loads, model_error = observation.loads, observation.model.model_error
+        skies = [_Evaluated(direction, pwv, per_pixel) for direction in towards]
         for part in _parts(len(loads.gain_ratio), observation.pixels):
             from_hot, from_cold = (np.zeros(loads.gain_ratio[part].shape) for _ in range(2))
-            for direction, view in zip(towards, observation.sky, strict=True):
-                slope, sigma_model, variance, residual = _at(direction, view, loads, pwv, model_error, part)
+            for sky, view in zip(skies, observation.sky, strict=True):
+                slope, sigma_model, variance, residual = _at(sky, view, loads, model_error, part)
                 weighted = slope / variance
                 sums["curvature"] += (weighted * slope).sum(axis=axes)
                 sums["noise"] += (weighted**2 * view.off_variance[part]).sum(axis=axes)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from astropy.table import Table
+
+from cal_pipeline.models.chunks import group_attributes
+from cal_pipeline.models.l1 import CalibratedSession
+from cal_pipeline.models.storage import LocalPlace, Place, open_place, sync_file
 
 COLUMNS = {
     "t_rec_ssb_K": ("K", "median receiver temperature, SSB"),
@@ -29,12 +32,12 @@ COLUMNS = {
 """Figures of a pixel in the table, their units and what they are."""
 
 
-def quality_table(store: str | Path) -> Table:
+def quality_table(product: CalibratedSession) -> Table:
     """The quality figures of an L1 store.
 
     Parameters
     ----------
-    store : str or Path
+    product : CalibratedSession
         The store.
 
     Returns
@@ -43,7 +46,7 @@ def quality_table(store: str | Path) -> Table:
         A row for each scan, band and pixel, with units; figures that are not known are NaN. ``verdict`` and ``checks``
         (those that are not passed) are those of the pixel.
     """
-    rows = [row for path in sorted(Path(store).glob("scan_*")) for row in _rows_of_scan(path)]
+    rows = [row for number in product.numbers for row in _rows_of_scan(product, number)]
     names = ["scan", "source", "band", "mode", "pixel", *COLUMNS, "verdict", "checks"]
     table = Table({name: [row[name] for row in rows] for name in names})
     for name, (unit, meaning) in COLUMNS.items():
@@ -53,9 +56,9 @@ def quality_table(store: str | Path) -> Table:
     return table
 
 
-def _rows_of_scan(path: Path) -> Iterator[dict[str, Any]]:
-    for group in [path, *sorted(path.glob("band_*"))]:
-        attributes = dict(zarr.open_group(group, mode="r").attrs)
+def _rows_of_scan(product: CalibratedSession, number: int) -> Iterator[dict[str, Any]]:
+    for path in product.bands(number):
+        attributes = group_attributes(product.place, path)
         qa: Any = attributes.get("qa") or {}
         for pixel, figures in qa.get("pixels", {}).items():
             open_checks = {v["name"]: v["verdict"] for v in qa["verdicts"] if pixel in v["pixels"]}
@@ -63,7 +66,7 @@ def _rows_of_scan(path: Path) -> Iterator[dict[str, Any]]:
             yield {
                 "scan": attributes["scan_number"],
                 "source": str(attributes.get("source") or ""),
-                "band": group.name if group != path else "",
+                "band": path.partition("/")[2],
                 "mode": str(attributes.get("mode") or ""),
                 "pixel": pixel,
                 **{name: np.nan if figures.get(name) is None else figures[name] for name in COLUMNS},
@@ -72,28 +75,37 @@ def _rows_of_scan(path: Path) -> Iterator[dict[str, Any]]:
             }
 
 
-def write_quality_table(store: str | Path) -> Path | None:
+def write_quality_table(product: CalibratedSession) -> str | None:
     """Write the table of an L1 store beside it, as ``<store>_quality.ecsv``.
 
     Parameters
     ----------
-    store : str or Path
+    product : CalibratedSession
         The store.
 
     Returns
     -------
-    Path or None
-        The file; None where there is nothing to tell.
+    str or None
+        Where; None where there is nothing to tell.
     """
-    store = Path(store)
-    table = quality_table(store)
-    target = store.with_name(store.name.removesuffix(".zarr") + "_quality.ecsv")
+    table = quality_table(product)
+    if isinstance(product.path, Path):
+        beside: Place = LocalPlace(product.path.parent)
+        name = product.path.name
+    else:
+        folder, _, name = product.path.rpartition("/")
+        beside = open_place(folder, write=True)
+    target = name.removesuffix(".zarr") + "_quality.ecsv"
     if len(table) == 0:
-        target.unlink(missing_ok=True)
+        if isinstance(beside, LocalPlace):
+            (beside.path / target).unlink(missing_ok=True)
         return None
-    draft = target.with_name(target.name + ".part")
-    table.write(draft, format="ascii.ecsv", overwrite=True)
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    draft.replace(target)
-    return target
+    text = io.StringIO()
+    table.write(text, format="ascii.ecsv")
+    if isinstance(beside, LocalPlace):
+        beside.put(f"{target}.part", text.getvalue().encode())
+        sync_file(beside.path / f"{target}.part")
+        (beside.path / f"{target}.part").replace(beside.path / target)
+    else:
+        beside.put(target, text.getvalue().encode())
+    return f"{beside}/{target}"

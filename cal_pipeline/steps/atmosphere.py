@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline.errors import FrequencyRangeError, LayoutError
 from cal_pipeline.models.scan import AtmosphereStage, Band, LoadStage, ReferenceStage, Scan
+from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.opacity import airmass
 from cal_pipeline.physics.pwv import Observation, SkyModel, view_sky
 from cal_pipeline.physics.sky import Opacity, Surroundings, observed_sky
@@ -105,6 +106,7 @@ class AtmosphereStep(CalibrationStep):
             loads.means,
             loads.solution,
             band.channel_width,
+            in_threads,
         )
         return _Sky(band, table, off, Observation(model, load_view, sky))
 

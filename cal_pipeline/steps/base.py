@@ -77,7 +77,7 @@ class CalibrationBase(Step):  # type: ignore[misc]
         spec = _specification(cls)
         if name in spec and not isinstance(spec[name], dict):
             value = self._checked(name, spec[name], value)
-            if self._remembers_origins:
+            if self._remembers_origins and name not in _SET_BY_RUN:
                 self._origins[name] = GIVEN
         elif not (
             name.startswith("_")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cal_pipeline.models.scan import Band, CalibrationStage, Scan
+from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.calibration import expected_noise, kelvin_per_count
 from cal_pipeline.physics.opacity import transmission
 from cal_pipeline.physics.sky import SkyDirection, Surroundings
@@ -22,9 +23,11 @@ class CalibrateStep(CalibrationStep):
 
     spec = """
     min_transmission = float(min=0.0, max=1.0, default=0.001) # Bad: transmission at the ON below this
+    precision        = option('lossless', 'radiometric', default='lossless') # Round spectra to 1 % of sigma
     """
 
     min_transmission: float
+    precision: str
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Work out the calibration of every ON of a band."""
@@ -38,7 +41,9 @@ class CalibrateStep(CalibrationStep):
             # A chopped reference is one dump of its OFF, else it is the mean of all that are valid.
             off_variance = 1.0 / (off_time if reference.per_dump else reference.off_dumps * off_time)
         off_variance = np.broadcast_to(off_variance, reference.off_mean.shape)
-        for on, subscan in enumerate(reference.on):
+
+        def work_out(on: int) -> None:
+            subscan = reference.on[on]
             airmass = float(sky.on_airmass[on])
             pwv = np.atleast_2d(sky.fit.pwv if sky.fit.pwv.ndim < 3 else sky.fit.pwv[..., on])
             tau = sky.tau_signal if sky.tau_signal.ndim < 4 else sky.tau_signal[..., on]
@@ -62,4 +67,6 @@ class CalibrateStep(CalibrationStep):
                 weighted_sum(off_variance, reference.weights[:, :, on] ** 2),
             )
             sigma[..., on] = np.where(bad[..., on] | ~np.isfinite(noise), np.nan, noise)
-        band.calibration = CalibrationStage(factor, bad, t_sys, sigma)
+
+        in_threads(work_out, range(reference.on.size))
+        band.calibration = CalibrationStage(factor, bad, t_sys, sigma, self.precision)

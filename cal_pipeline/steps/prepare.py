@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.errors import LayoutError, NoReferenceError
-from cal_pipeline.models.counts import Counts
+from cal_pipeline.models.counts import Block, Counts
 from cal_pipeline.models.phases import MODES, beams, first_on, is_off, is_on, observing_mode
 from cal_pipeline.models.scan import Band, ReferenceStage, Scan
+from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.physics.planck import channel_frequencies
 from cal_pipeline.physics.switching import interpolation_weights, nearest_off, reduction_groups
@@ -135,8 +136,12 @@ def _mean_offs(counts: Counts, off: NDArray[np.int64]) -> tuple[NDArray[np.float
     shape = (n_channels, n_receivers, n_arrays, off.size)
     total, number = np.zeros(shape), np.zeros(shape, np.int64)
     column = {int(subscan): index for index, subscan in enumerate(off)}
-    for channels, members in counts.blocks(off.tolist()):
+
+    def add(block: Block) -> None:
+        channels, members = block
         columns = [column[subscan] for subscan in members]
-        block = counts.read(channels, members)
-        total[channels, ..., columns], number[channels, ..., columns] = sum_of_valid(block, axis=1)
+        partial = sum_of_valid(counts.read(channels, members), axis=1)
+        total[channels, ..., columns], number[channels, ..., columns] = partial
+
+    in_threads(add, counts.blocks(off.tolist()))
     return mean_from_sum(total, number), number

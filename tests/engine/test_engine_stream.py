@@ -11,6 +11,7 @@ from helpers_l0 import FILL, loads_counts, write_scan
 
 from cal_pipeline.engine.stream import write_scan as stream_scan
 from cal_pipeline.models.session import Session
+from cal_pipeline.models.storage import LocalPlace
 from cal_pipeline.steps import AtmosphereStep, CalibrateStep, LoadsStep, PrepareStep
 
 GAIN = 1e5 * (1.0 + 0.05 * np.arange(14.0)).reshape(7, 2, 1)
@@ -39,7 +40,7 @@ def stream(tmp_path, atm_table):
         steps = [LoadsStep(), PrepareStep(), AtmosphereStep(override_atm=str(atm_table)), CalibrateStep()]
         for step in steps[:-1] if skip_calibrate else steps:
             scan = step.run(scan)
-        tallies = stream_scan(scan, tmp_path / name, {"engine_version": "x"})
+        tallies = stream_scan(scan, LocalPlace(tmp_path / name), {"engine_version": "x"})
         return zarr.open_group(tmp_path / name, mode="r"), tallies
 
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from cal_pipeline.models.clock import StageClock
@@ -24,3 +25,20 @@ def test_each_moment_counts_once(monkeypatch):
     with clock("outer"):
         now = 10.0
     assert clock.seconds == {"outer": 2.5, "inner": 3.5}
+
+
+def test_threads_add_up():
+    clock = StageClock()
+
+    def work():
+        with clock("work"):
+            time.sleep(0.02)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    with clock("waiting"):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert clock.seconds["work"] >= 0.08
+    assert clock.seconds["waiting"] > 0.0

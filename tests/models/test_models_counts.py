@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cal_pipeline.errors import DataReadError, LayoutError
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.counts import Counts
+from cal_pipeline.models.storage import LocalPlace
 
 FILL = -(2**31)
 SHAPE = (5, 2, 2, 1, 3)
@@ -30,7 +31,7 @@ def store_counts(folder, values=VALUES, attributes=None, **options):
 
 
 def open_counts(store):
-    return Counts(store, "g/data_5d", StageClock())
+    return Counts(LocalPlace(store), "g/data_5d", StageClock())
 
 
 def assemble(counts, subscans, step=None):
@@ -182,7 +183,7 @@ def test_a_chunk_that_does_not_decode_names_where_it_is(tmp_path, spoil):
 
 def test_reading_is_timed_as_load(tmp_path):
     clock = StageClock()
-    counts = Counts(store_counts(tmp_path), "g/data_5d", clock)
+    counts = Counts(LocalPlace(store_counts(tmp_path)), "g/data_5d", clock)
     with clock("calibrate"):
         counts.read(slice(0, 5), [0])
     assert clock.seconds["load"] > 0

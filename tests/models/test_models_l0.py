@@ -10,6 +10,7 @@ from helpers_l0 import FILL, loads_counts, write_array, write_group, write_scan
 from cal_pipeline.errors import LayoutError
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.l0 import CalibrationGroup, pixel_ids, read_coordinates
+from cal_pipeline.models.storage import LocalPlace
 from cal_pipeline.physics.constants import TORR
 
 SHAPE = (4, 2, 2, 1, 4)
@@ -21,7 +22,7 @@ def source(tmp_path):
 
 
 def coordinates(tmp_path):
-    return read_coordinates(tmp_path / "s.zarr", "scan_000001/source", SHAPE)
+    return read_coordinates(LocalPlace(tmp_path / "s.zarr"), "scan_000001/source", SHAPE)
 
 
 def test_numbers_are_doubles_and_text_is_text(tmp_path, source):
@@ -103,7 +104,7 @@ class TestLoads:
         if counts is None:
             counts = loads_counts(np.ones((4, 2, 1)), 0.0, [10.0 * (k + 1) for k in range(len(phases))])
         write_group(group, counts, phases, **changes)
-        return CalibrationGroup(store, "calibration", 7)
+        return CalibrationGroup(LocalPlace(store), "calibration", 7)
 
     def means(self, group, pixel=None):
         counts = group.means(self.pixel if pixel is None else pixel, StageClock())

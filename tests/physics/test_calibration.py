@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cal_pipeline.physics.calibration import antenna_temperature, expected_noise, kelvin_per_count
+from cal_pipeline.physics.calibration import (
+    antenna_temperature,
+    couple_beams,
+    expected_noise,
+    kelvin_per_count,
+    round_to_noise,
+)
 
 
 def test_flags_and_nan_go_together():
@@ -15,7 +23,8 @@ def test_flags_and_nan_go_together():
     reference[1] = np.nan
     bad = np.array([False, False, True]).reshape(3, 1, 1)
     factor = np.array([2.0, 2.0, np.nan]).reshape(3, 1, 1)
-    spectra, flags = antenna_temperature(on, reference, factor, bad)
+    spectra, flags, missing = antenna_temperature(on, reference, factor, bad)
+    assert missing[:, :, 0, 0].tolist() == [[False, True], [True, True], [False, False]]
     assert flags[:, :, 0, 0].tolist() == [[0, 2], [2, 2], [1, 1]]
     assert spectra[0, 0, 0, 0] == 12.0
     assert (np.isnan(spectra) == (flags != 0)).all()
@@ -24,14 +33,15 @@ def test_flags_and_nan_go_together():
 
 def test_both_flags_can_be_set():
     on = np.full((1, 1, 1, 1), np.nan)
-    _, flags = antenna_temperature(on, np.zeros((1, 1, 1)), np.full((1, 1, 1), np.nan), np.ones((1, 1, 1), bool))
+    _, flags, _ = antenna_temperature(on, np.zeros((1, 1, 1)), np.full((1, 1, 1), np.nan), np.ones((1, 1, 1), bool))
     assert flags.item() == 3
 
 
 def test_a_reference_may_differ_from_dump_to_dump():
     on = np.arange(4.0).reshape(1, 4, 1, 1) + 10.0
-    spectra, _ = antenna_temperature(on, on - 1.0, np.full((1, 1, 1), 3.0), np.zeros((1, 1, 1), bool))
+    spectra, _, missing = antenna_temperature(on.copy(), on - 1.0, np.full((1, 1, 1), 3.0), np.zeros((1, 1, 1), bool))
     np.testing.assert_array_equal(spectra, 3.0)
+    assert missing is None
 
 
 def test_factor_is_nan_in_bad_channels():
@@ -54,3 +64,41 @@ def test_expected_noise_is_the_scatter_of_on_minus_off():
     variance = (0.25**2 + 0.75**2) / (4 * 2.0)
     found = expected_noise(t_sys * one, 0.4 * one, width, 1.0, variance * one)
     assert found.item() == pytest.approx(spectrum.std(), rel=0.015)
+
+
+def test_beams_are_averaged_and_flags_joined():
+    one = np.array([1.0, 2.0, np.nan]), np.array([0, 0, 2], np.uint16)
+    two = np.array([3.0, np.nan, np.nan]), np.array([0, 1, 1], np.uint16)
+    kelvin, flags = couple_beams(one, two)
+    np.testing.assert_array_equal(kelvin, [2.0, np.nan, np.nan])
+    assert flags.tolist() == [0, 1, 3]
+
+
+class TestRounding:
+    def rounded(self, values, sigma):
+        spectra = np.array(values, np.float64).reshape(1, -1, 1, 1)
+        round_to_noise(spectra, np.full((1, 1, 1), sigma, np.float32))
+        return spectra.ravel()
+
+    @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.floats(1e-4, 1e4))
+    def test_the_error_is_below_one_percent_of_the_noise(self, values, sigma):
+        assert (np.abs(self.rounded(values, sigma) - values) <= 0.01 * np.float32(sigma)).all()
+
+    @given(st.floats(1e-4, 1e4))
+    def test_what_is_left_are_multiples_of_a_power_of_two(self, sigma):
+        step = 2.0 ** np.floor(np.log2(0.02 * np.float64(np.float32(sigma))))
+        values = np.random.default_rng(1).normal(size=50) * sigma
+        multiples = self.rounded(values, sigma) / step
+        np.testing.assert_array_equal(multiples, np.rint(values / step))
+
+    def test_means_of_many_spectra_stay_unbiased(self):
+        rng = np.random.default_rng(2)
+        for level in (0.0, 0.003, -0.0071):
+            values = rng.normal(loc=level, size=10000)
+            bias = (self.rounded(values, 1.0) - values).mean()
+            assert abs(bias) < 4 * 0.01 / np.sqrt(3.0 * 10000)
+
+    @pytest.mark.parametrize("sigma", [np.nan, np.inf, 0.0])
+    def test_without_a_noise_to_go_by_nothing_is_rounded(self, sigma):
+        values = np.array([1.23456789, np.nan])
+        np.testing.assert_array_equal(self.rounded(values, sigma), values)

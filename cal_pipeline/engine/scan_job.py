@@ -1,0 +1,180 @@
+"""One scan from L0 to where it can be published: what a worker does."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+
+from cal_pipeline._version import __version__
+from cal_pipeline.engine.history import SkyEntries, sky_entries
+from cal_pipeline.engine.store import finish
+from cal_pipeline.engine.stream import write_scan
+from cal_pipeline.models.product import Tally, json_ready
+from cal_pipeline.models.scan import Scan
+from cal_pipeline.models.session import Session
+from cal_pipeline.models.storage import Place
+
+logger = logging.getLogger(__name__)
+
+Stages = Mapping[str, Callable[[Scan], Scan]]
+"""What is done to a scan, by the name of the step, in order."""
+
+
+class Recipe(Protocol):
+    """What is done to scans, and with which parameters."""
+
+    def prepare_for(self, scan: Scan) -> dict[str, Any]:
+        """Get ready for a scan; what the provenance says of its parameters."""
+
+    def stages(self) -> Stages:
+        """What is done to it, by the name of the step, in order."""
+
+
+@dataclass
+class Outcome:
+    """What became of a scan.
+
+    Parameters
+    ----------
+    number : int
+        Scan number.
+    failed_in : str
+        The step that failed; empty where all went well.
+    error_class, message, traceback : str
+        What went wrong.
+    summary : str
+        The line that is logged of it.
+    skies : list of SkyEntries
+        Its empty skies, where they are compared with those of other scans.
+    """
+
+    number: int
+    failed_in: str = ""
+    error_class: str = ""
+    message: str = ""
+    traceback: str = ""
+    summary: str = ""
+    skies: list[SkyEntries] = field(default_factory=list)
+
+
+@dataclass
+class CalibratedScan:
+    """A scan that has passed the steps, or the reason why not.
+
+    Parameters
+    ----------
+    number : int
+        Scan number.
+    scan : Scan or None
+        The scan.
+    steps : list of str
+        Steps of the recipe.
+    provenance : dict
+        What L1 says of how it was made.
+    failure : Outcome or None
+        Why there is none.
+    """
+
+    number: int
+    scan: Scan | None = None
+    steps: list[str] = field(default_factory=list)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    failure: Outcome | None = None
+
+
+def pass_steps(session: Session, number: int, recipe: Recipe) -> CalibratedScan:
+    """Open a scan and let it pass the steps; its spectra are not made yet.
+
+    Parameters
+    ----------
+    session : Session
+        L0.
+    number : int
+        Scan number.
+    recipe : Recipe
+        The steps.
+    """
+    step = "load"
+    try:
+        scan = session.open_scan(number)
+        used = json_ready(recipe.prepare_for(scan))
+        stages = recipe.stages()
+        for step, stage in stages.items():
+            with scan.clock(step):
+                scan = stage(scan)
+    except Exception as error:
+        return CalibratedScan(number, failure=_failure(number, step, error))
+    made = {"engine_version": __version__, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+    return CalibratedScan(number, scan, list(stages), made | used)
+
+
+def write(calibrated: CalibratedScan, place: Place) -> Outcome:
+    """Make the spectra of a scan and write it, ready to be published; nothing is left of one that fails.
+
+    Parameters
+    ----------
+    calibrated : CalibratedScan
+        A scan that has passed the steps.
+    place : Place
+        Where to write it.
+    """
+    if calibrated.scan is None:
+        assert calibrated.failure is not None
+        return calibrated.failure
+    scan = calibrated.scan
+    try:
+        place.remove()
+        tallies = write_scan(scan, place, calibrated.provenance)
+        with scan.clock("write"):
+            finish(place)
+        return Outcome(scan.number, summary=_summary(scan, tallies, calibrated.steps), skies=sky_entries(scan))
+    except Exception as error:
+        place.remove()
+        return _failure(scan.number, "write", error)
+    except BaseException:
+        place.remove()
+        raise
+
+
+def _failure(number: int, step: str, error: Exception) -> Outcome:
+    text = "".join(traceback.format_exception(error))
+    return Outcome(number, step, type(error).__name__, str(error) or repr(error), text)
+
+
+def _summary(scan: Scan, tallies: list[Tally], steps: list[str]) -> str:
+    """The one line that is logged of a scan."""
+    parts = [f"scan {scan.number} {scan.attributes.get('source') or ''}".strip()]
+    for band, tally in zip(scan.bands, tallies, strict=True):
+        if band.name:
+            parts.append(band.name)
+        if band.reference is not None:
+            parts.append(band.reference.mode)
+        if band.atmosphere is not None:
+            fit = band.atmosphere.fit
+            parts.append(f"PWV {_typical(fit.pwv):.5g} ± {_typical(fit.error):.2g} mm")
+        if band.loads is not None:
+            good = ~band.loads.solution.bad_channel
+            parts.append(f"T_rec {_typical(band.loads.solution.t_rec_ssb[good]):.0f} K SSB")
+        if band.calibration is not None:
+            good_ons = ~band.calibration.bad_channel
+            parts.append(f"T_sys {_typical(band.calibration.t_sys[good_ons]):.0f} K DSB")
+            flagged = np.mean(tally.flagged.get("", 0)) / tally.n_samples
+            parts.append(f"flagged {100 * flagged:.2f} %")
+        if band.loads is not None and band.loads.reason != "own":
+            parts.append(f"loads of scan {band.loads.scan_numbers[0]} ({band.loads.reason})")
+    done = [step for step in steps if getattr(scan.meta.cal_step, step, "") == "COMPLETE"]
+    times = " ".join(f"{s} {1e3 * scan.clock.seconds[s]:.0f}" for s in ("load", *done, "write"))
+    return ", ".join(parts) + f"; ms: {times}"
+
+
+def _typical(values: Any) -> float:
+    """Median of the finite values; NaN without any."""
+    array = np.asarray(values, np.float64)
+    finite = array[np.isfinite(array)]
+    return float(np.median(finite)) if finite.size else float("nan")

@@ -1,0 +1,302 @@
+"""Who calibrates the scans: this process, further processes of this machine, or a Dask cluster."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import multiprocessing.connection
+import pickle
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cal_pipeline.engine.scan_job import Outcome, Recipe, pass_steps, write
+from cal_pipeline.engine.store import OutputStore, hidden_place
+from cal_pipeline.errors import CalibrationError
+from cal_pipeline.models.session import Session
+from cal_pipeline.models.threads import available_cores, use_threads
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+"""How often a scan is tried whose worker dies."""
+
+
+class WorkerDiedError(CalibrationError):
+    """The process that calibrated a scan ended, each time that it was tried."""
+
+
+class Workforce(Protocol):
+    """Calibrates scans, and writes each to where it can be published."""
+
+    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Iterator[Outcome]:
+        """What becomes of each scan, as they are done."""
+
+
+@dataclass(frozen=True)
+class ThisProcess:
+    """Calibrates one scan after the other; the next one passes the steps while the spectra of one are written.
+
+    Parameters
+    ----------
+    threads : int or None
+        Threads that read, calibrate and write blocks; as many as there are cores if not given.
+    """
+
+    threads: int | None = None
+
+    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Iterator[Outcome]:
+        """What becomes of each scan, in the order of `numbers`."""
+        use_threads(self.threads)
+        if len(numbers) == 1:
+            yield write(pass_steps(session, numbers[0], recipe), output.hidden(f"scan_{numbers[0]:06d}"))
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="steps") as ahead:
+            coming = deque([ahead.submit(pass_steps, session, number, recipe) for number in numbers[:1]])
+            for position, number in enumerate(numbers):
+                calibrated = coming.popleft().result()
+                if position + 1 < len(numbers):
+                    coming.append(ahead.submit(pass_steps, session, numbers[position + 1], recipe))
+                yield write(calibrated, output.hidden(f"scan_{number:06d}"))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A scan for a worker.
+
+    Parameters
+    ----------
+    session, output : str
+        L0 and L1.
+    number : int
+        Scan number.
+    recipe : bytes
+        The recipe, pickled; the same bytes for all scans of a run.
+    threads : int
+        Threads that read, calibrate and write blocks.
+    """
+
+    session: str
+    output: str
+    number: int
+    recipe: bytes
+    threads: int
+
+
+@dataclass
+class Report:
+    """What a worker tells of a job.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        What became of the scan.
+    records : list of tuple
+        What was logged meanwhile: logger, level, message.
+    """
+
+    outcome: Outcome
+    records: list[tuple[str, int, str]] = field(default_factory=list)
+
+    def log_again(self) -> None:
+        """Log here what was logged there."""
+        for name, level, message in self.records:
+            logging.getLogger(name).log(level, "%s", message)
+
+
+_known = threading.local()
+"""Session and recipe that a thread of a worker has opened."""
+
+
+def calibrate_scan(job: Job) -> Report:
+    """Calibrate a scan and write it to where it can be published; runs in a worker."""
+    use_threads(job.threads)
+    key = (job.session, job.recipe)
+    if getattr(_known, "key", None) != key:
+        _known.session, _known.recipe, _known.key = Session(job.session), pickle.loads(job.recipe), key
+    place = hidden_place(job.output, f"scan_{job.number:06d}")
+    with _Recorded() as records:
+        outcome = write(pass_steps(_known.session, job.number, _known.recipe), place)
+    return Report(outcome, records)
+
+
+class _Recorded(logging.Handler):
+    """Notes what is logged by this package within the block."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.records: list[tuple[str, int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append((record.name, record.levelno, record.getMessage()))
+
+    def __enter__(self) -> list[tuple[str, int, str]]:
+        logging.getLogger("stpipe").setLevel(logging.WARNING)
+        logging.getLogger("cal_pipeline").addHandler(self)
+        return self.records
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("cal_pipeline").removeHandler(self)
+
+
+def _jobs(session: Session, numbers: list[int], recipe: Recipe, output: OutputStore, threads: int) -> list[Job]:
+    pickled = pickle.dumps(recipe)
+    return [Job(session.path, output.place.name, number, pickled, threads) for number in numbers]
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Calibrates scans in processes of this machine; one that dies costs a retry of its scan.
+
+    Parameters
+    ----------
+    number : int
+        How many.
+    threads : int or None
+        Threads of each; the cores are shared out if not given.
+    """
+
+    number: int
+    threads: int | None = None
+
+    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Iterator[Outcome]:
+        """What becomes of each scan, as they are done."""
+        threads = self.threads or max(available_cores() // self.number, 1)
+        jobs = deque(_jobs(session, numbers, recipe, output, threads))
+        attempts: dict[int, int] = {}
+        workers = [_Worker() for _ in range(min(self.number, len(jobs)))]
+        try:
+            while jobs or any(worker.job for worker in workers):
+                for worker in workers:
+                    if worker.job is None and jobs:
+                        worker.start(jobs.popleft())
+                for worker in _ready(workers):
+                    job = worker.job
+                    report = worker.report()
+                    if report is not None:
+                        report.log_again()
+                        yield report.outcome
+                    elif job is not None:
+                        attempts[job.number] = attempts.get(job.number, 0) + 1
+                        workers[workers.index(worker)] = _Worker()
+                        if attempts[job.number] < ATTEMPTS:
+                            logger.warning("scan %d: its worker died; it is tried again", job.number)
+                            jobs.appendleft(job)
+                        else:
+                            hidden_place(job.output, f"scan_{job.number:06d}").remove()
+                            yield _died(job.number)
+        finally:
+            for worker in workers:
+                worker.stop()
+
+
+def _died(number: int) -> Outcome:
+    message = f"the process that calibrated scan {number} died {ATTEMPTS} times; its memory may not have been enough"
+    return Outcome(number, "write", WorkerDiedError.__name__, message)
+
+
+class _Worker:
+    """A process that calibrates scans, one at a time. It is never forked: threads and codecs do not survive that."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, other = context.Pipe()
+        self.process = context.Process(target=_work, args=(other,), daemon=True)
+        self.process.start()
+        other.close()
+        self.job: Job | None = None
+
+    def start(self, job: Job) -> None:
+        """Give it a job."""
+        self.job = job
+        try:
+            self.connection.send(job)
+        except OSError:
+            logger.debug("a worker had ended before it got scan %d", job.number)
+
+    def report(self) -> Report | None:
+        """What it tells of its job; None if it died."""
+        self.job = None
+        try:
+            report: Report = self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return None
+        return report
+
+    def stop(self) -> None:
+        """End it."""
+        if self.job is not None:
+            self.process.terminate()
+        self.connection.close()
+        self.process.join()
+
+
+def _ready(workers: list[_Worker]) -> list[_Worker]:
+    """Workers that have something to tell, or that died; waits for the first."""
+    busy = {worker.connection: worker for worker in workers if worker.job is not None}
+    return [busy[connection] for connection in multiprocessing.connection.wait(list(busy))]  # type: ignore[index]
+
+
+def _work(connection: Any) -> None:
+    """Do jobs until there are no more; runs in a process of its own."""
+    try:
+        while True:
+            connection.send(calibrate_scan(connection.recv()))
+    except (EOFError, KeyboardInterrupt):
+        connection.close()
+
+
+@dataclass(frozen=True)
+class DaskCluster:
+    """Calibrates scans on a Dask cluster that is running.
+
+    Parameters
+    ----------
+    scheduler : str
+        Its address, such as ``tcp://head:8786``.
+    threads : int or None
+        Threads that each scan may use; 1 if not given, as the workers of a cluster have threads of their own.
+    """
+
+    scheduler: str
+    threads: int | None = None
+
+    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Iterator[Outcome]:
+        """What becomes of each scan, as they are done."""
+        try:
+            from distributed import Client, as_completed
+        except ImportError as error:
+            raise CalibrationError(
+                f"scheduler={self.scheduler} needs dask.distributed: pip install 'cal_pipeline[distributed]'"
+            ) from error
+        jobs = deque(_jobs(session, numbers, recipe, output, self.threads or 1))
+        with Client(self.scheduler, timeout="30s") as client:
+            in_flight = 2 * max(sum(client.nthreads().values()), 1)
+            numbers_of: dict[str, int] = {}
+
+            def submit() -> Any:
+                job = jobs.popleft()
+                future = client.submit(calibrate_scan, job, pure=False, retries=ATTEMPTS - 1)
+                numbers_of[future.key] = job.number
+                return future
+
+            running = as_completed([submit() for _ in range(min(in_flight, len(jobs)))])
+            for future in running:
+                yield _outcome_of(future, numbers_of.pop(future.key))
+                future.release()
+                if jobs:
+                    running.add(submit())
+
+
+def _outcome_of(future: Future[Report], number: int) -> Outcome:
+    """What became of a scan on a cluster, also where its workers died."""
+    try:
+        report = future.result()
+    except Exception as error:
+        return Outcome(number, "write", type(error).__name__, str(error))
+    report.log_again()
+    return report.outcome

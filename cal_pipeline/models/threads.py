@@ -1,0 +1,58 @@
+"""The threads of this process: as many as it has cores, shared by all that reads and writes blocks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_pool: ThreadPoolExecutor | None = None
+_number = 0
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_threads(number: int | None) -> None:
+    """Set how many threads are used from now on; as many as there are cores if not given."""
+    global _pool, _number
+    wanted = number or available_cores()
+    if wanted != _number:
+        if _pool is not None:
+            _pool.shutdown()
+        _pool = ThreadPoolExecutor(wanted, thread_name_prefix="block") if wanted > 1 else None
+        _number = wanted
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Call a function on every item, in threads; what is returned keeps the order.
+
+    No more than two calls a thread are waiting at any time, so that memory does not grow with the number of items.
+    The first error ends it, once the calls that are running have ended.
+    """
+    if _number == 0:
+        use_threads(None)
+    if _pool is None:
+        return [function(item) for item in items]
+    results: dict[int, Result] = {}
+    waiting: dict[Future[Result], int] = {}
+    try:
+        for position, item in enumerate(items):
+            if len(waiting) >= 2 * _number:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    results[waiting.pop(future)] = future.result()
+            waiting[_pool.submit(function, item)] = position
+        for future, position in list(waiting.items()):
+            results[position] = future.result()
+            del waiting[future]
+    finally:
+        for future in waiting:
+            future.cancel()
+        wait(waiting)
+    return [results[position] for position in sorted(results)]

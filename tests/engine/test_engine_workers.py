@@ -1,0 +1,162 @@
+"""The same product, whoever makes it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+import time
+
+import pytest
+import zarr
+
+from cal_pipeline import CalibrationPipeline
+from cal_pipeline.engine.runner import RunFailedError
+from cal_pipeline.engine.scan_job import Outcome
+from cal_pipeline.engine.workers import Job, Processes, calibrate_scan
+from cal_pipeline.models.compare import compare_stores
+from cal_pipeline.simulate import Otf, Scan, TotalPower
+
+STEPS = {"skydiff": {"skip": False, "n": 2}, "gain": {"skip": False}, "atmosphere": {"strategy": "per_pixel"}}
+
+
+@pytest.fixture
+def session(make_session):
+    scans = tuple(Scan(sequence=Otf(rows=2, dumps=3) if k % 2 else TotalPower(dumps=3)) for k in range(6))
+    return make_session(channels=24, scans=scans, sky_waves=())
+
+
+def test_processes_make_the_same_bit_by_bit(session, calibrate, caplog):
+    one = calibrate(session, "one.zarr", **STEPS)
+    two = calibrate(session, "two.zarr", workers=2, **STEPS)
+    assert two.numbers == [1, 2, 3, 4, 5, 6]
+    differences = compare_stores(one.path, two.path)
+    assert all(item.within(0.0) for item in differences)
+    assert any("skydiff" in item.path for item in differences)
+    for number in two.numbers:
+        mine, theirs = (product.attributes(number) for product in (one, two))
+        assert mine["qa"] == theirs["qa"]
+        origins = mine["provenance"]["parameter_origins"]
+        assert {k: v for k, v in theirs["provenance"]["parameter_origins"].items() if k != "workers"} == origins
+
+
+def test_a_bad_scan_does_not_stop_the_others(session, calibrate, tmp_path, caplog):
+    (session / "scan_000003" / "source" / "tamb" / "zarr.json").unlink()
+    with pytest.raises(RunFailedError) as failed:
+        calibrate(session, workers=2, skydiff={"skip": False})
+    assert failed.value.exit_status == 2
+    assert failed.value.product.numbers == [1, 2, 4, 5, 6]
+    assert [f["scan_number"] for f in failed.value.product.failures] == [3]
+    assert "scan 3 failed in step load" in caplog.text
+    references = zarr.open_group(tmp_path / "l1.zarr/scan_000004/skydiff", mode="r").attrs["ref_scans"]
+    assert set(references) == {2}
+
+
+def test_what_is_logged_by_a_worker_is_heard(session, calibrate, caplog):
+    with caplog.at_level("INFO", "cal_pipeline"):
+        calibrate(session, workers=2, scans="5,6", gain={"skip": False})
+    assert "scan 6: no loads after the scan" in caplog.text
+    assert "scan 5 SIM-ORION" in caplog.text
+
+
+def test_a_worker_that_dies_costs_a_retry_of_its_scan(session, calibrate, caplog, tmp_path):
+    """Kill the processes of this run while they work, until two have died."""
+    killed = []
+
+    def kill():
+        deadline = time.monotonic() + 60
+        while len(killed) < 2 and time.monotonic() < deadline:
+            for staged in (tmp_path / "l1.zarr.staging").glob("scan_*/gamma"):
+                children = _children()
+                if children and staged not in killed:
+                    killed.append(staged)
+                    os.kill(children[0], signal.SIGKILL)
+                    break
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    product = calibrate(session, workers=2)
+    thread.join()
+    assert product.numbers == [1, 2, 3, 4, 5, 6]
+    assert product.failures == []
+    if killed:
+        assert "its worker died; it is tried again" in caplog.text
+
+
+def _children():
+    """Processes that were spawned as workers."""
+    found = []
+    for entry in os.listdir("/proc") if os.path.isdir("/proc") else []:
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat") as file:
+                    parent = int(file.read().rsplit(")", 1)[1].split()[1])
+                with open(f"/proc/{entry}/cmdline") as file:
+                    spawned = "spawn_main" in file.read()
+            except (OSError, ValueError):
+                continue
+            if parent == os.getpid() and spawned:
+                found.append(int(entry))
+    return found
+
+
+class Deadly:
+    """A recipe that kills whoever works on scan 2."""
+
+    def prepare_for(self, scan):
+        if scan.number == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {}
+
+    def stages(self):
+        return {}
+
+
+def test_a_scan_that_kills_its_workers_is_given_up(session, tmp_path):
+    from cal_pipeline.engine.store import LocalOutput
+    from cal_pipeline.models.session import Session
+
+    output = LocalOutput(tmp_path / "l1.zarr", False, str(session))
+    outcomes = {o.number: o for o in Processes(2).calibrate(Session(session), [1, 2, 3], Deadly(), output)}
+    assert {n: o.error_class for n, o in outcomes.items()} == {1: "", 2: "WorkerDiedError", 3: ""}
+    assert "died 3 times" in outcomes[2].message
+
+
+def test_a_pipeline_is_the_same_in_another_process(atm_table):
+    pipeline = CalibrationPipeline(steps={"atmosphere": {"override_atm": str(atm_table), "pwv_max": 5.0}})
+    pipeline.loads.image_gain = 0.5
+    other = pickle.loads(pickle.dumps(pipeline))
+    assert other.get_pars() == pipeline.get_pars()
+    assert other.loads._origins == pipeline.loads._origins == {"image_gain": "argument"}
+    assert other._uses_parameter_files
+
+
+def test_a_job_is_done_where_it_is_sent(session, atm_table, tmp_path):
+    recipe = CalibrationPipeline(steps={"atmosphere": {"override_atm": str(atm_table)}})
+    store = str(tmp_path / "l1.zarr")
+    report = calibrate_scan(Job(str(session), store, 1, pickle.dumps(recipe), 1))
+    assert isinstance(report.outcome, Outcome)
+    assert report.outcome.failed_in == ""
+    assert (tmp_path / "l1.zarr.staging" / "scan_000001" / "zarr.json").exists()
+    report = calibrate_scan(Job(str(session), store, 99, pickle.dumps(recipe), 1))
+    assert report.outcome.error_class == "LayoutError"
+
+
+def test_a_dask_cluster(session, calibrate):
+    distributed = pytest.importorskip("distributed")
+    one = calibrate(session, "one.zarr", skydiff={"skip": False})
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+    ) as cluster:
+        two = calibrate(session, "two.zarr", skydiff={"skip": False}, scheduler=cluster.scheduler_address)
+    assert all(item.within(0.0) for item in compare_stores(one.path, two.path))
+
+
+def test_a_cluster_without_dask_says_what_to_install(session, calibrate, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(Exception, match=r"pip install 'cal_pipeline\[distributed\]'"):
+        calibrate(session, scheduler="tcp://127.0.0.1:1")

@@ -1,0 +1,167 @@
+"""Arrays straight through their codecs are what zarr-python reads and writes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ZstdCodec
+
+from cal_pipeline.errors import LayoutError
+from cal_pipeline.models.chunks import LZ4_CRC, ZSTD, ArrayWriter, ZarrArray, group_attributes, write_group
+from cal_pipeline.models.storage import LocalPlace
+
+SHAPE = (7, 3, 4)
+CODECS = {
+    "none": None,
+    "zstd": ZstdCodec(level=3, checksum=True),
+    "gzip": GzipCodec(level=2),
+    "blosc": BloscCodec(cname="lz4", shuffle="bitshuffle"),
+    "zstd and crc": (ZstdCodec(), Crc32cCodec()),
+}
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS.keys())
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint16", "float32", "float64"])
+def test_what_zarr_writes_is_read(tmp_path, codec, dtype):
+    values = np.arange(np.prod(SHAPE)).reshape(SHAPE).astype(dtype)
+    array = zarr.create_array(tmp_path, name="g/a", shape=SHAPE, chunks=(3, 2, 4), dtype=dtype, compressors=codec)
+    array[...] = values
+    found = ZarrArray(LocalPlace(tmp_path), "g/a")
+    assert (found.shape, found.chunks, found.dtype) == (SHAPE, (3, 2, 4), np.dtype(dtype))
+    assert found._zarr is None, "this chain of codecs must not need zarr"
+    np.testing.assert_array_equal(found.read(), values)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"shards": (6, 2, 4)},
+        {"serializer": BytesCodec(endian="big")},
+        {"filters": None, "compressors": None, "chunk_key_encoding": {"name": "v2", "separator": "."}},
+        {"chunk_key_encoding": {"name": "default", "separator": "."}},
+    ],
+)
+def test_other_layouts_are_read_too(tmp_path, options):
+    values = np.arange(np.prod(SHAPE), dtype=np.int32).reshape(SHAPE)
+    array = zarr.create_array(tmp_path, name="a", shape=SHAPE, chunks=(3, 2, 4), dtype="int32", **options)
+    array[...] = values
+    found = ZarrArray(LocalPlace(tmp_path), "a")
+    np.testing.assert_array_equal(found.read(), values)
+    np.testing.assert_array_equal(found.read((slice(2, 5), slice(None), slice(1, 2))), values[2:5, :, 1:2])
+    assert found.has_chunk((0, 0, 0))
+
+
+def test_text(tmp_path):
+    texts = np.array(["ON", "OFF", "ä"], object)
+    array = zarr.create_array(tmp_path, name="a", shape=(3,), chunks=(2,), dtype=str)
+    array[...] = texts
+    assert ZarrArray(LocalPlace(tmp_path), "a").read().tolist() == texts.tolist()
+
+
+@pytest.mark.parametrize(
+    ("fill", "dtype"), [(0, "int32"), (-(2**31), "int32"), (np.nan, "float64"), (np.inf, "float32")]
+)
+def test_a_chunk_that_is_not_stored_is_the_fill_value(tmp_path, fill, dtype):
+    array = zarr.create_array(tmp_path, name="a", shape=(4,), chunks=(2,), dtype=dtype, fill_value=fill)
+    array[:2] = 5
+    found = ZarrArray(LocalPlace(tmp_path), "a")
+    np.testing.assert_array_equal(found.read(), np.array([5, 5, fill, fill]).astype(dtype))
+    assert [found.has_chunk((k,)) for k in (0, 1)] == [True, False]
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=30)
+def test_any_part(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("a")
+    values = np.arange(np.prod(SHAPE), dtype=np.int32).reshape(SHAPE)
+    chunks = tuple(data.draw(st.integers(1, n)) for n in SHAPE)
+    zarr.create_array(folder, name="a", shape=SHAPE, chunks=chunks, dtype="int32")[...] = values
+    part = []
+    for n in SHAPE:
+        start = data.draw(st.integers(0, n - 1))
+        part.append(slice(start, data.draw(st.integers(start + 1, n))))
+    np.testing.assert_array_equal(ZarrArray(LocalPlace(folder), "a").read(tuple(part)), values[tuple(part)])
+
+
+@pytest.mark.parametrize("codecs", [(ZSTD,), LZ4_CRC], ids=["zstd", "lz4"])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "uint16", "str"])
+def test_what_is_written_zarr_reads(tmp_path, dtype, codecs):
+    values = np.arange(np.prod(SHAPE)).reshape(SHAPE).astype(object if dtype == "str" else dtype)
+    values = values.astype(str).astype(object) if dtype == "str" else values
+    writer = ArrayWriter(LocalPlace(tmp_path), "a", SHAPE, (3, 2, 4), dtype, ("x", "y", "z"), {"units": "K"}, codecs)
+    writer.write(values)
+    assert writer.n_chunks == 6
+    array = zarr.open_array(tmp_path, path="a", mode="r")
+    assert array[...].tolist() == values.tolist()
+    assert array.metadata.dimension_names == ("x", "y", "z")
+    assert array.attrs["units"] == "K"
+    assert ZarrArray(LocalPlace(tmp_path), "a").read().tolist() == values.tolist()
+
+
+def test_zeros_and_scalars(tmp_path):
+    place = LocalPlace(tmp_path)
+    writer = ArrayWriter(place, "a", (4,), (2,), "uint16", ("x",), {})
+    for index in writer.indices():
+        writer.write_zeros(index)
+    ArrayWriter(place, "s", (), (), "float64", (), {}).write(np.array(2.5))
+    assert zarr.open_array(tmp_path, path="a", mode="r")[...].tolist() == [0] * 4
+    assert zarr.open_array(tmp_path, path="s", mode="r")[...] == 2.5
+
+
+@pytest.mark.parametrize("codecs", [(ZSTD,), LZ4_CRC], ids=["zstd", "lz4"])
+def test_every_flipped_bit_is_noticed_by_us_and_by_zarr(tmp_path, codecs):
+    writer = ArrayWriter(LocalPlace(tmp_path), "a", (500,), (500,), "float64", ("x",), {}, codecs)
+    values = np.random.default_rng(1).normal(size=500).round(2)
+    writer.write(values)
+    chunk = tmp_path / "a" / "c" / "0"
+    whole = chunk.read_bytes()
+    for position in range(0, len(whole), len(whole) // 40):
+        spoilt = bytearray(whole)
+        spoilt[position] ^= 4
+        chunk.write_bytes(bytes(spoilt))
+        for read in (
+            ZarrArray(LocalPlace(tmp_path), "a").read,
+            lambda: zarr.open_array(tmp_path, path="a", mode="r")[...],
+        ):
+            # A few bits of the frame's header say nothing about the data.
+            try:
+                found = read()
+            except Exception:
+                continue
+            np.testing.assert_array_equal(found, values)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda m: m.pop("shape"), "KeyError"),
+        (lambda m: m.update(data_type="float99"), "cannot be opened"),
+        (lambda m: m.update(node_type="group"), "is of type group, expected array"),
+    ],
+)
+def test_metadata_that_make_no_sense(tmp_path, spoil, words):
+    zarr.create_array(tmp_path, name="a", shape=(4,), dtype="int32")
+    metadata = json.loads((tmp_path / "a" / "zarr.json").read_text())
+    spoil(metadata)
+    (tmp_path / "a" / "zarr.json").write_text(json.dumps(metadata))
+    with pytest.raises(LayoutError, match=words):
+        ZarrArray(LocalPlace(tmp_path), "a")
+
+
+def test_nothing_there_or_no_json(tmp_path):
+    with pytest.raises(LayoutError, match=r"no zarr\.json in it"):
+        ZarrArray(LocalPlace(tmp_path), "a")
+    (tmp_path / "zarr.json").write_text("{")
+    with pytest.raises(LayoutError, match="cannot be read"):
+        group_attributes(LocalPlace(tmp_path), "")
+
+
+def test_groups(tmp_path):
+    write_group(LocalPlace(tmp_path), "a/b", {"x": [1, None]})
+    assert group_attributes(LocalPlace(tmp_path), "a/b") == {"x": [1, None]}
+    assert dict(zarr.open_group(tmp_path / "a" / "b", mode="r").attrs) == {"x": [1, None]}

@@ -1,0 +1,163 @@
+"""Sessions and products that are not in a folder: a ZIP file, a web server, an object store."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+import uuid
+import zipfile
+
+import numpy as np
+import pytest
+import xarray
+from zarr.core.sync import sync
+
+from cal_pipeline import CalibratedSession
+from cal_pipeline.engine.runner import RunFailedError
+from cal_pipeline.errors import StoreError
+from cal_pipeline.models.session import Session
+from cal_pipeline.models.storage import open_place
+
+STEPS = {"skydiff": {"skip": False}}
+
+
+@pytest.fixture
+def session(make_session):
+    return make_session(channels=24, scans=2)
+
+
+@pytest.fixture
+def local(session, calibrate):
+    return calibrate(session, "local.zarr", **STEPS)
+
+
+def same(one, other):
+    """Whether two products hold the same."""
+    assert one.numbers == other.numbers
+    for number in one.numbers:
+        xarray.testing.assert_identical(*(p.open_scan(number).load().drop_attrs(deep=False) for p in (one, other)))
+
+
+def test_a_zip_file_is_read(session, local, calibrate, tmp_path):
+    path = tmp_path / "packed.zarr.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        for root, _, files in os.walk(session):
+            for file in files:
+                full = os.path.join(root, file)
+                packed.write(full, os.path.relpath(full, session))
+    same(local, calibrate(path, "zip.zarr", **STEPS))
+
+
+def test_a_zip_file_is_not_written(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        packed.writestr("a", "b")
+    with pytest.raises(StoreError, match="read only"):
+        open_place(tmp_path / "x.zip", write=True)
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """Address of an empty bucket of an S3 server on this machine."""
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    from cal_pipeline.models import storage
+
+    storage._open_address.cache_clear()
+    name = f"night-{uuid.uuid4().hex[:8]}"
+    s3fs.S3FileSystem().mkdir(name)
+    yield f"s3://{name}"
+    storage._open_address.cache_clear()
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+class TestObjectStore:
+    def upload(self, session, address):
+        import s3fs
+
+        s3fs.S3FileSystem().put(str(session), address, recursive=True)
+
+    def test_from_bucket_to_bucket(self, session, local, calibrate, bucket, atm_table):
+        from cal_pipeline import CalibrationPipeline
+
+        self.upload(session, f"{bucket}/session.zarr")
+        steps = {"loads": {"forward_efficiency": 0.95}, "atmosphere": {"override_atm": str(atm_table)}} | STEPS
+        product = CalibrationPipeline.call(
+            f"{bucket}/session.zarr", output_file=f"{bucket}/l1.zarr", steps=steps, configure_log=False
+        )
+        same(local, product)
+        import s3fs
+
+        names = {name.rsplit("/", 1)[1] for name in s3fs.S3FileSystem().ls(bucket)}
+        assert names == {"session.zarr", "l1.zarr", "l1_quality.ecsv"}
+        found = s3fs.S3FileSystem().find(f"{bucket}/l1.zarr")
+        assert not [name for name in found if "unpublished" in name]
+        with pytest.raises(StoreError, match="overwrite"):
+            CalibrationPipeline.call(str(session), output_file=f"{bucket}/l1.zarr", steps=steps, configure_log=False)
+
+    def test_a_scan_that_fails_is_not_listed(self, session, bucket, atm_table):
+        from cal_pipeline import CalibrationPipeline
+
+        (session / "scan_000002" / "source" / "tamb" / "zarr.json").unlink()
+        with pytest.raises(RunFailedError):
+            CalibrationPipeline.call(
+                str(session),
+                output_file=f"{bucket}/l1.zarr",
+                steps={"atmosphere": {"override_atm": str(atm_table)}},
+                configure_log=False,
+            )
+        product = CalibratedSession(f"{bucket}/l1.zarr")
+        assert product.numbers == [1]
+        assert product.failures[0]["scan_number"] == 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_a_web_server_is_read(session, tmp_path):
+    pytest.importorskip("aiohttp")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    handler.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = Session(f"http://127.0.0.1:{server.server_address[1]}/session.zarr")
+        assert found.numbers == [1, 2]
+        here, there = (s.open_scan(1).bands[0] for s in (Session(session), found))
+        np.testing.assert_array_equal(
+            there.source_counts(here_clock()).read(slice(0, 24), [1]),
+            here.source_counts(here_clock()).read(slice(0, 24), [1]),
+        )
+        server.shutdown()
+        sync(found.place.store.fs._session.close())
+
+
+def here_clock():
+    from cal_pipeline.models.clock import StageClock
+
+    return StageClock()
+
+
+def test_an_address_of_an_unknown_kind():
+    with pytest.raises(StoreError, match=r"cal_pipeline\[remote\]"):
+        open_place("gopher://example/x.zarr")
+
+
+def test_nothing_in_a_folder_that_was_removed(tmp_path):
+    place = open_place(tmp_path / "x")
+    place.put("a/b", b"1")
+    assert sorted(place.walk()) == ["a/b"]
+    assert place.members("a") == ["b"]
+    shutil.rmtree(tmp_path / "x")
+    assert place.get("a/b") is None
+    assert place.members() == []
