@@ -1,0 +1,177 @@
+"""Everything that benchmarks/README.md tells, in one run: medians of alternating measurements.
+
+python benchmarks/suite.py [folder] [--repeat 5] [--only large small ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import floor
+import naive
+import sessions
+
+from cal_pipeline import CalibrationPipeline
+from cal_pipeline.references.registry import shipped_atm_table
+
+CORES = len(os.sched_getaffinity(0))
+
+
+def calibrate(session: Path, output: Path, **settings: object) -> float:
+    """Seconds to calibrate a session in this process, whose imports are done."""
+    shutil.rmtree(output, ignore_errors=True)
+    os.sync()
+    start = time.perf_counter()
+    CalibrationPipeline.call(str(session), output_file=str(output), configure_log=False, **settings)
+    return time.perf_counter() - start
+
+
+def medians(repeat: int, **what: Callable[[], float]) -> dict[str, float]:
+    """Medians of measurements that alternate."""
+    times: dict[str, list[float]] = {name: [] for name in what}
+    for measure in what.values():
+        measure()
+    for _ in range(repeat):
+        for name, measure in what.items():
+            times[name].append(measure())
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def large(folder: Path, repeat: int) -> None:
+    session, output = sessions.large(folder), folder / "out.zarr"
+    megabytes = 16384 * 20 * 14 * 24 * 4e-6
+    radiometric = {"calibrate": {"precision": "radiometric"}}
+    found = medians(
+        repeat,
+        floor=lambda: floor.direct_floor(session, 1, folder / "floor", CORES),
+        zarr_floor=lambda: floor.zarr_floor(session, 1, folder / "floor", CORES),
+        pipeline=lambda: calibrate(session, output),
+        floor_radiometric=lambda: floor.direct_floor(session, 1, folder / "floor", CORES, "radiometric"),
+        pipeline_radiometric=lambda: calibrate(session, folder / "rounded.zarr", steps=radiometric),
+        per_pair=lambda: calibrate(session, folder / "pairs.zarr", steps={"atmosphere": {"strategy": "per_pair"}}),
+        naive=lambda: _naive(session, folder / "naive.zarr"),
+    )
+    for name, seconds in found.items():
+        print(f"  {name:22} {seconds:7.3f} s   {megabytes / seconds:6.0f} MB/s of counts")
+    print(f"  pipeline / floor               {found['pipeline'] / found['floor']:.2f}")
+    print(f"  pipeline / zarr floor          {found['pipeline'] / found['zarr_floor']:.2f}")
+    print(f"  radiometric / its floor        {found['pipeline_radiometric'] / found['floor_radiometric']:.2f}")
+    print(f"  naive / pipeline               {found['naive'] / found['pipeline']:.2f}")
+    print(f"  lossless / radiometric         {found['pipeline'] / found['pipeline_radiometric']:.2f}")
+    print(f"  per_pair / full                {found['per_pair'] / found['pipeline']:.2f}")
+    sizes = [size_of(store / "scan_000001" / "spectra") for store in (output, folder / "rounded.zarr")]
+    ratio = sizes[0] / sizes[1]
+    print(f"  size of the spectra            {sizes[0] / 1e6:.0f} MB, rounded {sizes[1] / 1e6:.0f} MB: {ratio:.1f}")
+
+
+def _naive(session: Path, output: Path) -> float:
+    shutil.rmtree(output, ignore_errors=True)
+    os.sync()
+    start = time.perf_counter()
+    naive.calibrate(session, 1, output, shipped_atm_table("sofia"), 0.97)
+    return time.perf_counter() - start
+
+
+def small(folder: Path, repeat: int) -> None:
+    session, output = sessions.small(folder), folder / "out.zarr"
+    found = medians(max(repeat // 2, 1), small=lambda: calibrate(session, output))
+    print(f"  200 small scans                {found['small'] / 200 * 1e3:.1f} ms a scan")
+
+
+def workers(folder: Path, repeat: int) -> None:
+    session, output = sessions.several(folder), folder / "out.zarr"
+    found = medians(
+        max(repeat // 2, 1),
+        one=lambda: calibrate(session, output, threads=1),
+        two=lambda: calibrate(session, output, workers=2, threads=1),
+    )
+    print(f"  one worker, one thread         {found['one']:.2f} s")
+    print(
+        f"  two workers                    {found['two']:.2f} s (with their start): {found['one'] / found['two']:.2f}"
+    )
+
+
+def strun(folder: Path, repeat: int) -> None:
+    session, output = sessions.medium(folder), folder / "out.zarr"
+    runs = [_strun(session, output) for _ in range(repeat)]
+    for name in runs[0]:
+        print(f"  {name:22} {statistics.median(run[name] for run in runs):8.1f}")
+
+
+def _strun(session: Path, output: Path) -> dict[str, float]:
+    """Figures of a fresh process: seconds until it starts, in all, and peak memory; milliseconds of the stages."""
+    command = [str(Path(sys.executable).with_name("strun")), "cal_pipeline.CalibrationPipeline", str(session)]
+    shutil.rmtree(output, ignore_errors=True)
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [*command, f"--output_file={output}"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    started = None
+    log = ""
+    for line in process.stderr:
+        log += line
+        if started is None and "running with args" in line:
+            started = time.perf_counter() - start
+    _, status, usage = os.wait4(process.pid, 0)
+    elapsed = time.perf_counter() - start
+    if status:
+        raise RuntimeError(f"strun failed:\n{log}")
+    stages = dict(re.findall(r"(\w+) (\d+)(?= |$)", log.split("; ms: ")[1].splitlines()[0]))
+    return {f"{name} [ms]": float(value) for name, value in stages.items()} | {
+        "starts working after [s]": started or elapsed,
+        "whole strun [s]": elapsed,
+        "peak memory [MB]": usage.ru_maxrss / 1024,
+    }
+
+
+def huge(folder: Path, repeat: int) -> None:
+    session = sessions.huge(folder)
+    code = (
+        "import resource, sys; from cal_pipeline import CalibrationPipeline; "
+        "CalibrationPipeline.call(sys.argv[1], output_file=sys.argv[2], configure_log=False, "
+        "steps={'calibrate': {'precision': 'radiometric'}}); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    shutil.rmtree(folder / "out.zarr", ignore_errors=True)
+    start = time.perf_counter()
+    line = [sys.executable, "-c", code, str(session), str(folder / "out.zarr")]
+    memory = float(subprocess.run(line, check=True, capture_output=True, text=True).stdout.split()[-1])
+    print(f"  40 GB scan                     {time.perf_counter() - start:.0f} s, {memory:.0f} MB at most")
+
+
+PARTS = {"large": large, "small": small, "workers": workers, "strun": strun, "huge": huge}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(tempfile.gettempdir()) / "cal_pipeline_benchmark")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=[name for name in PARTS if name != "huge"])
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("stpipe").setLevel(logging.WARNING)
+    print(f"{CORES} cores, medians of {given.repeat}")
+    for name in given.only:
+        print(name)
+        PARTS[name](given.folder, given.repeat)
+    print(f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
