@@ -29,7 +29,7 @@ def calibrate(session: Path, scan: int, output: Path, atm: Path, forward_efficie
     read = {name: np.asarray(source[name][...]) for name in ("mjd", "elevation", "tamb", "pamb", "exptime", "sobsmode")}
     counts = as_float(source["data_5d"][...])
     load_counts = as_float(loads["data_5d"][...])
-    load_phase = loads["sobsmode"][...].astype(str)
+    load_phase = np.array(loads["sobsmode"][...].tolist())
     hot = np.nanmean(load_counts[..., load_phase == "HOT"], axis=(1, 4))
     cold = np.nanmean(load_counts[..., np.char.startswith(load_phase, "COL")], axis=(1, 4))
     t_hot, t_cold = float(loads["thot"][0]), float(loads["tcold"][0])
@@ -45,7 +45,7 @@ def calibrate(session: Path, scan: int, output: Path, atm: Path, forward_efficie
     y = hot / cold
     t_rec = (both(t_hot) - y * both(t_cold)) / (y - 1.0)
 
-    phase = read["sobsmode"].astype(str)
+    phase = np.array(read["sobsmode"].tolist())
     on, off = np.flatnonzero(np.char.endswith(phase, "ON")), np.flatnonzero(np.char.endswith(phase, "OFF"))
     off_mean = np.nanmean(counts[..., off], axis=1)
     table = AtmTable.open(atm)

@@ -69,6 +69,9 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
 
     coercions = {"scans": lambda value: [str(item) for item in value]}
 
+    _adopted: tuple[Path | None, dict[str, Any]] | None = None
+    """The file that parameters were last taken from in this run, and what the provenance says of them."""
+
     scans: list[Any] | None
     overwrite: bool
     workers: int
@@ -94,6 +97,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         RunFailedError
             At the end, if a scan could not be calibrated; the others are written.
         """
+        self._adopted = None
         for step in self._steps().values():
             step.check_parameters()
             step.check_references()
@@ -129,8 +133,11 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
 
     def prepare_for(self, scan: Scan) -> dict[str, Any]:
         """Take the parameters that a scan is calibrated with; what the provenance says of them."""
-        origins = self.adopt_parameters(scan)
-        return {"parameters": self.get_pars(), "parameter_origins": origins}
+        file = self._chosen_file(scan)
+        if self._adopted is None or self._adopted[0] != file:
+            origins = self.adopt_parameters(scan)
+            self._adopted = file, {"parameters": self.get_pars(), "parameter_origins": origins}
+        return self._adopted[1]
 
     def stages(self) -> dict[str, Callable[[Scan], Scan]]:
         """What is done to a scan, by the name of the step, in order."""

@@ -254,7 +254,7 @@ def write_group(place: Place, path: str, attributes: Mapping[str, Any]) -> None:
     """Write the metadata of a group, which makes it one."""
     metadata = {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
     key = f"{path}/zarr.json" if path else "zarr.json"
-    place.put(key, json.dumps(metadata, indent=2, allow_nan=False).encode())
+    place.put(key, json.dumps(metadata, allow_nan=False).encode())
 
 
 class ArrayWriter:
@@ -314,7 +314,7 @@ class ArrayWriter:
             "dimension_names": list(dims),
             "storage_transformers": [],
         }
-        place.put(f"{path}/zarr.json", json.dumps(metadata, indent=2, allow_nan=False).encode())
+        place.put(f"{path}/zarr.json", json.dumps(metadata, allow_nan=False).encode())
 
     @property
     def n_chunks(self) -> int:

@@ -13,12 +13,21 @@ SMOOTHING_WIDTH = 129
 
 def sum_of_valid(counts: Floats, axis: int | tuple[int, ...]) -> tuple[Floats, NDArray[np.int64]]:
     """Sum and number of the finite values along `axis`."""
-    total = np.asarray(counts.sum(axis=axis))
+    total = _sum(counts, axis)
     if np.isfinite(total).all():
         size = counts.size // max(total.size, 1)
         return total, np.full(total.shape, size, np.int64)
     valid = np.isfinite(counts)
     return np.where(valid, counts, 0.0).sum(axis=axis), valid.sum(axis=axis)
+
+
+def _sum(values: Floats, axis: int | tuple[int, ...]) -> Floats:
+    """Sum along `axis`; over the dumps (axis 1) as a product, where NumPy's own sum goes in steps of a few pixels."""
+    if axis == 1 and values.ndim > 2 and values.flags.c_contiguous:
+        ones = np.ones(values.shape[1])
+        flat = values.reshape(*values.shape[:2], -1)
+        return np.asarray(np.matmul(ones, flat).reshape(values.shape[0], *values.shape[2:]))
+    return np.asarray(values.sum(axis=axis))
 
 
 def mean_from_sum(total: Floats, number: NDArray[np.int64]) -> Floats:

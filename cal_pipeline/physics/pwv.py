@@ -31,7 +31,8 @@ Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 """Calls a function on every item of a sequence."""
 
 
-def _one_by_one(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+def one_by_one(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """Call a function on every item, one after the other."""
     return [function(item) for item in items]
 
 
@@ -181,7 +182,7 @@ def view_sky(
     means: LoadMeans,
     loads: LoadSolution,
     channel_width: float,
-    each: Mapper = _one_by_one,
+    each: Mapper = one_by_one,
 ) -> tuple[LoadView, list[SkyView]]:
     """Prepare OFFs and loads for the fit.
 
@@ -250,7 +251,11 @@ def view_sky(
 
 
 def fit_pwv(
-    observations: Sequence[Observation], bounds: tuple[float, float], grid_steps: int, per_pixel: bool = False
+    observations: Sequence[Observation],
+    bounds: tuple[float, float],
+    grid_steps: int,
+    per_pixel: bool = False,
+    each: Mapper = one_by_one,
 ) -> PwvFit:
     """Fit the water above the telescope to the sky of one or several OFFs.
 
@@ -264,6 +269,8 @@ def fit_pwv(
         Points of the logarithmic grid the fit starts from.
     per_pixel : bool
         Fit one PWV per pixel instead of one for all.
+    each : callable
+        Calls a function on every item of a sequence and returns a list of the results; may use threads.
 
     Returns
     -------
@@ -297,7 +304,7 @@ def fit_pwv(
     relative = np.zeros(shape)
     before: tuple[Floats, Floats] | None = None
     for _ in range(MAX_STEPS):
-        numerator, denominator = _normal_equation(observations, directions, pwv, per_pixel)
+        numerator, denominator = _normal_equation(observations, directions, pwv, per_pixel, each)
         step = np.divide(numerator, denominator, out=np.zeros(shape), where=denominator > 0.0)
         updated = np.clip(pwv + _extrapolated(step, pwv, before), *bounds)
         relative = np.abs(updated - pwv) / updated
@@ -354,23 +361,35 @@ def _normal_equation(
     directions: Sequence[Sequence[SkyDirection]],
     pwv: Floats,
     per_pixel: bool,
+    each: Mapper,
 ) -> tuple[Floats, Floats]:
     """Σ W J r and Σ W J² of a Gauss-Newton step, each of the shape of `pwv`."""
     axes = 0 if per_pixel else None
+
+    def of_one(off: tuple[Observation, SkyDirection, SkyView]) -> tuple[Floats, Floats]:
+        observation, direction, view = off
+        numerator, denominator = np.zeros(pwv.shape), np.zeros(pwv.shape)
+        sky = _Evaluated(direction, pwv, per_pixel)
+        for part in _parts(len(view.step), observation.pixels):
+            slope, _, weight, residual = _at(sky, view, observation.loads, observation.model.model_error, part)
+            np.divide(1.0, weight, out=weight)
+            weight *= slope
+            residual *= weight
+            weight *= slope
+            numerator += residual.sum(axis=axes)
+            denominator += weight.sum(axis=axes)
+        return numerator, denominator
+
+    offs = [
+        (observation, direction, view)
+        for observation, towards in zip(observations, directions, strict=True)
+        for direction, view in zip(towards, observation.sky, strict=True)
+    ]
     numerator, denominator = np.zeros(pwv.shape), np.zeros(pwv.shape)
-    for observation, towards in zip(observations, directions, strict=True):
-        loads, model_error = observation.loads, observation.model.model_error
-        parts = list(_parts(len(loads.gain_ratio), observation.pixels))
-        for direction, view in zip(towards, observation.sky, strict=True):
-            sky = _Evaluated(direction, pwv, per_pixel)
-            for part in parts:
-                slope, _, weight, residual = _at(sky, view, loads, model_error, part)
-                np.divide(1.0, weight, out=weight)
-                weight *= slope
-                residual *= weight
-                weight *= slope
-                numerator += residual.sum(axis=axes)
-                denominator += weight.sum(axis=axes)
+    # Summed in the order of the OFFs, so that the result does not depend on the threads.
+    for one in each(of_one, offs):
+        numerator += one[0]
+        denominator += one[1]
     return numerator, denominator
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.physics.pwv import Observation, PwvFit, evaluate_pwv, fit_pwv
+from cal_pipeline.physics.pwv import Mapper, Observation, PwvFit, evaluate_pwv, fit_pwv, one_by_one
 
 Floats = NDArray[np.float64]
 
@@ -25,11 +25,14 @@ class FitSettings:
         Points of the grid that a fit starts from.
     given : float or None
         PWV that is given instead of fitted [mm].
+    each : callable
+        Calls a function on every item of a sequence and returns a list of the results; may use threads.
     """
 
     bounds: tuple[float, float]
     grid_steps: int
     given: float | None
+    each: Mapper = one_by_one
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ Strategy = Callable[[Sequence[Observation], Sequence[NDArray[np.int64]], FitSett
 
 def full(observations: Sequence[Observation], pairs: Sequence[NDArray[np.int64]], settings: FitSettings) -> list[Water]:
     """One PWV for the whole scan: all pixels and OFFs fitted together, and those of all bands that are given."""
-    return _common(fit_pwv(observations, settings.bounds, settings.grid_steps), observations)
+    return _common(fit_pwv(observations, settings.bounds, settings.grid_steps, each=settings.each), observations)
 
 
 def fixed(
@@ -72,7 +75,7 @@ def per_pixel(
     """One PWV for each pixel: its OFFs fitted together."""
     waters = []
     for observation in observations:
-        fit = fit_pwv([observation], settings.bounds, settings.grid_steps, per_pixel=True)
+        fit = fit_pwv([observation], settings.bounds, settings.grid_steps, per_pixel=True, each=settings.each)
         waters.append(Water(fit, np.broadcast_to(fit.pwv, (len(observation.sky), *fit.pwv.shape))))
     return waters
 
@@ -87,7 +90,8 @@ def per_pair(
     waters = []
     for observation, pair in zip(observations, pairs, strict=True):
         offs = range(len(observation.sky))
-        fits = [fit_pwv([observation.alone(k)], settings.bounds, settings.grid_steps, per_pixel=True) for k in offs]
+        alone = [observation.alone(k) for k in offs]
+        fits = settings.each(lambda one: fit_pwv([one], settings.bounds, settings.grid_steps, per_pixel=True), alone)
         stacked = {f.name: np.stack([getattr(fit, f.name) for fit in fits], axis=-1) for f in fields(PwvFit)}
         chosen = {name: np.take_along_axis(values, np.maximum(pair, 0), axis=-1) for name, values in stacked.items()}
         none: dict[str, float | int | bool] = {"n_samples": 0, "at_bound": False, "converged": False}

@@ -80,7 +80,7 @@ class AtmosphereStep(CalibrationStep):
 
     def process_scan(self, scan: Scan) -> None:
         """Find PWV and opacity for the bands of a scan."""
-        settings = FitSettings((self.pwv_min, self.pwv_max), self.pwv_grid_steps, self.pwv)
+        settings = FitSettings((self.pwv_min, self.pwv_max), self.pwv_grid_steps, self.pwv, in_threads)
         skies = [self._look(band) for band in scan.bands]
         for linked in [skies] if self.link_bands else [[sky] for sky in skies]:
             observations = [sky.observation for sky in linked]

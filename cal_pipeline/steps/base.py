@@ -158,12 +158,16 @@ class CalibrationBase(Step):  # type: ignore[misc]
         dict
             Where each parameter that is not a default comes from, by its name as on the command line.
         """
-        described = scan.get_crds_parameters() | self._described_by_parameters()
-        path = (
-            choose_parameters(**described) if self._uses_parameter_files and not get_disable_crds_steppars() else None
-        )
+        path = self._chosen_file(scan)
         config = self._section(load_parameters(path)) if path else {}
         return self._adopt(config, f"cfg/{path.name}" if path else "")
+
+    def _chosen_file(self, scan: Scan) -> Path | None:
+        """The parameter file that is meant for the data; None for none."""
+        if not self._uses_parameter_files or get_disable_crds_steppars():
+            return None
+        described = scan.get_crds_parameters() | self._described_by_parameters()
+        return choose_parameters(**described)
 
     def _described_by_parameters(self) -> dict[str, Any]:
         """What parameters say of the data, over what the data say of themselves."""
