@@ -24,10 +24,13 @@ OF_ONE_RUN = frozenset(
         "pre_hooks",
         "save_results",
         "scans",
+        "scheduler",
         "suffix",
+        "threads",
+        "workers",
     }
 )
-"""Parameters that say where a run wrote to, not what."""
+"""Parameters that say where a run wrote to and who did it, not what was made."""
 
 
 def recorded_provenance(store: str | Path, scan: int) -> dict[str, Any]:
