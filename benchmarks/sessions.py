@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 from pathlib import Path
+
+import zarr
 
 from cal_pipeline.simulate import Otf, Scan, TotalPower, preset, simulate
 
@@ -43,11 +48,28 @@ def small(folder: Path) -> Path:
 
 
 def huge(folder: Path) -> Path:
-    """One scan of 40 GB in memory; all dumps of a subscan but the first are missing, so that it fits a disk."""
-    from cal_pipeline.simulate import Faults, MissingDumps
+    """One scan of 40 GB in memory: 16384 channels, 2800 dumps, 7 pixels, 31 subscans.
 
-    dumps = 2800
-    faults = Faults(missing=tuple(MissingDumps(s, dumps=tuple(range(1, dumps))) for s in range(31)))
-    sequence = TotalPower(pattern=PAIRS, cycles=15, dumps=dumps, exptime=0.1)
-    settings = {"channels": 16384, "sequence": sequence, "faults": faults, "chunks": (256, dumps, 7, 1, 1)}
-    return _make(folder / "huge.zarr", "sofia_hfa", **settings)
+    Simulated are 256 channels without noise; the others are the same files again, so that it fits a disk.
+    """
+    path, copies = folder / "huge.zarr", 64
+    if path.exists():
+        return path
+    draft = folder / "draft.zarr"
+    sequence = TotalPower(pattern=(*PAIRS * 15, "OFF"), dumps=2800, exptime=0.1)
+    chunks = (256, 2800, 7, 1, 1)
+    config = preset("sofia_hfa", channels=256, sequence=sequence, chunks=chunks, noise=False, lines=())
+    simulate(config, draft, overwrite=True)
+    for group in (draft / "scan_000001").iterdir():
+        if group.is_dir():
+            for name, change in (("freq_res", 1.0 / copies), ("ref_channel", copies)):
+                array = zarr.open_array(group / name, mode="r+")
+                array[...] = array[...] * change
+            counts = group / "data_5d"
+            metadata = json.loads((counts / "zarr.json").read_text())
+            metadata["shape"][0] *= copies
+            (counts / "zarr.json").write_text(json.dumps(metadata))
+            for copy in range(1, copies):
+                shutil.copytree(counts / "c" / "0", counts / "c" / str(copy), copy_function=os.link)
+    draft.rename(path)
+    return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -109,6 +110,8 @@ _CHECKED_AS_THEY_ARE = (
 CHECKS = (*_CHECKED_AS_THEY_ARE, "ripple_over_t_sys", "gain_drift", "pwv_not_converged", "dead_pixel")
 """Everything that limits can be given for."""
 
+_SELECTORS = ("telescope", "frontend", "frequency_range_hz")
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -131,7 +134,7 @@ class Limit:
     fail_below: float | None = None
 
     def severity(self, values: Pixels) -> NDArray[np.int64]:
-        """0 pass, 1 questionable, 2 fail, for each value; what is not finite passes."""
+        """0 pass, 1 questionable, 2 fail, for each value; NaN, which is not known, passes."""
         numbers = np.asarray(values, np.float64)
         result = np.zeros(numbers.shape, np.int64)
         for severity, above, below in (
@@ -145,9 +148,9 @@ class Limit:
         return result
 
     def crossed(self, severity: int) -> list[float]:
-        """The limits of a severity."""
+        """The limits of a severity; an infinite one cannot be crossed."""
         pair = (self.questionable, self.questionable_below) if severity == 1 else (self.fail, self.fail_below)
-        return [limit for limit in pair if limit is not None]
+        return [limit for limit in pair if limit is not None and math.isfinite(limit)]
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,20 @@ class QualityLimits:
     sha256: str
 
     def for_data(self, telescope: str | None, frontend: str | None, frequency: float) -> Limits:
-        """Limits for data of a telescope, a frontend and a sky frequency [Hz]."""
+        """Limits for some data.
+
+        Parameters
+        ----------
+        telescope, frontend : str or None
+            As recorded in the attributes of the scan; what is not recorded only suits ``*``.
+        frequency : float
+            Sky frequency [Hz].
+
+        Returns
+        -------
+        Limits
+            Checks without settings are not made.
+        """
         checks = {name: dict(settings) for name, settings in self.default.items()}
         for section in self.sections:
             if _suits(section, telescope or "", frontend or "", frequency):
@@ -210,12 +226,16 @@ def read_limits(path: Path | None = None) -> QualityLimits:
     path : Path, optional
         TOML file; ``quality.toml`` in `cfg` if not given.
 
+    Returns
+    -------
+    QualityLimits
+
     Raises
     ------
     QualityLimitsError
         If it cannot be read or holds what is not known.
     """
-    path = path or cfg_folder() / "quality.toml"
+    path = Path(path or cfg_folder() / "quality.toml").absolute()
     try:
         return _read(path, path.stat().st_mtime_ns)
     except (OSError, ValueError) as error:
@@ -227,32 +247,57 @@ def _read(path: Path, mtime_ns: int) -> QualityLimits:
     content = path.read_bytes()
     tree = tomllib.loads(content.decode("utf-8"))
     _known(path, tree, {"default", "section"})
-    default = tree.get("default", {})
+    default, sections = tree.get("default", {}), tree.get("section", [])
     _check_settings(path, "default", default, set())
-    for name, settings in default.items():
-        if not settings.get("explanation"):
-            raise QualityLimitsError(f"{path}: default.{name} lacks an explanation")
-    sections = tuple(tree.get("section", []))
+    if not isinstance(sections, list):
+        raise QualityLimitsError(f"{path}: section is {type(sections).__name__}, expected entries [[section]]")
     for index, section in enumerate(sections):
-        _check_settings(path, f"section[{index}]", section, {"telescope", "frontend", "frequency_range_hz"})
-    return QualityLimits(default, sections, path.name, hashlib.sha256(content).hexdigest())
+        _check_settings(path, f"section[{index}]", section, set(_SELECTORS))
+        _check_selectors(path, f"section[{index}]", section)
+    _check_explained(path, {"default": default} | {f"section[{i}]": section for i, section in enumerate(sections)})
+    return QualityLimits(default, tuple(sections), path.name, hashlib.sha256(content).hexdigest())
 
 
-def _check_settings(path: Path, where: str, section: Mapping[str, Any], selectors: set[str]) -> None:
-    _known(path, section, set(CHECKS) | selectors, f"{where}.")
+def _check_settings(path: Path, where: str, section: Any, selectors: set[str]) -> None:
+    _known(path, section, set(CHECKS) | selectors, where)
     names = {f.name for f in fields(Limit)}
     for name, settings in section.items():
         if name in CHECKS:
-            _known(path, settings, names, f"{where}.{name}.")
+            _known(path, settings, names, f"{where}.{name}")
             for key, value in settings.items():
-                number = isinstance(value, (int, float)) and not isinstance(value, bool)
-                if number == (key == "explanation"):
+                if not (isinstance(value, str) if key == "explanation" else _is_number(value)):
                     raise QualityLimitsError(
                         f"{path}: {where}.{name}.{key} is {value!r}, expected a number (text to explain)"
                     )
 
 
-def _known(path: Path, section: Mapping[str, Any], known: set[str], where: str = "") -> None:
+def _check_selectors(path: Path, where: str, section: Mapping[str, Any]) -> None:
+    for name in ("telescope", "frontend"):
+        if not isinstance(section.get(name, ""), str):
+            raise QualityLimitsError(f"{path}: {where}.{name} is {section[name]!r}, expected text; '*' is anything")
+    window = section.get("frequency_range_hz", [0.0, 1.0])
+    ordered = isinstance(window, list) and len(window) == 2 and all(map(_is_number, window)) and window[0] < window[1]
+    if not ordered:
+        raise QualityLimitsError(f"{path}: {where}.frequency_range_hz is {window!r}, expected [lowest, highest] in Hz")
+
+
+def _check_explained(path: Path, sections: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    """A check needs an explanation, in the default or wherever a section adds it."""
+    for where, section in sections.items():
+        for name in set(section) & set(CHECKS) - set(sections["default"] if where != "default" else ()):
+            if not section[name].get("explanation"):
+                raise QualityLimitsError(f"{path}: {where}.{name} lacks an explanation")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _known(path: Path, section: Any, known: set[str], where: str = "") -> None:
+    """Raise if something is no table, or one with a name that is not known."""
+    if not isinstance(section, Mapping):
+        raise QualityLimitsError(f"{path}: {where} is {section!r}, expected a table with {', '.join(sorted(known))}")
+    where += "." if where else ""
     for key in section:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
@@ -284,9 +329,9 @@ def quality(figures: Figures, pixel: NDArray[np.str_], limits: Limits) -> dict[s
     Returns
     -------
     dict
-        Medians over the pixels; ``pixels``, figures by pixel; ``verdict``, the worst of all; ``verdicts``, one for each
-        check that some pixel does not pass, with the pixels; ``checks``, all that were made; ``thresholds``, where the
-        limits are from.
+        Ready for JSON, None for what is not known. Medians over the pixels; ``pixels``, figures by pixel; ``verdict``,
+        the worst of all; ``verdicts``, one for each check that some pixel does not pass, with these ``pixels`` and, of
+        them, the ``failing_pixels``; ``checks``, all that were made; ``thresholds``, where the limits are from.
 
     Notes
     -----
@@ -302,6 +347,7 @@ def quality(figures: Figures, pixel: NDArray[np.str_], limits: Limits) -> dict[s
     ]
     worst = max((_SEVERITY.index(verdict["verdict"]) for verdict in verdicts), default=0)
     by_name = figures.by_name()
+    unknown = {f.name: None for f in fields(figures) if f.name != "flagged_fraction"}
     return {
         **_of_all_pixels(figures),
         "verdict": _SEVERITY[worst],
@@ -309,7 +355,7 @@ def quality(figures: Figures, pixel: NDArray[np.str_], limits: Limits) -> dict[s
         "checks": sorted(checks),
         "thresholds": {"file": limits.file, "sha256": limits.sha256},
         "pixels": {
-            str(pixel[index]): {name: values[index].item() for name, values in by_name.items()}
+            str(pixel[index]): unknown | {name: _finite(values[index].item()) for name, values in by_name.items()}
             for index in np.ndindex(pixel.shape)
         },
     }
@@ -330,11 +376,17 @@ def _verdicts(
     yield {
         "name": name,
         "verdict": verdict,
-        "value": float(shown[np.argmax(np.abs(shown - np.median(limit.crossed(worst) or [0.0])))]),
+        "value": _finite(float(shown[np.argmax(np.abs(shown - np.median(limit.crossed(worst))))])),
         "limit": limit.crossed(worst),
         "pixels": [str(name) for name in pixel[severity > 0]],
+        "failing_pixels": [str(name) for name in pixel[severity == 2]],
         "explanation": limit.explanation,
     }
+
+
+def _finite(value: Any) -> Any:
+    """A number, or None where it is none that JSON can hold."""
+    return value if math.isfinite(value) else None
 
 
 def _of_all_pixels(figures: Figures) -> dict[str, Any]:
@@ -345,12 +397,12 @@ def _of_all_pixels(figures: Figures) -> dict[str, Any]:
     for name, values in known.items():
         if name.startswith("flagged_fraction_"):
             by_flag = result.setdefault("flagged_fraction_by_flag", {})
-            by_flag[name.removeprefix("flagged_fraction_")] = float(np.mean(values))
+            by_flag[name.removeprefix("flagged_fraction_")] = _finite(float(np.mean(values)))
         elif values.dtype == np.bool_:
             result[name] = bool(values.all() if name == "pwv_converged" else values.any())
         elif name.endswith("_fraction"):
-            result[name] = float(np.mean(values))
+            result[name] = _finite(float(np.mean(values)))
         else:
             flat = np.asarray(values, np.float64).ravel()
-            result[medians.get(name, f"{name}_median")] = float(median_of_finite(flat, axis=0))
+            result[medians.get(name, f"{name}_median")] = _finite(float(median_of_finite(flat, axis=0)))
     return result

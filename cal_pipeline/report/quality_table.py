@@ -12,6 +12,7 @@ from astropy.table import Table
 
 from cal_pipeline.models.chunks import group_attributes
 from cal_pipeline.models.l1 import CalibratedSession
+from cal_pipeline.models.quality import FAIL, PASS, QUESTIONABLE
 from cal_pipeline.models.storage import LocalPlace, Place, open_place, sync_file
 
 COLUMNS = {
@@ -25,6 +26,7 @@ COLUMNS = {
     "load_instability": ("", "relative change on a load from dump to dump"),
     "gain_drift": ("", "relative change of the gain between the loads before and after"),
     "bad_channel_fraction": ("", "channels that the loads cannot calibrate"),
+    "sky_below_cold_load_fraction": ("", "channels in which the sky is colder than the cold load"),
     "flagged_fraction": ("", "flagged samples"),
     "flagged_fraction_BAD_CHANNEL": ("", "samples in bad channels"),
     "flagged_fraction_FILL_VALUE": ("", "samples that are missing"),
@@ -32,20 +34,21 @@ COLUMNS = {
 """Figures of a pixel in the table, their units and what they are."""
 
 
-def quality_table(product: CalibratedSession) -> Table:
+def quality_table(product: CalibratedSession | str | Path) -> Table:
     """The quality figures of an L1 store.
 
     Parameters
     ----------
-    product : CalibratedSession
+    product : CalibratedSession, str or Path
         The store.
 
     Returns
     -------
     astropy.table.Table
         A row for each scan, band and pixel, with units; figures that are not known are NaN. ``verdict`` and ``checks``
-        (those that are not passed) are those of the pixel.
+        (those that are not passed) are those of the pixel: a pixel may fail in a scan that is merely questionable.
     """
+    product = _opened(product)
     rows = [row for number in product.numbers for row in _rows_of_scan(product, number)]
     names = ["scan", "source", "band", "mode", "pixel", *COLUMNS, "verdict", "checks"]
     table = Table({name: [row[name] for row in rows] for name in names})
@@ -56,13 +59,22 @@ def quality_table(product: CalibratedSession) -> Table:
     return table
 
 
+def _opened(product: CalibratedSession | str | Path) -> CalibratedSession:
+    return product if isinstance(product, CalibratedSession) else CalibratedSession(product)
+
+
+def _failing(verdict: dict[str, Any]) -> list[str]:
+    """Pixels that fail a check; where that is not recorded, those concerned if the scan fails it."""
+    return list(verdict.get("failing_pixels", verdict["pixels"] if verdict["verdict"] == FAIL else []))
+
+
 def _rows_of_scan(product: CalibratedSession, number: int) -> Iterator[dict[str, Any]]:
     for path in product.bands(number):
         attributes = group_attributes(product.place, path)
         qa: Any = attributes.get("qa") or {}
         for pixel, figures in qa.get("pixels", {}).items():
-            open_checks = {v["name"]: v["verdict"] for v in qa["verdicts"] if pixel in v["pixels"]}
-            verdicts = [verdict for verdict in ("fail", "questionable") if verdict in open_checks.values()]
+            not_passed = [verdict for verdict in qa["verdicts"] if pixel in verdict["pixels"]]
+            fails = any(pixel in _failing(verdict) for verdict in not_passed)
             yield {
                 "scan": attributes["scan_number"],
                 "source": str(attributes.get("source") or ""),
@@ -70,24 +82,25 @@ def _rows_of_scan(product: CalibratedSession, number: int) -> Iterator[dict[str,
                 "mode": str(attributes.get("mode") or ""),
                 "pixel": pixel,
                 **{name: np.nan if figures.get(name) is None else figures[name] for name in COLUMNS},
-                "verdict": verdicts[0] if verdicts else "pass",
-                "checks": " ".join(open_checks),
+                "verdict": FAIL if fails else QUESTIONABLE if not_passed else PASS,
+                "checks": " ".join(verdict["name"] for verdict in not_passed),
             }
 
 
-def write_quality_table(product: CalibratedSession) -> str | None:
+def write_quality_table(product: CalibratedSession | str | Path) -> str | None:
     """Write the table of an L1 store beside it, as ``<store>_quality.ecsv``.
 
     Parameters
     ----------
-    product : CalibratedSession
+    product : CalibratedSession, str or Path
         The store.
 
     Returns
     -------
     str or None
-        Where; None where there is nothing to tell.
+        Where; None where there is nothing to tell. On a file system the table is there whole, or not at all.
     """
+    product = _opened(product)
     table = quality_table(product)
     if isinstance(product.path, Path):
         beside: Place = LocalPlace(product.path.parent)
