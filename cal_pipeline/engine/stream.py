@@ -92,7 +92,7 @@ class _BandWriter:
         if band.calibration is not None:
             tally = self._prepare_spectra(present)
             work = [*work, *(partial(self._write_block, block) for block in self._blocks())]
-        in_threads(lambda task: task(), work)
+        in_threads(lambda task: task(), work, int(np.prod(self.counts.shape)))
         if band.calibration is not None:
             self._conclude(tally, present)
         return tally

@@ -65,10 +65,15 @@ class ThisProcess:
                 if position + 1 < len(numbers):
                     coming.append(ahead.submit(pass_steps, session, numbers[position + 1], recipe))
                 yield write(calibrated, output.hidden(f"scan_{number:06d}"))
-                # Each step begins with a garbage collection; what is old need not be looked at each time.
-                gc.freeze()
-                if position % _SCANS_A_COLLECTION == _SCANS_A_COLLECTION - 1:
-                    gc.unfreeze()
+                _keep_collections_short(position)
+
+
+def _keep_collections_short(scans_done: int) -> None:
+    """Keep what there is out of the garbage collection that each step begins with; now and then let it be collected."""
+    if scans_done % _SCANS_A_COLLECTION == _SCANS_A_COLLECTION - 1:
+        gc.unfreeze()
+        gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,9 @@ def calibrate_scan(job: Job) -> Report:
     key = (job.session, job.recipe)
     if getattr(_known, "key", None) != key:
         _known.session, _known.recipe, _known.key = Session(job.session), pickle.loads(job.recipe), key
+        _known.scans_done = 0
+    _keep_collections_short(_known.scans_done)
+    _known.scans_done += 1
     place = hidden_place(job.output, f"scan_{job.number:06d}")
     with _Recorded() as records:
         outcome = write(pass_steps(_known.session, job.number, _known.recipe), place)

@@ -30,15 +30,19 @@ def use_threads(number: int | None) -> None:
         _number = wanted
 
 
-def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Call a function on every item, in threads; what is returned keeps the order.
+FEW_SAMPLES = 2**20
+"""Samples below which threads take longer to share the work than to do it."""
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item], samples: int = FEW_SAMPLES) -> list[Result]:
+    """Call a function on every item, in threads unless there are few `samples`; what is returned keeps the order.
 
     No more than two calls a thread are waiting at any time, so that memory does not grow with the number of items.
     The first error ends it, once the calls that are running have ended.
     """
     if _number == 0:
         use_threads(None)
-    if _pool is None:
+    if _pool is None or samples < FEW_SAMPLES:
         return [function(item) for item in items]
     results: dict[int, Result] = {}
     waiting: dict[Future[Result], int] = {}

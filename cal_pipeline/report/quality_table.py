@@ -33,6 +33,9 @@ COLUMNS = {
 }
 """Figures of a pixel in the table, their units and what they are."""
 
+_NOTHING = "-"
+"""In place of a text that is empty, which would come back from ECSV as a masked one."""
+
 
 def quality_table(product: CalibratedSession | str | Path) -> Table:
     """The quality figures of an L1 store.
@@ -77,13 +80,13 @@ def _rows_of_scan(product: CalibratedSession, number: int) -> Iterator[dict[str,
             fails = any(pixel in _failing(verdict) for verdict in not_passed)
             yield {
                 "scan": attributes["scan_number"],
-                "source": str(attributes.get("source") or ""),
-                "band": path.partition("/")[2],
-                "mode": str(attributes.get("mode") or ""),
+                "source": str(attributes.get("source") or _NOTHING),
+                "band": path.partition("/")[2] or _NOTHING,
+                "mode": str(attributes.get("mode") or _NOTHING),
                 "pixel": pixel,
                 **{name: np.nan if figures.get(name) is None else figures[name] for name in COLUMNS},
                 "verdict": FAIL if fails else QUESTIONABLE if not_passed else PASS,
-                "checks": " ".join(verdict["name"] for verdict in not_passed),
+                "checks": " ".join(verdict["name"] for verdict in not_passed) or _NOTHING,
             }
 
 

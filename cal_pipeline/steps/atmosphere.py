@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,9 @@ class AtmosphereStep(CalibrationStep):
 
     def process_scan(self, scan: Scan) -> None:
         """Find PWV and opacity for the bands of a scan."""
-        settings = FitSettings((self.pwv_min, self.pwv_max), self.pwv_grid_steps, self.pwv, in_threads)
+        samples = sum(band.require_reference().off_mean.size for band in scan.bands)
+        each = partial(in_threads, samples=samples)
+        settings = FitSettings((self.pwv_min, self.pwv_max), self.pwv_grid_steps, self.pwv, each)
         skies = [self._look(band) for band in scan.bands]
         for linked in [skies] if self.link_bands else [[sky] for sky in skies]:
             observations = [sky.observation for sky in linked]
@@ -106,7 +109,7 @@ class AtmosphereStep(CalibrationStep):
             loads.means,
             loads.solution,
             band.channel_width,
-            in_threads,
+            partial(in_threads, samples=off.size),
         )
         return _Sky(band, table, off, Observation(model, load_view, sky))
 

@@ -68,5 +68,5 @@ class CalibrateStep(CalibrationStep):
             )
             sigma[..., on] = np.where(bad[..., on] | ~np.isfinite(noise), np.nan, noise)
 
-        in_threads(work_out, range(reference.on.size))
+        in_threads(work_out, range(reference.on.size), factor.size)
         band.calibration = CalibrationStage(factor, bad, t_sys, sigma, self.precision)

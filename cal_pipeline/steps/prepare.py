@@ -143,5 +143,5 @@ def _mean_offs(counts: Counts, off: NDArray[np.int64]) -> tuple[NDArray[np.float
         partial = sum_of_valid(counts.read(channels, members), axis=1)
         total[channels, ..., columns], number[channels, ..., columns] = partial
 
-    in_threads(add, counts.blocks(off.tolist()))
+    in_threads(add, counts.blocks(off.tolist()), int(np.prod(counts.shape)))
     return mean_from_sum(total, number), number

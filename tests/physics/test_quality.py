@@ -31,6 +31,17 @@ class TestNoiseRatio:
         assert np.isfinite(ratio[0, 0])
         assert np.isnan(ratio[1, 0])
 
+    @pytest.mark.parametrize("shape", [(1, 1, 1, 2), (0, 1, 1, 2), (64, 1, 1, 0)])
+    def test_nothing_to_compare(self, shape):
+        assert np.isnan(noise_ratio(np.ones(shape), np.ones(shape))).all()
+
+    def test_channels_of_which_no_noise_is_expected_do_not_count(self):
+        sigma = np.ones((4000, 1, 1, 1))
+        spectra = RNG.normal(size=sigma.shape)
+        sigma[100:110] = 0.0
+        spectra[100:105] = 0.0
+        assert noise_ratio(spectra, sigma)[0, 0] == pytest.approx(1.0, abs=0.1)
+
 
 class TestRipple:
     x = np.arange(2048.0)
@@ -43,6 +54,26 @@ class TestRipple:
         amplitude, period = ripple(spectrum[:, None, None], 1e6)
         assert amplitude[0, 0] == pytest.approx(0.8, rel=0.05)
         assert period[0, 0] == pytest.approx(128e6, rel=0.02)
+
+    @pytest.mark.parametrize(
+        ("periods", "loss"),
+        [(2.25, 0.20), (2.8, 0.20), (3.15, 0.12), (4.5, 0.12), (8.4, 0.04), (10.5, 0.04), (100.6, 0.04), (250.4, 0.04)],
+    )
+    def test_a_ripple_that_does_not_divide_the_band(self, periods, loss):
+        phases = np.linspace(0.0, 2 * np.pi, 9)
+        waves = 0.8 * np.cos(2 * np.pi * periods * self.x[:, None] / self.x.size + phases)
+        amplitude, period = ripple((waves + 1e-3 * RNG.normal(size=waves.shape))[:, :, None], 1e6)
+        assert (amplitude >= 0.8 * (1 - loss)).all()
+        assert (amplitude <= 0.8 * 1.02).all()
+        np.testing.assert_allclose(self.x.size * 1e6 / period, periods, atol=0.25)
+
+    def test_pixels_do_not_see_each_other(self):
+        waves = [a * np.cos(2 * np.pi * self.x / p) for a, p in ((0.5, 100.0), (2.0, 37.0), (0.1, 700.0))]
+        spectra = np.stack(waves, axis=-1)[..., None] + 1e-3 * RNG.normal(size=(self.x.size, 3, 1))
+        together = ripple(spectra, 1.0)
+        for pixel in range(3):
+            alone = ripple(spectra[:, pixel : pixel + 1], 1.0)
+            np.testing.assert_allclose([v[pixel] for v in together], [v[0] for v in alone], rtol=1e-9)
 
     def test_noise_has_none(self):
         amplitude, _ = ripple(RNG.normal(size=(2048, 2, 1)), 1e6)

@@ -1,0 +1,108 @@
+"""The table of a session, from stores whose attributes are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+import pytest
+import zarr
+from astropy.table import Table
+
+from cal_pipeline import CalibratedSession
+from cal_pipeline.errors import StoreError
+from cal_pipeline.models.quality import Figures, Limit, Limits, quality
+from cal_pipeline.report.quality_table import COLUMNS, quality_table, write_quality_table
+
+PIXEL = np.array([["PX00"], ["PX01"], ["PX02"]])
+LIMITS = Limits({"noise_ratio": Limit("the noise is not as expected", 1.2, 2.0)}, "q.toml", "0" * 64)
+
+
+def scan_attributes(number: int, ratios: tuple[float, ...]) -> dict[str, Any]:
+    figures = Figures(
+        noise_ratio=np.array(ratios)[:, None],
+        t_sys_K=np.array([[150.0], [np.nan], [170.0]]),
+        pwv_mm=np.full((3, 1), 0.5),
+        flagged_fraction={"": np.zeros((3, 1)), "FILL_VALUE": np.full((3, 1), 0.25)},
+    )
+    return {"scan_number": number, "source": "A source, named", "mode": "otf", "qa": quality(figures, PIXEL, LIMITS)}
+
+
+@pytest.fixture
+def make_store(tmp_path: Path) -> Any:
+    def make(groups: dict[str, dict[str, Any]]) -> Path:
+        root = zarr.create_group(tmp_path / "night.zarr", overwrite=True)
+        for name, attributes in groups.items():
+            root.create_group(name, attributes=attributes)
+        return tmp_path / "night.zarr"
+
+    return make
+
+
+def test_it_reads_back_with_units(make_store):
+    path = make_store({"scan_000007": scan_attributes(7, (1.0, 1.1, 0.9))})
+    written = write_quality_table(path)
+    assert written == str(path.with_name("night_quality.ecsv"))
+    assert [file.name for file in path.parent.glob("*ecsv*")] == ["night_quality.ecsv"]
+    table = Table.read(written)
+    assert len(table) == 3
+    for name, (unit, _) in COLUMNS.items():
+        assert u.Unit(table[name].unit or "") == u.Unit(unit)
+        assert table[name].description
+    assert list(table["scan"]) == [7, 7, 7]
+    assert list(table["source"]) == ["A source, named"] * 3
+    assert list(table["pixel"]) == ["PX00", "PX01", "PX02"]
+    np.testing.assert_array_equal(table["t_sys_K"], [150.0, np.nan, 170.0])
+    np.testing.assert_array_equal(table["flagged_fraction_FILL_VALUE"], 0.25)
+    assert np.isnan(table["gain_drift"]).all()
+    assert list(table["verdict"]) == ["pass"] * 3
+    assert list(table["checks"]) == list(table["band"]) == ["-"] * 3
+    assert not table.has_masked_values
+
+
+@pytest.mark.parametrize(
+    ("ratios", "of_scan", "of_pixels"),
+    [
+        ((1.0, 3.0, 1.5), "questionable", ["pass", "fail", "questionable"]),
+        ((3.0, 3.0, 1.5), "fail", ["fail", "fail", "questionable"]),
+    ],
+)
+def test_a_pixel_has_a_verdict_of_its_own(make_store, ratios, of_scan, of_pixels):
+    attributes = scan_attributes(1, ratios)
+    assert attributes["qa"]["verdict"] == of_scan
+    table = quality_table(make_store({"scan_000001": attributes}))
+    assert list(table["verdict"]) == of_pixels
+    assert list(table["checks"]) == ["-" if verdict == "pass" else "noise_ratio" for verdict in of_pixels]
+
+
+def test_scans_that_do_not_name_the_failing_pixels(make_store):
+    attributes = scan_attributes(1, (1.0, 3.0, 3.0))
+    del attributes["qa"]["verdicts"][0]["failing_pixels"]
+    assert list(quality_table(make_store({"scan_000001": attributes}))["verdict"]) == ["pass", "fail", "fail"]
+
+
+def test_scans_bands_and_what_was_not_judged(make_store):
+    path = make_store(
+        {
+            "scan_000002/band_0": scan_attributes(2, (1.0, 1.0, 1.0)),
+            "scan_000002/band_1": scan_attributes(2, (1.0, 1.0, 1.5)),
+            "scan_000003": {"scan_number": 3},
+        }
+    )
+    table = quality_table(CalibratedSession(path))
+    assert list(table["band"]) == ["band_0"] * 3 + ["band_1"] * 3
+    assert list(table["verdict"]) == ["pass"] * 5 + ["questionable"]
+
+
+def test_a_store_without_scans_has_none(make_store):
+    path = make_store({})
+    path.with_name("night_quality.ecsv").touch()
+    assert write_quality_table(path) is None
+    assert not path.with_name("night_quality.ecsv").exists()
+
+
+def test_what_is_no_store(tmp_path):
+    with pytest.raises(StoreError, match="no L1 store"):
+        write_quality_table(tmp_path / "nothing.zarr")
