@@ -239,7 +239,7 @@ class _BandWriter:
         means = [self._level(reference.off_mean[channels, ..., k], int(reference.off[k]), channels) for k in used]
         if not means:
             return np.full((*reference.off_mean[channels].shape[:3],), np.nan)
-        return weighted_sum(np.stack(means, axis=-1), weights[..., used])
+        return weighted_sum(means, weights[..., used])
 
     def _chop_arrays(self) -> list[list[ArrayWriter]]:
         """Empty arrays for the differences of chop phases, of each spectrum those of phases 1 … D - 1."""

@@ -251,8 +251,8 @@ class CalibrationGroup:
         change = load_instability(np.moveaxis(whole, -1, 0).reshape(-1, *pixels))
         flat = (shape[0], -1)
         return (
-            mean.reshape(flat)[:, order].reshape(shape),
-            time.reshape(flat)[:, order].reshape(shape),
+            np.asfortranarray(mean.reshape(flat)[:, order].reshape(shape)),
+            np.asfortranarray(time.reshape(flat)[:, order].reshape(shape)),
             change.ravel()[order].reshape(change.shape),
         )
 

@@ -315,6 +315,9 @@ class ChopStage:
 class Band:
     """One frequency axis of a scan.
 
+    Arrays (C, R, A, …) that the steps make are in Fortran order: what is worked out along the channels, and the same
+    for all receivers, is then several times faster than with the few pixels next to each other.
+
     Parameters
     ----------
     name : str
@@ -395,7 +398,7 @@ class Band:
         """
         zero = self.require_loads().zero
         if zero is not None:
-            counts = counts - (zero[channels] if counts.ndim == 3 else zero[channels, None])
+            counts = counts - (zero[channels] if counts.ndim == 3 else np.ascontiguousarray(zero[channels])[:, None])
         if self.gain is None or self.gain.drift is None:
             return counts
         at = self.coordinates
@@ -403,10 +406,10 @@ class Band:
             return counts
         return self.gain.drift.restore(counts, float(at.mjd[subscan]), channels)
 
-    def mean_offs(self) -> Floats:
-        """Mean counts of the OFFs, corrected, shape (O, C, R, A) [ct]."""
+    def mean_offs(self) -> list[Floats]:
+        """Mean counts of each OFF, corrected, each of shape (C, R, A) [ct]."""
         reference = self.require_reference()
-        return np.stack([self.corrected(reference.off_mean[..., k], int(s)) for k, s in enumerate(reference.off)])
+        return [self.corrected(reference.off_mean[..., k], int(s)) for k, s in enumerate(reference.off)]
 
     def _require(self, result: T | None, step: str) -> T:
         if result is None:

@@ -32,7 +32,7 @@ def _sum(values: Floats, axis: int | tuple[int, ...]) -> Floats:
 
 def mean_from_sum(total: Floats, number: NDArray[np.int64]) -> Floats:
     """Mean of `number` values that sum to `total`; NaN where there is none."""
-    mean = np.full(total.shape, np.nan)
+    mean = np.full_like(total, np.nan, np.float64)
     np.divide(total, number, out=mean, where=number > 0)
     return mean
 
@@ -70,14 +70,17 @@ def running_mean(values: Floats, width: int = SMOOTHING_WIDTH) -> Floats:
     last = np.minimum(np.arange(n_channels) + half + 1, n_channels)
 
     def window_sum(terms: NDArray[np.generic]) -> NDArray[np.generic]:
-        prefix = np.zeros((n_channels + 1, *terms.shape[1:]), terms.dtype)
+        prefix = np.zeros((n_channels + 1, *terms.shape[1:]), terms.dtype, order="F")
         np.cumsum(terms, axis=0, out=prefix[1:])
-        return np.asarray(prefix[last] - prefix[first])
+        total = np.empty_like(terms)
+        inner = slice(half, max(n_channels - half, half))
+        np.subtract(prefix[width : n_channels + 1], prefix[: max(n_channels + 1 - width, 0)], out=total[inner])
+        for edge in (slice(0, min(half, n_channels)), slice(max(n_channels - half, half), n_channels)):
+            total[edge] = prefix[last[edge]] - prefix[first[edge]]
+        return total
 
-    count = (
-        np.broadcast_to((last - first).reshape(-1, *(1,) * (values.ndim - 1)), values.shape)
-        if valid.all()
-        else window_sum(valid.astype(np.int64))
-    )
-    mean = mean_from_sum(np.asarray(window_sum(deviation), np.float64), np.asarray(count, np.int64))
+    whole = valid.all()
+    count = (last - first).reshape(-1, *(1,) * (values.ndim - 1)) if whole else window_sum(valid.astype(np.int64))
+    total = np.asarray(window_sum(deviation), np.float64)
+    mean = total / count if whole else mean_from_sum(total, np.asarray(count, np.int64))
     return np.asarray(mean + offset)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.physics.flags import Flag
 
 Floats = NDArray[np.float64]
+
+_CACHED_SAMPLES = 2**15
 
 
 def kelvin_per_count(t_cal: Floats, load_difference: Floats, transmission: Floats, bad: NDArray[np.bool_]) -> Floats:
@@ -63,11 +67,15 @@ def antenna_temperature(
     missing : ndarray of bool, shape (C, D, R, A), or None
         Where ON or reference is missing; None where nothing is.
     """
-    per_dump = reference if reference.ndim == 4 else reference[:, None]
-    spectra = np.subtract(on, per_dump, out=on)
-    # A sum is NaN if anything is, and costs no memory.
-    missing = None if np.isfinite(spectra.sum()) else np.isnan(spectra)
-    spectra *= factor[:, None]
+    spectra, missing = on, None
+    for part in _parts(on):
+        some = spectra[part]
+        some -= reference[part] if reference.ndim == 4 else _for_dumps(reference[part], some)
+        # A sum is NaN if anything is, and costs no memory.
+        if not np.isfinite(some.sum()):
+            missing = np.zeros(spectra.shape, np.bool_) if missing is None else missing
+            np.isnan(some, out=missing[part])
+        some *= _for_dumps(factor[part], some)
     flags = np.zeros(spectra.shape, np.uint16)
     if bad.any():
         flags[:] = (bad * np.uint16(Flag.BAD_CHANNEL))[:, None]
@@ -75,6 +83,18 @@ def antenna_temperature(
         return spectra, flags, None
     flags[missing] |= np.uint16(Flag.FILL_VALUE)
     return spectra, flags, missing
+
+
+def _parts(spectra: Floats) -> Iterator[slice]:
+    """Ranges of channels of (C, D, R, A) that stay in the cache of a core from one operation to the next."""
+    length = max(_CACHED_SAMPLES // max(int(np.prod(spectra.shape[1:])), 1), 1)
+    for first in range(0, len(spectra), length):
+        yield slice(first, first + length)
+
+
+def _for_dumps(values: Floats, spectra: Floats) -> Floats:
+    """Values (c, R, A) repeated for the dumps of spectra (c, D, R, A); broadcasting rows of a few pixels is slower."""
+    return np.repeat(values[:, None], spectra.shape[1], axis=1)
 
 
 def round_to_noise(spectra: Floats, sigma: NDArray[np.float32]) -> None:
@@ -96,9 +116,12 @@ def round_to_noise(spectra: Floats, sigma: NDArray[np.float32]) -> None:
     with np.errstate(divide="ignore", invalid="ignore"):
         exponent = np.floor(np.log2(0.02 * sigma.astype(np.float64)))
     usable = np.isfinite(exponent)
-    shift = np.where(usable, 1.5 * 2.0 ** (52.0 + np.where(usable, exponent, 0.0)), 0.0)[:, None]
-    spectra += shift
-    spectra -= shift
+    shift = np.where(usable, 1.5 * 2.0 ** (52.0 + np.where(usable, exponent, 0.0)), 0.0)
+    for part in _parts(spectra):
+        some = spectra[part]
+        repeated = _for_dumps(shift[part], some)
+        some += repeated
+        some -= repeated
 
 
 def couple_beams(

@@ -96,10 +96,10 @@ class GainDrift:
         now_hot = _at(mjd, self.hot_mjd, hot, self.hot_after[channels])
         now_cold = _at(mjd, self.cold_mjd, cold, self.cold_after[channels])
         usable = self.usable[channels] & (now_hot > now_cold)
-        scale = np.divide(hot - cold, now_hot - now_cold, out=np.ones(hot.shape), where=usable)
+        scale = np.divide(hot - cold, now_hot - now_cold, out=np.ones_like(hot), where=usable)
         offset = np.where(usable, cold - now_cold * scale, 0.0)
         if counts.ndim == 4:
-            scale, offset = scale[:, None], offset[:, None]
+            scale, offset = (np.ascontiguousarray(values)[:, None] for values in (scale, offset))
         return np.asarray(counts * scale + offset)
 
 

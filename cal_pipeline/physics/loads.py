@@ -151,7 +151,7 @@ def solve_loads(
         gamma=gamma,
         t_rec_dsb=t_rec_dsb,
         t_rec_ssb=t_rec_ssb,
-        t_cal=np.broadcast_to(t_cal, gamma.shape).copy(),
+        t_cal=np.asfortranarray(np.broadcast_to(t_cal, gamma.shape)),
         t_hot_input=t_hot_input,
         t_cold_input=t_cold_input,
         bad_channel=~good,

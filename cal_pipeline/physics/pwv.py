@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -311,7 +312,7 @@ def fit_pwv(
         before, pwv = (pwv, step), updated
         if (relative < FIXED_POINT).all():
             break
-    error, error_model, chi2, n_samples = fit_quality(observations, directions, pwv, per_pixel)
+    error, error_model, chi2, n_samples = fit_quality(observations, directions, pwv, per_pixel, each)
     fitted = n_samples > 0
     fit = PwvFit(
         pwv=np.where(fitted, pwv, np.nan),
@@ -458,9 +459,8 @@ def _chi2_on_grid(
                 linear, square = weight * view.step[part], weight * loads.gain_ratio[part]
                 if not per_pixel:
                     linear, square = linear.sum(axis=1, keepdims=True), square.sum(axis=1, keepdims=True)
-                step = direction.on_grid(grid, part) - loads.t_hot_input[part, None]
-                for array in range(n_arrays):
-                    model = step[..., array]
+                step = direction.on_grid(grid, part) - loads.t_hot_input[part]
+                for array, model in enumerate(step):
                     chi2[..., array] += model**2 @ square[..., array] - 2.0 * (model @ linear[..., array])
         total = total + (chi2 if per_pixel else chi2.sum(axis=2, keepdims=True))
     return np.asarray(total)
@@ -471,12 +471,13 @@ def fit_quality(
     directions: Sequence[Sequence[SkyDirection]],
     pwv: Floats,
     per_pixel: bool,
+    each: Mapper = one_by_one,
 ) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
     """Errors and reduced chi² at a PWV.
 
     Parameters
     ----------
-    observations, per_pixel
+    observations, per_pixel, each
         As in :func:`fit_pwv`.
     directions : sequence of sequence of SkyDirection
         The sky of each OFF of each band.
@@ -502,25 +503,49 @@ def fit_quality(
     sums = {name: np.zeros(pwv.shape) for name in ("curvature", "noise", "model", "chi2")}
     n_samples = np.zeros(pwv.shape, np.int64)
     for observation, towards in zip(observations, directions, strict=True):
-        loads, model_error = observation.loads, observation.model.model_error
-        skies = [_Evaluated(direction, pwv, per_pixel) for direction in towards]
-        for part in _parts(len(loads.gain_ratio), observation.pixels):
-            from_hot, from_cold = (np.zeros(loads.gain_ratio[part].shape) for _ in range(2))
-            for sky, view in zip(skies, observation.sky, strict=True):
-                slope, sigma_model, variance, residual = _at(sky, view, loads, model_error, part)
-                weighted = slope / variance
-                sums["curvature"] += (weighted * slope).sum(axis=axes)
-                sums["noise"] += (weighted**2 * view.off_variance[part]).sum(axis=axes)
-                sums["model"] += (weighted * sigma_model).sum(axis=axes)
-                sums["chi2"] += (residual**2 / variance).sum(axis=axes)
-                n_samples += np.isfinite(view.variance[part]).sum(axis=axes)
-                from_hot += weighted * view.level[part]
-                from_cold += weighted * (1.0 - view.level[part])
-            common = from_hot**2 * loads.hot_variance[part] + from_cold**2 * loads.cold_variance[part]
-            sums["noise"] += common.sum(axis=axes)
+        skies = each(lambda direction: _Evaluated(direction, pwv, per_pixel), towards)
+        parts = list(_parts(len(observation.loads.gain_ratio), observation.pixels))
+        of_part = partial(_quality_sums, observation, skies, axes)
+        # Summed in the order of the parts, so that the result does not depend on the threads.
+        for found, number in each(of_part, parts):
+            n_samples += number
+            for name, value in found.items():
+                sums[name] += value
     constrained = sums["curvature"] > 0.0
     nothing = np.full(pwv.shape, np.nan)
     error = np.divide(np.sqrt(sums["noise"]), sums["curvature"], out=nothing.copy(), where=constrained)
     error_model = np.divide(sums["model"], sums["curvature"], out=nothing.copy(), where=constrained)
     chi2 = np.divide(sums["chi2"], n_samples - 1, out=nothing.copy(), where=n_samples > 1)
     return error, error_model, chi2, n_samples
+
+
+def _quality_sums(
+    observation: Observation, skies: Sequence[_Evaluated], axes: int | None, part: slice
+) -> tuple[dict[str, Any], Any]:
+    """What some channels add to the sums that the errors are made of, and their number of samples."""
+    loads, model_error = observation.loads, observation.model.model_error
+    sums: dict[str, Any] = dict.fromkeys(("curvature", "noise", "model", "chi2"), 0.0)
+    n_samples: Any = 0
+    from_hot, from_all = (np.zeros_like(loads.gain_ratio[part]) for _ in range(2))
+    for sky, view in zip(skies, observation.sky, strict=True):
+        slope, sigma_model, variance, residual = _at(sky, view, loads, model_error, part)
+        np.divide(1.0, variance, out=variance)
+        residual *= residual
+        residual *= variance
+        sums["chi2"] += residual.sum(axis=axes)
+        weighted = np.multiply(slope, variance, out=variance)
+        from_all += weighted
+        np.multiply(weighted, view.level[part], out=residual)
+        from_hot += residual
+        np.multiply(weighted, slope, out=residual)
+        sums["curvature"] += residual.sum(axis=axes)
+        np.multiply(weighted, sigma_model, out=residual)
+        sums["model"] += residual.sum(axis=axes)
+        weighted *= weighted
+        weighted *= view.off_variance[part]
+        sums["noise"] += weighted.sum(axis=axes)
+        n_samples += np.isfinite(view.variance[part]).sum(axis=axes)
+    from_cold = from_all - from_hot
+    common = from_hot**2 * loads.hot_variance[part] + from_cold**2 * loads.cold_variance[part]
+    sums["noise"] += common.sum(axis=axes)
+    return sums, n_samples

@@ -36,8 +36,8 @@ class Opacity:
         water = np.asarray(pwv, np.float64)
         extend = (slice(None), *(None,) * water.ndim)
         return (
-            self.b_signal[extend] * water + self.c_signal[extend],
-            self.b_image[extend] * water + self.c_image[extend],
+            np.multiply(self.b_signal[extend], water, order="F") + self.c_signal[extend],
+            np.multiply(self.b_image[extend], water, order="F") + self.c_image[extend],
         )
 
 
@@ -145,10 +145,10 @@ class SkyDirection:
         Mangum & Shirley 2015, PASP 127, 266, sect. 14; a single layer at one temperature.
         """
         opaque = self.opaque[channels]
-        seen, slope, error = (np.zeros((len(opaque), *pwv.shape)) for _ in range(3))
+        seen, slope, error = (np.zeros((len(opaque), *pwv.shape), order="F") for _ in range(3))
         for band in zip(self.warm, self.contrast, self.wet, self.dry, strict=True):
             warm, contrast, wet, dry = (values[channels, None, None] for values in band)
-            depth = wet * pwv
+            depth = np.multiply(wet, pwv, order="F")
             depth += dry
             transmission = np.exp(-depth)
             seen += contrast * transmission
@@ -156,27 +156,29 @@ class SkyDirection:
             depth *= transmission
             depth *= warm
             error += depth
-        f_eff = self.forward_efficiency
-        return opaque - f_eff * seen, f_eff * slope, f_eff * error
+        seen, slope, error = (np.multiply(self.forward_efficiency, one, order="F") for one in (seen, slope, error))
+        return np.subtract(opaque, seen, order="F"), slope, error
 
     def on_grid(self, grid: Floats, channels: slice) -> Floats:
-        """Sky temperature of some channels for every PWV of a grid, shape (G, c, A) [K]."""
+        """Sky temperature of some channels for every PWV of a grid, shape (A, G, c) [K]."""
         seen = np.zeros((len(grid), len(self.opaque[channels])))
         for contrast, wet, dry in zip(self.contrast, self.wet, self.dry, strict=True):
-            attenuated = contrast[channels] * np.exp(-dry[channels])
-            seen += attenuated * np.exp(-np.multiply.outer(grid, wet[channels]))
-        return np.asarray(self.opaque[channels, 0, :] - self.forward_efficiency * seen[..., None])
+            attenuated = np.exp(np.multiply.outer(-grid, wet[channels]))
+            attenuated *= contrast[channels] * np.exp(-dry[channels])
+            seen += attenuated
+        opaque = self.opaque[channels, 0, :].T
+        return np.asarray(opaque[:, None] - self.forward_efficiency[:, None, None] * seen)
 
 
 def observed_sky(
-    off: Floats, hot: Floats, gamma: Floats, t_hot_input: Floats, modelled: Sequence[Floats]
+    off: Sequence[Floats], hot: Floats, gamma: Floats, t_hot_input: Floats, modelled: Sequence[Floats]
 ) -> tuple[Floats, Floats]:
     """Input temperature of the sky as observed against the hot load, and what the model leaves of it.
 
     Parameters
     ----------
-    off : ndarray, shape (O, C, R, A)
-        Mean counts of the OFFs, NaN where there is no valid dump [ct].
+    off : sequence of ndarray, shape (C, R, A)
+        Mean counts of each OFF, NaN where there is no valid dump [ct].
     hot, gamma : ndarray, shape (C, R, A)
         Counts on the hot load [ct] and gain [ct/K].
     t_hot_input : ndarray, shape (C,)
@@ -190,16 +192,29 @@ def observed_sky(
         Mean over the OFFs of (OFF - HOT)/gamma + T'_hot [K].
     residual : ndarray, shape (C, R, A)
         Mean over the fitted OFFs of observed minus modelled [K].
+
+    Notes
+    -----
+    The sky is linear in the counts, so it is worked out once, of their mean.
     """
-    total, difference = np.zeros(hot.shape), np.zeros(hot.shape)
-    number, fitted = np.zeros(hot.shape, np.int64), np.zeros(hot.shape, np.int64)
-    for counts, model in zip(off, modelled, strict=True):
+
+    def seen(counts: Floats) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):
-            sky = (counts - hot) / gamma + t_hot_input[:, None, None]
-        valid = ~np.isnan(counts)
-        total += np.where(valid, sky, 0.0)
-        number += valid
-        valid = valid & ~np.isnan(model)
-        difference += np.where(valid, sky - model, 0.0)
-        fitted += valid
-    return mean_from_sum(total, number), mean_from_sum(difference, fitted)
+            return np.asarray((counts - hot) / gamma + t_hot_input[:, None, None])
+
+    present = [~np.isnan(counts) for counts in off]
+    fitted = [valid & ~np.isnan(model) for valid, model in zip(present, modelled, strict=True)]
+    model = _mean_where(fitted, modelled)
+    sky = seen(_mean_where(present, off))
+    if all(np.array_equal(one, other) for one, other in zip(present, fitted, strict=True)):
+        return sky, sky - model
+    return sky, seen(_mean_where(fitted, off)) - model
+
+
+def _mean_where(valid: Sequence[NDArray[np.bool_]], values: Sequence[Floats]) -> Floats:
+    """Mean of arrays where they are valid; NaN where none is."""
+    total, number = np.zeros_like(valid[0], np.float64), np.zeros_like(valid[0], np.int64)
+    for where, one in zip(valid, values, strict=True):
+        total += np.where(where, one, 0.0)
+        number += where
+    return mean_from_sum(total, number)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -147,12 +149,12 @@ def pair_beams(mjd: Floats, beam: NDArray[np.str_]) -> list[tuple[int, int]]:
     return sorted(pairs.items())
 
 
-def weighted_sum(values: Floats, weights: Floats) -> Floats:
+def weighted_sum(values: Sequence[Floats], weights: Floats) -> Floats:
     """Sum over OFFs of weighted values; an OFF of weight zero does not count, even where it is NaN.
 
     Parameters
     ----------
-    values : ndarray, shape (C, R, A, O)
+    values : sequence of ndarray, shape (C, R, A)
         A quantity of each OFF.
     weights : ndarray, shape (R, A, O)
         Its weights.
@@ -162,9 +164,10 @@ def weighted_sum(values: Floats, weights: Floats) -> Floats:
     ndarray, shape (C, R, A)
         The sum; NaN in a pixel whose weights are all zero.
     """
-    total = np.zeros(values.shape[:3])
+    total = np.zeros_like(values[0])
     for off in np.flatnonzero(weights.any(axis=(0, 1))):
-        weight = np.broadcast_to(weights[:, :, off], total.shape)
-        total += np.multiply(weight, values[..., off], out=np.zeros(total.shape), where=weight != 0.0)
+        weight = weights[:, :, off]
+        used = weight != 0.0
+        total += weight * (values[off] if used.all() else np.where(used, values[off], 0.0))
     total[:, ~weights.any(axis=2)] = np.nan
     return total

@@ -30,7 +30,7 @@ class _Sky:
 
     band: Band
     table: AtmTable
-    off: NDArray[np.float64]
+    off: list[NDArray[np.float64]]
     observation: Observation
 
 
@@ -99,17 +99,17 @@ class AtmosphereStep(CalibrationStep):
         surroundings = self._surroundings(band, reference)
         off = band.mean_offs()
         at = band.coordinates
-        off_time = np.moveaxis(reference.off_dumps, -1, 0) * at.exptime[reference.off, None, None, None]
+        off_time = [reference.off_dumps[..., k] * at.exptime[subscan] for k, subscan in enumerate(reference.off)]
         model = SkyModel(loads.sidebands, opacity, loads.forward_efficiency, self.model_error)
         load_view, sky = view_sky(
-            list(off),
-            list(off_time),
+            off,
+            off_time,
             airmass(at.elevation[reference.off]).tolist(),
             surroundings,
             loads.means,
             loads.solution,
             band.channel_width,
-            partial(in_threads, samples=off.size),
+            partial(in_threads, samples=reference.off_mean.size),
         )
         return _Sky(band, table, off, Observation(model, load_view, sky))
 

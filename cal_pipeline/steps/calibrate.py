@@ -34,13 +34,14 @@ class CalibrateStep(CalibrationStep):
         loads, reference, sky = band.require_loads(), band.require_reference(), band.require_atmosphere()
         at, solution = band.coordinates, loads.solution
         shape = (*solution.gamma.shape, reference.on.size)
-        factor, t_sys, sigma = np.empty(shape), np.empty(shape), np.empty(shape, np.float32)
-        bad = np.empty(shape, np.bool_)
+        factor, t_sys = np.empty(shape, order="F"), np.empty(shape, order="F")
+        sigma, bad = np.empty(shape, np.float32, order="F"), np.empty(shape, np.bool_, order="F")
         off_time = at.exptime[reference.off]
         with np.errstate(divide="ignore"):
             # A chopped reference is one dump of its OFF, else it is the mean of all that are valid.
             off_variance = 1.0 / (off_time if reference.per_dump else reference.off_dumps * off_time)
-        off_variance = np.broadcast_to(off_variance, reference.off_mean.shape)
+        variances = list(np.moveaxis(np.broadcast_to(off_variance, reference.off_mean.shape), -1, 0))
+        load_difference = loads.means.hot - loads.means.cold
 
         def work_out(on: int) -> None:
             subscan = reference.on[on]
@@ -49,7 +50,7 @@ class CalibrateStep(CalibrationStep):
             tau = sky.tau_signal if sky.tau_signal.ndim < 4 else sky.tau_signal[..., on]
             t_r = transmission(tau if tau.ndim == 3 else tau[:, None, None], airmass)
             bad[..., on] = solution.bad_channel | (t_r < self.min_transmission)
-            factor[..., on] = kelvin_per_count(solution.t_cal, loads.means.hot - loads.means.cold, t_r, bad[..., on])
+            factor[..., on] = kelvin_per_count(solution.t_cal, load_difference, t_r, bad[..., on])
             direction = SkyDirection.look(
                 loads.sidebands,
                 sky.opacity,
@@ -58,13 +59,13 @@ class CalibrateStep(CalibrationStep):
                 loads.forward_efficiency,
             )
             t_sys[..., on] = solution.t_rec_dsb + direction.evaluate(pwv)[0]
-            coupling = loads.sidebands.weight_signal * loads.forward_efficiency * loads.coupling * t_r
+            line_coupling = loads.sidebands.weight_signal * loads.forward_efficiency * loads.coupling
             noise = expected_noise(
                 t_sys[..., on],
-                coupling,
+                np.multiply(line_coupling, t_r, order="F"),
                 band.channel_width,
                 float(at.exptime[subscan]),
-                weighted_sum(off_variance, reference.weights[:, :, on] ** 2),
+                weighted_sum(variances, reference.weights[:, :, on] ** 2),
             )
             sigma[..., on] = np.where(bad[..., on] | ~np.isfinite(noise), np.nan, noise)
 

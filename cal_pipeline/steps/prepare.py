@@ -134,7 +134,7 @@ def _mean_offs(counts: Counts, off: NDArray[np.int64]) -> tuple[NDArray[np.float
     """Mean over the valid dumps of each OFF and their number, both of shape (C, R, A, O)."""
     n_channels, _, n_receivers, n_arrays, _ = counts.shape
     shape = (n_channels, n_receivers, n_arrays, off.size)
-    total, number = np.zeros(shape), np.zeros(shape, np.int64)
+    total, number = np.zeros(shape, order="F"), np.zeros(shape, np.int64, order="F")
     column = {int(subscan): index for index, subscan in enumerate(off)}
 
     def add(block: Block) -> None:

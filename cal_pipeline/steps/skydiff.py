@@ -28,7 +28,7 @@ class SkydiffStep(CalibrationStep):
         """Make the sky spectra of a band: of each OFF, or of each reduction group of a chopped scan."""
         loads, reference = band.require_loads(), band.require_reference()
         mjd = band.coordinates.mjd
-        off = np.moveaxis(band.mean_offs(), 0, -1)
+        off = np.stack(band.mean_offs(), axis=-1)
         entries = np.arange(reference.off.size)
         times = mjd[reference.off]
         if reference.per_dump:

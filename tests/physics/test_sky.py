@@ -81,7 +81,7 @@ def test_the_grid_is_the_model_on_it():
     grid = np.array([0.1, 1.0, 5.0])
     found = direction.on_grid(grid, slice(2, 6))
     for index, pwv in enumerate(grid):
-        np.testing.assert_allclose(found[index], direction.evaluate(np.array([[pwv]]))[0][2:6, 0, :], rtol=1e-12)
+        np.testing.assert_allclose(found[:, index].T, direction.evaluate(np.array([[pwv]]))[0][2:6, 0, :], rtol=1e-12)
 
 
 def test_pixels_may_have_their_own_water():

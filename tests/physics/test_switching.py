@@ -44,6 +44,7 @@ def test_an_on_at_the_time_of_an_off_takes_it():
 
 def test_nan_of_weight_zero_does_not_count():
     values = np.array([[1.0, np.nan, 3.0], [np.inf, 2.0, 4.0]]).reshape(2, 1, 1, 3)
+    values = list(np.moveaxis(values, -1, 0))
     found = weighted_sum(values, np.array([[[0.0, 0.5, 0.5]]]))
     assert np.isnan(found[0, 0, 0])
     assert found[1, 0, 0] == pytest.approx(3.0)
