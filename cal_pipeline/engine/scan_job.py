@@ -19,6 +19,7 @@ from cal_pipeline.models.product import Tally, json_ready
 from cal_pipeline.models.scan import Scan
 from cal_pipeline.models.session import Session
 from cal_pipeline.models.storage import Place
+from cal_pipeline.physics.quality import channel_stride
 
 logger = logging.getLogger(__name__)
 
@@ -158,12 +159,13 @@ def _summary(scan: Scan, tallies: list[Tally], steps: list[str]) -> str:
         if band.atmosphere is not None:
             fit = band.atmosphere.fit
             parts.append(f"PWV {_typical(fit.pwv):.5g} ± {_typical(fit.error):.2g} mm")
+        some = slice(None, None, channel_stride(band.coordinates.shape[0]))
         if band.loads is not None:
-            good = ~band.loads.solution.bad_channel
-            parts.append(f"T_rec {_typical(band.loads.solution.t_rec_ssb[good]):.0f} K SSB")
+            good = ~band.loads.solution.bad_channel[some]
+            parts.append(f"T_rec {_typical(band.loads.solution.t_rec_ssb[some][good]):.0f} K SSB")
         if band.calibration is not None:
-            good_ons = ~band.calibration.bad_channel
-            parts.append(f"T_sys {_typical(band.calibration.t_sys[good_ons]):.0f} K DSB")
+            good = ~band.calibration.bad_channel[some]
+            parts.append(f"T_sys {_typical(band.calibration.t_sys[some][good]):.0f} K DSB")
             flagged = np.mean(tally.flagged.get("", 0)) / tally.n_samples
             parts.append(f"flagged {100 * flagged:.2f} %")
         if band.loads is not None and band.loads.reason != "own":

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline._version import __version__
 from cal_pipeline.errors import IncompleteWriteError, LayoutError, StoreError
-from cal_pipeline.models.chunks import ZSTD, ArrayWriter, Codec, group_attributes, write_group
+from cal_pipeline.models.chunks import ZSTD, ArrayWriter, Codec, chunk_name, group_attributes, write_group
 from cal_pipeline.models.schema import L1_SCHEMA_VERSION, array_attributes, product_array
 from cal_pipeline.models.storage import LocalPlace, Place, is_address, open_place, sync_file
 
@@ -195,8 +195,8 @@ class _WithoutRoot(Place):
     def get(self, key: str) -> bytes | None:
         return self._of(key).get(key)
 
-    def put(self, key: str, data: bytes) -> None:
-        self._of(key).put(key, data)
+    def put(self, key: str, *data: bytes) -> None:
+        self._of(key).put(key, *data)
 
     def exists(self, key: str) -> bool:
         return self._of(key).exists(key)
@@ -355,7 +355,7 @@ def check_complete(place: Place) -> None:
             path = key.removesuffix("zarr.json")
             chunks = metadata["chunk_grid"]["configuration"]["chunk_shape"]
             grid = [-(-n // c) for n, c in zip(metadata["shape"], chunks, strict=True)]
-            expected = {"/".join([f"{path}c", *map(str, index)]) for index in np.ndindex(*grid)}
+            expected = {path + chunk_name(index) for index in np.ndindex(*grid)}
             present = len(expected & keys)
             if present != len(expected):
                 where = f"{place}/{path}".rstrip("/")

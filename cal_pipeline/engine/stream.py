@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.engine.store import create_array, create_diagnostic, write_array
-from cal_pipeline.models.chunks import LZ4_CRC, ZSTD, ArrayWriter, write_group
+from cal_pipeline.models.chunks import LZ4_CRC, ArrayWriter, write_group
 from cal_pipeline.models.counts import Counts
 from cal_pipeline.models.product import Tally, band_attributes, small_arrays
 from cal_pipeline.models.scan import Band, Scan
@@ -106,15 +106,12 @@ class _BandWriter:
         calibration, (first, _) = self.band.require_calibration(), self.band.outputs
         shape = (*self.counts.shape[:4], first.size)
         chunks = (min(self.step, shape[0]), *shape[1:4], 1)
-        radiometric = calibration.precision == "radiometric"
         with self.clock("write"):
-            self.spectra = create_array(
-                self.group, "spectra", shape, chunks, present, LZ4_CRC if radiometric else (ZSTD,)
-            )
+            self.spectra = create_array(self.group, "spectra", shape, chunks, present, LZ4_CRC)
             self.flags = create_array(self.group, "flags", shape, chunks, present)
             self.chop = self._chop_arrays()
         n_channels, n_dumps, *pixels = shape[:4]
-        self.probe = np.full((n_channels, *pixels, first.size), np.nan, np.float32)
+        self.probe = np.full((n_channels, *pixels, first.size), np.nan, np.float32, order="F")
         self.tally = Tally(np.zeros(first.size, np.int64), n_channels * n_dumps * first.size, probe=self.probe)
         # Blocks of different channels may learn of the same dumps; each has a row of its own.
         n_blocks = -(-n_channels // self.step)
@@ -123,7 +120,7 @@ class _BandWriter:
         self.flagged = np.zeros((n_blocks, *pixels, first.size), np.int64)
         self.bad = np.zeros((n_blocks, *pixels, first.size), np.int64)
         last = self.band.coupling or calibration
-        self.sigma = last.sigma if radiometric else None
+        self.sigma = last.sigma if calibration.precision == "radiometric" else None
         return self.tally
 
     def _conclude(self, tally: Tally, present: set[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -94,9 +95,10 @@ def _arrays(store: Path, scans: Sequence[int] | None, leave_out: set[str]) -> se
     for scan in store.iterdir():
         named = re.fullmatch(r"scan_(\d{6})", scan.name)
         if named and (scans is None or int(named[1]) in scans):
-            for chunk_folder in scan.rglob("c"):
-                path = chunk_folder.parent.relative_to(store)
-                if not leave_out & set(path.parts):
+            for metadata in scan.rglob("zarr.json"):
+                path = metadata.parent.relative_to(store)
+                is_array = json.loads(metadata.read_bytes()).get("node_type") == "array"
+                if is_array and not leave_out & set(path.parts):
                     paths.add(path.as_posix())
     return paths
 

@@ -15,8 +15,8 @@ from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.schema import FILL_COUNT
 from cal_pipeline.models.storage import Place
 
-BLOCK_SAMPLES = 2**21
-"""Samples a block is filled up to, where the chunks are smaller than that."""
+BLOCK_SAMPLES = 2**19
+"""Samples a block is filled up to, where the chunks are smaller than that; several chunks are copied into one block."""
 
 Block = tuple[slice, list[int]]
 """Channels and subscans of a block."""

@@ -20,6 +20,7 @@ from cal_pipeline.models.schema import (
     Coordinate,
 )
 from cal_pipeline.models.storage import Place
+from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.physics.constants import TORR
 from cal_pipeline.physics.loads import LoadMeans
@@ -205,9 +206,11 @@ class CalibrationGroup:
         """
         self._counts.clock = clock
         order = self._order_of(pixel)
-        hot, hot_time, hot_change = self._mean(HOT, order)
-        cold, cold_time, cold_change = self._mean(COLD, order)
-        zero = self._mean(ZERO, order)[0] if np.isin(self._phase, ZERO).any() else None
+        phases = [HOT, COLD, ZERO] if np.isin(self._phase, ZERO).any() else [HOT, COLD]
+        samples = int(np.prod(self._counts.shape))
+        found = in_threads(lambda load: self._mean(load, order), phases, samples)
+        (hot, hot_time, hot_change), (cold, cold_time, cold_change) = found[:2]
+        zero = found[2][0] if len(found) > 2 else None
         if zero is not None:
             hot, cold = hot - zero, cold - zero
         t_hot = self._temperature("thot", HOT, None)

@@ -16,7 +16,7 @@ from cal_pipeline.models.schema import L1_ARRAYS, SCAN_ATTRIBUTES
 from cal_pipeline.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.physics.loads import LoadMeans
 from cal_pipeline.physics.planck import Sidebands
-from cal_pipeline.physics.quality import gain_change, median_of_finite, noise_ratio, ripple
+from cal_pipeline.physics.quality import channel_stride, gain_change, median_of_finite, noise_ratio, ripple
 
 REFERENCE_STRATEGIES = {
     "total_power": "linear interpolation in MJD between the OFFs before and after",
@@ -212,7 +212,8 @@ def _figures(band: Band, tally: Tally) -> Figures:
         figures["sky_below_cold_load_fraction"] = below.mean(axis=0)
     if band.calibration is not None and tally.probe is not None and good is not None:
         last = band.coupling or band.calibration
-        figures["t_sys_K"] = _pixel_median(np.moveaxis(last.t_sys, -1, 0), good, axis=(0, 1))
+        some = slice(None, None, channel_stride(len(good)))
+        figures["t_sys_K"] = _pixel_median(np.moveaxis(last.t_sys[some], -1, 0), good[some], axis=(0, 1))
         figures["noise_ratio"] = noise_ratio(tally.probe, last.sigma)
         figures["ripple_K"] = ripple(_mean_of_ons(tally.probe), band.channel_width)[0]
         figures["flagged_fraction"] = {name: count / tally.n_samples for name, count in tally.flagged.items()}

@@ -6,7 +6,8 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from functools import lru_cache
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -35,8 +36,8 @@ class Place(ABC):
         """The bytes of a key; None where there are none."""
 
     @abstractmethod
-    def put(self, key: str, data: bytes) -> None:
-        """Write the bytes of a key."""
+    def put(self, key: str, *data: bytes) -> None:
+        """Write the bytes of a key, given in one piece or several."""
 
     @abstractmethod
     def exists(self, key: str) -> bool:
@@ -83,6 +84,7 @@ class LocalPlace(Place):
         self.path = path
         self.name = str(path)
         self._made: set[str] = set()
+        self._on_their_way: dict[str, Future[None]] = {}
 
     def get(self, key: str) -> bytes | None:
         """The bytes of a file; None where it is not there."""
@@ -92,15 +94,21 @@ class LocalPlace(Place):
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
-    def put(self, key: str, data: bytes) -> None:
-        """Write a file, and the folders that it needs."""
+    def put(self, key: str, *data: bytes) -> None:
+        """Write a file, and the folders that it needs; a large one starts on its way to the disk at once."""
         path = os.path.join(self.name, key)
         folder = os.path.dirname(path)
         if folder not in self._made:
             os.makedirs(folder, exist_ok=True)
             self._made.add(folder)
         with open(path, "wb", buffering=0) as file:
-            file.write(data)
+            for piece in data:
+                rest = memoryview(piece)
+                # A disk that fills up takes a part first, and raises when asked again.
+                while rest:
+                    rest = rest[file.write(rest) :]
+        if sum(map(len, data)) >= _LARGE:
+            self._on_their_way[path] = _disk().submit(sync_file, path)
 
     def exists(self, key: str) -> bool:
         """Whether there is such a file or folder."""
@@ -129,7 +137,9 @@ class LocalPlace(Place):
         paths = []
         for root, _, files in os.walk(self.name):
             paths += [os.path.join(root, file) for file in files] + [root]
-        in_threads(sync_file, paths)
+        in_threads(sync_file, [path for path in paths if path not in self._on_their_way])
+        while self._on_their_way:
+            self._on_their_way.popitem()[1].result()
 
     def below(self, key: str) -> LocalPlace:
         """A folder in this one."""
@@ -166,9 +176,9 @@ class RemotePlace(Place):
         buffer = sync(self.store.get(self._key(key), default_buffer_prototype()))
         return None if buffer is None else buffer.to_bytes()
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, *data: bytes) -> None:
         """Write an object."""
-        sync(self.store.set(self._key(key), default_buffer_prototype().buffer.from_bytes(data)))
+        sync(self.store.set(self._key(key), default_buffer_prototype().buffer.from_bytes(b"".join(data))))
 
     def exists(self, key: str) -> bool:
         """Whether there is such an object."""
@@ -205,6 +215,16 @@ class RemotePlace(Place):
     def as_zarr(self) -> Any:
         """The store and the path in it."""
         return zarr.storage.StorePath(self.store, self.prefix)
+
+
+_LARGE = 2**20
+"""Bytes from which on a file is brought to the disk while others are still being made."""
+
+
+@cache
+def _disk() -> ThreadPoolExecutor:
+    """The thread that brings files to the disk."""
+    return ThreadPoolExecutor(1, thread_name_prefix="disk")
 
 
 def sync_file(path: str | Path) -> None:

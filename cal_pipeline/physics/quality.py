@@ -13,10 +13,15 @@ MAD_TO_SIGMA = 1.482602218505602
 """Standard deviation of normal noise over its median absolute deviation."""
 
 _CLIP = 4.0
-_PAIRS = 2000
+_CHANNELS = 2000
 _SHORTEST_RIPPLE = 8
 _LONGEST_RIPPLE = 2
-_BETWEEN_BINS = (-0.5, -0.25, 0.25, 0.5)
+_PARTS_OF_BIN = 4
+
+
+def channel_stride(n_channels: int) -> int:
+    """Every so many channels make some 2000, which tell a median well enough."""
+    return max(n_channels // _CHANNELS, 1)
 
 
 def noise_ratio(spectra: NDArray[np.floating[Any]], sigma: NDArray[np.floating[Any]]) -> Floats:
@@ -41,7 +46,7 @@ def noise_ratio(spectra: NDArray[np.floating[Any]], sigma: NDArray[np.floating[A
     The median absolute deviation as a robust scale: Hampel, J. Am. Stat. Assoc. 69, 383 (1974). Neighbouring channels
     are taken to be independent: a spectrometer whose channels overlap gives less than 1.
     """
-    stride = max(len(spectra) // _PAIRS, 1)
+    stride = channel_stride(len(spectra))
     last = len(spectra) - 1
 
     def pairs(values: NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
@@ -75,8 +80,8 @@ def ripple(spectrum: Floats, channel_width: float) -> tuple[Floats, Floats]:
     -----
     A parabola is taken off, lines are cut out where they stand out from the median by more than four times the noise,
     and what is left is Fourier transformed, gaps as zero: the amplitude is 2 |F|/N with the number N of channels left.
-    Only ripples of 8 channels or more, and of two periods or more over the band, are looked at. At the highest bin the
-    transform is also taken at quarters of a bin, since a ripple between two bins would be found up to 36 % too weak
+    Only ripples of 8 channels or more, and of two periods or more over the band, are looked at. The transform is taken
+    at quarters of a bin, by padding with zeros, since a ripple between two bins would be found up to 36 % too weak
     (Harris, Proc. IEEE 66, 51 (1978): scalloping loss). What is left, and what the parabola takes away, makes it too
     weak by at most 4 % from eight periods on, by 12 % from three and by 20 % from two, the more or less by its phase.
     """
@@ -98,30 +103,25 @@ def ripple(spectrum: Floats, channel_width: float) -> tuple[Floats, Floats]:
 
 def _strongest_sinusoid(spectra: Floats, last: int) -> tuple[Floats, Floats]:
     """Largest |F| of spectra (C, P) between the longest ripple and bin `last`, and its number of periods, (P,)."""
-    transform = np.abs(np.fft.rfft(spectra, axis=0))[_LONGEST_RIPPLE : last + 1]
-    strength, bins = transform.max(axis=0), _LONGEST_RIPPLE + transform.argmax(axis=0)
-    periods = bins.astype(np.float64)
-    turns = np.arange(len(spectra))[:, None] / len(spectra)
-    for offset in _BETWEEN_BINS:
-        between = np.clip(bins + offset, _LONGEST_RIPPLE, last)
-        there = np.abs(np.einsum("cp,cp->p", spectra, np.exp(-2j * np.pi * turns * between)))
-        stronger = there > strength
-        strength, periods = np.where(stronger, there, strength), np.where(stronger, between, periods)
-    return strength, periods
+    transform = np.fft.rfft(spectra, n=_PARTS_OF_BIN * len(spectra), axis=0)
+    strength = np.abs(transform[_PARTS_OF_BIN * _LONGEST_RIPPLE : _PARTS_OF_BIN * last + 1])
+    return strength.max(axis=0), _LONGEST_RIPPLE + strength.argmax(axis=0) / _PARTS_OF_BIN
 
 
 def _baseline(spectra: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Spectra (C, P) without a parabola, and which channels are free of lines."""
     x = np.linspace(-1.0, 1.0, len(spectra))
     terms = np.stack([np.ones(x.size), x, x**2], axis=-1)
+    products = (terms[:, :, None] * terms[:, None, :]).reshape(x.size, 9)
+    spectra = np.asfortranarray(spectra)
     used = np.isfinite(spectra)
     values = np.where(used, spectra, 0.0)
     flat = values
     for _ in range(3):
         # Normal equations of all pixels at once; a little on the diagonal keeps empty ones solvable.
         weights = used.astype(np.float64)
-        matrix = np.einsum("ci,cp,cj->pij", terms, weights, terms) + 1e-9 * np.eye(3)
-        right = np.einsum("ci,cp->pi", terms, weights * values)
+        matrix = (weights.T @ products).reshape(-1, 3, 3) + 1e-9 * np.eye(3)
+        right = (weights * values).T @ terms
         flat = values - terms @ np.linalg.solve(matrix, right[..., None])[..., 0].T
         inside = np.where(used, flat, np.nan)
         middle = median_of_finite(inside, axis=0)

@@ -139,9 +139,10 @@ def _mean_offs(counts: Counts, off: NDArray[np.int64]) -> tuple[NDArray[np.float
 
     def add(block: Block) -> None:
         channels, members = block
-        columns = [column[subscan] for subscan in members]
-        partial = sum_of_valid(counts.read(channels, members), axis=1)
-        total[channels, ..., columns], number[channels, ..., columns] = partial
+        sums, dumps = sum_of_valid(counts.read(channels, members), axis=1)
+        for index, subscan in enumerate(members):
+            total[channels, ..., column[subscan]] = sums[..., index]
+            number[channels, ..., column[subscan]] = dumps[..., index]
 
     in_threads(add, counts.blocks(off.tolist()), int(np.prod(counts.shape)))
     return mean_from_sum(total, number), number

@@ -42,7 +42,7 @@ def test_whoever_writes_a_scan_finds_the_same_place(output):
     assert hidden_place(output.place.name, "scan_000001").name == output.hidden("scan_000001").name
 
 
-@pytest.mark.parametrize("lost", ["spectra/c/2/0/0/0/0", "pwv/c"])
+@pytest.mark.parametrize("lost", ["spectra/c.2.0.0.0.0", "pwv/c"])
 def test_a_chunk_that_is_lost_is_noticed(output, lost):
     place = output.hidden("scan_000001")
     fill(place)

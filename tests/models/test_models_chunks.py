@@ -118,7 +118,7 @@ def test_every_flipped_bit_is_noticed_by_us_and_by_zarr(tmp_path, codecs):
     writer = ArrayWriter(LocalPlace(tmp_path), "a", (500,), (500,), "float64", ("x",), {}, codecs)
     values = np.random.default_rng(1).normal(size=500).round(2)
     writer.write(values)
-    chunk = tmp_path / "a" / "c" / "0"
+    chunk = tmp_path / "a" / "c.0"
     whole = chunk.read_bytes()
     for position in range(0, len(whole), len(whole) // 40):
         spoilt = bytearray(whole)
