@@ -11,7 +11,7 @@ from cal_pipeline.physics.flags import Flag
 
 Floats = NDArray[np.float64]
 
-_CACHED_SAMPLES = 2**15
+_CACHED_SAMPLES = 2**17
 
 
 def kelvin_per_count(t_cal: Floats, load_difference: Floats, transmission: Floats, bad: NDArray[np.bool_]) -> Floats:

@@ -25,7 +25,7 @@ FIXED_POINT = 1e-11
 _GRID_BLOCK = 1024
 _GRID_CHANNELS = 1024
 """Channels that the start of a fit is looked for in: it needs no more."""
-_CACHED_SAMPLES = 2**14
+_CACHED_SAMPLES = 2**17
 
 
 Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
@@ -138,6 +138,10 @@ class Observation:
         """Number of receivers and of arrays (R, A)."""
         _, n_receivers, n_arrays = self.loads.gain_ratio.shape
         return n_receivers, n_arrays
+
+    def directions(self, each: Mapper = one_by_one) -> list[SkyDirection]:
+        """The modelled sky towards each OFF, ready to be evaluated for any amount of water."""
+        return each(lambda view: self.model.towards(view.airmass, view.surroundings), self.sky)
 
     def alone(self, off: int) -> Observation:
         """The same with one of the OFFs only."""
@@ -300,8 +304,8 @@ def fit_pwv(
     if per_pixel and len(observations) != 1:
         raise ValueError(f"pixels of {len(observations)} bands cannot be fitted on their own together")
     shape = observations[0].pixels if per_pixel else (1, 1)
-    directions = [[o.model.towards(view.airmass, view.surroundings) for view in o.sky] for o in observations]
-    pwv = _best_of_grid(observations, directions, np.geomspace(*bounds, grid_steps), per_pixel)
+    directions = [o.directions(each) for o in observations]
+    pwv = _best_of_grid(observations, directions, np.geomspace(*bounds, grid_steps), per_pixel, each)
     relative = np.zeros(shape)
     before: tuple[Floats, Floats] | None = None
     for _ in range(MAX_STEPS):
@@ -329,7 +333,7 @@ def fit_pwv(
 def evaluate_pwv(observations: Sequence[Observation], pwv: float) -> PwvFit:
     """Chi² of a PWV that is given [mm], in the form of a fit whose errors are NaN."""
     given = np.full((1, 1), pwv)
-    directions = [[o.model.towards(view.airmass, view.surroundings) for view in o.sky] for o in observations]
+    directions = [o.directions() for o in observations]
     _, _, chi2, n_samples = fit_quality(observations, directions, given, per_pixel=False)
     unknown, no = np.full((1, 1), np.nan), np.zeros((1, 1), np.bool_)
     return _one_for_all(PwvFit(given, unknown, unknown, chi2, n_samples, at_bound=no, converged=~no))
@@ -425,16 +429,17 @@ def _best_of_grid(
     directions: Sequence[Sequence[SkyDirection]],
     grid: Floats,
     per_pixel: bool,
+    each: Mapper,
 ) -> Floats:
     """Point of the grid with the least chi², shape (1, 1) or (R, A).
 
     Up to a constant, chi² of all points and pixels at once is Σ (g²/v) M² - 2 (g d/v) M, a matrix product
     over the channels; M is the modelled step from the hot load, d the observed one.
     """
-    chi2 = _chi2_on_grid(observations, directions, grid, per_pixel, _GRID_CHANNELS)
+    chi2 = _chi2_on_grid(observations, directions, grid, per_pixel, _GRID_CHANNELS, each)
     if not chi2.any(axis=0).all():
         # Some pixel has no usable channel among those few.
-        chi2 = _chi2_on_grid(observations, directions, grid, per_pixel, None)
+        chi2 = _chi2_on_grid(observations, directions, grid, per_pixel, None, each)
     return np.asarray(grid[np.argmin(chi2, axis=0)])
 
 
@@ -444,6 +449,7 @@ def _chi2_on_grid(
     grid: Floats,
     per_pixel: bool,
     n_wanted: int | None,
+    each: Mapper,
 ) -> Floats:
     """Chi² up to a constant, shape (G, 1, 1) or (G, R, A), of about `n_wanted` channels of each band, or of all."""
     total: Floats | float = 0.0
@@ -451,19 +457,31 @@ def _chi2_on_grid(
         loads = observation.loads
         n_channels, n_receivers, n_arrays = loads.gain_ratio.shape
         stride = max(n_channels // n_wanted, 1) if n_wanted else 1
-        chi2 = np.zeros((len(grid), n_receivers if per_pixel else 1, n_arrays))
-        for direction, view in zip(towards, observation.sky, strict=True):
-            for first in range(0, n_channels, _GRID_BLOCK * stride):
-                part = slice(first, min(first + _GRID_BLOCK * stride, n_channels), stride)
-                weight = loads.gain_ratio[part] / view.variance[part]
-                linear, square = weight * view.step[part], weight * loads.gain_ratio[part]
-                if not per_pixel:
-                    linear, square = linear.sum(axis=1, keepdims=True), square.sum(axis=1, keepdims=True)
-                step = direction.on_grid(grid, part) - loads.t_hot_input[part]
-                for array, model in enumerate(step):
-                    chi2[..., array] += model**2 @ square[..., array] - 2.0 * (model @ linear[..., array])
+        shape = (len(grid), n_receivers if per_pixel else 1, n_arrays)
+        of_one = partial(_chi2_of_off, loads, grid, shape, stride)
+        chi2 = np.zeros(shape)
+        for one in each(of_one, list(zip(towards, observation.sky, strict=True))):
+            chi2 += one
         total = total + (chi2 if per_pixel else chi2.sum(axis=2, keepdims=True))
     return np.asarray(total)
+
+
+def _chi2_of_off(
+    loads: LoadView, grid: Floats, shape: tuple[int, int, int], stride: int, off: tuple[SkyDirection, SkyView]
+) -> Floats:
+    """What an OFF adds to the chi² on the grid, (G, 1 or R, A)."""
+    direction, view = off
+    chi2 = np.zeros(shape)
+    for first in range(0, len(view.step), _GRID_BLOCK * stride):
+        part = slice(first, first + _GRID_BLOCK * stride, stride)
+        weight = loads.gain_ratio[part] / view.variance[part]
+        linear, square = weight * view.step[part], weight * loads.gain_ratio[part]
+        if shape[1] == 1:
+            linear, square = linear.sum(axis=1, keepdims=True), square.sum(axis=1, keepdims=True)
+        step = direction.on_grid(grid, part) - loads.t_hot_input[part]
+        for array, model in enumerate(step):
+            chi2[..., array] += model**2 @ square[..., array] - 2.0 * (model @ linear[..., array])
+    return chi2
 
 
 def fit_quality(

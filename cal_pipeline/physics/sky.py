@@ -144,20 +144,20 @@ class SkyDirection:
         ----------
         Mangum & Shirley 2015, PASP 127, 266, sect. 14; a single layer at one temperature.
         """
-        opaque = self.opaque[channels]
-        seen, slope, error = (np.zeros((len(opaque), *pwv.shape), order="F") for _ in range(3))
+        temperature, slope, opacity_error = self.opaque[channels], 0.0, 0.0
+        f_eff = self.forward_efficiency
         for band in zip(self.warm, self.contrast, self.wet, self.dry, strict=True):
             warm, contrast, wet, dry = (values[channels, None, None] for values in band)
-            depth = np.multiply(wet, pwv, order="F")
-            depth += dry
-            transmission = np.exp(-depth)
-            seen += contrast * transmission
-            slope += (contrast * wet) * transmission
-            depth *= transmission
-            depth *= warm
-            error += depth
-        seen, slope, error = (np.multiply(self.forward_efficiency, one, order="F") for one in (seen, slope, error))
-        return np.subtract(opaque, seen, order="F"), slope, error
+            exponent = np.multiply(-wet, pwv, order="F")
+            exponent -= dry
+            transmission = np.exp(exponent)
+            exponent *= transmission
+            seen = np.multiply(np.multiply(f_eff, contrast, order="F"), transmission, order="F")
+            temperature = np.subtract(temperature, seen, order="F")
+            seen *= wet
+            slope = seen + slope
+            opacity_error = opacity_error - np.multiply(np.multiply(f_eff, warm, order="F"), exponent, order="F")
+        return temperature, slope, opacity_error
 
     def on_grid(self, grid: Floats, channels: slice) -> Floats:
         """Sky temperature of some channels for every PWV of a grid, shape (A, G, c) [K]."""

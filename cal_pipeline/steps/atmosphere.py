@@ -123,10 +123,11 @@ class AtmosphereStep(CalibrationStep):
             loads.means.hot,
             loads.solution.gamma,
             loads.solution.t_hot_input,
-            [
-                model.temperature(pwv, view.airmass, view.surroundings)
-                for pwv, view in zip(water.at_off, views, strict=True)
-            ],
+            in_threads(
+                lambda off: model.temperature(water.at_off[off], views[off].airmass, views[off].surroundings),
+                range(len(views)),
+                band.require_reference().off_mean.size,
+            ),
         )
         return AtmosphereStage(
             strategy=self.strategy,
