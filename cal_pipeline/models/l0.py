@@ -146,6 +146,22 @@ class LoadCounts:
     instability: Floats
 
 
+def time_of_loads(store: Place, group: str) -> float:
+    """Mean time of the hot and cold loads of a ``calibration`` group [d]; NaN without any.
+
+    Raises
+    ------
+    LayoutError
+        If phases and times cannot be read.
+    """
+    phase, mjd = (ZarrArray(store, f"{group}/{name}") for name in ("sobsmode", "mjd"))
+    try:
+        loads = np.isin(np.char.strip(np.char.upper(phase.read().astype(np.str_))), (*HOT, *COLD))
+        return float(mjd.read()[loads].mean()) if loads.any() else float("nan")
+    except (ValueError, RuntimeError, OSError, IndexError) as error:
+        raise LayoutError(f"{store}/{group}: its times cannot be read: {type(error).__name__}: {error}") from error
+
+
 class CalibrationGroup:
     """Hot and cold loads of a scan (L0 group ``calibration``).
 

@@ -14,7 +14,7 @@ from cal_pipeline.errors import LayoutError, NoLoadsError, ScanError, StoreError
 from cal_pipeline.models.chunks import ZarrArray, group_attributes
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.counts import Counts
-from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts, read_coordinates
+from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts, read_coordinates, time_of_loads
 from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.storage import open_place
 
@@ -61,6 +61,7 @@ class Session:
         if not self.numbers:
             raise StoreError(f"{self.path} holds no scan; expected groups scan_NNNNNN, six digits")
         self._calibration: dict[tuple[int, str], CalibrationGroup | None] = {}
+        self._times: dict[tuple[int, str], float] = {}
         self._loads: dict[Any, LoadCounts] = {}
 
     def has_source(self, number: int) -> bool:
@@ -220,11 +221,8 @@ class Session:
 
     def _ages(self, band: Band, moment: float, but: set[int | None]) -> list[tuple[float, int]]:
         """How long before a moment each scan saw its loads, negative after it [s]; the latest before it last."""
-        ages = []
-        for number in self.numbers:
-            group = None if number in but else self._calibration_group(number, band.name)
-            if group is not None and np.isfinite(group.mjd):
-                ages.append(((moment - group.mjd) * _SECONDS_PER_DAY, number))
+        times = {number: self._time_of_loads(number, band.name) for number in self.numbers if number not in but}
+        ages = [((moment - mjd) * _SECONDS_PER_DAY, number) for number, mjd in times.items() if np.isfinite(mjd)]
         return sorted(ages, reverse=True)
 
     def _load_candidates(self, band: Band, interval: float) -> Iterator[tuple[int, str]]:
@@ -258,15 +256,31 @@ class Session:
         return self._calibration[key]
 
     def _open_calibration(self, number: int, band_name: str) -> CalibrationGroup | None:
+        group = self._calibration_path(number, band_name)
+        try:
+            return CalibrationGroup(self.place, group, number) if group else None
+        except ScanError as error:
+            logger.warning("scan %d: its loads cannot be read: %s", number, error)
+            return None
+
+    def _time_of_loads(self, number: int, band_name: str) -> float:
+        """When a scan saw its loads [d]; NaN where it did not, or that cannot be read."""
+        key = (number, band_name)
+        if key not in self._times:
+            group = self._calibration_path(number, band_name)
+            try:
+                self._times[key] = time_of_loads(self.place, group) if group else float("nan")
+            except ScanError as error:
+                logger.warning("scan %d: its loads cannot be read: %s", number, error)
+                self._times[key] = float("nan")
+        return self._times[key]
+
+    def _calibration_path(self, number: int, band_name: str) -> str | None:
         bands = self._bands(number) if number in self._groups else []
         group = {name: path for path, name in bands}.get(band_name)
         if group is None or not self.place.exists(f"{group}/calibration/zarr.json"):
             return None
-        try:
-            return CalibrationGroup(self.place, f"{group}/calibration", number)
-        except ScanError as error:
-            logger.warning("scan %d: its loads cannot be read: %s", number, error)
-            return None
+        return f"{group}/calibration"
 
     def select(self, wanted: list[Any] | str | None) -> list[int]:
         """Numbers of the scans to calibrate.
