@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -87,6 +88,11 @@ class CalibratedScan:
     steps: list[str] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
     failure: Outcome | None = None
+
+    @property
+    def n_samples(self) -> int:
+        """Number of its counts."""
+        return sum(math.prod(band.coordinates.shape) for band in self.scan.bands) if self.scan else 0
 
 
 def pass_steps(session: Session, number: int, recipe: Recipe) -> CalibratedScan:

@@ -14,11 +14,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from cal_pipeline.engine.scan_job import Outcome, Recipe, pass_steps, write
+from cal_pipeline.engine.scan_job import CalibratedScan, Outcome, Recipe, pass_steps, write
 from cal_pipeline.engine.store import OutputStore, hidden_place
 from cal_pipeline.errors import CalibrationError
 from cal_pipeline.models.session import Session
-from cal_pipeline.models.threads import available_cores, use_threads
+from cal_pipeline.models.threads import FEW_SAMPLES, available_cores, use_threads
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Workforce(Protocol):
 
 @dataclass(frozen=True)
 class ThisProcess:
-    """Calibrates one scan after the other; the next one passes the steps while the spectra of one are written.
+    """Calibrates one scan after the other; the next one passes the steps while the spectra of a large one are written.
 
     Parameters
     ----------
@@ -55,15 +55,13 @@ class ThisProcess:
     def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Iterator[Outcome]:
         """What becomes of each scan, in the order of `numbers`."""
         use_threads(self.threads)
-        if len(numbers) == 1:
-            yield write(pass_steps(session, numbers[0], recipe), output.hidden(f"scan_{numbers[0]:06d}"))
-            return
         with ThreadPoolExecutor(1, thread_name_prefix="steps") as ahead:
-            coming = deque([ahead.submit(pass_steps, session, number, recipe) for number in numbers[:1]])
+            coming: Future[CalibratedScan] | None = None
             for position, number in enumerate(numbers):
-                calibrated = coming.popleft().result()
-                if position + 1 < len(numbers):
-                    coming.append(ahead.submit(pass_steps, session, numbers[position + 1], recipe))
+                calibrated = coming.result() if coming else pass_steps(session, number, recipe)
+                coming = None
+                if position + 1 < len(numbers) and calibrated.n_samples >= FEW_SAMPLES:
+                    coming = ahead.submit(pass_steps, session, numbers[position + 1], recipe)
                 yield write(calibrated, output.hidden(f"scan_{number:06d}"))
                 _keep_collections_short(position)
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from cal_pipeline.models.quality import Figures, quality, read_limits
 from cal_pipeline.models.scan import AtmosphereStage, Band, Scan
 from cal_pipeline.models.schema import L1_ARRAYS, SCAN_ATTRIBUTES
-from cal_pipeline.physics.averages import mean_from_sum, sum_of_valid
+from cal_pipeline.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
 from cal_pipeline.physics.loads import LoadMeans
 from cal_pipeline.physics.planck import Sidebands
-from cal_pipeline.physics.quality import channel_stride, gain_change, median_of_finite, noise_ratio, ripple
+from cal_pipeline.physics.quality import channel_stride, gain_change, noise_ratio, ripple
 
 REFERENCE_STRATEGIES = {
     "total_power": "linear interpolation in MJD between the OFFs before and after",

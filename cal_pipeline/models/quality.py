@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.errors import CalibrationError
-from cal_pipeline.physics.quality import median_of_finite
+from cal_pipeline.physics.averages import median_of_finite
 from cal_pipeline.references.parameter_files import cfg_folder
 
 Pixels = NDArray[Any]

@@ -17,7 +17,6 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from cal_pipeline.errors import StoreError
-from cal_pipeline.models.threads import in_threads
 
 
 class Place(ABC):
@@ -137,7 +136,9 @@ class LocalPlace(Place):
         paths = []
         for root, _, files in os.walk(self.name):
             paths += [os.path.join(root, file) for file in files] + [root]
-        in_threads(sync_file, [path for path in paths if path not in self._on_their_way])
+        for path in paths:
+            if path not in self._on_their_way:
+                sync_file(path)
         while self._on_their_way:
             self._on_their_way.popitem()[1].result()
 

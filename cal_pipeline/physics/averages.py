@@ -1,6 +1,8 @@
-"""NaN-aware means along the time axes and running means along the channels."""
+"""Means, medians and running means that pass over what is not finite."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +37,22 @@ def mean_from_sum(total: Floats, number: NDArray[np.int64]) -> Floats:
     mean = np.full_like(total, np.nan, np.float64)
     np.divide(total, number, out=mean, where=number > 0)
     return mean
+
+
+def median_of_finite(values: NDArray[np.floating[Any]], axis: int | tuple[int, ...]) -> Floats:
+    """Median of the finite values along `axis`; NaN where there is none."""
+    axes = (axis,) if isinstance(axis, int) else axis
+    last = np.moveaxis(values, axes, range(-len(axes), 0))
+    flat = last.reshape(*last.shape[: last.ndim - len(axes)], -1)
+    finite = np.isfinite(flat)
+    number = finite.sum(axis=-1)
+    if not flat.shape[-1]:
+        return np.full(number.shape, np.nan)
+    # What is not finite is sorted to the end.
+    ordered = np.sort(np.where(finite, flat, np.nan), axis=-1)
+    middle = np.stack([np.maximum(number - 1, 0) // 2, np.maximum(number, 1) // 2], axis=-1)
+    middle = np.minimum(middle, flat.shape[-1] - 1)
+    return np.asarray(np.take_along_axis(ordered, middle, axis=-1).mean(axis=-1, dtype=np.float64))
 
 
 def running_mean(values: Floats, width: int = SMOOTHING_WIDTH) -> Floats:
@@ -79,8 +97,9 @@ def running_mean(values: Floats, width: int = SMOOTHING_WIDTH) -> Floats:
             total[edge] = prefix[last[edge]] - prefix[first[edge]]
         return total
 
-    whole = valid.all()
-    count = (last - first).reshape(-1, *(1,) * (values.ndim - 1)) if whole else window_sum(valid.astype(np.int64))
     total = np.asarray(window_sum(deviation), np.float64)
-    mean = total / count if whole else mean_from_sum(total, np.asarray(count, np.int64))
+    if valid.all():
+        mean = total / (last - first).reshape(-1, *(1,) * (values.ndim - 1))
+    else:
+        mean = mean_from_sum(total, np.asarray(window_sum(valid.astype(np.int64)), np.int64))
     return np.asarray(mean + offset)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.physics.averages import median_of_finite
 from cal_pipeline.physics.planck import Sidebands
 
 Floats = NDArray[np.float64]
@@ -141,7 +142,7 @@ def solve_loads(
     with np.errstate(invalid="ignore"):
         good = (
             (difference > 0.0)
-            & (difference >= clip_counts * _median_of_finite(difference))
+            & (difference >= clip_counts * median_of_finite(difference, axis=0))
             & (t_rec_ssb > 0.0)
             & (t_rec_ssb <= clip_tsys * quantum_limit)
             & np.isfinite(means.hot)
@@ -156,14 +157,3 @@ def solve_loads(
         t_cold_input=t_cold_input,
         bad_channel=~good,
     )
-
-
-def _median_of_finite(values: Floats) -> Floats:
-    """Median over channels of the finite values, shape (R, A); NaN for a pixel without any."""
-    finite = np.isfinite(values)
-    if finite.all():
-        return np.asarray(np.median(values, axis=0))
-    empty = ~finite.any(axis=0)
-    masked = np.where(finite, values, np.nan)
-    masked[:, empty] = 0.0
-    return np.where(empty, np.nan, np.nanmedian(masked, axis=0))

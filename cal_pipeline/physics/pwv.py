@@ -22,8 +22,8 @@ CONVERGED = 1e-6
 """Relative step below which a fit counts as converged."""
 FIXED_POINT = 1e-11
 """Relative step at which the iteration ends: the fixed point itself is the result, not where it was left."""
-_GRID_BLOCK = 1024
-_GRID_CHANNELS = 1024
+_GRID_BLOCK = 512
+_GRID_CHANNELS = 512
 """Channels that the start of a fit is looked for in: it needs no more."""
 _CACHED_SAMPLES = 2**17
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.physics.averages import median_of_finite
+
 Floats = NDArray[np.float64]
 
 MAD_TO_SIGMA = 1.482602218505602
@@ -171,15 +173,3 @@ def gain_change(before: Floats, after: Floats, bad: NDArray[np.bool_]) -> Floats
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return median_of_finite(np.where(bad, np.nan, after / before - 1.0), axis=0)
-
-
-def median_of_finite(values: Floats, axis: int | tuple[int, ...]) -> Floats:
-    """Median of the finite values along `axis`; NaN where there is none."""
-    finite = np.isfinite(values)
-    if not finite.size:
-        return np.asarray(np.full(finite.any(axis=axis).shape, np.nan))
-    if finite.all():
-        return np.asarray(np.median(values, axis=axis))
-    empty = np.asarray(~finite.any(axis=axis, keepdims=True))
-    masked = np.where(finite, values, np.nan)
-    return np.where(~finite.any(axis=axis), np.nan, np.nanmedian(np.where(empty, 0.0, masked), axis=axis))

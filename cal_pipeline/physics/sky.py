@@ -144,7 +144,8 @@ class SkyDirection:
         ----------
         Mangum & Shirley 2015, PASP 127, 266, sect. 14; a single layer at one temperature.
         """
-        temperature, slope, opacity_error = self.opaque[channels], 0.0, 0.0
+        temperature = self.opaque[channels]
+        slope, opacity_error = np.zeros(1), np.zeros(1)
         f_eff = self.forward_efficiency
         for band in zip(self.warm, self.contrast, self.wet, self.dry, strict=True):
             warm, contrast, wet, dry = (values[channels, None, None] for values in band)

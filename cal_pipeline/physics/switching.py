@@ -165,7 +165,7 @@ def weighted_sum(values: Sequence[Floats], weights: Floats) -> Floats:
         The sum; NaN in a pixel whose weights are all zero.
     """
     total = np.zeros_like(values[0])
-    for off in np.flatnonzero(weights.any(axis=(0, 1))):
+    for off in np.flatnonzero(weights.any(axis=(0, 1))).tolist():
         weight = weights[:, :, off]
         used = weight != 0.0
         total += weight * (values[off] if used.all() else np.where(used, values[off], 0.0))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cal_pipeline.physics.quality import gain_change, load_instability, median_of_finite, noise_ratio, ripple
+from cal_pipeline.physics.averages import median_of_finite
+from cal_pipeline.physics.quality import gain_change, load_instability, noise_ratio, ripple
 
 RNG = np.random.default_rng(1)
 
