@@ -12,6 +12,7 @@ from cal_pipeline.engine.runner import calibrate_session, default_output
 from cal_pipeline.engine.store import make_output
 from cal_pipeline.engine.workers import DaskCluster, Processes, ThisProcess, Workforce
 from cal_pipeline.models.l1 import CalibratedSession
+from cal_pipeline.models.product import json_ready
 from cal_pipeline.models.scan import Scan
 from cal_pipeline.models.session import Session
 from cal_pipeline.models.storage import is_address
@@ -136,7 +137,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         file = self._chosen_file(scan)
         if self._adopted is None or self._adopted[0] != file:
             origins = self.adopt_parameters(scan)
-            self._adopted = file, {"parameters": self.get_pars(), "parameter_origins": origins}
+            self._adopted = file, json_ready({"parameters": self.get_pars(), "parameter_origins": origins})
         return self._adopted[1]
 
     def stages(self) -> dict[str, Callable[[Scan], Scan]]:

@@ -16,7 +16,7 @@ from cal_pipeline._version import __version__
 from cal_pipeline.engine.history import SkyEntries, sky_entries
 from cal_pipeline.engine.store import finish
 from cal_pipeline.engine.stream import write_scan
-from cal_pipeline.models.product import Tally, json_ready
+from cal_pipeline.models.product import Tally
 from cal_pipeline.models.scan import Scan
 from cal_pipeline.models.session import Session
 from cal_pipeline.models.storage import Place
@@ -32,7 +32,7 @@ class Recipe(Protocol):
     """What is done to scans, and with which parameters."""
 
     def prepare_for(self, scan: Scan) -> dict[str, Any]:
-        """Get ready for a scan; what the provenance says of its parameters."""
+        """Get ready for a scan; what the provenance says of its parameters, ready for JSON."""
 
     def stages(self) -> Stages:
         """What is done to it, by the name of the step, in order."""
@@ -110,7 +110,7 @@ def pass_steps(session: Session, number: int, recipe: Recipe) -> CalibratedScan:
     step = "load"
     try:
         scan = session.open_scan(number)
-        used = json_ready(recipe.prepare_for(scan))
+        used = recipe.prepare_for(scan)
         stages = recipe.stages()
         for step, stage in stages.items():
             with scan.clock(step):

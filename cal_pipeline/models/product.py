@@ -120,7 +120,7 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
     tally : Tally
         What was learnt of its samples while they passed by.
     provenance : mapping
-        Engine, parameters and time of the run.
+        Engine, parameters and time of the run, ready for JSON.
 
     Returns
     -------
@@ -144,7 +144,6 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
         "qa": scan_quality(band, tally),
         "scan_metadata": {k: v for k, v in band.attributes.items() if k not in SCAN_ATTRIBUTES},
         "provenance": {
-            **provenance,
             "l0_store": band.store,
             "l0_group": band.group,
             "calibration_scans": list(loads.scan_numbers) if loads else None,
@@ -160,7 +159,9 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
     }
     if band.coupling is not None:
         attributes["dbs"] = _coupled(band)
-    return {str(key): json_ready(value) for key, value in attributes.items()}
+    ready: dict[str, Any] = json_ready(attributes)
+    ready["provenance"] = {**provenance, **ready["provenance"]}
+    return ready
 
 
 def _coupled(band: Band) -> dict[str, Any]:

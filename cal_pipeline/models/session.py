@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 _SCAN = re.compile(r"scan_(\d{6})$")
 _BAND = re.compile(r"band_(\d+)$")
+_MARGIN = 1e-8
 _SECONDS_PER_DAY = 86400.0
 _REMEMBERED_LOADS = 4
 
@@ -61,7 +63,7 @@ class Session:
         if not self.numbers:
             raise StoreError(f"{self.path} holds no scan; expected groups scan_NNNNNN, six digits")
         self._calibration: dict[tuple[int, str], CalibrationGroup | None] = {}
-        self._times: dict[tuple[int, str], float] = {}
+        self._times: dict[str, list[tuple[float, int]]] = {}
         self._loads: dict[Any, LoadCounts] = {}
 
     def has_source(self, number: int) -> bool:
@@ -198,9 +200,8 @@ class Session:
             None where there are none that fit.
         """
         at = band.coordinates
-        end = float(at.mjd.max())
-        for age, number in self._ages(band, end, set()):
-            group = self._calibration_group(number, band.name) if 0 < -age <= interval else None
+        for age, number in reversed(self._ages(band.name, float(at.mjd.max()), interval)):
+            group = self._calibration_group(number, band.name) if age < 0 else None
             if group is not None and group.objection(at.shape, at.pixel) is None:
                 return group
         return None
@@ -219,11 +220,21 @@ class Session:
                 self._loads.pop(next(iter(self._loads)))
         return self._loads[key]
 
-    def _ages(self, band: Band, moment: float, but: set[int | None]) -> list[tuple[float, int]]:
-        """How long before a moment each scan saw its loads, negative after it [s]; the latest before it last."""
-        times = {number: self._time_of_loads(number, band.name) for number in self.numbers if number not in but}
-        ages = [((moment - mjd) * _SECONDS_PER_DAY, number) for number, mjd in times.items() if np.isfinite(mjd)]
-        return sorted(ages, reverse=True)
+    def _ages(self, band_name: str, moment: float, interval: float) -> list[tuple[float, int]]:
+        """How long before a moment [d] scans saw their loads [s], negative after it; those within the interval [s]."""
+        known = self._times_of_loads(band_name)
+        span = interval / _SECONDS_PER_DAY
+        first = bisect_left(known, (moment - span - _MARGIN, 0))
+        last = bisect_left(known, (moment + span + _MARGIN, 0))
+        ages = [((moment - mjd) * _SECONDS_PER_DAY, number) for mjd, number in known[first:last]]
+        return sorted(item for item in ages if abs(item[0]) <= interval)
+
+    def _times_of_loads(self, band_name: str) -> list[tuple[float, int]]:
+        """When the loads were seen [d], and in which scan; in the order of time."""
+        if band_name not in self._times:
+            times = ((self._time_of_loads(number, band_name), number) for number in self.numbers)
+            self._times[band_name] = sorted(item for item in times if np.isfinite(item[0]))
+        return self._times[band_name]
 
     def _load_candidates(self, band: Band, interval: float) -> Iterator[tuple[int, str]]:
         """Scans whose loads come into question, best first, and why; the times are read only when asked for."""
@@ -232,10 +243,10 @@ class Session:
         yield band.scan_number, "own"
         if named is not None and named != band.scan_number:
             yield named, "lloadsn"
-        ages = self._ages(band, float(band.coordinates.mjd.min()), tried)
-        for age, number in sorted(item for item in ages if 0 <= item[0] <= interval):
+        ages = self._ages(band.name, float(band.coordinates.mjd.min()), interval)
+        for age, number in (item for item in ages if item[0] >= 0 and item[1] not in tried):
             yield number, f"nearest in the past, {age:.0f} s before"
-        for age, number in sorted(((-age, number) for age, number in ages if 0 < -age <= interval)):
+        for age, number in sorted((-age, number) for age, number in ages if age < 0 and number not in tried):
             yield number, f"nearest in the future, {age:.0f} s after"
 
     def _last_load(self, band: Band) -> int | None:
@@ -265,15 +276,12 @@ class Session:
 
     def _time_of_loads(self, number: int, band_name: str) -> float:
         """When a scan saw its loads [d]; NaN where it did not, or that cannot be read."""
-        key = (number, band_name)
-        if key not in self._times:
-            group = self._calibration_path(number, band_name)
-            try:
-                self._times[key] = time_of_loads(self.place, group) if group else float("nan")
-            except ScanError as error:
-                logger.warning("scan %d: its loads cannot be read: %s", number, error)
-                self._times[key] = float("nan")
-        return self._times[key]
+        group = self._calibration_path(number, band_name)
+        try:
+            return time_of_loads(self.place, group) if group else float("nan")
+        except ScanError as error:
+            logger.warning("scan %d: its loads cannot be read: %s", number, error)
+            return float("nan")
 
     def _calibration_path(self, number: int, band_name: str) -> str | None:
         bands = self._bands(number) if number in self._groups else []
