@@ -72,7 +72,7 @@ def calibrate_session(
     """
     ordered = session.in_order_of_time(numbers)
     try:
-        with _frozen_garbage(), _stpipe_in_the_background(), progress_bar(len(numbers)) as advance:
+        with _stpipe_in_the_background(), progress_bar(len(numbers)) as advance:
             publisher = _Publisher(output, ordered)
             for outcome in workforce.calibrate(session, ordered, recipe, output):
                 publisher.take(outcome)
@@ -137,7 +137,7 @@ class _Publisher:
 
 
 @contextmanager
-def _frozen_garbage() -> Iterator[None]:
+def frozen_garbage() -> Iterator[None]:
     """Keep what was there at the start out of the garbage collections that each step begins with."""
     gc.freeze()
     try:
