@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ import xarray
 import zarr
 from astropy import units
 from stpipe.config_parser import ValidationError
+from threadpoolctl import threadpool_info
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.errors import StoreError
@@ -75,6 +77,15 @@ def test_running_again_with_the_recorded_parameters_gives_the_same_bits(session,
     recorded["output_file"] = str(tmp_path / "again.zarr")
     again = CalibrationPipeline.call(str(session), configure_log=False, **recorded)
     assert_same_arrays(first, again, (1, 2))
+
+
+def test_a_run_leaves_garbage_collection_and_libraries_as_they_were(session, calibrate):
+    threads = [library["num_threads"] for library in threadpool_info()]
+    calibrate(session)
+    with pytest.raises(StoreError):
+        calibrate(session)
+    assert gc.get_freeze_count() == 0
+    assert [library["num_threads"] for library in threadpool_info()] == threads
 
 
 def test_output_is_written_where_it_was_asked_for(session, atm_table, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from cal_pipeline.engine.scan_job import CalibratedScan, Outcome, Recipe, pass_s
 from cal_pipeline.engine.store import OutputStore, hidden_place
 from cal_pipeline.errors import CalibrationError
 from cal_pipeline.models.session import Session
-from cal_pipeline.models.threads import FEW_SAMPLES, available_cores, use_threads
+from cal_pipeline.models.threads import FEW_SAMPLES, available_cores, no_other_threads, use_threads
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class ThisProcess:
     def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Iterator[Outcome]:
         """What becomes of each scan, in the order of `numbers`."""
         use_threads(self.threads)
-        with ThreadPoolExecutor(1, thread_name_prefix="steps") as ahead:
+        with no_other_threads(), ThreadPoolExecutor(1, thread_name_prefix="steps") as ahead:
             coming: Future[CalibratedScan] | None = None
             for position, number in enumerate(numbers):
                 calibrated = coming.result() if coming else pass_steps(session, number, recipe)
@@ -132,7 +132,7 @@ def calibrate_scan(job: Job) -> Report:
     _keep_collections_short(_known.scans_done)
     _known.scans_done += 1
     place = hidden_place(job.output, f"scan_{job.number:06d}")
-    with _Recorded() as records:
+    with no_other_threads(), _Recorded() as records:
         outcome = write(pass_steps(_known.session, job.number, _known.recipe), place)
     return Report(outcome, records)
 

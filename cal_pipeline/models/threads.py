@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
+
+from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -28,6 +32,18 @@ def use_threads(number: int | None) -> None:
             _pool.shutdown()
         _pool = ThreadPoolExecutor(wanted, thread_name_prefix="block") if wanted > 1 else None
         _number = wanted
+
+
+@contextmanager
+def no_other_threads() -> Iterator[None]:
+    """Keep the linear algebra below NumPy from starting threads of its own beside these, within the block."""
+    with _libraries().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 FEW_SAMPLES = 2**20

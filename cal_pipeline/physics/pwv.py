@@ -64,7 +64,7 @@ class SkyModel:
 
     def temperature(self, pwv: float | Floats, airmass: float, surroundings: Surroundings) -> Floats:
         """Input temperature of the sky, shape (C, 1 or R, A) [K]."""
-        return self.towards(airmass, surroundings).evaluate(np.atleast_2d(pwv))[0]
+        return self.towards(airmass, surroundings).temperature(np.atleast_2d(pwv))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,19 +146,31 @@ class SkyDirection:
         """
         temperature = self.opaque[channels]
         slope, opacity_error = np.zeros(1), np.zeros(1)
-        f_eff = self.forward_efficiency
+        for warm, wet, exponent, transmission, seen in self._through(pwv, channels):
+            temperature = np.subtract(temperature, seen, order="F")
+            seen *= wet
+            slope = seen + slope
+            exponent *= transmission
+            f_eff_warm = np.multiply(self.forward_efficiency, warm, order="F")
+            opacity_error = opacity_error - np.multiply(f_eff_warm, exponent, order="F")
+        return temperature, slope, opacity_error
+
+    def temperature(self, pwv: Floats) -> Floats:
+        """Input temperature of the empty sky alone, as :meth:`evaluate` gives it, shape (C, 1 or R, A) [K]."""
+        temperature = self.opaque
+        for *_, seen in self._through(pwv, slice(None)):
+            temperature = np.subtract(temperature, seen, order="F")
+        return temperature
+
+    def _through(self, pwv: Floats, channels: slice) -> Iterator[tuple[Floats, Floats, Floats, Floats, Floats]]:
+        """Of each sideband: warm and wet as above, -airmass·tau0, its exponential, and what comes through by it [K]."""
         for band in zip(self.warm, self.contrast, self.wet, self.dry, strict=True):
             warm, contrast, wet, dry = (values[channels, None, None] for values in band)
             exponent = np.multiply(-wet, pwv, order="F")
             exponent -= dry
             transmission = np.exp(exponent)
-            exponent *= transmission
-            seen = np.multiply(np.multiply(f_eff, contrast, order="F"), transmission, order="F")
-            temperature = np.subtract(temperature, seen, order="F")
-            seen *= wet
-            slope = seen + slope
-            opacity_error = opacity_error - np.multiply(np.multiply(f_eff, warm, order="F"), exponent, order="F")
-        return temperature, slope, opacity_error
+            f_eff_contrast = np.multiply(self.forward_efficiency, contrast, order="F")
+            yield warm, wet, exponent, transmission, np.multiply(f_eff_contrast, transmission, order="F")
 
     def on_grid(self, grid: Floats, channels: slice) -> Floats:
         """Sky temperature of some channels for every PWV of a grid, shape (A, G, c) [K]."""

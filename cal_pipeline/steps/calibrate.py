@@ -58,7 +58,7 @@ class CalibrateStep(CalibrationStep):
                 Surroundings(*(float(reference.moment[on] @ sky_t) for sky_t in (sky.t_atm, sky.t_spill))),
                 loads.forward_efficiency,
             )
-            t_sys[..., on] = solution.t_rec_dsb + direction.evaluate(pwv)[0]
+            t_sys[..., on] = solution.t_rec_dsb + direction.temperature(pwv)
             line_coupling = loads.sidebands.weight_signal * loads.forward_efficiency * loads.coupling
             noise = expected_noise(
                 t_sys[..., on],

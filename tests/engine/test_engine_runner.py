@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 
 import numpy as np
@@ -22,7 +21,7 @@ class Recipe:
         self._stages = stages
 
     def prepare_for(self, scan):
-        return {"parameters": {"a": float("nan"), "b": (1, scan.number)}}
+        return {"parameters": {"a": None, "b": [1, scan.number]}}
 
     def stages(self):
         return self._stages
@@ -84,7 +83,6 @@ def test_an_interruption_stops_the_run_and_leaves_what_is_complete(run, tmp_path
         run(first=stage)
     assert sorted(p.name for p in (tmp_path / "l1.zarr").glob("scan_*")) in ([], ["scan_000001"])
     assert not (tmp_path / "l1.zarr.staging").exists()
-    assert gc.get_freeze_count() == 0
 
 
 def test_the_framework_is_quiet_meanwhile_and_as_before_afterwards(run):
