@@ -34,11 +34,21 @@ def medium(folder: Path) -> Path:
     return _make(folder / "medium.zarr", "sofia_hfa", channels=16384, sequence=sequence)
 
 
-def several(folder: Path) -> Path:
-    """Eight scans of 92 MB."""
-    sequence = TotalPower(pattern=PAIRS, cycles=5, dumps=20)
-    scans = (Scan(),) * 8
-    return _make(folder / "several.zarr", "sofia_hfa", channels=16384, sequence=sequence, scans=scans)
+def night(folder: Path) -> Path:
+    """Forty scans of 92 MB: 16384 channels, 20 dumps, 7 pixels, 10 subscans. Eight are simulated, the rest links."""
+    path, draft = folder / "night.zarr", folder / "night_draft.zarr"
+    if not path.exists():
+        sequence = TotalPower(pattern=PAIRS, cycles=5, dumps=20)
+        _make(draft, "sofia_hfa", channels=16384, sequence=sequence, scans=(Scan(),) * 8)
+        for number in range(9, 41):
+            copy = draft / f"scan_{number:06d}"
+            shutil.copytree(draft / f"scan_{(number - 1) % 8 + 1:06d}", copy, copy_function=os.link)
+            metadata = json.loads((copy / "zarr.json").read_text())
+            metadata["attributes"]["scan_number"] = number
+            (copy / "zarr.json").unlink()
+            (copy / "zarr.json").write_text(json.dumps(metadata))
+        draft.rename(path)
+    return path
 
 
 def small(folder: Path) -> Path:

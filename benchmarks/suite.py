@@ -29,13 +29,31 @@ from cal_pipeline.references.registry import shipped_atm_table
 CORES = len(os.sched_getaffinity(0))
 
 
-def calibrate(session: Path, output: Path, **settings: object) -> float:
+class Outputs:
+    """New places to write to. Nothing is deleted before the end: ext4 makes new files slowly after that."""
+
+    folder = Path()
+    number = 0
+
+    @classmethod
+    def new(cls) -> Path:
+        cls.number += 1
+        return cls.folder / f"{cls.number}.zarr"
+
+
+def calibrate(session: Path, **settings: object) -> float:
     """Seconds to calibrate a session in this process, whose imports are done."""
-    shutil.rmtree(output, ignore_errors=True)
+    output = Outputs.new()
     os.sync()
     start = time.perf_counter()
     CalibrationPipeline.call(str(session), output_file=str(output), configure_log=False, **settings)
     return time.perf_counter() - start
+
+
+def each_further(session: Path, few: int, many: int, **settings: object) -> float:
+    """Seconds for every further scan once a run is under way: `many` scans against `few`."""
+    times = [calibrate(session, scans=f"1:{number}", **settings) for number in (few, many)]
+    return (times[1] - times[0]) / (many - few)
 
 
 def medians(repeat: int, **what: Callable[[], float]) -> dict[str, float]:
@@ -54,18 +72,18 @@ def size_of(folder: Path) -> int:
 
 
 def large(folder: Path, repeat: int) -> None:
-    session, output = sessions.large(folder), folder / "out.zarr"
+    session = sessions.large(folder)
     megabytes = 16384 * 20 * 14 * 24 * 4e-6
     radiometric = {"calibrate": {"precision": "radiometric"}}
     found = medians(
         repeat,
-        floor=lambda: floor.direct_floor(session, 1, folder / "floor", CORES),
-        zarr_floor=lambda: floor.zarr_floor(session, 1, folder / "floor", CORES),
-        pipeline=lambda: calibrate(session, output),
-        floor_radiometric=lambda: floor.direct_floor(session, 1, folder / "floor", CORES, "radiometric"),
-        pipeline_radiometric=lambda: calibrate(session, folder / "rounded.zarr", steps=radiometric),
-        per_pair=lambda: calibrate(session, folder / "pairs.zarr", steps={"atmosphere": {"strategy": "per_pair"}}),
-        naive=lambda: _naive(session, folder / "naive.zarr"),
+        floor=lambda: floor.direct_floor(session, 1, Outputs.new(), CORES),
+        zarr_floor=lambda: floor.zarr_floor(session, 1, Outputs.new(), CORES),
+        pipeline=lambda: calibrate(session),
+        floor_radiometric=lambda: floor.direct_floor(session, 1, Outputs.new(), CORES, "radiometric"),
+        pipeline_radiometric=lambda: calibrate(session, steps=radiometric),
+        per_pair=lambda: calibrate(session, steps={"atmosphere": {"strategy": "per_pair"}}),
+        naive=lambda: _naive(session, Outputs.new()),
     )
     for name, seconds in found.items():
         print(f"  {name:22} {seconds:7.3f} s   {megabytes / seconds:6.0f} MB/s of counts")
@@ -74,14 +92,17 @@ def large(folder: Path, repeat: int) -> None:
     print(f"  radiometric / its floor        {found['pipeline_radiometric'] / found['floor_radiometric']:.2f}")
     print(f"  naive / pipeline               {found['naive'] / found['pipeline']:.2f}")
     print(f"  lossless / radiometric         {found['pipeline'] / found['pipeline_radiometric']:.2f}")
+    print(f"  their floors                   {found['floor'] / found['floor_radiometric']:.2f}")
     print(f"  per_pair / full                {found['per_pair'] / found['pipeline']:.2f}")
-    sizes = [size_of(store / "scan_000001" / "spectra") for store in (output, folder / "rounded.zarr")]
+    stores = [Outputs.new(), Outputs.new()]
+    for store, steps in zip(stores, ({}, radiometric), strict=True):
+        CalibrationPipeline.call(str(session), output_file=str(store), configure_log=False, steps=steps)
+    sizes = [size_of(store / "scan_000001" / "spectra") for store in stores]
     ratio = sizes[0] / sizes[1]
     print(f"  size of the spectra            {sizes[0] / 1e6:.0f} MB, rounded {sizes[1] / 1e6:.0f} MB: {ratio:.1f}")
 
 
 def _naive(session: Path, output: Path) -> float:
-    shutil.rmtree(output, ignore_errors=True)
     os.sync()
     start = time.perf_counter()
     naive.calibrate(session, 1, output, shipped_atm_table("sofia"), 0.97)
@@ -89,27 +110,41 @@ def _naive(session: Path, output: Path) -> float:
 
 
 def small(folder: Path, repeat: int) -> None:
-    session, output = sessions.small(folder), folder / "out.zarr"
-    found = medians(max(repeat // 2, 1), small=lambda: calibrate(session, output))
-    print(f"  200 small scans                {found['small'] / 200 * 1e3:.1f} ms a scan")
-
-
-def workers(folder: Path, repeat: int) -> None:
-    session, output = sessions.several(folder), folder / "out.zarr"
+    session = sessions.small(folder)
     found = medians(
         max(repeat // 2, 1),
-        one=lambda: calibrate(session, output, threads=1),
-        two=lambda: calibrate(session, output, workers=2, threads=1),
+        one=lambda: calibrate(session) / 200,
+        two=lambda: calibrate(session, workers=2) / 200,
+        further_one=lambda: each_further(session, 20, 200),
+        further_two=lambda: each_further(session, 20, 200, workers=2),
     )
-    print(f"  one worker, one thread         {found['one']:.2f} s")
-    print(
-        f"  two workers                    {found['two']:.2f} s (with their start): {found['one'] / found['two']:.2f}"
+    for name, what in (("one", "one process"), ("two", "two workers, their start among it")):
+        print(f"  200 small scans: {what:35} {found[name] * 1e3:6.1f} ms a scan")
+        print(f"  {'once under way':52} {found[f'further_{name}'] * 1e3:6.1f} ms a scan")
+    print(f"  two workers / one, once under way                    {found['further_one'] / found['further_two']:.2f}")
+
+
+def night(folder: Path, repeat: int) -> None:
+    session = sessions.night(folder)
+    megabytes = 16384 * 20 * 7 * 10 * 4e-6
+    radiometric = {"calibrate": {"precision": "radiometric"}}
+    found = medians(
+        max(repeat // 2, 1),
+        one_thread=lambda: each_further(session, 3, 9, threads=1),
+        two_threads=lambda: each_further(session, 3, 12),
+        two_workers=lambda: each_further(session, 4, 16, workers=2, threads=1),
+        two_threads_radiometric=lambda: each_further(session, 3, 12, steps=radiometric),
+        two_workers_radiometric=lambda: each_further(session, 4, 16, workers=2, threads=1, steps=radiometric),
     )
+    for name, seconds in found.items():
+        print(f"  {name:25} {seconds:6.3f} s a scan of 92 MB   {megabytes / seconds:6.0f} MB/s of counts")
+    print(f"  two workers / one thread       {found['one_thread'] / found['two_workers']:.2f}")
+    print(f"  lossless / radiometric         {found['two_workers'] / found['two_workers_radiometric']:.2f}")
 
 
 def strun(folder: Path, repeat: int) -> None:
-    session, output = sessions.medium(folder), folder / "out.zarr"
-    runs = [_strun(session, output) for _ in range(repeat)]
+    session = sessions.medium(folder)
+    runs = [_strun(session, Outputs.new()) for _ in range(repeat)]
     for name in runs[0]:
         print(f"  {name:22} {statistics.median(run[name] for run in runs):8.1f}")
 
@@ -117,7 +152,6 @@ def strun(folder: Path, repeat: int) -> None:
 def _strun(session: Path, output: Path) -> dict[str, float]:
     """Figures of a fresh process: seconds until it starts, in all, and peak memory; milliseconds of the stages."""
     command = [str(Path(sys.executable).with_name("strun")), "cal_pipeline.CalibrationPipeline", str(session)]
-    shutil.rmtree(output, ignore_errors=True)
     start = time.perf_counter()
     process = subprocess.Popen(
         [*command, f"--output_file={output}"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -148,14 +182,13 @@ def huge(folder: Path, repeat: int) -> None:
         "steps={'calibrate': {'precision': 'radiometric'}}); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )
-    shutil.rmtree(folder / "out.zarr", ignore_errors=True)
     start = time.perf_counter()
-    line = [sys.executable, "-c", code, str(session), str(folder / "out.zarr")]
+    line = [sys.executable, "-c", code, str(session), str(Outputs.new())]
     memory = float(subprocess.run(line, check=True, capture_output=True, text=True).stdout.split()[-1])
     print(f"  40 GB scan                     {time.perf_counter() - start:.0f} s, {memory:.0f} MB at most")
 
 
-PARTS = {"large": large, "small": small, "workers": workers, "strun": strun, "huge": huge}
+PARTS = {"strun": strun, "small": small, "large": large, "night": night, "huge": huge}
 
 
 def main() -> None:
@@ -167,9 +200,13 @@ def main() -> None:
     given.folder.mkdir(parents=True, exist_ok=True)
     logging.getLogger("stpipe").setLevel(logging.WARNING)
     print(f"{CORES} cores, medians of {given.repeat}")
-    for name in given.only:
-        print(name)
-        PARTS[name](given.folder, given.repeat)
+    Outputs.folder = Path(tempfile.mkdtemp(prefix="out", dir=given.folder))
+    try:
+        for name in given.only:
+            print(name, flush=True)
+            PARTS[name](given.folder, given.repeat)
+    finally:
+        shutil.rmtree(Outputs.folder)
     print(f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 

@@ -47,7 +47,8 @@ class ThisProcess:
     Parameters
     ----------
     threads : int or None
-        Threads that read, calibrate and write blocks; as many as there are cores if not given.
+        Threads that read, calibrate and write blocks; as many as there are cores if not given. With 1, scans do not
+        overlap either.
     """
 
     threads: int | None = None
@@ -60,7 +61,7 @@ class ThisProcess:
             for position, number in enumerate(numbers):
                 calibrated = coming.result() if coming else pass_steps(session, number, recipe)
                 coming = None
-                if position + 1 < len(numbers) and calibrated.n_samples >= FEW_SAMPLES:
+                if position + 1 < len(numbers) and self.threads != 1 and calibrated.n_samples >= FEW_SAMPLES:
                     coming = ahead.submit(pass_steps, session, numbers[position + 1], recipe)
                 yield write(calibrated, output.hidden(f"scan_{number:06d}"))
                 _keep_collections_short(position)

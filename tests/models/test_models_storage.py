@@ -1,0 +1,71 @@
+"""Files on their way to the disk."""
+
+from __future__ import annotations
+
+import pytest
+
+from cal_pipeline.models import storage
+from cal_pipeline.models.storage import LocalPlace
+
+
+@pytest.fixture
+def place(tmp_path):
+    return LocalPlace(tmp_path / "store")
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """Names of what was brought to the disk, in order."""
+    names = []
+    monkeypatch.setattr(storage, "sync_file", lambda path: names.append(str(path)))
+    return names
+
+
+def test_every_file_and_folder_is_brought_to_the_disk_once(place, synced):
+    place.put("a/large", bytes(storage._LARGE))
+    place.put("a/small", b"1")
+    place.make_durable()
+    assert sorted(synced) == [f"{place}{key}" for key in ("", "/a", "/a/large", "/a/small")]
+
+
+def test_a_large_file_starts_on_its_way_at_once(place, synced):
+    place.put("large", bytes(storage._LARGE // 2), bytes(storage._LARGE // 2))
+    storage._disk().submit(int).result()
+    assert synced == [f"{place}/large"]
+
+
+def test_a_disk_that_fails_later_is_told_of(place, monkeypatch):
+    def fail(path):
+        raise OSError(5, "Input/output error", path)
+
+    monkeypatch.setattr(storage, "sync_file", fail)
+    place.put("large", bytes(storage._LARGE))
+    monkeypatch.setattr(storage, "sync_file", lambda path: None)
+    with pytest.raises(OSError, match="large"):
+        place.make_durable()
+
+
+def test_pieces_are_joined(place):
+    place.put("key", b"ab", b"", b"c")
+    assert place.get("key") == b"abc"
+
+
+def test_a_disk_that_takes_a_part_is_asked_again(place, monkeypatch):
+    class Reluctant:
+        def __init__(self, path, *_, **__):
+            self.file = open_file(path, "wb")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, data):
+            return self.file.write(data[:3])
+
+    open_file = open
+    monkeypatch.setattr(storage, "open", Reluctant, raising=False)
+    place.put("key", b"abcdefgh", b"ij")
+    monkeypatch.undo()
+    assert place.get("key") == b"abcdefghij"
