@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline._version import __version__
 from cal_pipeline.errors import IncompleteWriteError, LayoutError, StoreError
-from cal_pipeline.models.chunks import ZSTD, ArrayWriter, Codec, chunk_name, group_attributes, write_group
+from cal_pipeline.models.chunks import ArrayWriter, chunk_name, group_attributes, write_group
 from cal_pipeline.models.schema import L1_SCHEMA_VERSION, array_attributes, product_array
 from cal_pipeline.models.storage import LocalPlace, Place, is_address, open_place, sync_file
 
@@ -293,7 +293,6 @@ def create_array(
     shape: tuple[int, ...],
     chunks: tuple[int, ...],
     present: set[str],
-    codecs: tuple[Codec, ...] = (ZSTD,),
 ) -> ArrayWriter:
     """Create an L1 array in a group, empty.
 
@@ -307,13 +306,11 @@ def create_array(
         Its shape and chunks.
     present : set of str
         Names of all arrays of the group.
-    codecs : tuple of mapping
-        What its bytes are encoded with.
     """
     spec = product_array(name)
     dims = spec.dims_of(len(shape))
     attributes = array_attributes(name, dims, present)
-    return ArrayWriter(group, name, shape, chunks, spec.dtype, dims, attributes, codecs)
+    return ArrayWriter(group, name, shape, chunks, spec.dtype, dims, attributes)
 
 
 def write_array(group: Place, name: str, values: NDArray[Any], channel_chunk: int, present: set[str]) -> None:

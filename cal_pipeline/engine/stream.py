@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.engine.store import create_array, create_diagnostic, write_array
-from cal_pipeline.models.chunks import LZ4_CRC, ArrayWriter, write_group
+from cal_pipeline.models.chunks import ArrayWriter, write_group
 from cal_pipeline.models.counts import Counts
 from cal_pipeline.models.product import Tally, band_attributes, small_arrays
 from cal_pipeline.models.scan import Band, Scan
@@ -107,7 +107,7 @@ class _BandWriter:
         shape = (*self.counts.shape[:4], first.size)
         chunks = (min(self.step, shape[0]), *shape[1:4], 1)
         with self.clock("write"):
-            self.spectra = create_array(self.group, "spectra", shape, chunks, present, LZ4_CRC)
+            self.spectra = create_array(self.group, "spectra", shape, chunks, present)
             self.flags = create_array(self.group, "flags", shape, chunks, present)
             self.chop = self._chop_arrays()
         n_channels, n_dumps, *pixels = shape[:4]

@@ -21,7 +21,7 @@ MAX_STEPS = 50
 CONVERGED = 1e-6
 """Relative step below which a fit counts as converged."""
 FIXED_POINT = 1e-11
-"""Relative step at which the iteration ends: the fixed point itself is the result, not where it was left."""
+"""Relative distance from the fixed point at which the iteration ends: that is the result, not where it was left."""
 _GRID_BLOCK = 512
 _GRID_CHANNELS = 512
 """Channels that the start of a fit is looked for in: it needs no more."""
@@ -312,9 +312,11 @@ def fit_pwv(
         numerator, denominator = _normal_equation(observations, directions, pwv, per_pixel, each)
         step = np.divide(numerator, denominator, out=np.zeros(shape), where=denominator > 0.0)
         updated = np.clip(pwv + _extrapolated(step, pwv, before), *bounds)
-        relative = np.abs(updated - pwv) / updated
+        last, relative = relative, np.abs(updated - pwv) / updated
         before, pwv = (pwv, step), updated
-        if (relative < FIXED_POINT).all():
+        # The steps shrink at least by the same factor again, so that this is more than what is left.
+        shrinking = np.divide(relative, last, out=np.ones(shape), where=relative < last)
+        if (relative * shrinking < FIXED_POINT).all():
             break
     error, error_model, chi2, n_samples = fit_quality(observations, directions, pwv, per_pixel, each)
     fitted = n_samples > 0

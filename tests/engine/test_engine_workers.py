@@ -13,9 +13,10 @@ import zarr
 
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.engine.runner import RunFailedError
-from cal_pipeline.engine.scan_job import Outcome
+from cal_pipeline.engine.scan_job import Outcome, pass_steps
 from cal_pipeline.engine.workers import Job, Processes, calibrate_scan
 from cal_pipeline.models.compare import compare_stores
+from cal_pipeline.models.threads import use_threads
 from cal_pipeline.simulate import Otf, Scan, TotalPower
 
 STEPS = {"skydiff": {"skip": False, "n": 2}, "gain": {"skip": False}, "atmosphere": {"strategy": "per_pixel"}}
@@ -39,6 +40,39 @@ def test_processes_make_the_same_bit_by_bit(session, calibrate, caplog):
         assert mine["qa"] == theirs["qa"]
         origins = mine["provenance"]["parameter_origins"]
         assert {k: v for k, v in theirs["provenance"]["parameter_origins"].items() if k != "workers"} == origins
+
+
+@pytest.fixture
+def as_if_large(monkeypatch):
+    """Small scans are treated like large ones; the threads that they have passed the steps in."""
+    seen = set()
+
+    def watched(*arguments):
+        seen.add(threading.current_thread().name)
+        return pass_steps(*arguments)
+
+    monkeypatch.setattr("cal_pipeline.models.threads.FEW_SAMPLES", 1)
+    monkeypatch.setattr("cal_pipeline.engine.workers.FEW_SAMPLES", 1)
+    monkeypatch.setattr("cal_pipeline.engine.workers.pass_steps", watched)
+    yield seen
+    use_threads(None)
+
+
+def test_threads_and_scans_that_overlap_make_the_same_bit_by_bit(make_session, calibrate, as_if_large):
+    session = make_session(channels=24, scans=(Scan(),) * 3, chunks=(8, 3, 2, 1, 1), sequence=Otf(rows=2, dumps=3))
+    one = calibrate(session, "one.zarr", threads=1, **STEPS)
+    assert as_if_large == {"MainThread"}
+    three = calibrate(session, "three.zarr", threads=3, **STEPS)
+    assert as_if_large == {"MainThread", "steps_0"}
+    assert all(item.within(0.0) for item in compare_stores(one.path, three.path))
+
+
+def test_a_bad_scan_does_not_stop_those_that_overlap(session, calibrate, as_if_large):
+    (session / "scan_000003" / "source" / "tamb" / "zarr.json").unlink()
+    with pytest.raises(RunFailedError) as failed:
+        calibrate(session, threads=2)
+    assert failed.value.product.numbers == [1, 2, 4, 5, 6]
+    assert [f["scan_number"] for f in failed.value.product.failures] == [3]
 
 
 def test_a_bad_scan_does_not_stop_the_others(session, calibrate, tmp_path, caplog):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
 from cal_pipeline.errors import LayoutError
-from cal_pipeline.models.chunks import LZ4_CRC, ZSTD, ArrayWriter, ZarrArray, group_attributes, write_group
+from cal_pipeline.models.chunks import ArrayWriter, ZarrArray, group_attributes, write_group
 from cal_pipeline.models.storage import LocalPlace
 
 SHAPE = (7, 3, 4)
@@ -88,12 +88,11 @@ def test_any_part(tmp_path_factory, data):
     np.testing.assert_array_equal(ZarrArray(LocalPlace(folder), "a").read(tuple(part)), values[tuple(part)])
 
 
-@pytest.mark.parametrize("codecs", [(ZSTD,), LZ4_CRC], ids=["zstd", "lz4"])
-@pytest.mark.parametrize("dtype", ["float64", "float32", "uint16", "str"])
-def test_what_is_written_zarr_reads(tmp_path, dtype, codecs):
+@pytest.mark.parametrize("dtype", ["float64", "float32", "uint16", "int64", "str"])
+def test_what_is_written_zarr_reads(tmp_path, dtype):
     values = np.arange(np.prod(SHAPE)).reshape(SHAPE).astype(object if dtype == "str" else dtype)
     values = values.astype(str).astype(object) if dtype == "str" else values
-    writer = ArrayWriter(LocalPlace(tmp_path), "a", SHAPE, (3, 2, 4), dtype, ("x", "y", "z"), {"units": "K"}, codecs)
+    writer = ArrayWriter(LocalPlace(tmp_path), "a", SHAPE, (3, 2, 4), dtype, ("x", "y", "z"), {"units": "K"})
     writer.write(values)
     assert writer.n_chunks == 6
     array = zarr.open_array(tmp_path, path="a", mode="r")
@@ -113,10 +112,10 @@ def test_zeros_and_scalars(tmp_path):
     assert zarr.open_array(tmp_path, path="s", mode="r")[...] == 2.5
 
 
-@pytest.mark.parametrize("codecs", [(ZSTD,), LZ4_CRC], ids=["zstd", "lz4"])
-def test_every_flipped_bit_is_noticed_by_us_and_by_zarr(tmp_path, codecs):
-    writer = ArrayWriter(LocalPlace(tmp_path), "a", (500,), (500,), "float64", ("x",), {}, codecs)
-    values = np.random.default_rng(1).normal(size=500).round(2)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "uint16"])
+def test_every_flipped_bit_is_noticed_by_us_and_by_zarr(tmp_path, dtype):
+    writer = ArrayWriter(LocalPlace(tmp_path), "a", (500,), (500,), dtype, ("x",), {})
+    values = np.random.default_rng(1).normal(300.0, 50.0, size=500).round(2).astype(dtype)
     writer.write(values)
     chunk = tmp_path / "a" / "c.0"
     whole = chunk.read_bytes()
