@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cal_pipeline.models.quality import Figures, quality, read_limits
 from cal_pipeline.models.scan import AtmosphereStage, Band, Scan
 from cal_pipeline.models.schema import L1_ARRAYS, SCAN_ATTRIBUTES
+from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
 from cal_pipeline.physics.loads import LoadMeans
 from cal_pipeline.physics.planck import Sidebands
@@ -185,40 +186,64 @@ def scan_quality(band: Band, tally: Tally) -> dict[str, Any]:
 
 def _figures(band: Band, tally: Tally) -> Figures:
     """What is measured of each pixel of a band, (R, A)."""
-    pixels = band.coordinates.pixel.shape
-    figures: dict[str, Any] = {}
-    good = None
-    if band.loads is not None:
-        solution = band.loads.solution
-        good = ~solution.bad_channel
-        figures["t_rec_ssb_K"] = _pixel_median(solution.t_rec_ssb, good)
-        figures["bad_channel_fraction"] = solution.bad_channel.mean(axis=0)
-        figures["load_instability"] = band.loads.instability
-        if band.loads.following is not None:
-            after = band.loads.following
-            gamma = (after.hot - after.cold) / _load_step(band.loads.sidebands, after)
-            figures["gain_drift"] = gain_change(solution.gamma, gamma, solution.bad_channel)
-    if band.atmosphere is not None and band.loads is not None:
-        fit = band.atmosphere.fit
-        unconstrained = ~np.isfinite(fit.error) & (band.atmosphere.strategy != "fixed")
-        figures |= {
-            "pwv_mm": _of_pixels(fit.pwv, pixels),
-            "pwv_err_mm": _of_pixels(fit.error, pixels),
-            "pwv_chi2": _of_pixels(fit.chi2, pixels),
-            "pwv_at_bound": _of_pixels(fit.at_bound, pixels, np.any),
-            "pwv_unconstrained": _of_pixels(unconstrained, pixels, np.any),
-            "pwv_converged": _of_pixels(fit.converged, pixels, np.all),
-        }
-        below = band.atmosphere.t_sky < band.loads.solution.t_cold_input[:, None, None]
-        figures["sky_below_cold_load_fraction"] = below.mean(axis=0)
-    if band.calibration is not None and tally.probe is not None and good is not None:
-        last = band.coupling or band.calibration
-        some = slice(None, None, channel_stride(len(good)))
-        figures["t_sys_K"] = _pixel_median(np.moveaxis(last.t_sys[some], -1, 0), good[some], axis=(0, 1))
-        figures["noise_ratio"] = noise_ratio(tally.probe, last.sigma)
-        figures["ripple_K"] = ripple(_mean_of_ons(tally.probe), band.channel_width)[0]
-        figures["flagged_fraction"] = {name: count / tally.n_samples for name, count in tally.flagged.items()}
-    return Figures(**figures)
+    kinds = (_receiver, _sky, _spectra, _baseline)
+    found = in_threads(lambda kind: kind(band, tally), kinds, math.prod(band.coordinates.shape))
+    return Figures(**{name: values for figures in found for name, values in figures.items()})
+
+
+def _receiver(band: Band, tally: Tally) -> dict[str, Any]:
+    """What the loads tell."""
+    if band.loads is None:
+        return {}
+    solution, after = band.loads.solution, band.loads.following
+    figures = {
+        "t_rec_ssb_K": _pixel_median(solution.t_rec_ssb, ~solution.bad_channel),
+        "bad_channel_fraction": solution.bad_channel.mean(axis=0),
+        "load_instability": band.loads.instability,
+    }
+    if after is not None:
+        gamma = (after.hot - after.cold) / _load_step(band.loads.sidebands, after)
+        figures["gain_drift"] = gain_change(solution.gamma, gamma, solution.bad_channel)
+    return figures
+
+
+def _sky(band: Band, tally: Tally) -> dict[str, Any]:
+    """What the OFFs tell."""
+    if band.atmosphere is None or band.loads is None:
+        return {}
+    pixels, fit = band.coordinates.pixel.shape, band.atmosphere.fit
+    unconstrained = ~np.isfinite(fit.error) & (band.atmosphere.strategy != "fixed")
+    below = band.atmosphere.t_sky < band.loads.solution.t_cold_input[:, None, None]
+    return {
+        "pwv_mm": _of_pixels(fit.pwv, pixels),
+        "pwv_err_mm": _of_pixels(fit.error, pixels),
+        "pwv_chi2": _of_pixels(fit.chi2, pixels),
+        "pwv_at_bound": _of_pixels(fit.at_bound, pixels, np.any),
+        "pwv_unconstrained": _of_pixels(unconstrained, pixels, np.any),
+        "pwv_converged": _of_pixels(fit.converged, pixels, np.all),
+        "sky_below_cold_load_fraction": below.mean(axis=0),
+    }
+
+
+def _spectra(band: Band, tally: Tally) -> dict[str, Any]:
+    """What the spectra tell."""
+    if band.calibration is None or tally.probe is None or band.loads is None:
+        return {}
+    good = ~band.loads.solution.bad_channel
+    last = band.coupling or band.calibration
+    some = slice(None, None, channel_stride(len(good)))
+    return {
+        "t_sys_K": _pixel_median(np.moveaxis(last.t_sys[some], -1, 0), good[some], axis=(0, 1)),
+        "noise_ratio": noise_ratio(tally.probe, last.sigma),
+        "flagged_fraction": {name: count / tally.n_samples for name, count in tally.flagged.items()},
+    }
+
+
+def _baseline(band: Band, tally: Tally) -> dict[str, Any]:
+    """What their baselines tell."""
+    if tally.probe is None or band.loads is None:
+        return {}
+    return {"ripple_K": ripple(_mean_of_ons(tally.probe), band.channel_width)[0]}
 
 
 def _load_step(sidebands: Sidebands, means: LoadMeans) -> NDArray[np.float64]:
