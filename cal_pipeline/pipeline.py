@@ -8,7 +8,7 @@ from typing import Any
 
 from stpipe import Pipeline
 
-from cal_pipeline.engine.runner import calibrate_session, default_output, frozen_garbage
+from cal_pipeline.engine.runner import calibrate_session, default_output
 from cal_pipeline.engine.store import make_output
 from cal_pipeline.engine.workers import DaskCluster, Processes, ThisProcess, Workforce
 from cal_pipeline.models.l1 import CalibratedSession
@@ -80,11 +80,6 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
     scheduler: str | None
     output_file: str | None
     output_dir: str | None
-
-    def run(self, *args: Any) -> Any:
-        """Run the pipeline; see `stpipe.Step.run`."""
-        with frozen_garbage():
-            return super().run(*args)
 
     def process(self, source: str | Path) -> CalibratedSession:
         """Calibrate a session.

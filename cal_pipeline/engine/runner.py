@@ -72,7 +72,7 @@ def calibrate_session(
     """
     ordered = session.in_order_of_time(numbers)
     try:
-        with _stpipe_in_the_background(), progress_bar(len(numbers)) as advance:
+        with _frozen_garbage(), _stpipe_in_the_background(), progress_bar(len(numbers)) as advance:
             publisher = _Publisher(output, ordered)
             for outcome in workforce.calibrate(session, ordered, recipe, output):
                 publisher.take(outcome)
@@ -103,7 +103,7 @@ class _Publisher:
         """Publish a scan, once all before it have come in if its skies are to be compared with theirs."""
         if not outcome.skies:
             self._publish(outcome)
-            outcome = Outcome(outcome.number, failed_in="done")
+            outcome = Outcome(outcome.number)
         self._waiting[outcome.number] = outcome
         while self._turn in self._waiting:
             turn = self._waiting.pop(self._turn)
@@ -132,12 +132,16 @@ class _Publisher:
             self._output.publish(name, changed)
         except Exception as error:
             self._output.hidden(name).remove()
-            outcome.failed_in, outcome.error_class, outcome.message = "write", type(error).__name__, str(error)
+            outcome.failed_in, outcome.error_class, outcome.message = (
+                "write",
+                type(error).__name__,
+                str(error) or repr(error),
+            )
             logger.debug("scan %d", outcome.number, exc_info=True)
 
 
 @contextmanager
-def frozen_garbage() -> Iterator[None]:
+def _frozen_garbage() -> Iterator[None]:
     """Keep what was there at the start out of the garbage collections that each step begins with."""
     gc.freeze()
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import traceback
 from collections.abc import Callable, Mapping
@@ -21,8 +20,6 @@ from cal_pipeline.models.scan import Scan
 from cal_pipeline.models.session import Session
 from cal_pipeline.models.storage import Place
 from cal_pipeline.physics.quality import channel_stride
-
-logger = logging.getLogger(__name__)
 
 Stages = Mapping[str, Callable[[Scan], Scan]]
 """What is done to a scan, by the name of the step, in order."""

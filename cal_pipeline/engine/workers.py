@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 _SCANS_A_COLLECTION = 100
 """Scans after which garbage that was kept out of collections is collected too."""
 
+_AHEAD = 8
+"""Scans for each worker that may be done before one that takes long."""
+
 ATTEMPTS = 3
 """How often a scan is tried whose worker dies."""
 
@@ -162,6 +165,47 @@ def _jobs(session: Session, numbers: list[int], recipe: Recipe, output: OutputSt
     return [Job(session.path, output.place.name, number, pickled, threads) for number in numbers]
 
 
+class JobQueue:
+    """Jobs in the order of time; none is handed out that is far ahead of one that is not done.
+
+    Skies of scans wait for those of all scans before; so they are bounded in number, however long one scan takes.
+
+    Parameters
+    ----------
+    jobs : list of Job
+        The jobs.
+    ahead : int
+        How many places ahead of the first that is not done.
+    """
+
+    def __init__(self, jobs: list[Job], ahead: int) -> None:
+        self._ahead = ahead
+        self._waiting = deque(jobs)
+        self._position = {job.number: position for position, job in enumerate(jobs)}
+        self._running: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting or self._running)
+
+    def next(self) -> Job | None:
+        """A job to start now; None while there is none."""
+        first = min((self._position[number] for number in self._running), default=None)
+        if not self._waiting or (first is not None and self._position[self._waiting[0].number] > first + self._ahead):
+            return None
+        job = self._waiting.popleft()
+        self._running.add(job.number)
+        return job
+
+    def done(self, number: int) -> None:
+        """Take note that a job is done."""
+        self._running.remove(number)
+
+    def again(self, job: Job) -> None:
+        """Take back a job that has to be started again, before all others."""
+        self._running.remove(job.number)
+        self._waiting.appendleft(job)
+
+
 @dataclass(frozen=True)
 class Processes:
     """Calibrates scans in processes of this machine; one that dies costs a retry of its scan.
@@ -180,18 +224,20 @@ class Processes:
     def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Iterator[Outcome]:
         """What becomes of each scan, as they are done."""
         threads = self.threads or max(available_cores() // self.number, 1)
-        jobs = deque(_jobs(session, numbers, recipe, output, threads))
+        jobs = JobQueue(_jobs(session, numbers, recipe, output, threads), _AHEAD * self.number)
         attempts: dict[int, int] = {}
-        workers = [_Worker() for _ in range(min(self.number, len(jobs)))]
+        workers = [_Worker() for _ in range(min(self.number, len(numbers)))]
         try:
-            while jobs or any(worker.job for worker in workers):
+            while jobs:
                 for worker in workers:
-                    if worker.job is None and jobs:
-                        worker.start(jobs.popleft())
+                    job = jobs.next() if worker.job is None else None
+                    if job is not None:
+                        worker.start(job)
                 for worker in _ready(workers):
                     job = worker.job
                     report = worker.report()
                     if report is not None:
+                        jobs.done(report.outcome.number)
                         report.log_again()
                         yield report.outcome
                     elif job is not None:
@@ -199,8 +245,9 @@ class Processes:
                         workers[workers.index(worker)] = _Worker()
                         if attempts[job.number] < ATTEMPTS:
                             logger.warning("scan %d: its worker died; it is tried again", job.number)
-                            jobs.appendleft(job)
+                            jobs.again(job)
                         else:
+                            jobs.done(job.number)
                             hidden_place(job.output, f"scan_{job.number:06d}").remove()
                             yield _died(job.number)
         finally:
@@ -288,23 +335,25 @@ class DaskCluster:
             raise CalibrationError(
                 f"scheduler={self.scheduler} needs dask.distributed: pip install 'cal_pipeline[distributed]'"
             ) from error
-        jobs = deque(_jobs(session, numbers, recipe, output, self.threads or 1))
         with Client(self.scheduler, timeout="30s") as client:
-            in_flight = 2 * max(sum(client.nthreads().values()), 1)
+            n_threads = max(sum(client.nthreads().values()), 1)
+            jobs = JobQueue(_jobs(session, numbers, recipe, output, self.threads or 1), _AHEAD * n_threads)
             numbers_of: dict[str, int] = {}
+            running = as_completed()
 
-            def submit() -> Any:
-                job = jobs.popleft()
-                future = client.submit(calibrate_scan, job, pure=False, retries=ATTEMPTS - 1)
-                numbers_of[future.key] = job.number
-                return future
+            def submit() -> None:
+                while len(numbers_of) < 2 * n_threads and (job := jobs.next()) is not None:
+                    future = client.submit(calibrate_scan, job, pure=False, retries=ATTEMPTS - 1)
+                    numbers_of[future.key] = job.number
+                    running.add(future)
 
-            running = as_completed([submit() for _ in range(min(in_flight, len(jobs)))])
+            submit()
             for future in running:
-                yield _outcome_of(future, numbers_of.pop(future.key))
+                number = numbers_of.pop(future.key)
+                jobs.done(number)
+                yield _outcome_of(future, number)
                 future.release()
-                if jobs:
-                    running.add(submit())
+                submit()
 
 
 def _outcome_of(future: Future[Report], number: int) -> Outcome:
@@ -312,6 +361,6 @@ def _outcome_of(future: Future[Report], number: int) -> Outcome:
     try:
         report = future.result()
     except Exception as error:
-        return Outcome(number, "write", type(error).__name__, str(error))
+        return Outcome(number, "write", type(error).__name__, str(error) or repr(error))
     report.log_again()
     return report.outcome

@@ -111,3 +111,15 @@ def test_median_of_finite():
     values = np.array([[1.0, np.nan], [3.0, np.inf], [8.0, np.nan]])
     np.testing.assert_array_equal(median_of_finite(values, 0), [3.0, np.nan])
     np.testing.assert_array_equal(median_of_finite(values[:, :1], (0, 1)), 3.0)
+
+
+def test_wide_bands_are_told_by_a_part_of_their_channels():
+    rng = np.random.default_rng(8)
+    channel = np.arange(20000)
+    noise = rng.normal(0.0, 2.0, (20000, 1, 1, 2))
+    assert noise_ratio(noise, np.ones(noise.shape))[0, 0] == pytest.approx(2.0, rel=0.05)
+    line = 50.0 * np.exp(-0.5 * ((channel - 9000) / 100.0) ** 2)
+    spectrum = 0.5 * np.cos(2.0 * np.pi * 40.25 * channel / 20000) + line + rng.normal(0.0, 0.1, 20000)
+    amplitude, period = ripple(spectrum[:, None, None], 1e6)
+    assert amplitude[0, 0] == pytest.approx(0.5, rel=0.05)
+    assert period[0, 0] == pytest.approx(20000e6 / 40.25, rel=1e-6)
