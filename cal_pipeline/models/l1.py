@@ -60,10 +60,10 @@ class CalibratedSession:
     def bands(self, number: int) -> list[str]:
         """Paths of the bands of a scan; that of the scan where it has but one."""
         scan = f"scan_{number:06d}"
-        if scan.removeprefix("scan_") not in {f"{n:06d}" for n in self.numbers}:
+        if not self.place.exists(f"{scan}/zarr.json"):
             raise StoreError(f"{self.path} has no scan {number}; it has scans {self.numbers}")
-        bands = sorted(name for name in self.place.members(scan) if name.startswith("band_"))
-        return [f"{scan}/{name}" for name in bands] or [scan]
+        bands = [int(match[1]) for name in self.place.members(scan) if (match := re.fullmatch(r"band_(\d+)", name))]
+        return [f"{scan}/band_{band}" for band in sorted(bands)] or [scan]
 
     def open_scan(self, number: int, band: int | None = None) -> xarray.Dataset:
         """Open a scan, lazily.
