@@ -112,7 +112,6 @@ class _BandWriter:
             self.chop = self._chop_arrays()
         n_channels, n_dumps, *pixels = shape[:4]
         self.probe = np.full((n_channels, *pixels, first.size), np.nan, np.float32, order="F")
-        self.tally = Tally(np.zeros(first.size, np.int64), n_channels * n_dumps * first.size, probe=self.probe)
         # Blocks of different channels may learn of the same dumps; each has a row of its own.
         n_blocks = -(-n_channels // self.step)
         self.valid = np.zeros((n_blocks, n_dumps, self.band.require_reference().on.size), np.bool_)
@@ -121,7 +120,7 @@ class _BandWriter:
         self.bad = np.zeros((n_blocks, *pixels, first.size), np.int64)
         last = self.band.coupling or calibration
         self.sigma = last.sigma if calibration.precision == "radiometric" else None
-        return self.tally
+        return Tally(np.zeros(first.size, np.int64), n_channels * n_dumps * first.size, probe=self.probe)
 
     def _conclude(self, tally: Tally, present: set[str]) -> None:
         """Sum up what the blocks have learnt."""
