@@ -71,14 +71,21 @@ def test_modes_strategies_bands_and_beams(mode, strategy, bands, dbs, tmp_path, 
         "otf": Otf(rows=3, dumps=3, rows_per_off=2),
         "otf_chopped": OtfChopped(rows=2, dumps=3, pattern=("OTFSWB-ON", "OTFSWA-ON", "OTFSWA-OFF", "OTFSWB-OFF")),
     }[mode]
-    config = preset(name, channels=140, pixels=2, table=str(table), sequence=sequence, faults=FAULTS, seed=5)
+    config = preset(name, channels=140, pixels=3, table=str(table), sequence=sequence, faults=FAULTS, seed=5)
+    config = dataclasses.replace(config, receivers=tuple(_two_arrays(receiver) for receiver in config.receivers))
     simulate(config, tmp_path / "s.zarr")
     atmosphere = {"override_atm": str(table), "strategy": strategy} | ({"pwv": 0.6} if strategy == "fixed" else {})
-    product = calibrate(tmp_path / "s.zarr", atmosphere=atmosphere, dbs={"skip": not dbs})
-    options = CHOICES | {name: value for name, value in atmosphere.items() if name != "override_atm"}
+    loads = {"forward_efficiency": [0.95, 0.9]}
+    product = calibrate(tmp_path / "s.zarr", atmosphere=atmosphere, loads=loads, dbs={"skip": not dbs})
+    options = CHOICES | {name: value for name, value in atmosphere.items() if name != "override_atm"} | loads
     for band in range(bands) if bands > 1 else [None]:
         expected = _evaluate(tmp_path / "s.zarr", 1, table, band=band, **options)
         _compare(product, couple(expected) if dbs else expected, options, band=band)
+
+
+def _two_arrays(receiver):
+    """A receiver with three pixels in each of two arrays that differ, so that no pixel can pass for another."""
+    return dataclasses.replace(receiver, arrays=("ONE", "TWO"), forward_efficiency=(0.95, 0.9))
 
 
 def test_linked_bands_share_a_pwv(tmp_path, calibrate):
