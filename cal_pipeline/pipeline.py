@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,12 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
     output_file: str | None
     output_dir: str | None
 
+    def __init__(self, *args: Any, **parameters: Any) -> None:
+        super().__init__(*args, **parameters)
+        # The run and each of its steps begin with a garbage collection; what the imports made need not be looked at
+        # each time. The end of the run lets it be collected again.
+        gc.freeze()
+
     def process(self, source: str | Path) -> CalibratedSession:
         """Calibrate a session.
 
@@ -99,13 +106,17 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
             At the end, if a scan could not be calibrated; the others are written.
         """
         self._adopted = None
-        for step in self._steps().values():
-            step.check_parameters()
-            step.check_references()
-        session = Session(source)
-        numbers = session.select(self.scans)
-        output = make_output(self._where_to(session), self.overwrite, session.path)
-        return calibrate_session(session, numbers, self, output, self._workforce())
+        gc.freeze()
+        try:
+            for step in self._steps().values():
+                step.check_parameters()
+                step.check_references()
+            session = Session(source)
+            numbers = session.select(self.scans)
+            output = make_output(self._where_to(session), self.overwrite, session.path)
+            return calibrate_session(session, numbers, self, output, self._workforce())
+        finally:
+            gc.unfreeze()
 
     def _where_to(self, session: Session) -> str:
         """The L1 store to write."""

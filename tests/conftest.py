@@ -6,11 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from helpers_atm import write_test_atm_table
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.simulate import preset, simulate
+
+# The first example of a property may wait for a function to be compiled.
+hypothesis.settings.register_profile("compiled", deadline=None)
+hypothesis.settings.load_profile("compiled")
 
 
 @pytest.fixture(scope="session")

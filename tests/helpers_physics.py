@@ -9,8 +9,8 @@ from helpers_atm import b_at, c_at
 
 from cal_pipeline.physics.loads import LoadMeans, solve_loads
 from cal_pipeline.physics.planck import Sidebands
-from cal_pipeline.physics.pwv import Observation, SkyModel, view_sky
-from cal_pipeline.physics.sky import Opacity, Surroundings
+from cal_pipeline.physics.pwv import Observation, view_sky
+from cal_pipeline.physics.sky import Opacity, SkyDirection, Surroundings
 from cal_pipeline.simulate.sky import SkyBand
 
 PRESSURE = 55000.0
@@ -81,14 +81,12 @@ class Setup:
         means = LoadMeans(hot, cold, times, times, self.t_hot, self.t_cold)
         return means, solve_loads(means, self.sidebands, self.f_eff, 1.0, 0.01, 200.0)
 
-    def model(self, model_error=0.03):
-        return SkyModel(self.sidebands, self.opacity, self.f_eff, model_error)
-
     def views(self, pwv, airmasses, rng=None, model_error=0.03):
         """What the fit is given, for OFFs at some airmasses."""
         means, solution = self.loads(rng)
         off = [self.observe(self.sky.sky(pwv, x)[:, 0], self.off_time, rng) for x in airmasses]
         times = [np.full(counts.shape, self.off_time) for counts in off]
-        around = [Surroundings(self.t_ambient, self.t_ambient)] * len(off)
-        loads, sky = view_sky(off, times, list(airmasses), around, means, solution, self.width)
-        return Observation(self.model(model_error), loads, sky)
+        around = Surroundings(self.t_ambient, self.t_ambient)
+        towards = [SkyDirection.look(self.sidebands, self.opacity, x, around, self.f_eff) for x in airmasses]
+        loads, sky = view_sky(off, times, towards, means, solution, self.width)
+        return Observation(loads, sky, model_error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,7 +71,7 @@ def calibrate_session(
     """
     ordered = session.in_order_of_time(numbers)
     try:
-        with _frozen_garbage(), _stpipe_in_the_background(), progress_bar(len(numbers)) as advance:
+        with _stpipe_in_the_background(), progress_bar(len(numbers)) as advance:
             publisher = _Publisher(output, ordered)
             for outcome in workforce.calibrate(session, ordered, recipe, output):
                 publisher.take(outcome)
@@ -138,16 +137,6 @@ class _Publisher:
                 str(error) or repr(error),
             )
             logger.debug("scan %d", outcome.number, exc_info=True)
-
-
-@contextmanager
-def _frozen_garbage() -> Iterator[None]:
-    """Keep what was there at the start out of the garbage collections that each step begins with."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 @contextmanager

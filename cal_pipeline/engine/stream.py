@@ -20,6 +20,7 @@ from cal_pipeline.models.storage import Place
 from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.calibration import antenna_temperature, couple_beams, round_to_noise
 from cal_pipeline.physics.diagnostics import chop_phase_differences
+from cal_pipeline.physics.flags import Flag
 from cal_pipeline.physics.switching import weighted_sum
 
 CHUNK_SAMPLES = 2**18
@@ -116,8 +117,7 @@ class _BandWriter:
         n_blocks = -(-n_channels // self.step)
         self.valid = np.zeros((n_blocks, n_dumps, self.band.require_reference().on.size), np.bool_)
         self.missing = np.zeros((n_blocks, *pixels, first.size), np.int64)
-        self.flagged = np.zeros((n_blocks, *pixels, first.size), np.int64)
-        self.bad = np.zeros((n_blocks, *pixels, first.size), np.int64)
+        self.only_missing = np.zeros((n_blocks, *pixels, first.size), np.int64)
         last = self.band.coupling or calibration
         self.sigma = last.sigma if calibration.precision == "radiometric" else None
         return Tally(np.zeros(first.size, np.int64), n_channels * n_dumps * first.size, probe=self.probe)
@@ -128,8 +128,11 @@ class _BandWriter:
         dumps = self.valid.any(axis=0).sum(axis=0)
         exposure = np.append(dumps * self.band.coordinates.exptime[reference.on], 0.0)
         tally.n_dumps = dumps[first]
-        for name, counts in (("", self.flagged), ("BAD_CHANNEL", self.bad), ("FILL_VALUE", self.missing)):
-            tally.flagged[name] = counts.sum(axis=(0, -1))
+        n_dumps = self.counts.shape[1]
+        bad = sum(np.count_nonzero(self._bad(slice(None), out), axis=0) for out in range(first.size)) * n_dumps
+        tally.flagged[""] = bad + self.only_missing.sum(axis=(0, -1))
+        tally.flagged["BAD_CHANNEL"] = bad
+        tally.flagged["FILL_VALUE"] = self.missing.sum(axis=(0, -1))
         self._write_small("t_int", exposure[first] + exposure[second], present)
 
     def _blocks(self) -> Iterator[Block]:
@@ -151,14 +154,16 @@ class _BandWriter:
         for out in outputs:
             with self.clock("calibrate"):
                 kelvin, bits, missing = self._spectra(channels, out, read)
-                self._count(row, out, channels, bits, missing)
+                if missing is not None:
+                    self.missing[row, ..., out] = missing.sum(axis=(0, 1))
+                    self.only_missing[row, ..., out] = (bits == Flag.FILL_VALUE).sum(axis=(0, 1))
                 self.probe[channels, ..., out] = kelvin[:, kelvin.shape[1] // 2]
                 if self.sigma is not None:
                     round_to_noise(kelvin, self.sigma[channels, ..., out])
             with self.clock("write"):
                 self.spectra.write_chunk((row, 0, 0, 0, out), kelvin[..., None])
                 index = (row, 0, 0, 0, out)
-                if self.flagged[row, ..., out].any() or bits.shape[0] < self.flags.chunks[0]:
+                if missing is not None or self._bad(channels, out).any():
                     self.flags.write_chunk(index, bits[..., None])
                 else:
                     self.flags.write_zeros(index)
@@ -207,17 +212,11 @@ class _BandWriter:
         self.valid[row, :, on] = True if missing is None else ~missing.all(axis=(0, 2, 3))
         return result
 
-    def _count(self, row: int, out: int, channels: slice, bits: NDArray[np.uint16], missing: Missing) -> None:
-        """Count the flagged samples of each pixel."""
-        calibration = self.band.require_calibration()
-        ons = [on[out] for on in self.band.outputs if on[out] >= 0]
-        bad = np.logical_or.reduce([calibration.bad_channel[channels, ..., on] for on in ons])
-        self.bad[row, ..., out] = bad.sum(axis=0) * bits.shape[1]
-        if missing is None:
-            self.flagged[row, ..., out] = self.bad[row, ..., out]
-        else:
-            self.missing[row, ..., out] = missing.sum(axis=(0, 1))
-            self.flagged[row, ..., out] = np.count_nonzero(bits, axis=(0, 1))
+    def _bad(self, channels: slice, out: int) -> NDArray[np.bool_]:
+        """Bad channels of one spectrum."""
+        bad = self.band.require_calibration().bad_channel
+        of_ons = [bad[channels, ..., on[out]] for on in self.band.outputs if on[out] >= 0]
+        return np.asarray(np.logical_or.reduce(of_ons))
 
     def _level(self, counts: Floats, subscan: int, channels: slice) -> Floats:
         """Counts without drift; the zero level cancels where there is none to correct."""

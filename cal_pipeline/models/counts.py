@@ -108,7 +108,7 @@ class Counts:
             for group in groups:
                 yield slice(first, min(first + step, self.shape[0])), group
 
-    def read(self, channels: slice, subscans: list[int]) -> NDArray[np.float64]:
+    def read(self, channels: slice, subscans: list[int]) -> NDArray[Any]:
         """Read a block.
 
         Parameters
@@ -120,8 +120,9 @@ class Counts:
 
         Returns
         -------
-        ndarray of float64, shape (c, D, R, A, len(subscans))
-            Counts times ``scale_factor``, NaN where a dump is missing.
+        ndarray, shape (c, D, R, A, len(subscans))
+            Counts times ``scale_factor``: float64, NaN where a dump is missing; or integers as they are stored where
+            none is missing and the factor is 1.
 
         Raises
         ------
@@ -139,8 +140,11 @@ class Counts:
                 ) from error
             if len(subscans) < span.stop - span.start:
                 raw = raw[..., [s - span.start for s in subscans]]
+            complete = raw.dtype.kind != "f" and raw.min() > FILL_COUNT
+            if complete and self.scale == 1.0 and not self._absent:
+                return raw
             counts = raw.astype(np.float64)
-            if raw.dtype.kind == "f" or raw.min() <= FILL_COUNT:
+            if not complete:
                 counts[counts == FILL_COUNT] = np.nan
             for index in self._absent:
                 self._blank(counts, index, channels, subscans)

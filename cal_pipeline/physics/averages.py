@@ -7,29 +7,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.physics.compiled import compiled, of_pixels, rows
+
 Floats = NDArray[np.float64]
 
 SMOOTHING_WIDTH = 129
 """Channels in the running mean that weights are taken from."""
 
 
-def sum_of_valid(counts: Floats, axis: int | tuple[int, ...]) -> tuple[Floats, NDArray[np.int64]]:
-    """Sum and number of the finite values along `axis`."""
-    total = _sum(counts, axis)
+def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Sum and number of the finite values along an axis; sums of integers are exact up to 2⁵³."""
+    axis %= counts.ndim
+    if counts.flags.f_contiguous and not counts.flags.c_contiguous:
+        total, number = sum_of_valid(counts.T, counts.ndim - 1 - axis)
+        return total.T, number.T
+    before, after = counts.shape[:axis], counts.shape[axis + 1 :]
+    size = counts.shape[axis]
+    flat = np.ascontiguousarray(counts).reshape(int(np.prod(before)), size, int(np.prod(after)))
+    total = _sum_in_middle(flat).reshape(*before, *after)
     if np.isfinite(total).all():
-        size = counts.size // max(total.size, 1)
         return total, np.full(total.shape, size, np.int64)
     valid = np.isfinite(counts)
     return np.where(valid, counts, 0.0).sum(axis=axis), valid.sum(axis=axis)
 
 
-def _sum(values: Floats, axis: int | tuple[int, ...]) -> Floats:
-    """Sum along `axis`; over the dumps (axis 1) as a product, where NumPy's own sum goes in steps of a few pixels."""
-    if axis == 1 and values.ndim > 2 and values.flags.c_contiguous:
-        ones = np.ones(values.shape[1])
-        flat = values.reshape(*values.shape[:2], -1)
-        return np.asarray(np.matmul(ones, flat).reshape(values.shape[0], *values.shape[2:]))
-    return np.asarray(values.sum(axis=axis))
+@compiled
+def _sum_in_middle(values: NDArray[Any]) -> Floats:
+    """Sum of (I, N, K) along its middle axis."""
+    n_before, n_values, n_after = values.shape
+    total = np.zeros((n_before, n_after))
+    for i in range(n_before):
+        for n in range(n_values):
+            for k in range(n_after):
+                total[i, k] += values[i, n, k]
+    return total
 
 
 def mean_from_sum(total: Floats, number: NDArray[np.int64]) -> Floats:
@@ -77,29 +88,29 @@ def running_mean(values: Floats, width: int = SMOOTHING_WIDTH) -> Floats:
     """
     if width < 1 or width % 2 == 0:
         raise ValueError(f"width of the running mean is {width}, expected an odd number of channels")
-    n_channels = values.shape[0]
-    valid = np.isfinite(values)
-    number = valid.sum(axis=0)
+    smooth = _running_mean(rows(values.astype(np.float64, copy=False)), width // 2)
+    return np.asarray(of_pixels(smooth, values.shape[1:]))
+
+
+@compiled
+def _running_mean(values: Floats, half: int) -> Floats:
+    """Running mean of rows (P, C) over `half` channels to either side."""
+    n_rows, n_channels = values.shape
+    mean = np.empty((n_rows, n_channels))
     # Prefix sums of deviations from the mean: of the counts themselves they would lose digits.
-    offset = np.where(valid, values, 0.0).sum(axis=0) / np.maximum(number, 1)
-    deviation = np.where(valid, values - offset, 0.0)
-    half = width // 2
-    first = np.maximum(np.arange(n_channels) - half, 0)
-    last = np.minimum(np.arange(n_channels) + half + 1, n_channels)
-
-    def window_sum(terms: NDArray[np.generic]) -> NDArray[np.generic]:
-        prefix = np.zeros((n_channels + 1, *terms.shape[1:]), terms.dtype, order="F")
-        np.cumsum(terms, axis=0, out=prefix[1:])
-        total = np.empty_like(terms)
-        inner = slice(half, max(n_channels - half, half))
-        np.subtract(prefix[width : n_channels + 1], prefix[: max(n_channels + 1 - width, 0)], out=total[inner])
-        for edge in (slice(0, min(half, n_channels)), slice(max(n_channels - half, half), n_channels)):
-            total[edge] = prefix[last[edge]] - prefix[first[edge]]
-        return total
-
-    total = np.asarray(window_sum(deviation), np.float64)
-    if valid.all():
-        mean = total / (last - first).reshape(-1, *(1,) * (values.ndim - 1))
-    else:
-        mean = mean_from_sum(total, np.asarray(window_sum(valid.astype(np.int64)), np.int64))
-    return np.asarray(mean + offset)
+    total, number = np.zeros(n_channels + 1), np.zeros(n_channels + 1, np.int64)
+    for p in range(n_rows):
+        offset, n_finite = 0.0, 0
+        for c in range(n_channels):
+            if np.isfinite(values[p, c]):
+                offset += values[p, c]
+                n_finite += 1
+        offset /= max(n_finite, 1)
+        for c in range(n_channels):
+            finite = np.isfinite(values[p, c])
+            total[c + 1] = total[c] + (values[p, c] - offset if finite else 0.0)
+            number[c + 1] = number[c] + finite
+        for c in range(n_channels):
+            first, last = max(c - half, 0), min(c + half + 1, n_channels)
+            mean[p, c] = offset + (total[last] - total[first]) / (number[last] - number[first])
+    return mean

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.physics.compiled import by_channel, compiled, rows
 from cal_pipeline.physics.flags import Flag
 
 Floats = NDArray[np.float64]
 
-_CACHED_SAMPLES = 2**17
 
-
-def kelvin_per_count(t_cal: Floats, load_difference: Floats, transmission: Floats, bad: NDArray[np.bool_]) -> Floats:
+def kelvin_per_count(
+    t_cal: Floats,
+    load_difference: Floats,
+    transmission: Floats,
+    bad: NDArray[np.bool_],
+    out: Floats | None = None,
+) -> Floats:
     """Factor that turns ON - REF into antenna temperature.
 
     Parameters
@@ -27,6 +32,8 @@ def kelvin_per_count(t_cal: Floats, load_difference: Floats, transmission: Float
         Transmission of the atmosphere in the signal sideband at the ON.
     bad : ndarray of bool, shape (C, R, A)
         Channels that are not calibrated.
+    out : ndarray, shape (C, R, A), optional
+        Where to put the result, in Fortran order.
 
     Returns
     -------
@@ -37,20 +44,33 @@ def kelvin_per_count(t_cal: Floats, load_difference: Floats, transmission: Float
     ----------
     Penzias & Burrus 1973, ARA&A 11, 51; Kutner & Ulich 1981, ApJ 250, 341.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        factor = t_cal / load_difference / transmission
-    return np.where(bad, np.nan, factor)
+    factor = np.empty(bad.shape, order="F") if out is None else out
+    _factor(*(rows(values) for values in (t_cal, load_difference, transmission, bad, factor)))
+    return factor
+
+
+@compiled
+def _factor(
+    t_cal: Floats, load_difference: Floats, transmission: Floats, bad: NDArray[np.bool_], factor: Floats
+) -> None:
+    """Kelvin per count (P, C); the transmission may be the same for several pixels."""
+    n_pixels, n_channels = bad.shape
+    for p in range(n_pixels):
+        q = p * len(transmission) // n_pixels
+        for c in range(n_channels):
+            calibrated = t_cal[p, c] / load_difference[p, c] / transmission[q, c]
+            factor[p, c] = np.nan if bad[p, c] else calibrated
 
 
 def antenna_temperature(
-    on: Floats, reference: Floats, factor: Floats, bad: NDArray[np.bool_]
+    on: NDArray[Any], reference: Floats, factor: Floats, bad: NDArray[np.bool_]
 ) -> tuple[Floats, NDArray[np.uint16], NDArray[np.bool_] | None]:
     """Calibrate the dumps of an ON.
 
     Parameters
     ----------
     on : ndarray, shape (C, D, R, A)
-        Counts, NaN where a dump is missing; overwritten by the spectra [ct].
+        Counts, integers or floats, NaN where a dump is missing [ct].
     reference : ndarray, shape (C, R, A) or (C, D, R, A)
         Counts of the reference [ct].
     factor : ndarray, shape (C, R, A)
@@ -63,38 +83,44 @@ def antenna_temperature(
     spectra : ndarray, shape (C, D, R, A)
         T_A* [K], NaN where flagged.
     flags : ndarray of uint16, shape (C, D, R, A)
-        BAD_CHANNEL and FILL_VALUE bits.
+        BAD_CHANNEL and FILL_VALUE bits; not to be written to.
     missing : ndarray of bool, shape (C, D, R, A), or None
         Where ON or reference is missing; None where nothing is.
     """
-    spectra, missing = on, None
-    for part in _parts(on):
-        some = spectra[part]
-        some -= reference[part] if reference.ndim == 4 else _for_dumps(reference[part], some)
-        # A sum is NaN if anything is, and costs no memory.
-        if not np.isfinite(some.sum()):
-            missing = np.zeros(spectra.shape, np.bool_) if missing is None else missing
-            np.isnan(some, out=missing[part])
-        some *= _for_dumps(factor[part], some)
-    flags = np.zeros(spectra.shape, np.uint16)
-    if bad.any():
-        flags[:] = (bad * np.uint16(Flag.BAD_CHANNEL))[:, None]
-    if missing is None or not missing.any():
-        return spectra, flags, None
-    flags[missing] |= np.uint16(Flag.FILL_VALUE)
+    n_channels, n_dumps, *pixels = on.shape
+    flat = (n_channels, n_dumps, int(np.prod(pixels)))
+    if reference.ndim == 4:
+        levels = np.ascontiguousarray(reference, np.float64).reshape(flat)
+    else:
+        levels = by_channel(reference)[:, None]
+    spectra = np.empty(on.shape)
+    counts = np.ascontiguousarray(on).reshape(flat)
+    if not _calibrate(counts, levels, by_channel(factor), spectra.reshape(flat)):
+        missing = None
+    else:
+        missing = np.isnan(counts - levels).reshape(on.shape)
+    if missing is None and not bad.any():
+        return spectra, np.broadcast_to(np.uint16(0), on.shape), None
+    flags = np.zeros(on.shape, np.uint16)
+    flags[:] = (bad * np.uint16(Flag.BAD_CHANNEL))[:, None]
+    if missing is not None:
+        flags[missing] |= np.uint16(Flag.FILL_VALUE)
     return spectra, flags, missing
 
 
-def _parts(spectra: Floats) -> Iterator[slice]:
-    """Ranges of channels of (C, D, R, A) that stay in the cache of a core from one operation to the next."""
-    length = max(_CACHED_SAMPLES // max(int(np.prod(spectra.shape[1:])), 1), 1)
-    for first in range(0, len(spectra), length):
-        yield slice(first, first + length)
-
-
-def _for_dumps(values: Floats, spectra: Floats) -> Floats:
-    """Values (c, R, A) repeated for the dumps of spectra (c, D, R, A); broadcasting rows of a few pixels is slower."""
-    return np.repeat(values[:, None], spectra.shape[1], axis=1)
+@compiled
+def _calibrate(counts: NDArray[Any], reference: Floats, factor: Floats, spectra: Floats) -> bool:
+    """Make spectra of counts (C, D, P); whether any is missing. The reference may be the same for all dumps."""
+    n_channels, n_dumps, n_pixels = counts.shape
+    missing = False
+    for c in range(n_channels):
+        for d in range(n_dumps):
+            level = reference[c, d if reference.shape[1] > 1 else 0]
+            for p in range(n_pixels):
+                above = counts[c, d, p] - level[p]
+                missing |= np.isnan(above)
+                spectra[c, d, p] = above * factor[c, p]
+    return missing
 
 
 def round_to_noise(spectra: Floats, sigma: NDArray[np.float32]) -> None:
@@ -117,11 +143,21 @@ def round_to_noise(spectra: Floats, sigma: NDArray[np.float32]) -> None:
         exponent = np.floor(np.log2(0.02 * sigma.astype(np.float64)))
     usable = np.isfinite(exponent)
     shift = np.where(usable, 1.5 * 2.0 ** (52.0 + np.where(usable, exponent, 0.0)), 0.0)
-    for part in _parts(spectra):
-        some = spectra[part]
-        repeated = _for_dumps(shift[part], some)
-        some += repeated
-        some -= repeated
+    n_channels, n_dumps = spectra.shape[:2]
+    flat = np.ascontiguousarray(spectra).reshape(n_channels, n_dumps, -1)
+    _round(flat, by_channel(shift))
+    if not spectra.flags.c_contiguous:
+        spectra[...] = flat.reshape(spectra.shape)
+
+
+@compiled
+def _round(spectra: Floats, shift: Floats) -> None:
+    """Add and take off a number (C, P) to every dump of spectra (C, D, P), in place."""
+    n_channels, n_dumps, n_pixels = spectra.shape
+    for c in range(n_channels):
+        for d in range(n_dumps):
+            for p in range(n_pixels):
+                spectra[c, d, p] = (spectra[c, d, p] + shift[c, p]) - shift[c, p]
 
 
 def couple_beams(
@@ -150,7 +186,8 @@ def expected_noise(
     channel_width: float,
     on_time: float,
     reference_variance: Floats,
-) -> Floats:
+    out: NDArray[np.floating[Any]] | None = None,
+) -> NDArray[np.floating[Any]]:
     """Expected 1-sigma noise of one dump of T_A*, by the radiometer equation.
 
     Parameters
@@ -165,11 +202,13 @@ def expected_noise(
         Integration time of a dump of the ON [s].
     reference_variance : ndarray, shape (C, R, A)
         Σ_k a_k²/(n_k t_k) over the OFFs in the reference [1/s].
+    out : ndarray, shape (C, R, A), optional
+        Where to put the result, in Fortran order; of 64 bits if not given.
 
     Returns
     -------
     ndarray, shape (C, R, A)
-        t_sys/(w_s f_eff eta t_r)·sqrt[1/(B t_on) + Σ_k a_k²/(B n_k t_k)] [K].
+        t_sys/(w_s f_eff eta t_r)·sqrt[1/(B t_on) + Σ_k a_k²/(B n_k t_k)] [K]; NaN where it is not finite.
 
     Notes
     -----
@@ -180,5 +219,26 @@ def expected_noise(
     ----------
     Dicke 1946, Rev. Sci. Instrum. 17, 268.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(t_sys / line_coupling * np.sqrt((1.0 / on_time + reference_variance) / channel_width))
+    noise = np.empty(t_sys.shape, order="F") if out is None else out
+    of = (rows(values) for values in (t_sys, line_coupling, reference_variance, noise))
+    _noise(1.0 / on_time, channel_width, *of)
+    return noise
+
+
+@compiled
+def _noise(
+    on_variance: float,
+    channel_width: float,
+    t_sys: Floats,
+    line_coupling: Floats,
+    reference_variance: Floats,
+    noise: NDArray[np.floating[Any]],
+) -> None:
+    """Expected noise (P, C); the coupling may be the same for several pixels."""
+    n_pixels, n_channels = t_sys.shape
+    for p in range(n_pixels):
+        q = p * len(line_coupling) // n_pixels
+        for c in range(n_channels):
+            variance = (on_variance + reference_variance[p, c]) / channel_width
+            expected = t_sys[p, c] / line_coupling[q, c] * np.sqrt(variance)
+            noise[p, c] = expected if np.isfinite(expected) else np.nan

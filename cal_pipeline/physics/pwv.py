@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.physics.averages import running_mean
+from cal_pipeline.physics.compiled import compiled, of_pixels, rows
 from cal_pipeline.physics.loads import LoadMeans, LoadSolution, receiver_temperature
-from cal_pipeline.physics.planck import Sidebands
-from cal_pipeline.physics.sky import Opacity, SkyDirection, Surroundings
+from cal_pipeline.physics.sky import SkyDirection
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +25,8 @@ FIXED_POINT = 1e-11
 _GRID_BLOCK = 512
 _GRID_CHANNELS = 512
 """Channels that the start of a fit is looked for in: it needs no more."""
-_CACHED_SAMPLES = 2**17
+_PIXEL_GROUPS, _GROUP_SAMPLES = 8, 2**14
+"""Groups of pixels whose errors are worked out beside each other, at most, and samples of an OFF in one, at least."""
 
 
 Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
@@ -35,36 +36,6 @@ Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 def one_by_one(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """Call a function on every item, one after the other."""
     return [function(item) for item in items]
-
-
-@dataclass(frozen=True)
-class SkyModel:
-    """The single-layer sky in front of one receiver.
-
-    Parameters
-    ----------
-    sidebands : Sidebands
-        Frequencies and weights of the sidebands.
-    opacity : Opacity
-        Opacity of the atmosphere against PWV.
-    forward_efficiency : ndarray, shape (A,)
-        Forward efficiency of each array.
-    model_error : float
-        Fractional error of the opacity.
-    """
-
-    sidebands: Sidebands
-    opacity: Opacity
-    forward_efficiency: Floats
-    model_error: float
-
-    def towards(self, airmass: float, surroundings: Surroundings) -> SkyDirection:
-        """The sky at an airmass, ready to be evaluated for any amount of water."""
-        return SkyDirection.look(self.sidebands, self.opacity, airmass, surroundings, self.forward_efficiency)
-
-    def temperature(self, pwv: float | Floats, airmass: float, surroundings: Surroundings) -> Floats:
-        """Input temperature of the sky, shape (C, 1 or R, A) [K]."""
-        return self.towards(airmass, surroundings).temperature(np.atleast_2d(pwv))
 
 
 @dataclass(frozen=True)
@@ -81,18 +52,15 @@ class SkyView:
         a = (OFF - COLD)/(HOT - COLD) of the smoothed counts, 0 where unusable.
     off_variance : ndarray, shape (C, R, A)
         Part of `variance` that is this OFF's own [K²].
-    airmass : float
-        Airmass.
-    surroundings : Surroundings
-        Temperatures of atmosphere and spillover.
+    direction : SkyDirection
+        The modelled sky towards it.
     """
 
     step: Floats
     variance: Floats
     level: Floats
     off_variance: Floats
-    airmass: float
-    surroundings: Surroundings
+    direction: SkyDirection
 
 
 @dataclass(frozen=True)
@@ -121,17 +89,17 @@ class Observation:
 
     Parameters
     ----------
-    model : SkyModel
-        The sky to fit.
     loads : LoadView
         The loads, common to all OFFs.
     sky : sequence of SkyView
         The OFFs.
+    model_error : float
+        Fractional error of the opacity.
     """
 
-    model: SkyModel
     loads: LoadView
     sky: Sequence[SkyView]
+    model_error: float
 
     @property
     def pixels(self) -> tuple[int, int]:
@@ -139,13 +107,9 @@ class Observation:
         _, n_receivers, n_arrays = self.loads.gain_ratio.shape
         return n_receivers, n_arrays
 
-    def directions(self, each: Mapper = one_by_one) -> list[SkyDirection]:
-        """The modelled sky towards each OFF, ready to be evaluated for any amount of water."""
-        return each(lambda view: self.model.towards(view.airmass, view.surroundings), self.sky)
-
     def alone(self, off: int) -> Observation:
         """The same with one of the OFFs only."""
-        return Observation(self.model, self.loads, [self.sky[off]])
+        return Observation(self.loads, [self.sky[off]], self.model_error)
 
 
 @dataclass(frozen=True)
@@ -182,8 +146,7 @@ class PwvFit:
 def view_sky(
     off: Sequence[Floats],
     off_time: Sequence[Floats],
-    airmass: Sequence[float],
-    surroundings: Sequence[Surroundings],
+    directions: Sequence[SkyDirection],
     means: LoadMeans,
     loads: LoadSolution,
     channel_width: float,
@@ -197,8 +160,8 @@ def view_sky(
         Mean counts of each OFF [ct].
     off_time : sequence of ndarray, shape (C, R, A)
         Integration time in them [s].
-    airmass, surroundings : sequence
-        Airmass and surroundings of each OFF.
+    directions : sequence of SkyDirection
+        The modelled sky towards each OFF.
     means, loads : LoadMeans, LoadSolution
         The loads.
     channel_width : float
@@ -227,25 +190,23 @@ def view_sky(
     loads_usable = ~loads.bad_channel & np.isfinite(gain_ratio) & (gain > 0.0)
     loads_usable &= np.isfinite(hot_variance) & np.isfinite(cold_variance)
 
-    def look(off: tuple[Floats, Floats, float, Surroundings]) -> SkyView:
-        counts, time, path, around = off
-        smooth = running_mean(counts)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            step = (counts - means.hot) / gain
-            level = (smooth - cold) / (hot - cold)
-            off_variance = (smooth / gain) ** 2 / (channel_width * time)
-            variance = off_variance + level**2 * hot_variance + (1.0 - level) ** 2 * cold_variance
-        usable = loads_usable & np.isfinite(step) & np.isfinite(variance) & (variance > 0.0)
+    seen = (means.hot, hot, cold, gain, hot_variance, cold_variance, loads_usable)
+    common = tuple(rows(values) for values in seen)
+
+    def look(off: tuple[Floats, Floats, SkyDirection]) -> SkyView:
+        counts, time, direction = off
+        own = tuple(rows(values) for values in (counts, running_mean(counts), time))
+        step, variance, level, off_variance = _view(own, common, channel_width)
+        pixels = counts.shape[1:]
         return SkyView(
-            step=np.where(usable, step, 0.0),
-            variance=np.where(usable, variance, np.inf),
-            level=np.where(usable, level, 0.0),
-            off_variance=np.where(usable, off_variance, 0.0),
-            airmass=path,
-            surroundings=around,
+            step=of_pixels(step, pixels),
+            variance=of_pixels(variance, pixels),
+            level=of_pixels(level, pixels),
+            off_variance=of_pixels(off_variance, pixels),
+            direction=direction,
         )
 
-    sky = each(look, list(zip(off, off_time, airmass, surroundings, strict=True)))
+    sky = each(look, list(zip(off, off_time, directions, strict=True)))
     view = LoadView(
         gain_ratio=np.where(loads_usable, gain_ratio, 0.0),
         hot_variance=np.where(loads_usable, hot_variance, 0.0),
@@ -253,6 +214,26 @@ def view_sky(
         t_hot_input=loads.t_hot_input,
     )
     return view, sky
+
+
+@compiled
+def _view(off: tuple[Any, ...], loads: tuple[Any, ...], channel_width: float) -> Floats:
+    """Step, variance, level and own variance of an OFF, (4, P, C), from arrays (P, C)."""
+    counts, smooth, time = off
+    hot_counts, hot, cold, gain, hot_variance, cold_variance, usable = loads
+    n_pixels, n_channels = counts.shape
+    seen = np.empty((4, n_pixels, n_channels))
+    for p in range(n_pixels):
+        for c in range(n_channels):
+            step = (counts[p, c] - hot_counts[p, c]) / gain[p, c]
+            level = (smooth[p, c] - cold[p, c]) / (hot[p, c] - cold[p, c])
+            own = (smooth[p, c] / gain[p, c]) ** 2 / (channel_width * time[p, c])
+            variance = own + level**2 * hot_variance[p, c] + (1.0 - level) ** 2 * cold_variance[p, c]
+            if usable[p, c] and np.isfinite(step) and np.isfinite(variance) and variance > 0.0:
+                seen[0, p, c], seen[1, p, c], seen[2, p, c], seen[3, p, c] = step, variance, level, own
+            else:
+                seen[0, p, c], seen[1, p, c], seen[2, p, c], seen[3, p, c] = 0.0, np.inf, 0.0, 0.0
+    return seen
 
 
 def fit_pwv(
@@ -304,12 +285,11 @@ def fit_pwv(
     if per_pixel and len(observations) != 1:
         raise ValueError(f"pixels of {len(observations)} bands cannot be fitted on their own together")
     shape = observations[0].pixels if per_pixel else (1, 1)
-    directions = [o.directions(each) for o in observations]
-    pwv = _best_of_grid(observations, directions, np.geomspace(*bounds, grid_steps), per_pixel, each)
+    pwv = _best_of_grid(observations, np.geomspace(*bounds, grid_steps), per_pixel, each)
     relative = np.zeros(shape)
     before: tuple[Floats, Floats] | None = None
     for _ in range(MAX_STEPS):
-        numerator, denominator = _normal_equation(observations, directions, pwv, per_pixel, each)
+        numerator, denominator = _normal_equation(observations, pwv, per_pixel, each)
         step = np.divide(numerator, denominator, out=np.zeros(shape), where=denominator > 0.0)
         updated = np.clip(pwv + _extrapolated(step, pwv, before), *bounds)
         last, relative = relative, np.abs(updated - pwv) / updated
@@ -318,7 +298,7 @@ def fit_pwv(
         shrinking = np.divide(relative, last, out=np.ones(shape), where=relative < last)
         if (relative * shrinking < FIXED_POINT).all():
             break
-    error, error_model, chi2, n_samples = fit_quality(observations, directions, pwv, per_pixel, each)
+    error, error_model, chi2, n_samples = fit_quality(observations, pwv, per_pixel, each)
     fitted = n_samples > 0
     fit = PwvFit(
         pwv=np.where(fitted, pwv, np.nan),
@@ -335,8 +315,7 @@ def fit_pwv(
 def evaluate_pwv(observations: Sequence[Observation], pwv: float) -> PwvFit:
     """Chi² of a PWV that is given [mm], in the form of a fit whose errors are NaN."""
     given = np.full((1, 1), pwv)
-    directions = [o.directions() for o in observations]
-    _, _, chi2, n_samples = fit_quality(observations, directions, given, per_pixel=False)
+    _, _, chi2, n_samples = fit_quality(observations, given, per_pixel=False)
     unknown, no = np.full((1, 1), np.nan), np.zeros((1, 1), np.bool_)
     return _one_for_all(PwvFit(given, unknown, unknown, chi2, n_samples, at_bound=no, converged=~no))
 
@@ -356,79 +335,77 @@ def _extrapolated(step: Floats, pwv: Floats, before: tuple[Floats, Floats] | Non
     return np.where(np.abs(secant) <= 2.0 * np.abs(step), secant, step)
 
 
-def _parts(n_channels: int, pixels: tuple[int, int]) -> Iterator[slice]:
-    """Ranges of channels whose arrays stay in the processor's cache."""
-    length = max(_CACHED_SAMPLES // (pixels[0] * pixels[1]), 1)
-    for first in range(0, n_channels, length):
-        yield slice(first, first + length)
-
-
 def _normal_equation(
     observations: Sequence[Observation],
-    directions: Sequence[Sequence[SkyDirection]],
     pwv: Floats,
     per_pixel: bool,
     each: Mapper,
 ) -> tuple[Floats, Floats]:
     """Σ W J r and Σ W J² of a Gauss-Newton step, each of the shape of `pwv`."""
-    axes = 0 if per_pixel else None
 
-    def of_one(off: tuple[Observation, SkyDirection, SkyView]) -> tuple[Floats, Floats]:
-        observation, direction, view = off
-        numerator, denominator = np.zeros(pwv.shape), np.zeros(pwv.shape)
-        sky = _Evaluated(direction, pwv, per_pixel)
-        for part in _parts(len(view.step), observation.pixels):
-            slope, _, weight, residual = _at(sky, view, observation.loads, observation.model.model_error, part)
-            np.divide(1.0, weight, out=weight)
-            weight *= slope
-            residual *= weight
-            weight *= slope
-            numerator += residual.sum(axis=axes)
-            denominator += weight.sum(axis=axes)
-        return numerator, denominator
+    def of_one(off: tuple[Observation, SkyView]) -> Floats:
+        observation, view = off
+        modelled = _Modelled(view.direction, pwv, per_pixel).of(observation.pixels)
+        return _normal_sums(_fitted(observation, view), modelled)
 
-    offs = [
-        (observation, direction, view)
-        for observation, towards in zip(observations, directions, strict=True)
-        for direction, view in zip(towards, observation.sky, strict=True)
-    ]
+    offs = [(observation, view) for observation in observations for view in observation.sky]
     numerator, denominator = np.zeros(pwv.shape), np.zeros(pwv.shape)
     # Summed in the order of the OFFs, so that the result does not depend on the threads.
-    for one in each(of_one, offs):
-        numerator += one[0]
-        denominator += one[1]
+    for sums in each(of_one, offs):
+        numerator += _over_pixels(sums[0], pwv.shape, per_pixel)
+        denominator += _over_pixels(sums[1], pwv.shape, per_pixel)
     return numerator, denominator
 
 
-class _Evaluated:
-    """The sky in one direction at some water; evaluated at once where it is the same for all pixels."""
+def _over_pixels(values: Floats, shape: tuple[int, ...], per_pixel: bool) -> Floats:
+    """Sums of each pixel, (P,), in the shape of a PWV."""
+    return values.reshape(shape, order="F") if per_pixel else values.sum().reshape(shape)
+
+
+class _Modelled:
+    """The sky in one direction at some water; evaluated at once where it is the same for all receivers."""
 
     def __init__(self, direction: SkyDirection, pwv: Floats, per_pixel: bool) -> None:
-        self._direction, self._pwv = direction, pwv
+        self._direction, self._water = direction, pwv.reshape(-1, order="F")
         self._whole = None if per_pixel else direction.evaluate(pwv)
 
-    def of(self, part: slice) -> tuple[Floats, Floats, Floats]:
-        """Temperature [K], slope [K/mm] and error for a relative error of the opacity of 1 [K] of some channels."""
-        if self._whole is None:
-            return self._direction.evaluate(self._pwv, part)
-        temperature, slope, error = self._whole
-        return temperature[part], slope[part], error[part]
+    def of(self, pixels: tuple[int, int], chosen: slice = slice(None)) -> tuple[Any, ...]:
+        """Temperature, slope and error of :meth:`SkyDirection.evaluate`, each (Q, C), and the row Q of each pixel."""
+        n_receivers, n_arrays = pixels
+        array = np.repeat(np.arange(n_arrays), n_receivers)[chosen]
+        if self._whole is not None:
+            return *(rows(values) for values in self._whole), array
+        return *self._direction.of_rows(self._water[chosen], array), np.arange(array.size)
 
 
-def _at(
-    sky: _Evaluated, view: SkyView, loads: LoadView, model_error: float, part: slice
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Slope [K/mm], model error [K], total variance [K²] and residual [K] of some channels of an OFF."""
-    temperature, slope, opacity_error = sky.of(part)
-    sigma_model = model_error * opacity_error
-    residual = loads.gain_ratio[part] * (temperature - loads.t_hot_input[part, None, None])
-    np.subtract(view.step[part], residual, out=residual)
-    return slope, sigma_model, view.variance[part] + sigma_model**2, residual
+def _fitted(observation: Observation, view: SkyView, chosen: slice = slice(None)) -> tuple[Any, ...]:
+    """What the compiled sums need of an OFF and the loads, for some pixels."""
+    loads = observation.loads
+    samples = (rows(values)[chosen] for values in (view.step, view.variance, loads.gain_ratio))
+    return *samples, loads.t_hot_input, observation.model_error
+
+
+@compiled
+def _normal_sums(fitted: tuple[Any, ...], modelled: tuple[Any, ...]) -> Floats:
+    """Σ W J r and Σ W J² of the pixels of an OFF, (2, P)."""
+    step, variance, gain_ratio, t_hot_input, model_error = fitted
+    temperature, slope, opacity_error, row = modelled
+    n_pixels, n_channels = step.shape
+    sums = np.zeros((2, n_pixels))
+    for p in range(n_pixels):
+        q = row[p]
+        numerator, denominator = 0.0, 0.0
+        for c in range(n_channels):
+            residual = step[p, c] - gain_ratio[p, c] * (temperature[q, c] - t_hot_input[c])
+            weighted = slope[q, c] / (variance[p, c] + (model_error * opacity_error[q, c]) ** 2)
+            numerator += weighted * residual
+            denominator += weighted * slope[q, c]
+        sums[0, p], sums[1, p] = numerator, denominator
+    return sums
 
 
 def _best_of_grid(
     observations: Sequence[Observation],
-    directions: Sequence[Sequence[SkyDirection]],
     grid: Floats,
     per_pixel: bool,
     each: Mapper,
@@ -438,16 +415,15 @@ def _best_of_grid(
     Up to a constant, chi² of all points and pixels at once is Σ (g²/v) M² - 2 (g d/v) M, a matrix product
     over the channels; M is the modelled step from the hot load, d the observed one.
     """
-    chi2 = _chi2_on_grid(observations, directions, grid, per_pixel, _GRID_CHANNELS, each)
+    chi2 = _chi2_on_grid(observations, grid, per_pixel, _GRID_CHANNELS, each)
     if not chi2.any(axis=0).all():
         # Some pixel has no usable channel among those few.
-        chi2 = _chi2_on_grid(observations, directions, grid, per_pixel, None, each)
+        chi2 = _chi2_on_grid(observations, grid, per_pixel, None, each)
     return np.asarray(grid[np.argmin(chi2, axis=0)])
 
 
 def _chi2_on_grid(
     observations: Sequence[Observation],
-    directions: Sequence[Sequence[SkyDirection]],
     grid: Floats,
     per_pixel: bool,
     n_wanted: int | None,
@@ -455,24 +431,21 @@ def _chi2_on_grid(
 ) -> Floats:
     """Chi² up to a constant, shape (G, 1, 1) or (G, R, A), of about `n_wanted` channels of each band, or of all."""
     total: Floats | float = 0.0
-    for observation, towards in zip(observations, directions, strict=True):
+    for observation in observations:
         loads = observation.loads
         n_channels, n_receivers, n_arrays = loads.gain_ratio.shape
         stride = max(n_channels // n_wanted, 1) if n_wanted else 1
         shape = (len(grid), n_receivers if per_pixel else 1, n_arrays)
         of_one = partial(_chi2_of_off, loads, grid, shape, stride)
         chi2 = np.zeros(shape)
-        for one in each(of_one, list(zip(towards, observation.sky, strict=True))):
+        for one in each(of_one, observation.sky):
             chi2 += one
         total = total + (chi2 if per_pixel else chi2.sum(axis=2, keepdims=True))
     return np.asarray(total)
 
 
-def _chi2_of_off(
-    loads: LoadView, grid: Floats, shape: tuple[int, int, int], stride: int, off: tuple[SkyDirection, SkyView]
-) -> Floats:
+def _chi2_of_off(loads: LoadView, grid: Floats, shape: tuple[int, int, int], stride: int, view: SkyView) -> Floats:
     """What an OFF adds to the chi² on the grid, (G, 1 or R, A)."""
-    direction, view = off
     chi2 = np.zeros(shape)
     for first in range(0, len(view.step), _GRID_BLOCK * stride):
         part = slice(first, first + _GRID_BLOCK * stride, stride)
@@ -480,7 +453,7 @@ def _chi2_of_off(
         linear, square = weight * view.step[part], weight * loads.gain_ratio[part]
         if shape[1] == 1:
             linear, square = linear.sum(axis=1, keepdims=True), square.sum(axis=1, keepdims=True)
-        step = direction.on_grid(grid, part) - loads.t_hot_input[part]
+        step = view.direction.on_grid(grid, part) - loads.t_hot_input[part]
         for array, model in enumerate(step):
             chi2[..., array] += model**2 @ square[..., array] - 2.0 * (model @ linear[..., array])
     return chi2
@@ -488,7 +461,6 @@ def _chi2_of_off(
 
 def fit_quality(
     observations: Sequence[Observation],
-    directions: Sequence[Sequence[SkyDirection]],
     pwv: Floats,
     per_pixel: bool,
     each: Mapper = one_by_one,
@@ -499,8 +471,6 @@ def fit_quality(
     ----------
     observations, per_pixel, each
         As in :func:`fit_pwv`.
-    directions : sequence of sequence of SkyDirection
-        The sky of each OFF of each band.
     pwv : ndarray, shape (1, 1) or (R, A)
         Where to evaluate them [mm].
 
@@ -519,53 +489,71 @@ def fit_quality(
     its own; the noise of HOT (dr = -a dHOT/gamma) and of COLD (dr = -(1 - a) dCOLD/gamma) is common to all
     OFFs of a band and so summed over them before squaring; the error of the opacity is common to everything.
     """
-    axes = 0 if per_pixel else None
-    sums = {name: np.zeros(pwv.shape) for name in ("curvature", "noise", "model", "chi2")}
-    n_samples = np.zeros(pwv.shape, np.int64)
-    for observation, towards in zip(observations, directions, strict=True):
-        skies = each(lambda direction: _Evaluated(direction, pwv, per_pixel), towards)
-        parts = list(_parts(len(observation.loads.gain_ratio), observation.pixels))
-        of_part = partial(_quality_sums, observation, skies, axes)
-        # Summed in the order of the parts, so that the result does not depend on the threads.
-        for found, number in each(of_part, parts):
-            n_samples += number
-            for name, value in found.items():
-                sums[name] += value
-    constrained = sums["curvature"] > 0.0
+    total = np.zeros((5, *pwv.shape))
+    for observation in observations:
+        skies = each(lambda view: _Modelled(view.direction, pwv, per_pixel), observation.sky)
+        n_pixels, samples = int(np.prod(observation.pixels)), observation.loads.gain_ratio.size
+        n_groups = max(min(n_pixels, _PIXEL_GROUPS, samples // _GROUP_SAMPLES), 1)
+        groups = np.array_split(np.arange(n_pixels), n_groups)
+        chosen = [slice(int(group[0]), int(group[-1]) + 1) for group in groups]
+        found = each(partial(_errors_of_pixels, observation, skies), chosen)
+        for sums, into in zip(np.concatenate(found, axis=1), total, strict=True):
+            into += _over_pixels(sums, pwv.shape, per_pixel)
+    curvature, noise, model, chi2, number = total
+    n_samples = number.astype(np.int64)
+    constrained = curvature > 0.0
     nothing = np.full(pwv.shape, np.nan)
-    error = np.divide(np.sqrt(sums["noise"]), sums["curvature"], out=nothing.copy(), where=constrained)
-    error_model = np.divide(sums["model"], sums["curvature"], out=nothing.copy(), where=constrained)
-    chi2 = np.divide(sums["chi2"], n_samples - 1, out=nothing.copy(), where=n_samples > 1)
+    error = np.divide(np.sqrt(noise), curvature, out=nothing.copy(), where=constrained)
+    error_model = np.divide(model, curvature, out=nothing.copy(), where=constrained)
+    chi2 = np.divide(chi2, n_samples - 1, out=nothing.copy(), where=n_samples > 1)
     return error, error_model, chi2, n_samples
 
 
-def _quality_sums(
-    observation: Observation, skies: Sequence[_Evaluated], axes: int | None, part: slice
-) -> tuple[dict[str, Any], Any]:
-    """What some channels add to the sums that the errors are made of, and their number of samples."""
-    loads, model_error = observation.loads, observation.model.model_error
-    sums: dict[str, Any] = dict.fromkeys(("curvature", "noise", "model", "chi2"), 0.0)
-    n_samples: Any = 0
-    from_hot, from_all = (np.zeros_like(loads.gain_ratio[part]) for _ in range(2))
+def _errors_of_pixels(observation: Observation, skies: Sequence[_Modelled], chosen: slice) -> Floats:
+    """Sums that the errors of some pixels are made of, (5, P): curvature, noise, model error, chi², samples."""
+    loads = observation.loads
+    hot_variance, cold_variance = (rows(v)[chosen] for v in (loads.hot_variance, loads.cold_variance))
+    from_hot, from_cold = (np.zeros_like(hot_variance) for _ in range(2))
+    sums = np.zeros((5, len(hot_variance)))
     for sky, view in zip(skies, observation.sky, strict=True):
-        slope, sigma_model, variance, residual = _at(sky, view, loads, model_error, part)
-        np.divide(1.0, variance, out=variance)
-        residual *= residual
-        residual *= variance
-        sums["chi2"] += residual.sum(axis=axes)
-        weighted = np.multiply(slope, variance, out=variance)
-        from_all += weighted
-        np.multiply(weighted, view.level[part], out=residual)
-        from_hot += residual
-        np.multiply(weighted, slope, out=residual)
-        sums["curvature"] += residual.sum(axis=axes)
-        np.multiply(weighted, sigma_model, out=residual)
-        sums["model"] += residual.sum(axis=axes)
-        weighted *= weighted
-        weighted *= view.off_variance[part]
-        sums["noise"] += weighted.sum(axis=axes)
-        n_samples += np.isfinite(view.variance[part]).sum(axis=axes)
-    from_cold = from_all - from_hot
-    common = from_hot**2 * loads.hot_variance[part] + from_cold**2 * loads.cold_variance[part]
-    sums["noise"] += common.sum(axis=axes)
-    return sums, n_samples
+        noise_of_off = tuple(rows(values)[chosen] for values in (view.level, view.off_variance))
+        modelled = sky.of(observation.pixels, chosen)
+        _add_errors(_fitted(observation, view, chosen), modelled, noise_of_off, (from_hot, from_cold), sums)
+    sums[1] += (from_hot**2 * hot_variance + from_cold**2 * cold_variance).sum(axis=1)
+    return sums
+
+
+@compiled
+def _add_errors(
+    fitted: tuple[Any, ...],
+    modelled: tuple[Any, ...],
+    noise_of_off: tuple[Any, ...],
+    loads: tuple[Any, ...],
+    sums: Floats,
+) -> None:
+    """Add what an OFF contributes to the sums (5, P), and to how PWV answers to the noise of the loads (P, C)."""
+    step, variance, gain_ratio, t_hot_input, model_error = fitted
+    temperature, slope, opacity_error, row = modelled
+    level, off_variance = noise_of_off
+    from_hot, from_cold = loads
+    n_pixels, n_channels = step.shape
+    for p in range(n_pixels):
+        q = row[p]
+        curvature, noise, model, chi2, number = 0.0, 0.0, 0.0, 0.0, 0.0
+        for c in range(n_channels):
+            residual = step[p, c] - gain_ratio[p, c] * (temperature[q, c] - t_hot_input[c])
+            sigma_model = model_error * opacity_error[q, c]
+            total = variance[p, c] + sigma_model**2
+            weighted = slope[q, c] / total
+            from_hot[p, c] += weighted * level[p, c]
+            from_cold[p, c] += weighted * (1.0 - level[p, c])
+            curvature += weighted * slope[q, c]
+            noise += weighted * weighted * off_variance[p, c]
+            model += weighted * sigma_model
+            chi2 += residual * residual / total
+            number += np.isfinite(variance[p, c])
+        sums[0, p] += curvature
+        sums[1, p] += noise
+        sums[2, p] += model
+        sums[3, p] += chi2
+        sums[4, p] += number

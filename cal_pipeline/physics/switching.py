@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.physics.compiled import compiled, of_pixels, rows
+
 Floats = NDArray[np.float64]
 
 _MILLISECONDS_PER_DAY = 86_400_000.0
@@ -164,10 +166,19 @@ def weighted_sum(values: Sequence[Floats], weights: Floats) -> Floats:
     ndarray, shape (C, R, A)
         The sum; NaN in a pixel whose weights are all zero.
     """
-    total = np.zeros_like(values[0])
-    for off in np.flatnonzero(weights.any(axis=(0, 1))).tolist():
-        weight = weights[:, :, off]
-        used = weight != 0.0
-        total += weight * (values[off] if used.all() else np.where(used, values[off], 0.0))
-    total[:, ~weights.any(axis=2)] = np.nan
-    return total
+    by_pixel = weights.reshape(-1, weights.shape[2], order="F")
+    total = np.zeros((len(by_pixel), len(values[0])))
+    total[~by_pixel.any(axis=1)] = np.nan
+    for off in np.flatnonzero(by_pixel.any(axis=0)).tolist():
+        _add_weighted(total, rows(values[off]), np.ascontiguousarray(by_pixel[:, off]))
+    return of_pixels(total, weights.shape[:2])
+
+
+@compiled
+def _add_weighted(total: Floats, values: Floats, weights: Floats) -> None:
+    """Add weighted rows (P, C) where the weight is not zero."""
+    n_rows, n_channels = total.shape
+    for p in range(n_rows):
+        if weights[p] != 0.0:
+            for c in range(n_channels):
+                total[p, c] += weights[p] * values[p, c]

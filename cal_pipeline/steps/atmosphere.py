@@ -14,8 +14,8 @@ from cal_pipeline.errors import FrequencyRangeError, LayoutError
 from cal_pipeline.models.scan import AtmosphereStage, Band, LoadStage, ReferenceStage, Scan
 from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.opacity import airmass
-from cal_pipeline.physics.pwv import Observation, SkyModel, view_sky
-from cal_pipeline.physics.sky import Opacity, Surroundings, observed_sky
+from cal_pipeline.physics.pwv import Observation, view_sky
+from cal_pipeline.physics.sky import Opacity, SkyDirection, Surroundings, observed_sky
 from cal_pipeline.physics.strategies import STRATEGIES, FitSettings, Water
 from cal_pipeline.references.atm_table import AtmRangeError, AtmTable
 from cal_pipeline.references.registry import find_atm_table, open_atm_table
@@ -30,6 +30,8 @@ class _Sky:
 
     band: Band
     table: AtmTable
+    opacity: Opacity
+    surroundings: list[Surroundings]
     off: list[NDArray[np.float64]]
     observation: Observation
 
@@ -99,32 +101,30 @@ class AtmosphereStep(CalibrationStep):
         surroundings = self._surroundings(band, reference)
         off = band.mean_offs()
         at = band.coordinates
-        off_time = [reference.off_dumps[..., k] * at.exptime[subscan] for k, subscan in enumerate(reference.off)]
-        model = SkyModel(loads.sidebands, opacity, loads.forward_efficiency, self.model_error)
-        load_view, sky = view_sky(
-            off,
-            off_time,
-            airmass(at.elevation[reference.off]).tolist(),
-            surroundings,
-            loads.means,
-            loads.solution,
-            band.channel_width,
-            partial(in_threads, samples=reference.off_mean.size),
+        path = airmass(at.elevation[reference.off])
+        each = partial(in_threads, samples=reference.off_mean.size)
+        directions = each(
+            lambda k: SkyDirection.look(
+                loads.sidebands, opacity, float(path[k]), surroundings[k], loads.forward_efficiency
+            ),
+            range(len(off)),
         )
-        return _Sky(band, table, off, Observation(model, load_view, sky))
+        off_time = each(lambda k: reference.off_dumps[..., k] * at.exptime[reference.off[k]], range(len(off)))
+        load_view, sky = view_sky(off, off_time, directions, loads.means, loads.solution, band.channel_width, each)
+        return _Sky(band, table, opacity, surroundings, off, Observation(load_view, sky, self.model_error))
 
     def _conclude(self, sky: _Sky, water: Water) -> AtmosphereStage:
         """The atmosphere above a band."""
-        band, model, views = sky.band, sky.observation.model, sky.observation.sky
+        band, views = sky.band, sky.observation.sky
         loads, reference = band.require_loads(), band.require_reference()
-        tau_signal, tau_image = model.opacity.zenith(water.fit.pwv)
+        tau_signal, tau_image = sky.opacity.zenith(water.fit.pwv)
         t_sky, residual = observed_sky(
             sky.off,
             loads.means.hot,
             loads.solution.gamma,
             loads.solution.t_hot_input,
             in_threads(
-                lambda off: model.temperature(water.at_off[off], views[off].airmass, views[off].surroundings),
+                lambda off: views[off].direction.temperature(np.atleast_2d(water.at_off[off])),
                 range(len(views)),
                 band.require_reference().off_mean.size,
             ),
@@ -132,12 +132,12 @@ class AtmosphereStep(CalibrationStep):
         return AtmosphereStage(
             strategy=self.strategy,
             fit=water.fit,
-            opacity=model.opacity,
+            opacity=sky.opacity,
             tau_signal=tau_signal,
             tau_image=tau_image,
             on_airmass=self._on_airmass(band, loads, reference),
-            t_atm=np.array([view.surroundings.t_atm for view in views]),
-            t_spill=np.array([view.surroundings.t_spill for view in views]),
+            t_atm=np.array([around.t_atm for around in sky.surroundings]),
+            t_spill=np.array([around.t_spill for around in sky.surroundings]),
             t_sky=t_sky,
             sky_residual=residual,
             table=sky.table.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cal_pipeline.models.scan import Band, CalibrationStage, Scan
 from cal_pipeline.models.threads import in_threads
@@ -11,6 +12,8 @@ from cal_pipeline.physics.opacity import transmission
 from cal_pipeline.physics.sky import SkyDirection, Surroundings
 from cal_pipeline.physics.switching import weighted_sum
 from cal_pipeline.steps.base import CalibrationStep
+
+Floats = NDArray[np.float64]
 
 
 class CalibrateStep(CalibrationStep):
@@ -36,11 +39,14 @@ class CalibrateStep(CalibrationStep):
         shape = (*solution.gamma.shape, reference.on.size)
         factor, t_sys = np.empty(shape, order="F"), np.empty(shape, order="F")
         sigma, bad = np.empty(shape, np.float32, order="F"), np.empty(shape, np.bool_, order="F")
-        off_time = at.exptime[reference.off]
-        with np.errstate(divide="ignore"):
+
+        def variance(off: int) -> Floats:
             # A chopped reference is one dump of its OFF, else it is the mean of all that are valid.
-            off_variance = 1.0 / (off_time if reference.per_dump else reference.off_dumps * off_time)
-        variances = list(np.moveaxis(np.broadcast_to(off_variance, reference.off_mean.shape), -1, 0))
+            dumps = np.ones_like(reference.off_dumps[..., off]) if reference.per_dump else reference.off_dumps[..., off]
+            with np.errstate(divide="ignore"):
+                return np.asarray(1.0 / (dumps * at.exptime[reference.off[off]]))
+
+        variances = in_threads(variance, range(reference.off.size), reference.off_mean.size)
         load_difference = loads.means.hot - loads.means.cold
 
         def work_out(on: int) -> None:
@@ -49,8 +55,8 @@ class CalibrateStep(CalibrationStep):
             pwv = np.atleast_2d(sky.fit.pwv if sky.fit.pwv.ndim < 3 else sky.fit.pwv[..., on])
             tau = sky.tau_signal if sky.tau_signal.ndim < 4 else sky.tau_signal[..., on]
             t_r = transmission(tau if tau.ndim == 3 else tau[:, None, None], airmass)
-            bad[..., on] = solution.bad_channel | (t_r < self.min_transmission)
-            factor[..., on] = kelvin_per_count(solution.t_cal, load_difference, t_r, bad[..., on])
+            np.logical_or(solution.bad_channel, t_r < self.min_transmission, out=bad[..., on])
+            kelvin_per_count(solution.t_cal, load_difference, t_r, bad[..., on], out=factor[..., on])
             direction = SkyDirection.look(
                 loads.sidebands,
                 sky.opacity,
@@ -58,16 +64,17 @@ class CalibrateStep(CalibrationStep):
                 Surroundings(*(float(reference.moment[on] @ sky_t) for sky_t in (sky.t_atm, sky.t_spill))),
                 loads.forward_efficiency,
             )
-            t_sys[..., on] = solution.t_rec_dsb + direction.temperature(pwv)
+            np.add(solution.t_rec_dsb, direction.temperature(pwv), out=t_sys[..., on])
             line_coupling = loads.sidebands.weight_signal * loads.forward_efficiency * loads.coupling
-            noise = expected_noise(
+            expected_noise(
                 t_sys[..., on],
                 np.multiply(line_coupling, t_r, order="F"),
                 band.channel_width,
                 float(at.exptime[subscan]),
                 weighted_sum(variances, reference.weights[:, :, on] ** 2),
+                out=sigma[..., on],
             )
-            sigma[..., on] = np.where(bad[..., on] | ~np.isfinite(noise), np.nan, noise)
+            np.copyto(sigma[..., on], np.nan, where=bad[..., on])
 
         in_threads(work_out, range(reference.on.size), factor.size)
         band.calibration = CalibrationStage(factor, bad, t_sys, sigma, self.precision)

@@ -51,7 +51,7 @@ class PrepareStep(CalibrationStep):
         if mode != "total_power" and (at.otf_lon is None or at.otf_lat is None):
             logger.warning("%s: otf_lon or otf_lat was not recorded; the positions of its dumps are NaN", band)
         off_mean, off_dumps = _mean_offs(band.source_counts(scan.clock), off)
-        valid = np.asarray((off_dumps > 0).any(axis=0))
+        valid = np.asarray(off_dumps.max(axis=0) > 0)
         if not valid.any():
             raise NoReferenceError(f"{band}: none of its {off.size} OFFs has a valid dump in any pixel")
         pairing = _reduction_groups(band, on, off, beam) if chopped else _interpolation(band, on, off, valid)
@@ -134,15 +134,16 @@ def _mean_offs(counts: Counts, off: NDArray[np.int64]) -> tuple[NDArray[np.float
     """Mean over the valid dumps of each OFF and their number, both of shape (C, R, A, O)."""
     n_channels, _, n_receivers, n_arrays, _ = counts.shape
     shape = (n_channels, n_receivers, n_arrays, off.size)
-    total, number = np.zeros(shape, order="F"), np.zeros(shape, np.int64, order="F")
+    mean, number = np.empty(shape, order="F"), np.empty(shape, np.int64, order="F")
     column = {int(subscan): index for index, subscan in enumerate(off)}
 
     def add(block: Block) -> None:
         channels, members = block
         sums, dumps = sum_of_valid(counts.read(channels, members), axis=1)
+        means = mean_from_sum(sums, dumps)
         for index, subscan in enumerate(members):
-            total[channels, ..., column[subscan]] = sums[..., index]
+            mean[channels, ..., column[subscan]] = means[..., index]
             number[channels, ..., column[subscan]] = dumps[..., index]
 
     in_threads(add, counts.blocks(off.tolist()), int(np.prod(counts.shape)))
-    return mean_from_sum(total, number), number
+    return mean, number

@@ -114,6 +114,14 @@ def test_other_types_are_read(tmp_path, dtype):
     np.testing.assert_array_equal(read, values[..., [0, 2]])
 
 
+def test_integers_stay_what_they_are_where_none_is_missing(tmp_path):
+    values = VALUES.copy()
+    values[:, 1, 0, 0, 2] = FILL
+    counts = open_counts(store_counts(tmp_path, values, chunks=(*SHAPE[:4], 1)))
+    types = {subscan: counts.read(slice(0, SHAPE[0]), [subscan]).dtype for subscan in range(3)}
+    assert types == {0: np.int32, 1: np.int32, 2: np.float64}
+
+
 def test_missing_dumps_become_nan(tmp_path):
     values = VALUES.copy()
     values[:, 1, 0, 0, 2] = FILL

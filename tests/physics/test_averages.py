@@ -38,6 +38,13 @@ def test_running_mean_needs_an_odd_width(width):
         running_mean(np.zeros(4), width)
 
 
+@given(arrays(np.int32, (3, 4, 2)), st.sampled_from([0, 1, 2, -1]), st.sampled_from(["C", "F"]))
+def test_sums_of_integers_are_exact_along_every_axis(data, axis, order):
+    total, number = sum_of_valid(np.array(data, order=order), axis=axis)
+    np.testing.assert_array_equal(total, data.sum(axis=axis, dtype=np.int64))
+    assert (number == data.shape[axis]).all()
+
+
 @given(arrays(np.float64, (3, 4, 2), elements=values))
 def test_sum_and_number_give_the_mean_of_the_valid(data):
     total, number = sum_of_valid(data, axis=1)

@@ -44,6 +44,41 @@ def test_a_reference_may_differ_from_dump_to_dump():
     assert missing is None
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.float64])
+def test_every_sample_is_calibrated_with_what_belongs_to_its_pixel(kind):
+    # Spectra that are chosen, and counts that are made of them with powers of two, so that nothing is rounded.
+    rng = np.random.default_rng(3)
+    shape = (4, 3, 2, 2)
+    wanted = rng.integers(-50, 50, shape).astype(float)
+    reference = np.asfortranarray(rng.integers(1000, 9000, (4, 2, 2)).astype(float))
+    factor = np.asfortranarray(2.0 ** rng.integers(-3, 1, (4, 2, 2)))
+    counts = (wanted / factor[:, None] + reference[:, None]).astype(kind)
+    spectra, flags, missing = antenna_temperature(counts, reference, factor, np.zeros((4, 2, 2), bool))
+    np.testing.assert_array_equal(spectra, wanted)
+    assert flags.shape == shape
+    assert not flags.any()
+    assert missing is None
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 2)], ids=["one for all", "of each array", "of each pixel"])
+def test_a_transmission_may_serve_several_pixels(shape):
+    transmission = np.asfortranarray(2.0 ** -np.arange(1.0, 1.0 + 2 * np.prod(shape)).reshape(2, *shape))
+    one, good = np.ones((2, 3, 2)), np.zeros((2, 3, 2), bool)
+    factor = kelvin_per_count(8.0 * one, 2.0 * one, transmission, good)
+    np.testing.assert_array_equal(factor * transmission, 4.0 * one)
+    noise = expected_noise(one, transmission, 4.0, 1.0, 0.0 * one)
+    np.testing.assert_array_equal(noise * transmission, 0.5 * one)
+
+
+def test_results_go_where_they_are_wanted():
+    one, bad = np.ones((2, 1, 1)), np.array([False, True]).reshape(2, 1, 1)
+    factors, noises = np.zeros((2, 1, 1, 3), order="F"), np.zeros((2, 1, 1, 3), np.float32, order="F")
+    kelvin_per_count(one, one, one, bad, out=factors[..., 1])
+    expected_noise(one, np.where(bad, 0.0, 1.0), 1.0, 1.0, 0.0 * one, out=noises[..., 2])
+    np.testing.assert_array_equal(factors[:, 0, 0], [[0.0, 1.0, 0.0], [0.0, np.nan, 0.0]])
+    np.testing.assert_array_equal(noises[:, 0, 0], [[0.0, 0.0, 1.0], [0.0, 0.0, np.nan]])
+
+
 def test_factor_is_nan_in_bad_channels():
     one = np.ones((2, 1, 1))
     difference = np.array([100.0, 0.0]).reshape(2, 1, 1)
@@ -83,6 +118,16 @@ class TestRounding:
     @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.floats(1e-4, 1e4))
     def test_the_error_is_below_one_percent_of_the_noise(self, values, sigma):
         assert (np.abs(self.rounded(values, sigma) - values) <= 0.01 * np.float32(sigma)).all()
+
+    def test_any_order_in_memory(self):
+        values = np.random.default_rng(4).normal(size=(2, 3, 2, 2))
+        sigma = np.asfortranarray(np.arange(1.0, 9.0, dtype=np.float32).reshape(2, 2, 2))
+        found = {order: np.array(values, order=order) for order in "CF"}
+        for spectra in found.values():
+            round_to_noise(spectra, sigma)
+        np.testing.assert_array_equal(found["C"], found["F"])
+        assert (np.abs(found["C"] - values) <= 0.01 * sigma[:, None]).all()
+        assert (found["C"] != values).any()
 
     @given(st.floats(1e-4, 1e4))
     def test_what_is_left_are_multiples_of_a_power_of_two(self, sigma):

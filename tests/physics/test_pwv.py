@@ -50,7 +50,7 @@ def test_pixels_can_be_fitted_one_by_one():
 def _of_pixel(observation, only):
     """What some pixels observed."""
     sky = [_pixel(view, only) for view in observation.sky]
-    return Observation(observation.model, _pixel(observation.loads, only), sky)
+    return Observation(_pixel(observation.loads, only), sky, observation.model_error)
 
 
 def _pixel(view, only):
