@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -21,9 +21,10 @@ def compiled(function: Function) -> Function:
     """
     settings = {"nogil": True, "error_model": "numpy", "fastmath": False}
     try:
-        return numba.njit(**settings, cache=True)(function)
+        made = numba.njit(**settings, cache=True)(function)
     except RuntimeError:  # no folder to keep it in
-        return numba.njit(**settings)(function)
+        made = numba.njit(**settings)(function)
+    return cast(Function, made)
 
 
 def rows(values: NDArray[Any]) -> NDArray[Any]:
