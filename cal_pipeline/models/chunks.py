@@ -340,12 +340,17 @@ class ArrayWriter:
         self._place.put(self._key(index), *self._zeros)
 
     def write_chunk(self, index: Sequence[int], values: NDArray[Any]) -> None:
-        """Encode and write a chunk; at the end of an axis the rest of it is filled up."""
+        """Encode and write a chunk; at the end of an axis the rest of it is filled up.
+
+        What exceeds the array's type becomes infinite.
+        """
         data: Any = values
-        if values.shape != self.chunks:
-            data = np.full(self.chunks, self._fill, self._dtype)
-            data[tuple(slice(n) for n in values.shape)] = values
-        self._place.put(self._key(index), *self._encoded(np.ascontiguousarray(data, self._dtype)))
+        with np.errstate(over="ignore"):
+            if values.shape != self.chunks:
+                data = np.full(self.chunks, self._fill, self._dtype)
+                data[tuple(slice(n) for n in values.shape)] = values
+            data = np.ascontiguousarray(data, self._dtype)
+        self._place.put(self._key(index), *self._encoded(data))
 
     def _key(self, index: Sequence[int]) -> str:
         return f"{self.path}/{chunk_name(index)}"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline.models.quality import Figures, quality, read_limits
 from cal_pipeline.models.scan import AtmosphereStage, Band, Scan
-from cal_pipeline.models.schema import L1_ARRAYS, SCAN_ATTRIBUTES
+from cal_pipeline.models.schema import SCAN_ATTRIBUTES
 from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
 from cal_pipeline.physics.loads import LoadMeans
@@ -60,7 +60,7 @@ def small_arrays(band: Band) -> dict[str, NDArray[Any]]:
     Returns
     -------
     dict
-        Arrays by their L1 names.
+        Arrays by their L1 names, of a type that is yet to become that of L1.
     """
     arrays: dict[str, Any] = {"pixel": band.coordinates.pixel}
     if band.loads is not None:
@@ -74,8 +74,7 @@ def small_arrays(band: Band) -> dict[str, NDArray[Any]]:
     if band.calibration is not None:
         last = band.coupling or band.calibration
         arrays |= {"t_sys": last.t_sys, "sigma": last.sigma}
-    with np.errstate(over="ignore"):
-        return {name: _as_dtype(array, L1_ARRAYS[name].dtype) for name, array in arrays.items()}
+    return {name: np.asarray(array) for name, array in arrays.items()}
 
 
 def _atmosphere(band: Band, sky: AtmosphereStage) -> dict[str, Any]:
@@ -91,11 +90,6 @@ def _atmosphere(band: Band, sky: AtmosphereStage) -> dict[str, Any]:
     if fit.pwv.ndim == 3 and band.reference is not None:
         arrays = {name: values[..., band.outputs[0]] for name, values in arrays.items()}
     return arrays | {"t_sky": sky.t_sky, "sky_residual": sky.sky_residual}
-
-
-def _as_dtype(array: Any, dtype: str) -> NDArray[Any]:
-    values = np.asarray(array)
-    return values if dtype == "str" else values.astype(dtype)
 
 
 def _pointing(band: Band, on: NDArray[np.int64], mode: str) -> dict[str, Any]:

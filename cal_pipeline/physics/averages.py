@@ -35,12 +35,14 @@ def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.in
 def _sum_in_middle(values: NDArray[Any]) -> Floats:
     """Sum of (I, N, K) along its middle axis."""
     n_before, n_values, n_after = values.shape
-    total = np.zeros((n_before, n_after))
+    sums = np.empty((n_before, n_after))
     for i in range(n_before):
-        for n in range(n_values):
-            for k in range(n_after):
-                total[i, k] += values[i, n, k]
-    return total
+        for k in range(n_after):
+            total = 0.0
+            for n in range(n_values):
+                total += values[i, n, k]
+            sums[i, k] = total
+    return sums
 
 
 def mean_from_sum(total: Floats, number: NDArray[np.int64]) -> Floats:

@@ -13,6 +13,9 @@ from cal_pipeline.physics.flags import Flag
 Floats = NDArray[np.float64]
 
 
+_FEW_PIXELS = 8
+
+
 def kelvin_per_count(
     t_cal: Floats,
     load_difference: Floats,
@@ -113,11 +116,15 @@ def _calibrate(counts: NDArray[Any], reference: Floats, factor: Floats, spectra:
     """Make spectra of counts (C, D, P); whether any is missing. The reference may be the same for all dumps."""
     n_channels, n_dumps, n_pixels = counts.shape
     missing = False
+    of_dumps = 1 if reference.shape[1] > 1 else 0
+    # Pixels are neighbours in memory, but a few of them make an innermost loop too short.
+    few = n_pixels < _FEW_PIXELS
+    n_outer, n_inner = (n_pixels, n_dumps) if few else (n_dumps, n_pixels)
     for c in range(n_channels):
-        for d in range(n_dumps):
-            level = reference[c, d if reference.shape[1] > 1 else 0]
-            for p in range(n_pixels):
-                above = counts[c, d, p] - level[p]
+        for outer in range(n_outer):
+            for inner in range(n_inner):
+                d, p = (inner, outer) if few else (outer, inner)
+                above = counts[c, d, p] - reference[c, of_dumps * d, p]
                 missing |= np.isnan(above)
                 spectra[c, d, p] = above * factor[c, p]
     return missing
