@@ -16,7 +16,7 @@ SMOOTHING_WIDTH = 129
 
 
 def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.int64]]:
-    """Sum and number of the finite values along an axis; sums of integers are exact up to 2⁵³."""
+    """Sum and number (not to be written to) of the finite values along an axis; integers are exact up to 2⁵³."""
     axis %= counts.ndim
     if counts.flags.f_contiguous and not counts.flags.c_contiguous:
         total, number = sum_of_valid(counts.T, counts.ndim - 1 - axis)
@@ -24,24 +24,26 @@ def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.in
     before, after = counts.shape[:axis], counts.shape[axis + 1 :]
     size = counts.shape[axis]
     flat = np.ascontiguousarray(counts).reshape(int(np.prod(before)), size, int(np.prod(after)))
-    total = _sum_in_middle(flat).reshape(*before, *after)
+    # What comes before the axis varies fastest in the result, as the channels do in all arrays of results.
+    turned = _sum_in_middle(flat).reshape(*after, *before)
+    total = np.moveaxis(turned, range(len(after)), range(-len(after), 0))
     if np.isfinite(total).all():
-        return total, np.full(total.shape, size, np.int64)
+        return total, np.broadcast_to(np.int64(size), total.shape)
     valid = np.isfinite(counts)
     return np.where(valid, counts, 0.0).sum(axis=axis), valid.sum(axis=axis)
 
 
 @compiled
 def _sum_in_middle(values: NDArray[Any]) -> Floats:
-    """Sum of (I, N, K) along its middle axis."""
+    """Sum of (I, N, K) along its middle axis, as (K, I)."""
     n_before, n_values, n_after = values.shape
-    sums = np.empty((n_before, n_after))
+    sums = np.empty((n_after, n_before))
     for i in range(n_before):
         for k in range(n_after):
             total = 0.0
             for n in range(n_values):
                 total += values[i, n, k]
-            sums[i, k] = total
+            sums[k, i] = total
     return sums
 
 

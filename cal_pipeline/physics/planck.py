@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -101,6 +102,12 @@ class Sidebands:
     image: Floats
     image_gain: float
     convention: Convention = EXACT
+
+    @cached_property
+    def background(self) -> tuple[Floats, Floats]:
+        """Brightness temperature of the cosmic background in signal and image, shape (C,) each [K]."""
+        of = self.convention.background_brightness
+        return of(self.signal), of(self.image)
 
     @property
     def weight_signal(self) -> float:

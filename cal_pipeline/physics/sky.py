@@ -105,19 +105,21 @@ class SkyDirection:
         forward_efficiency : ndarray, shape (A,)
             Forward efficiency of each array.
         """
-        convention = sidebands.convention
-        bands = [(sidebands.weight_signal, sidebands.signal, opacity.b_signal, opacity.c_signal)]
+        brightness, (behind_signal, behind_image) = sidebands.convention.brightness, sidebands.background
+        bands = [(sidebands.weight_signal, sidebands.signal, behind_signal, opacity.b_signal, opacity.c_signal)]
         if sidebands.has_image:
-            bands.append((sidebands.weight_image, sidebands.image, opacity.b_image, opacity.c_image))
-        warm = np.stack([w * convention.brightness(nu, surroundings.t_atm) for w, nu, _, _ in bands])
-        cold = np.stack([w * convention.background_brightness(nu) for w, nu, _, _ in bands])
-        spill = sidebands.input_temperature(surroundings.t_spill)[:, None, None]
+            bands.append((sidebands.weight_image, sidebands.image, behind_image, opacity.b_image, opacity.c_image))
+        warm = np.stack([w * brightness(nu, surroundings.t_atm) for w, nu, *_ in bands])
+        cold = np.stack([w * behind for w, _, behind, *_ in bands])
+        ambient = surroundings.t_spill == surroundings.t_atm
+        spill = warm.sum(axis=0) if ambient else sidebands.input_temperature(surroundings.t_spill)
         return cls(
-            opaque=forward_efficiency * warm.sum(axis=0)[:, None, None] + (1.0 - forward_efficiency) * spill,
+            opaque=forward_efficiency * warm.sum(axis=0)[:, None, None]
+            + (1.0 - forward_efficiency) * spill[:, None, None],
             warm=warm,
             contrast=warm - cold,
-            wet=np.stack([airmass * b for _, _, b, _ in bands]),
-            dry=np.stack([airmass * c for _, _, _, c in bands]),
+            wet=np.stack([airmass * b for *_, b, _ in bands]),
+            dry=np.stack([airmass * c for *_, c in bands]),
             forward_efficiency=forward_efficiency,
         )
 
