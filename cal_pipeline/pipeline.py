@@ -85,7 +85,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
     def __init__(self, *args: Any, **parameters: Any) -> None:
         super().__init__(*args, **parameters)
         # The run and each of its steps begin with a garbage collection; what the imports made need not be looked at
-        # each time. The end of the run lets it be collected again.
+        # each time. The end of a run lets it be collected again.
         gc.freeze()
 
     def process(self, source: str | Path) -> CalibratedSession:

@@ -149,14 +149,23 @@ def test_skydiff(mode, dbs, make_session, calibrate, atm_table):
 
 
 @pytest.mark.parametrize("dbs", [False, True])
-def test_skychopdiff(dbs, make_session, calibrate, atm_table):
+@pytest.mark.parametrize("counts", ["int32, some missing", "uint16"])
+def test_skychopdiff(dbs, counts, make_session, calibrate, atm_table):
+    receiver = preset("ccat_chai", channels=140, pixels=2).receivers[0]
+    if counts == "uint16":
+        # With so much noise of its own even the OFFs fill more than half of the range.
+        receiver = dataclasses.replace(receiver, t_rec_dsb=2000.0, gain_spread=0.05)
     session = make_session(
-        channels=140,
+        channels=None,
+        pixels=None,
+        receivers=(receiver,),
         mode="otf_chopped",
-        faults=FAULTS,
+        faults=FAULTS if counts != "uint16" else Faults(),
         chop_phase_offset=ChopPhaseOffset((0.0, 1.0, -2.0, 0.5), 5e8),
         imbalance=Imbalance(1.0),
     )
+    if counts == "uint16":
+        _as_short_counts(session)
     product = calibrate(session, skychopdiff={"skip": False}, dbs={"skip": not dbs})
     result = _evaluate(session, 1, atm_table, **CHOICES)
     with np.errstate(all="ignore"):
@@ -169,6 +178,17 @@ def test_skychopdiff(dbs, make_session, calibrate, atm_table):
     assert group.attrs["on_indices"] == ons
     assert group.attrs["on_mjds"] == [result["_all_mjd"][on] for on in ons]
     assert group.attrs["n_spectra_per_on"] == [3] * len(ons)
+
+
+def _as_short_counts(session):
+    """Store all counts of a session with 16 bits, up to the largest number, so that sums of two do not fit."""
+    arrays = {path: zarr.open_array(path, mode="r") for path in session.glob("scan_*/*/data_5d")}
+    scale = 65000 / max(array[...].max() for array in arrays.values())
+    for path, array in arrays.items():
+        values = np.rint(array[...] * scale).astype(np.uint16)
+        dims = array.metadata.dimension_names
+        short = zarr.create_array(path, data=values, chunks=array.chunks, dimension_names=dims, overwrite=True)
+        short.attrs.update(array.attrs.asdict())
 
 
 def _evaluate(*args, **options):

@@ -79,11 +79,21 @@ def test_running_again_with_the_recorded_parameters_gives_the_same_bits(session,
     assert_same_arrays(first, again, (1, 2))
 
 
+def _interrupt(*args):
+    raise KeyboardInterrupt
+
+
 def test_a_run_leaves_garbage_collection_and_libraries_as_they_were(session, calibrate):
     threads = [library["num_threads"] for library in threadpool_info()]
     calibrate(session)
+    assert gc.get_freeze_count() == 0
     with pytest.raises(StoreError):
         calibrate(session)
+    assert gc.get_freeze_count() == 0
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(LoadsStep, "process_band", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            calibrate(session, overwrite=True)
     assert gc.get_freeze_count() == 0
     assert [library["num_threads"] for library in threadpool_info()] == threads
 

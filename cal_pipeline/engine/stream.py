@@ -28,6 +28,9 @@ CHUNK_SAMPLES = 2**18
 
 Floats = NDArray[np.float64]
 Missing = NDArray[np.bool_] | None
+Samples = NDArray[Any]
+"""Counts as they are read: integers, or floats that are NaN where a dump is missing."""
+
 Spectra = tuple[Floats, NDArray[np.uint16], Missing]
 Block = tuple[slice, list[int], list[int]]
 """Channels, spectra that can be made of a block, and the subscans that are needed for them."""
@@ -147,7 +150,7 @@ class _BandWriter:
         """Read, calibrate and write a block."""
         channels, outputs, subscans = block
         row = channels.start // self.step
-        read: dict[int, Floats] = {}
+        read: dict[int, Samples] = {}
         for _, members in self.counts.blocks(subscans, self.counts.shape[0]):
             counts = self.counts.read(channels, members)
             read |= {subscan: counts[..., index] for index, subscan in enumerate(members)}
@@ -187,7 +190,7 @@ class _BandWriter:
         reference = self.band.require_reference()
         return int(reference.off[reference.moment[on].argmax()])
 
-    def _spectra(self, channels: slice, out: int, read: dict[int, Floats]) -> Spectra:
+    def _spectra(self, channels: slice, out: int, read: dict[int, Samples]) -> Spectra:
         """T_A*, flags and what is missing of some channels of the dumps of one spectrum."""
         first, second = (int(ons[out]) for ons in self.band.outputs)
         one = self._of_on(channels, first, read)
@@ -197,7 +200,7 @@ class _BandWriter:
         missing = one[2] if two[2] is None else two[2] if one[2] is None else one[2] | two[2]
         return *couple_beams(one[:2], two[:2]), missing
 
-    def _of_on(self, channels: slice, on: int, read: dict[int, Floats]) -> Spectra:
+    def _of_on(self, channels: slice, on: int, read: dict[int, Samples]) -> Spectra:
         """The same of one ON; notes the dumps with a valid sample."""
         band, calibration = self.band, self.band.require_calibration()
         subscan = int(band.require_reference().on[on])
@@ -218,17 +221,17 @@ class _BandWriter:
         of_ons = [bad[channels, ..., on[out]] for on in self.band.outputs if on[out] >= 0]
         return np.asarray(np.logical_or.reduce(of_ons))
 
-    def _level(self, counts: Floats, subscan: int, channels: slice) -> Floats:
+    def _level(self, counts: Samples, subscan: int, channels: slice) -> Samples:
         """Counts without drift; the zero level cancels where there is none to correct."""
         drifts = self.band.gain is not None and self.band.gain.drift is not None
         return self.band.corrected(counts, subscan, channels) if drifts else counts
 
-    def _reference(self, channels: slice, on: int, read: dict[int, Floats]) -> Floats:
+    def _reference(self, channels: slice, on: int, read: dict[int, Samples]) -> Floats:
         """Counts of the reference of an ON: those of a dump, (c, D, R, A), or means, (c, R, A)."""
         reference = self.band.require_reference()
         if reference.per_dump:
             off = self._off_of(on)
-            return self._level(read[off], off, channels)
+            return np.asarray(self._level(read[off], off, channels), np.float64)
         weights = reference.weights[:, :, on]
         used = np.flatnonzero(weights.any(axis=(0, 1)))
         means = [self._level(reference.off_mean[channels, ..., k], int(reference.off[k]), channels) for k in used]
@@ -255,7 +258,7 @@ class _BandWriter:
         present = {"signal_freqs", "pixel"}
         return [[create_array(self.group, name, shape, chunks, present) for name in row] for row in names]
 
-    def _write_chop(self, arrays: list[ArrayWriter], channels: slice, out: int, read: dict[int, Floats]) -> None:
+    def _write_chop(self, arrays: list[ArrayWriter], channels: slice, out: int, read: dict[int, Samples]) -> None:
         """Write the differences of chop phases of some channels."""
         ons = [int(on[out]) for on in self.band.outputs if on[out] >= 0]
         with self.clock("calibrate"):

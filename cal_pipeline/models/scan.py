@@ -384,7 +384,7 @@ class Band:
         ons = np.arange(self.require_reference().on.size)
         return ons, np.full(ons.size, -1)
 
-    def corrected(self, counts: Floats, subscan: int, channels: slice = slice(None)) -> Floats:
+    def corrected(self, counts: NDArray[Any], subscan: int, channels: slice = slice(None)) -> NDArray[Any]:
         """Counts without the zero level and, where the step ``gain`` asks for it, without the receiver's drift.
 
         Parameters

@@ -16,7 +16,7 @@ SMOOTHING_WIDTH = 129
 
 
 def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.int64]]:
-    """Sum and number (not to be written to) of the finite values along an axis; integers are exact up to 2⁵³."""
+    """Sum and number (perhaps read-only) of the finite values along an axis; integers are exact up to 2⁵³."""
     axis %= counts.ndim
     if counts.flags.f_contiguous and not counts.flags.c_contiguous:
         total, number = sum_of_valid(counts.T, counts.ndim - 1 - axis)

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.physics.compiled import by_channel, compiled, rows
+from cal_pipeline.physics.compiled import by_channel, compiled, rows, rows_to_fill
 from cal_pipeline.physics.flags import Flag
 
 Floats = NDArray[np.float64]
 
 
 _FEW_PIXELS = 8
+"""Pixels below which the innermost loop is over dumps instead."""
 
 
 def kelvin_per_count(
@@ -31,7 +32,7 @@ def kelvin_per_count(
         Calibration temperature [K].
     load_difference : ndarray, shape (C, R, A)
         HOT - COLD [ct].
-    transmission : ndarray, shape (C, 1 or R, 1 or A)
+    transmission : ndarray, shape (C, R, A), (C, 1, A) or (C, 1, 1)
         Transmission of the atmosphere in the signal sideband at the ON.
     bad : ndarray of bool, shape (C, R, A)
         Channels that are not calibrated.
@@ -47,14 +48,20 @@ def kelvin_per_count(
     ----------
     Penzias & Burrus 1973, ARA&A 11, 51; Kutner & Ulich 1981, ApJ 250, 341.
     """
-    factor = np.empty(bad.shape, order="F") if out is None else out
-    _factor(*(rows(values) for values in (t_cal, load_difference, transmission, bad, factor)))
+    factor, shape = np.empty(bad.shape, order="F") if out is None else out, bad.shape
+    _factor(
+        rows(t_cal, shape),
+        rows(load_difference, shape),
+        rows(bad, shape),
+        rows(transmission, shape, shared=True),
+        rows_to_fill(factor, shape),
+    )
     return factor
 
 
 @compiled
 def _factor(
-    t_cal: Floats, load_difference: Floats, transmission: Floats, bad: NDArray[np.bool_], factor: Floats
+    t_cal: Floats, load_difference: Floats, bad: NDArray[np.bool_], transmission: Floats, factor: Floats
 ) -> None:
     """Kelvin per count (P, C); the transmission may be the same for several pixels."""
     n_pixels, n_channels = bad.shape
@@ -91,14 +98,14 @@ def antenna_temperature(
         Where ON or reference is missing; None where nothing is.
     """
     n_channels, n_dumps, *pixels = on.shape
-    flat = (n_channels, n_dumps, int(np.prod(pixels)))
-    if reference.ndim == 4:
+    flat, shape = (n_channels, n_dumps, int(np.prod(pixels))), (n_channels, *pixels)
+    if reference.shape == on.shape:
         levels = np.ascontiguousarray(reference, np.float64).reshape(flat)
     else:
-        levels = by_channel(reference)[:, None]
+        levels = by_channel(reference, shape)[:, None]
     spectra = np.empty(on.shape)
     counts = np.ascontiguousarray(on).reshape(flat)
-    if not _calibrate(counts, levels, by_channel(factor), spectra.reshape(flat)):
+    if not _calibrate(counts, levels, by_channel(factor, shape), spectra.reshape(flat)):
         missing = None
     else:
         missing = np.isnan(counts - levels).reshape(on.shape)
@@ -150,9 +157,9 @@ def round_to_noise(spectra: Floats, sigma: NDArray[np.float32]) -> None:
         exponent = np.floor(np.log2(0.02 * sigma.astype(np.float64)))
     usable = np.isfinite(exponent)
     shift = np.where(usable, 1.5 * 2.0 ** (52.0 + np.where(usable, exponent, 0.0)), 0.0)
-    n_channels, n_dumps = spectra.shape[:2]
+    n_channels, n_dumps, *pixels = spectra.shape
     flat = np.ascontiguousarray(spectra).reshape(n_channels, n_dumps, -1)
-    _round(flat, by_channel(shift))
+    _round(flat, by_channel(shift, (n_channels, *pixels)))
     if not spectra.flags.c_contiguous:
         spectra[...] = flat.reshape(spectra.shape)
 
@@ -201,7 +208,7 @@ def expected_noise(
     ----------
     t_sys : ndarray, shape (C, R, A)
         Double-sideband system temperature [K].
-    line_coupling : ndarray, shape (C, 1 or R, A)
+    line_coupling : ndarray, shape (C, R, A), (C, 1, A) or (C, 1, 1)
         w_s f_eff eta t_r(nu_s): what a line of 1 K of T_A* adds to the input temperature.
     channel_width : float
         Noise bandwidth B of a channel [Hz].
@@ -227,8 +234,15 @@ def expected_noise(
     Dicke 1946, Rev. Sci. Instrum. 17, 268.
     """
     noise = np.empty(t_sys.shape, order="F") if out is None else out
-    of = (rows(values) for values in (t_sys, line_coupling, reference_variance, noise))
-    _noise(1.0 / on_time, channel_width, *of)
+    shape = t_sys.shape
+    _noise(
+        1.0 / on_time,
+        channel_width,
+        rows(t_sys, shape),
+        rows(reference_variance, shape),
+        rows(line_coupling, shape, shared=True),
+        rows_to_fill(noise, shape),
+    )
     return noise
 
 
@@ -237,8 +251,8 @@ def _noise(
     on_variance: float,
     channel_width: float,
     t_sys: Floats,
-    line_coupling: Floats,
     reference_variance: Floats,
+    line_coupling: Floats,
     noise: NDArray[np.floating[Any]],
 ) -> None:
     """Expected noise (P, C); the coupling may be the same for several pixels."""

@@ -16,8 +16,8 @@ def compiled(function: Function) -> Function:
     """Compile a function of arrays and numbers at its first call; threads run it beside each other.
 
     What was compiled is kept for the next run beside the source, or in the user's cache where that cannot be written
-    (``NUMBA_CACHE_DIR`` names another place); where neither can, every run compiles anew. Arithmetic is as it is
-    written: nothing is reordered, and a division by zero gives what IEEE 754 says.
+    (``NUMBA_CACHE_DIR`` names another place); where there is no folder for it, every run compiles anew. Arithmetic is
+    as it is written: nothing is reordered, and a division by zero gives what IEEE 754 says.
     """
     settings = {"nogil": True, "error_model": "numpy", "fastmath": False}
     try:
@@ -27,12 +27,36 @@ def compiled(function: Function) -> Function:
     return cast(Function, made)
 
 
-def rows(values: NDArray[Any]) -> NDArray[Any]:
+def rows(values: NDArray[Any], shape: tuple[int, ...] | None = None, shared: bool = False) -> NDArray[Any]:
     """An array (C, R, A) in Fortran order as (R·A, C), a row for each pixel; copied if it is in another order.
 
-    One that is the same for all receivers, (C, 1, A), becomes (A, C).
+    One that is the same for all receivers, (C, 1, A), becomes (A, C). Compiled loops do not look where an array ends:
+    `shape` is the (C, R, A) that it must have, or, where it is `shared` by pixels, (C, 1, A) or (C, 1, 1).
+
+    Raises
+    ------
+    ValueError
+        If it has another shape.
     """
+    if shape is not None and values.shape != shape:
+        n_channels, _, n_arrays = shape
+        others = {(n_channels, 1, n_arrays), (n_channels, 1, 1)} if shared else set()
+        if values.shape not in others:
+            raise ValueError(f"an array has shape {values.shape}, expected {' or '.join(map(str, [shape, *others]))}")
     return np.asfortranarray(values).reshape(len(values), -1, order="F").T
+
+
+def rows_to_fill(out: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The same of an array that results are put into, which must be in Fortran order.
+
+    Raises
+    ------
+    ValueError
+        If it is not, or has another shape.
+    """
+    if not out.flags.f_contiguous:
+        raise ValueError(f"the array to put results into, of shape {out.shape}, is not in Fortran order")
+    return rows(out, shape)
 
 
 def of_pixels(values: NDArray[Any], pixels: tuple[int, ...]) -> NDArray[Any]:
@@ -40,9 +64,15 @@ def of_pixels(values: NDArray[Any], pixels: tuple[int, ...]) -> NDArray[Any]:
     return values.T.reshape(-1, *pixels, order="F")
 
 
-def by_channel(values: NDArray[Any]) -> NDArray[Any]:
-    """An array (C, R, A) as (C, R·A) in C order, as the pixels of counts lie; a compiled copy of such short rows."""
-    return _turned(rows(values), values.shape[1])
+def by_channel(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """A copy of an array of shape (C, R, A) as (C, R·A) in C order, as the pixels of counts lie.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape.
+    """
+    return _turned(rows(values, shape), shape[1])
 
 
 @compiled

@@ -191,25 +191,25 @@ def view_sky(
     loads_usable &= np.isfinite(hot_variance) & np.isfinite(cold_variance)
 
     seen = (means.hot, hot, cold, gain, hot_variance, cold_variance, loads_usable)
-    common = tuple(rows(values) for values in seen)
+    shape = means.hot.shape
+    common = tuple(rows(values, shape) for values in seen)
 
     # One piece of memory for all: large pieces come in large pages, which take the system a tenth of the time.
     found = np.empty((len(off), 4, *common[0].shape))
 
     def look(k: int) -> SkyView:
-        pixels = off[k].shape[1:]
         _view(
-            tuple(rows(values) for values in (off[k], running_mean(off[k]), off_time[k])),
+            tuple(rows(values, shape) for values in (off[k], running_mean(off[k]), off_time[k])),
             common,
             channel_width,
             found[k],
         )
         step, variance, level, off_variance = found[k]
         return SkyView(
-            step=of_pixels(step, pixels),
-            variance=of_pixels(variance, pixels),
-            level=of_pixels(level, pixels),
-            off_variance=of_pixels(off_variance, pixels),
+            step=of_pixels(step, shape[1:]),
+            variance=of_pixels(variance, shape[1:]),
+            level=of_pixels(level, shape[1:]),
+            off_variance=of_pixels(off_variance, shape[1:]),
             direction=directions[k],
         )
 
@@ -533,14 +533,14 @@ def _add_errors(
     fitted: tuple[Any, ...],
     modelled: tuple[Any, ...],
     noise_of_off: tuple[Any, ...],
-    loads: tuple[Any, ...],
+    responses: tuple[Any, ...],
     sums: Floats,
 ) -> None:
     """Add what an OFF contributes to the sums (5, P), and to how PWV answers to the noise of the loads (P, C)."""
     step, variance, gain_ratio, t_hot_input, model_error = fitted
     temperature, slope, opacity_error, row = modelled
     level, off_variance = noise_of_off
-    from_hot, from_cold = loads
+    from_hot, from_cold = responses
     n_pixels, n_channels = step.shape
     for p in range(n_pixels):
         q = row[p]

@@ -166,7 +166,7 @@ class SkyDirection:
 
     def temperature(self, pwv: Floats) -> Floats:
         """Input temperature of the empty sky alone, as :meth:`evaluate` gives it, shape (C, 1 or R, A) [K]."""
-        return self.evaluate(pwv)[0]
+        return self.evaluate(pwv)[0].copy(order="F")  # without the other two behind it
 
     def on_grid(self, grid: Floats, channels: slice) -> Floats:
         """Sky temperature of some channels for every PWV of a grid, shape (A, G, c) [K]."""
@@ -236,8 +236,8 @@ def observed_sky(
     n_channels, *pixels = hot.shape
     sums = np.zeros((5, int(np.prod(pixels)), n_channels))
     for counts, model in zip(off, modelled, strict=True):
-        _add_sky(rows(counts), rows(model), sums)
-    sky, residual = _mean_sky(sums, rows(hot), rows(gamma), t_hot_input)
+        _add_sky(rows(counts, hot.shape), rows(model, hot.shape, shared=True), sums)
+    sky, residual = _mean_sky(sums, rows(hot), rows(gamma, hot.shape), t_hot_input)
     return of_pixels(sky, hot.shape[1:]), of_pixels(residual, hot.shape[1:])
 
 

@@ -46,9 +46,9 @@ def interpolation_weights(on_mjd: Floats, off_mjd: Floats, valid: NDArray[np.boo
     for index, pattern in enumerate(patterns):
         usable = order[pattern[order]]
         if usable.size:
-            rows = _weights_of_sorted(on_mjd, off_mjd[usable])
+            interpolated = _weights_of_sorted(on_mjd, off_mjd[usable])
             pixels = np.flatnonzero(pixel_pattern.reshape(-1) == index)
-            weights[np.ix_(pixels, np.arange(len(on_mjd)), usable)] = rows
+            weights[np.ix_(pixels, np.arange(len(on_mjd)), usable)] = interpolated
     return weights.reshape(n_receivers, n_arrays, len(on_mjd), n_offs)
 
 
@@ -166,11 +166,11 @@ def weighted_sum(values: Sequence[Floats], weights: Floats) -> Floats:
     ndarray, shape (C, R, A)
         The sum; NaN in a pixel whose weights are all zero.
     """
-    by_pixel = weights.reshape(-1, weights.shape[2], order="F")
+    by_pixel, shape = weights.reshape(-1, weights.shape[2], order="F"), (len(values[0]), *weights.shape[:2])
     total = np.zeros((len(by_pixel), len(values[0])))
     total[~by_pixel.any(axis=1)] = np.nan
     for off in np.flatnonzero(by_pixel.any(axis=0)).tolist():
-        _add_weighted(total, rows(values[off]), np.ascontiguousarray(by_pixel[:, off]))
+        _add_weighted(total, rows(values[off], shape), np.ascontiguousarray(by_pixel[:, off]))
     return of_pixels(total, weights.shape[:2])
 
 

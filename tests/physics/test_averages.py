@@ -45,6 +45,12 @@ def test_sums_of_integers_are_exact_along_every_axis(data, axis, order):
     assert (number == data.shape[axis]).all()
 
 
+@given(arrays(np.float64, (3, 4, 2), elements=values), st.sampled_from([0, 1, -1]))
+def test_the_order_in_memory_does_not_matter(data, axis):
+    for one, other in zip(sum_of_valid(data, axis), sum_of_valid(np.asfortranarray(data), axis), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-6)
+
+
 @given(arrays(np.float64, (3, 4, 2), elements=values))
 def test_sum_and_number_give_the_mean_of_the_valid(data):
     total, number = sum_of_valid(data, axis=1)

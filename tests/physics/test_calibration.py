@@ -44,20 +44,29 @@ def test_a_reference_may_differ_from_dump_to_dump():
     assert missing is None
 
 
-@pytest.mark.parametrize("kind", [np.int32, np.int64, np.float64])
-def test_every_sample_is_calibrated_with_what_belongs_to_its_pixel(kind):
+@pytest.mark.parametrize("kind", [np.int32, np.uint16, np.float64])
+@pytest.mark.parametrize("pixels", [(1, 1), (2, 2), (3, 4)])
+@pytest.mark.parametrize("per_dump", [False, True], ids=["one reference", "one for each dump"])
+def test_every_sample_is_calibrated_with_what_belongs_to_its_pixel(kind, pixels, per_dump):
     # Spectra that are chosen, and counts that are made of them with powers of two, so that nothing is rounded.
     rng = np.random.default_rng(3)
-    shape = (4, 3, 2, 2)
+    shape = (4, 3, *pixels)
     wanted = rng.integers(-50, 50, shape).astype(float)
-    reference = np.asfortranarray(rng.integers(1000, 9000, (4, 2, 2)).astype(float))
-    factor = np.asfortranarray(2.0 ** rng.integers(-3, 1, (4, 2, 2)))
-    counts = (wanted / factor[:, None] + reference[:, None]).astype(kind)
-    spectra, flags, missing = antenna_temperature(counts, reference, factor, np.zeros((4, 2, 2), bool))
+    levels = rng.integers(1000, 9000, shape if per_dump else (4, *pixels)).astype(float)
+    factor = np.asfortranarray(2.0 ** rng.integers(-3, 1, (4, *pixels)))
+    counts = (wanted / factor[:, None] + (levels if per_dump else levels[:, None])).astype(kind)
+    reference = levels.astype(kind) if per_dump else np.asfortranarray(levels)
+    good = np.zeros((4, *pixels), bool)
+    spectra, flags, missing = antenna_temperature(counts, reference, factor, good)
     np.testing.assert_array_equal(spectra, wanted)
     assert flags.shape == shape
     assert not flags.any()
     assert missing is None
+    if kind is np.float64:
+        counts[2, 1, 0, 0] = np.nan
+        spectra, flags, missing = antenna_temperature(counts, reference, factor, good)
+        assert np.argwhere(missing).tolist() == np.argwhere(flags).tolist() == [[2, 1, 0, 0]]
+        np.testing.assert_array_equal(spectra[~missing], wanted[~missing])
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 2)], ids=["one for all", "of each array", "of each pixel"])
