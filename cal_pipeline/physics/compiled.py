@@ -40,7 +40,7 @@ def rows(values: NDArray[Any], shape: tuple[int, ...] | None = None, shared: boo
     """
     if shape is not None and values.shape != shape:
         n_channels, _, n_arrays = shape
-        others = {(n_channels, 1, n_arrays), (n_channels, 1, 1)} if shared else set()
+        others = [(n_channels, 1, n_arrays), (n_channels, 1, 1)] if shared else []
         if values.shape not in others:
             raise ValueError(f"an array has shape {values.shape}, expected {' or '.join(map(str, [shape, *others]))}")
     return np.asfortranarray(values).reshape(len(values), -1, order="F").T
