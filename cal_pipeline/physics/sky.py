@@ -145,15 +145,23 @@ class SkyDirection:
         ----------
         Mangum & Shirley 2015, PASP 127, 266, sect. 14; a single layer at one temperature.
         """
-        shape = (len(pwv), self.forward_efficiency.size)
-        water = np.broadcast_to(pwv, shape).reshape(-1, order="F")
-        found = self.of_rows(water, np.repeat(np.arange(shape[1]), shape[0]))
-        temperature, slope, error = (of_pixels(values, shape) for values in found)
+        temperature, slope, error = self._of_all(pwv, 3)
         return temperature, slope, error
 
-    def of_rows(self, water: Floats, array: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
-        """The same for single pixels of given water and array, (Q,); each of shape (Q, C)."""
-        opaque, found = rows(self.opaque), np.empty((3, water.size, len(self.opaque)))
+    def temperature(self, pwv: Floats) -> Floats:
+        """Input temperature of the empty sky alone, as :meth:`evaluate` gives it, shape (C, 1 or R, A) [K]."""
+        return self._of_all(pwv, 1)[0]
+
+    def _of_all(self, pwv: Floats, n_wanted: int) -> list[Floats]:
+        """The first one or all three of them."""
+        shape = (len(pwv), self.forward_efficiency.size)
+        water = np.broadcast_to(pwv, shape).reshape(-1, order="F")
+        found = self.of_rows(water, np.repeat(np.arange(shape[1]), shape[0]), n_wanted)
+        return [of_pixels(values, shape) for values in found]
+
+    def of_rows(self, water: Floats, array: NDArray[np.int64], n_wanted: int = 3) -> Floats:
+        """Temperature, or with slope and error, for pixels of given water and array, (Q,); of shape (1 or 3, Q, C)."""
+        opaque, found = rows(self.opaque), np.empty((n_wanted, water.size, len(self.opaque)))
         depth, transmission = np.empty_like(self.wet), np.empty_like(self.wet)
         for q, (pwv, a) in enumerate(zip(water.tolist(), array.tolist(), strict=True)):
             # A pixel at a time stays in the cache; NumPy's exponential takes a fifth of the time of a compiled loop's.
@@ -162,11 +170,7 @@ class SkyDirection:
             np.exp(np.negative(depth, out=transmission), out=transmission)
             given = (self.warm, self.contrast, self.wet, self.forward_efficiency[a], depth, transmission)
             _through(opaque[a], *given, found[:, q])
-        return found[0], found[1], found[2]
-
-    def temperature(self, pwv: Floats) -> Floats:
-        """Input temperature of the empty sky alone, as :meth:`evaluate` gives it, shape (C, 1 or R, A) [K]."""
-        return self.evaluate(pwv)[0].copy(order="F")  # without the other two behind it
+        return found
 
     def on_grid(self, grid: Floats, channels: slice) -> Floats:
         """Sky temperature of some channels for every PWV of a grid, shape (A, G, c) [K]."""
@@ -190,20 +194,20 @@ def _through(
     transmission: Floats,
     found: Floats,
 ) -> None:
-    """Put temperature, slope and error of the sky into `found`, (3, C).
+    """Put temperature, slope and error of the sky into `found`, (3, C), or the temperature alone, (1, C).
 
     Given are what a :class:`SkyDirection` holds, and opacity along the line of sight and transmission, all (B, C).
     """
     n_bands, n_channels = depth.shape
-    temperature, slope, error = found[0], found[1], found[2]
-    for c in range(n_channels):
-        temperature[c], slope[c], error[c] = opaque[c], 0.0, 0.0
+    found[1:] = 0.0
+    found[0] = opaque
     for b in range(n_bands):
         for c in range(n_channels):
-            seen = f_eff * contrast[b, c] * transmission[b, c]
-            temperature[c] -= seen
-            slope[c] += seen * wet[b, c]
-            error[c] += f_eff * warm[b, c] * depth[b, c] * transmission[b, c]
+            found[0, c] -= f_eff * contrast[b, c] * transmission[b, c]
+        if len(found) > 1:
+            for c in range(n_channels):
+                found[1, c] += f_eff * contrast[b, c] * transmission[b, c] * wet[b, c]
+                found[2, c] += f_eff * warm[b, c] * depth[b, c] * transmission[b, c]
 
 
 def observed_sky(
