@@ -85,8 +85,8 @@ class Setup:
         """What the fit is given, for OFFs at some airmasses."""
         means, solution = self.loads(rng)
         off = [self.observe(self.sky.sky(pwv, x)[:, 0], self.off_time, rng) for x in airmasses]
-        times = [np.full(counts.shape, self.off_time) for counts in off]
+        dumps = [np.ones(counts.shape, np.int32) for counts in off]
         around = Surroundings(self.t_ambient, self.t_ambient)
         towards = [SkyDirection.look(self.sidebands, self.opacity, x, around, self.f_eff) for x in airmasses]
-        loads, sky = view_sky(off, times, towards, means, solution, self.width)
+        loads, sky = view_sky(off, dumps, [self.off_time] * len(off), towards, means, solution, self.width)
         return Observation(loads, sky, model_error)

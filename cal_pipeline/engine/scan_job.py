@@ -162,7 +162,7 @@ def _summary(scan: Scan, tallies: list[Tally], steps: list[str]) -> str:
         if band.atmosphere is not None:
             fit = band.atmosphere.fit
             parts.append(f"PWV {_typical(fit.pwv):.5g} ± {_typical(fit.error):.2g} mm")
-        some = slice(None, None, channel_stride(band.coordinates.shape[0]))
+        some = slice(None, None, 4 * channel_stride(band.coordinates.shape[0]))
         if band.loads is not None:
             good = ~band.loads.solution.bad_channel[some]
             parts.append(f"T_rec {_typical(band.loads.solution.t_rec_ssb[some][good]):.0f} K SSB")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -82,6 +83,7 @@ class _BandWriter:
         self.band, self.group, self.clock = band, group, scan.clock
         self.counts: Counts = band.source_counts(scan.clock)
         self.step = self.counts.channel_step(CHUNK_SAMPLES)
+        self._own: dict[tuple[int, int], Floats] = {}
 
     def write(self) -> Tally:
         """Write all arrays, in threads; what was learnt of the samples."""
@@ -121,6 +123,7 @@ class _BandWriter:
         self.valid = np.zeros((n_blocks, n_dumps, self.band.require_reference().on.size), np.bool_)
         self.missing = np.zeros((n_blocks, *pixels, first.size), np.int64)
         self.only_missing = np.zeros((n_blocks, *pixels, first.size), np.int64)
+        self.bad = np.zeros((n_blocks, *pixels, first.size), np.int64)
         last = self.band.coupling or calibration
         self.sigma = last.sigma if calibration.precision == "radiometric" else None
         return Tally(np.zeros(first.size, np.int64), n_channels * n_dumps * first.size, probe=self.probe)
@@ -132,7 +135,7 @@ class _BandWriter:
         exposure = np.append(dumps * self.band.coordinates.exptime[reference.on], 0.0)
         tally.n_dumps = dumps[first]
         n_dumps = self.counts.shape[1]
-        bad = sum(np.count_nonzero(self._bad(slice(None), out), axis=0) for out in range(first.size)) * n_dumps
+        bad = self.bad.sum(axis=(0, -1)) * n_dumps
         tally.flagged[""] = bad + self.only_missing.sum(axis=(0, -1))
         tally.flagged["BAD_CHANNEL"] = bad
         tally.flagged["FILL_VALUE"] = self.missing.sum(axis=(0, -1))
@@ -155,6 +158,7 @@ class _BandWriter:
             counts = self.counts.read(channels, members)
             read |= {subscan: counts[..., index] for index, subscan in enumerate(members)}
         for out in outputs:
+            bad = self._bad(channels, out)
             with self.clock("calibrate"):
                 kelvin, bits, missing = self._spectra(channels, out, read)
                 if missing is not None:
@@ -166,7 +170,8 @@ class _BandWriter:
             with self.clock("write"):
                 self.spectra.write_chunk((row, 0, 0, 0, out), kelvin[..., None])
                 index = (row, 0, 0, 0, out)
-                if missing is not None or self._bad(channels, out).any():
+                if missing is not None or bad.any():
+                    self.bad[row, ..., out] = np.count_nonzero(bad, axis=0)
                     self.flags.write_chunk(index, bits[..., None])
                 else:
                     self.flags.write_zeros(index)
@@ -193,14 +198,21 @@ class _BandWriter:
     def _spectra(self, channels: slice, out: int, read: dict[int, Samples]) -> Spectra:
         """T_A*, flags and what is missing of some channels of the dumps of one spectrum."""
         first, second = (int(ons[out]) for ons in self.band.outputs)
-        one = self._of_on(channels, first, read)
+        one = self._of_on(channels, first, read, 0)
         if second < 0:
             return one
-        two = self._of_on(channels, second, read)
+        two = self._of_on(channels, second, read, 1)
         missing = one[2] if two[2] is None else two[2] if one[2] is None else one[2] | two[2]
         return *couple_beams(one[:2], two[:2]), missing
 
-    def _of_on(self, channels: slice, on: int, read: dict[int, Samples]) -> Spectra:
+    def _memory(self, shape: tuple[int, ...], beam: int) -> Floats:
+        """Memory for the spectra of a beam, the same for every block of a thread: new pages would take as long."""
+        key = threading.get_ident(), beam
+        if key not in self._own or self._own[key].shape != shape:
+            self._own[key] = np.empty(shape)
+        return self._own[key]
+
+    def _of_on(self, channels: slice, on: int, read: dict[int, Samples], beam: int) -> Spectra:
         """The same of one ON; notes the dumps with a valid sample."""
         band, calibration = self.band, self.band.require_calibration()
         subscan = int(band.require_reference().on[on])
@@ -209,6 +221,7 @@ class _BandWriter:
             self._reference(channels, on, read),
             calibration.factor[channels, ..., on],
             calibration.bad_channel[channels, ..., on],
+            self._memory(read[subscan].shape, beam),
         )
         missing = result[2]
         row = channels.start // self.step

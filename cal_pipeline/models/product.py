@@ -248,7 +248,7 @@ def _load_step(sidebands: Sidebands, means: LoadMeans) -> NDArray[np.float64]:
 
 def _mean_of_ons(probe: NDArray[np.float32]) -> NDArray[np.float64]:
     """Mean over the ONs of one dump of each, NaN-aware, (C, R, A)."""
-    return mean_from_sum(*sum_of_valid(probe.astype(np.float64), axis=-1))
+    return mean_from_sum(*sum_of_valid(probe, axis=-1))
 
 
 def _pixel_median(values: NDArray[Any], good: NDArray[np.bool_], axis: int | tuple[int, ...] = 0) -> NDArray[Any]:

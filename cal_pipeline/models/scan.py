@@ -173,7 +173,7 @@ class ReferenceStage:
     on: NDArray[np.int64]
     off: NDArray[np.int64]
     off_mean: Floats
-    off_dumps: NDArray[np.int64]
+    off_dumps: NDArray[np.int32]
     weights: Floats
     moment: Floats
     pair: NDArray[np.int64]

@@ -30,7 +30,7 @@ def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.in
     if np.isfinite(total).all():
         return total, np.broadcast_to(np.int64(size), total.shape)
     valid = np.isfinite(counts)
-    return np.where(valid, counts, 0.0).sum(axis=axis), valid.sum(axis=axis)
+    return np.where(valid, counts, 0.0).sum(axis=axis, dtype=np.float64), valid.sum(axis=axis)
 
 
 @compiled

@@ -73,7 +73,7 @@ def _factor(
 
 
 def antenna_temperature(
-    on: NDArray[Any], reference: Floats, factor: Floats, bad: NDArray[np.bool_]
+    on: NDArray[Any], reference: Floats, factor: Floats, bad: NDArray[np.bool_], out: Floats | None = None
 ) -> tuple[Floats, NDArray[np.uint16], NDArray[np.bool_] | None]:
     """Calibrate the dumps of an ON.
 
@@ -87,6 +87,8 @@ def antenna_temperature(
         Kelvin per count.
     bad : ndarray of bool, shape (C, R, A)
         Channels that are not calibrated.
+    out : ndarray, shape (C, D, R, A), optional
+        Where to put the spectra, in C order.
 
     Returns
     -------
@@ -103,7 +105,9 @@ def antenna_temperature(
         levels = np.ascontiguousarray(reference, np.float64).reshape(flat)
     else:
         levels = by_channel(reference, shape)[:, None]
-    spectra = np.empty(on.shape)
+    spectra = np.empty(on.shape) if out is None else out
+    if spectra.shape != on.shape or not spectra.flags.c_contiguous:
+        raise ValueError(f"the array to put spectra into has shape {spectra.shape}, expected {on.shape} in C order")
     counts = np.ascontiguousarray(on).reshape(flat)
     if not _calibrate(counts, levels, by_channel(factor, shape), spectra.reshape(flat)):
         missing = None

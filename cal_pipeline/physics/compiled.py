@@ -72,16 +72,18 @@ def by_channel(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     ValueError
         If it has another shape.
     """
-    return _turned(rows(values, shape), shape[1])
+    values = rows(values, shape)
+    # Which row is the next neighbour of a pixel is looked up: divisions would take longer than the copy.
+    order = np.arange(len(values)).reshape(shape[1:], order="F").ravel()
+    return _turned(values, order)
 
 
 @compiled
-def _turned(values: NDArray[Any], n_receivers: int) -> NDArray[Any]:
-    """Rows of pixels (R·A, C), receivers first, as (C, R·A), arrays first."""
+def _turned(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    """Rows of pixels (P, C) as (C, P), the pixels in another order."""
     n_pixels, n_channels = values.shape
-    n_arrays = n_pixels // n_receivers
     turned = np.empty((n_channels, n_pixels), values.dtype)
     for c in range(n_channels):
         for p in range(n_pixels):
-            turned[c, p] = values[p // n_arrays + n_receivers * (p % n_arrays), c]
+            turned[c, p] = values[order[p], c]
     return turned

@@ -145,7 +145,8 @@ class PwvFit:
 
 def view_sky(
     off: Sequence[Floats],
-    off_time: Sequence[Floats],
+    off_dumps: Sequence[NDArray[np.integer[Any]]],
+    exptime: Sequence[float],
     directions: Sequence[SkyDirection],
     means: LoadMeans,
     loads: LoadSolution,
@@ -158,8 +159,10 @@ def view_sky(
     ----------
     off : sequence of ndarray, shape (C, R, A)
         Mean counts of each OFF [ct].
-    off_time : sequence of ndarray, shape (C, R, A)
-        Integration time in them [s].
+    off_dumps : sequence of ndarray of int, shape (C, R, A)
+        Number of valid dumps in them.
+    exptime : sequence of float
+        Integration time of one of those dumps [s].
     directions : sequence of SkyDirection
         The modelled sky towards each OFF.
     means, loads : LoadMeans, LoadSolution
@@ -190,7 +193,9 @@ def view_sky(
     loads_usable = ~loads.bad_channel & np.isfinite(gain_ratio) & (gain > 0.0)
     loads_usable &= np.isfinite(hot_variance) & np.isfinite(cold_variance)
 
-    seen = (means.hot, hot, cold, gain, hot_variance, cold_variance, loads_usable)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        per_gain, per_span = 1.0 / gain, 1.0 / (hot - cold)
+    seen = (means.hot, cold, per_gain, per_span, hot_variance, cold_variance, loads_usable)
     shape = means.hot.shape
     common = tuple(rows(values, shape) for values in seen)
 
@@ -199,9 +204,9 @@ def view_sky(
 
     def look(k: int) -> SkyView:
         _view(
-            tuple(rows(values, shape) for values in (off[k], running_mean(off[k]), off_time[k])),
+            tuple(rows(values, shape) for values in (off[k], running_mean(off[k]), off_dumps[k])),
             common,
-            channel_width,
+            channel_width * exptime[k],
             found[k],
         )
         step, variance, level, off_variance = found[k]
@@ -224,16 +229,16 @@ def view_sky(
 
 
 @compiled
-def _view(off: tuple[Any, ...], loads: tuple[Any, ...], channel_width: float, seen: Floats) -> None:
+def _view(off: tuple[Any, ...], loads: tuple[Any, ...], width_times_time: float, seen: Floats) -> None:
     """Put step, variance, level and own variance of an OFF into (4, P, C), from arrays (P, C)."""
-    counts, smooth, time = off
-    hot_counts, hot, cold, gain, hot_variance, cold_variance, usable = loads
+    counts, smooth, dumps = off
+    hot, cold, per_gain, per_span, hot_variance, cold_variance, usable = loads
     n_pixels, n_channels = counts.shape
     for p in range(n_pixels):
         for c in range(n_channels):
-            step = (counts[p, c] - hot_counts[p, c]) / gain[p, c]
-            level = (smooth[p, c] - cold[p, c]) / (hot[p, c] - cold[p, c])
-            own = (smooth[p, c] / gain[p, c]) ** 2 / (channel_width * time[p, c])
+            step = (counts[p, c] - hot[p, c]) * per_gain[p, c]
+            level = (smooth[p, c] - cold[p, c]) * per_span[p, c]
+            own = (smooth[p, c] * per_gain[p, c]) ** 2 / (width_times_time * dumps[p, c])
             variance = own + level**2 * hot_variance[p, c] + (1.0 - level) ** 2 * cold_variance[p, c]
             if usable[p, c] and np.isfinite(step) and np.isfinite(variance) and variance > 0.0:
                 seen[0, p, c], seen[1, p, c], seen[2, p, c], seen[3, p, c] = step, variance, level, own

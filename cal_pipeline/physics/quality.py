@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.physics.averages import median_of_finite
+from cal_pipeline.physics.compiled import compiled, rows
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +58,8 @@ def noise_ratio(spectra: NDArray[np.floating[Any]], sigma: NDArray[np.floating[A
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         one, other = pairs(spectra)
         difference = np.abs(other - one)
-        expected = np.hypot(*pairs(sigma))
+        first, second = pairs(sigma)
+        expected = np.sqrt(first**2 + second**2)
         return MAD_TO_SIGMA * median_of_finite(difference / expected, axis=(0, 3))
 
 
@@ -112,26 +114,69 @@ def _strongest_sinusoid(spectra: Floats, last: int) -> tuple[Floats, Floats]:
 
 def _baseline(spectra: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Spectra (C, P) without a parabola, and which channels are free of lines."""
-    x = np.linspace(-1.0, 1.0, len(spectra))
-    terms = np.stack([np.ones(x.size), x, x**2], axis=-1)
-    products = (terms[:, :, None] * terms[:, None, :]).reshape(x.size, 9)
-    spectra = np.asfortranarray(spectra)
-    used = np.isfinite(spectra)
-    values = np.where(used, spectra, 0.0)
-    flat = values
+    values = rows(spectra[:, :, None])
+    used = np.isfinite(values)
+    flat = np.empty_like(values)
     for _ in range(3):
-        # Normal equations of all pixels at once; a little on the diagonal keeps empty ones solvable.
-        weights = used.astype(np.float64)
-        matrix = (weights.T @ products).reshape(-1, 3, 3) + 1e-9 * np.eye(3)
-        right = (weights * values).T @ terms
-        flat = values - terms @ np.linalg.solve(matrix, right[..., None])[..., 0].T
-        inside = np.where(used, flat, np.nan)
-        some = inside[:: channel_stride(len(inside))]
-        middle = median_of_finite(some, axis=0)
-        spread = MAD_TO_SIGMA * median_of_finite(np.abs(some - middle), axis=0)
-        with np.errstate(invalid="ignore"):
-            used &= ~(np.abs(flat - middle) > _CLIP * spread)
-    return flat, used
+        matrix, right = _normal_equations(values, used)
+        # A little on the diagonal keeps those of an empty spectrum solvable.
+        parabola = np.linalg.solve(matrix + 1e-9 * np.eye(3), right[..., None])[..., 0]
+        _take_off(values, np.asarray(parabola, np.float64), flat)
+        some = slice(None, None, channel_stride(len(spectra)))
+        inside = np.where(used[:, some], flat[:, some], np.nan)
+        middle = median_of_finite(inside, axis=1)
+        spread = MAD_TO_SIGMA * median_of_finite(np.abs(inside - middle[:, None]), axis=1)
+        _cut(flat, middle, _CLIP * spread, used)
+    return flat.T, used.T
+
+
+@compiled
+def _normal_equations(values: Floats, used: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Matrices (P, 3, 3) and right sides (P, 3) of parabolas in -1 ... 1 through those of the values (P, C) used."""
+    n_spectra, n_channels = values.shape
+    matrix, right = np.zeros((n_spectra, 3, 3)), np.zeros((n_spectra, 3))
+    powers = np.empty(5)
+    for p in range(n_spectra):
+        moments = np.zeros(5)
+        powers[0] = 1.0
+        for c in range(n_channels):
+            if used[p, c]:
+                x = _position(c, n_channels)
+                for k in range(1, 5):
+                    powers[k] = powers[k - 1] * x
+                for k in range(5):
+                    moments[k] += powers[k]
+                for k in range(3):
+                    right[p, k] += powers[k] * values[p, c]
+        for j in range(3):
+            for k in range(3):
+                matrix[p, j, k] = moments[j + k]
+    return matrix, right
+
+
+@compiled
+def _position(channel: int, n_channels: int) -> float:
+    """Where a channel is in the band, from -1 to 1."""
+    return 2.0 * channel / max(n_channels - 1, 1) - 1.0
+
+
+@compiled
+def _take_off(values: Floats, parabola: Floats, flat: Floats) -> None:
+    """Put values (P, C) without parabolas, of coefficients (P, 3), into `flat`; what is not finite stays so."""
+    n_spectra, n_channels = values.shape
+    for p in range(n_spectra):
+        for c in range(n_channels):
+            x = _position(c, n_channels)
+            flat[p, c] = values[p, c] - (parabola[p, 0] + x * (parabola[p, 1] + x * parabola[p, 2]))
+
+
+@compiled
+def _cut(flat: Floats, middle: Floats, limit: Floats, used: NDArray[np.bool_]) -> None:
+    """Use no longer what of (P, C) is further from the middle than a limit, both (P,)."""
+    n_spectra, n_channels = flat.shape
+    for p in range(n_spectra):
+        for c in range(n_channels):
+            used[p, c] &= not np.abs(flat[p, c] - middle[p]) > limit[p]
 
 
 def load_instability(levels: Floats) -> Floats:

@@ -31,15 +31,21 @@ class Opacity:
     b_image: Floats
     c_image: Floats
 
-    def zenith(self, pwv: float | Floats) -> tuple[Floats, Floats]:
-        """Zenith opacities in signal and image, `pwv` [mm] broadcast behind the channel axis [Np]."""
-        water = np.asarray(pwv, np.float64)
-        extend = (slice(None), *(None,) * water.ndim)
-        signal = np.asarray(np.multiply(self.b_signal[extend], water, order="F"))
-        signal += self.c_signal[extend]
-        image = np.asarray(np.multiply(self.b_image[extend], water, order="F"))
-        image += self.c_image[extend]
-        return signal, image
+    def signal(self, pwv: float | Floats) -> Floats:
+        """Zenith opacity in the signal sideband, `pwv` [mm] broadcast behind the channel axis [Np]."""
+        return _zenith(self.b_signal, self.c_signal, pwv)
+
+    def image(self, pwv: float | Floats) -> Floats:
+        """The same in the image sideband; NaN when g = 0."""
+        return _zenith(self.b_image, self.c_image, pwv)
+
+
+def _zenith(b: Floats, c: Floats, pwv: float | Floats) -> Floats:
+    water = np.asarray(pwv, np.float64)
+    extend = (slice(None), *(None,) * water.ndim)
+    opacity = np.asarray(np.multiply(b[extend], water, order="F"))
+    opacity += c[extend]
+    return opacity
 
 
 @dataclass(frozen=True)
@@ -162,13 +168,12 @@ class SkyDirection:
     def of_rows(self, water: Floats, array: NDArray[np.int64], n_wanted: int = 3) -> Floats:
         """Temperature, or with slope and error, for pixels of given water and array, (Q,); of shape (1 or 3, Q, C)."""
         opaque, found = rows(self.opaque), np.empty((n_wanted, water.size, len(self.opaque)))
-        depth, transmission = np.empty_like(self.wet), np.empty_like(self.wet)
+        minus_depth, transmission = np.empty_like(self.wet), np.empty_like(self.wet)
         for q, (pwv, a) in enumerate(zip(water.tolist(), array.tolist(), strict=True)):
             # A pixel at a time stays in the cache; NumPy's exponential takes a fifth of the time of a compiled loop's.
-            np.multiply(self.wet, pwv, out=depth)
-            depth += self.dry
-            np.exp(np.negative(depth, out=transmission), out=transmission)
-            given = (self.warm, self.contrast, self.wet, self.forward_efficiency[a], depth, transmission)
+            _attenuate(self.wet, self.dry, pwv, minus_depth)
+            np.exp(minus_depth, out=transmission)
+            given = (self.warm, self.contrast, self.wet, self.forward_efficiency[a], minus_depth, transmission)
             _through(opaque[a], *given, found[:, q])
         return found
 
@@ -184,21 +189,31 @@ class SkyDirection:
 
 
 @compiled
+def _attenuate(wet: Floats, dry: Floats, pwv: float, minus_depth: Floats) -> None:
+    """Put the opacity along the line of sight, its sign turned, into `minus_depth`; all (B, C)."""
+    n_bands, n_channels = wet.shape
+    for b in range(n_bands):
+        for c in range(n_channels):
+            minus_depth[b, c] = -(wet[b, c] * pwv + dry[b, c])
+
+
+@compiled
 def _through(
     opaque: Floats,
     warm: Floats,
     contrast: Floats,
     wet: Floats,
     f_eff: float,
-    depth: Floats,
+    minus_depth: Floats,
     transmission: Floats,
     found: Floats,
 ) -> None:
     """Put temperature, slope and error of the sky into `found`, (3, C), or the temperature alone, (1, C).
 
-    Given are what a :class:`SkyDirection` holds, and opacity along the line of sight and transmission, all (B, C).
+    Given are what a :class:`SkyDirection` holds, opacity along the line of sight, its sign turned, and transmission,
+    all (B, C).
     """
-    n_bands, n_channels = depth.shape
+    n_bands, n_channels = transmission.shape
     found[1:] = 0.0
     found[0] = opaque
     for b in range(n_bands):
@@ -207,7 +222,7 @@ def _through(
         if len(found) > 1:
             for c in range(n_channels):
                 found[1, c] += f_eff * contrast[b, c] * transmission[b, c] * wet[b, c]
-                found[2, c] += f_eff * warm[b, c] * depth[b, c] * transmission[b, c]
+                found[2, c] -= f_eff * warm[b, c] * minus_depth[b, c] * transmission[b, c]
 
 
 def observed_sky(

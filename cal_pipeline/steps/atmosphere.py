@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,26 +111,32 @@ class AtmosphereStep(CalibrationStep):
             ),
             range(len(off)),
         )
-        off_time = each(lambda k: reference.off_dumps[..., k] * at.exptime[reference.off[k]], range(len(off)))
-        load_view, sky = view_sky(off, off_time, directions, loads.means, loads.solution, band.channel_width, each)
+        load_view, sky = view_sky(
+            off,
+            [reference.off_dumps[..., k] for k in range(len(off))],
+            at.exptime[reference.off].tolist(),
+            directions,
+            loads.means,
+            loads.solution,
+            band.channel_width,
+            each,
+        )
         return _Sky(band, table, opacity, surroundings, off, Observation(load_view, sky, self.model_error))
 
     def _conclude(self, sky: _Sky, water: Water) -> AtmosphereStage:
         """The atmosphere above a band."""
         band, views = sky.band, sky.observation.sky
         loads, reference = band.require_loads(), band.require_reference()
-        tau_signal, tau_image = sky.opacity.zenith(water.fit.pwv)
-        t_sky, residual = observed_sky(
-            sky.off,
-            loads.means.hot,
-            loads.solution.gamma,
-            loads.solution.t_hot_input,
-            in_threads(
-                lambda off: views[off].direction.temperature(np.atleast_2d(water.at_off[off])),
-                range(len(views)),
-                band.require_reference().off_mean.size,
-            ),
+        means, solution, samples = loads.means, loads.solution, reference.off_mean.size
+        modelled = in_threads(
+            lambda off: views[off].direction.temperature(np.atleast_2d(water.at_off[off])), range(len(views)), samples
         )
+        work: list[Callable[[], Any]] = [
+            partial(observed_sky, sky.off, means.hot, solution.gamma, solution.t_hot_input, modelled),
+            partial(sky.opacity.signal, water.fit.pwv),
+            partial(sky.opacity.image, water.fit.pwv),
+        ]
+        (t_sky, residual), tau_signal, tau_image = in_threads(lambda task: task(), work, samples)
         return AtmosphereStage(
             strategy=self.strategy,
             fit=water.fit,
@@ -153,10 +161,10 @@ class AtmosphereStep(CalibrationStep):
         try:
             path = self.reference_path("atm", lambda: Path(find_atm_table(wanted, pressure)))
             table = open_atm_table(path)
-            signal = table.coefficients(bands.signal, pressure)
-            image = table.coefficients(bands.image, pressure) if bands.has_image else (absent, absent)
+            found = in_threads(lambda nu: table.coefficients(nu, pressure), wanted, reference.off_mean.size)
         except AtmRangeError as error:
             raise FrequencyRangeError(f"{band}: {error}") from error
+        signal, image = found if bands.has_image else (*found, (absent, absent))
         return table, Opacity(*signal, *image)
 
     def _surroundings(self, band: Band, reference: ReferenceStage) -> list[Surroundings]:

@@ -67,6 +67,11 @@ def test_every_sample_is_calibrated_with_what_belongs_to_its_pixel(kind, pixels,
         spectra, flags, missing = antenna_temperature(counts, reference, factor, good)
         assert np.argwhere(missing).tolist() == np.argwhere(flags).tolist() == [[2, 1, 0, 0]]
         np.testing.assert_array_equal(spectra[~missing], wanted[~missing])
+    out = np.empty(shape)
+    assert antenna_temperature(counts, reference, factor, good, out)[0] is out
+    np.testing.assert_array_equal(out, spectra)
+    with pytest.raises(ValueError, match="in C order"):
+        antenna_temperature(counts, reference, factor, good, np.empty(shape[::-1]).T)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 2)], ids=["one for all", "of each array", "of each pixel"])
