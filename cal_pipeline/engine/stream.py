@@ -103,9 +103,9 @@ class _BandWriter:
             self._conclude(tally, present)
         return tally
 
-    def _write_small(self, name: str, values: NDArray[Any], present: set[str]) -> None:
+    def _write_small(self, name: str, values: NDArray[Any] | Callable[[], NDArray[Any]], present: set[str]) -> None:
         with self.clock("write"):
-            write_array(self.group, name, values, self.step, present)
+            write_array(self.group, name, values() if callable(values) else values, self.step, present)
 
     def _prepare_spectra(self, present: set[str]) -> Tally:
         """Make the arrays that blocks are written to."""

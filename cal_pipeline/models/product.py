@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ class Tally:
     probe: NDArray[np.float32] | None = None
 
 
-def small_arrays(band: Band) -> dict[str, NDArray[Any]]:
+def small_arrays(band: Band) -> dict[str, NDArray[Any] | Callable[[], NDArray[Any]]]:
     """Every L1 array of a band but those that hold samples of the ONs.
 
     Parameters
@@ -60,7 +61,7 @@ def small_arrays(band: Band) -> dict[str, NDArray[Any]]:
     Returns
     -------
     dict
-        Arrays by their L1 names, of a type that is yet to become that of L1.
+        Arrays by their L1 names, of a type that is yet to become that of L1, or what makes them when it is called.
     """
     arrays: dict[str, Any] = {"pixel": band.coordinates.pixel}
     if band.loads is not None:
@@ -74,7 +75,7 @@ def small_arrays(band: Band) -> dict[str, NDArray[Any]]:
     if band.calibration is not None:
         last = band.coupling or band.calibration
         arrays |= {"t_sys": last.t_sys, "sigma": last.sigma}
-    return {name: np.asarray(array) for name, array in arrays.items()}
+    return {name: array if callable(array) else np.asarray(array) for name, array in arrays.items()}
 
 
 def _atmosphere(band: Band, sky: AtmosphereStage) -> dict[str, Any]:
@@ -86,9 +87,10 @@ def _atmosphere(band: Band, sky: AtmosphereStage) -> dict[str, Any]:
         "pwv_err_model": fit.error_model,
         "pwv_chi2": fit.chi2,
     }
-    arrays |= {"tau_signal": sky.tau_signal, "tau_image": sky.tau_image}
     if fit.pwv.ndim == 3 and band.reference is not None:
         arrays = {name: values[..., band.outputs[0]] for name, values in arrays.items()}
+    pwv = arrays["pwv"]
+    arrays |= {"tau_signal": partial(sky.opacity.signal, pwv), "tau_image": partial(sky.opacity.image, pwv)}
     return arrays | {"t_sky": sky.t_sky, "sky_residual": sky.sky_residual}
 
 

@@ -197,8 +197,6 @@ class AtmosphereStage:
         PWV and how good it is.
     opacity : Opacity
         Opacity against PWV at the pressure of the scan.
-    tau_signal, tau_image : ndarray, shape (C,), (C, R, A) or (C, R, A, S_on)
-        Zenith opacities [Np].
     on_airmass : ndarray, shape (S_on,)
         Airmass that each ON is calibrated with.
     t_atm, t_spill : ndarray, shape (O,)
@@ -216,8 +214,6 @@ class AtmosphereStage:
     strategy: str
     fit: PwvFit
     opacity: Opacity
-    tau_signal: Floats
-    tau_image: Floats
     on_airmass: Floats
     t_atm: Floats
     t_spill: Floats
@@ -225,6 +221,16 @@ class AtmosphereStage:
     sky_residual: Floats
     table: str
     table_sha256: str
+
+    @property
+    def tau_signal(self) -> Floats:
+        """Zenith opacity in the signal sideband, shape (C,), (C, R, A) or (C, R, A, S_on) [Np]."""
+        return self.opacity.signal(self.fit.pwv)
+
+    @property
+    def tau_image(self) -> Floats:
+        """The same in the image sideband."""
+        return self.opacity.image(self.fit.pwv)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,19 +32,19 @@ class Opacity:
     b_image: Floats
     c_image: Floats
 
-    def signal(self, pwv: float | Floats) -> Floats:
+    def signal(self, pwv: float | Floats, order: Literal["C", "F"] = "C") -> Floats:
         """Zenith opacity in the signal sideband, `pwv` [mm] broadcast behind the channel axis [Np]."""
-        return _zenith(self.b_signal, self.c_signal, pwv)
+        return _zenith(self.b_signal, self.c_signal, pwv, order)
 
-    def image(self, pwv: float | Floats) -> Floats:
+    def image(self, pwv: float | Floats, order: Literal["C", "F"] = "C") -> Floats:
         """The same in the image sideband; NaN when g = 0."""
-        return _zenith(self.b_image, self.c_image, pwv)
+        return _zenith(self.b_image, self.c_image, pwv, order)
 
 
-def _zenith(b: Floats, c: Floats, pwv: float | Floats) -> Floats:
+def _zenith(b: Floats, c: Floats, pwv: float | Floats, order: Literal["C", "F"]) -> Floats:
     water = np.asarray(pwv, np.float64)
     extend = (slice(None), *(None,) * water.ndim)
-    opacity = np.asarray(np.multiply(b[extend], water, order="F"))
+    opacity = np.asarray(np.multiply(b[extend], water, order=order))
     opacity += c[extend]
     return opacity
 

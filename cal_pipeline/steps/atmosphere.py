@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,18 +129,11 @@ class AtmosphereStep(CalibrationStep):
         modelled = in_threads(
             lambda off: views[off].direction.temperature(np.atleast_2d(water.at_off[off])), range(len(views)), samples
         )
-        work: list[Callable[[], Any]] = [
-            partial(observed_sky, sky.off, means.hot, solution.gamma, solution.t_hot_input, modelled),
-            partial(sky.opacity.signal, water.fit.pwv),
-            partial(sky.opacity.image, water.fit.pwv),
-        ]
-        (t_sky, residual), tau_signal, tau_image = in_threads(lambda task: task(), work, samples)
+        t_sky, residual = observed_sky(sky.off, means.hot, solution.gamma, solution.t_hot_input, modelled)
         return AtmosphereStage(
             strategy=self.strategy,
             fit=water.fit,
             opacity=sky.opacity,
-            tau_signal=tau_signal,
-            tau_image=tau_image,
             on_airmass=self._on_airmass(band, loads, reference),
             t_atm=np.array([around.t_atm for around in sky.surroundings]),
             t_spill=np.array([around.t_spill for around in sky.surroundings]),

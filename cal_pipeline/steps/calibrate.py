@@ -53,8 +53,7 @@ class CalibrateStep(CalibrationStep):
             subscan = reference.on[on]
             airmass = float(sky.on_airmass[on])
             pwv = np.atleast_2d(sky.fit.pwv if sky.fit.pwv.ndim < 3 else sky.fit.pwv[..., on])
-            tau = sky.tau_signal if sky.tau_signal.ndim < 4 else sky.tau_signal[..., on]
-            t_r = transmission(tau if tau.ndim == 3 else tau[:, None, None], airmass)
+            t_r = transmission(sky.opacity.signal(pwv, order="F"), airmass)
             np.logical_or(solution.bad_channel, t_r < self.min_transmission, out=bad[..., on])
             kelvin_per_count(solution.t_cal, load_difference, t_r, bad[..., on], out=factor[..., on])
             direction = SkyDirection.look(
