@@ -15,8 +15,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import floor
@@ -25,6 +27,7 @@ import numpy as np
 import sessions
 
 from cal_pipeline import CalibrationPipeline
+from cal_pipeline.models.storage import LocalPlace
 from cal_pipeline.references.registry import shipped_atm_table
 
 CORES = len(os.sched_getaffinity(0))
@@ -133,6 +136,35 @@ def _naive(session: Path, output: Path) -> float:
     return time.perf_counter() - start
 
 
+@contextmanager
+def storage_that_takes(rate: float) -> Iterator[None]:
+    """Let what is written take the time that a storage of so many bytes a second needs, one write after the other."""
+    put, busy = LocalPlace.put, threading.Lock()
+
+    def slow_put(self: LocalPlace, key: str, *data: bytes) -> None:
+        put(self, key, *data)
+        with busy:
+            time.sleep(sum(map(len, data)) / rate)
+
+    LocalPlace.put = slow_put
+    try:
+        yield
+    finally:
+        LocalPlace.put = put
+
+
+def storage(folder: Path, repeat: int) -> None:
+    session = sessions.large(folder)
+    radiometric = {"calibrate": {"precision": "radiometric"}}
+    for rate in (125e6, 250e6):
+        with storage_that_takes(rate):
+            found = medians(
+                repeat, lossless=lambda: calibrate(session), rounded=lambda: calibrate(session, steps=radiometric)
+            )
+        print(f"  storage of {rate / 1e6:.0f} MB/s: lossless {found['lossless']:.2f} s, radiometric", end=" ")
+        print(f"{found['rounded']:.2f} s, ratio {found['lossless'] / found['rounded']:.2f}")
+
+
 def small(folder: Path, repeat: int) -> None:
     session = sessions.small(folder)
     found = medians(
@@ -213,7 +245,7 @@ def huge(folder: Path, repeat: int) -> None:
     print(f"  40 GB scan                     {time.perf_counter() - start:.0f} s, {memory:.0f} MB at most")
 
 
-PARTS = {"strun": strun, "small": small, "large": large, "night": night, "huge": huge}
+PARTS = {"strun": strun, "small": small, "large": large, "storage": storage, "night": night, "huge": huge}
 
 
 def main() -> None:

@@ -157,10 +157,10 @@ def round_to_noise(spectra: Floats, sigma: NDArray[np.float32]) -> None:
     to the even multiple, so that means stay unbiased. Adding and taking off 1.5·2⁵² steps lets the arithmetic of
     64-bit floats do the rounding.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        exponent = np.floor(np.log2(0.02 * sigma.astype(np.float64)))
-    usable = np.isfinite(exponent)
-    shift = np.where(usable, 1.5 * 2.0 ** (52.0 + np.where(usable, exponent, 0.0)), 0.0)
+    step = 0.02 * sigma.astype(np.float64)
+    # A number of exponent e lies in 2^(e-1) … 2^e.
+    shift = np.ldexp(1.5, np.frexp(step)[1] + 51)
+    shift[~(np.isfinite(step) & (step > 0.0))] = 0.0
     n_channels, n_dumps, *pixels = spectra.shape
     flat = np.ascontiguousarray(spectra).reshape(n_channels, n_dumps, -1)
     _round(flat, by_channel(shift, (n_channels, *pixels)))
