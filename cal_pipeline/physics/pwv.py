@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from cal_pipeline.physics.averages import running_mean
 from cal_pipeline.physics.compiled import compiled, of_pixels, rows
 from cal_pipeline.physics.loads import LoadMeans, LoadSolution, receiver_temperature
-from cal_pipeline.physics.sky import SkyDirection
+from cal_pipeline.physics.sharing import Mapper, groups_of_rows, one_by_one
+from cal_pipeline.physics.sky import ModelledSky, SkyDirection
 
 Floats = NDArray[np.float64]
 
@@ -25,17 +26,6 @@ FIXED_POINT = 1e-11
 _GRID_BLOCK = 512
 _GRID_CHANNELS = 512
 """Channels that the start of a fit is looked for in: it needs no more."""
-_PIXEL_GROUPS, _GROUP_SAMPLES = 8, 2**14
-"""Groups of pixels whose errors are worked out beside each other, at most, and samples of an OFF in one, at least."""
-
-
-Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
-"""Calls a function on every item of a sequence."""
-
-
-def one_by_one(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """Call a function on every item, one after the other."""
-    return [function(item) for item in items]
 
 
 @dataclass(frozen=True)
@@ -355,7 +345,7 @@ def _normal_equation(
 
     def of_one(off: tuple[Observation, SkyView]) -> Floats:
         observation, view = off
-        modelled = _Modelled(view.direction, pwv, per_pixel).of(observation.pixels)
+        modelled = ModelledSky(view.direction, pwv).of(observation.pixels)
         return _normal_sums(_fitted(observation, view), modelled)
 
     offs = [(observation, view) for observation in observations for view in observation.sky]
@@ -370,22 +360,6 @@ def _normal_equation(
 def _over_pixels(values: Floats, shape: tuple[int, ...], per_pixel: bool) -> Floats:
     """Sums of each pixel, (P,), in the shape of a PWV."""
     return values.reshape(shape, order="F") if per_pixel else values.sum().reshape(shape)
-
-
-class _Modelled:
-    """The sky in one direction at some water; evaluated at once where it is the same for all receivers."""
-
-    def __init__(self, direction: SkyDirection, pwv: Floats, per_pixel: bool) -> None:
-        self._direction, self._water = direction, pwv.reshape(-1, order="F")
-        self._whole = None if per_pixel else direction.evaluate(pwv)
-
-    def of(self, pixels: tuple[int, int], chosen: slice = slice(None)) -> tuple[Any, ...]:
-        """Temperature, slope and error of :meth:`SkyDirection.evaluate`, each (Q, C), and the row Q of each pixel."""
-        n_receivers, n_arrays = pixels
-        array = np.repeat(np.arange(n_arrays), n_receivers)[chosen]
-        if self._whole is not None:
-            return *(rows(values) for values in self._whole), array
-        return *self._direction.of_rows(self._water[chosen], array), np.arange(array.size)
 
 
 def _fitted(observation: Observation, view: SkyView, chosen: slice = slice(None)) -> tuple[Any, ...]:
@@ -501,12 +475,9 @@ def fit_quality(
     """
     total = np.zeros((5, *pwv.shape))
     for observation in observations:
-        skies = each(lambda view: _Modelled(view.direction, pwv, per_pixel), observation.sky)
-        n_pixels, samples = int(np.prod(observation.pixels)), observation.loads.gain_ratio.size
-        n_groups = max(min(n_pixels, _PIXEL_GROUPS, samples // _GROUP_SAMPLES), 1)
-        groups = np.array_split(np.arange(n_pixels), n_groups)
-        chosen = [slice(int(group[0]), int(group[-1]) + 1) for group in groups]
-        found = each(partial(_errors_of_pixels, observation, skies), chosen)
+        skies = each(lambda view: ModelledSky(view.direction, pwv), observation.sky)
+        groups = groups_of_rows(int(np.prod(observation.pixels)), len(observation.loads.gain_ratio))
+        found = each(partial(_errors_of_pixels, observation, skies), groups)
         for sums, into in zip(np.concatenate(found, axis=1), total, strict=True):
             into += _over_pixels(sums, pwv.shape, per_pixel)
     curvature, noise, model, chi2, number = total
@@ -519,7 +490,7 @@ def fit_quality(
     return error, error_model, chi2, n_samples
 
 
-def _errors_of_pixels(observation: Observation, skies: Sequence[_Modelled], chosen: slice) -> Floats:
+def _errors_of_pixels(observation: Observation, skies: Sequence[ModelledSky], chosen: slice) -> Floats:
     """Sums that the errors of some pixels are made of, (5, P): curvature, noise, model error, chi², samples."""
     loads = observation.loads
     hot_variance, cold_variance = (rows(v)[chosen] for v in (loads.hot_variance, loads.cold_variance))
@@ -529,7 +500,7 @@ def _errors_of_pixels(observation: Observation, skies: Sequence[_Modelled], chos
         noise_of_off = tuple(rows(values)[chosen] for values in (view.level, view.off_variance))
         modelled = sky.of(observation.pixels, chosen)
         _add_errors(_fitted(observation, view, chosen), modelled, noise_of_off, (from_hot, from_cold), sums)
-    sums[1] += (from_hot**2 * hot_variance + from_cold**2 * cold_variance).sum(axis=1)
+    _add_noise_of_loads((from_hot, from_cold), (hot_variance, cold_variance), sums[1])
     return sums
 
 
@@ -567,3 +538,13 @@ def _add_errors(
         sums[2, p] += model
         sums[3, p] += chi2
         sums[4, p] += number
+
+
+@compiled
+def _add_noise_of_loads(responses: tuple[Any, ...], variances: tuple[Any, ...], sums: Floats) -> None:
+    """Add what the noise of HOT and COLD does to PWV, from (P, C), to sums (P,)."""
+    (from_hot, from_cold), (hot_variance, cold_variance) = responses, variances
+    n_pixels, n_channels = from_hot.shape
+    for p in range(n_pixels):
+        for c in range(n_channels):
+            sums[p] += from_hot[p, c] ** 2 * hot_variance[p, c] + from_cold[p, c] ** 2 * cold_variance[p, c]

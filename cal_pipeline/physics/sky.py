@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.physics.compiled import compiled, of_pixels, rows
 from cal_pipeline.physics.planck import Sidebands
+from cal_pipeline.physics.sharing import Mapper, groups_of_rows, one_by_one
 
 Floats = NDArray[np.float64]
 
@@ -32,19 +33,19 @@ class Opacity:
     b_image: Floats
     c_image: Floats
 
-    def signal(self, pwv: float | Floats, order: Literal["C", "F"] = "C") -> Floats:
+    def signal(self, pwv: float | Floats) -> Floats:
         """Zenith opacity in the signal sideband, `pwv` [mm] broadcast behind the channel axis [Np]."""
-        return _zenith(self.b_signal, self.c_signal, pwv, order)
+        return _zenith(self.b_signal, self.c_signal, pwv)
 
-    def image(self, pwv: float | Floats, order: Literal["C", "F"] = "C") -> Floats:
+    def image(self, pwv: float | Floats) -> Floats:
         """The same in the image sideband; NaN when g = 0."""
-        return _zenith(self.b_image, self.c_image, pwv, order)
+        return _zenith(self.b_image, self.c_image, pwv)
 
 
-def _zenith(b: Floats, c: Floats, pwv: float | Floats, order: Literal["C", "F"]) -> Floats:
+def _zenith(b: Floats, c: Floats, pwv: float | Floats) -> Floats:
     water = np.asarray(pwv, np.float64)
     extend = (slice(None), *(None,) * water.ndim)
-    opacity = np.asarray(np.multiply(b[extend], water, order=order))
+    opacity = np.asarray(b[extend] * water)
     opacity += c[extend]
     return opacity
 
@@ -152,22 +153,41 @@ class SkyDirection:
         ----------
         Mangum & Shirley 2015, PASP 127, 266, sect. 14; a single layer at one temperature.
         """
-        temperature, slope, error = self._of_all(pwv, 3)
-        return temperature, slope, error
+        shape, temperature, slope, error = self._of_all(pwv, 3)
+        return of_pixels(temperature, shape), of_pixels(slope, shape), of_pixels(error, shape)
 
-    def temperature(self, pwv: Floats) -> Floats:
-        """Input temperature of the empty sky alone, as :meth:`evaluate` gives it, shape (C, 1 or R, A) [K]."""
-        return self._of_all(pwv, 1)[0]
+    def look_through(self, pwv: Floats) -> tuple[Floats, Floats]:
+        """Input temperature of the empty sky, as :meth:`evaluate` gives it, and transmission in the signal sideband.
 
-    def _of_all(self, pwv: Floats, n_wanted: int) -> list[Floats]:
-        """The first one or all three of them."""
+        Parameters
+        ----------
+        pwv : ndarray, shape (1 or R, A), or (1, 1) where the arrays share it
+            Water above the telescope [mm].
+
+        Returns
+        -------
+        temperature : ndarray, shape (C, 1 or R, A)
+            [K].
+        transmission : ndarray, shape (C, 1 or R, A)
+            t_r(nu_s) = exp(-airmass·tau0).
+        """
+        through = np.empty((len(pwv) * self.forward_efficiency.size, len(self.opaque)))
+        shape, temperature = self._of_all(pwv, 1, through)
+        return of_pixels(temperature, shape), of_pixels(through, shape)
+
+    def _of_all(self, pwv: Floats, n_wanted: int, through: Floats | None = None) -> tuple[Any, ...]:
+        """Shape (R, A) of the pixels, and the first one or all three of :meth:`of_rows`."""
         shape = (len(pwv), self.forward_efficiency.size)
         water = np.broadcast_to(pwv, shape).reshape(-1, order="F")
-        found = self.of_rows(water, np.repeat(np.arange(shape[1]), shape[0]), n_wanted)
-        return [of_pixels(values, shape) for values in found]
+        return shape, *self.of_rows(water, np.repeat(np.arange(shape[1]), shape[0]), n_wanted, through)
 
-    def of_rows(self, water: Floats, array: NDArray[np.int64], n_wanted: int = 3) -> Floats:
-        """Temperature, or with slope and error, for pixels of given water and array, (Q,); of shape (1 or 3, Q, C)."""
+    def of_rows(
+        self, water: Floats, array: NDArray[np.int64], n_wanted: int = 3, through: Floats | None = None
+    ) -> Floats:
+        """Temperature, or with slope and error, for pixels of given water and array, (Q,); of shape (1 or 3, Q, C).
+
+        The transmission in the signal sideband is put into `through`, (Q, C).
+        """
         opaque, found = rows(self.opaque), np.empty((n_wanted, water.size, len(self.opaque)))
         minus_depth, transmission = np.empty_like(self.wet), np.empty_like(self.wet)
         for q, (pwv, a) in enumerate(zip(water.tolist(), array.tolist(), strict=True)):
@@ -176,6 +196,8 @@ class SkyDirection:
             np.exp(minus_depth, out=transmission)
             given = (self.warm, self.contrast, self.wet, self.forward_efficiency[a], minus_depth, transmission)
             _through(opaque[a], *given, found[:, q])
+            if through is not None:
+                through[q] = transmission[0]
         return found
 
     def on_grid(self, grid: Floats, channels: slice) -> Floats:
@@ -187,6 +209,35 @@ class SkyDirection:
             seen += attenuated
         opaque = self.opaque[channels, 0, :].T
         return np.asarray(opaque[:, None] - self.forward_efficiency[:, None, None] * seen)
+
+
+class ModelledSky:
+    """The sky in one direction at some water, pixel by pixel; evaluated once where all receivers share the water.
+
+    Parameters
+    ----------
+    direction : SkyDirection
+        The direction.
+    pwv : ndarray, shape (1, 1) or (R, A)
+        Water above the telescope [mm].
+    n_wanted : int
+        1 for its temperature, 3 for slope and error too.
+    """
+
+    def __init__(self, direction: SkyDirection, pwv: Floats, n_wanted: int = 3) -> None:
+        self._direction, self._n_wanted = direction, n_wanted
+        self._water = pwv.reshape(-1, order="F")
+        n_arrays = direction.forward_efficiency.size
+        shared = np.repeat(self._water, n_arrays) if pwv.size == 1 else None
+        self._whole = None if shared is None else direction.of_rows(shared, np.arange(n_arrays), n_wanted)
+
+    def of(self, pixels: tuple[int, int], chosen: slice = slice(None)) -> tuple[Any, ...]:
+        """What is wanted of :meth:`SkyDirection.evaluate`, each (Q, C), and the row Q of each chosen pixel."""
+        n_receivers, n_arrays = pixels
+        array = np.repeat(np.arange(n_arrays), n_receivers)[chosen]
+        if self._whole is not None:
+            return *self._whole, array
+        return *self._direction.of_rows(self._water[chosen], array, self._n_wanted), np.arange(array.size)
 
 
 @compiled
@@ -227,7 +278,12 @@ def _through(
 
 
 def observed_sky(
-    off: Sequence[Floats], hot: Floats, gamma: Floats, t_hot_input: Floats, modelled: Sequence[Floats]
+    off: Sequence[Floats],
+    hot: Floats,
+    gamma: Floats,
+    t_hot_input: Floats,
+    skies: Sequence[ModelledSky],
+    each: Mapper = one_by_one,
 ) -> tuple[Floats, Floats]:
     """Input temperature of the sky as observed against the hot load, and what the model leaves of it.
 
@@ -239,8 +295,10 @@ def observed_sky(
         Counts on the hot load [ct] and gain [ct/K].
     t_hot_input : ndarray, shape (C,)
         Input temperature of the hot load [K].
-    modelled : sequence of ndarray, shape (C, 1 or R, A)
-        Modelled input temperature of the sky at each OFF, NaN where it was not fitted [K].
+    skies : sequence of ModelledSky
+        The sky at each OFF as it was fitted; of a water that is NaN where it was not.
+    each : callable
+        Calls a function on every item of a sequence and returns a list of the results; may use threads.
 
     Returns
     -------
@@ -253,20 +311,31 @@ def observed_sky(
     -----
     The sky is linear in the counts, so it is worked out once, of their mean.
     """
-    n_channels, *pixels = hot.shape
-    sums = np.zeros((5, int(np.prod(pixels)), n_channels))
-    for counts, model in zip(off, modelled, strict=True):
-        _add_sky(rows(counts, hot.shape), rows(model, hot.shape, shared=True), sums)
-    sky, residual = _mean_sky(sums, rows(hot), rows(gamma, hot.shape), t_hot_input)
+    n_channels, n_receivers, n_arrays = hot.shape
+    counts = [rows(values, hot.shape) for values in off]
+    of_hot, gain = rows(hot), rows(gamma, hot.shape)
+
+    def of_some(chosen: slice) -> tuple[Floats, Floats]:
+        sums = np.zeros((5, chosen.stop - chosen.start, n_channels))
+        for one, sky in zip(counts, skies, strict=True):
+            temperature, row = sky.of((n_receivers, n_arrays), chosen)
+            _add_sky(one[chosen], temperature, row, sums)
+        return _mean_sky(sums, of_hot[chosen], gain[chosen], t_hot_input)
+
+    found = each(of_some, groups_of_rows(n_receivers * n_arrays, n_channels))
+    sky, residual = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return of_pixels(sky, hot.shape[1:]), of_pixels(residual, hot.shape[1:])
 
 
 @compiled
-def _add_sky(off: Floats, model: Floats, sums: Floats) -> None:
-    """Add an OFF to counts and number of those present, and to counts, number and model of those fitted, (5, P, C)."""
+def _add_sky(off: Floats, model: Floats, row: NDArray[np.int64], sums: Floats) -> None:
+    """Add an OFF to counts and number of those present, and to counts, number and model of those fitted, (5, P, C).
+
+    The model of a pixel is one of the rows (Q, C).
+    """
     n_pixels, n_channels = off.shape
     for p in range(n_pixels):
-        q = p * len(model) // n_pixels
+        q = row[p]
         for c in range(n_channels):
             counts = off[p, c]
             if not np.isnan(counts):

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.physics.pwv import Mapper, Observation, PwvFit, evaluate_pwv, fit_pwv, one_by_one
+from cal_pipeline.physics.pwv import Observation, PwvFit, evaluate_pwv, fit_pwv
+from cal_pipeline.physics.sharing import Mapper, one_by_one
 
 Floats = NDArray[np.float64]
 

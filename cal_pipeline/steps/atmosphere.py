@@ -15,7 +15,7 @@ from cal_pipeline.models.scan import AtmosphereStage, Band, LoadStage, Reference
 from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.opacity import airmass
 from cal_pipeline.physics.pwv import Observation, view_sky
-from cal_pipeline.physics.sky import Opacity, SkyDirection, Surroundings, observed_sky
+from cal_pipeline.physics.sky import ModelledSky, Opacity, SkyDirection, Surroundings, observed_sky
 from cal_pipeline.physics.strategies import STRATEGIES, FitSettings, Water
 from cal_pipeline.references.atm_table import AtmRangeError, AtmTable
 from cal_pipeline.references.registry import find_atm_table, open_atm_table
@@ -123,13 +123,13 @@ class AtmosphereStep(CalibrationStep):
 
     def _conclude(self, sky: _Sky, water: Water) -> AtmosphereStage:
         """The atmosphere above a band."""
-        band, views = sky.band, sky.observation.sky
+        band = sky.band
         loads, reference = band.require_loads(), band.require_reference()
-        means, solution, samples = loads.means, loads.solution, reference.off_mean.size
-        modelled = in_threads(
-            lambda off: views[off].direction.temperature(np.atleast_2d(water.at_off[off])), range(len(views)), samples
-        )
-        t_sky, residual = observed_sky(sky.off, means.hot, solution.gamma, solution.t_hot_input, modelled)
+        solution = loads.solution
+        views = sky.observation.sky
+        each = partial(in_threads, samples=reference.off_mean.size)
+        skies = each(lambda k: ModelledSky(views[k].direction, water.at_off[k], n_wanted=1), range(len(views)))
+        t_sky, residual = observed_sky(sky.off, loads.means.hot, solution.gamma, solution.t_hot_input, skies, each)
         return AtmosphereStage(
             strategy=self.strategy,
             fit=water.fit,

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from cal_pipeline.models.scan import Band, CalibrationStage, Scan
 from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.calibration import expected_noise, kelvin_per_count
-from cal_pipeline.physics.opacity import transmission
 from cal_pipeline.physics.sky import SkyDirection, Surroundings
 from cal_pipeline.physics.switching import weighted_sum
 from cal_pipeline.steps.base import CalibrationStep
@@ -53,9 +52,6 @@ class CalibrateStep(CalibrationStep):
             subscan = reference.on[on]
             airmass = float(sky.on_airmass[on])
             pwv = np.atleast_2d(sky.fit.pwv if sky.fit.pwv.ndim < 3 else sky.fit.pwv[..., on])
-            t_r = transmission(sky.opacity.signal(pwv, order="F"), airmass)
-            np.logical_or(solution.bad_channel, t_r < self.min_transmission, out=bad[..., on])
-            kelvin_per_count(solution.t_cal, load_difference, t_r, bad[..., on], out=factor[..., on])
             direction = SkyDirection.look(
                 loads.sidebands,
                 sky.opacity,
@@ -63,7 +59,10 @@ class CalibrateStep(CalibrationStep):
                 Surroundings(*(float(reference.moment[on] @ sky_t) for sky_t in (sky.t_atm, sky.t_spill))),
                 loads.forward_efficiency,
             )
-            np.add(solution.t_rec_dsb, direction.temperature(pwv), out=t_sys[..., on])
+            temperature, t_r = direction.look_through(pwv)
+            np.logical_or(solution.bad_channel, t_r < self.min_transmission, out=bad[..., on])
+            kelvin_per_count(solution.t_cal, load_difference, t_r, bad[..., on], out=factor[..., on])
+            np.add(solution.t_rec_dsb, temperature, out=t_sys[..., on])
             line_coupling = loads.sidebands.weight_signal * loads.forward_efficiency * loads.coupling
             expected_noise(
                 t_sys[..., on],

@@ -9,7 +9,7 @@ import pytest
 from helpers_physics import Setup
 
 from cal_pipeline.physics.planck import EXACT, KALIBRATE_COMPAT
-from cal_pipeline.physics.sky import Opacity, SkyDirection, Surroundings, observed_sky
+from cal_pipeline.physics.sky import ModelledSky, Opacity, SkyDirection, Surroundings, observed_sky
 
 WATER = np.array([[1.0]])
 
@@ -17,12 +17,17 @@ WATER = np.array([[1.0]])
 def look(setup, opacity, efficiency=1.0, around=None, convention=EXACT):
     bands = dataclasses.replace(setup.sidebands, convention=convention)
     around = around or Surroundings(268.0, 290.0)
-    return SkyDirection.look(bands, opacity, 1.3, around, np.array([efficiency]))
+    return SkyDirection.look(bands, opacity, 1.3, around, np.atleast_1d(efficiency))
 
 
 def constant(setup, wet, dry):
     full = np.full(setup.n_channels, 1.0)
     return Opacity(wet * full, dry * full, wet * full, dry * full)
+
+
+def of_temperature(kelvin):
+    nothing = np.zeros((1, 2))
+    return SkyDirection(np.full((2, 1, 1), kelvin), nothing, nothing, nothing, nothing, np.ones(1))
 
 
 def test_an_opaque_sky_is_the_atmosphere():
@@ -96,7 +101,27 @@ def test_observed_sky_is_the_mean_of_the_offs_that_are_there():
     hot, gamma = np.full((2, 1, 1), 1000.0), np.full((2, 1, 1), 10.0)
     off = np.array([[900.0, 800.0], [700.0, np.nan]]).reshape(2, 2, 1, 1)
     t_hot = np.array([50.0, 60.0])
-    modelled = [np.full((2, 1, 1), 30.0)] * 2
-    sky, residual = observed_sky(off, hot, gamma, t_hot, modelled)
+    sky, residual = observed_sky(off, hot, gamma, t_hot, [ModelledSky(of_temperature(30.0), WATER, 1)] * 2)
     np.testing.assert_allclose(sky.ravel(), [30.0, 40.0])
     np.testing.assert_allclose(residual.ravel(), [0.0, 10.0])
+
+
+def test_an_off_that_was_not_fitted_in_a_pixel_is_not_in_its_residual():
+    hot, gamma = np.full((2, 2, 1), 1000.0), np.full((2, 2, 1), 10.0)
+    off = [np.full((2, 2, 1), 800.0), np.full((2, 2, 1), 700.0)]
+    fitted = [np.array([[1.0], [1.0]]), np.array([[1.0], [np.nan]])]
+    skies = [ModelledSky(of_temperature(kelvin), pwv, 1) for kelvin, pwv in zip((29.0, 21.0), fitted, strict=True)]
+    sky, residual = observed_sky(off, hot, gamma, np.full(2, 50.0), skies)
+    np.testing.assert_allclose(sky, 25.0)
+    np.testing.assert_allclose(residual[:, :, 0], [[0.0, 1.0]] * 2)
+
+
+def test_a_sky_looked_through_is_the_same_sky():
+    setup = Setup(n_channels=6)
+    direction = look(setup, constant(setup, 0.3, 0.1), np.array([0.9, 0.8]))
+    water = np.array([[1.0, 2.0], [0.5, 3.0], [4.0, 0.1]])
+    temperature, transmission = direction.look_through(water)
+    np.testing.assert_array_equal(temperature, direction.evaluate(water)[0])
+    np.testing.assert_allclose(transmission, np.broadcast_to(np.exp(-1.3 * (0.3 * water + 0.1)), (6, 3, 2)))
+    pixel_by_pixel = ModelledSky(direction, water, 1).of((3, 2), slice(1, 5))
+    np.testing.assert_array_equal(pixel_by_pixel[0], temperature.reshape(6, -1, order="F").T[1:5])
