@@ -91,13 +91,12 @@ def _read_arrays(store: Place, group: str, wanted: dict[str, Coordinate], shape:
     if missing:
         held = sorted(name for name in present if name != "zarr.json")
         raise LayoutError(f"{store}/{group} lacks {', '.join(missing)}; it holds {', '.join(held)}")
-    found = {name: ZarrArray(store, f"{group}/{name}") for name in wanted if name in present}
+    names = [name for name in wanted if name in present]
+    found = dict(zip(names, store.each(lambda name: ZarrArray(store, f"{group}/{name}"), names), strict=True))
     lengths = {"dump": shape[1], "subscan": shape[4], "pixel": shape[2] * shape[3]}
-    values = {}
-    for name, spec in wanted.items():
-        if name not in found:
-            continue
-        array = found[name]
+
+    def read(name: str) -> NDArray[Any]:
+        array, spec = found[name], wanted[name]
         allowed = [tuple(lengths[axis] for axis in dims) for dims in spec.dims]
         if array.shape not in allowed:
             raise LayoutError(
@@ -109,8 +108,9 @@ def _read_arrays(store: Place, group: str, wanted: dict[str, Coordinate], shape:
             content = array.read()
         except Exception as error:
             raise LayoutError(f"{array.name} cannot be read: {type(error).__name__}: {error}") from error
-        values[name] = _as_type(content, spec, array.name)
-    return values
+        return _as_type(content, spec, array.name)
+
+    return dict(zip(names, store.each(read, names), strict=True))
 
 
 def _as_type(array: NDArray[Any], spec: Coordinate, name: str) -> NDArray[Any]:

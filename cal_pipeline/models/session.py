@@ -83,7 +83,8 @@ class Session:
                     logger.debug("%s/%s: no times", self.path, group, exc_info=True)
             return min(times, default=float("inf"))
 
-        return sorted(numbers, key=lambda number: (first_time(number), number))
+        times = self.place.each(first_time, numbers)
+        return [number for _, number in sorted(zip(times, numbers, strict=True))]
 
     def open_scan(self, number: int) -> Scan:
         """Open a scan; of its counts nothing is read yet.
@@ -232,8 +233,9 @@ class Session:
     def _times_of_loads(self, band_name: str) -> list[tuple[float, int]]:
         """When the loads were seen [d], and in which scan; in the order of time."""
         if band_name not in self._times:
-            times = ((self._time_of_loads(number, band_name), number) for number in self.numbers)
-            self._times[band_name] = sorted(item for item in times if np.isfinite(item[0]))
+            times = self.place.each(lambda number: self._time_of_loads(number, band_name), self.numbers)
+            known = zip(times, self.numbers, strict=True)
+            self._times[band_name] = sorted(item for item in known if np.isfinite(item[0]))
         return self._times[band_name]
 
     def _load_candidates(self, band: Band, interval: float) -> Iterator[tuple[int, str]]:
@@ -308,7 +310,8 @@ class Session:
         StoreError
             If a number is not in the session, or nothing is left.
         """
-        observed = [number for number in self.numbers if self.has_source(number)]
+        sources = self.place.each(self.has_source, self.numbers)
+        observed = [number for number, has_source in zip(self.numbers, sources, strict=True) if has_source]
         named = set(observed) if wanted is None else _parse_scans(wanted, self.numbers, self.path)
         chosen = sorted(named & set(observed))
         if not chosen:

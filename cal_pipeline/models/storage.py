@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import zarr
 from zarr.abc.store import Store
@@ -17,6 +17,9 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from cal_pipeline.errors import StoreError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Place(ABC):
@@ -57,6 +60,10 @@ class Place(ABC):
     @abstractmethod
     def make_durable(self) -> None:
         """Bring everything that was written to where it survives a loss of power."""
+
+    def each(self, read: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """What a function reads of this place for each item; beside each other where every answer takes its time."""
+        return [read(item) for item in items]
 
     @abstractmethod
     def below(self, key: str) -> Place:
@@ -162,12 +169,15 @@ class RemotePlace(Place):
         What to call it.
     prefix : str
         The part of it that is meant.
+    n_requests : int
+        Requests that it is sent beside each other.
     """
 
-    def __init__(self, store: Store, name: str, prefix: str = "") -> None:
+    def __init__(self, store: Store, name: str, prefix: str = "", n_requests: int = 16) -> None:
         self.store = store
         self.name = name
         self.prefix = prefix
+        self.n_requests = n_requests
 
     def _key(self, key: str) -> str:
         return str(PurePosixPath(self.prefix, key)) if self.prefix else key
@@ -209,9 +219,14 @@ class RemotePlace(Place):
     def make_durable(self) -> None:
         """Objects are durable once they are written."""
 
+    def each(self, read: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """What a function reads of this place for each item, many beside each other."""
+        with ThreadPoolExecutor(self.n_requests) as pool:
+            return list(pool.map(read, items))
+
     def below(self, key: str) -> RemotePlace:
         """A folder of it."""
-        return RemotePlace(self.store, f"{self.name}/{key}", self._key(key))
+        return RemotePlace(self.store, f"{self.name}/{key}", self._key(key), self.n_requests)
 
     def as_zarr(self) -> Any:
         """The store and the path in it."""
@@ -265,7 +280,7 @@ def open_place(where: str | Path, write: bool = False) -> Place:
 
 @lru_cache(maxsize=8)
 def _open_zip(path: Path, mtime_ns: int) -> Place:
-    return RemotePlace(sync(zarr.storage.ZipStore.open(path, mode="r")), str(path))
+    return RemotePlace(sync(zarr.storage.ZipStore.open(path, mode="r")), str(path), n_requests=1)
 
 
 @lru_cache(maxsize=8)

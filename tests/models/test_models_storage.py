@@ -1,11 +1,14 @@
-"""Files on their way to the disk."""
+"""Files on their way to the disk, and what is asked of places that are far away."""
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from zarr.storage import MemoryStore
 
 from cal_pipeline.models import storage
-from cal_pipeline.models.storage import LocalPlace
+from cal_pipeline.models.storage import LocalPlace, RemotePlace
 
 
 @pytest.fixture
@@ -69,3 +72,21 @@ def test_a_disk_that_takes_a_part_is_asked_again(place, monkeypatch):
     place.put("key", b"abcdefgh", b"ij")
     monkeypatch.undo()
     assert place.get("key") == b"abcdefghij"
+
+
+def test_a_store_far_away_is_asked_for_several_things_at_once():
+    # None of the readers gets on before all have been called.
+    far, together = RemotePlace(MemoryStore(), "far"), threading.Barrier(8)
+    place = far.below("deeper")
+
+    def read(item):
+        together.wait(timeout=30)
+        return -item
+
+    assert place.each(read, range(8)) == [-item for item in range(8)]
+    with pytest.raises(ZeroDivisionError):
+        place.each(lambda item: 1 // item, [1, 0, 2])
+
+
+def test_a_folder_is_read_one_thing_after_the_other(tmp_path):
+    assert LocalPlace(tmp_path).each(lambda _: threading.get_ident(), range(3)) == [threading.get_ident()] * 3
