@@ -266,8 +266,9 @@ def _through(
     all (B, C).
     """
     n_bands, n_channels = transmission.shape
-    found[1:] = 0.0
-    found[0] = opaque
+    for k in range(len(found)):
+        for c in range(n_channels):
+            found[k, c] = 0.0 if k else opaque[c]
     for b in range(n_bands):
         for c in range(n_channels):
             found[0, c] -= f_eff * contrast[b, c] * transmission[b, c]
