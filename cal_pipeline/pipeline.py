@@ -11,7 +11,7 @@ from stpipe import Pipeline
 
 from cal_pipeline.engine.runner import calibrate_session, default_output
 from cal_pipeline.engine.store import make_output
-from cal_pipeline.engine.workers import DaskCluster, Processes, ThisProcess, Workforce
+from cal_pipeline.engine.workers import DaskCluster, Processes, ThisProcess, Workforce, refuse_in_worker
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.models.product import json_ready
 from cal_pipeline.models.scan import Scan
@@ -105,6 +105,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         RunFailedError
             At the end, if a scan could not be calibrated; the others are written.
         """
+        refuse_in_worker()
         self._adopted = None
         gc.freeze()
         try:

@@ -28,6 +28,8 @@ _SCANS_A_COLLECTION = 100
 _AHEAD = 8
 """Scans for each worker that may be done before one that takes long."""
 
+_WORKER = "cal_pipeline worker"
+"""Name of the processes that calibrate scans."""
 ATTEMPTS = 3
 """How often a scan is tried whose worker dies."""
 
@@ -255,8 +257,26 @@ class Processes:
                 worker.stop()
 
 
+def refuse_in_worker() -> None:
+    """Refuse to begin a run in a worker: it would write to the store that the worker is to add to.
+
+    Raises
+    ------
+    RuntimeError
+        In a worker, which gets here by importing the script that it was started from.
+    """
+    if multiprocessing.current_process().name == _WORKER:
+        raise RuntimeError(
+            "a worker imports the script it is started from, and this one begins a run when it is imported: "
+            "put the call of the pipeline below 'if __name__ == \"__main__\":'"
+        )
+
+
 def _died(number: int) -> Outcome:
-    message = f"the process that calibrated scan {number} died {ATTEMPTS} times; its memory may not have been enough"
+    message = (
+        f"the process that calibrated scan {number} died {ATTEMPTS} times: its memory was not enough, "
+        "or of what it wrote to the standard error"
+    )
     return Outcome(number, "write", WorkerDiedError.__name__, message)
 
 
@@ -266,7 +286,7 @@ class _Worker:
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
-        self.process = context.Process(target=_work, args=(other,), daemon=True)
+        self.process = context.Process(target=_work, args=(other,), daemon=True, name=_WORKER)
         self.process.start()
         other.close()
         self.job: Job | None = None

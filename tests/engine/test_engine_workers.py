@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -174,6 +177,23 @@ def test_a_scan_that_kills_its_workers_is_given_up(session, tmp_path):
     outcomes = {o.number: o for o in Processes(2).calibrate(Session(session), [1, 2, 3], Deadly(), output)}
     assert {n: o.error_class for n, o in outcomes.items()} == {1: "", 2: "WorkerDiedError", 3: ""}
     assert "died 3 times" in outcomes[2].message
+
+
+def test_a_worker_that_imports_a_script_does_not_begin_a_run_of_its_own(session, atm_table, tmp_path):
+    # Without a guard the worker would do the first run too, and replace what is there.
+    script, output = tmp_path / "script.py", str(tmp_path / "l1.zarr")
+    steps = {"atmosphere": {"override_atm": str(atm_table)}}
+    script.write_text(
+        "from cal_pipeline import CalibrationPipeline as C\n"
+        f"settings = dict(scans='1', output_file={output!r}, overwrite=True, configure_log=False, steps={steps!r})\n"
+        f"C.call({str(session)!r}, workers=1, **settings)\n"
+        f"C.call({str(session)!r}, workers=2, **settings)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "below 'if __name__ == \"__main__\":'" in done.stderr
+    failures = json.loads((tmp_path / "l1.zarr" / "failures.json").read_text())
+    assert [failure["error_class"] for failure in failures] == ["WorkerDiedError"]
 
 
 def test_a_pipeline_is_the_same_in_another_process(atm_table):
