@@ -30,6 +30,7 @@ _AHEAD = 8
 
 _WORKER = "cal_pipeline worker"
 """Name of the processes that calibrate scans."""
+
 ATTEMPTS = 3
 """How often a scan is tried whose worker dies."""
 
@@ -274,8 +275,8 @@ def refuse_in_worker() -> None:
 
 def _died(number: int) -> Outcome:
     message = (
-        f"the process that calibrated scan {number} died {ATTEMPTS} times: its memory was not enough, "
-        "or of what it wrote to the standard error"
+        f"the process that calibrated scan {number} died {ATTEMPTS} times; its memory may not have been enough, "
+        "or it said why on the standard error"
     )
     return Outcome(number, "write", WorkerDiedError.__name__, message)
 

@@ -41,8 +41,10 @@ def zenith_opacity(b: ArrayLike, c: ArrayLike, pwv: ArrayLike) -> Floats:
     ndarray of float64
         tau0 = b·PWV + c [Np].
     """
-    wet = np.asarray(b, np.float64) * np.asarray(pwv, np.float64)
-    return np.asarray(wet + np.asarray(c, np.float64))
+    wet = np.asarray(np.asarray(b, np.float64) * np.asarray(pwv, np.float64))
+    dry = np.asarray(c, np.float64)
+    whole = wet.shape == np.broadcast_shapes(wet.shape, dry.shape)
+    return np.asarray(np.add(wet, dry, out=wet if whole else None))
 
 
 def transmission(tau0: ArrayLike, airmass: ArrayLike) -> Floats:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.physics.compiled import compiled, of_pixels, rows
+from cal_pipeline.physics.opacity import zenith_opacity
 from cal_pipeline.physics.planck import Sidebands
 from cal_pipeline.physics.sharing import Mapper, groups_of_rows, one_by_one
 
@@ -45,9 +46,7 @@ class Opacity:
 def _zenith(b: Floats, c: Floats, pwv: float | Floats) -> Floats:
     water = np.asarray(pwv, np.float64)
     extend = (slice(None), *(None,) * water.ndim)
-    opacity = np.asarray(b[extend] * water)
-    opacity += c[extend]
-    return opacity
+    return zenith_opacity(b[extend], c[extend], water)
 
 
 @dataclass(frozen=True)
@@ -131,62 +130,43 @@ class SkyDirection:
             forward_efficiency=forward_efficiency,
         )
 
-    def evaluate(self, pwv: Floats) -> tuple[Floats, Floats, Floats]:
-        """Input temperature of the empty sky, and how it answers to water and to an error of the opacity.
-
-        Parameters
-        ----------
-        pwv : ndarray, shape (1 or R, A), or (1, 1) where the arrays share it
-            Water above the telescope [mm].
-
-        Returns
-        -------
-        temperature : ndarray, shape (C, 1 or R, A)
-            f_eff Σ_sb w_sb [J(nu_sb, t_atm)(1 - t_r) + J(nu_sb, 2.725 K) t_r] + (1 - f_eff) T'_spill [K].
-        slope : ndarray, shape (C, 1 or R, A)
-            Its derivative by PWV [K/mm].
-        opacity_error : ndarray, shape (C, 1 or R, A)
-            Change of the sky's emission for a relative error of 1 of all opacities,
-            f_eff Σ_sb w_sb J(nu_sb, t_atm)·airmass·tau0·exp(-airmass·tau0) [K].
-
-        References
-        ----------
-        Mangum & Shirley 2015, PASP 127, 266, sect. 14; a single layer at one temperature.
-        """
-        shape, temperature, slope, error = self._of_all(pwv, 3)
-        return of_pixels(temperature, shape), of_pixels(slope, shape), of_pixels(error, shape)
-
     def look_through(self, pwv: Floats) -> tuple[Floats, Floats]:
-        """Input temperature of the empty sky, as :meth:`evaluate` gives it, and transmission in the signal sideband.
+        """Input temperature of the empty sky [K], and transmission t_r(nu_s), both (C, 1 or R, A).
 
-        Parameters
-        ----------
-        pwv : ndarray, shape (1 or R, A), or (1, 1) where the arrays share it
-            Water above the telescope [mm].
-
-        Returns
-        -------
-        temperature : ndarray, shape (C, 1 or R, A)
-            [K].
-        transmission : ndarray, shape (C, 1 or R, A)
-            t_r(nu_s) = exp(-airmass·tau0).
+        The water `pwv` [mm] is of shape (1 or R, A), or (1, 1) where the arrays share it; see :meth:`of_rows`.
         """
-        through = np.empty((len(pwv) * self.forward_efficiency.size, len(self.opaque)))
-        shape, temperature = self._of_all(pwv, 1, through)
-        return of_pixels(temperature, shape), of_pixels(through, shape)
-
-    def _of_all(self, pwv: Floats, n_wanted: int, through: Floats | None = None) -> tuple[Any, ...]:
-        """Shape (R, A) of the pixels, and the first one or all three of :meth:`of_rows`."""
         shape = (len(pwv), self.forward_efficiency.size)
         water = np.broadcast_to(pwv, shape).reshape(-1, order="F")
-        return shape, *self.of_rows(water, np.repeat(np.arange(shape[1]), shape[0]), n_wanted, through)
+        through = np.empty((water.size, len(self.opaque)))
+        (temperature,) = self.of_rows(water, np.repeat(np.arange(shape[1]), shape[0]), 1, through)
+        return of_pixels(temperature, shape), of_pixels(through, shape)
 
     def of_rows(
         self, water: Floats, array: NDArray[np.int64], n_wanted: int = 3, through: Floats | None = None
     ) -> Floats:
-        """Temperature, or with slope and error, for pixels of given water and array, (Q,); of shape (1 or 3, Q, C).
+        """Input temperature of the empty sky, and how it answers to water and to an error of the opacity.
 
-        The transmission in the signal sideband is put into `through`, (Q, C).
+        Parameters
+        ----------
+        water : ndarray, shape (Q,)
+            Water above the telescope for each pixel [mm].
+        array : ndarray of int, shape (Q,)
+            Array that the pixel belongs to.
+        n_wanted : int
+            1 for the temperature alone, 3 for all.
+        through : ndarray, shape (Q, C), optional
+            Where to put the transmission in the signal sideband.
+
+        Returns
+        -------
+        ndarray, shape (1 or 3, Q, C)
+            The temperature, f_eff Σ_sb w_sb [J(nu_sb, t_atm)(1 - t_r) + J(nu_sb, 2.725 K) t_r] + (1 - f_eff) T'_spill
+            [K]; its derivative by PWV [K/mm]; the change of the sky's emission for a relative error of 1 of all
+            opacities, f_eff Σ_sb w_sb J(nu_sb, t_atm)·airmass·tau0·exp(-airmass·tau0) [K].
+
+        References
+        ----------
+        Mangum & Shirley 2015, PASP 127, 266, sect. 14; a single layer at one temperature.
         """
         opaque, found = rows(self.opaque), np.empty((n_wanted, water.size, len(self.opaque)))
         minus_depth, transmission = np.empty_like(self.wet), np.empty_like(self.wet)
@@ -232,8 +212,17 @@ class ModelledSky:
         self._whole = None if shared is None else direction.of_rows(shared, np.arange(n_arrays), n_wanted)
 
     def of(self, pixels: tuple[int, int], chosen: slice = slice(None)) -> tuple[Any, ...]:
-        """What is wanted of :meth:`SkyDirection.evaluate`, each (Q, C), and the row Q of each chosen pixel."""
+        """What is wanted of :meth:`SkyDirection.of_rows`, each (Q, C), and the row Q of each chosen pixel.
+
+        Raises
+        ------
+        ValueError
+            If the sky was made for another number of arrays or pixels.
+        """
         n_receivers, n_arrays = pixels
+        n_known = self._direction.forward_efficiency.size
+        if n_known != n_arrays or self._water.size not in (1, n_receivers * n_arrays):
+            raise ValueError(f"a sky of {n_known} arrays and {self._water.size} pixels is wanted for pixels {pixels}")
         array = np.repeat(np.arange(n_arrays), n_receivers)[chosen]
         if self._whole is not None:
             return *self._whole, array
@@ -320,6 +309,8 @@ def observed_sky(
         sums = np.zeros((5, chosen.stop - chosen.start, n_channels))
         for one, sky in zip(counts, skies, strict=True):
             temperature, row = sky.of((n_receivers, n_arrays), chosen)
+            if temperature.shape[1] != n_channels:
+                raise ValueError(f"a sky has {temperature.shape[1]} channels, expected {n_channels}")
             _add_sky(one[chosen], temperature, row, sums)
         return _mean_sky(sums, of_hot[chosen], gain[chosen], t_hot_input)
 
