@@ -13,10 +13,10 @@ from cal_pipeline.engine.runner import calibrate_session, default_output
 from cal_pipeline.engine.store import make_output
 from cal_pipeline.engine.workers import DaskCluster, Processes, ThisProcess, Workforce, refuse_in_worker
 from cal_pipeline.models.l1 import CalibratedSession
+from cal_pipeline.models.locations import is_url, normalize_location
 from cal_pipeline.models.product import json_ready
 from cal_pipeline.models.scan import Scan
 from cal_pipeline.models.session import Session
-from cal_pipeline.models.storage import is_address
 from cal_pipeline.steps import (
     AtmosphereStep,
     CalibrateStep,
@@ -121,12 +121,11 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
 
     def _where_to(self, session: Session) -> str:
         """The L1 store to write."""
-        name = self.output_file or default_output(session)
-        if is_address(name):
+        name = normalize_location(self.output_file or default_output(session))
+        folder = normalize_location(self.output_dir or ".")
+        if is_url(name):
             return name
-        if is_address(self.output_dir):
-            return f"{str(self.output_dir).rstrip('/')}/{name}"
-        return str(Path(self.output_dir or ".") / name)
+        return f"{folder}/{name}" if is_url(folder) else str(Path(folder) / name)
 
     def _workforce(self) -> Workforce:
         """Who calibrates the scans."""

@@ -15,8 +15,8 @@ from cal_pipeline.engine.scan_job import Outcome, Recipe
 from cal_pipeline.engine.store import OutputStore
 from cal_pipeline.engine.workers import Workforce
 from cal_pipeline.models.l1 import CalibratedSession
+from cal_pipeline.models.locations import is_url
 from cal_pipeline.models.session import Session
-from cal_pipeline.models.storage import is_address
 from cal_pipeline.report.quality_table import write_quality_table
 
 logger = logging.getLogger(__name__)
@@ -154,5 +154,5 @@ def _stpipe_in_the_background() -> Iterator[None]:
 
 def default_output(session: Session) -> str:
     """Name of the L1 store where none is given."""
-    name = session.path.rsplit("/", 1)[-1] if is_address(session.path) else Path(session.path).name
+    name = session.path.rsplit("/", 1)[-1] if is_url(session.path) else Path(session.path).name
     return f"{name.removesuffix('.zip').removesuffix('.zarr')}_l1.zarr"

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from cal_pipeline._version import __version__
 from cal_pipeline.errors import IncompleteWriteError, LayoutError, StoreError
 from cal_pipeline.models.chunks import ArrayWriter, chunk_name, group_attributes, write_group
+from cal_pipeline.models.locations import is_url, normalize_location
 from cal_pipeline.models.schema import L1_SCHEMA_VERSION, array_attributes, product_array
-from cal_pipeline.models.storage import LocalPlace, Place, is_address, open_place, sync_file
+from cal_pipeline.models.storage import LocalPlace, Place, open_place, sync_file
 
 ROOT_ATTRIBUTES = {"cal_schema_version": L1_SCHEMA_VERSION, "cal_engine_version": __version__}
 
@@ -97,7 +98,7 @@ class LocalOutput(OutputStore):
         self.staging = _staging(self.path)
         self.failures = []
         read = Path(source)
-        if not is_address(source) and (self.path == read or self.path in read.parents or read in self.path.parents):
+        if not is_url(source) and (self.path == read or self.path in read.parents or read in self.path.parents):
             raise StoreError(f"output {self.path} and input {source} are one store or lie in each other")
         if self.path.exists():
             _refuse_to_replace(self.place, overwrite)
@@ -231,7 +232,7 @@ def hidden_place(store: str, name: str) -> Place:
     name : str
         ``scan_NNNNNN``.
     """
-    if is_address(store):
+    if is_url(store):
         return _WithoutRoot(open_place(store, write=True), name)
     return _staging(Path(store)).below(name)
 
@@ -270,9 +271,10 @@ def make_output(where: str, overwrite: bool, source: str) -> OutputStore:
     StoreError
         If there is something that may not be replaced.
     """
-    if is_address(where):
+    where = normalize_location(where)
+    if is_url(where):
         return RemoteOutput(where, overwrite)
-    return LocalOutput(Path(where).expanduser(), overwrite, source)
+    return LocalOutput(Path(where), overwrite, source)
 
 
 def _refuse_to_replace(place: Place, overwrite: bool) -> None:

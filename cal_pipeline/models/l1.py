@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from cal_pipeline.errors import StoreError
 from cal_pipeline.models.chunks import group_attributes
-from cal_pipeline.models.storage import LocalPlace, is_address, open_place
+from cal_pipeline.models.locations import is_url
+from cal_pipeline.models.storage import LocalPlace, open_place
 
 if TYPE_CHECKING:
     import xarray
@@ -84,8 +85,8 @@ class CalibratedSession:
         group = f"scan_{number:06d}" + (f"/band_{band}" if band is not None else "")
         if not self.place.exists(f"{group}/zarr.json"):
             raise StoreError(f"{self.path} has no {group}; it has scans {self.numbers}")
-        where = self.place.below(group).as_zarr() if is_address(self.path) else self.path
-        inner = None if is_address(self.path) else group
+        where = self.place.below(group).as_zarr() if is_url(self.path) else self.path
+        inner = None if is_url(self.path) else group
         dataset: xarray.Dataset = xarray.open_zarr(where, group=inner, consolidated=False, chunks=None)
         return dataset
 

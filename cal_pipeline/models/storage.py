@@ -17,6 +17,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from cal_pipeline.errors import StoreError
+from cal_pipeline.models.locations import is_url, normalize_location
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -267,10 +268,10 @@ def open_place(where: str | Path, write: bool = False) -> Place:
     StoreError
         If it is an address of a kind that is not known here, or a ZIP file to be written.
     """
-    text = str(where)
-    if is_address(text):
-        return _open_address(text.rstrip("/"), write)
-    path = Path(text).expanduser().absolute()
+    text = normalize_location(where)
+    if is_url(text):
+        return _open_address(text, write)
+    path = Path(text).absolute()
     if path.suffix == ".zip" and path.is_file():
         if write:
             raise StoreError(f"{path} is a ZIP file; they are read only, name a folder")
@@ -292,8 +293,3 @@ def _open_address(address: str, write: bool) -> Place:
             f"{address} cannot be opened: {error}. Install cal_pipeline[remote] and the fsspec driver of its kind"
         ) from error
     return RemotePlace(store, address)
-
-
-def is_address(where: str | Path | None) -> bool:
-    """Whether something is the address of an object store or a server."""
-    return "://" in str(where)

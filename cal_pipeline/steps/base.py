@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from os.path import abspath, dirname, expandvars, splitext
+from os.path import abspath, dirname, splitext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from stpipe.config_parser import ValidationError
 from stpipe.step import get_disable_crds_steppars
 
 from cal_pipeline.errors import CalibrationError
+from cal_pipeline.models.locations import normalize_location
 from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.session import Session
 from cal_pipeline.references.parameter_files import choose_parameters
@@ -282,7 +283,7 @@ class CalibrationBase(Step):  # type: ignore[misc]
         product = step.search_attr("output_file")
         folder = step.search_attr("output_dir") or (dirname(product) if product else "")
         file = f"{stem}_{tail}.{(ext or step.output_ext).lstrip('.')}"
-        return str(Path(expandvars(folder)).expanduser() / file)
+        return str(Path(normalize_location(folder)) / file)
 
     def finalize_result(self, result: Any, reference_files_used: list[tuple[str, str]]) -> None:
         """Record in the scan that the step has run, or that there was nothing for it to do."""
