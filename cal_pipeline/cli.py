@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 import json
 import logging
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from cal_pipeline.engine.runner import RunFailedError
-from cal_pipeline.errors import CalibrationError
+from cal_pipeline.commands import DONE, FAILED, CommandParser, UsageError, run_command, show
+from cal_pipeline.logs import log_to_stderr
 from cal_pipeline.models.compare import compare_stores, format_differences
 from cal_pipeline.models.overview import format_overview, session_overview
 from cal_pipeline.pipeline import CalibrationPipeline
 from cal_pipeline.replay import recorded_pipeline, replay_scan
 from cal_pipeline.steps import LoadsStep
 
-DONE, FAILED = 0, 1
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors end with status 1; 2 means that some scans were calibrated."""
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(FAILED, f"{self.prog}: {message}\n")
+_MODES = {
+    "tp": "total_power",
+    "totalpower": "total_power",
+    "total-power": "total_power",
+    "otf-chopped": "otf_chopped",
+}
+"""Other names of observing modes."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,36 +41,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 for success, 1 for failure, 2 where some scans could not be calibrated.
+        0 for success, 1 for failure, 2 where some scans could not be calibrated, 130 or 143 after a signal.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    command = COMMANDS.get(arguments[0]) if arguments else None
-    try:
-        return command(arguments[1:]) if command else _calibrate(arguments)
-    except RunFailedError as error:
-        print(f"calibrate: {error}", file=sys.stderr)
-        return int(error.exit_status)
-    except (CalibrationError, OSError, ValueError) as error:
-        print(f"calibrate: {error}", file=sys.stderr)
-        return FAILED
+    return run_command("calibrate", _dispatch, argv)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    """Run the command that stands first, or calibrate."""
+    first = arguments[0] if arguments else ""
+    if first in COMMANDS:
+        return COMMANDS[first](arguments[1:])
+    near = difflib.get_close_matches(first, COMMANDS, n=1)
+    if near and not Path(first).exists():
+        raise UsageError(f"there is no command or session {first!r}; did you mean calibrate {near[0]}?")
+    return _calibrate(arguments)
 
 
 def calibrate_parser() -> argparse.ArgumentParser:
     """The options of ``calibrate``; what is not given is left to the pipeline."""
-    parser = _Parser(
+    parser = CommandParser(
         prog="calibrate",
         description="Calibrate a session. Also: calibrate info, compare, replay (see calibrate COMMAND --help).",
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
-    add("-i", "--input", required=True, metavar="L0", help="session to calibrate")
-    add("-o", "--output", metavar="L1", help="store to write; a folder, or a name that ends in /, to write it into")
+    # Without a default of its own a positional that is absent would still be set.
+    add("session", nargs="?", metavar="L0", default=argparse.SUPPRESS, help="session to calibrate")
+    add("-i", "--input", metavar="L0", help="the same, as an option")
+    add("-o", "--output", metavar="L1", help="store to write (default: SESSION_l1.zarr)")
     add("--config", metavar="FILE", help="parameter file (.asdf or .cfg)")
     add("--scans", help="scans to calibrate, as in 25650,25660:25670")
     add("--overwrite", action="store_true", help="replace an output that exists")
     add("--atm-table", metavar="FILE", help="atmosphere table")
     add("--telescope", metavar="FILE", help="telescope profile")
-    add("--mode", help="observing mode: total_power, otf or otf_chopped")
+    add("--mode", help="observing mode: total_power (tp, totalpower), otf or otf_chopped (otf-chopped)")
     add("--foeff", type=float, nargs="+", help="forward efficiency, one or one per array")
     add("--image-gain", type=float, help="gain ratio image/signal: 1 ideal double sideband, 0 single sideband")
     add("--physics", choices=["exact", "kalibrate-compat"], help="constants and rounding")
@@ -84,7 +87,10 @@ def calibrate_parser() -> argparse.ArgumentParser:
     add("--dbs-coupling", action="store_true", help="merge the beams of chopped scans")
     add("--skydiff", type=int, metavar="N", help="compare each OFF with the N most recent ones of earlier scans")
     add("--skychopdiff", action="store_true", help="compare the chop phases of the empty sky")
-    add("--set", action="append", metavar="STEP.NAME=VALUE", help="any other parameter")
+    add("--workers", type=int, metavar="N", help="processes that calibrate scans")
+    add("--threads", type=int, metavar="N", help="threads of each of them")
+    add("--set", action="append", metavar="[STEP.]NAME=VALUE", help="any other parameter")
+    add("--timing", action="store_true", help="log where the time of each scan went")
     add("-v", "--verbose", action="store_true", help="log more")
     add("-q", "--quiet", action="store_true", help="log warnings only")
     return parser
@@ -105,9 +111,10 @@ def pipeline_parameters(given: dict[str, Any]) -> dict[str, Any]:
 
     Raises
     ------
-    ValueError
-        For a ``--set`` that is not STEP.NAME=VALUE.
+    UsageError
+        For a ``--set`` that is not NAME=VALUE or STEP.NAME=VALUE.
     """
+    result: dict[str, Any] = {}
     steps: dict[str, dict[str, Any]] = {}
     for option, translate in _MEANING.items():
         if option in given:
@@ -115,23 +122,28 @@ def pipeline_parameters(given: dict[str, Any]) -> dict[str, Any]:
             steps.setdefault(step, {}).update(parameters)
     for setting in given.get("set", []):
         name, equals, value = setting.partition("=")
-        step, dot, parameter = name.partition(".")
-        if not equals or not dot:
-            raise ValueError(f"--set {setting!r}: expected STEP.NAME=VALUE, as in atmosphere.t_atm=260")
-        steps.setdefault(step, {})[parameter] = value
-    result: dict[str, Any] = {"steps": steps} if steps else {}
-    for option, name in (("config", "config_file"), ("scans", "scans"), ("overwrite", "overwrite")):
+        step, _, parameter = name.removeprefix("steps.").rpartition(".")
+        if not equals or not parameter:
+            raise UsageError(f"--set {setting!r}: expected NAME=VALUE, as in workers=2 or atmosphere.t_atm=260")
+        (steps.setdefault(step, {}) if step else result)[parameter] = value
+    for option, name in _OF_PIPELINE.items():
         if option in given:
             result[name] = given[option]
-    if "output" in given:
-        result |= _where_to(given["output"])
-    return result
+    return result | ({"steps": steps} if steps else {})
+
+
+_OF_PIPELINE = {
+    "output": "output_file",
+    "config": "config_file",
+    **{name: name for name in ("scans", "overwrite", "workers", "threads", "timing")},
+}
+"""Options that stand for a parameter of the pipeline."""
 
 
 _MEANING: dict[str, Callable[[Any], tuple[str, dict[str, Any]]]] = {
     "atm_table": lambda value: ("atmosphere", {"override_atm": value}),
     "telescope": lambda value: ("loads", {"override_telescope": value}),
-    "mode": lambda value: ("prepare", {"mode": value}),
+    "mode": lambda value: ("prepare", {"mode": _MODES.get(value.lower(), value)}),
     "foeff": lambda value: ("loads", {"forward_efficiency": value}),
     "image_gain": lambda value: ("loads", {"image_gain": value}),
     "physics": lambda value: ("loads", {"physics": value.replace("-", "_")}),
@@ -147,53 +159,32 @@ _MEANING: dict[str, Callable[[Any], tuple[str, dict[str, Any]]]] = {
 """The step and the parameters that an option stands for."""
 
 
-def _where_to(output: str) -> dict[str, str]:
-    """The store to write, or the folder to write it into."""
-    path = Path(output)
-    folder = output.endswith(("/", "\\")) or (path.is_dir() and not (path / "zarr.json").is_file())
-    return {"output_dir": output} if folder else {"output_file": output}
-
-
 def _calibrate(arguments: list[str]) -> int:
     given = vars(calibrate_parser().parse_args(arguments))
-    level = "DEBUG" if given.get("verbose") else "WARNING" if given.get("quiet") else "INFO"
-    with _log_to_stderr(level):
-        CalibrationPipeline.call(given["input"], configure_log=False, **pipeline_parameters(given))
+    sessions = [given[name] for name in ("session", "input") if name in given]
+    if len(sessions) != 1:
+        found = f"found {' and '.join(sessions)}" if sessions else "none is given"
+        raise UsageError(f"one session is needed, {found}; as in calibrate session.zarr -o l1.zarr")
+    level = logging.DEBUG if given.get("verbose") else logging.WARNING if given.get("quiet") else logging.INFO
+    with log_to_stderr(level):
+        CalibrationPipeline.call(sessions[0], configure_log=False, **pipeline_parameters(given))
     return DONE
 
 
-class _log_to_stderr:  # noqa: N801
-    """Log to standard error within the block."""
-
-    def __init__(self, level: str) -> None:
-        self.level = level
-        self.handler = logging.StreamHandler(sys.stderr)
-        self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-
-    def __enter__(self) -> None:
-        logger = logging.getLogger("cal_pipeline")
-        self.before = logger.level
-        logger.setLevel(self.level)
-        logger.addHandler(self.handler)
-
-    def __exit__(self, *_: object) -> None:
-        logger = logging.getLogger("cal_pipeline")
-        logger.setLevel(self.before)
-        logger.removeHandler(self.handler)
-
-
 def _info(arguments: list[str]) -> int:
-    parser = _Parser(prog="calibrate info", description="Say what a session holds and what would be chosen for it.")
+    parser = CommandParser(
+        prog="calibrate info", description="Say what a session holds and what would be chosen for it."
+    )
     parser.add_argument("session", help="L0 session")
     parser.add_argument("--json", action="store_true", help="as JSON")
     given = parser.parse_args(arguments)
     rows = session_overview(given.session, LoadsStep().calibration_interval)
-    print(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) if given.json else format_overview(rows))
+    show(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) if given.json else format_overview(rows))
     return DONE
 
 
 def _compare(arguments: list[str]) -> int:
-    parser = _Parser(prog="calibrate compare", description="Compare the arrays of two L1 stores.")
+    parser = CommandParser(prog="calibrate compare", description="Compare the arrays of two L1 stores.")
     parser.add_argument("first", help="L1 store")
     parser.add_argument("second", help="L1 store")
     parser.add_argument("--scans", type=int, nargs="+", help="only these scans")
@@ -205,12 +196,12 @@ def _compare(arguments: list[str]) -> int:
     )
     given = parser.parse_args(arguments)
     differences = compare_stores(given.first, given.second, given.scans)
-    print(format_differences(differences))
+    show(format_differences(differences))
     return DONE if differences and all(item.within(given.tolerance) for item in differences) else FAILED
 
 
 def _replay(arguments: list[str]) -> int:
-    parser = _Parser(
+    parser = CommandParser(
         prog="calibrate replay",
         description="Calibrate a scan again with the parameters that were recorded of it, and compare bit by bit.",
     )
@@ -224,7 +215,7 @@ def _replay(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         output = given.output or str(Path(folder) / "replay.zarr")
         differences = replay_scan(given.store, given.scan, output)
-    print(format_differences([item for item in differences if not item.within(0.0)] or differences))
+    show(format_differences([item for item in differences if not item.within(0.0)] or differences))
     return DONE if differences and all(item.within(0.0) for item in differences) else FAILED
 
 

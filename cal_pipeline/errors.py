@@ -11,6 +11,18 @@ class StoreError(CalibrationError):
     """A store cannot be opened, read or written as asked."""
 
 
+class NoInputError(CalibrationError):
+    """A pipeline or step is run without any data."""
+
+
+class OutputExistsError(StoreError):
+    """An output exists and may not be replaced; the message says so with ``overwrite=True``."""
+
+
+class RunInterruptedError(KeyboardInterrupt):
+    """A run was interrupted; the message says what was kept."""
+
+
 class ScanError(CalibrationError):
     """A scan cannot be calibrated; the others can."""
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import gc
+import logging
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from stpipe import Pipeline
 
+from cal_pipeline._version import __version__
 from cal_pipeline.engine.runner import calibrate_session, default_output
-from cal_pipeline.engine.store import make_output
+from cal_pipeline.engine.store import OutputStore, make_output
 from cal_pipeline.engine.workers import DaskCluster, Processes, ThisProcess, Workforce, refuse_in_worker
+from cal_pipeline.errors import NoInputError
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.models.locations import is_url, normalize_location
 from cal_pipeline.models.product import json_ready
 from cal_pipeline.models.scan import Scan
 from cal_pipeline.models.session import Session
+from cal_pipeline.report.text import count_of, ranges_of
 from cal_pipeline.steps import (
     AtmosphereStep,
     CalibrateStep,
@@ -28,6 +33,9 @@ from cal_pipeline.steps import (
     SkydiffStep,
 )
 from cal_pipeline.steps.base import CalibrationBase, CalibrationStep
+from cal_pipeline.steps.origins import load_parameters
+
+logger = logging.getLogger(__name__)
 
 
 def _rebuilt(
@@ -56,6 +64,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
     workers   = integer(min=1, default=1)    # Processes of this machine that calibrate scans
     threads   = integer(min=1, default=None) # Threads of each of them (the cores, shared out)
     scheduler = string(default=None)         # Address of a Dask cluster that calibrates the scans instead
+    timing    = boolean(default=False)       # Log where the time of each scan went
     """
 
     step_defs = {
@@ -79,6 +88,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
     workers: int
     threads: int | None
     scheduler: str | None
+    timing: bool
     output_file: str | None
     output_dir: str | None
 
@@ -88,7 +98,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         # each time. The end of a run lets it be collected again.
         gc.freeze()
 
-    def process(self, source: str | Path) -> CalibratedSession:
+    def process(self, source: str | Path | None = None) -> CalibratedSession:
         """Calibrate a session.
 
         Parameters
@@ -104,7 +114,11 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         ------
         RunFailedError
             At the end, if a scan could not be calibrated; the others are written.
+        RunInterruptedError
+            After a KeyboardInterrupt; finished scans are kept.
         """
+        if source is None:
+            raise NoInputError("no session given; name one, as in strun cal_pipeline.CalibrationPipeline session.zarr")
         refuse_in_worker()
         self._adopted = None
         gc.freeze()
@@ -114,10 +128,43 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
                 step.check_references()
             session = Session(source)
             numbers = session.select(self.scans)
+            workforce = self._workforce()
             output = make_output(self._where_to(session), self.overwrite, session.path)
-            return calibrate_session(session, numbers, self, output, self._workforce())
+            self._log_beginning(session, numbers, output)
+            return calibrate_session(session, numbers, self, output, workforce, self.timing)
         finally:
             gc.unfreeze()
+
+    def _log_beginning(self, session: Session, numbers: list[int], output: OutputStore) -> None:
+        """Log what is calibrated, and which parameters differ from the defaults and why, file by file."""
+        logger.info("cal_pipeline %s: %s of %s", __version__, count_of(len(numbers), "scan"), session.path)
+        scans_of: dict[Path | None, list[int]] = defaultdict(list)
+        for number, described in zip(numbers, session.place.each(session.describe, numbers), strict=True):
+            if described is not None:
+                scans_of[self._file_for(described)].append(number)
+        for file, scans in scans_of.items():
+            name = f"cfg/{file.name}" if file else "none is meant for such data"
+            logger.info("parameter file of scans %s: %s", ranges_of(scans), name)
+            for origin, parameters in self._differing_parameters(file).items():
+                logger.info("  %s: %s", origin, ", ".join(parameters))
+
+    def _differing_parameters(self, file: Path | None) -> dict[str, list[str]]:
+        """List parameters that differ from their defaults as ``name=value``, by origin.
+
+        Parameters
+        ----------
+        file : Path or None
+            Parameter file that is chosen by the data.
+        """
+        config = self._section(load_parameters(file)) if file else {}
+        found: dict[str, list[str]] = defaultdict(list)
+        for name, origin in self._adopt(config, f"cfg/{file.name}" if file else "").items():
+            step, _, parameter = name.removeprefix("steps.").rpartition(".")
+            owner: CalibrationBase = getattr(self, step) if step else self
+            value = getattr(owner, parameter)
+            if value != owner._default_parameters().get(parameter):
+                found[origin].append(f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}")
+        return found
 
     def _where_to(self, session: Session) -> str:
         """The L1 store to write."""

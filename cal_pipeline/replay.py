@@ -27,6 +27,7 @@ OF_ONE_RUN = frozenset(
         "scheduler",
         "suffix",
         "threads",
+        "timing",
         "workers",
     }
 )

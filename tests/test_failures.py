@@ -171,7 +171,7 @@ def test_a_bad_scan_is_recorded_and_the_others_are_calibrated(case, simulated, c
 
 def test_exit_status_1_when_no_scan_can_be_calibrated(make_session, calibrate):
     session = make_session(channels=16, faults=Faults(dead=(DeadChannels(0, 16),)))
-    with pytest.raises(RunFailedError, match="1 of 1 scans could not be calibrated") as caught:
+    with pytest.raises(RunFailedError, match="1 of 1 scan could not be calibrated") as caught:
         calibrate(session)
     assert caught.value.exit_status == 1
     assert caught.value.product.failures[0]["error_class"] == "BadChannelsError"
@@ -210,10 +210,10 @@ def test_nothing_of_a_scan_is_listed_when_writing_it_fails(make_session, calibra
     write_scan = scan_job.write_scan
 
     def fail_late(scan, place, provenance):
-        tallies = write_scan(scan, place, provenance)
+        written = write_scan(scan, place, provenance)
         if scan.number == 1:
             raise OSError("no space left on device")
-        return tallies
+        return written
 
     monkeypatch.setattr(scan_job, "write_scan", fail_late)
     with pytest.raises(RunFailedError):
@@ -229,9 +229,9 @@ def test_a_lost_chunk_is_noticed_before_publishing(make_session, calibrate, monk
     write_scan = scan_job.write_scan
 
     def lose_a_chunk(scan, place, provenance):
-        tallies = write_scan(scan, place, provenance)
+        written = write_scan(scan, place, provenance)
         next((place.path / "spectra").glob("c.*")).unlink()
-        return tallies
+        return written
 
     monkeypatch.setattr(scan_job, "write_scan", lose_a_chunk)
     with pytest.raises(RunFailedError):

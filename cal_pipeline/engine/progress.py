@@ -25,7 +25,8 @@ def progress_bar(total: int) -> Iterator[Callable[[], None]]:
     callable
         To be called after each scan.
     """
-    if not sys.stderr.isatty():
+    # A daemon has no standard error, and a program that keeps a log may replace it by an object that can only write.
+    if not getattr(sys.stderr, "isatty", bool)():
         yield lambda: None
         return
     columns = (

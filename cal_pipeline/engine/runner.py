@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stpipe.exceptions import StpipeExitException
@@ -14,10 +17,13 @@ from cal_pipeline.engine.progress import progress_bar
 from cal_pipeline.engine.scan_job import Outcome, Recipe
 from cal_pipeline.engine.store import OutputStore
 from cal_pipeline.engine.workers import Workforce
+from cal_pipeline.errors import RunInterruptedError
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.models.locations import is_url
+from cal_pipeline.models.quality import FAIL, SEVERITIES
 from cal_pipeline.models.session import Session
 from cal_pipeline.report.quality_table import write_quality_table
+from cal_pipeline.report.text import count_of
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +49,12 @@ class RunFailedError(StpipeExitException):  # type: ignore[misc]
 
 
 def calibrate_session(
-    session: Session, numbers: list[int], recipe: Recipe, output: OutputStore, workforce: Workforce
+    session: Session,
+    numbers: list[int],
+    recipe: Recipe,
+    output: OutputStore,
+    workforce: Workforce,
+    show_timing: bool = False,
 ) -> CalibratedSession:
     """Calibrate scans of a session and write them.
 
@@ -59,6 +70,8 @@ def calibrate_session(
         L1.
     workforce : Workforce
         Who does it.
+    show_timing : bool
+        Whether to log where the time of each scan went.
 
     Returns
     -------
@@ -68,31 +81,72 @@ def calibrate_session(
     ------
     RunFailedError
         At the end, if a scan could not be calibrated.
+    RunInterruptedError
+        After a KeyboardInterrupt; finished scans are kept.
     """
-    ordered = session.in_order_of_time(numbers)
+    began = time.monotonic()
+    tally = RunTally(len(numbers))
     try:
+        ordered = session.in_order_of_time(numbers)
         with _stpipe_in_the_background(), progress_bar(len(numbers)) as advance:
-            publisher = _Publisher(output, ordered)
+            publisher = _Publisher(output, ordered, tally, show_timing)
             for outcome in workforce.calibrate(session, ordered, recipe, output):
                 publisher.take(outcome)
                 advance()
+    except KeyboardInterrupt as interrupt:
+        raise RunInterruptedError(_describe_kept(output, tally)) from interrupt
     finally:
         output.close()
+        if not tally.verdicts and not output.failures:
+            # An error before the first scan leaves no store that looks like the product of a run.
+            output.discard()
+        else:
+            write_quality_table(CalibratedSession(output.place.name))
     product = CalibratedSession(output.place.name)
-    write_quality_table(product)
     n_failed = len(output.failures)
     if n_failed:
-        message = f"{n_failed} of {len(numbers)} scans could not be calibrated; see {output.place}/failures.json"
+        message = (
+            f"{n_failed} of {count_of(len(numbers), 'scan')} could not be calibrated; see {output.place}/failures.json"
+        )
         raise RunFailedError(1 if n_failed == len(numbers) else 2, message, product)
-    logger.info("%d scans calibrated: %s", len(numbers), output.place)
+    logger.info("%s in %.0f s: %s", tally, time.monotonic() - began, output.place)
     return product
+
+
+@dataclass
+class RunTally:
+    """Scans of a run by verdict.
+
+    Parameters
+    ----------
+    n_asked : int
+        Number of scans to calibrate.
+    verdicts : Counter
+        Number of scans that are in the product, by verdict.
+    """
+
+    n_asked: int
+    verdicts: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        counts = [f"{self.verdicts[verdict]} {verdict}" for verdict in SEVERITIES if self.verdicts[verdict]]
+        done = f"{count_of(self.verdicts.total(), 'scan')} calibrated"
+        return f"{done} ({', '.join(counts)})" if counts else done
+
+
+def _describe_kept(output: OutputStore, tally: RunTally) -> str:
+    """Say what an interrupted run leaves."""
+    done = tally.verdicts.total()
+    if not done:
+        return "interrupted before the first scan was finished; nothing was written"
+    return f"interrupted; {done} of {count_of(tally.n_asked, 'scan')} are finished and kept in {output.place}"
 
 
 class _Publisher:
     """Publishes scans as they come in; those whose skies are compared in the order of time, whoever calibrated them."""
 
-    def __init__(self, output: OutputStore, ordered: list[int]) -> None:
-        self._output = output
+    def __init__(self, output: OutputStore, ordered: list[int], tally: RunTally, show_timing: bool) -> None:
+        self._output, self._tally, self._show_timing = output, tally, show_timing
         self._waiting: dict[int, Outcome] = {}
         self._next = iter(ordered)
         self._turn = next(self._next, None)
@@ -120,7 +174,10 @@ class _Publisher:
             logger.debug("%s", outcome.traceback)
         else:
             self._history.add(outcome.skies)
-            logger.info("%s", outcome.summary)
+            self._tally.verdicts[outcome.verdict] += 1
+            logger.log(logging.WARNING if outcome.verdict == FAIL else logging.INFO, "%s", outcome.summary)
+            if self._show_timing:
+                logger.info("%s", outcome.timing)
 
     def _try_to_publish(self, outcome: Outcome) -> None:
         """Let a scan be seen; note in `outcome` why that was not possible."""

@@ -14,12 +14,12 @@ import numpy as np
 from cal_pipeline._version import __version__
 from cal_pipeline.engine.history import SkyEntries, sky_entries
 from cal_pipeline.engine.store import finish
-from cal_pipeline.engine.stream import write_scan
-from cal_pipeline.models.product import Tally
+from cal_pipeline.engine.stream import WrittenBand, write_scan
+from cal_pipeline.models.quality import SEVERITIES
 from cal_pipeline.models.scan import Scan
 from cal_pipeline.models.session import Session
 from cal_pipeline.models.storage import Place
-from cal_pipeline.physics.quality import channel_stride
+from cal_pipeline.report.text import printable
 
 Stages = Mapping[str, Callable[[Scan], Scan]]
 """What is done to a scan, by the name of the step, in order."""
@@ -49,6 +49,10 @@ class Outcome:
         What went wrong.
     summary : str
         The line that is logged of it.
+    verdict : str
+        Verdict on its quality.
+    timing : str
+        The line on where its time went.
     skies : list of SkyEntries
         Its empty skies, where they are compared with those of other scans.
     """
@@ -59,6 +63,8 @@ class Outcome:
     message: str = ""
     traceback: str = ""
     summary: str = ""
+    verdict: str = ""
+    timing: str = ""
     skies: list[SkyEntries] = field(default_factory=list)
 
 
@@ -72,8 +78,6 @@ class CalibratedScan:
         Scan number.
     scan : Scan or None
         The scan.
-    steps : list of str
-        Steps of the recipe.
     provenance : dict
         What L1 says of how it was made.
     failure : Outcome or None
@@ -82,7 +86,6 @@ class CalibratedScan:
 
     number: int
     scan: Scan | None = None
-    steps: list[str] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
     failure: Outcome | None = None
 
@@ -115,7 +118,7 @@ def pass_steps(session: Session, number: int, recipe: Recipe) -> CalibratedScan:
     except Exception as error:
         return CalibratedScan(number, failure=_failure(number, step, error))
     made = {"engine_version": __version__, "time": datetime.now(UTC).isoformat(timespec="seconds")}
-    return CalibratedScan(number, scan, list(stages), made | used)
+    return CalibratedScan(number, scan, made | used)
 
 
 def write(calibrated: CalibratedScan, place: Place) -> Outcome:
@@ -134,10 +137,16 @@ def write(calibrated: CalibratedScan, place: Place) -> Outcome:
     scan = calibrated.scan
     try:
         place.remove()
-        tallies = write_scan(scan, place, calibrated.provenance)
+        written = write_scan(scan, place, calibrated.provenance)
         with scan.clock("write"):
             finish(place)
-        return Outcome(scan.number, summary=_summary(scan, tallies, calibrated.steps), skies=sky_entries(scan))
+        return Outcome(
+            scan.number,
+            summary=_summarize(scan, written),
+            verdict=_verdict_of(written),
+            timing=_format_timing(scan),
+            skies=sky_entries(scan),
+        )
     except Exception as error:
         place.remove()
         return _failure(scan.number, "write", error)
@@ -151,31 +160,63 @@ def _failure(number: int, step: str, error: Exception) -> Outcome:
     return Outcome(number, step, type(error).__name__, str(error) or repr(error), text)
 
 
-def _summary(scan: Scan, tallies: list[Tally], steps: list[str]) -> str:
-    """The one line that is logged of a scan."""
-    parts = [f"scan {scan.number} {scan.attributes.get('source') or ''}".strip()]
-    for band, tally in zip(scan.bands, tallies, strict=True):
+def _verdict_of(written: list[WrittenBand]) -> str:
+    """Return the worst verdict of the bands of a scan."""
+    return max((str(band.attributes["qa"]["verdict"]) for band in written), key=SEVERITIES.index)
+
+
+def _summarize(scan: Scan, written: list[WrittenBand]) -> str:
+    """Make the one line that is logged of a scan; its medians are those of ``qa`` in L1.
+
+    Receiver and system temperature are both those of a double-sideband receiver.
+    """
+    parts = [f"scan {scan.number} {printable(scan.attributes.get('source') or '')}".strip()]
+    for band, in_product in zip(scan.bands, written, strict=True):
+        qa = in_product.attributes["qa"]
         if band.name:
             parts.append(band.name)
         if band.reference is not None:
             parts.append(band.reference.mode)
         if band.atmosphere is not None:
             fit = band.atmosphere.fit
-            parts.append(f"PWV {_typical(fit.pwv):.5g} ± {_typical(fit.error):.2g} mm")
-        some = slice(None, None, 4 * channel_stride(band.coordinates.shape[0]))
-        if band.loads is not None:
-            good = ~band.loads.solution.bad_channel[some]
-            parts.append(f"T_rec {_typical(band.loads.solution.t_rec_ssb[some][good]):.0f} K SSB")
-        if band.calibration is not None:
-            good = ~band.calibration.bad_channel[some]
-            parts.append(f"T_sys {_typical(band.calibration.t_sys[some][good]):.0f} K DSB")
-            flagged = np.mean(tally.flagged.get("", 0)) / tally.n_samples
-            parts.append(f"flagged {100 * flagged:.2f} %")
+            error = _typical(np.hypot(fit.error, fit.error_model))
+            parts.append(f"PWV {_typical(fit.pwv):.5g} ± {error:.2g} mm")
+        for name, key in (("T_rec", "t_rec_dsb_median_K"), ("T_sys", "t_sys_median_K")):
+            if qa.get(key) is not None:
+                parts.append(f"{name} {qa[key]:.0f} K DSB")
+        if qa.get("flagged_fraction") is not None:
+            parts.append(f"flagged {100 * qa['flagged_fraction']:.2f} %")
+        parts.append(_format_verdict(qa))
         if band.loads is not None and band.loads.reason != "own":
             parts.append(f"loads of scan {band.loads.scan_numbers[0]} ({band.loads.reason})")
-    done = [step for step in steps if getattr(scan.meta.cal_step, step, "") == "COMPLETE"]
-    times = " ".join(f"{s} {1e3 * scan.clock.seconds[s]:.0f}" for s in ("load", *done, "write"))
-    return ", ".join(parts) + f"; ms: {times}"
+    return ", ".join(parts)
+
+
+def _format_verdict(qa: dict[str, Any]) -> str:
+    """Write a verdict with the checks that are not passed."""
+    if not qa["checks"]:
+        return "not judged"
+    names = " ".join(verdict["name"] for verdict in qa["verdicts"])
+    return f"{qa['verdict']}: {names}" if names else str(qa["verdict"])
+
+
+_TIMES = {
+    "load": ("load",),
+    "resolve": ("loads", "gain"),
+    "atm": ("atmosphere",),
+    "prepare": ("prepare",),
+    "calibrate": ("calibrate", "dbs", "skychopdiff", "skydiff"),
+    "write": ("write",),
+}
+"""Stages of our clock in each time of the timing line of older engines."""
+
+
+def _format_timing(scan: Scan) -> str:
+    """Make the timing line of a scan in the form of older engines; times of threads add up."""
+    seconds = scan.clock.seconds
+    times = {name: sum(seconds.get(stage, 0.0) for stage in stages) for name, stages in _TIMES.items()}
+    parts = [f"{name}_ms={1e3 * time:.1f}" for name, time in times.items()]
+    return f"scan timing breakdown scan={scan.number} {' '.join(parts)}"
 
 
 def _typical(values: Any) -> float:

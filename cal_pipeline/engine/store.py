@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline._version import __version__
-from cal_pipeline.errors import IncompleteWriteError, LayoutError, StoreError
+from cal_pipeline.errors import IncompleteWriteError, LayoutError, OutputExistsError, StoreError
 from cal_pipeline.models.chunks import ArrayWriter, chunk_name, group_attributes, write_group
 from cal_pipeline.models.locations import is_url, normalize_location
 from cal_pipeline.models.schema import L1_SCHEMA_VERSION, array_attributes, product_array
@@ -60,6 +60,10 @@ class OutputStore(ABC):
     def close(self) -> None:
         """Remove what is not part of the store."""
 
+    def discard(self) -> None:
+        """Remove the store: nothing was published and no scan failed."""
+        self.place.remove()
+
     @abstractmethod
     def _write_failures(self) -> None:
         """Write ``failures.json``."""
@@ -100,14 +104,19 @@ class LocalOutput(OutputStore):
         read = Path(source)
         if not is_url(source) and (self.path == read or self.path in read.parents or read in self.path.parents):
             raise StoreError(f"output {self.path} and input {source} are one store or lie in each other")
-        if self.path.exists():
+        if _holds_anything(self.path):
             _refuse_to_replace(self.place, overwrite)
             self.place.remove()
         self.staging.remove()
-        write_group(self.place, "", ROOT_ATTRIBUTES)
-        sync_file(self.path / "zarr.json")
-        self.staging.path.mkdir()
-        self._write_failures()
+        try:
+            # The folder beside has the longer name: what cannot be made fails before there is a store.
+            self.staging.path.mkdir(parents=True)
+            write_group(self.place, "", ROOT_ATTRIBUTES)
+            sync_file(self.path / "zarr.json")
+            self._write_failures()
+        except OSError as error:
+            self.close()
+            raise StoreError(f"output {self.path} cannot be written: {error.strerror or error}") from error
 
     def hidden(self, name: str) -> Place:
         """A folder beside the store."""
@@ -277,10 +286,15 @@ def make_output(where: str, overwrite: bool, source: str) -> OutputStore:
     return LocalOutput(Path(where), overwrite, source)
 
 
+def _holds_anything(path: Path) -> bool:
+    """Tell whether something is at a path; an empty folder is nothing."""
+    return path.exists() and not (path.is_dir() and next(path.iterdir(), None) is None)
+
+
 def _refuse_to_replace(place: Place, overwrite: bool) -> None:
     """Raise unless `place` is an L1 store that may be replaced."""
     if not overwrite:
-        raise StoreError(f"output {place} exists; give --overwrite=true to replace it")
+        raise OutputExistsError(f"output {place} exists; give overwrite=True to replace it")
     try:
         known = "cal_schema_version" in group_attributes(place, "")
     except LayoutError:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,14 @@ Block = tuple[slice, list[int], list[int]]
 """Channels, spectra that can be made of a block, and the subscans that are needed for them."""
 
 
-def write_scan(scan: Scan, place: Place, provenance: dict[str, Any]) -> list[Tally]:
+class WrittenBand(NamedTuple):
+    """Band that was written: its attributes in L1, and what was learnt of its samples."""
+
+    attributes: dict[str, Any]
+    tally: Tally
+
+
+def write_scan(scan: Scan, place: Place, provenance: dict[str, Any]) -> list[WrittenBand]:
     """Write a calibrated scan as an L1 group.
 
     Parameters
@@ -51,20 +58,21 @@ def write_scan(scan: Scan, place: Place, provenance: dict[str, Any]) -> list[Tal
 
     Returns
     -------
-    list of Tally
-        One a band.
+    list of WrittenBand
+        In the order of the bands.
     """
-    tallies = []
+    written = []
     for band in scan.bands:
         group = place.below(band.name) if band.name else place
         tally = _BandWriter(band, scan, group).write()
         # The disk works while the quality is judged.
         with _in_background(group.make_durable), scan.clock("write"):
-            write_group(group, "", band_attributes(band, scan, tally, provenance))
-        tallies.append(tally)
+            attributes = band_attributes(band, scan, tally, provenance)
+            write_group(group, "", attributes)
+        written.append(WrittenBand(attributes, tally))
     if scan.bands[0].name:
         write_group(place, "", {"scan_number": scan.number, "bands": [band.name for band in scan.bands]})
-    return tallies
+    return written
 
 
 @contextmanager

@@ -192,8 +192,10 @@ def _receiver(band: Band, tally: Tally) -> dict[str, Any]:
     if band.loads is None:
         return {}
     solution, after = band.loads.solution, band.loads.following
+    t_rec_ssb = _pixel_median(solution.t_rec_ssb, ~solution.bad_channel)
     figures = {
-        "t_rec_ssb_K": _pixel_median(solution.t_rec_ssb, ~solution.bad_channel),
+        "t_rec_ssb_K": t_rec_ssb,
+        "t_rec_dsb_K": t_rec_ssb * band.loads.sidebands.weight_signal,
         "bad_channel_fraction": solution.bad_channel.mean(axis=0),
         "load_instability": band.loads.instability,
     }

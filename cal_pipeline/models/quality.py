@@ -23,7 +23,8 @@ from cal_pipeline.references.parameter_files import cfg_folder
 Pixels = NDArray[Any]
 
 PASS, QUESTIONABLE, FAIL = "pass", "questionable", "fail"
-_SEVERITY = (PASS, QUESTIONABLE, FAIL)
+SEVERITIES = (PASS, QUESTIONABLE, FAIL)
+"""Verdicts, the worst last."""
 
 
 class QualityLimitsError(CalibrationError):
@@ -36,8 +37,8 @@ class Figures:
 
     Parameters
     ----------
-    t_rec_ssb_K, t_sys_K : ndarray
-        Median receiver (SSB) and system temperature (DSB) over the good channels [K].
+    t_rec_ssb_K, t_rec_dsb_K, t_sys_K : ndarray
+        Median receiver (SSB, DSB) and system temperature (DSB) over the good channels [K].
     pwv_mm, pwv_err_mm, pwv_chi2 : ndarray
         Water vapour, its statistical error [mm] and the reduced chi² of its fit; medians where there are several.
     pwv_at_bound, pwv_unconstrained, pwv_converged : ndarray of bool
@@ -59,6 +60,7 @@ class Figures:
     """
 
     t_rec_ssb_K: Pixels | None = None
+    t_rec_dsb_K: Pixels | None = None
     t_sys_K: Pixels | None = None
     pwv_mm: Pixels | None = None
     pwv_err_mm: Pixels | None = None
@@ -345,12 +347,12 @@ def quality(figures: Figures, pixel: NDArray[np.str_], limits: Limits) -> dict[s
         for name, values in checks.items()
         for verdict in _verdicts(name, values, limits.checks[name], pixel, dead & (name != "dead_pixel"))
     ]
-    worst = max((_SEVERITY.index(verdict["verdict"]) for verdict in verdicts), default=0)
+    worst = max((SEVERITIES.index(verdict["verdict"]) for verdict in verdicts), default=0)
     by_name = figures.by_name()
     unknown = {f.name: None for f in fields(figures) if f.name != "flagged_fraction"}
     return {
         **_of_all_pixels(figures),
-        "verdict": _SEVERITY[worst],
+        "verdict": SEVERITIES[worst],
         "verdicts": verdicts,
         "checks": sorted(checks),
         "thresholds": {"file": limits.file, "sha256": limits.sha256},
@@ -392,7 +394,12 @@ def _finite(value: Any) -> Any:
 def _of_all_pixels(figures: Figures) -> dict[str, Any]:
     """One number for the band of each figure."""
     known = figures.by_name()
-    medians = {"t_rec_ssb_K": "t_rec_ssb_median_K", "t_sys_K": "t_sys_median_K", "pwv_chi2": "pwv_chi2_median"}
+    medians = {
+        "t_rec_ssb_K": "t_rec_ssb_median_K",
+        "t_rec_dsb_K": "t_rec_dsb_median_K",
+        "t_sys_K": "t_sys_median_K",
+        "pwv_chi2": "pwv_chi2_median",
+    }
     result: dict[str, Any] = {}
     for name, values in known.items():
         if name.startswith("flagged_fraction_"):

@@ -16,6 +16,7 @@ from cal_pipeline.models.chunks import ZarrArray, group_attributes
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.counts import Counts
 from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts, read_coordinates, time_of_loads
+from cal_pipeline.models.phases import observing_mode
 from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.storage import open_place
 
@@ -69,6 +70,31 @@ class Session:
     def has_source(self, number: int) -> bool:
         """Whether a scan has anything to calibrate, or is a calibration-only scan."""
         return any("source" in self.place.members(group) for group, _ in self._bands(number))
+
+    def describe(self, number: int) -> dict[str, str | None] | None:
+        """Telescope, frontend and observing mode of a scan, from its attributes and phases alone.
+
+        Parameters
+        ----------
+        number : int
+            Scan number.
+
+        Returns
+        -------
+        dict or None
+            What parameter files are chosen by; None where that cannot be read, which whoever opens the scan explains.
+        """
+        try:
+            group, name = next(band for band in self._bands(number) if "source" in self.place.members(band[0]))
+            attributes = group_attributes(self.place, self._groups[number])
+            if name:
+                attributes |= group_attributes(self.place, group)
+            phases = ZarrArray(self.place, f"{group}/source/sobsmode").read()
+            mode = observing_mode(np.char.strip(phases.astype(np.str_)), str(attributes.get("instmode", "")))
+        except Exception:
+            logger.debug("%s: scan %d cannot be described", self.path, number, exc_info=True)
+            return None
+        return {"telescope": attributes.get("telescope"), "frontend": attributes.get("frontend"), "mode": mode}
 
     def in_order_of_time(self, numbers: list[int]) -> list[int]:
         """Scans by the time of their first subscan; those whose times cannot be read are last."""

@@ -6,7 +6,7 @@ import difflib
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from os.path import abspath, dirname, splitext
 from pathlib import Path
@@ -17,7 +17,8 @@ from stpipe import Step, config_parser, crds_client
 from stpipe.config_parser import ValidationError
 from stpipe.step import get_disable_crds_steppars
 
-from cal_pipeline.errors import CalibrationError
+from cal_pipeline.errors import CalibrationError, NoInputError
+from cal_pipeline.logs import log_to_stderr
 from cal_pipeline.models.locations import normalize_location
 from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.session import Session
@@ -111,6 +112,23 @@ class CalibrationBase(Step):  # type: ignore[misc]
         return checked
 
     @classmethod
+    def call(cls, *args: Any, configure_log: bool = True, **parameters: Any) -> Any:
+        """Make a step or pipeline and run it; see `stpipe.Step.call`.
+
+        Parameters
+        ----------
+        *args
+            What the step or pipeline is run on.
+        configure_log : bool
+            Log to standard error, in the format of the commands, as long as this lasts. Nothing is added where the
+            root logger already writes there.
+        **parameters
+            Parameters, and ``config_file``, a parameter file.
+        """
+        with log_to_stderr() if configure_log else nullcontext():
+            return super().call(*args, configure_log=False, **parameters)
+
+    @classmethod
     def from_config_section(
         cls,
         config: Any,
@@ -171,10 +189,13 @@ class CalibrationBase(Step):  # type: ignore[misc]
 
     def _chosen_file(self, scan: Scan) -> Path | None:
         """The parameter file that is meant for the data; None for none."""
+        return self._file_for(scan.get_crds_parameters())
+
+    def _file_for(self, described: Mapping[str, Any]) -> Path | None:
+        """The parameter file for data of a telescope, frontend and mode; None for none."""
         if not self._uses_parameter_files or get_disable_crds_steppars():
             return None
-        described = scan.get_crds_parameters() | self._described_by_parameters()
-        return choose_parameters(**described)
+        return choose_parameters(**{**described, **self._described_by_parameters()})
 
     def _described_by_parameters(self) -> dict[str, Any]:
         """What parameters say of the data, over what the data say of themselves."""
@@ -296,7 +317,7 @@ class CalibrationStep(CalibrationBase):
 
     stage_names = ("loads", "gain", "prepare", "atmosphere", "calibrate", "dbs", "skychopdiff", "skydiff")
 
-    def process(self, source: Scan | str | Path) -> Scan:
+    def process(self, source: Scan | str | Path | None = None) -> Scan:
         """Run the step on every band of a scan.
 
         Parameters
@@ -310,6 +331,8 @@ class CalibrationStep(CalibrationBase):
         Scan
             The same scan, with the result of this step.
         """
+        if source is None:
+            raise NoInputError(f"no scan given; name one, as in strun {self.class_alias} session.zarr/scan_025650")
         scan = open_scan(source)
         if self.parent is None:
             self.adopt_parameters(scan)

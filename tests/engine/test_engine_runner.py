@@ -49,9 +49,8 @@ def test_scans_are_written_and_logged(run, caplog):
     assert product.numbers == [1, 2, 3]
     assert product.failures == []
     lines = [record.getMessage() for record in caplog.records]
-    assert [line.split(";")[0] for line in lines[:3]] == ["scan 1", "scan 2", "scan 3"]
-    assert "ms: load" in lines[0]
-    assert lines[3].startswith("3 scans calibrated: ")
+    assert lines[:3] == ["scan 1, not judged", "scan 2, not judged", "scan 3, not judged"]
+    assert lines[3].startswith("3 scans calibrated (3 pass) in ")
     recorded = product.open_scan(1).attrs["provenance"]
     assert recorded["parameters"] == {"a": None, "b": [1, 1]}
 

@@ -107,7 +107,7 @@ class TestWhatIsInTheWay:
     def test_an_l1_store(self, output, tmp_path):
         fill(output.hidden("scan_000001"))
         output.publish("scan_000001")
-        with pytest.raises(StoreError, match="give --overwrite=true to replace it"):
+        with pytest.raises(StoreError, match="give overwrite=True to replace it"):
             LocalOutput(output.path, False, str(tmp_path / "s.zarr"))
         LocalOutput(output.path, True, str(tmp_path / "s.zarr"))
         assert not (output.path / "scan_000001").exists()

@@ -1,0 +1,7 @@
+"""``python -m cal_pipeline``, another name of the command ``calibrate``."""
+
+import sys
+
+from cal_pipeline.cli import main
+
+sys.exit(main())

@@ -1,0 +1,65 @@
+"""Log of a run on the terminal: one format for every way of running."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+FORMAT = "%(asctime)s %(levelname)s %(message)s"
+DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+PACKAGE, FRAMEWORK = "cal_pipeline", "stpipe"
+"""Loggers of this package and of stpipe."""
+
+
+def run_formatter() -> logging.Formatter:
+    """Make the formatter of log lines."""
+    return logging.Formatter(FORMAT, DATE_FORMAT)
+
+
+def framework_level(level: int) -> int:
+    """Return the level of stpipe's loggers: its lines on every step of every scan only help to debug."""
+    return level if level <= logging.DEBUG else max(level, logging.WARNING)
+
+
+@contextmanager
+def log_to_stderr(level: int = logging.INFO) -> Iterator[None]:
+    """Log to standard error within the block.
+
+    Nothing is added where a handler of the root logger already writes to the terminal: each line
+    would be there twice.
+
+    Parameters
+    ----------
+    level : int
+        Least level of the lines.
+    """
+    levels = {PACKAGE: level, FRAMEWORK: framework_level(level)}
+    handler = None if sys.stderr is None or _root_writes_to_terminal() else logging.StreamHandler(sys.stderr)
+    if handler is not None:
+        handler.setFormatter(run_formatter())
+    before = {name: logging.getLogger(name).level for name in levels}
+    for name in levels:
+        logger = logging.getLogger(name)
+        logger.setLevel(levels[name])
+        if handler is not None:
+            logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for name in levels:
+            logger = logging.getLogger(name)
+            logger.setLevel(before[name])
+            if handler is not None:
+                logger.removeHandler(handler)
+
+
+def _root_writes_to_terminal() -> bool:
+    """Tell whether a handler of the root logger writes to standard output or error."""
+    streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    return any(
+        isinstance(handler, logging.StreamHandler) and any(handler.stream is stream for stream in streams)
+        for handler in logging.getLogger().handlers
+    )
