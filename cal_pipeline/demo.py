@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +14,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from cal_pipeline.commands import CommandParser, run_command, show
+from cal_pipeline.errors import CalibrationError
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.report.plots import mean_spectrum, plot_sky_fit, plot_spectrum
 from cal_pipeline.simulate import Truth, preset, read_truth, simulate
@@ -108,13 +110,14 @@ def run_observation(observation: Observation, folder: Path) -> list[Comparison]:
         f"--steps.loads.forward_efficiency={efficiency}",
         f"--log-file={folder / (observation.name + '.log')}",
     ]
-    print("$ strun " + " ".join(command[1:]), flush=True)
+    show("$ strun " + " ".join(command[1:]))
     outcome = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if outcome.returncode:
-        raise RuntimeError(f"strun ended with exit status {outcome.returncode}:\n{outcome.stderr}")
+        raise CalibrationError(f"strun ended with exit status {outcome.returncode}: {outcome.stderr.strip()}")
     for line in outcome.stderr.splitlines():
-        if " - scan " in line:
-            print("  " + line.split(" - ")[-1])
+        scan = re.search(r" (?:INFO|WARNING) (scan \d+ .*)", line)
+        if scan:
+            show(f"  {scan[1]}")
     calibrated = CalibratedSession(product)
     return [
         _compare(calibrated, read_truth(session, number), number, folder / observation.name)
@@ -163,13 +166,16 @@ def main(argv: list[str] | None = None) -> int:
     int
         Exit status: 0 if everything was recovered within its errors, else 1.
     """
-    parser = argparse.ArgumentParser(prog="cal-demo", description=__doc__)
+    return run_command("cal-demo", _run, argv)
+
+
+def _run(argv: list[str]) -> int:
+    parser = CommandParser(prog="cal-demo", description=__doc__)
     parser.add_argument("folder", nargs="?", default="demo", type=Path, help="where to write (default: demo)")
     folder: Path = parser.parse_args(argv).folder
     folder.mkdir(parents=True, exist_ok=True)
     if shutil.which("strun", path=str(Path(sys.executable).parent)) is None:
-        print("cal-demo: strun is not beside this Python; install cal_pipeline with pip", file=sys.stderr)
-        return 1
+        raise CalibrationError("strun is not beside this Python; install cal_pipeline with pip")
     table = Table(title="recovered against true")
     for column in ("session", "scan", "PWV [mm]", "stat.", "model", "true", "line [K]", "error", "true"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -193,8 +199,8 @@ def main(argv: list[str] | None = None) -> int:
     console = Console()
     (console if console.is_terminal else Console(width=100)).print(table)
     pictures = sorted(path.name for path in folder.glob("*.png"))
-    print(f"{len(pictures)} pictures in {folder}: {', '.join(pictures)}")
-    print(f"{'all recovered' if recovered else 'NOT all recovered'} in {time.perf_counter() - start:.0f} s")
+    show(f"{len(pictures)} pictures in {folder}: {', '.join(pictures)}")
+    show(f"{'all recovered' if recovered else 'NOT all recovered'} in {time.perf_counter() - start:.0f} s")
     return 0 if recovered else 1
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from cal_pipeline.commands import DONE, CommandParser, complain, run_command, show
 from cal_pipeline.physics.opacity import transmission, zenith_opacity
-from cal_pipeline.references.atm_recipe import RECIPES, Recipe, RecipeError
-from cal_pipeline.references.atm_table import AtmRangeError, AtmTable, AtmTableError
-from cal_pipeline.references.build_atm import AtmModelError, build_table
+from cal_pipeline.references.atm_recipe import RECIPES, Recipe
+from cal_pipeline.references.atm_table import AtmTable
+from cal_pipeline.references.build_atm import build_table
 from cal_pipeline.references.registry import open_atm_table, shipped_atm_table
 
 DEFAULT_PWV = (0.01, 0.1, 0.5, 1.0, 5.0, 10.0)
@@ -33,17 +34,17 @@ def main(argv: list[str] | None = None) -> int:
     int
         Exit status: 0 done, 1 failed (the message is on standard error).
     """
+    return run_command("atm-table", _run, argv)
+
+
+def _run(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
-    try:
-        arguments.run(arguments)
-    except (AtmModelError, AtmRangeError, AtmTableError, RecipeError, OSError) as error:
-        print(f"atm-table: {error}", file=sys.stderr)
-        return 1
-    return 0
+    arguments.run(arguments)
+    return DONE
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="atm-table", description="Build, describe and plot atmosphere tables.")
+    parser = CommandParser(prog="atm-table", description="Build, describe and plot atmosphere tables.")
     commands = parser.add_subparsers(title="commands", required=True)
     build = commands.add_parser("build", help="build a table with the ATM model (needs casatools)")
     build.add_argument("recipe", help="recipe (.toml), or the name of a shipped one, such as ccat")
@@ -66,9 +67,9 @@ def _build(arguments: argparse.Namespace) -> None:
     shipped = RECIPES / f"{arguments.recipe}.toml"
     recipe = Recipe.read(shipped if shipped.is_file() else arguments.recipe)
     output = arguments.output or Path(recipe.output)
-    table = build_table(recipe, workers=arguments.jobs, report=lambda line: print(line, file=sys.stderr))
+    table = build_table(recipe, workers=arguments.jobs, report=complain)
     table.write(output)
-    print(f"{output}: {table.describe_range()}, {output.stat().st_size / 1e6:.2f} MB")
+    show(f"{output}: {table.describe_range()}, {output.stat().st_size / 1e6:.2f} MB")
 
 
 def _open(name: str) -> tuple[Path, AtmTable]:
@@ -81,17 +82,17 @@ def _open(name: str) -> tuple[Path, AtmTable]:
 
 def _info(arguments: argparse.Namespace) -> None:
     path, table = _open(arguments.table)
-    print(f"{path} ({path.stat().st_size / 1e6:.2f} MB, sha256 {table.sha256})")
+    show(f"{path} ({path.stat().st_size / 1e6:.2f} MB, sha256 {table.sha256})")
     for key, value in table.meta.items():
-        print(f"  {key}: {value}")
-    print(f"  pressures: {', '.join(f'{p / 100:g}' for p in table.pressure)} hPa")
+        show(f"  {key}: {value}")
+    show(f"  pressures: {', '.join(f'{p / 100:g}' for p in table.pressure)} hPa")
     pressure = float(table.pressure[len(table.pressure) // 2])
-    print(f"windows, and zenith opacities at {pressure / 100:g} hPa in their middle:")
-    print("      start       stop   step [MHz]   b [Np/mm]      c [Np]")
+    show(f"windows, and zenith opacities at {pressure / 100:g} hPa in their middle:")
+    show("      start       stop   step [MHz]   b [Np/mm]      c [Np]")
     for start, stop in table.windows:
         middle = 0.5 * (start + stop)
         b, c = table.coefficients(middle, pressure)
-        print(
+        show(
             f" {start / 1e9:10.4f} {stop / 1e9:10.4f}   {table.step_at(middle) / 1e6:10.4g}  "
             f"{float(b):10.4g}  {float(c):10.4g}"
         )
@@ -104,7 +105,7 @@ def _plot(arguments: argparse.Namespace) -> None:
         pressure = 100.0 * arguments.pressure
     figure = plot_transmission(table, pressure, arguments.pwv)
     figure.savefig(arguments.output, dpi=110)
-    print(f"{arguments.output}: {path.name} at {pressure / 100:g} hPa")
+    show(f"{arguments.output}: {path.name} at {pressure / 100:g} hPa")
 
 
 def plot_transmission(table: AtmTable, pressure: float, pwv: Sequence[float] | None = None) -> Figure:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cal_pipeline.commands import DONE, CommandParser, run_command, show
 from cal_pipeline.simulate.config import SessionConfig
 from cal_pipeline.simulate.errors import SimulationError
 from cal_pipeline.simulate.faults import Drift, Faults
@@ -21,7 +22,7 @@ from cal_pipeline.simulate.writer import Written, simulate
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    command = argparse.ArgumentParser(
+    command = CommandParser(
         prog="cal-simulate",
         description="Write a session of raw counts with a known sky; its truth goes to <name>.truth.zarr.",
     )
@@ -125,15 +126,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 when the session was written, 1 when it could not be.
     """
+    return run_command("cal-simulate", _run, argv)
+
+
+def _run(argv: list[str]) -> int:
     arguments = parser().parse_args(argv)
-    try:
-        config = configure(arguments)
-        written = simulate(config, arguments.output, overwrite=arguments.overwrite)
-    except SimulationError as error:
-        print(f"cal-simulate: {error}", file=sys.stderr)
-        return 1
-    print(summary(config, written))
-    return 0
+    config = configure(arguments)
+    written = simulate(config, arguments.output, overwrite=arguments.overwrite)
+    show(summary(config, written))
+    return DONE
 
 
 if __name__ == "__main__":
