@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+import platformdirs
 from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_SETTING = threading.Lock()
+
 
 def compiled(function: Function) -> Function:
-    """Compile a function of arrays and numbers at its first call; threads run it beside each other.
+    """Compile a function of arrays and numbers at its first call, without the interpreter's lock.
 
-    What was compiled is kept for the next run beside the source, or in the user's cache where that cannot be written
-    (``NUMBA_CACHE_DIR`` names another place); where there is no folder for it, every run compiles anew. Arithmetic is
-    as it is written: nothing is reordered, and a division by zero gives what IEEE 754 says.
+    The machine code is cached for later runs in the user's cache folder, or in ``NUMBA_CACHE_DIR`` if
+    that is set. Without a writable cache folder every run compiles anew. numba keys the cache by the
+    path and the content (older releases: size and time stamp) of the source file, so a compiled
+    function may use compiled functions and constants of its own file only. Arithmetic is as written: nothing is
+    reordered, and a division by zero follows IEEE 754.
+
+    Examples
+    --------
+    >>> @compiled
+    ... def divide(a, b):
+    ...     return a / b
+    >>> divide(1.0, 4.0), divide(1.0, 0.0)
+    (0.25, inf)
     """
     settings = {"nogil": True, "error_model": "numpy", "fastmath": False}
     try:
-        made = numba.njit(**settings, cache=True)(function)
-    except RuntimeError:  # no folder to keep it in
+        with _cache_of_the_user():
+            made = numba.njit(**settings, cache=True)(function)
+    except RuntimeError:  # numba found no folder to cache in
+        return cast(Function, numba.njit(**settings)(function))
+    # numba's second choice is beside the source, where files outlive `pip uninstall` and hide an
+    # editable install behind an empty package.
+    if Path(made.stats.cache_path).parent == Path(function.__code__.co_filename).parent:
         made = numba.njit(**settings)(function)
     return cast(Function, made)
+
+
+@contextlib.contextmanager
+def _cache_of_the_user() -> Iterator[None]:
+    """Point numba's cache to the user's cache folder, unless the user set one (``NUMBA_CACHE_DIR``).
+
+    numba chooses the folder of a function when it is decorated; later changes do not move it. Other
+    packages' functions keep theirs.
+    """
+    with _SETTING:  # modules may be imported by several threads
+        chosen = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = chosen or str(platformdirs.user_cache_path("cal_pipeline", appauthor=False) / "numba")
+        try:
+            yield
+        finally:
+            numba.config.CACHE_DIR = chosen
 
 
 def rows(values: NDArray[Any], shape: tuple[int, ...] | None = None, shared: bool = False) -> NDArray[Any]:
