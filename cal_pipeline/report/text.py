@@ -1,0 +1,116 @@
+"""Text for people: counts with their nouns, and names from the data that are safe to print."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_ELLIPSIS = "..."
+
+
+def count_of(number: int, noun: str, plural: str | None = None) -> str:
+    """Write a number with its noun in the singular or the plural.
+
+    Parameters
+    ----------
+    number : int
+        Number of things.
+    noun : str
+        Noun in the singular.
+    plural : str, optional
+        Its plural where that is not the singular and an s.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> count_of(1, "scan")
+    '1 scan'
+    >>> count_of(0, "scan")
+    '0 scans'
+    >>> count_of(2, "spectrum", "spectra")
+    '2 spectra'
+    """
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def printable(text: object) -> str:
+    r"""Escape what would change the layout of a terminal: control characters, line ends, surrogates, text direction.
+
+    Letters of every script stay as they are; replacing those that a terminal cannot encode is up to
+    the stream.
+
+    Parameters
+    ----------
+    text : object
+        Name from the data; anything but text is converted with `str`.
+
+    Returns
+    -------
+    str
+        One line.
+
+    Examples
+    --------
+    >>> printable("Orion\n\x1b[31mKL")
+    'Orion\\n\\x1b[31mKL'
+    >>> printable("η Carinae")
+    'η Carinae'
+    """
+    return "".join(c if _is_harmless(c) else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def _is_harmless(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def elide(text: str, width: int) -> str:
+    """Shorten text to a width by leaving out its middle.
+
+    Parameters
+    ----------
+    text : str
+        One line.
+    width : int
+        Longest result [characters], at least 5.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> elide("scan_000001/spectra", 12)
+    'scan_...ctra'
+    """
+    if len(text) <= width:
+        return text
+    kept = width - len(_ELLIPSIS)
+    return text[: kept - kept // 2] + _ELLIPSIS + text[len(text) - kept // 2 :]
+
+
+def ranges_of(numbers: list[int]) -> str:
+    """Write ascending numbers as ranges.
+
+    Parameters
+    ----------
+    numbers : list of int
+        Ascending numbers, such as those of scans.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> ranges_of([1, 2, 3, 7])
+    '1:3, 7'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}:{b}" for a, b in runs)
