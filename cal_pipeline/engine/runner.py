@@ -14,6 +14,7 @@ from cal_pipeline.engine.progress import progress_bar
 from cal_pipeline.engine.scan_job import Outcome, Recipe
 from cal_pipeline.engine.store import OutputStore
 from cal_pipeline.engine.workers import Workforce
+from cal_pipeline.errors import CalibrationError
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.models.locations import is_url
 from cal_pipeline.models.session import Session
@@ -22,7 +23,7 @@ from cal_pipeline.report.quality_table import write_quality_table
 logger = logging.getLogger(__name__)
 
 
-class RunFailedError(StpipeExitException):  # type: ignore[misc]
+class RunFailedError(CalibrationError, StpipeExitException):  # type: ignore[misc]
     """Not all scans of a session could be calibrated.
 
     Attributes

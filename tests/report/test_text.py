@@ -55,4 +55,4 @@ def test_elided_text_fits(width):
 def test_ranges():
     assert ranges_of([]) == ""
     assert ranges_of([5]) == "5"
-    assert ranges_of([1, 2, 4, 5, 6, 9]) == "1:2, 4:6, 9"
+    assert ranges_of([1, 2, 4, 5, 6, 9]) == "1, 2, 4:6, 9"
