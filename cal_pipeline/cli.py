@@ -14,10 +14,11 @@ from typing import Any, NoReturn
 
 from cal_pipeline.engine.runner import RunFailedError
 from cal_pipeline.errors import CalibrationError
-from cal_pipeline.models.compare import compare_stores, format_differences
+from cal_pipeline.models.compare import NOT_COMPARED, compare
 from cal_pipeline.models.overview import format_overview, session_overview
 from cal_pipeline.pipeline import CalibrationPipeline
-from cal_pipeline.replay import recorded_pipeline, replay_scan
+from cal_pipeline.replay import recorded_pipeline, replay_and_compare
+from cal_pipeline.report.comparison import format_comparison
 from cal_pipeline.steps import LoadsStep
 
 DONE, FAILED = 0, 1
@@ -193,8 +194,12 @@ def _info(arguments: list[str]) -> int:
 
 
 def _compare(arguments: list[str]) -> int:
-    parser = _Parser(prog="calibrate compare", description="Compare the arrays of two L1 stores.")
-    parser.add_argument("first", help="L1 store")
+    parser = _Parser(
+        prog="calibrate compare",
+        description="Compare two L1 stores: first what was recorded of how they were made, then their arrays. "
+        "Status 0: the arrays are equal; 1: they differ; 3: they could not be compared.",
+    )
+    parser.add_argument("first", help="L1 store (folder, ZIP file or URL)")
     parser.add_argument("second", help="L1 store")
     parser.add_argument("--scans", type=int, nargs="+", help="only these scans")
     parser.add_argument(
@@ -203,10 +208,15 @@ def _compare(arguments: list[str]) -> int:
         default=0.0,
         help="largest difference over the rms of an array (default: 0, bit by bit)",
     )
+    parser.add_argument("--all", action="store_true", help="list every array and scan, identical ones too")
     given = parser.parse_args(arguments)
-    differences = compare_stores(given.first, given.second, given.scans)
-    print(format_differences(differences))
-    return DONE if differences and all(item.within(given.tolerance) for item in differences) else FAILED
+    try:
+        comparison = compare(given.first, given.second, given.scans)
+    except (CalibrationError, OSError, ValueError) as error:
+        print(f"calibrate: {error}", file=sys.stderr)
+        return NOT_COMPARED
+    print(format_comparison(comparison, given.tolerance, given.all))
+    return comparison.status(given.tolerance)
 
 
 def _replay(arguments: list[str]) -> int:
@@ -223,9 +233,9 @@ def _replay(arguments: list[str]) -> int:
         recorded_pipeline(given.store, given.scan).export_config(given.parameters)
     with tempfile.TemporaryDirectory() as folder:
         output = given.output or str(Path(folder) / "replay.zarr")
-        differences = replay_scan(given.store, given.scan, output)
-    print(format_differences([item for item in differences if not item.within(0.0)] or differences))
-    return DONE if differences and all(item.within(0.0) for item in differences) else FAILED
+        comparison = replay_and_compare(given.store, given.scan, output)
+    print(format_comparison(comparison))
+    return comparison.status()
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {"info": _info, "compare": _compare, "replay": _replay}

@@ -132,9 +132,8 @@ class CalibratedSession:
         if band is None:
             if len(paths) == 1:
                 return paths[0]
-            raise StoreError(
-                f"{self.path}: scan {number} has {self._bands(paths)}; name one, as in band={paths[0][-1]}"
-            )
+            first = paths[0].rpartition("_")[2]
+            raise StoreError(f"{self.path}: scan {number} has {self._bands(paths)}; name one, as in band={first}")
         if not divided:
             raise StoreError(f"{self.path}: scan {number} has no bands; open it without band={band!r}")
         path = f"{paths[0].partition('/')[0]}/band_{_band_number(band)}"
