@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import logging
 import sys
@@ -15,7 +14,7 @@ from typing import Any, NoReturn
 from cal_pipeline.engine.runner import RunFailedError
 from cal_pipeline.errors import CalibrationError
 from cal_pipeline.models.compare import NOT_COMPARED, compare
-from cal_pipeline.models.overview import format_overview, session_overview
+from cal_pipeline.models.overview import describe
 from cal_pipeline.pipeline import CalibrationPipeline
 from cal_pipeline.replay import recorded_pipeline, replay_and_compare
 from cal_pipeline.report.comparison import format_comparison
@@ -184,12 +183,16 @@ class _log_to_stderr:  # noqa: N801
 
 
 def _info(arguments: list[str]) -> int:
-    parser = _Parser(prog="calibrate info", description="Say what a session holds and what would be chosen for it.")
-    parser.add_argument("session", help="L0 session")
+    parser = _Parser(
+        prog="calibrate info",
+        description="Describe an L0 session and what would be chosen for it, an L1 store, a file that a step wrote, "
+        "or a parameter file.",
+    )
+    parser.add_argument("session", help="L0 session, L1 store or file")
     parser.add_argument("--json", action="store_true", help="as JSON")
     given = parser.parse_args(arguments)
-    rows = session_overview(given.session, LoadsStep().calibration_interval)
-    print(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) if given.json else format_overview(rows))
+    described = describe(given.session, LoadsStep().calibration_interval)
+    print(json.dumps(described.data, indent=2, allow_nan=False) if given.json else described.text)
     return DONE
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.report.plots import mean_spectrum, plot_sky_fit, plot_spectrum
+from cal_pipeline.report.text import count_of
 from cal_pipeline.simulate import Truth, preset, read_truth, simulate
 from cal_pipeline.simulate.presets import Mode
 
@@ -193,7 +194,7 @@ def main(argv: list[str] | None = None) -> int:
     console = Console()
     (console if console.is_terminal else Console(width=100)).print(table)
     pictures = sorted(path.name for path in folder.glob("*.png"))
-    print(f"{len(pictures)} pictures in {folder}: {', '.join(pictures)}")
+    print(f"{count_of(len(pictures), 'picture')} in {folder}: {', '.join(pictures)}")
     print(f"{'all recovered' if recovered else 'NOT all recovered'} in {time.perf_counter() - start:.0f} s")
     return 0 if recovered else 1
 

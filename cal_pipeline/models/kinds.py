@@ -104,9 +104,9 @@ def identify_place(place: Place) -> Identity:
 
 
 def _with_scans(place: Place, scans: list[str]) -> Identity:
-    """Tell L0 from an L1 store whose root does not say so, by the first scan that holds anything."""
+    """Tell L0 from an L1 store whose root does not say so, by the first scan that holds counts."""
     number = count_of(len(scans), "scan")
-    if any(_holds_counts(place, scan, place.members(scan)) for scan in scans[:3]):
+    if any(_holds_counts(place, scan, place.members(scan)) for scan in scans):
         return Identity(str(place), Kind.SESSION, f"an L0 session of {number}")
     return Identity(str(place), Kind.PRODUCT, f"an L1 store of {number}")
 

@@ -18,6 +18,7 @@ from cal_pipeline.models.counts import Counts
 from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts, read_coordinates, time_of_loads
 from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.storage import open_place
+from cal_pipeline.report.text import count_of
 
 logger = logging.getLogger(__name__)
 
@@ -126,9 +127,9 @@ class Session:
         counts = Counts(self.place, f"{group}/source/data_5d", clock)
         if counts.n_absent_chunks:
             logger.warning(
-                "%s: %d chunks are not in the store; their samples are flagged FILL_VALUE",
+                "%s: %s not in the store; the samples are flagged FILL_VALUE",
                 counts.name,
-                counts.n_absent_chunks,
+                count_of(counts.n_absent_chunks, "chunk is", "chunks are"),
             )
         coordinates = read_coordinates(self.place, f"{group}/source", counts.shape)
         own = group_attributes(self.place, group) if name else {}
