@@ -184,9 +184,11 @@ def _by_size(item: ArrayDifference) -> tuple[bool, float, str]:
 
 
 def _name_of(item: ArrayDifference) -> str:
-    """What arrays of several scans have in common: the name, without the numbers of other scans, and the problem."""
+    """Name that arrays of several scans have in common, and why they cannot be compared."""
     name = re.sub(r"^scan_\d{6}/(band_\d+/)?", "", item.path)
-    return re.sub(r"\d+", "*", f"{name} {'missing' if item.problem.startswith('not in') else item.problem}")
+    # Groups of diagnostics hold one array a subscan or earlier scan, told apart by numbers.
+    name = re.sub(r"/spectrum_[\d_]+$", "/spectrum_*", name)
+    return f"{name} {'missing' if item.problem.startswith('not in') else item.problem}"
 
 
 def _row(item: ArrayDifference, where: str) -> tuple[str, ...]:
