@@ -1,5 +1,20 @@
-"""Calibration pipeline for submillimetre heterodyne receivers: raw counts to antenna temperatures."""
+"""Calibration pipeline for submillimetre heterodyne receivers: raw counts to antenna temperatures T_A*.
 
+Calibrate a session (L0: a folder, a ZIP file or a URL) into an L1 store, then open its scans with xarray::
+
+    from cal_pipeline import CalibratedSession, CalibrationPipeline
+
+    CalibrationPipeline.call("session.zarr", output_file="l1.zarr", steps={"loads": {"image_gain": 0.0}})
+    product = CalibratedSession("l1.zarr")
+    scan = product.open_scan(product.numbers[0])
+    scan.spectra.where(scan.flags == 0).mean("dump")
+
+Steps are in `cal_pipeline.steps`, the formulas in `cal_pipeline.physics`, a simulator of sessions in
+`cal_pipeline.simulate`, and everything that is raised on purpose in `cal_pipeline.errors`. The same from the shell:
+``calibrate --help``, ``strun cal_pipeline.CalibrationPipeline --help``.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cal_pipeline._version import __version__
@@ -10,15 +25,17 @@ if TYPE_CHECKING:
 
 __all__ = ["CalibratedSession", "CalibrationPipeline", "__version__"]
 
+# Imported when they are first asked for: the command-line tools beside the pipeline start faster.
+_LAZY = {"CalibratedSession": "cal_pipeline.models.l1", "CalibrationPipeline": "cal_pipeline.pipeline"}
+
 
 def __getattr__(name: str) -> Any:
-    """Import the pipeline when it is first asked for: the command-line tools beside it start faster."""
-    if name == "CalibrationPipeline":
-        from cal_pipeline.pipeline import CalibrationPipeline
-
-        return CalibrationPipeline
-    if name == "CalibratedSession":
-        from cal_pipeline.models.l1 import CalibratedSession
-
-        return CalibratedSession
+    """Import a public class when it is first asked for."""
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'cal_pipeline' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names too that are not imported yet."""
+    return sorted({*globals(), *__all__})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import difflib
 import json
 import logging
@@ -13,12 +12,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cal_pipeline.commands import DONE, FAILED, CommandParser, UsageError, run_command, show
+from cal_pipeline.commands import DONE, CommandParser, UsageError, complain, describe_error, run_command, show
+from cal_pipeline.errors import CalibrationError
 from cal_pipeline.logs import log_to_stderr
-from cal_pipeline.models.compare import compare_stores, format_differences
-from cal_pipeline.models.overview import format_overview, session_overview
+from cal_pipeline.models.compare import NOT_COMPARED, compare
+from cal_pipeline.models.overview import describe
 from cal_pipeline.pipeline import CalibrationPipeline
-from cal_pipeline.replay import recorded_pipeline, replay_scan
+from cal_pipeline.replay import recorded_pipeline, replay_and_compare
+from cal_pipeline.report.comparison import format_comparison
 from cal_pipeline.steps import LoadsStep
 
 _MODES = {
@@ -173,19 +174,25 @@ def _calibrate(arguments: list[str]) -> int:
 
 def _info(arguments: list[str]) -> int:
     parser = CommandParser(
-        prog="calibrate info", description="Say what a session holds and what would be chosen for it."
+        prog="calibrate info",
+        description="Describe an L0 session and what would be chosen for it, an L1 store, a file that a step wrote, "
+        "or a parameter file.",
     )
-    parser.add_argument("session", help="L0 session")
+    parser.add_argument("session", help="L0 session, L1 store or file")
     parser.add_argument("--json", action="store_true", help="as JSON")
     given = parser.parse_args(arguments)
-    rows = session_overview(given.session, LoadsStep().calibration_interval)
-    show(json.dumps([dataclasses.asdict(row) for row in rows], indent=2) if given.json else format_overview(rows))
+    described = describe(given.session, LoadsStep().calibration_interval)
+    show(json.dumps(described.data, indent=2, allow_nan=False) if given.json else described.text)
     return DONE
 
 
 def _compare(arguments: list[str]) -> int:
-    parser = CommandParser(prog="calibrate compare", description="Compare the arrays of two L1 stores.")
-    parser.add_argument("first", help="L1 store")
+    parser = CommandParser(
+        prog="calibrate compare",
+        description="Compare two L1 stores: first what was recorded of how they were made, then their arrays. "
+        "Status 0: the arrays are equal; 1: they differ; 3: they could not be compared.",
+    )
+    parser.add_argument("first", help="L1 store (folder, ZIP file or URL)")
     parser.add_argument("second", help="L1 store")
     parser.add_argument("--scans", type=int, nargs="+", help="only these scans")
     parser.add_argument(
@@ -194,10 +201,15 @@ def _compare(arguments: list[str]) -> int:
         default=0.0,
         help="largest difference over the rms of an array (default: 0, bit by bit)",
     )
+    parser.add_argument("--all", action="store_true", help="list every array and scan, identical ones too")
     given = parser.parse_args(arguments)
-    differences = compare_stores(given.first, given.second, given.scans)
-    show(format_differences(differences))
-    return DONE if differences and all(item.within(given.tolerance) for item in differences) else FAILED
+    try:
+        comparison = compare(given.first, given.second, given.scans)
+    except (CalibrationError, OSError, ValueError) as error:
+        complain(f"calibrate: {describe_error(error)}")
+        return NOT_COMPARED
+    show(format_comparison(comparison, given.tolerance, given.all))
+    return comparison.status(given.tolerance)
 
 
 def _replay(arguments: list[str]) -> int:
@@ -214,9 +226,9 @@ def _replay(arguments: list[str]) -> int:
         recorded_pipeline(given.store, given.scan).export_config(given.parameters)
     with tempfile.TemporaryDirectory() as folder:
         output = given.output or str(Path(folder) / "replay.zarr")
-        differences = replay_scan(given.store, given.scan, output)
-    show(format_differences([item for item in differences if not item.within(0.0)] or differences))
-    return DONE if differences and all(item.within(0.0) for item in differences) else FAILED
+        comparison = replay_and_compare(given.store, given.scan, output)
+    show(format_comparison(comparison))
+    return comparison.status()
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {"info": _info, "compare": _compare, "replay": _replay}

@@ -18,6 +18,7 @@ from cal_pipeline.commands import CommandParser, run_command, show
 from cal_pipeline.errors import CalibrationError
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.report.plots import mean_spectrum, plot_sky_fit, plot_spectrum
+from cal_pipeline.report.text import count_of
 from cal_pipeline.simulate import Truth, preset, read_truth, simulate
 from cal_pipeline.simulate.presets import Mode
 
@@ -199,7 +200,7 @@ def _run(argv: list[str]) -> int:
     console = Console()
     (console if console.is_terminal else Console(width=100)).print(table)
     pictures = sorted(path.name for path in folder.glob("*.png"))
-    show(f"{len(pictures)} pictures in {folder}: {', '.join(pictures)}")
+    show(f"{count_of(len(pictures), 'picture')} in {folder}: {', '.join(pictures)}")
     show(f"{'all recovered' if recovered else 'NOT all recovered'} in {time.perf_counter() - start:.0f} s")
     return 0 if recovered else 1
 

@@ -9,29 +9,12 @@ from typing import Any
 from stpipe import config_parser
 
 from cal_pipeline.errors import StoreError
-from cal_pipeline.models.compare import ArrayDifference, compare_stores
+from cal_pipeline.models.compare import ArrayDifference, Comparison, compare
 from cal_pipeline.models.l1 import CalibratedSession
+from cal_pipeline.models.recorded import OF_ONE_RUN
 from cal_pipeline.pipeline import CalibrationPipeline
+from cal_pipeline.report.text import ranges_of
 from cal_pipeline.steps.origins import mark_disabled
-
-OF_ONE_RUN = frozenset(
-    {
-        "input_dir",
-        "output_dir",
-        "output_file",
-        "overwrite",
-        "post_hooks",
-        "pre_hooks",
-        "save_results",
-        "scans",
-        "scheduler",
-        "suffix",
-        "threads",
-        "timing",
-        "workers",
-    }
-)
-"""Parameters that say where a run wrote to and who did it, not what was made."""
 
 
 def recorded_provenance(store: str | Path, scan: int) -> dict[str, Any]:
@@ -51,7 +34,7 @@ def recorded_provenance(store: str | Path, scan: int) -> dict[str, Any]:
     """
     product = CalibratedSession(store)
     if scan not in product.numbers:
-        raise StoreError(f"{product.path} has no scan {scan}; it has {product.numbers}")
+        raise StoreError(f"{product.path} has no scan {scan}; it has {ranges_of(product.numbers) or 'none'}")
     provenance: Any = product.attributes(scan).get("provenance")
     if not isinstance(provenance, dict) or "parameters" not in provenance:
         raise StoreError(f"{product.path}: scan {scan} did not record its parameters")
@@ -76,27 +59,39 @@ def recorded_pipeline(store: str | Path, scan: int) -> CalibrationPipeline:
 
 
 def replay_scan(store: str | Path, scan: int, output: str | Path) -> list[ArrayDifference]:
-    """Calibrate a scan again and compare.
+    """Calibrate a scan again and compare the arrays; see :func:`replay_and_compare`."""
+    return replay_and_compare(store, scan, output).arrays
+
+
+def replay_and_compare(store: str | Path, scan: int, output: str | Path) -> Comparison:
+    """Calibrate a scan again with the parameters recorded of it, and compare.
 
     Parameters
     ----------
     store : str or Path
-        The L1 store.
+        The L1 store: folder, ZIP file or URL.
     scan : int
         Scan number.
     output : str or Path
-        Where to write the scan again.
+        Where to write the scan again: folder or URL.
 
     Returns
     -------
-    list of ArrayDifference
-        What differs; the differences to earlier scans (``skydiff``), which are not calibrated, are left out.
+    Comparison
+        Differences of the arrays, and of what is recorded of them: of the engine, reference files, loads and results.
+        The differences to earlier scans (``skydiff``), which are not calibrated, are left out.
+
+    Raises
+    ------
+    StoreError
+        If the store, the scan or the L0 session that was recorded is not there.
     """
     pipeline = recorded_pipeline(store, scan)
     pipeline.scans = [scan]
     pipeline.output_file = str(output)
     pipeline.run(recorded_provenance(store, scan)["l0_store"])
-    return compare_stores(store, output, [scan], leave_out=["skydiff"])
+    # Every recorded parameter was given as an argument: its origin tells nothing.
+    return compare(store, output, [scan], leave_out=["skydiff"], origins=False)
 
 
 def _to_give(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def calibrate(tmp_path: Path, atm_table: Path) -> Callable[..., CalibratedSessio
         steps["loads"] = {"forward_efficiency": 0.95} | steps["loads"]
         steps["atmosphere"] = {"override_atm": str(atm_table)} | steps["atmosphere"]
         target = str(tmp_path / output)
-        return CalibrationPipeline.call(str(session), output_file=target, steps=steps, configure_log=False, **settings)
+        settings = {"configure_log": False} | settings
+        return CalibrationPipeline.call(str(session), output_file=target, steps=steps, **settings)
 
     return run

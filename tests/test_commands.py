@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -95,17 +94,24 @@ class TestMessages:
         assert words in str(raised.value)
 
 
+_IN_COMMAND = """
+import sys
+from cal_pipeline.commands import run_command, show
+sys.exit(run_command("x", lambda _: {}, []))
+"""
+
+
 class TestStreams:
     @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
     def test_names_that_the_terminal_cannot_show(self, encoding):
-        code = "import sys; from cal_pipeline.commands import *; sys.exit(run_command('x', lambda a: show('\\u03b7 Car') or 0, []))"
+        code = _IN_COMMAND.format(r"show('\u03b7 Car') or 0")
         ran = subprocess.run(
             [sys.executable, "-c", code], env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True
         )
         assert (ran.returncode, ran.stdout) == (0, b"\\u03b7 Car\n")
 
     def test_a_reader_that_has_stopped_does_not_change_the_status(self):
-        code = "import sys; from cal_pipeline.commands import *; sys.exit(run_command('x', lambda a: [show('y' * 9999) for _ in range(99)] and 7, []))"
+        code = _IN_COMMAND.format("[show('y' * 9999) for _ in range(99)] and 7")
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             process.stdout.read(1)
             process.stdout.close()

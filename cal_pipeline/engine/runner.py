@@ -17,7 +17,7 @@ from cal_pipeline.engine.progress import progress_bar
 from cal_pipeline.engine.scan_job import Outcome, Recipe
 from cal_pipeline.engine.store import OutputStore
 from cal_pipeline.engine.workers import Workforce
-from cal_pipeline.errors import RunInterruptedError
+from cal_pipeline.errors import CalibrationError, RunInterruptedError
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.models.locations import is_url
 from cal_pipeline.models.quality import FAIL, SEVERITIES
@@ -28,7 +28,7 @@ from cal_pipeline.report.text import count_of
 logger = logging.getLogger(__name__)
 
 
-class RunFailedError(StpipeExitException):  # type: ignore[misc]
+class RunFailedError(CalibrationError, StpipeExitException):  # type: ignore[misc]
     """Not all scans of a session could be calibrated.
 
     Attributes

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline.errors import LayoutError
 from cal_pipeline.models.storage import Place
+from cal_pipeline.report.text import count_of
 
 TEXT = "string"
 """Type of arrays of variable-length strings."""
@@ -169,7 +170,7 @@ class ZarrArray:
             data = decode(data)
         array = np.asarray(data) if isinstance(data, np.ndarray) else np.frombuffer(data, self.dtype)
         if array.size != int(np.prod(self.chunks)):
-            raise ValueError(f"a chunk holds {array.size} values, expected {self.chunks}")
+            raise ValueError(f"a chunk holds {count_of(array.size, 'value')}, expected {self.chunks}")
         return array.reshape(self.chunks)
 
     def read(self, selection: tuple[slice, ...] | None = None) -> NDArray[Any]:

@@ -1,24 +1,33 @@
-"""How two L1 stores differ, array by array."""
+"""Comparison of two L1 stores: their arrays, and what they recorded of how these were made."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
+from numpy.typing import NDArray
 
-from cal_pipeline.errors import StoreError
+from cal_pipeline.errors import CalibrationError, StoreError
+from cal_pipeline.models.chunks import TEXT, ZarrArray
+from cal_pipeline.models.compare_records import RecordDifferences, compare_records
+from cal_pipeline.models.kinds import Kind, identify
+from cal_pipeline.models.l1 import CalibratedSession
+from cal_pipeline.models.recorded import recorded_bands
+from cal_pipeline.models.storage import Place, RemotePlace
+from cal_pipeline.report.text import ranges_of
+
+EQUAL, DIFFER, NOT_COMPARED = 0, 1, 3
+"""Exit statuses of a comparison."""
 
 
 @dataclass(frozen=True)
 class ArrayDifference:
-    """How an array of two stores differs.
+    """Difference of an array in two stores.
 
     Parameters
     ----------
@@ -27,13 +36,15 @@ class ArrayDifference:
     n_samples, n_different : int
         Values, and how many of them are not the same; NaN is the same as NaN.
     largest, rms : float
-        Largest and root mean square difference; infinite where one is NaN and the other is not.
+        Largest and root mean square difference; infinite where one is NaN and the other is not, and for text.
     units : str
         Their unit.
     scale : float
         Root mean square of the first array, to compare with.
     problem : str
         Why it cannot be compared; empty where it can.
+    unreadable : bool
+        Whether that is because its samples cannot be read.
     """
 
     path: str
@@ -44,10 +55,103 @@ class ArrayDifference:
     units: str = ""
     scale: float = 0.0
     problem: str = ""
+    unreadable: bool = False
+
+    @property
+    def relative(self) -> float:
+        """Largest difference over the root mean square of the first array; infinite for a problem."""
+        if self.problem:
+            return float("inf")
+        if self.largest == 0.0:
+            return 0.0
+        return self.largest / self.scale if self.scale > 0.0 else float("inf")
+
+    @property
+    def identical(self) -> bool:
+        """Whether every value is the same."""
+        return not self.problem and self.n_different == 0
 
     def within(self, tolerance: float) -> bool:
-        """Whether the arrays are the same to a tolerance, relative to their size; 0 for bit by bit."""
+        """Tell whether the arrays are the same to a tolerance, relative to their size; 0 for bit by bit."""
         return not self.problem and (self.n_different == 0 or self.largest <= tolerance * self.scale)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Comparison of two L1 stores.
+
+    Parameters
+    ----------
+    first, second : str
+        The stores.
+    records : RecordDifferences
+        Differences in what they recorded.
+    arrays : list of ArrayDifference
+        One for each array that either store has.
+    """
+
+    first: str
+    second: str
+    records: RecordDifferences
+    arrays: list[ArrayDifference]
+
+    def status(self, tolerance: float = 0.0) -> int:
+        """Return the exit status: 0 where the arrays are equal, 1 where they differ, 3 where one cannot be read.
+
+        Differences in records alone are none: the arrays decide.
+        """
+        if any(item.unreadable for item in self.arrays):
+            return NOT_COMPARED
+        return EQUAL if all(item.within(tolerance) for item in self.arrays) else DIFFER
+
+
+def compare(
+    first: str | Path,
+    second: str | Path,
+    scans: Sequence[int] | None = None,
+    leave_out: Sequence[str] = (),
+    origins: bool = True,
+) -> Comparison:
+    """Compare two L1 stores: arrays block by block, and what was recorded of how they were made.
+
+    Parameters
+    ----------
+    first, second : str or Path
+        Stores: folders, ZIP files or URLs.
+    scans : sequence of int, optional
+        Only these scans.
+    leave_out : sequence of str
+        Groups that are not compared, such as ``skydiff``.
+    origins : bool
+        Whether it is a difference that a parameter of the same value came from elsewhere.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    StoreError
+        If one of them is no L1 store, or there is nothing to compare.
+
+    Examples
+    --------
+    ::
+
+        comparison = compare("l1.zarr", "s3://night/l1.zarr", scans=[25650])
+        print(format_comparison(comparison))
+        raise SystemExit(comparison.status(tolerance=1e-6))
+    """
+    products = _open_both(first, second)
+    _require_scans(products, scans)
+    one, two = products
+    arrays = _compare_arrays(products, scans, set(leave_out))
+    if not arrays:
+        raise StoreError(f"neither {one.path} nor {two.path} holds an array of the scans to compare")
+    records = compare_records(
+        recorded_bands(one, scans), recorded_bands(two, scans), (one.failures, two.failures), scans, origins
+    )
+    return Comparison(str(one.path), str(two.path), records, arrays)
 
 
 def compare_stores(
@@ -58,7 +162,7 @@ def compare_stores(
     Parameters
     ----------
     first, second : str or Path
-        The stores.
+        Stores: folders, ZIP files or URLs.
     scans : sequence of int, optional
         Only these scans.
     leave_out : sequence of str
@@ -74,88 +178,131 @@ def compare_stores(
     StoreError
         If one of them is no L1 store.
     """
-    stores = [Path(first), Path(second)]
-    found = [_arrays(store, scans, set(leave_out)) for store in stores]
-    result = []
-    for path in sorted(found[0] | found[1]):
-        missing = [str(store) for store, paths in zip(stores, found, strict=True) if path not in paths]
-        result.append(
-            ArrayDifference(path, problem=f"not in {missing[0]}")
-            if missing
-            else _compare(path, *(s / path for s in stores))
-        )
-    return result
+    return _compare_arrays(_open_both(first, second), scans, set(leave_out))
 
 
-def _arrays(store: Path, scans: Sequence[int] | None, leave_out: set[str]) -> set[str]:
+def _open_both(first: str | Path, second: str | Path) -> list[CalibratedSession]:
+    """Open two L1 stores, or say in one sentence what both are."""
+    found = [identify(store) for store in (first, second)]
+    if all(item.kind is Kind.PRODUCT for item in found):
+        return [CalibratedSession(store) for store in (first, second)]
+    sentence = " and ".join(
+        f"{item.name} is {'no L1 store: it is ' if item.kind is not Kind.PRODUCT else ''}{item.description}"
+        for item in found
+    )
+    raise StoreError(f"{sentence}; two L1 stores are compared")
+
+
+def _require_scans(products: Sequence[CalibratedSession], scans: Sequence[int] | None) -> None:
+    """Refuse a comparison of nothing."""
+    for number in scans or ():
+        if not any(number in product.numbers for product in products):
+            has = "; ".join(f"{product.path} has {ranges_of(product.numbers) or 'none'}" for product in products)
+            raise StoreError(f"neither store has scan {number}: {has}")
+    if not any(product.numbers for product in products):
+        raise StoreError(f"neither {products[0].path} nor {products[1].path} holds a scan")
+
+
+def _compare_arrays(
+    products: Sequence[CalibratedSession], scans: Sequence[int] | None, leave_out: set[str]
+) -> list[ArrayDifference]:
+    places = [product.place for product in products]
+    found = [_array_paths(product, scans, leave_out) for product in products]
+
+    def compare_one(path: str) -> ArrayDifference:
+        missing = [str(place) for place, paths in zip(places, found, strict=True) if path not in paths]
+        if missing:
+            return ArrayDifference(path, problem=f"not in {missing[0]}")
+        return _compare_array(path, *places)
+
+    # Arrays are compared concurrently where the answers of either store take their time.
+    busiest = max(places, key=lambda place: place.n_requests if isinstance(place, RemotePlace) else 1)
+    return busiest.each(compare_one, sorted(found[0] | found[1]))
+
+
+def _array_paths(product: CalibratedSession, scans: Sequence[int] | None, leave_out: set[str]) -> set[str]:
     """Paths of all arrays of the scans of a store."""
-    if not (store / "zarr.json").is_file():
-        raise StoreError(f"{store} is no L1 store (no zarr.json in it)")
-    paths = set()
-    for scan in store.iterdir():
-        named = re.fullmatch(r"scan_(\d{6})", scan.name)
-        if named and (scans is None or int(named[1]) in scans):
-            for metadata in scan.rglob("zarr.json"):
-                path = metadata.parent.relative_to(store)
-                is_array = json.loads(metadata.read_bytes()).get("node_type") == "array"
-                if is_array and not leave_out & set(path.parts):
-                    paths.add(path.as_posix())
-    return paths
+    place = product.place
+    wanted = [f"scan_{number:06d}" for number in product.numbers if scans is None or number in scans]
+    walks = place.each(lambda scan: [f"{scan}/{key}" for key in place.below(scan).walk()], wanted)
+    keys = set(itertools.chain.from_iterable(walks))
+    nodes = [key.removesuffix("/zarr.json") for key in keys if key.endswith("/zarr.json")]
+    nodes = [node for node in nodes if not leave_out & set(node.split("/"))]
+    kinds = place.each(lambda node: _node_type(place, node), nodes)
+    return {node for node, kind in zip(nodes, kinds, strict=True) if kind == "array"}
 
 
-def _compare(path: str, first: Path, second: Path) -> ArrayDifference:
-    one, two = (zarr.open_array(array, mode="r") for array in (first, second))
-    if one.shape != two.shape or one.dtype != two.dtype:
-        return ArrayDifference(path, problem=f"{one.shape} {one.dtype} against {two.shape} {two.dtype}")
+def _node_type(place: Place, node: str) -> str:
+    try:
+        return str(json.loads(place.get(f"{node}/zarr.json") or b"{}").get("node_type"))
+    except (ValueError, AttributeError):
+        # What cannot be read is reported when it is compared.
+        return "array"
+
+
+def _compare_array(path: str, first: Place, second: Place) -> ArrayDifference:
+    """Compare an array that both stores have; what cannot be read is said in the result."""
+    try:
+        one, two = ZarrArray(first, path), ZarrArray(second, path)
+        problem = _objection(one, two)
+        return ArrayDifference(path, problem=problem) if problem else _compare_blocks(path, one, two)
+    except (CalibrationError, ValueError, RuntimeError, OSError, KeyError) as error:
+        return ArrayDifference(path, problem=f"cannot be read: {error}", unreadable=True)
+
+
+def _objection(one: ZarrArray, two: ZarrArray) -> str:
+    """Return why two arrays cannot be subtracted; empty where they can."""
+    if one.shape != two.shape or str(one.dtype) != str(two.dtype):
+        return f"{one.shape} {one.dtype} against {two.shape} {two.dtype}"
+    units = [str(array.attributes.get("units", "")) for array in (one, two)]
+    return "" if units[0] == units[1] else f"unit {units[0]!r} against {units[1]!r}"
+
+
+def _compare_blocks(path: str, one: ZarrArray, two: ZarrArray) -> ArrayDifference:
     different, squares, size, largest = 0, 0.0, 0.0, 0.0
-    for block in _blocks(one):
-        a, b = np.asarray(one[block]), np.asarray(two[block])
-        if a.dtype.kind not in "iufb":
+    # Along the larger chunks, so that none is decoded twice where the grids nest.
+    chunks = max(one.chunks, two.chunks, key=lambda chunk: int(np.prod(chunk)))
+    for block in _blocks(one.shape, chunks):
+        a, b = _read(one, block), _read(two, block)
+        if one.dtype == TEXT:
             changed = np.asarray(a != b)
             different += int(changed.sum())
             largest = np.inf if changed.any() else largest
             continue
-        a, b = a.astype(np.float64), b.astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            delta = np.atleast_1d(np.abs(a - b))
-        delta[np.atleast_1d((np.isnan(a) & np.isnan(b)) | (a == b))] = 0.0
-        delta[np.isnan(delta)] = np.inf
+        delta = _absolute_difference(a, b)
         different += int(np.count_nonzero(delta))
         largest = max(largest, float(delta.max(initial=0.0)))
         squares += float((delta**2).sum())
-        size += float(np.nansum(np.where(np.isfinite(a), a, 0.0) ** 2))
+        finite = a[np.isfinite(a)].astype(np.float64)
+        size += float((finite**2).sum())
     number = max(int(np.prod(one.shape)), 1)
-    return ArrayDifference(
-        path,
-        number,
-        different,
-        largest,
-        float(np.sqrt(squares / number)),
-        str(one.attrs.get("units", "")),
-        float(np.sqrt(size / number)),
-    )
+    rms, scale = (float(np.sqrt(total / number)) for total in (squares, size))
+    return ArrayDifference(path, number, different, largest, rms, str(one.attributes.get("units", "")), scale)
 
 
-def _blocks(array: zarr.Array[Any]) -> Iterator[tuple[slice, ...]]:
-    """Blocks of an array along its chunks."""
+def _read(array: ZarrArray, block: tuple[slice, ...]) -> NDArray[Any]:
+    try:
+        return np.atleast_1d(array.read(block))
+    except (ValueError, RuntimeError, OSError) as error:
+        raise StoreError(f"{array.name}: {error}") from error
+
+
+def _absolute_difference(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Return |a - b|: 0 where the values are the same, infinite where one is NaN and the other is not."""
+    same = (a == b) | ((a != a) & (b != b))
+    with np.errstate(invalid="ignore", over="ignore"):
+        delta = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    delta[same] = 0.0
+    delta[np.isnan(delta)] = np.inf
+    # Integers that differ by less than a float64 resolves differ all the same.
+    delta[~same & (delta == 0.0)] = 1.0
+    return delta
+
+
+def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Blocks of an array along chunks."""
     axes = [
         [slice(start, min(start + chunk, n)) for start in range(0, n, chunk)]
-        for n, chunk in zip(array.shape, array.chunks, strict=True)
+        for n, chunk in zip(shape, chunks, strict=True)
     ]
     yield from itertools.product(*axes)
-
-
-def format_differences(differences: Sequence[ArrayDifference]) -> str:
-    """A table of differences, as text."""
-    rows = [("array", "largest", "rms", "unit", "different")]
-    for item in differences:
-        if item.problem:
-            rows.append((item.path, item.problem, "", "", ""))
-        else:
-            share = f"{item.n_different} of {item.n_samples}"
-            rows.append((item.path, f"{item.largest:.3g}", f"{item.rms:.3g}", item.units, share))
-    widths = [max(len(row[k]) for row in rows) for k in range(4)]
-    lines = [
-        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]]).rstrip() for row in rows
-    ]
-    return "\n".join(lines)

@@ -1,21 +1,30 @@
-"""What an L0 session holds, and what would be chosen to calibrate it."""
+"""Overview of whatever is given: an L0 session and what would be chosen for it, an L1 store, a file of a step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from stpipe import config_parser
 
-from cal_pipeline.errors import CalibrationError
+from cal_pipeline.errors import CalibrationError, StoreError
+from cal_pipeline.models.kinds import Kind, identify
+from cal_pipeline.models.l1 import CalibratedSession
+from cal_pipeline.models.locations import normalize_location
 from cal_pipeline.models.phases import first_on
-from cal_pipeline.models.scan import Band
+from cal_pipeline.models.product import json_ready
+from cal_pipeline.models.product_overview import format_product, product_overview
+from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.session import Session
 from cal_pipeline.physics.planck import channel_frequencies
 from cal_pipeline.references.parameter_files import choose_parameters
 from cal_pipeline.references.registry import find_atm_table
 from cal_pipeline.references.telescope import find_profile
+from cal_pipeline.report.text import count_of, printable
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,125 @@ class BandOverview:
     profile: str = ""
     parameters: str = ""
     problem: str = ""
+
+
+@dataclass(frozen=True)
+class Description:
+    """Description of a store or file.
+
+    Parameters
+    ----------
+    kind : Kind
+        Kind.
+    text : str
+        For people.
+    data : list or dict
+        Ready for JSON. Of an L0 session a list with an item for each band; else a dict with ``kind``.
+    """
+
+    kind: Kind
+    text: str
+    data: Any
+
+
+def describe(path: str | Path, calibration_interval: float) -> Description:
+    """Describe an L0 session, an L1 store, a file that a step wrote or a parameter file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder, file or URL.
+    calibration_interval : float
+        Longest time between loads and scan of a session [s].
+
+    Returns
+    -------
+    Description
+
+    Raises
+    ------
+    StoreError
+        If it is none of these; the message says what it is.
+
+    Examples
+    --------
+    ::
+
+        print(describe("l1.zarr", 3600.0).text)
+    """
+    found = identify(path)
+    if found.kind is Kind.SESSION:
+        rows = session_overview(path, calibration_interval)
+        return Description(found.kind, format_overview(rows), json_ready([dataclasses.asdict(row) for row in rows]))
+    if found.kind is Kind.PRODUCT:
+        product = product_overview(CalibratedSession(path))
+        return _described(found.kind, format_product(product), dataclasses.asdict(product))
+    if found.kind is Kind.STEP_RESULT:
+        return _describe_step_result(normalize_location(path))
+    if found.kind is Kind.PARAMETERS:
+        return _describe_parameters(normalize_location(path))
+    raise StoreError(f"{found.name} is {found.description}; expected an L0 session or an L1 store")
+
+
+def _described(kind: Kind, text: str, data: Mapping[str, Any]) -> Description:
+    return Description(kind, text, json_ready({"kind": kind.value, **data}))
+
+
+def _describe_step_result(path: str) -> Description:
+    """Describe a scan that a step wrote: which steps it has passed, and with which results."""
+    scan = Scan.open(path)
+    done = [name for name, state in vars(scan.meta.cal_step).items() if state == "COMPLETE"]
+    bands: list[dict[str, Any]] = []
+    for band in scan.bands:
+        results: dict[str, Any] = {"band": band.name, "shape": band.coordinates.shape}
+        if band.loads is not None:
+            solution = band.loads.solution
+            results["t_rec_ssb_K"] = _median(solution.t_rec_ssb[~solution.bad_channel])
+        if band.atmosphere is not None:
+            fit = band.atmosphere.fit
+            results["pwv_mm"] = _median(fit.pwv)
+            results["pwv_err_total_mm"] = _median(np.hypot(fit.error, fit.error_model))
+        if band.calibration is not None:
+            results["t_sys_dsb_K"] = _median(band.calibration.t_sys[~band.calibration.bad_channel])
+        bands.append(results)
+    source = str(scan.attributes.get("source") or "")
+    lines = [f"scan {scan.number}: {printable(source)}, written by a step", f"    {'steps done':14}{', '.join(done)}"]
+    for band_results in bands:
+        lines += [
+            f"    {name:18}{value:.4g}" if isinstance(value, float) else f"    {name:18}{printable(value)}"
+            for name, value in band_results.items()
+            if value not in ("", None)
+        ]
+    data = {"scan": scan.number, "source": source, "steps_done": done, "bands": bands}
+    return _described(Kind.STEP_RESULT, "\n".join(lines), data)
+
+
+def _describe_parameters(path: str) -> Description:
+    """Describe a parameter file: the class it is for, and the values it sets."""
+    try:
+        config = config_parser.load_config_file(path)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise StoreError(f"{path} cannot be read as a parameter file: {type(error).__name__}: {error}") from error
+    values = dict(_flat(config))
+    of_class = values.pop("class", "")
+    values = {name: value for name, value in values.items() if name.rpartition(".")[2] not in ("name", "class")}
+    lines = [f"{printable(path)}: parameter file of {printable(of_class or 'any step')}"]
+    lines += [f"    {printable(name)} = {printable(value)}" for name, value in values.items()]
+    return _described(Kind.PARAMETERS, "\n".join(lines), {"class": of_class, "parameters": values})
+
+
+def _flat(config: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{start}{name}.")
+        else:
+            yield f"{start}{name}", value
+
+
+def _median(values: Any) -> float | None:
+    array = np.asarray(values, np.float64)
+    finite = array[np.isfinite(array)]
+    return float(np.median(finite)) if finite.size else None
 
 
 def session_overview(path: str | Path, calibration_interval: float) -> list[BandOverview]:
@@ -151,12 +279,13 @@ def format_overview(rows: Sequence[BandOverview]) -> str:
     for row in rows:
         name = f"scan {row.scan}" + (f" {row.band}" if row.band else "")
         if row.problem:
-            blocks.append(f"{name}: {row.problem}")
+            blocks.append(f"{name}: {printable(row.problem)}")
         elif not row.shape:
             blocks.append(f"{name}: {row.mode}")
         else:
-            blocks.append(f"{name}: {row.source}, {row.mode}, {row.telescope} {row.frontend} {row.line}".rstrip())
-            blocks += [f"    {key:11}{text}" for key, text in _details(row).items()]
+            title = f"{name}: {row.source}, {row.mode}, {row.telescope} {row.frontend} {row.line}".rstrip()
+            blocks.append(printable(title))
+            blocks += [f"    {key:11}{printable(text)}" for key, text in _details(row).items()]
     return "\n".join(blocks)
 
 
@@ -167,8 +296,17 @@ def _details(row: BandOverview) -> dict[str, str]:
         return f"{values[0] / 1e9:.4f} to {values[1] / 1e9:.4f} GHz"
 
     return {
-        "counts": f"{n_channels} channels, {n_dumps} dumps, {n_receivers} receivers, {n_arrays} arrays, "
-        f"{n_subscans} subscans, {row.megabytes:.1f} MB",
+        "counts": ", ".join(
+            count_of(number, noun)
+            for number, noun in (
+                (n_channels, "channel"),
+                (n_dumps, "dump"),
+                (n_receivers, "receiver"),
+                (n_arrays, "array"),
+                (n_subscans, "subscan"),
+            )
+        )
+        + f", {row.megabytes:.1f} MB",
         "pixels": f"{row.pixels[0]} to {row.pixels[-1]}" if len(row.pixels) > 4 else ", ".join(row.pixels),
         "signal": f"{span(row.signal_hz)}, {row.channel_width_hz / 1e3:.6g} kHz a channel",
         "image": span(row.image_hz),

@@ -23,6 +23,7 @@ from cal_pipeline.physics.loads import LoadMeans, LoadSolution
 from cal_pipeline.physics.planck import CONVENTIONS, Convention, Sidebands
 from cal_pipeline.physics.pwv import PwvFit
 from cal_pipeline.physics.sky import Opacity
+from cal_pipeline.report.text import count_of
 
 if typing.TYPE_CHECKING:
     from cal_pipeline.models.session import Session
@@ -471,7 +472,7 @@ class Scan:
         self.meta = ScanMeta(f"scan_{self.number:06d}.asdf")
 
     def __repr__(self) -> str:
-        return f"<Scan {self.number}: {len(self.bands)} bands>"
+        return f"<Scan {self.number}: {count_of(len(self.bands), 'band')}>"
 
     def get_crds_parameters(self) -> dict[str, Any]:
         """What reference files and parameters are chosen by."""

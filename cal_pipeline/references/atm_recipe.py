@@ -9,6 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from cal_pipeline.errors import CalibrationError
+
 RECIPES = Path(__file__).parent / "recipes"
 """Directory of the recipes of the shipped tables."""
 
@@ -16,7 +18,7 @@ ATMOSPHERE_TYPES = ("tropical", "midlatsummer", "midlatwinter", "subarctsummer",
 """Standard atmospheres of ATM, in the order of its type numbers 1 to 5."""
 
 
-class RecipeError(ValueError):
+class RecipeError(CalibrationError, ValueError):
     """A recipe that does not say what is needed."""
 
 

@@ -14,6 +14,7 @@ import asdf
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cal_pipeline.errors import CalibrationError
 from cal_pipeline.physics.opacity import interpolate_coefficients
 
 Floats = NDArray[np.float64]
@@ -25,11 +26,11 @@ EDGE_TOLERANCE = 1e-6
 """How far outside a range a value may lie, as a fraction of the range."""
 
 
-class AtmTableError(ValueError):
+class AtmTableError(CalibrationError, ValueError):
     """An atmosphere table that is not what the format asks for."""
 
 
-class AtmRangeError(ValueError):
+class AtmRangeError(CalibrationError, ValueError):
     """Frequencies or a pressure that an atmosphere table does not hold."""
 
 

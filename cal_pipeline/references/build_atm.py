@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.errors import CalibrationError
 from cal_pipeline.references.atm_recipe import Recipe
 from cal_pipeline.references.atm_table import AtmTable
 
@@ -32,7 +33,7 @@ STANDARD_LEVELS = {
 """Of each standard atmosphere in ATM: pressure below which it takes over, and its levels above 9 km [hPa]."""
 
 
-class AtmModelError(RuntimeError):
+class AtmModelError(CalibrationError, RuntimeError):
     """The ATM model is missing, or did something it should not."""
 
 

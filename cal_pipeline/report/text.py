@@ -91,7 +91,7 @@ def elide(text: str, width: int) -> str:
 
 
 def ranges_of(numbers: list[int]) -> str:
-    """Write ascending numbers as ranges.
+    """Write ascending numbers in short: three or more in a row as a range, first:last.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ def ranges_of(numbers: list[int]) -> str:
 
     Examples
     --------
-    >>> ranges_of([1, 2, 3, 7])
-    '1:3, 7'
+    >>> ranges_of([1, 2, 3, 7, 8])
+    '1:3, 7, 8'
     """
     runs: list[list[int]] = []
     for number in numbers:
@@ -113,4 +113,4 @@ def ranges_of(numbers: list[int]) -> str:
             runs[-1][1] = number
         else:
             runs.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}:{b}" for a, b in runs)
+    return ", ".join(f"{a}:{b}" if b - a > 1 else ", ".join(map(str, range(a, b + 1))) for a, b in runs)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from cal_pipeline.errors import CalibrationError
 
-class SimulationError(ValueError):
+
+class SimulationError(CalibrationError, ValueError):
     """A session that cannot be simulated; the message says which setting is wrong and what is allowed."""
 
 

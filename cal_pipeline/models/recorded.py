@@ -1,0 +1,152 @@
+"""What an L1 store recorded of each band of its scans: parameters, reference files, loads, results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cal_pipeline.models.chunks import group_attributes
+from cal_pipeline.models.l1 import CalibratedSession
+from cal_pipeline.models.product import json_ready
+
+OF_ONE_RUN = frozenset(
+    {
+        "input_dir",
+        "output_dir",
+        "output_ext",
+        "output_file",
+        "output_use_index",
+        "output_use_model",
+        "overwrite",
+        "post_hooks",
+        "pre_hooks",
+        "save_results",
+        "scans",
+        "scheduler",
+        "search_output_file",
+        "suffix",
+        "threads",
+        "timing",
+        "workers",
+    }
+)
+"""Parameters that say where a run wrote to and who did it, not what was made."""
+
+DEFAULT = "default"
+"""Origin of a parameter of which none is recorded."""
+
+
+@dataclass(frozen=True)
+class RecordedBand:
+    """Record of a band of an L1 scan; what was not recorded is None or empty.
+
+    Parameters
+    ----------
+    path : str
+        Path in the store, ``scan_NNNNNN`` or ``scan_NNNNNN/band_B``.
+    attributes : dict
+        Attributes of that group.
+    """
+
+    path: str
+    attributes: Mapping[str, Any]
+
+    @property
+    def scan(self) -> int:
+        """Scan number."""
+        return int(self.path[5:11])
+
+    @property
+    def band(self) -> str:
+        """Name of the band; empty where the scan is not divided."""
+        return self.path.partition("/")[2]
+
+    @property
+    def label(self) -> str:
+        """Name in messages, such as ``"scan 1 band_0"``."""
+        return f"scan {self.scan} {self.band}".rstrip()
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """How it was made."""
+        return _mapping(self.attributes.get("provenance"))
+
+    @property
+    def quality(self) -> Mapping[str, Any]:
+        """Figures and verdicts."""
+        return _mapping(self.attributes.get("qa"))
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Parameters that say what was made, by their name as on the command line."""
+        return dict(_flat(_mapping(self.provenance.get("parameters"))))
+
+    def origin(self, parameter: str) -> str:
+        """Origin of a parameter."""
+        return str(_mapping(self.provenance.get("parameter_origins")).get(parameter, DEFAULT))
+
+    @property
+    def parameter_files(self) -> list[str]:
+        """Files that parameters came from."""
+        origins = _mapping(self.provenance.get("parameter_origins")).values()
+        return sorted({str(origin) for origin in origins if str(origin).startswith(("cfg/", "file "))})
+
+    @property
+    def loads(self) -> str:
+        """Scans of the loads that were used, and why these."""
+        scans = self.provenance.get("calibration_scans")
+        if not isinstance(scans, Sequence) or isinstance(scans, str) or not scans:
+            return ""
+        return f"{'+'.join(map(str, scans))} ({self.provenance.get('calibration_reason') or 'no reason recorded'})"
+
+    @property
+    def verdict(self) -> str:
+        """Verdict; empty where none was recorded."""
+        return str(self.quality.get("verdict") or "")
+
+    @property
+    def checks(self) -> list[str]:
+        """Checks that were not passed."""
+        verdicts = self.quality.get("verdicts")
+        found = verdicts if isinstance(verdicts, list) else []
+        return [str(_mapping(item).get("name")) for item in found]
+
+    def figure(self, name: str) -> float | None:
+        """Number among the figures of quality, or the attributes; None where it is not known."""
+        value = self.quality.get(name, self.attributes.get(name))
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def recorded_bands(product: CalibratedSession, scans: Sequence[int] | None = None) -> list[RecordedBand]:
+    """Read the records of an L1 store; concurrently on high-latency stores.
+
+    Parameters
+    ----------
+    product : CalibratedSession
+        L1 store.
+    scans : sequence of int, optional
+        Only these scans, of those that there are.
+
+    Returns
+    -------
+    list of RecordedBand
+        In the order of scan and band.
+    """
+    wanted = [number for number in product.numbers if scans is None or number in scans]
+    paths = [path for bands in product.place.each(product.bands, wanted) for path in bands]
+    attributes = product.place.each(lambda path: group_attributes(product.place, path), paths)
+    return [RecordedBand(path, found) for path, found in zip(paths, attributes, strict=True)]
+
+
+def _flat(parameters: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested parameters by their full names, without those of one run."""
+    for name, value in parameters.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{start}{name}.")
+        elif name not in OF_ONE_RUN:
+            yield f"{start}{name}", json_ready(value)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

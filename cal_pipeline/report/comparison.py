@@ -1,0 +1,232 @@
+"""Comparison of two L1 stores as text of at most 100 columns."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from cal_pipeline.models.compare import ArrayDifference, Comparison
+from cal_pipeline.models.compare_records import ABSENT, FactDifference, NumberDifference, relative_change
+from cal_pipeline.report.text import count_of, elide, printable, ranges_of
+
+WIDTH = 100
+"""Longest line [characters]."""
+
+_FEW = 5
+"""Scans up to which each is listed."""
+
+_COLUMNS = ("array", "largest", "unit", "relative", "rms", "different", "differ in")
+
+
+def format_comparison(comparison: Comparison, tolerance: float = 0.0, everything: bool = False) -> str:
+    """Write a comparison: first a summary of what differs, then the arrays, largest relative difference first.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Comparison of two stores.
+    tolerance : float
+        Largest difference that is accepted, relative to the root mean square of an array.
+    everything : bool
+        Whether to list every array and every scan, identical ones too.
+
+    Returns
+    -------
+    str
+        Lines of at most 100 characters.
+    """
+    lines = [*_names(comparison), *_scans(comparison), *_records(comparison, everything)]
+    # Arrays of a scan that only one store has are told by the line on that scan.
+    alone = {*comparison.records.only_first, *comparison.records.only_second}
+    arrays = [item for item in comparison.arrays if _scan_of(item.path) not in alone]
+    if arrays:
+        lines += ["", format_differences(arrays, everything)]
+    differing = sum(not item.identical for item in comparison.arrays)
+    beyond = sum(not item.within(tolerance) for item in comparison.arrays)
+    if differing and tolerance:
+        by = f"by more than {tolerance:g} of their rms"
+        differ = count_of(beyond, f"array differs {by}", f"arrays differ {by}")
+        lines.append(differ if beyond else f"no array differs {by}")
+    return "\n".join(lines)
+
+
+def _names(comparison: Comparison) -> Iterator[str]:
+    yield f"first   {elide(printable(comparison.first), WIDTH - 8)}"
+    yield f"second  {elide(printable(comparison.second), WIDTH - 8)}"
+
+
+def _scans(comparison: Comparison) -> Iterator[str]:
+    """Lines on scans that only one of the stores has."""
+    records = comparison.records
+    for which, numbers in (("first", records.only_first), ("second", records.only_second)):
+        if numbers:
+            yield from _wrapped(f"only in the {which}: scan{'s' * (len(numbers) > 1)} {ranges_of(list(numbers))}")
+    for failure in records.failures[:_FEW]:
+        reason = f"{failure.get('error_class')}: {failure.get('message')}"
+        yield elide(printable(f"  scan {failure.get('scan_number')} failed in {failure.get('step')}: {reason}"), WIDTH)
+    if len(records.failures) > _FEW:
+        yield f"  and {len(records.failures) - _FEW} more failed"
+
+
+def _records(comparison: Comparison, everything: bool) -> Iterator[str]:
+    """Lines on what was recorded differently."""
+    records = comparison.records
+    by_category: dict[str, list[FactDifference]] = {}
+    for fact in records.facts:
+        by_category.setdefault(fact.category, []).append(fact)
+    verdicts, origins = by_category.pop("verdicts", []), by_category.pop("origins", [])
+    for category, facts in by_category.items():
+        yield f"{category}:"
+        for fact in facts:
+            yield from _change(fact.name, fact.first, fact.second, _in_bands(fact.bands, records.n_bands))
+    if origins:
+        yield "parameters of the same value from elsewhere:"
+        yield from _origins(origins, records.n_bands, everything)
+    if records.numbers:
+        yield "results (medians over the pixels):"
+        for number in records.numbers:
+            yield from _number(number, records.n_bands, everything)
+    if verdicts:
+        yield "verdicts:"
+        for fact in verdicts:
+            yield from _change(fact.name, fact.first, fact.second, _in_bands(fact.bands, records.n_bands))
+    if records.n_bands and not records.facts and not records.numbers:
+        yield "the recorded parameters, reference files, loads, results and verdicts are the same"
+
+
+def _origins(facts: Sequence[FactDifference], n_bands: int, everything: bool) -> Iterator[str]:
+    """Parameters that differ only in where their value came from, by these places."""
+    places: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for fact in facts:
+        places.setdefault((fact.first, fact.second, fact.bands), []).append(fact.name)
+    for (first, second, bands), names in places.items():
+        shown = names if everything or len(names) <= _FEW else [*names[:_FEW], f"{len(names) - _FEW} more"]
+        yield from _change(", ".join(shown), first, second, _in_bands(bands, n_bands))
+
+
+def _change(name: str, first: str, second: str, where: str) -> Iterator[str]:
+    """One change in a line, or in three where it is too long for one."""
+    name, first, second = printable(name), printable(first), printable(second)
+    line = f"  {name}: {first} -> {second}{where}"
+    if len(line) <= WIDTH:
+        yield line
+        return
+    yield from _wrapped(f"  {name}{where}")
+    yield f"    first   {elide(first, WIDTH - 12)}"
+    yield f"    second  {elide(second, WIDTH - 12)}"
+
+
+def _in_bands(bands: Sequence[str], n_bands: int) -> str:
+    """The scans that a difference is in; nothing where it is in all."""
+    if len(bands) == n_bands:
+        return ""
+    if len(bands) <= _FEW:
+        return f"  [{', '.join(bands)}]"
+    scans = sorted({int(band.split()[1]) for band in bands})
+    text = ranges_of(scans)
+    listed = text if len(text) <= 40 else f"{text[:40].rpartition(',')[0]}, ..."
+    return f"  [{len(bands)} of {n_bands}: scans {listed}]"
+
+
+def _number(number: NumberDifference, n_bands: int, everything: bool) -> Iterator[str]:
+    """Lines on a result: each scan where there are few, else the largest change."""
+    values = number.values
+    shown = values if everything or len(values) <= _FEW else values[:1]
+    if len(shown) < len(values):
+        yield f"  {number.name}: differs in {len(values)} of {count_of(n_bands, 'scan')}, most in:"
+    for label, first, second in shown:
+        change = relative_change(first, second)
+        percent = f"  ({100 * (second - first) / abs(first):+.2g} %)" if first and second and change < math.inf else ""
+        # As many digits as show the difference.
+        digits = min(max(4, 2 - math.floor(math.log10(change))), 17) if 0.0 < change < math.inf else 4
+        a, b = (ABSENT if value is None else f"{value:.{digits}g}" for value in (first, second))
+        yield f"  {number.name}: {a} -> {b} {number.unit}{percent}  [{label}]"
+
+
+def format_differences(differences: Sequence[ArrayDifference], everything: bool = False) -> str:
+    """Write differences of arrays as a table, largest relative difference first.
+
+    Parameters
+    ----------
+    differences : sequence of ArrayDifference
+        Differences, of one scan or of many.
+    everything : bool
+        Whether each array has its row. Else arrays of one name are one row, with the scan in which the difference is
+        largest, and those that are identical are counted in one line.
+
+    Returns
+    -------
+    str
+        Lines of at most 100 characters.
+    """
+    groups: dict[str, list[ArrayDifference]] = {}
+    for item in differences:
+        groups.setdefault(item.path if everything else _name_of(item), []).append(item)
+    rows = []
+    for items in groups.values():
+        differing = sorted((item for item in items if not item.identical), key=_by_size)
+        if differing or everything:
+            rows.append(((differing or items)[0], f"{len(differing)} of {len(items)}"))
+    rows.sort(key=lambda row: _by_size(row[0]))
+    identical = sum(item.identical for item in differences)
+    lines = _table([_row(item, where) for item, where in rows], folded=len(differences) > len(groups)) if rows else []
+    if identical == len(differences):
+        lines.append(f"all {identical} arrays are identical" if identical > 1 else "the array is identical")
+    elif identical:
+        lines.append(count_of(identical, "array is identical", "arrays are identical"))
+    return "\n".join(lines)
+
+
+def _by_size(item: ArrayDifference) -> tuple[bool, float, str]:
+    return not item.problem, -item.relative, item.path
+
+
+def _name_of(item: ArrayDifference) -> str:
+    """Name that arrays of several scans have in common, and why they cannot be compared."""
+    name = re.sub(r"^scan_\d{6}/(band_\d+/)?", "", item.path)
+    # Groups of diagnostics hold one array a subscan or earlier scan, told apart by numbers.
+    name = re.sub(r"/spectrum_[\d_]+$", "/spectrum_*", name)
+    return f"{name} {'missing' if item.problem.startswith('not in') else item.problem}"
+
+
+def _row(item: ArrayDifference, where: str) -> tuple[str, ...]:
+    path = printable(item.path)
+    if item.problem:
+        return path, printable(item.problem)
+    if item.identical:
+        return path, "0", item.units, "0", "0", f"0 of {item.n_samples}", where
+    share = f"{item.n_different} of {item.n_samples}"
+    if math.isinf(item.largest):
+        return path, "NaN in one" if item.units or item.scale else "other values", item.units, "", "", share, where
+    return path, f"{item.largest:.3g}", item.units, f"{item.relative:.2g}", f"{item.rms:.3g}", share, where
+
+
+def _table(rows: Sequence[tuple[str, ...]], folded: bool) -> list[str]:
+    """Columns of equal width; a problem takes the place of all columns but the first."""
+    columns = _COLUMNS if folded else _COLUMNS[:-1]
+    table = [columns, *(row[: len(columns)] if len(row) > 2 else row for row in rows)]
+    widths = [
+        max((len(row[k]) for row in table if len(row) == len(columns)), default=0) for k in range(1, len(columns))
+    ]
+    room = WIDTH - sum(widths) - 2 * len(widths)
+    first = min(max(len(row[0]) for row in table), max(room, 20))
+    lines = []
+    for row in table:
+        cells = [elide(row[0], first).ljust(first)]
+        if len(row) == len(columns):
+            cells += [cell.ljust(width) for cell, width in zip(row[1:], widths, strict=True)]
+        else:
+            cells.append(elide(row[1], WIDTH - first - 2))
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _scan_of(path: str) -> int:
+    return int(path[5:11])
+
+
+def _wrapped(text: str) -> list[str]:
+    indent = " " * (len(text) - len(text.lstrip()) + 2)
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
