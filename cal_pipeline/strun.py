@@ -110,9 +110,12 @@ def _run(argv: Sequence[str], identifier: str, known: argparse.Namespace) -> int
 def _explained(configure: Callable[..., Any]) -> Callable[..., Any]:
     """Let the configuration of the log say which options are wrong."""
 
-    def configured(*args: Any) -> Any:
+    def configured(known: argparse.Namespace) -> Any:
         try:
-            return configure(*args)
+            if known.log_file is not None:
+                # The handler opens the file with the first line that is logged.
+                Path(known.log_file).touch()
+            return configure(known)
         except Exception as error:
             raise UsageError(
                 f"--log-level, --log-stream or --log-file: {error.__cause__ or error}; expected a level such as DEBUG, "

@@ -105,11 +105,11 @@ class LocalOutput(OutputStore):
         read = Path(source)
         if not is_url(source) and (self.path == read or self.path in read.parents or read in self.path.parents):
             raise StoreError(f"output {self.path} and input {source} are one store or lie in each other")
-        if _holds_anything(self.path):
-            _refuse_to_replace(self.place, overwrite)
-            self.place.remove()
-        self.staging.remove()
         try:
+            if _holds_anything(self.path):
+                _refuse_to_replace(self.place, overwrite)
+                self.place.remove()
+            self.staging.remove()
             # The folder beside has the longer name: what cannot be made fails before there is a store.
             self.staging.path.mkdir(parents=True)
             write_group(self.place, "", ROOT_ATTRIBUTES)
