@@ -48,6 +48,7 @@ extensions = [
     "step_parameters",
 ]
 exclude_patterns = ["_build", "_ext"]
+templates_path = ["_templates"]
 # Options and ranges are read as they are typed: no dashes or quotes of a typesetter.
 smartquotes = False
 highlight_language = "none"
