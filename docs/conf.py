@@ -24,7 +24,7 @@ def name_years(first):
 
 
 def find_classes(page):
-    """Find the full name of each class in the modules of a page, so that types in docstrings become links."""
+    """Find the full name of each class in the modules of a page, to link types in docstrings."""
     modules = map(importlib.import_module, re.findall(r"automodule:: (\S+)", page.read_text()))
     return {
         name: f"{module.__name__}.{name}"
@@ -45,6 +45,7 @@ extensions = [
     "numpydoc",
     "mathml",
     "parameter_choice",
+    "signatures",
     "step_parameters",
 ]
 exclude_patterns = ["_build", "_ext"]
