@@ -53,8 +53,8 @@ OBSERVATIONS = (
 
 PIPELINE = "cal_pipeline.CalibrationPipeline"
 
-LINE_WINDOW = 1.5e-4
-"""Half the width of the pictures as a fraction of the frequency: 45 km/s."""
+LINE_WINDOW = (-45.0, 45.0)
+"""Velocities that the pictures show [km/s]."""
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,8 @@ def _compare(product: CalibratedSession, truth: Truth, number: int, stem: Path) 
     good = np.isfinite(spectrum) & np.isfinite(error)
     weight = (expected[good] / error[good]) ** 2
     scale = (spectrum[good] * expected[good] / error[good] ** 2).sum() / weight.sum()
-    centre = float(scan.signal_freqs.values[np.argmax(expected)])
-    window = (centre * (1 - LINE_WINDOW), centre * (1 + LINE_WINDOW))
     picture = f"{stem}_scan{number}_spectrum.png"
-    plot_spectrum(scan, int(receiver), int(array), picture, truth=expected, window=window)
+    plot_spectrum(scan, int(receiver), int(array), picture, truth=expected, window=LINE_WINDOW, axis="radio")
     plot_sky_fit(scan, f"{stem}_scan{number}_sky.png")
     peak = float(expected.max())
     return Comparison(

@@ -1,26 +1,74 @@
 """Configuration of the documentation."""
 
+import datetime
+import importlib
+import inspect
+import os
+import re
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+from numpydoc.xref import DEFAULT_LINKS
+
 from cal_pipeline import __version__
+
+
+def name_years(first):
+    """Name the years of the copyright; a reproducible build gives its own date."""
+    seconds = float(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+    last = datetime.datetime.fromtimestamp(seconds, datetime.UTC).year
+    return str(first) if last <= first else f"{first}-{last}"
+
+
+def find_classes(page):
+    """Find the full name of each class in the modules of a page, to link types in docstrings."""
+    modules = map(importlib.import_module, re.findall(r"automodule:: (\S+)", page.read_text()))
+    return {
+        name: f"{module.__name__}.{name}"
+        for module in modules
+        for name, item in vars(module).items()
+        if inspect.isclass(item) and item.__module__ == module.__name__
+    }
+
 
 project = "cal_pipeline"
 author = "the cal_pipeline developers"
+project_copyright = f"{name_years(2026)}, {author}"
 release = version = __version__
 extensions = [
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "myst_parser",
     "numpydoc",
+    "mathml",
     "parameter_choice",
+    "signatures",
     "step_parameters",
 ]
-html_theme = "sphinx_rtd_theme"
 exclude_patterns = ["_build", "_ext"]
+templates_path = ["_templates"]
+# Options and ranges are read as they are typed: no dashes or quotes of a typesetter.
+smartquotes = False
+highlight_language = "none"
+
+html_theme = "sphinx_rtd_theme"
+html_theme_options = {"navigation_depth": 3}
+html_title = f"{project} {release}"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_math_renderer = "mathml"
+html_copy_source = False
+html_show_sourcelink = False
+
 numpydoc_show_class_members = False
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"
+# numpydoc's own links lead to other sites and stay text.
+numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS} | find_classes(Path(__file__).parent / "api.rst")
 autodoc_typehints = "none"
+# Defaults as they stand in the source, not as the objects print.
+autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True, "member-order": "bysource"}

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.constants import speed_of_light
 
 if TYPE_CHECKING:
     import xarray
 
 Floats = NDArray[np.float64]
+Convention = Literal["radio", "optical"]
+
+VELOCITY_MARGIN_KMS = 100.0
+"""Half the width of a picture around the source velocity: twice what the Earth moves in the LSR, whose part in the
+topocentric velocity of a source is not known."""
 
 
 def mean_spectrum(scan: xarray.Dataset, receiver: int, array: int) -> tuple[Floats, Floats]:
@@ -44,6 +50,59 @@ def mean_spectrum(scan: xarray.Dataset, receiver: int, array: int) -> tuple[Floa
         return spectrum, np.sqrt(1.0 / np.where(total > 0, total, np.nan))
 
 
+def compute_velocity(
+    scan: xarray.Dataset, convention: Convention = "radio", rest_freq_hz: float | None = None
+) -> xarray.DataArray:
+    """Compute the velocity of each channel relative to the rest frequency of the line.
+
+    Frequencies of L0 and L1 are topocentric, hence velocities too: the motion of the telescope relative to the
+    local standard of rest or the Sun is not subtracted.
+
+    Parameters
+    ----------
+    scan : xarray.Dataset
+        An L1 scan.
+    convention : {"radio", "optical"}
+        ``radio``: c (1 - nu/nu_0); ``optical``: c (nu_0/nu - 1). Both grow with recession.
+    rest_freq_hz : float, optional
+        Rest frequency nu_0; default the scan's ``rest_freq_hz`` [Hz].
+
+    Returns
+    -------
+    xarray.DataArray, shape (C,)
+        Velocity on the axis ``channel`` with ``long_name`` and ``units`` [km/s].
+
+    Raises
+    ------
+    ValueError
+        If the convention is unknown, or no positive rest frequency is known.
+
+    Examples
+    --------
+    >>> import numpy, xarray
+    >>> frequencies = ("channel", numpy.array([461.0e9, 461.0e9 * (1 - 1e-4)]))
+    >>> scan = xarray.Dataset(coords={"signal_freqs": frequencies}, attrs={"rest_freq_hz": 461.0e9})
+    >>> compute_velocity(scan).values.round(3).tolist()
+    [0.0, 29.979]
+    """
+    rest = scan.attrs.get("rest_freq_hz") if rest_freq_hz is None else rest_freq_hz
+    if rest is None or not 0.0 < rest < np.inf:
+        raise ValueError(
+            f"scan {scan.attrs.get('scan_number')}: no velocity without the rest frequency of a line (rest_freq_hz is "
+            f"{rest}, expected a positive number of Hz); give rest_freq_hz, or draw the frequency axis"
+        )
+    ratio = scan.signal_freqs / rest
+    if convention == "radio":
+        shift = 1.0 - ratio
+    elif convention == "optical":
+        shift = 1.0 / ratio - 1.0
+    else:
+        raise ValueError(f'velocity convention {convention!r}: choose "radio" or "optical"')
+    velocity: xarray.DataArray = (shift * speed_of_light * 1e-3).rename("velocity")
+    velocity.attrs = {"long_name": f"topocentric velocity ({convention} convention)", "units": "km/s"}
+    return velocity
+
+
 def plot_spectrum(
     scan: xarray.Dataset,
     receiver: int,
@@ -52,6 +111,7 @@ def plot_spectrum(
     truth: Floats | None = None,
     smooth: int = 1,
     window: tuple[float, float] | None = None,
+    axis: Literal["frequency", "radio", "optical"] = "frequency",
 ) -> None:
     """Draw the mean spectrum of a pixel.
 
@@ -64,27 +124,61 @@ def plot_spectrum(
     path : str or Path
         Picture to write.
     truth : ndarray, shape (C,), optional
-        The spectrum that should come out [K].
+        Expected spectrum, drawn as a dashed line [K].
     smooth : int
         Channels to average for the picture.
     window : tuple of float, optional
-        Lowest and highest frequency to draw; all if not given [Hz].
+        Lowest and highest value to draw, in Hz on a frequency axis and in km/s on a velocity axis. By default the
+        whole band, or 100 km/s on both sides of ``velocity_source_kms`` where the scan has it and covers it.
+    axis : {"frequency", "radio", "optical"}
+        Sky frequency, or topocentric velocity in the radio or optical convention (see `compute_velocity`).
+
+    Raises
+    ------
+    ValueError
+        If the rest frequency is not known for a velocity axis, or the window holds fewer than `smooth` channels.
     """
-    spectrum, _ = mean_spectrum(scan, receiver, array)
-    frequency = scan.signal_freqs.values * 1e-9
+    abscissa, label = _abscissa(scan, axis)
+    if window is None:
+        window = _velocity_window(scan, abscissa) if axis != "frequency" else None
+    elif axis == "frequency":
+        window = (window[0] * 1e-9, window[1] * 1e-9)
+    low, high = window or (-np.inf, np.inf)
+    drawn = (abscissa >= low) & (abscissa <= high)
+    if drawn.sum() < smooth:
+        raise ValueError(
+            f"{_title(scan)}: window {low:g} to {high:g} holds {drawn.sum()} channels, expected at least {smooth} "
+            f"(smooth); {label} is {abscissa.min():g} to {abscissa.max():g}"
+        )
+    spectrum = mean_spectrum(scan, receiver, array)[0][drawn]
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
-    axes.step(_binned(frequency, smooth), _binned(spectrum, smooth), where="mid", lw=1.0, label="calibrated")
+    x = _binned(abscissa[drawn], smooth)
+    axes.step(x, _binned(spectrum, smooth), where="mid", lw=1.0, label="calibrated")
     if truth is not None:
-        axes.plot(frequency, truth, color="C3", lw=1.3, ls="--", label="truth")
+        axes.plot(abscissa[drawn], truth[drawn], color="C3", lw=1.3, ls="--", label="truth")
         axes.legend()
-    if window is not None:
-        axes.set_xlim(window[0] * 1e-9, window[1] * 1e-9)
-    axes.set_xlabel("sky frequency [GHz]")
+    axes.set_xlabel(label)
     axes.set_ylabel("$T_A^*$ [K]")
     axes.set_title(_title(scan, receiver, array))
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
+
+
+def _abscissa(scan: xarray.Dataset, axis: Literal["frequency", "radio", "optical"]) -> tuple[Floats, str]:
+    """Values of the horizontal axis [GHz or km/s] and its label."""
+    if axis == "frequency":
+        return scan.signal_freqs.values * 1e-9, "sky frequency [GHz]"
+    velocity = compute_velocity(scan, axis)
+    rest = scan.attrs["rest_freq_hz"] * 1e-9
+    return velocity.values, f"{velocity.long_name}, rest frequency {rest:.6f} GHz [km/s]"
+
+
+def _velocity_window(scan: xarray.Dataset, velocity: Floats) -> tuple[float, float] | None:
+    source = scan.attrs.get("velocity_source_kms")
+    if source is None or not velocity.min() <= source <= velocity.max():
+        return None
+    return source - VELOCITY_MARGIN_KMS, source + VELOCITY_MARGIN_KMS
 
 
 def plot_sky_fit(scan: xarray.Dataset, path: str | Path) -> None:

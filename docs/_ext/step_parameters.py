@@ -37,12 +37,12 @@ class L1Arrays(Directive):
 
     def run(self):
         lines = [".. list-table::", "   :header-rows: 1", ""]
-        lines += ["   * - array", "     - axes", "     - type", "     - unit", "     - meaning"]
+        lines += ["   * - array", "     - axes", "     - type, unit", "     - meaning"]
         for name, array in L1_ARRAYS.items():
             axes = " or ".join(",".join(_letter(axis) for axis in dims) or "none" for dims in array.dims)
             meaning = array.long_name.replace("*", r"\*")
-            lines += [f"   * - ``{name}``", f"     - {axes}", f"     - {array.dtype}"]
-            lines += [f"     - {array.units or '-'}", f"     - {meaning}"]
+            kind = f"{array.dtype}, {array.units}" if array.units else array.dtype
+            lines += [f"   * - ``{name}``", f"     - {axes}", f"     - {kind}", f"     - {meaning}"]
         container = nodes.container()
         self.state.nested_parse(StringList(lines, source="L1_ARRAYS"), self.content_offset, container)
         return container.children

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import xarray
 
-from cal_pipeline.report.plots import mean_spectrum, plot_sky_fit, plot_spectrum
+from cal_pipeline.report import plots
+from cal_pipeline.report.plots import compute_velocity, mean_spectrum, plot_sky_fit, plot_spectrum
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -56,3 +57,66 @@ def test_pictures_are_written(scan, tmp_path):
     plot_sky_fit(scan, tmp_path / "sky.png")
     for name in ("spectrum.png", "sky.png"):
         assert (tmp_path / name).read_bytes().startswith(PNG)
+
+
+def test_velocity_is_zero_at_the_rest_frequency_and_grows_with_recession(scan):
+    scan.attrs["rest_freq_hz"] = 4.6e11
+    # A channel 1 MHz above 460 GHz approaches with c/460000 = 0.651722735 km/s in the radio convention.
+    assert compute_velocity(scan, "radio").values == pytest.approx([0.0, -0.651722735, -1.30344547, -1.955168204])
+    # Half the rest frequency recedes with c in the optical convention, c/2 in that of radio astronomers.
+    assert compute_velocity(scan, "optical", rest_freq_hz=9.2e11).values[0] == pytest.approx(299792.458)
+    assert compute_velocity(scan, "radio", rest_freq_hz=9.2e11).values[0] == pytest.approx(149896.229)
+
+
+@pytest.mark.parametrize("rest", [None, 0.0, float("nan")])
+def test_velocity_without_a_rest_frequency_says_what_to_give(scan, rest):
+    scan.attrs["rest_freq_hz"] = rest
+    with pytest.raises(ValueError, match=r"scan 7: no velocity .* give rest_freq_hz"):
+        compute_velocity(scan)
+
+
+def test_an_unknown_convention_is_refused(scan):
+    with pytest.raises(ValueError, match='choose "radio" or "optical"'):
+        compute_velocity(scan, "relativistic", rest_freq_hz=4.6e11)
+
+
+def drawn(monkeypatch, scan, path, **options):
+    """The axes that a picture was made with."""
+    figures = []
+    monkeypatch.setattr(plots.Figure, "savefig", lambda figure, *args, **kwargs: figures.append(figure))
+    plot_spectrum(scan, 0, 0, path, **options)
+    return figures[0].axes[0]
+
+
+def test_a_velocity_axis_names_convention_frame_and_rest_frequency(scan, tmp_path, monkeypatch):
+    scan.attrs["rest_freq_hz"] = 4.6e11
+    for convention in ("radio", "optical"):
+        label = drawn(monkeypatch, scan, tmp_path / "x.png", axis=convention).get_xlabel()
+        assert label == f"topocentric velocity ({convention} convention), rest frequency 460.000000 GHz [km/s]"
+
+
+def wide(scan, source):
+    """The scan spread over 4 GHz, so that its band covers 2600 km/s."""
+    wide = scan.assign_coords(signal_freqs=("channel", 4.6e11 + np.array([-2e9, 0.0, 0.1e9, 2e9])))
+    wide.attrs |= {"rest_freq_hz": 4.6e11, "velocity_source_kms": source}
+    return wide
+
+
+def test_a_velocity_axis_shows_the_surroundings_of_the_source(scan, tmp_path, monkeypatch):
+    line = drawn(monkeypatch, wide(scan, 0.0), tmp_path / "x.png", axis="radio").lines[0]
+    assert line.get_xdata() == pytest.approx([0.0, -65.1722735])
+
+
+@pytest.mark.parametrize("source", [None, 9000.0])
+def test_a_velocity_axis_shows_the_band_where_the_source_is_unknown_or_outside(scan, source, tmp_path, monkeypatch):
+    assert len(drawn(monkeypatch, wide(scan, source), tmp_path / "x.png", axis="radio").lines[0].get_xdata()) == 4
+
+
+def test_heights_follow_what_is_drawn(scan, tmp_path, monkeypatch):
+    axes = drawn(monkeypatch, wide(scan, 0.0), tmp_path / "x.png", axis="radio", window=(-70.0, -60.0))
+    assert axes.lines[0].get_ydata() == pytest.approx([5.0])
+
+
+def test_a_window_without_channels_is_refused(scan, tmp_path):
+    with pytest.raises(ValueError, match=r"holds 0 channels.*sky frequency"):
+        plot_spectrum(scan, 0, 0, tmp_path / "x.png", window=(1e9, 2e9))
