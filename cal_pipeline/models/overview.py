@@ -20,11 +20,13 @@ from cal_pipeline.models.product import json_ready
 from cal_pipeline.models.product_overview import format_product, product_overview
 from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.session import Session
+from cal_pipeline.physics.averages import median_of_finite
 from cal_pipeline.physics.planck import channel_frequencies
+from cal_pipeline.physics.quality import channel_stride
 from cal_pipeline.references.parameter_files import choose_parameters
 from cal_pipeline.references.registry import find_atm_table
 from cal_pipeline.references.telescope import find_profile
-from cal_pipeline.report.text import count_of, printable
+from cal_pipeline.report.text import count_of, elide, printable
 
 
 @dataclass(frozen=True)
@@ -144,30 +146,53 @@ def _described(kind: Kind, text: str, data: Mapping[str, Any]) -> Description:
 def _describe_step_result(path: str) -> Description:
     """Describe a scan that a step wrote: which steps it has passed, and with which results."""
     scan = Scan.open(path)
-    done = [name for name, state in vars(scan.meta.cal_step).items() if state == "COMPLETE"]
-    bands: list[dict[str, Any]] = []
-    for band in scan.bands:
-        results: dict[str, Any] = {"band": band.name, "shape": band.coordinates.shape}
-        if band.loads is not None:
-            solution = band.loads.solution
-            results["t_rec_ssb_K"] = _median(solution.t_rec_ssb[~solution.bad_channel])
-        if band.atmosphere is not None:
-            fit = band.atmosphere.fit
-            results["pwv_mm"] = _median(fit.pwv)
-            results["pwv_err_total_mm"] = _median(np.hypot(fit.error, fit.error_model))
-        if band.calibration is not None:
-            results["t_sys_dsb_K"] = _median(band.calibration.t_sys[~band.calibration.bad_channel])
-        bands.append(results)
+    state = vars(scan.meta.cal_step)
+    done = [step for step in STEPS if state.get(step) == "COMPLETE"]
     source = str(scan.attributes.get("source") or "")
-    lines = [f"scan {scan.number}: {printable(source)}, written by a step", f"    {'steps done':14}{', '.join(done)}"]
-    for band_results in bands:
+    bands = [{"band": band.name, "shape": band.coordinates.shape, **_results(band)} for band in scan.bands]
+    lines = [
+        f"scan {scan.number}: {printable(source)}, written by a step",
+        f"    {'steps done':11}{', '.join(done) or 'none'}",
+    ]
+    for band, found in zip(scan.bands, bands, strict=True):
+        lines += [f"    {printable(band.name)}"] if band.name else []
+        lines.append(f"    {'counts':11}{_layout(band.coordinates.shape)}")
         lines += [
-            f"    {name:18}{value:.4g}" if isinstance(value, float) else f"    {name:18}{printable(value)}"
-            for name, value in band_results.items()
-            if value not in ("", None)
+            f"    {title:11}{found[name]:.4g} {unit}" for name, (title, unit) in _RESULTS.items() if found.get(name)
         ]
     data = {"scan": scan.number, "source": source, "steps_done": done, "bands": bands}
     return _described(Kind.STEP_RESULT, "\n".join(lines), data)
+
+
+STEPS = ("loads", "gain", "prepare", "atmosphere", "calibrate", "dbs", "skychopdiff", "skydiff")
+"""Steps in their order."""
+
+_RESULTS = {
+    "pwv_mm": ("PWV", "mm"),
+    "pwv_err_total_mm": ("its error", "mm"),
+    "t_rec_ssb_K": ("T_rec SSB", "K"),
+    "t_sys_dsb_K": ("T_sys DSB", "K"),
+}
+"""Titles and units of results."""
+
+
+def _results(band: Band) -> dict[str, float | None]:
+    """Results of the steps that a band has passed: medians over the pixels, as in ``qa``."""
+    found: dict[str, float | None] = {}
+    if band.atmosphere is not None:
+        fit = band.atmosphere.fit
+        found["pwv_mm"] = _median(fit.pwv)
+        found["pwv_err_total_mm"] = _median(np.hypot(fit.error, fit.error_model))
+    if band.loads is None:
+        return found
+    good = ~band.loads.solution.bad_channel
+    found["t_rec_ssb_K"] = _median(median_of_finite(np.where(good, band.loads.solution.t_rec_ssb, np.nan), 0))
+    last = band.coupling or band.calibration
+    if last is not None:
+        some = slice(None, None, channel_stride(len(good)))
+        t_sys = np.moveaxis(last.t_sys[some], -1, 0)
+        found["t_sys_dsb_K"] = _median(median_of_finite(np.where(good[some], t_sys, np.nan), (0, 1)))
+    return found
 
 
 def _describe_parameters(path: str) -> Description:
@@ -179,8 +204,9 @@ def _describe_parameters(path: str) -> Description:
     values = dict(_flat(config))
     of_class = values.pop("class", "")
     values = {name: value for name, value in values.items() if name.rpartition(".")[2] not in ("name", "class")}
-    lines = [f"{printable(path)}: parameter file of {printable(of_class or 'any step')}"]
+    lines = [printable(path), f"parameter file of {printable(of_class or 'any step')}"]
     lines += [f"    {printable(name)} = {printable(value)}" for name, value in values.items()]
+    lines = [elide(line, 100) for line in lines]
     return _described(Kind.PARAMETERS, "\n".join(lines), {"class": of_class, "parameters": values})
 
 
@@ -289,24 +315,18 @@ def format_overview(rows: Sequence[BandOverview]) -> str:
     return "\n".join(blocks)
 
 
-def _details(row: BandOverview) -> dict[str, str]:
-    n_channels, n_dumps, n_receivers, n_arrays, n_subscans = row.shape
+def _layout(shape: tuple[int, ...]) -> str:
+    """Write the shape (C, D, R, A, S) of counts in words."""
+    nouns = ("channel", "dump", "receiver", "array", "subscan")
+    return ", ".join(count_of(number, noun) for number, noun in zip(shape, nouns, strict=True))
 
+
+def _details(row: BandOverview) -> dict[str, str]:
     def span(values: tuple[float, float]) -> str:
         return f"{values[0] / 1e9:.4f} to {values[1] / 1e9:.4f} GHz"
 
     return {
-        "counts": ", ".join(
-            count_of(number, noun)
-            for number, noun in (
-                (n_channels, "channel"),
-                (n_dumps, "dump"),
-                (n_receivers, "receiver"),
-                (n_arrays, "array"),
-                (n_subscans, "subscan"),
-            )
-        )
-        + f", {row.megabytes:.1f} MB",
+        "counts": f"{_layout(row.shape)}, {row.megabytes:.1f} MB",
         "pixels": f"{row.pixels[0]} to {row.pixels[-1]}" if len(row.pixels) > 4 else ", ".join(row.pixels),
         "signal": f"{span(row.signal_hz)}, {row.channel_width_hz / 1e3:.6g} kHz a channel",
         "image": span(row.image_hz),

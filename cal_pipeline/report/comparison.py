@@ -46,9 +46,8 @@ def format_comparison(comparison: Comparison, tolerance: float = 0.0, everything
     differing = sum(not item.identical for item in comparison.arrays)
     beyond = sum(not item.within(tolerance) for item in comparison.arrays)
     if differing and tolerance:
-        by = f"by more than {tolerance:g} of their rms"
-        differ = count_of(beyond, f"array differs {by}", f"arrays differ {by}")
-        lines.append(differ if beyond else f"no array differs {by}")
+        by = f"by more than {tolerance:g} times its rms"
+        lines.append(f"{beyond or 'none'} of {count_of(len(comparison.arrays), 'array')} differs {by}")
     return "\n".join(lines)
 
 

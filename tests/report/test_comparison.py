@@ -157,10 +157,11 @@ class TestSummary:
         def last(tolerance):
             return lines_of(format_comparison(self.comparison(arrays), tolerance))[-1]
 
-        assert last(0.01) == "1 array differs by more than 0.01 of their rms"
-        assert last(0.5) == "no array differs by more than 0.5 of their rms"
+        assert last(0.01) == "1 of 3 arrays differs by more than 0.01 times its rms"
+        assert last(0.5) == "none of 3 arrays differs by more than 0.5 times its rms"
 
 
+@pytest.mark.slow
 def test_two_stores_of_two_hundred_scans(tmp_path):
     """Everything that can differ does, in one screen."""
     stores = []

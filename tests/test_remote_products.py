@@ -1,0 +1,77 @@
+"""What reads L1 stores reads them from an object store too: replay, compare, info."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from helpers_l1 import record, write_array, write_product
+from test_remote import bucket  # noqa: F401
+
+from cal_pipeline import CalibratedSession, CalibrationPipeline
+from cal_pipeline.cli import main
+from cal_pipeline.models.compare import compare
+from cal_pipeline.models.storage import LocalPlace, open_place
+from cal_pipeline.replay import recorded_pipeline, replay_scan
+
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
+]
+
+
+def upload(path, url):
+    place = open_place(url, write=True)
+    source = LocalPlace(path)
+    for key in source.walk():
+        place.put(key, source.get(key))
+
+
+def test_compare_tells_what_differs_between_a_folder_and_a_bucket(bucket, tmp_path, capsys):  # noqa: F811
+    scans = {"scan_000001/band_0": record(1), "scan_000001/band_1": record(1), "scan_000002": record(2)}
+    here = write_product(tmp_path / "l1.zarr", scans)
+    upload(here, f"{bucket}/same.zarr")
+    assert main(["compare", str(here), f"{bucket}/same.zarr"]) == 0
+    assert "all 9 arrays are identical" in capsys.readouterr().out
+
+    scans["scan_000002"] = record(2, engine_version="0.2.0")
+    there = write_product(tmp_path / "other.zarr", scans)
+    write_array(LocalPlace(there), "scan_000002/spectra", np.arange(12.0).reshape(4, 3) + 0.5)
+    upload(there, f"{bucket}/other.zarr")
+    assert main(["compare", f"{bucket}/same.zarr", f"{bucket}/other.zarr"]) == 1
+    text = capsys.readouterr().out
+    assert "  version: 0.1.0 -> 0.2.0  [scan 2]" in text
+    assert "scan_000002/spectra" in text
+    assert "8 arrays are identical" in text
+    assert [item.path for item in compare(here, f"{bucket}/other.zarr", [1]).arrays if not item.identical] == []
+
+    assert main(["info", "--json", f"{bucket}/other.zarr"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["kind"] == "L1 store"
+    assert [(band["scan"], band["band"]) for band in found["bands"]] == [(1, "band_0"), (1, "band_1"), (2, "")]
+    assert main(["info", f"{bucket}/nothing.zarr"]) == 1
+    assert f"{bucket}/nothing.zarr is not there" in capsys.readouterr().err
+    assert main(["compare", str(here), f"{bucket}/nothing.zarr"]) == 3
+    assert "is no L1 store: it is not there" in capsys.readouterr().err
+
+
+def test_replay_from_and_to_a_bucket(bucket, make_session, atm_table, capsys):  # noqa: F811
+    upload(make_session(channels=24, scans=2), f"{bucket}/session.zarr")
+    steps = {"loads": {"forward_efficiency": 0.95}, "atmosphere": {"override_atm": str(atm_table), "t_atm": 261.5}}
+    store = f"{bucket}/l1.zarr"
+    CalibrationPipeline.call(f"{bucket}/session.zarr", output_file=store, steps=steps, configure_log=False)
+    assert recorded_pipeline(store, 2).atmosphere.t_atm == 261.5
+
+    assert main(["replay", store, "2"]) == 0
+    text = capsys.readouterr().out
+    assert "arrays are identical" in text
+    assert store in text
+
+    differences = replay_scan(store, 2, f"{bucket}/again.zarr")
+    assert len(differences) > 20
+    assert all(item.identical for item in differences)
+    assert CalibratedSession(f"{bucket}/again.zarr").numbers == [2]
+    assert main(["replay", store, "9"]) == 1
+    assert "has no scan 9" in capsys.readouterr().err
