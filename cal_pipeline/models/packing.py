@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.errors import LayoutError
+from cal_pipeline.models.schema import FILL_COUNT
 
 Floats = NDArray[np.float64]
-
-I32_MINIMUM = -(2**31)
-"""Count that stands for a missing dump; also in wider integers and in floats that were made of such counts."""
 
 _MEANINGFUL = ("_FillValue", "missing_value", "valid_min", "valid_max", "valid_range", "_Unsigned")
 _PACKING = {"scale_factor": 1.0, "add_offset": 0.0}
@@ -143,7 +142,7 @@ class Packing:
         stored, lowest, highest = packing.stored, packing.lowest, packing.highest
         own = [int(np.iinfo(stored).min)] if stored.kind == "i" else []
         if stored.kind == "f" or (stored.kind == "i" and stored.itemsize > 4):
-            own.append(I32_MINIMUM)
+            own.append(FILL_COUNT)
         if stored.kind == "f":
             # Infinite counts are missing.
             largest = float(np.finfo(stored).max)
@@ -153,7 +152,7 @@ class Packing:
         return cls(stored, markers, lowest, highest, packing.scale, packing.offset)
 
     @property
-    def is_linear_identity(self) -> bool:
+    def is_identity(self) -> bool:
         """Whether a number that is not missing stands for itself."""
         return self.scale == 1.0 and self.offset == 0.0
 
@@ -176,13 +175,13 @@ class Packing:
         masks = []
         if self.markers or self.lowest is not None:
             # Markers are mostly below all counts: the minimum tells without memory for a mask. It passes over NaN.
-            lowest = np.fmin.reduce(stored, axis=None)
+            lowest = np.fmin.reduce(stored, axis=None) if stored.dtype.kind == "f" else stored.min()
             masks = [stored == stored.dtype.type(marker) for marker in self.markers if not lowest > marker]
             if self.lowest is not None and not lowest >= self.lowest:
                 masks.append(stored < self.lowest)
         if self.highest is not None and not np.fmax.reduce(stored, axis=None) <= self.highest:
             masks.append(stored > self.highest)
-        return np.logical_or.reduce(masks) if masks else None
+        return functools.reduce(np.logical_or, masks) if masks else None
 
     def decode(self, raw: NDArray[Any]) -> Floats:
         """Decode stored numbers.
@@ -198,7 +197,18 @@ class Packing:
             The same as float64, NaN where missing.
         """
         stored = self.reinterpret(raw)
-        missing = self.find_missing(stored)
+        return self.unpack(stored, self.find_missing(stored))
+
+    def unpack(self, stored: NDArray[Any], missing: NDArray[np.bool_] | None) -> Floats:
+        """Apply scale and offset to stored numbers.
+
+        Parameters
+        ----------
+        stored : ndarray
+            Stored numbers, once reinterpreted.
+        missing : ndarray of bool, or None
+            Which of them stand for nothing.
+        """
         values = np.array(stored, np.float64)
         if missing is not None:
             values[missing] = np.nan
