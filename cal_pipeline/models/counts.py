@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,15 +47,11 @@ class Counts:
     ----------
     shape : tuple of int
         (C, D, R, A, S).
-    absent : sequence of tuple of slice
-        Parts that are not stored and whose fill value would pass for counts: zero counts would calibrate to -T_sys.
 
     Raises
     ------
     LayoutError
         If the array is not one of counts, or has an attribute that cannot be applied.
-    DataReadError
-        If it cannot be found out what is stored.
     """
 
     def __init__(self, store: Place, path: str, clock: StageClock, absent: Sequence[Region] | None = None) -> None:
@@ -72,11 +69,26 @@ class Counts:
         self.shape: tuple[int, ...] = array.shape
         self._packing = Packing.of_counts(self.name, array.attributes, array.dtype)
         self._chunks = array.inner_chunks
-        self.absent = self._find_absent() if absent is None else absent
-        self._absent_by_subscan: dict[int, list[Region]] = {}
+        self._known_absent = absent
+
+    @cached_property
+    def absent(self) -> Sequence[Region]:
+        """Parts that are not stored and whose fill value would pass for counts: zeros would calibrate to -T_sys.
+
+        Raises
+        ------
+        DataReadError
+            If it cannot be found out what is stored.
+        """
+        return self._find_absent() if self._known_absent is None else self._known_absent
+
+    @cached_property
+    def _absent_by_subscan(self) -> dict[int, list[Region]]:
+        found: dict[int, list[Region]] = {}
         for region in self.absent:
             for subscan in range(region[4].start, min(region[4].stop, self.shape[4])):
-                self._absent_by_subscan.setdefault(subscan, []).append(region)
+                found.setdefault(subscan, []).append(region)
+        return found
 
     @property
     def n_absent_chunks(self) -> int:
@@ -101,7 +113,8 @@ class Counts:
         if np.isnan(self._packing.decode(fill)).all():
             return ()
         try:
-            return self._array.absent_chunks()
+            with self.clock("load"):
+                return self._array.absent_chunks()
         except Exception as error:
             raise DataReadError(f"{self.name}: its chunks cannot be listed: {type(error).__name__}: {error}") from error
 

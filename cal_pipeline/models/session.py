@@ -124,12 +124,9 @@ class Session:
 
     def _open_band(self, number: int, group: str, name: str, attributes: dict[str, Any], clock: StageClock) -> Band:
         counts = Counts(self.place, f"{group}/source/data_5d", clock)
-        counts.warn_of_absent_chunks()
         coordinates = read_coordinates(self.place, f"{group}/source", counts.shape)
         own = group_attributes(self.place, group) if name else {}
-        band = Band(name, self.path, group, number, coordinates, attributes | own)
-        band.absent_counts = counts.absent
-        return band
+        return Band(name, self.path, group, number, coordinates, attributes | own)
 
     def _bands(self, number: int) -> list[tuple[str, str]]:
         """Path and name of each band of a scan; one without a name where the scan is not divided."""
