@@ -51,6 +51,10 @@ class FrequencyRangeError(ScanError):
     """No atmosphere table holds the frequencies and the pressure of a scan."""
 
 
+class NotFiniteError(ScanError):
+    """Water vapour, samples or their noise come out as no numbers."""
+
+
 class MissingInputError(ScanError):
     """A step lacks what an earlier step makes."""
 

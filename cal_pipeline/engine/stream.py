@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.engine.store import create_array, create_diagnostic, write_array
+from cal_pipeline.errors import NotFiniteError
 from cal_pipeline.models.chunks import ArrayWriter, write_group
 from cal_pipeline.models.counts import Counts
 from cal_pipeline.models.product import Tally, band_attributes, small_arrays
@@ -60,6 +61,11 @@ def write_scan(scan: Scan, place: Place, provenance: dict[str, Any]) -> list[Wri
     -------
     list of WrittenBand
         In the order of the bands.
+
+    Raises
+    ------
+    NotFiniteError
+        If no sample of the scan is good, or good ones have no noise or system temperature.
     """
     written = []
     for band in scan.bands:
@@ -70,9 +76,36 @@ def write_scan(scan: Scan, place: Place, provenance: dict[str, Any]) -> list[Wri
             attributes = band_attributes(band, scan, tally, provenance)
             write_group(group, "", attributes)
         written.append(WrittenBand(attributes, tally))
+    _refuse_without_samples(scan, [band.tally for band in written])
     if scan.bands[0].name:
         write_group(place, "", {"scan_number": scan.number, "bands": [band.name for band in scan.bands]})
     return written
+
+
+def _refuse_without_samples(scan: Scan, tallies: list[Tally]) -> None:
+    """Refuse a scan none of whose samples is a number, and say why there is none."""
+    calibrated = [(band, tally) for band, tally in zip(scan.bands, tallies, strict=True) if band.calibration]
+    total = sum(tally.n_samples * band.coordinates.pixel.size for band, tally in calibrated)
+    flagged = sum(int(np.sum(tally.flagged[""])) for _, tally in calibrated)
+    if not calibrated or flagged < total:
+        return
+    bad = sum(int(np.sum(tally.flagged["BAD_CHANNEL"])) for _, tally in calibrated)
+    unknown = sum(_n_without_factor(band) for band, _ in calibrated)
+    raise NotFiniteError(
+        f"scan {scan.number}: none of its {total} samples of T_A* is a number: {bad} are of bad channels, in {unknown} "
+        f"the factor from counts to kelvin is not finite, in {total - bad - unknown} ON or reference is missing "
+        "(or T_A* exceeds the numbers). Expected at least one; look at the counts of its ONs and OFFs, at its loads "
+        "and at the efficiencies given"
+    )
+
+
+def _n_without_factor(band: Band) -> int:
+    """Number of samples whose channel is not bad and yet has no factor from counts to kelvin."""
+    calibration, (first, second) = band.require_calibration(), band.outputs
+    lacking = ~np.isfinite(calibration.factor) & ~calibration.bad_channel
+    merged = lacking[..., first] | (lacking[..., second] & (second >= 0))
+    bad = calibration.bad_channel[..., first] | (calibration.bad_channel[..., second] & (second >= 0))
+    return int(np.count_nonzero(merged & ~bad)) * band.coordinates.shape[1]
 
 
 @contextmanager
@@ -133,6 +166,7 @@ class _BandWriter:
         self.only_missing = np.zeros((n_blocks, *pixels, first.size), np.int64)
         self.bad = np.zeros((n_blocks, *pixels, first.size), np.int64)
         last = self.band.coupling or calibration
+        self.noise = last.sigma, last.t_sys
         self.sigma = last.sigma if calibration.precision == "radiometric" else None
         return Tally(np.zeros(first.size, np.int64), n_channels * n_dumps * first.size, probe=self.probe)
 
@@ -172,7 +206,9 @@ class _BandWriter:
                 if missing is not None:
                     self.missing[row, ..., out] = missing.sum(axis=(0, 1))
                     self.only_missing[row, ..., out] = (bits == Flag.FILL_VALUE).sum(axis=(0, 1))
-                self.probe[channels, ..., out] = kelvin[:, kelvin.shape[1] // 2]
+                self._refuse_without_noise(channels, out, bits, bad)
+                with np.errstate(over="ignore"):
+                    self.probe[channels, ..., out] = kelvin[:, kelvin.shape[1] // 2]
                 if self.sigma is not None:
                     round_to_noise(kelvin, self.sigma[channels, ..., out])
             with self.clock("write"):
@@ -185,6 +221,28 @@ class _BandWriter:
                     self.flags.write_zeros(index)
             if self.chop:
                 self._write_chop(self.chop[out], channels, out, read)
+
+    def _refuse_without_noise(
+        self, channels: slice, out: int, bits: NDArray[np.uint16], bad: NDArray[np.bool_]
+    ) -> None:
+        """Refuse samples that are flagged good and whose noise or system temperature is no number."""
+        noise, t_sys = (values[channels, ..., out] for values in self.noise)
+        with np.errstate(over="ignore", invalid="ignore"):
+            # A sum tells at once that all are finite, as they are in most blocks.
+            if np.isfinite(noise.sum(dtype=np.float64) + t_sys.sum()):
+                return
+        lacking = ~(np.isfinite(noise) & np.isfinite(t_sys)) & ~bad
+        good = lacking & (bits == 0).any(axis=1) if lacking.any() else lacking
+        if good.any():
+            channel, receiver, array = (int(index[0]) for index in np.nonzero(good))
+            at, on = self.band.coordinates, int(self.band.require_reference().on[self.band.outputs[0][out]])
+            raise NotFiniteError(
+                f"{self.band}: the noise of good samples is no number: of subscan {on}, channel "
+                f"{channels.start + channel}, pixel {at.pixel[receiver, array]} sigma is "
+                f"{noise[channel, receiver, array]:g} K and t_sys {t_sys[channel, receiver, array]:g} K; expected "
+                f"finite ones. Look at freq_res ({self.band.channel_width:g} Hz), exptime ({at.exptime[on]:g} s) and "
+                "the parameters of the step atmosphere"
+            )
 
     def _needed_subscans(self) -> list[set[int]]:
         """Zero-based subscans whose dumps go into each spectrum."""

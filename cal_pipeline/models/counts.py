@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,14 +14,20 @@ from numpy.typing import NDArray
 from cal_pipeline.errors import DataReadError, LayoutError
 from cal_pipeline.models.chunks import TEXT, ZarrArray
 from cal_pipeline.models.clock import StageClock
-from cal_pipeline.models.schema import FILL_COUNT
+from cal_pipeline.models.packing import Packing
 from cal_pipeline.models.storage import Place
+from cal_pipeline.report.text import count_of
+
+logger = logging.getLogger(__name__)
 
 BLOCK_SAMPLES = 2**19
 """Samples a block is filled up to, where the chunks are smaller than that; several chunks are copied into one block."""
 
 Block = tuple[slice, list[int]]
 """Channels and subscans of a block."""
+
+Region = tuple[slice, ...]
+"""A part of an array, a slice along each axis."""
 
 
 class Counts:
@@ -33,14 +41,21 @@ class Counts:
         Path of the array in it.
     clock : StageClock
         Counts the time of reading under ``load``.
+    absent : sequence of tuple of slice, optional
+        Parts that are known not to be stored; looked for if not given.
 
     Attributes
     ----------
     shape : tuple of int
         (C, D, R, A, S).
+
+    Raises
+    ------
+    LayoutError
+        If the array is not one of counts, or has an attribute that cannot be applied.
     """
 
-    def __init__(self, store: Place, path: str, clock: StageClock) -> None:
+    def __init__(self, store: Place, path: str, clock: StageClock, absent: Sequence[Region] | None = None) -> None:
         self.name = f"{store}/{path}"
         self.clock = clock
         array = ZarrArray(store, path)
@@ -53,26 +68,56 @@ class Counts:
             raise LayoutError(f"{self.name} has shape {array.shape}: it holds nothing")
         self._array = array
         self.shape: tuple[int, ...] = array.shape
-        self.scale = float(array.attributes.get("scale_factor", 1.0))
+        self._packing = Packing.of_counts(self.name, array.attributes, array.dtype)
         self._chunks = array.inner_chunks
-        self._absent = self._absent_chunks()
+        self._known_absent = absent
+
+    @cached_property
+    def absent(self) -> Sequence[Region]:
+        """Parts that are not stored and whose fill value would pass for counts: zeros would calibrate to -T_sys.
+
+        Raises
+        ------
+        DataReadError
+            If it cannot be found out what is stored.
+        """
+        return self._find_absent() if self._known_absent is None else self._known_absent
+
+    @cached_property
+    def _absent_by_subscan(self) -> dict[int, list[Region]]:
+        found: dict[int, list[Region]] = {}
+        for region in self.absent:
+            for subscan in range(region[4].start, min(region[4].stop, self.shape[4])):
+                found.setdefault(subscan, []).append(region)
+        return found
 
     @property
     def n_absent_chunks(self) -> int:
-        """Number of chunks that are not in the store and do not stand for missing dumps."""
-        return len(self._absent)
+        """Number of chunks, in shards of inner chunks, that are not stored and do not stand for missing dumps.
 
-    def _absent_chunks(self) -> set[tuple[int, ...]]:
-        """Chunks that the store does not hold, though their fill value would pass for counts.
-
-        A reader gets the fill value for them; zero counts would calibrate to -T_sys.
+        A shard that is not stored counts once.
         """
-        array = self._array
-        fill: Any = array.fill_value
-        if fill == FILL_COUNT or fill != fill:
-            return set()
-        grid = [range(-(-n // chunk)) for n, chunk in zip(array.shape, array.chunks, strict=True)]
-        return {index for index in itertools.product(*grid) if not array.has_chunk(index)}
+        return len(self.absent)
+
+    def warn_of_absent_chunks(self) -> None:
+        """Log a warning if chunks are not in the store."""
+        if self.absent:
+            logger.warning(
+                "%s: %s not in the store; the samples count as missing (FILL_VALUE)",
+                self.name,
+                count_of(self.n_absent_chunks, "chunk is", "chunks are"),
+            )
+
+    def _find_absent(self) -> Sequence[Region]:
+        """Find what the store does not hold, unless the fill value says by itself that it is missing."""
+        fill = np.array([self._array.fill_value], self._array.dtype)
+        if np.isnan(self._packing.decode(fill)).all():
+            return ()
+        try:
+            with self.clock("load"):
+                return self._array.absent_chunks()
+        except Exception as error:
+            raise DataReadError(f"{self.name}: its chunks cannot be listed: {type(error).__name__}: {error}") from error
 
     @property
     def subscans_in_chunk(self) -> int:
@@ -121,8 +166,8 @@ class Counts:
         Returns
         -------
         ndarray, shape (c, D, R, A, len(subscans))
-            Counts times ``scale_factor``: float64, NaN where a dump is missing; or integers as they are stored where
-            none is missing and the factor is 1.
+            Counts, unpacked: float64, NaN where missing; or integers as they are stored where none is missing and no
+            attribute changes them.
 
         Raises
         ------
@@ -140,24 +185,19 @@ class Counts:
                 ) from error
             if len(subscans) < span.stop - span.start:
                 raw = raw[..., [s - span.start for s in subscans]]
-            complete = raw.dtype.kind != "f" and raw.min() > FILL_COUNT
-            if complete and self.scale == 1.0 and not self._absent:
-                return raw
-            counts = raw.astype(np.float64)
-            if not complete:
-                counts[counts == FILL_COUNT] = np.nan
-            for index in self._absent:
-                self._blank(counts, index, channels, subscans)
-            if self.scale != 1.0:
-                counts *= self.scale
+            stored = self._packing.reinterpret(raw)
+            missing = self._packing.find_missing(stored)
+            absent = list(self._absent_in(channels, subscans))
+            if missing is None and not absent and stored.dtype.kind != "f" and self._packing.is_identity:
+                return stored
+            counts = self._packing.unpack(stored, missing)
+            for part in absent:
+                counts[part] = np.nan
         return counts
 
-    def _blank(self, counts: NDArray[np.float64], index: tuple[int, ...], channels: slice, subscans: list[int]) -> None:
-        """Set to NaN what of an absent chunk falls into a block."""
-        low = [i * n for i, n in zip(index, self._array.chunks, strict=True)]
-        high = [a + n for a, n in zip(low, self._array.chunks, strict=True)]
-        columns = [k for k, s in enumerate(subscans) if low[4] <= s < high[4]]
-        if columns and low[0] < channels.stop and high[0] > channels.start:
-            rows = slice(max(low[0] - channels.start, 0), high[0] - channels.start)
-            inner = tuple(slice(a, b) for a, b in zip(low[1:4], high[1:4], strict=True))
-            counts[(rows, *inner)][..., columns] = np.nan
+    def _absent_in(self, channels: slice, subscans: list[int]) -> Iterator[tuple[slice | int, ...]]:
+        """What of the absent parts falls into a block, as an index of it."""
+        for column, subscan in enumerate(subscans):
+            for rows, *inner, _ in self._absent_by_subscan.get(subscan, ()):
+                if rows.start < channels.stop and rows.stop > channels.start:
+                    yield slice(max(rows.start - channels.start, 0), rows.stop - channels.start), *inner, column

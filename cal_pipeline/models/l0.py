@@ -221,6 +221,7 @@ class CalibrationGroup:
         LoadCounts
         """
         self._counts.clock = clock
+        self._counts.warn_of_absent_chunks()
         order = self._order_of(pixel)
         phases = [HOT, COLD, ZERO] if np.isin(self._phase, ZERO).any() else [HOT, COLD]
         samples = int(np.prod(self._counts.shape))

@@ -19,7 +19,6 @@ from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts, read_coordinate
 from cal_pipeline.models.phases import observing_mode
 from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.storage import open_place
-from cal_pipeline.report.text import count_of
 
 logger = logging.getLogger(__name__)
 
@@ -151,12 +150,6 @@ class Session:
 
     def _open_band(self, number: int, group: str, name: str, attributes: dict[str, Any], clock: StageClock) -> Band:
         counts = Counts(self.place, f"{group}/source/data_5d", clock)
-        if counts.n_absent_chunks:
-            logger.warning(
-                "%s: %s not in the store; the samples are flagged FILL_VALUE",
-                counts.name,
-                count_of(counts.n_absent_chunks, "chunk is", "chunks are"),
-            )
         coordinates = read_coordinates(self.place, f"{group}/source", counts.shape)
         own = group_attributes(self.place, group) if name else {}
         return Band(name, self.path, group, number, coordinates, attributes | own)

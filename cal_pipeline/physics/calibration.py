@@ -13,6 +13,9 @@ from cal_pipeline.physics.flags import Flag
 Floats = NDArray[np.float64]
 
 
+_LARGEST = 2.0**1022
+"""Kelvin from which on a number counts as not finite: the sum of two smaller ones is finite."""
+
 _FEW_PIXELS = 8
 """Pixels below which the innermost loop is over dumps instead."""
 
@@ -97,7 +100,7 @@ def antenna_temperature(
     flags : ndarray of uint16, shape (C, D, R, A)
         BAD_CHANNEL and FILL_VALUE bits; not to be written to.
     missing : ndarray of bool, shape (C, D, R, A), or None
-        Where ON or reference is missing; None where nothing is.
+        Where ON or reference is missing, or T_A* is not finite in a channel that is not bad; None where nothing is.
     """
     n_channels, n_dumps, *pixels = on.shape
     flat, shape = (n_channels, n_dumps, int(np.prod(pixels))), (n_channels, *pixels)
@@ -109,14 +112,20 @@ def antenna_temperature(
     if spectra.shape != on.shape or not spectra.flags.c_contiguous:
         raise ValueError(f"the array to put spectra into has shape {spectra.shape}, expected {on.shape} in C order")
     counts = np.ascontiguousarray(on).reshape(flat)
-    if not _calibrate(counts, levels, by_channel(factor, shape), spectra.reshape(flat)):
-        missing = None
-    else:
-        missing = np.isnan(counts - levels).reshape(on.shape)
-    if missing is None and not bad.any():
+    scale, some_bad, missing = by_channel(factor, shape), bool(bad.any()), None
+    if some_bad:
+        # With a factor of 0 a sample of a bad channel is finite unless it is missing.
+        bad_rows = by_channel(bad, shape)
+        scale[bad_rows] = 0.0
+    if not _calibrate(counts, levels, scale, spectra.reshape(flat)):
+        missing = ~(np.abs(spectra) < _LARGEST)
+        spectra[missing] = np.nan
+    if missing is None and not some_bad:
         return spectra, np.broadcast_to(np.uint16(0), on.shape), None
     flags = np.zeros(on.shape, np.uint16)
-    flags[:] = (bad * np.uint16(Flag.BAD_CHANNEL))[:, None]
+    if some_bad:
+        _blank(spectra.reshape(flat), bad_rows)
+        flags[:] = (bad * np.uint16(Flag.BAD_CHANNEL))[:, None]
     if missing is not None:
         flags[missing] |= np.uint16(Flag.FILL_VALUE)
     return spectra, flags, missing
@@ -124,9 +133,9 @@ def antenna_temperature(
 
 @compiled
 def _calibrate(counts: NDArray[Any], reference: Floats, factor: Floats, spectra: Floats) -> bool:
-    """Make spectra of counts (C, D, P); whether any is missing. The reference may be the same for all dumps."""
+    """Make spectra of counts (C, D, P); whether all are finite. The reference may be the same for all dumps."""
     n_channels, n_dumps, n_pixels = counts.shape
-    missing = False
+    unusual = False
     of_dumps = 1 if reference.shape[1] > 1 else 0
     # Pixels are neighbours in memory, but a few of them make an innermost loop too short.
     few = n_pixels < _FEW_PIXELS
@@ -136,9 +145,21 @@ def _calibrate(counts: NDArray[Any], reference: Floats, factor: Floats, spectra:
             for inner in range(n_inner):
                 d, p = (inner, outer) if few else (outer, inner)
                 above = counts[c, d, p] - reference[c, of_dumps * d, p]
-                missing |= np.isnan(above)
-                spectra[c, d, p] = above * factor[c, p]
-    return missing
+                kelvin = above * factor[c, p]
+                unusual |= not np.abs(kelvin) < _LARGEST
+                spectra[c, d, p] = kelvin
+    return not unusual
+
+
+@compiled
+def _blank(spectra: Floats, bad: NDArray[np.bool_]) -> None:
+    """Put NaN into spectra (C, D, P) where a channel of a pixel (C, P) is bad."""
+    n_channels, n_dumps, n_pixels = spectra.shape
+    for c in range(n_channels):
+        for p in range(n_pixels):
+            if bad[c, p]:
+                for d in range(n_dumps):
+                    spectra[c, d, p] = np.nan
 
 
 def round_to_noise(spectra: Floats, sigma: NDArray[np.float32]) -> None:
@@ -265,5 +286,7 @@ def _noise(
         q = p * len(line_coupling) // n_pixels
         for c in range(n_channels):
             variance = (on_variance + reference_variance[p, c]) / channel_width
-            expected = t_sys[p, c] / line_coupling[q, c] * np.sqrt(variance)
-            noise[p, c] = expected if np.isfinite(expected) else np.nan
+            noise[p, c] = t_sys[p, c] / line_coupling[q, c] * np.sqrt(variance)
+            # Looked at as it is stored: 32 bits hold less.
+            if not np.isfinite(noise[p, c]):
+                noise[p, c] = np.nan

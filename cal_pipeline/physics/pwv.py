@@ -181,7 +181,9 @@ def view_sky(
         cold_variance = (t_rec + loads.t_cold_input[:, None, None]) ** 2 / (channel_width * means.cold_time)
         gain_ratio = loads.gamma / gain
     loads_usable = ~loads.bad_channel & np.isfinite(gain_ratio) & (gain > 0.0)
-    loads_usable &= np.isfinite(hot_variance) & np.isfinite(cold_variance)
+    for load_variance in (hot_variance, cold_variance):
+        # A negative one comes of a negative integration time.
+        loads_usable &= np.isfinite(load_variance) & (load_variance >= 0.0)
 
     with np.errstate(divide="ignore", invalid="ignore"):
         per_gain, per_span = 1.0 / gain, 1.0 / (hot - cold)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.errors import FrequencyRangeError, LayoutError
+from cal_pipeline.errors import FrequencyRangeError, LayoutError, NotFiniteError
 from cal_pipeline.models.scan import AtmosphereStage, Band, LoadStage, ReferenceStage, Scan
 from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.opacity import airmass
@@ -92,7 +92,20 @@ class AtmosphereStep(CalibrationStep):
             pairs = [sky.band.require_reference().pair for sky in linked]
             waters = STRATEGIES[self.strategy](observations, pairs, settings)
             for sky, water in zip(linked, waters, strict=True):
+                if not np.isfinite(water.fit.pwv).any():
+                    raise NotFiniteError(self._why_no_pwv(sky, linked))
                 sky.band.atmosphere = self._conclude(sky, water)
+
+    def _why_no_pwv(self, sky: _Sky, linked: list[_Sky]) -> str:
+        """Say why the water vapour of a band came out as no number."""
+        names = " and ".join(str(one.band) for one in linked) if self.link_bands else str(sky.band)
+        if self.strategy == "fixed":
+            return f"{names}: pwv is {self.pwv} mm, expected a finite number (parameter pwv of the step atmosphere)"
+        reasons = [reason for one in linked for reason in _missing_weights(one)]
+        remedy = "mend that, or give a PWV (strategy='fixed', pwv=… of the step atmosphere)"
+        if not reasons:
+            return f"{names}: the fit of the water vapour to the OFFs ended without a number, expected mm; {remedy}"
+        return f"{names}: the water vapour cannot be fitted to the OFFs: {'; '.join(reasons)}; {remedy}"
 
     def _look(self, band: Band) -> _Sky:
         """What a band tells about the water."""
@@ -179,3 +192,27 @@ class AtmosphereStep(CalibrationStep):
         if self.airmass == "scan" or loads.sidebands.convention.airmass_of_scan:
             return np.full(own.shape, own.mean())
         return own
+
+
+def _missing_weights(sky: _Sky) -> list[str]:
+    """What leaves the channels of a band without weight in the fit, if anything does."""
+    band, observation = sky.band, sky.observation
+    loads, reference, at = band.require_loads(), band.require_reference(), band.coordinates
+    seen = ~loads.solution.bad_channel
+    reasons = []
+    for name, time in (("HOT", loads.means.hot_time), ("COLD", loads.means.cold_time)):
+        if not (np.isfinite(time[seen]) & (time[seen] > 0.0)).any():
+            reasons.append(
+                f"exptime of the loads (scan {loads.scan_numbers[0]}, {name}) adds up to {time[seen][0]:g} s, "
+                "expected above 0 s"
+            )
+    if not (np.isfinite(band.channel_width) and band.channel_width > 0.0):
+        reasons.append(f"freq_res is {band.channel_width:g} Hz, expected finite and not 0 Hz")
+    exptime = at.exptime[reference.off]
+    if not (np.isfinite(exptime) & (exptime > 0.0)).any():
+        reasons.append(f"exptime of the OFFs is {exptime.tolist()} s, expected above 0 s")
+    if not (np.isfinite(np.stack(sky.off, axis=-1)).any(axis=-1) & seen).any():
+        reasons.append("no channel that the loads can calibrate has a valid dump in an OFF")
+    elif not reasons and not any(np.isfinite(view.variance).any() for view in observation.sky):
+        reasons.append("no channel of an OFF has a finite noise")
+    return reasons

@@ -50,7 +50,9 @@ class PrepareStep(CalibrationStep):
         _warn_of_frequency_steps(band, on)
         if mode != "total_power" and (at.otf_lon is None or at.otf_lat is None):
             logger.warning("%s: otf_lon or otf_lat was not recorded; the positions of its dumps are NaN", band)
-        off_mean, off_dumps = _mean_offs(band.source_counts(scan.clock), off)
+        counts = band.source_counts(scan.clock)
+        counts.warn_of_absent_chunks()
+        off_mean, off_dumps = _mean_offs(counts, off)
         valid = np.asarray(off_dumps.max(axis=0) > 0)
         if not valid.any():
             raise NoReferenceError(f"{band}: none of its {off.size} OFFs has a valid dump in any pixel")

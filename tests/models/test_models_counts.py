@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import tempfile
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, TransposeCodec, ZstdCodec
+from zarr.storage import MemoryStore
 
 from cal_pipeline.errors import DataReadError, LayoutError
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.counts import Counts
-from cal_pipeline.models.storage import LocalPlace
+from cal_pipeline.models.storage import LocalPlace, RemotePlace
 
 FILL = -(2**31)
 SHAPE = (5, 2, 2, 1, 3)
@@ -196,3 +199,222 @@ def test_reading_is_timed_as_load(tmp_path):
         counts.read(slice(0, 5), [0])
     assert clock.seconds["load"] > 0
     assert set(clock.seconds) == {"load", "calibrate"}
+
+
+# What was never stored, or means something else
+
+
+def shard_counts(folder, lost=slice(2, 4), subscan=1, location="end", index_codecs=None, **options):
+    """Counts in one shard a subscan, without the inner chunks of some channels."""
+    values = VALUES.copy()
+    values[lost, ..., subscan] = 0
+    codec = ShardingCodec(
+        chunk_shape=(1, *SHAPE[1:4], 1),
+        index_location=location,
+        index_codecs=index_codecs or [BytesCodec(), Crc32cCodec()],
+        codecs=options.get("codecs", [BytesCodec(), ZstdCodec()]),
+    )
+    array = zarr.create_array(
+        folder / "s.zarr",
+        name="g/data_5d",
+        shape=SHAPE,
+        dtype="int32",
+        chunks=(6, *SHAPE[1:4], 1),
+        serializer=codec,
+        compressors=None,
+        fill_value=0,
+    )
+    array[...] = values
+    expected = values.astype(float)
+    expected[lost, ..., subscan] = np.nan
+    return folder / "s.zarr", expected
+
+
+@pytest.mark.parametrize("location", ["start", "end"])
+@pytest.mark.parametrize(
+    "index_codecs", [[BytesCodec(), Crc32cCodec()], [BytesCodec()], [BytesCodec(endian="big"), Crc32cCodec()]]
+)
+def test_inner_chunks_that_a_shard_lacks_are_missing(tmp_path, location, index_codecs):
+    store, expected = shard_counts(tmp_path, location=location, index_codecs=index_codecs)
+    counts = open_counts(store)
+    assert counts.n_absent_chunks == 2
+    np.testing.assert_array_equal(assemble(counts, [0, 1, 2], 1), expected)
+    np.testing.assert_array_equal(assemble(counts, [1]), expected[..., [1]])
+    assert counts.read(slice(0, 5), [2]).dtype == np.int32, "what is complete stays as it is stored"
+
+
+def test_only_the_index_of_a_shard_is_read_to_find_what_it_lacks(tmp_path, monkeypatch):
+    store, _ = shard_counts(tmp_path)
+    counts = open_counts(store)
+    whole, parts = [], []
+    get, get_part = LocalPlace.get, LocalPlace.get_part
+    monkeypatch.setattr(LocalPlace, "get", lambda self, key: whole.append(key) or get(self, key))
+    monkeypatch.setattr(LocalPlace, "get_part", lambda self, *part: parts.append(part[2]) or get_part(self, *part))
+    assert counts.n_absent_chunks == counts.n_absent_chunks == 2
+    assert not whole
+    assert sum(parts) < 3 * (6 * 16 + 4) + 4
+
+
+@pytest.mark.parametrize("location", ["start", "end"])
+def test_a_damaged_index_is_no_absent_chunk(tmp_path, location):
+    store, _ = shard_counts(tmp_path, location=location)
+    shard = store / "g/data_5d/c/0/0/0/0/1"
+    data = bytearray(shard.read_bytes())
+    data[8 if location == "start" else -30] ^= 255
+    shard.write_bytes(bytes(data))
+    with pytest.raises(DataReadError, match=r"g/data_5d: its chunks cannot be listed: ValueError: the checksum"):
+        assert open_counts(store).n_absent_chunks
+
+
+@pytest.mark.parametrize("location", ["start", "end"])
+def test_a_shard_that_was_cut_off_is_no_shard_without_chunks(tmp_path, location):
+    store, _ = shard_counts(tmp_path, location=location)
+    shard = store / "g/data_5d/c/0/0/0/0/1"
+    shard.write_bytes(shard.read_bytes()[:-40])
+    with pytest.raises(DataReadError, match="its chunks cannot be listed"):
+        assert open_counts(store).n_absent_chunks
+
+
+def test_shards_within_shards_are_refused(tmp_path):
+    inner = ShardingCodec(chunk_shape=(1, *SHAPE[1:4], 1), codecs=[BytesCodec()])
+    store, _ = shard_counts(tmp_path, codecs=[inner])
+    with pytest.raises(LayoutError, match="expected sharding_indexed alone and one level of shards"):
+        open_counts(store)
+
+
+def test_inner_chunks_of_missing_dumps_need_not_be_stored(tmp_path):
+    values = VALUES.copy()
+    values[0] = FILL
+    store = store_counts(tmp_path, values, chunks=(1, 2, 2, 1, 1), shards=(5, 2, 2, 1, 1), fill_value=FILL)
+    counts = open_counts(store)
+    assert counts.n_absent_chunks == 0
+    assert np.isnan(assemble(counts, [0, 1, 2])[0]).all()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64"])
+def test_the_minimum_of_the_type_is_missing_and_need_not_be_stored(tmp_path, dtype):
+    values, least = (VALUES % 100).astype(dtype), np.iinfo(dtype).min
+    values[:, 0, 0, 0, 2] = least
+    values[..., 1] = least
+    store = store_counts(tmp_path, values, chunks=(*SHAPE[:4], 1), fill_value=int(least))
+    counts = open_counts(store)
+    assert counts.n_absent_chunks == 0
+    np.testing.assert_array_equal(assemble(counts, [0, 1, 2]), np.where(values == least, np.nan, values))
+
+
+def test_a_fill_value_that_an_attribute_marks_as_missing_need_not_be_stored(tmp_path):
+    values = (VALUES % 100).astype(np.uint16)
+    values[..., 1] = 65535
+    store = store_counts(tmp_path, values, {"_FillValue": 65535}, chunks=(*SHAPE[:4], 1), fill_value=65535)
+    counts = open_counts(store)
+    assert counts.n_absent_chunks == 0
+    np.testing.assert_array_equal(np.isnan(assemble(counts, [0, 1, 2])), values == 65535)
+
+
+def test_packing_is_applied_after_the_markers(tmp_path):
+    values = (VALUES % 100).astype(np.int16)
+    values[0, 0, 0, 0, :] = -5, 7, -(2**15)
+    store = store_counts(tmp_path, values, {"_FillValue": -5, "scale_factor": 0.5, "add_offset": 100.0})
+    expected = values * 0.5 + 100.0
+    expected[0, 0, 0, 0, [0, 2]] = np.nan
+    np.testing.assert_array_equal(assemble(open_counts(store), [0, 1, 2]), expected)
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"scale_factor": 0}, {"scale_factor": None}, {"add_offset": "4"}, {"_FillValue": 1.5}, {"BZERO": 1}]
+)
+def test_attributes_that_cannot_be_applied_are_refused(tmp_path, attributes):
+    (name,) = attributes
+    with pytest.raises(LayoutError, match=f"g/data_5d: attribute {name}"):
+        open_counts(store_counts(tmp_path, attributes=attributes))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"serializer": BytesCodec(endian="big")},
+        {"filters": [TransposeCodec(order=(4, 2, 0, 1, 3))]},
+        {
+            "compressors": [BloscCodec(cname="zstd", shuffle="shuffle")],
+            "filters": [TransposeCodec(order=(1, 0, 2, 3, 4))],
+        },
+    ],
+)
+@pytest.mark.parametrize("dtype", ["int32", "uint16", "float16", "float64"])
+def test_other_orders_in_memory_are_read(tmp_path, options, dtype):
+    values = VALUES.astype(dtype)
+    read = assemble(open_counts(store_counts(tmp_path, values, **options)), [0, 1, 2])
+    np.testing.assert_array_equal(read, values)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "complex128", "datetime64[s]", [("a", "<i4"), ("b", "<f4")]])
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+def test_what_holds_no_numbers_is_refused(tmp_path, dtype):
+    zarr.create_array(tmp_path / "s.zarr", name="g/data_5d", shape=SHAPE, dtype=dtype)
+    with pytest.raises(
+        LayoutError, match=r"g/data_5d .*(expected the 5 axes .* of integers or floats|cannot be opened)"
+    ):
+        open_counts(tmp_path / "s.zarr")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "lz77"}]}, "lz77"),
+        ({"storage_transformers": [{"name": "scramble"}]}, "storage_transformers"),
+        ({"scramble": {"must_understand": True}}, "scramble"),
+        ({"chunk_grid": {"name": "rectilinear", "configuration": {"chunk_shape": [5, 2, 2, 1, 3]}}}, "rectilinear"),
+        ({"chunk_key_encoding": {"name": "hashed"}}, "hashed"),
+        ({"fill_value": 2**40}, "fill_value is 1099511627776"),
+        ({"fill_value": None}, "fill_value is None"),
+        ({"data_type": "int4"}, "int4"),
+    ],
+)
+def test_metadata_that_a_reader_must_understand_are_refused(tmp_path, change, words):
+    store = store_counts(tmp_path)
+    path = store / "g/data_5d/zarr.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(LayoutError, match=rf"g/data_5d cannot be opened as an array.*{words}"):
+        open_counts(store)
+
+
+def test_metadata_that_need_not_be_understood_are_passed_over(tmp_path):
+    store = store_counts(tmp_path)
+    path = store / "g/data_5d/zarr.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"note": {"must_understand": False}}))
+    np.testing.assert_array_equal(assemble(open_counts(store), [0, 1, 2]), VALUES)
+
+
+def test_remote_shards_are_read_by_parts(tmp_path):
+    store, expected = shard_counts(tmp_path)
+    memory = MemoryStore()
+    for path in store.rglob("*"):
+        if path.is_file():
+            RemotePlace(memory, "memory").put(str(path.relative_to(store)), path.read_bytes())
+    place = RemotePlace(memory, "memory")
+    counts = Counts(place, "g/data_5d", StageClock())
+    assert counts.n_absent_chunks == 2
+    np.testing.assert_array_equal(assemble(counts, [0, 1, 2]), expected)
+    place.put("k", b"0123456789")
+    assert (place.get_part("k", -3, 3), place.get_part("k", 2, 3), place.get_part("no", 0, 1)) == (b"789", b"234", None)
+
+
+def test_a_server_that_sends_the_whole_instead_of_a_part(tmp_path):
+    class Whole(MemoryStore):
+        async def get(self, key, prototype, byte_range=None):
+            return await super().get(key, prototype)
+
+    place = RemotePlace(Whole(), "memory")
+    place.put("k", b"0123456789")
+    assert (place.get_part("k", -3, 3), place.get_part("k", 2, 3)) == (b"789", b"234")
+
+
+def test_parts_of_files(tmp_path):
+    place = LocalPlace(tmp_path)
+    place.put("k", b"0123456789")
+    assert (place.get_part("k", -3, 3), place.get_part("k", 8, 5), place.get_part("k", -20, 20)) == (
+        b"789",
+        b"89",
+        b"0123456789",
+    )
+    assert place.get_part("no", 0, 1) is None
