@@ -9,9 +9,10 @@ from typing import Any
 
 from stpipe import Pipeline
 
+from cal_pipeline.engine.cluster import DaskCluster
 from cal_pipeline.engine.runner import calibrate_session, default_output
 from cal_pipeline.engine.store import make_output
-from cal_pipeline.engine.workers import DaskCluster, Processes, ThisProcess, Workforce, refuse_in_worker
+from cal_pipeline.engine.workers import Processes, ThisProcess, Workforce, refuse_in_worker
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.models.locations import is_url, normalize_location
 from cal_pipeline.models.product import json_ready
@@ -114,8 +115,10 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
                 step.check_references()
             session = Session(source)
             numbers = session.select(self.scans)
+            workforce = self._workforce()
+            workforce.check()
             output = make_output(self._where_to(session), self.overwrite, session.path)
-            return calibrate_session(session, numbers, self, output, self._workforce())
+            return calibrate_session(session, numbers, self, output, workforce)
         finally:
             gc.unfreeze()
 

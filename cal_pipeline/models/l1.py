@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from cal_pipeline.errors import StoreError
 from cal_pipeline.models.chunks import group_attributes
-from cal_pipeline.models.locations import is_url
 from cal_pipeline.models.storage import LocalPlace, open_place
 
 if TYPE_CHECKING:
@@ -43,8 +42,9 @@ class CalibratedSession:
 
     def __init__(self, path: str | Path) -> None:
         self.place = open_place(path)
+        self._is_local = isinstance(self.place, LocalPlace)
         self.path: Any = self.place.path if isinstance(self.place, LocalPlace) else self.place.name
-        if not self.place.exists("zarr.json"):
+        if self.place.get("zarr.json") is None:
             raise StoreError(f"{self.path} is no L1 store (no zarr.json in it)")
         self.numbers = sorted(
             int(match[1])
@@ -85,8 +85,7 @@ class CalibratedSession:
         group = f"scan_{number:06d}" + (f"/band_{band}" if band is not None else "")
         if not self.place.exists(f"{group}/zarr.json"):
             raise StoreError(f"{self.path} has no {group}; it has scans {self.numbers}")
-        where = self.place.below(group).as_zarr() if is_url(self.path) else self.path
-        inner = None if is_url(self.path) else group
+        where, inner = (self.path, group) if self._is_local else (self.place.below(group).as_zarr(), None)
         dataset: xarray.Dataset = xarray.open_zarr(where, group=inner, consolidated=False, chunks=None)
         return dataset
 

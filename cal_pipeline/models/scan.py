@@ -17,7 +17,7 @@ from cal_pipeline.errors import MissingInputError, StoreError
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.counts import Counts
 from cal_pipeline.models.phases import first_on, is_off, observing_mode
-from cal_pipeline.models.storage import open_place
+from cal_pipeline.models.storage import Place, open_place
 from cal_pipeline.physics.gain import GainDrift
 from cal_pipeline.physics.loads import LoadMeans, LoadSolution
 from cal_pipeline.physics.planck import CONVENTIONS, Convention, Sidebands
@@ -357,6 +357,10 @@ class Band:
     skydiff: SkydiffStage | None = None
     chop: ChopStage | None = None
 
+    def __post_init__(self) -> None:
+        # Not a field: a saved band opens its session by name.
+        self._place: Place | None = None
+
     def __str__(self) -> str:
         return f"scan {self.scan_number}" + (f" {self.name}" if self.name else "")
 
@@ -427,7 +431,14 @@ class Band:
 
     def source_counts(self, clock: StageClock) -> Counts:
         """Counts of the observing phases; reading them counts as ``load``."""
-        return Counts(open_place(self.store), f"{self.group}/source/data_5d", clock)
+        if self._place is None:
+            self._place = open_place(self.store)
+        return Counts(self._place, f"{self.group}/source/data_5d", clock)
+
+    def read_from(self, place: Place) -> Band:
+        """Read counts from a session that is open, instead of opening it by name."""
+        self._place = place
+        return self
 
 
 class ScanMeta:
