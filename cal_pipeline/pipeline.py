@@ -12,9 +12,10 @@ from typing import Any
 from stpipe import Pipeline
 
 from cal_pipeline._version import __version__
+from cal_pipeline.engine.cluster import DaskCluster
 from cal_pipeline.engine.runner import calibrate_session, default_output
 from cal_pipeline.engine.store import OutputStore, make_output
-from cal_pipeline.engine.workers import DaskCluster, Processes, ThisProcess, Workforce, refuse_in_worker
+from cal_pipeline.engine.workers import Processes, ThisProcess, Workforce, refuse_in_worker
 from cal_pipeline.errors import NoInputError
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.models.locations import is_url, normalize_location
@@ -129,6 +130,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
             session = Session(source)
             numbers = session.select(self.scans)
             workforce = self._workforce()
+            workforce.check()
             output = make_output(self._where_to(session), self.overwrite, session.path)
             self._log_beginning(session, numbers, output)
             return calibrate_session(session, numbers, self, output, workforce, self.timing)

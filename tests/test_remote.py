@@ -72,13 +72,9 @@ def bucket(monkeypatch):
     import s3fs
 
     s3fs.S3FileSystem.clear_instance_cache()
-    from cal_pipeline.models import storage
-
-    storage._open_address.cache_clear()
     name = f"night-{uuid.uuid4().hex[:8]}"
     s3fs.S3FileSystem().mkdir(name)
     yield f"s3://{name}"
-    storage._open_address.cache_clear()
     s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
 

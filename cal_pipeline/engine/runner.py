@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from stpipe.exceptions import StpipeExitException
 
 from cal_pipeline.engine.history import SkyHistory
 from cal_pipeline.engine.progress import progress_bar
+from cal_pipeline.engine.records import quiet_stpipe
 from cal_pipeline.engine.scan_job import Outcome, Recipe
 from cal_pipeline.engine.store import OutputStore
 from cal_pipeline.engine.workers import Workforce
@@ -88,7 +88,7 @@ def calibrate_session(
     tally = RunTally(len(numbers))
     try:
         ordered = session.in_order_of_time(numbers)
-        with _stpipe_in_the_background(), progress_bar(len(numbers)) as advance:
+        with quiet_stpipe, progress_bar(len(numbers)) as advance:
             publisher = _Publisher(output, ordered, tally, show_timing)
             for outcome in workforce.calibrate(session, ordered, recipe, output):
                 publisher.take(outcome)
@@ -196,20 +196,8 @@ class _Publisher:
             logger.debug("scan %d", outcome.number, exc_info=True)
 
 
-@contextmanager
-def _stpipe_in_the_background() -> Iterator[None]:
-    """Silence stpipe's lines on each step of each scan, unless debugging was asked for."""
-    framework = logging.getLogger("stpipe")
-    before = framework.level
-    if framework.getEffectiveLevel() > logging.DEBUG:
-        framework.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        framework.setLevel(before)
-
-
 def default_output(session: Session) -> str:
     """Name of the L1 store where none is given."""
     name = session.path.rsplit("/", 1)[-1] if is_url(session.path) else Path(session.path).name
-    return f"{name.removesuffix('.zip').removesuffix('.zarr')}_l1.zarr"
+    stem = re.sub(r"(\.zarr)?(\.zip)?$", "", name, flags=re.IGNORECASE)
+    return f"{stem}_l1.zarr"

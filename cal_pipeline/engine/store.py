@@ -169,7 +169,7 @@ class RemoteOutput(OutputStore):
 
     def hidden(self, name: str) -> Place:
         """Where the scan will be seen; its ``zarr.json`` goes under another name first."""
-        return hidden_place(self.place.name, name)
+        return hidden_place(self.place, name)
 
     def publish(self, name: str, changed: bool = False) -> None:
         """Write the ``zarr.json`` of a scan."""
@@ -232,19 +232,20 @@ class _WithoutRoot(Place):
         return self._inner.as_zarr()
 
 
-def hidden_place(store: str, name: str) -> Place:
+def hidden_place(store: str | Place, name: str) -> Place:
     """Where a scan of an L1 store is written, out of sight; the same for whoever writes it.
 
     Parameters
     ----------
-    store : str
-        Name of the store.
+    store : str or Place
+        The store, or its name; a worker opens it once for all of its scans.
     name : str
         ``scan_NNNNNN``.
     """
-    if is_url(store):
-        return _WithoutRoot(open_place(store, write=True), name)
-    return _staging(Path(store)).below(name)
+    place = open_place(store, write=True) if isinstance(store, str) else store
+    if isinstance(place, LocalPlace):
+        return _staging(place.path).below(name)
+    return _WithoutRoot(place, name)
 
 
 def _staging(path: Path) -> LocalPlace:

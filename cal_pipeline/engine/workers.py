@@ -1,4 +1,4 @@
-"""Who calibrates the scans: this process, further processes of this machine, or a Dask cluster."""
+"""Who calibrates the scans: this process or further processes of this machine."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import pickle
+import signal
 import threading
+import traceback
+import uuid
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from cal_pipeline.engine.records import Records, log_again, quiet_stpipe, recorded, this_process
 from cal_pipeline.engine.scan_job import CalibratedScan, Outcome, Recipe, pass_steps, write
 from cal_pipeline.engine.store import OutputStore, hidden_place
 from cal_pipeline.errors import CalibrationError
 from cal_pipeline.models.session import Session
-from cal_pipeline.models.threads import FEW_SAMPLES, available_cores, no_other_threads, use_threads
+from cal_pipeline.models.storage import Place, open_place
+from cal_pipeline.models.threads import FEW_SAMPLES, BlockThreads, available_cores, no_other_threads
 
 logger = logging.getLogger(__name__)
 
 _SCANS_A_COLLECTION = 100
 """Scans after which garbage that was kept out of collections is collected too."""
 
-_AHEAD = 8
+AHEAD = 8
 """Scans for each worker that may be done before one that takes long."""
 
 _WORKER = "cal_pipeline worker"
@@ -41,6 +46,15 @@ class WorkerDiedError(CalibrationError):
 
 class Workforce(Protocol):
     """Calibrates scans, and writes each to where it can be published."""
+
+    def check(self) -> None:
+        """Make sure, as far as that is known by now, that it can work; called before anything is written.
+
+        Raises
+        ------
+        CalibrationError
+            If it cannot.
+        """
 
     def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Iterator[Outcome]:
         """What becomes of each scan, as they are done."""
@@ -59,17 +73,23 @@ class ThisProcess:
 
     threads: int | None = None
 
+    def check(self) -> None:
+        """Nothing to make sure of."""
+
     def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Iterator[Outcome]:
         """What becomes of each scan, in the order of `numbers`."""
-        use_threads(self.threads)
-        with no_other_threads(), ThreadPoolExecutor(1, thread_name_prefix="steps") as ahead:
+        with (
+            no_other_threads(),
+            BlockThreads(self.threads) as threads,
+            ThreadPoolExecutor(1, thread_name_prefix="steps") as ahead,
+        ):
             coming: Future[CalibratedScan] | None = None
             for position, number in enumerate(numbers):
-                calibrated = coming.result() if coming else pass_steps(session, number, recipe)
+                calibrated = coming.result() if coming else threads.run(pass_steps, session, number, recipe)
                 coming = None
                 if position + 1 < len(numbers) and self.threads != 1 and calibrated.n_samples >= FEW_SAMPLES:
-                    coming = ahead.submit(pass_steps, session, numbers[position + 1], recipe)
-                yield write(calibrated, output.hidden(f"scan_{number:06d}"))
+                    coming = ahead.submit(threads.run, pass_steps, session, numbers[position + 1], recipe)
+                yield threads.run(write, calibrated, output.hidden(f"scan_{number:06d}"))
                 _keep_collections_short(position)
 
 
@@ -95,6 +115,10 @@ class Job:
         The recipe, pickled; the same bytes for all scans of a run.
     threads : int
         Threads that read, calibrate and write blocks.
+    run : str
+        The run that it belongs to; what a worker has opened is used for one run only.
+    process : str
+        The process that the run was begun in.
     """
 
     session: str
@@ -102,6 +126,8 @@ class Job:
     number: int
     recipe: bytes
     threads: int
+    run: str = ""
+    process: str = ""
 
 
 @dataclass
@@ -117,55 +143,116 @@ class Report:
     """
 
     outcome: Outcome
-    records: list[tuple[str, int, str]] = field(default_factory=list)
+    records: Records = field(default_factory=list)
 
     def log_again(self) -> None:
         """Log here what was logged there."""
-        for name, level, message in self.records:
-            logging.getLogger(name).log(level, "%s", message)
+        log_again(self.records)
+
+
+class RecipeNotReadError(CalibrationError):
+    """A worker cannot make the pipeline that it was sent."""
+
+
+class RecipeNotSentError(CalibrationError):
+    """The pipeline cannot be sent to workers."""
+
+
+@dataclass
+class _Opened:
+    """What a thread of a worker has opened for a run.
+
+    Parameters
+    ----------
+    key : tuple
+        The run, and what of it is opened.
+    session : Session
+        L0.
+    output : Place
+        L1.
+    recipe : Recipe
+        What is done to scans.
+    threads : BlockThreads
+        Threads for blocks.
+    scans_done : int
+        Scans calibrated so far.
+    """
+
+    key: tuple[Any, ...]
+    session: Session
+    output: Place
+    recipe: Recipe
+    threads: BlockThreads
+    scans_done: int = 0
 
 
 _known = threading.local()
-"""Session and recipe that a thread of a worker has opened."""
+"""What a thread of a worker has opened."""
+
+
+def _opened(job: Job) -> _Opened:
+    """Open what a job needs, once for all jobs of a run."""
+    key = (job.run, job.session, job.output, job.recipe, job.threads)
+    known: _Opened | None = getattr(_known, "opened", None)
+    if known is None or known.key != key or not job.run:
+        _known.opened = None
+        recipe = _read_recipe(job.recipe)
+        output = open_place(job.output, write=True)
+        known = _known.opened = _Opened(key, Session(job.session), output, recipe, BlockThreads(job.threads))
+    return known
+
+
+def _read_recipe(pickled: bytes) -> Recipe:
+    try:
+        recipe: Recipe = pickle.loads(pickled)
+    except Exception as error:
+        raise RecipeNotReadError(
+            f"a worker cannot make the pipeline that it was sent: {type(error).__name__}: {error}; "
+            "classes and functions that it uses must be importable where the workers run"
+        ) from error
+    return recipe
 
 
 def calibrate_scan(job: Job) -> Report:
-    """Calibrate a scan and write it to where it can be published; runs in a worker."""
-    use_threads(job.threads)
-    key = (job.session, job.recipe)
-    if getattr(_known, "key", None) != key:
-        _known.session, _known.recipe, _known.key = Session(job.session), pickle.loads(job.recipe), key
-        _known.scans_done = 0
-    _keep_collections_short(_known.scans_done)
-    _known.scans_done += 1
-    place = hidden_place(job.output, f"scan_{job.number:06d}")
-    with no_other_threads(), _Recorded() as records:
-        outcome = write(pass_steps(_known.session, job.number, _known.recipe), place)
+    """Calibrate a scan and write it to where it can be published; runs in a worker.
+
+    What goes wrong outside of the scan, in opening the session or making the recipe, is told as the
+    failure of the scan too.
+    """
+    with quiet_stpipe, no_other_threads(), recorded(job.process) as records:
+        try:
+            known = _opened(job)
+            _keep_collections_short(known.scans_done)
+            known.scans_done += 1
+            outcome = known.threads.run(_calibrate_opened, known, job.number)
+        except Exception as error:
+            text = "".join(traceback.format_exception(error))
+            outcome = Outcome(job.number, "load", type(error).__name__, str(error) or repr(error), text)
     return Report(outcome, records)
 
 
-class _Recorded(logging.Handler):
-    """Notes what is logged by this package within the block."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.records: list[tuple[str, int, str]] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append((record.name, record.levelno, record.getMessage()))
-
-    def __enter__(self) -> list[tuple[str, int, str]]:
-        logging.getLogger("stpipe").setLevel(logging.WARNING)
-        logging.getLogger("cal_pipeline").addHandler(self)
-        return self.records
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("cal_pipeline").removeHandler(self)
+def _calibrate_opened(known: _Opened, number: int) -> Outcome:
+    calibrated = pass_steps(known.session, number, known.recipe)
+    return write(calibrated, hidden_place(known.output, f"scan_{number:06d}"))
 
 
-def _jobs(session: Session, numbers: list[int], recipe: Recipe, output: OutputStore, threads: int) -> list[Job]:
-    pickled = pickle.dumps(recipe)
-    return [Job(session.path, output.place.name, number, pickled, threads) for number in numbers]
+def make_jobs(session: Session, numbers: list[int], recipe: Recipe, output: OutputStore, threads: int) -> list[Job]:
+    """Make the jobs of a run.
+
+    Raises
+    ------
+    RecipeNotSentError
+        If the recipe cannot be pickled.
+    """
+    try:
+        pickled = pickle.dumps(recipe)
+    except Exception as error:
+        raise RecipeNotSentError(
+            f"the pipeline cannot be sent to workers: {type(error).__name__}: {error}; functions and classes that "
+            "it uses, such as hooks, must be defined at the top of a module, or calibrate with workers=1"
+        ) from error
+    run = uuid.uuid4().hex
+    return [Job(session.path, output.place.name, number, pickled, threads, run, this_process()) for number in numbers]
 
 
 class JobQueue:
@@ -178,11 +265,11 @@ class JobQueue:
     jobs : list of Job
         The jobs.
     ahead : int
-        How many places ahead of the first that is not done.
+        How many places ahead of the first that is not done; may be set while jobs are done.
     """
 
     def __init__(self, jobs: list[Job], ahead: int) -> None:
-        self._ahead = ahead
+        self.ahead = ahead
         self._waiting = deque(jobs)
         self._position = {job.number: position for position, job in enumerate(jobs)}
         self._running: set[int] = set()
@@ -193,7 +280,7 @@ class JobQueue:
     def next(self) -> Job | None:
         """A job to start now; None while there is none."""
         first = min((self._position[number] for number in self._running), default=None)
-        if not self._waiting or (first is not None and self._position[self._waiting[0].number] > first + self._ahead):
+        if not self._waiting or (first is not None and self._position[self._waiting[0].number] > first + self.ahead):
             return None
         job = self._waiting.popleft()
         self._running.add(job.number)
@@ -207,6 +294,11 @@ class JobQueue:
         """Take back a job that has to be started again, before all others."""
         self._running.remove(job.number)
         self._waiting.appendleft(job)
+
+    def unfinished(self) -> list[int]:
+        """Numbers of the scans that are not done, in their order."""
+        left = self._running.union(job.number for job in self._waiting)
+        return sorted(left, key=lambda number: self._position[number])
 
 
 @dataclass(frozen=True)
@@ -224,10 +316,13 @@ class Processes:
     number: int
     threads: int | None = None
 
+    def check(self) -> None:
+        """Nothing to make sure of."""
+
     def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Iterator[Outcome]:
         """What becomes of each scan, as they are done."""
         threads = self.threads or max(available_cores() // self.number, 1)
-        jobs = JobQueue(_jobs(session, numbers, recipe, output, threads), _AHEAD * self.number)
+        jobs = JobQueue(make_jobs(session, numbers, recipe, output, threads), AHEAD * self.number)
         attempts: dict[int, int] = {}
         workers = [_Worker() for _ in range(min(self.number, len(numbers)))]
         try:
@@ -245,6 +340,10 @@ class Processes:
                         yield report.outcome
                     elif job is not None:
                         attempts[job.number] = attempts.get(job.number, 0) + 1
+                        if worker.never_began:
+                            # Others would end in the same way, since all are started alike.
+                            yield from _give_up(jobs, job, worker)
+                            return
                         workers[workers.index(worker)] = _Worker()
                         if attempts[job.number] < ATTEMPTS:
                             logger.warning("scan %d: its worker died; it is tried again", job.number)
@@ -252,7 +351,7 @@ class Processes:
                         else:
                             jobs.done(job.number)
                             hidden_place(job.output, f"scan_{job.number:06d}").remove()
-                            yield _died(job.number)
+                            yield Outcome(job.number, "write", WorkerDiedError.__name__, _obituary(job, worker))
         finally:
             for worker in workers:
                 worker.stop()
@@ -273,12 +372,32 @@ def refuse_in_worker() -> None:
         )
 
 
-def _died(number: int) -> Outcome:
+def _obituary(job: Job, worker: _Worker) -> str:
+    """Say how a worker died, as far as the system tells."""
+    status = worker.process.exitcode or 0
+    many = f"the process that calibrated scan {job.number} died {ATTEMPTS} times"
+    if status == -signal.SIGKILL:
+        return f"{many}, killed by SIGKILL; the system does so where memory is not enough"
+    if status < 0:
+        return f"{many}, killed by signal {-status} ({_signal_name(-status)}); its standard error may say more"
+    return f"{many}, with exit status {status}; it said why on the standard error"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def _give_up(jobs: JobQueue, job: Job, worker: _Worker) -> Iterator[Outcome]:
+    """What becomes of the scans that are left if workers cannot start."""
     message = (
-        f"the process that calibrated scan {number} died {ATTEMPTS} times; its memory may not have been enough, "
-        "or it said why on the standard error"
+        f"a worker process ended with exit status {worker.process.exitcode} before it began: it imports the script "
+        "that the run was started from, which must succeed; it said why on the standard error"
     )
-    return Outcome(number, "write", WorkerDiedError.__name__, message)
+    for number in jobs.unfinished():
+        yield Outcome(number, "load", WorkerDiedError.__name__, message)
 
 
 class _Worker:
@@ -291,6 +410,12 @@ class _Worker:
         self.process.start()
         other.close()
         self.job: Job | None = None
+        self._began = False
+
+    @property
+    def never_began(self) -> bool:
+        """Whether it ended by an error while it was started: no job and no signal is the cause."""
+        return not self._began and (self.process.exitcode or 0) > 0
 
     def start(self, job: Job) -> None:
         """Give it a job."""
@@ -310,6 +435,16 @@ class _Worker:
             return None
         return report
 
+    def only_began(self) -> bool:
+        """Whether what it has told is no more than that it began."""
+        if not self._began:
+            try:
+                self._began = self.connection.recv() == _BEGUN
+            except (EOFError, OSError):
+                return False
+            return not self.connection.poll()
+        return False
+
     def stop(self) -> None:
         """End it."""
         if self.job is not None:
@@ -321,67 +456,19 @@ class _Worker:
 def _ready(workers: list[_Worker]) -> list[_Worker]:
     """Workers that have something to tell, or that died; waits for the first."""
     busy = {worker.connection: worker for worker in workers if worker.job is not None}
-    return [busy[connection] for connection in multiprocessing.connection.wait(list(busy))]  # type: ignore[index]
+    ready = [busy[connection] for connection in multiprocessing.connection.wait(list(busy))]  # type: ignore[index]
+    return [worker for worker in ready if not worker.only_began()]
+
+
+_BEGUN = "begun"
+"""What a worker tells first."""
 
 
 def _work(connection: Any) -> None:
     """Do jobs until there are no more; runs in a process of its own."""
     try:
+        connection.send(_BEGUN)
         while True:
             connection.send(calibrate_scan(connection.recv()))
-    except (EOFError, KeyboardInterrupt):
+    except (OSError, EOFError, KeyboardInterrupt):
         connection.close()
-
-
-@dataclass(frozen=True)
-class DaskCluster:
-    """Calibrates scans on a Dask cluster that is running.
-
-    Parameters
-    ----------
-    scheduler : str
-        Its address, such as ``tcp://head:8786``.
-    threads : int or None
-        Threads that each scan may use; 1 if not given, as the workers of a cluster have threads of their own.
-    """
-
-    scheduler: str
-    threads: int | None = None
-
-    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Iterator[Outcome]:
-        """What becomes of each scan, as they are done."""
-        try:
-            from distributed import Client, as_completed
-        except ImportError as error:
-            raise CalibrationError(
-                f"scheduler={self.scheduler} needs dask.distributed: pip install 'cal_pipeline[distributed]'"
-            ) from error
-        with Client(self.scheduler, timeout="30s") as client:
-            n_threads = max(sum(client.nthreads().values()), 1)
-            jobs = JobQueue(_jobs(session, numbers, recipe, output, self.threads or 1), _AHEAD * n_threads)
-            numbers_of: dict[str, int] = {}
-            running = as_completed()
-
-            def submit() -> None:
-                while len(numbers_of) < 2 * n_threads and (job := jobs.next()) is not None:
-                    future = client.submit(calibrate_scan, job, pure=False, retries=ATTEMPTS - 1)
-                    numbers_of[future.key] = job.number
-                    running.add(future)
-
-            submit()
-            for future in running:
-                number = numbers_of.pop(future.key)
-                jobs.done(number)
-                yield _outcome_of(future, number)
-                future.release()
-                submit()
-
-
-def _outcome_of(future: Future[Report], number: int) -> Outcome:
-    """What became of a scan on a cluster, also where its workers died."""
-    try:
-        report = future.result()
-    except Exception as error:
-        return Outcome(number, "write", type(error).__name__, str(error) or repr(error))
-    report.log_again()
-    return report.outcome

@@ -53,9 +53,11 @@ class CalibratedSession:
 
     def __init__(self, path: str | Path) -> None:
         self.place = open_place(path)
+        self._is_local = isinstance(self.place, LocalPlace)
         self.path: Any = self.place.path if isinstance(self.place, LocalPlace) else self.place.name
-        if not _says_it_is_l1(self.place.get("zarr.json")):
-            found = identify(path) if isinstance(self.place, LocalPlace) else identify_place(self.place)
+        metadata = self.place.get("zarr.json")
+        if not _says_it_is_l1(metadata):
+            found = identify(path) if self._is_local else identify_place(self.place)
             if found.kind is not Kind.PRODUCT:
                 raise StoreError(f"{self.path} is no L1 store: it is {found.description}")
         self.numbers = sorted(
@@ -116,13 +118,8 @@ class CalibratedSession:
         import xarray
 
         group = self._choose_band(operator.index(number), band)
-        local = isinstance(self.place, LocalPlace)
-        dataset: xarray.Dataset = xarray.open_zarr(
-            self.path if local else self.place.below(group).as_zarr(),
-            group=group if local else None,
-            consolidated=False,
-            chunks=None,
-        )
+        where, inner = (self.path, group) if self._is_local else (self.place.below(group).as_zarr(), None)
+        dataset: xarray.Dataset = xarray.open_zarr(where, group=inner, consolidated=False, chunks=None)
         return dataset
 
     def _choose_band(self, number: int, band: SupportsIndex | str | None) -> str:

@@ -18,7 +18,7 @@ from cal_pipeline.errors import MissingInputError, StoreError
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.counts import Counts, Region
 from cal_pipeline.models.phases import first_on, is_off, observing_mode
-from cal_pipeline.models.storage import open_place
+from cal_pipeline.models.storage import Place, open_place
 from cal_pipeline.physics.gain import GainDrift
 from cal_pipeline.physics.loads import LoadMeans, LoadSolution
 from cal_pipeline.physics.planck import CONVENTIONS, Convention, Sidebands
@@ -360,8 +360,9 @@ class Band:
     chop: ChopStage | None = None
 
     def __post_init__(self) -> None:
-        # Not a field: it is looked up once and is no result of a step.
+        # Not fields: they are looked up once and are no results of a step; a saved band opens its session by name.
         self.absent_counts: Sequence[Region] | None = None
+        self._place: Place | None = None
 
     def __str__(self) -> str:
         return f"scan {self.scan_number}" + (f" {self.name}" if self.name else "")
@@ -433,9 +434,16 @@ class Band:
 
     def source_counts(self, clock: StageClock) -> Counts:
         """Counts of the observing phases; reading them counts as ``load``."""
-        counts = Counts(open_place(self.store), f"{self.group}/source/data_5d", clock, self.absent_counts)
+        if self._place is None:
+            self._place = open_place(self.store)
+        counts = Counts(self._place, f"{self.group}/source/data_5d", clock, self.absent_counts)
         self.absent_counts = counts.absent
         return counts
+
+    def read_from(self, place: Place) -> Band:
+        """Read counts from a session that is open, instead of opening it by name."""
+        self._place = place
+        return self
 
 
 class ScanMeta:

@@ -152,7 +152,7 @@ class Session:
         counts = Counts(self.place, f"{group}/source/data_5d", clock)
         coordinates = read_coordinates(self.place, f"{group}/source", counts.shape)
         own = group_attributes(self.place, group) if name else {}
-        return Band(name, self.path, group, number, coordinates, attributes | own)
+        return Band(name, self.path, group, number, coordinates, attributes | own).read_from(self.place)
 
     def _bands(self, number: int) -> list[tuple[str, str]]:
         """Path and name of each band of a scan; one without a name where the scan is not divided."""

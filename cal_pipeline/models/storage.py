@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache, lru_cache
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -17,7 +19,9 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from cal_pipeline.errors import StoreError
+from cal_pipeline.models.drivers import CheckedStore, driver_errors
 from cal_pipeline.models.locations import is_url, normalize_location
+from cal_pipeline.models.threads import renew_after_fork
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -107,6 +111,14 @@ class LocalPlace(Place):
         self.name = str(path)
         self._made: set[str] = set()
         self._on_their_way: dict[str, Future[None]] = {}
+        self._disk: ThreadPoolExecutor | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LocalPlace, (self.path,)
+
+    def after_fork(self) -> None:
+        """Forget files on their way to the disk in a forked child, which has no thread that brings them."""
+        self._on_their_way, self._disk = {}, None
 
     def get(self, key: str) -> bytes | None:
         """The bytes of a file; None where it is not there."""
@@ -140,7 +152,20 @@ class LocalPlace(Place):
                 while rest:
                     rest = rest[file.write(rest) :]
         if sum(map(len, data)) >= _LARGE:
-            self._on_their_way[path] = _disk().submit(sync_file, path)
+            self._start_sync(path)
+
+    def _start_sync(self, path: str) -> None:
+        """Let a thread fsync a file while others are still being made."""
+        if self._disk is None:
+            # Threads that get here at once may each make a pool; both do their work.
+            self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
+            renew_after_fork(self)
+        self._on_their_way[path] = self._disk.submit(sync_file, path)
+
+    def _end_sync(self) -> None:
+        if self._disk is not None:
+            self._disk.shutdown(cancel_futures=True)
+        self._on_their_way, self._disk = {}, None
 
     def exists(self, key: str) -> bool:
         """Whether there is such a file or folder."""
@@ -162,6 +187,8 @@ class LocalPlace(Place):
 
     def remove(self) -> None:
         """Remove the folder."""
+        self._end_sync()
+        self._made.clear()
         shutil.rmtree(self.path, ignore_errors=True)
 
     def make_durable(self) -> None:
@@ -169,11 +196,14 @@ class LocalPlace(Place):
         paths = []
         for root, _, files in os.walk(self.name):
             paths += [os.path.join(root, file) for file in files] + [root]
-        for path in paths:
-            if path not in self._on_their_way:
-                sync_file(path)
-        while self._on_their_way:
-            self._on_their_way.popitem()[1].result()
+        try:
+            for path in paths:
+                if path not in self._on_their_way:
+                    sync_file(path)
+            while self._on_their_way:
+                self._on_their_way.popitem()[1].result()
+        finally:
+            self._end_sync()
 
     def below(self, key: str) -> LocalPlace:
         """A folder in this one."""
@@ -200,13 +230,18 @@ class RemotePlace(Place):
     """
 
     def __init__(self, store: Store, name: str, prefix: str = "", n_requests: int = 16) -> None:
-        self.store = store
+        self.store = store if isinstance(store, CheckedStore) else CheckedStore(store, name)
         self.name = name
         self.prefix = prefix
         self.n_requests = n_requests
 
     def _key(self, key: str) -> str:
         return str(PurePosixPath(self.prefix, key)) if self.prefix else key
+
+    def _list_anew(self) -> None:
+        """Forget listings of a store that is being written, which workers write to as well."""
+        if not self.store.read_only:
+            self.store.forget_listings()
 
     def get(self, key: str) -> bytes | None:
         """The bytes of an object; None where it is not there."""
@@ -230,18 +265,31 @@ class RemotePlace(Place):
 
     def exists(self, key: str) -> bool:
         """Whether there is such an object."""
+        self._list_anew()
         return bool(sync(self.store.exists(self._key(key))))
 
     def members(self, key: str = "") -> list[str]:
-        """Names of objects and folders."""
+        """Names of objects and folders.
+
+        Raises
+        ------
+        StoreError
+            If the server gives no listing of a folder that holds a group.
+        """
+        self._list_anew()
 
         async def listed() -> list[str]:
             return [name async for name in self.store.list_dir(self._key(key))]
 
-        return [PurePosixPath(name).name for name in sync(listed())]
+        names = [PurePosixPath(name).name for name in sync(listed())]
+        if not names and self.get(f"{key}/zarr.json" if key else "zarr.json") is not None:
+            where = f"{self.name}/{key}" if key else self.name
+            raise StoreError(f"{where} holds a zarr.json, but is listed as empty; reading needs listings of folders")
+        return names
 
     def walk(self) -> Iterator[str]:
         """Keys of all objects."""
+        self._list_anew()
 
         async def listed() -> list[str]:
             return [key async for key in self.store.list_prefix(f"{self.prefix}/" if self.prefix else "")]
@@ -251,6 +299,7 @@ class RemotePlace(Place):
 
     def remove(self) -> None:
         """Delete all objects."""
+        self._list_anew()
         sync(self.store.delete_dir(self.prefix))
 
     def make_durable(self) -> None:
@@ -259,7 +308,8 @@ class RemotePlace(Place):
     def each(self, read: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """What a function reads of this place for each item, many beside each other."""
         with ThreadPoolExecutor(self.n_requests) as pool:
-            return list(pool.map(read, items))
+            waiting = [pool.submit(copy_context().run, read, item) for item in items]
+            return [future.result() for future in waiting]
 
     def below(self, key: str) -> RemotePlace:
         """A folder of it."""
@@ -274,12 +324,6 @@ _LARGE = 2**20
 """Bytes from which on a file is brought to the disk while others are still being made."""
 
 
-@cache
-def _disk() -> ThreadPoolExecutor:
-    """The thread that brings files to the disk."""
-    return ThreadPoolExecutor(1, thread_name_prefix="disk")
-
-
 def sync_file(path: str | Path) -> None:
     """Bring a file or a folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -290,7 +334,10 @@ def sync_file(path: str | Path) -> None:
 
 
 def open_place(where: str | Path, write: bool = False) -> Place:
-    """Open a place by what it is called; one that is read is opened once in a process.
+    """Open a place by what it is called.
+
+    Every call opens anew: listings, connections and open files belong to the place that is returned
+    and to what is below it, and are let go with them.
 
     Parameters
     ----------
@@ -302,30 +349,66 @@ def open_place(where: str | Path, write: bool = False) -> Place:
     Raises
     ------
     StoreError
-        If it is an address of a kind that is not known here, or a ZIP file to be written.
+        If it is an address of a kind that is not known here or has no driver, a ZIP file to be
+        written, or one that holds several stores.
     """
     text = normalize_location(where)
     if is_url(text):
-        return _open_address(text, write)
+        return _open_url(text, write)
     path = Path(text).absolute()
-    if path.suffix == ".zip" and path.is_file():
+    if path.suffix.lower() == ".zip" and path.is_file():
         if write:
             raise StoreError(f"{path} is a ZIP file; they are read only, name a folder")
-        return _open_zip(path, path.stat().st_mtime_ns)
+        return _open_zip(path)
     return LocalPlace(path)
 
 
-@lru_cache(maxsize=8)
-def _open_zip(path: Path, mtime_ns: int) -> Place:
-    return RemotePlace(sync(zarr.storage.ZipStore.open(path, mode="r")), str(path), n_requests=1)
+def _open_zip(path: Path) -> Place:
+    """Open a ZIP file at the folder of the store that it holds."""
+    reopen = partial(_open_zip_store, path)
+    store = CheckedStore(reopen(), str(path), reopen)
+    keys = RemotePlace(store, str(path)).walk()
+    return RemotePlace(store, str(path), _root_of_store(keys, path), n_requests=1)
 
 
-@lru_cache(maxsize=8)
-def _open_address(address: str, write: bool) -> Place:
+def _open_zip_store(path: Path) -> Store:
+    with driver_errors(str(path), "opened"):
+        return sync(zarr.storage.ZipStore.open(path, mode="r"))
+
+
+def _root_of_store(keys: Iterable[str], path: Path) -> str:
+    """Find the folder in a ZIP file that a store lies in: the uppermost one with a ``zarr.json``.
+
+    Programs that pack a folder put its name before every key, and some a folder ``__MACOSX`` beside it.
+    """
+    folders = {PurePosixPath(key).parent for key in keys if PurePosixPath(key).name == "zarr.json"}
+    packed = {folder for folder in folders if folder.parts[:1] != ("__MACOSX",)}
+    roots = sorted(str(folder) for folder in packed if not packed.intersection(folder.parents))
+    if roots and all(re.fullmatch(r"(.*/)?scan_\d{6}", root) for root in roots):
+        # Scans without the zarr.json of their session, which whoever opens it misses.
+        parents = {str(PurePosixPath(root).parent) for root in roots}
+        roots = sorted(parents)
+    if len(roots) > 1:
+        raise StoreError(f"{path} holds {len(roots)} stores: {', '.join(roots)}; expected a ZIP file of one store")
+    return "" if not roots or roots[0] == "." else roots[0]
+
+
+def _open_url(url: str, write: bool) -> Place:
+    reopen = partial(_open_url_store, url, write)
+    return RemotePlace(CheckedStore(reopen(), url, reopen), url)
+
+
+def _open_url_store(url: str, write: bool) -> Store:
+    """Open the store at a URL with a file system of its own, which has listed nothing yet."""
+    options = {"skip_instance_cache": True}
     try:
-        store = zarr.storage.FsspecStore.from_url(address, read_only=not write)
-    except (ImportError, ValueError) as error:
+        with driver_errors(url, "opened"):
+            return zarr.storage.FsspecStore.from_url(url, storage_options=options, read_only=not write)
+    except StoreError as error:
+        if not isinstance(error.__cause__, (ImportError, ValueError)):
+            raise
+        scheme = url.partition("://")[0]
         raise StoreError(
-            f"{address} cannot be opened: {error}. Install cal_pipeline[remote] and the fsspec driver of its kind"
-        ) from error
-    return RemotePlace(store, address)
+            f"{url} cannot be opened: {error.__cause__}. Install cal_pipeline[remote] for s3, http and https; "
+            f"{scheme}:// may need its own fsspec driver"
+        ) from error.__cause__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 
 import pytest
@@ -31,10 +32,11 @@ def test_every_file_and_folder_is_brought_to_the_disk_once(place, synced):
     assert sorted(synced) == [f"{place}{key}" for key in ("", "/a", "/a/large", "/a/small")]
 
 
-def test_a_large_file_starts_on_its_way_at_once(place, synced):
+def test_a_large_file_starts_on_its_way_at_once(place, monkeypatch):
+    synced = queue.SimpleQueue()
+    monkeypatch.setattr(storage, "sync_file", synced.put)
     place.put("large", bytes(storage._LARGE // 2), bytes(storage._LARGE // 2))
-    storage._disk().submit(int).result()
-    assert synced == [f"{place}/large"]
+    assert synced.get(timeout=30) == f"{place}/large"
 
 
 def test_a_disk_that_fails_later_is_told_of(place, monkeypatch):
