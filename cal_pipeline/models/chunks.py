@@ -14,6 +14,7 @@ from numcodecs import Blosc, GZip, VLenUTF8, Zstd
 from numpy.typing import NDArray
 
 from cal_pipeline.errors import LayoutError
+from cal_pipeline.models.shards import ShardIndex
 from cal_pipeline.models.storage import Place
 
 TEXT = "string"
@@ -108,6 +109,7 @@ class ZarrArray:
         self._place, self._path = place, path
         metadata = _metadata(place, path, "array")
         try:
+            _refuse_unknown(metadata)
             self.shape = tuple(int(n) for n in metadata["shape"])
             self.chunks = tuple(int(n) for n in metadata["chunk_grid"]["configuration"]["chunk_shape"])
             self.attributes: dict[str, Any] = metadata.get("attributes", {})
@@ -118,8 +120,9 @@ class ZarrArray:
             self._key_start = f"{path}/c" if encoding["name"] == "default" else path
             self._separator = separator
             self._decoders = _decoders(metadata)
+            self._shard_index = ShardIndex.from_metadata(metadata["codecs"], self.chunks)
             self._open_with_zarr(metadata)
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # zarr and its codecs raise what they like
             raise LayoutError(f"{self.name} cannot be opened as an array: {type(error).__name__}: {error}") from error
 
     def _open_with_zarr(self, metadata: Mapping[str, Any]) -> None:
@@ -135,8 +138,7 @@ class ZarrArray:
             self.fill_value: Any = array.fill_value
             return
         self.dtype = TEXT if kind == TEXT else np.dtype(kind)
-        fill = metadata["fill_value"]
-        self.fill_value = float(fill) if isinstance(fill, str) and kind != TEXT else fill
+        self.fill_value = metadata["fill_value"] if kind == TEXT else _fill_value(metadata["fill_value"], self.dtype)
 
     @property
     def ndim(self) -> int:
@@ -152,6 +154,36 @@ class ZarrArray:
     def has_chunk(self, index: Sequence[int]) -> bool:
         """Whether a chunk is stored."""
         return self._place.exists(self._key(index))
+
+    def absent_chunks(self) -> list[tuple[slice, ...]]:
+        """Find the parts of the array that the store does not hold: a reader gets the fill value for them.
+
+        Returns
+        -------
+        list of tuple of slice
+            Chunks, where there are shards inner chunks, that are not stored; a shard as a whole is one part.
+
+        Raises
+        ------
+        ValueError
+            If the index of a shard is damaged.
+        """
+        grid = itertools.product(*(range(-(-n // chunk)) for n, chunk in zip(self.shape, self.chunks, strict=True)))
+        return list(itertools.chain.from_iterable(self._place.each(self._absent_of, grid)))
+
+    def _absent_of(self, index: tuple[int, ...]) -> list[tuple[slice, ...]]:
+        """What is not stored of one chunk or shard."""
+        start = [i * n for i, n in zip(index, self.chunks, strict=True)]
+        if self._shard_index is None:
+            return [] if self.has_chunk(index) else [_region(start, self.chunks)]
+        key = self._key(index)
+        inner = self._shard_index.find_absent(lambda first, length: self._place.get_part(key, first, length))
+        if inner is None:
+            return [_region(start, self.chunks)]
+        chunks = self.inner_chunks
+        found = [[a + i * n for a, i, n in zip(start, place, chunks, strict=True)] for place in inner]
+        # Inner chunks beyond the end of an axis are never stored.
+        return [_region(low, chunks) for low in found if all(a < n for a, n in zip(low, self.shape, strict=True))]
 
     def read_chunk(self, index: Sequence[int]) -> NDArray[Any]:
         """A whole chunk, of the shape of chunks even at the end of an axis; what is not stored is the fill value.
@@ -203,6 +235,43 @@ class ZarrArray:
         return out
 
 
+def _region(start: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))
+
+
+_FIELDS = {"zarr_format", "node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value"}
+_FIELDS |= {"codecs", "attributes", "dimension_names", "storage_transformers"}
+
+
+def _refuse_unknown(metadata: Mapping[str, Any]) -> None:
+    """Refuse what the format says a reader must understand."""
+    unknown = [
+        name
+        for name, value in metadata.items()
+        if name not in _FIELDS and not (isinstance(value, dict) and value.get("must_understand") is False)
+    ]
+    if metadata.get("storage_transformers"):
+        unknown.append("storage_transformers")
+    if unknown:
+        raise ValueError(f"its metadata hold {', '.join(unknown)}, expected none that must be understood")
+    for field, known in (("chunk_grid", ("regular",)), ("chunk_key_encoding", ("default", "v2"))):
+        if (found := metadata[field]["name"]) not in known:
+            raise ValueError(f"its {field} is {found}, expected {' or '.join(known)}")
+
+
+def _fill_value(fill: Any, dtype: np.dtype[Any]) -> int | float:
+    """The fill value of an array of numbers, as the format writes it in JSON."""
+    if isinstance(fill, bool) or not isinstance(fill, (int, float, str)):
+        raise ValueError(f"fill_value is {fill!r}, expected a number")
+    if isinstance(fill, str) and fill.startswith("0x") and dtype.kind == "f":
+        return float(np.frombuffer(bytes.fromhex(fill[2:]), dtype.newbyteorder(">"))[0])
+    if dtype.kind == "f":
+        return float(fill)
+    if not isinstance(fill, int) or np.array(fill).astype(dtype) != fill:
+        raise ValueError(f"fill_value is {fill!r}, expected one of type {dtype}")
+    return fill
+
+
 def _decoders(metadata: Mapping[str, Any]) -> list[Callable[[Any], Any]] | None:
     """What turns the bytes of a chunk into its values; None where that is left to zarr."""
     first, *others = metadata["codecs"]
@@ -236,11 +305,15 @@ def _metadata(place: Place, path: str, kind: str) -> dict[str, Any]:
         )
     try:
         metadata: dict[str, Any] = json.loads(content)
-        found = metadata["node_type"]
-    except (ValueError, KeyError, TypeError) as error:
+        found, attributes = metadata["node_type"], metadata.get("attributes")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LayoutError(f"{where}/zarr.json cannot be read: {type(error).__name__}: {error}") from error
     if found != kind:
         raise LayoutError(f"{where} is of type {found}, expected {kind}")
+    if not isinstance(attributes, dict):
+        if attributes is not None:
+            raise LayoutError(f"{where}/zarr.json: attributes are {attributes!r:.80}, expected a mapping")
+        metadata["attributes"] = {}
     return metadata
 
 

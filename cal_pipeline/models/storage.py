@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import zarr
-from zarr.abc.store import Store
+from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
@@ -37,6 +37,21 @@ class Place(ABC):
     @abstractmethod
     def get(self, key: str) -> bytes | None:
         """The bytes of a key; None where there are none."""
+
+    def get_part(self, key: str, start: int, length: int) -> bytes | None:
+        """Read some bytes of a key; fewer where it ends before, None where there are none.
+
+        Parameters
+        ----------
+        key : str
+            The key.
+        start : int
+            First byte; counted from the end where negative.
+        length : int
+            Number of bytes.
+        """
+        data = self.get(key)
+        return None if data is None else data[start:][:length]
 
     @abstractmethod
     def put(self, key: str, *data: bytes) -> None:
@@ -98,6 +113,16 @@ class LocalPlace(Place):
         try:
             with open(os.path.join(self.name, key), "rb", buffering=0) as file:
                 return file.read()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+    def get_part(self, key: str, start: int, length: int) -> bytes | None:
+        """Read some bytes of a file; a negative start counts from its end."""
+        try:
+            with open(os.path.join(self.name, key), "rb", buffering=0) as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(start + size, 0) if start < 0 else start)
+                return file.read(length)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
@@ -187,6 +212,17 @@ class RemotePlace(Place):
         """The bytes of an object; None where it is not there."""
         buffer = sync(self.store.get(self._key(key), default_buffer_prototype()))
         return None if buffer is None else buffer.to_bytes()
+
+    def get_part(self, key: str, start: int, length: int) -> bytes | None:
+        """Read some bytes of an object; a negative start counts from its end."""
+        wanted = SuffixByteRequest(-start) if start < 0 else RangeByteRequest(start, start + length)
+        buffer = sync(self.store.get(self._key(key), default_buffer_prototype(), byte_range=wanted))
+        if buffer is None:
+            return None
+        data = buffer.to_bytes()
+        # A web server may send the whole object instead of a part.
+        whole = len(data) > max(length, -start)
+        return data[start:][:length] if whole else data[:length]
 
     def put(self, key: str, *data: bytes) -> None:
         """Write an object."""
