@@ -257,8 +257,8 @@ def refuse(subject: str, spec: Coordinate, wrong: NDArray[np.float64], every: ND
     LayoutError
         Always.
     """
-    found, hint = spec.describe(wrong), spec.guess_unit(every)
-    raise LayoutError(f"{subject} is {found}, expected {spec.expected}{hint}")
+    hint = spec.guess_unit(every) if np.isfinite(wrong).all() else ""
+    raise LayoutError(f"{subject} is {spec.describe(wrong)}, expected {spec.expected}{hint}")
 
 
 def _listed(subscans: NDArray[np.int64]) -> str:

@@ -6,18 +6,24 @@ import itertools
 import logging
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.errors import LayoutError
-from cal_pipeline.models.chunks import ZarrArray
+from cal_pipeline.models.chunks import ZarrArray, group_attributes
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.coordinates import check_values, read_arrays, refuse
 from cal_pipeline.models.counts import Counts
 from cal_pipeline.models.phases import COLD, HOT, ZERO
 from cal_pipeline.models.scan import Coordinates
-from cal_pipeline.models.schema import CALIBRATION_COORDINATES, SOURCE_COORDINATES
+from cal_pipeline.models.schema import (
+    CALIBRATION_COORDINATES,
+    NUMBER_ATTRIBUTES,
+    SOURCE_COORDINATES,
+    TEXT_ATTRIBUTES,
+)
 from cal_pipeline.models.storage import Place
 from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.averages import mean_from_sum, sum_of_valid
@@ -28,6 +34,41 @@ from cal_pipeline.physics.quality import load_instability
 logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
+
+
+def read_attributes(store: Place, group: str) -> dict[str, Any]:
+    """Read the attributes of a scan or band, and check those that decide how it is calibrated.
+
+    Parameters
+    ----------
+    store : Place
+        The session.
+    group : str
+        Path of the group in it.
+
+    Returns
+    -------
+    dict
+        The attributes; None in place of a number that is none, with a warning.
+
+    Raises
+    ------
+    LayoutError
+        If there is no such group, or one of :data:`~cal_pipeline.models.schema.TEXT_ATTRIBUTES` is no text.
+    """
+    attributes = group_attributes(store, group)
+    for name in TEXT_ATTRIBUTES:
+        if not isinstance(attributes.get(name), (str, type(None))):
+            raise LayoutError(f"{store}/{group}: attribute {name} is {attributes[name]!r}, expected text")
+    for name, unit in NUMBER_ATTRIBUTES.items():
+        value = attributes.get(name)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and not is_number:
+            logger.warning(
+                "%s/%s: attribute %s is %r, expected a number [%s]; it is left out", store, group, name, value, unit
+            )
+            attributes[name] = None
+    return attributes
 
 
 def read_coordinates(store: Place, group: str, shape: tuple[int, ...]) -> Coordinates:
@@ -65,7 +106,9 @@ def read_coordinates(store: Place, group: str, shape: tuple[int, ...]) -> Coordi
     return Coordinates(shape=shape, **values)
 
 
-def pixel_ids(recorded: NDArray[np.str_], n_receivers: int, n_arrays: int, where: str = "") -> NDArray[np.str_]:
+def pixel_ids(
+    recorded: NDArray[np.str_], n_receivers: int, n_arrays: int, where: str = "", level: int = logging.WARNING
+) -> NDArray[np.str_]:
     """Work out the ids of the pixels, each of which is unique.
 
     Parameters
@@ -77,6 +120,8 @@ def pixel_ids(recorded: NDArray[np.str_], n_receivers: int, n_arrays: int, where
         R and A.
     where : str
         Name of the group, for messages.
+    level : int
+        Level of the log line when ids are made unique.
 
     Returns
     -------
@@ -95,19 +140,23 @@ def pixel_ids(recorded: NDArray[np.str_], n_receivers: int, n_arrays: int, where
     n_pixels = n_receivers * n_arrays
     name = f"{where}/frontend_backends" if where else "frontend_backends"
     ids = recorded.tolist()
-    if len(ids) != n_pixels:
-        distinct = list(dict.fromkeys(ids))
-        if len(distinct) not in (1, n_pixels):
+    repeated = sorted(item for item, count in Counter(ids).items() if count > 1)
+    if len(ids) == n_pixels:
+        unique = _made_unique(ids, set(repeated))
+    else:
+        unique = list(dict.fromkeys(ids))
+        if len(unique) == 1:
+            unique = _made_unique(unique * n_pixels, set(unique)) if n_pixels > 1 else unique
+        elif len(unique) == n_pixels:
+            repeated = []
+        else:
             raise LayoutError(
-                f"{name} names {len(distinct)} pixels {distinct}, "
+                f"{name} names {len(unique)} pixels {unique}, "
                 f"expected {n_pixels} ({n_receivers} receivers x {n_arrays} arrays), or one id for all subscans"
             )
-        ids = distinct if len(distinct) == n_pixels else [f"{distinct[0]}_{i}" for i in range(n_pixels)]
-    elif len(set(ids)) < n_pixels:
-        repeated = sorted(item for item, count in Counter(ids).items() if count > 1)
-        ids = _made_unique(ids, set(repeated))
-        logger.warning("%s repeats %s; its pixels are called %s", name, ", ".join(repeated), ", ".join(ids))
-    return np.array(ids).reshape(n_receivers, n_arrays)
+    if repeated and n_pixels > 1:
+        logger.log(level, "%s repeats %s; its pixels are called %s", name, ", ".join(repeated), ", ".join(unique))
+    return np.array(unique).reshape(n_receivers, n_arrays)
 
 
 def _made_unique(ids: list[str], repeated: set[str]) -> list[str]:
@@ -197,7 +246,7 @@ class CalibrationGroup:
         self._phase = np.char.upper(values["sobsmode"])
         self._values = values
         _, _, n_receivers, n_arrays, _ = self._counts.shape
-        self._pixel = pixel_ids(values["frontend_backends"], n_receivers, n_arrays, self.name)
+        self._pixel = pixel_ids(values["frontend_backends"], n_receivers, n_arrays, self.name, logging.DEBUG)
         self.mjd = _mean_time(values["mjd"], self._phase)
 
     def objection(self, shape: tuple[int, ...], pixel: NDArray[np.str_]) -> str | None:

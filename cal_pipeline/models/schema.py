@@ -240,6 +240,12 @@ SCAN_ATTRIBUTES = (
 )
 """Attributes of an L0 scan that the format names; all others are carried along as they are."""
 
+TEXT_ATTRIBUTES = ("instmode", "telescope", "frontend")
+"""Attributes of an L0 scan or band that decide how it is calibrated: text, or null where unknown."""
+
+NUMBER_ATTRIBUTES = {"rest_freq_hz": "Hz", "velocity_source_kms": "km/s"}
+"""Attributes of an L0 scan or band that are numbers, or null where unknown, and their units."""
+
 
 @dataclass(frozen=True)
 class ProductArray:

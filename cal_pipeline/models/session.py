@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from cal_pipeline.errors import LayoutError, NoLoadsError, ScanError, StoreError
-from cal_pipeline.models.chunks import group_attributes
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.coordinates import read_first_time
 from cal_pipeline.models.counts import Counts
-from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts, read_coordinates, time_of_loads
+from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts, read_attributes, read_coordinates, time_of_loads
 from cal_pipeline.models.phases import first_on, is_on
 from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.storage import open_place
@@ -109,9 +108,9 @@ class Session:
             raise LayoutError(f"{self.path} has no scan {number}")
         clock = StageClock()
         with clock("load"):
-            attributes = group_attributes(self.place, self._groups[number])
+            attributes = read_attributes(self.place, self._groups[number])
             recorded = attributes.get("scan_number", number)
-            if recorded != number:
+            if recorded != number or isinstance(recorded, bool):
                 raise LayoutError(
                     f"{self.path}/{self._groups[number]}: attribute scan_number is {recorded!r}, expected {number}"
                 )
@@ -133,7 +132,7 @@ class Session:
                 counts.n_absent_chunks,
             )
         coordinates = read_coordinates(self.place, f"{group}/source", counts.shape)
-        own = group_attributes(self.place, group) if name else {}
+        own = read_attributes(self.place, group) if name else {}
         return Band(name, self.path, group, number, coordinates, attributes | own)
 
     def _bands(self, number: int) -> list[tuple[str, str]]:
