@@ -61,3 +61,7 @@ class MissingInputError(ScanError):
 
 class IncompleteWriteError(ScanError):
     """Not everything that was written is in the store."""
+
+
+class InternalError(ScanError):
+    """A fault of this package shows in a scan; please report the message with the scan it names."""

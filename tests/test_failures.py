@@ -131,7 +131,7 @@ CASES = {
     "no metadata": (lambda s: (s / f"scan_{BAD:06d}" / "zarr.json").unlink(), "load", "LayoutError", ["000002"]),
     "frequency": (far_frequency, "atmosphere", "FrequencyRangeError", ["GHz", "450", "atm.asdf"]),
     "swapped loads": (swap_loads, "loads", "BadChannelsError", ["median HOT", "expected HOT > COLD"]),
-    "elevation": (zero_elevation, "prepare", "LayoutError", ["elevation", "0.0"]),
+    "elevation": (zero_elevation, "load", "LayoutError", ["elevation", "0.0"]),
     "broken HOT": (break_chunk("calibration", 0), "loads", "DataReadError", ["calibration/data_5d", "subscans 0"]),
     "broken OFF": (break_chunk("source", 0), "prepare", "DataReadError", ["source/data_5d", "subscans 0"]),
     "broken ON": (

@@ -301,9 +301,9 @@ class TestProduct:
         json.loads((product.path / "scan_000001" / "zarr.json").read_text(), parse_constant=pytest.fail)
         assert product.open_scan(1).attrs["pwv_err_mm"] is None
 
-    def test_total_power_has_no_map_coordinates(self, make_session, calibrate):
+    def test_total_power_has_no_airmass_of_a_map(self, make_session, calibrate):
         scan = calibrate(make_session(channels=8, mode="total_power")).open_scan(1)
-        assert "otf_lon" not in scan.variables
+        assert "otf_airmass" not in scan.variables
         assert scan.attrs["mode"] == "total_power"
 
 

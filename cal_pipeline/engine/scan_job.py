@@ -15,6 +15,7 @@ from cal_pipeline._version import __version__
 from cal_pipeline.engine.history import SkyEntries, sky_entries
 from cal_pipeline.engine.store import finish
 from cal_pipeline.engine.stream import WrittenBand, write_scan
+from cal_pipeline.errors import CalibrationError, InternalError
 from cal_pipeline.models.quality import SEVERITIES
 from cal_pipeline.models.scan import Scan
 from cal_pipeline.models.session import Session
@@ -82,12 +83,15 @@ class CalibratedScan:
         What L1 says of how it was made.
     failure : Outcome or None
         Why there is none.
+    store : str
+        The L0 session.
     """
 
     number: int
     scan: Scan | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     failure: Outcome | None = None
+    store: str = ""
 
     @property
     def n_samples(self) -> int:
@@ -116,9 +120,9 @@ def pass_steps(session: Session, number: int, recipe: Recipe) -> CalibratedScan:
             with scan.clock(step):
                 scan = stage(scan)
     except Exception as error:
-        return CalibratedScan(number, failure=_failure(number, step, error))
+        return CalibratedScan(number, failure=_failure(number, step, error, session.path))
     made = {"engine_version": __version__, "time": datetime.now(UTC).isoformat(timespec="seconds")}
-    return CalibratedScan(number, scan, made | used)
+    return CalibratedScan(number, scan, made | used, store=session.path)
 
 
 def write(calibrated: CalibratedScan, place: Place) -> Outcome:
@@ -149,15 +153,23 @@ def write(calibrated: CalibratedScan, place: Place) -> Outcome:
         )
     except Exception as error:
         place.remove()
-        return _failure(scan.number, "write", error)
+        return _failure(scan.number, "write", error, calibrated.store)
     except BaseException:
         place.remove()
         raise
 
 
-def _failure(number: int, step: str, error: Exception) -> Outcome:
+def _failure(number: int, step: str, error: Exception, store: str) -> Outcome:
+    """What failed, in words for the user; an error that nobody raised on purpose is a fault of this package."""
     text = "".join(traceback.format_exception(error))
-    return Outcome(number, step, type(error).__name__, str(error) or repr(error), text)
+    if isinstance(error, (CalibrationError, OSError, MemoryError)):
+        return Outcome(number, step, type(error).__name__, str(error) or repr(error), text)
+    message = (
+        f"scan {number} in {store}: step {step} ended in {type(error).__name__}: {str(error) or 'no message'}. "
+        f"This is a fault of cal_pipeline {__version__}: please report it with this message, the traceback (in the log "
+        "at level DEBUG) and, if you can, the L0 scan"
+    )
+    return Outcome(number, step, InternalError.__name__, message, text)
 
 
 def _verdict_of(written: list[WrittenBand]) -> str:

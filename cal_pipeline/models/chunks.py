@@ -306,11 +306,15 @@ def _metadata(place: Place, path: str, kind: str) -> dict[str, Any]:
         )
     try:
         metadata: dict[str, Any] = json.loads(content)
-        found = metadata["node_type"]
-    except (ValueError, KeyError, TypeError) as error:
+        found, attributes = metadata["node_type"], metadata.get("attributes")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LayoutError(f"{where}/zarr.json cannot be read: {type(error).__name__}: {error}") from error
     if found != kind:
         raise LayoutError(f"{where} is of type {found}, expected {kind}")
+    if not isinstance(attributes, dict):
+        if attributes is not None:
+            raise LayoutError(f"{where}/zarr.json: attributes are {attributes!r:.80}, expected a mapping")
+        metadata["attributes"] = {}
     return metadata
 
 

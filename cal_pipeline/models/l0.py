@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.errors import LayoutError
-from cal_pipeline.models.chunks import ZarrArray
+from cal_pipeline.models.chunks import ZarrArray, group_attributes
 from cal_pipeline.models.clock import StageClock
+from cal_pipeline.models.coordinates import check_values, read_arrays, refuse
 from cal_pipeline.models.counts import Counts
+from cal_pipeline.models.phases import COLD, HOT, ZERO
 from cal_pipeline.models.scan import Coordinates
 from cal_pipeline.models.schema import (
     CALIBRATION_COORDINATES,
+    NUMBER_ATTRIBUTES,
     SOURCE_COORDINATES,
-    Coordinate,
+    TEXT_ATTRIBUTES,
 )
 from cal_pipeline.models.storage import Place
 from cal_pipeline.models.threads import in_threads
@@ -30,13 +35,44 @@ logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
-HOT = ("HOT",)
-COLD = ("COLD", "COL")
-ZERO = ("ZERO",)
+
+def read_attributes(store: Place, group: str) -> dict[str, Any]:
+    """Read the attributes of a scan or band, and check those that decide how it is calibrated.
+
+    Parameters
+    ----------
+    store : Place
+        The session.
+    group : str
+        Path of the group in it.
+
+    Returns
+    -------
+    dict
+        The attributes; None in place of a number that is none, with a warning.
+
+    Raises
+    ------
+    LayoutError
+        If there is no such group, or one of :data:`~cal_pipeline.models.schema.TEXT_ATTRIBUTES` is no text.
+    """
+    attributes = group_attributes(store, group)
+    for name in TEXT_ATTRIBUTES:
+        if not isinstance(attributes.get(name), (str, type(None))):
+            raise LayoutError(f"{store}/{group}: attribute {name} is {attributes[name]!r}, expected text")
+    for name, unit in NUMBER_ATTRIBUTES.items():
+        value = attributes.get(name)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and not is_number:
+            logger.warning(
+                "%s/%s: attribute %s is %r, expected a number [%s]; it is left out", store, group, name, value, unit
+            )
+            attributes[name] = None
+    return attributes
 
 
 def read_coordinates(store: Place, group: str, shape: tuple[int, ...]) -> Coordinates:
-    """Read what was recorded beside the counts of a ``source`` group.
+    """Read and check what was recorded beside the counts of a ``source`` group.
 
     Parameters
     ----------
@@ -54,72 +90,85 @@ def read_coordinates(store: Place, group: str, shape: tuple[int, ...]) -> Coordi
     Raises
     ------
     LayoutError
-        If an array is missing, or has another shape or type than the format says.
+        If an array is missing, has another shape or type than the format says, or holds a number that makes no sense
+        at a subscan that needs it.
     """
-    values = _read_arrays(store, group, SOURCE_COORDINATES, shape)
+    where = f"{store}/{group}"
+    values = check_values(where, read_arrays(store, group, SOURCE_COORDINATES, shape), SOURCE_COORDINATES)
     _, n_dumps, n_receivers, n_arrays, _ = shape
     for name in ("otf_lon", "otf_lat"):
         if name in values and values[name].ndim == 1:
             values[name] = np.broadcast_to(values[name], (n_dumps, shape[4])).copy()
     values["pamb"] = values["pamb"] * TORR
-    values["pixel"] = pixel_ids(values.pop("frontend_backends"), n_receivers, n_arrays)
+    values["pixel"] = pixel_ids(values.pop("frontend_backends"), n_receivers, n_arrays, where)
+    if "lloadsn" in values:
+        values["lloadsn"] = np.where(np.isnan(values["lloadsn"]), -1.0, values["lloadsn"]).astype(np.int64)
     return Coordinates(shape=shape, **values)
 
 
-def pixel_ids(recorded: NDArray[np.str_], n_receivers: int, n_arrays: int) -> NDArray[np.str_]:
-    """Pixel ids by receiver and array, shape (R, A).
+def pixel_ids(
+    recorded: NDArray[np.str_], n_receivers: int, n_arrays: int, where: str = "", level: int = logging.WARNING
+) -> NDArray[np.str_]:
+    """Work out the ids of the pixels, each of which is unique.
 
-    Recorded is one id a pixel, at r·A + a, or one a subscan: then the ids in the order they appear,
-    or the same one for all pixels.
+    Parameters
+    ----------
+    recorded : ndarray of str, shape (R·A,) or (S,)
+        ``frontend_backends``: one id a pixel, at r·A + a; else one a subscan. Of the latter the distinct values in
+        order of appearance are the ids if there are R·A of them, and a single value X gives X_0, X_1, ….
+    n_receivers, n_arrays : int
+        R and A.
+    where : str
+        Name of the group, for messages.
+    level : int
+        Level of the log line when ids are made unique.
+
+    Returns
+    -------
+    ndarray of str, shape (R, A)
+
+    Raises
+    ------
+    LayoutError
+        If the ids of the subscans are neither one nor as many as there are pixels.
+
+    Examples
+    --------
+    >>> pixel_ids(np.array(["HFAV", "HFAV", "HFAV"]), 2, 1).tolist()
+    [['HFAV_0'], ['HFAV_1']]
     """
     n_pixels = n_receivers * n_arrays
-    if len(recorded) != n_pixels:
-        distinct = list(dict.fromkeys(recorded.tolist()))
-        if len(distinct) not in (1, n_pixels):
+    name = f"{where}/frontend_backends" if where else "frontend_backends"
+    ids = recorded.tolist()
+    repeated = sorted(item for item, count in Counter(ids).items() if count > 1)
+    if len(ids) == n_pixels:
+        unique = _made_unique(ids, set(repeated))
+    else:
+        unique = list(dict.fromkeys(ids))
+        if len(unique) == 1:
+            unique = _made_unique(unique * n_pixels, set(unique)) if n_pixels > 1 else unique
+        elif len(unique) == n_pixels:
+            repeated = []
+        else:
             raise LayoutError(
-                f"frontend_backends names {len(distinct)} pixels {distinct}, "
-                f"expected {n_pixels} ({n_receivers} receivers x {n_arrays} arrays)"
+                f"{name} names {len(unique)} pixels {unique}, "
+                f"expected {n_pixels} ({n_receivers} receivers x {n_arrays} arrays), or one id for all subscans"
             )
-        recorded = np.array(distinct if len(distinct) == n_pixels else distinct * n_pixels)
-    return recorded.reshape(n_receivers, n_arrays)
+    if repeated and n_pixels > 1:
+        logger.log(level, "%s repeats %s; its pixels are called %s", name, ", ".join(repeated), ", ".join(unique))
+    return np.array(unique).reshape(n_receivers, n_arrays)
 
 
-def _read_arrays(store: Place, group: str, wanted: dict[str, Coordinate], shape: tuple[int, ...]) -> dict[str, Any]:
-    """Read the coordinate arrays of a group and check their shapes and types."""
-    present = set(store.members(group))
-    missing = [name for name, spec in wanted.items() if spec.required and name not in present]
-    if missing:
-        held = sorted(name for name in present if name != "zarr.json")
-        raise LayoutError(f"{store}/{group} lacks {', '.join(missing)}; it holds {', '.join(held)}")
-    names = [name for name in wanted if name in present]
-    found = dict(zip(names, store.each(lambda name: ZarrArray(store, f"{group}/{name}"), names), strict=True))
-    lengths = {"dump": shape[1], "subscan": shape[4], "pixel": shape[2] * shape[3]}
-
-    def read(name: str) -> NDArray[Any]:
-        array, spec = found[name], wanted[name]
-        allowed = [tuple(lengths[axis] for axis in dims) for dims in spec.dims]
-        if array.shape not in allowed:
-            raise LayoutError(
-                f"{store}/{group}/{name} has shape {array.shape}, expected "
-                f"{' or '.join(str(s) for s in allowed)} ({' or '.join(str(d) for d in spec.dims)}), "
-                f"as data_5d has shape {shape}"
-            )
-        try:
-            content = array.read()
-        except Exception as error:
-            raise LayoutError(f"{array.name} cannot be read: {type(error).__name__}: {error}") from error
-        return _as_type(content, spec, array.name)
-
-    return dict(zip(names, store.each(read, names), strict=True))
-
-
-def _as_type(array: NDArray[Any], spec: Coordinate, name: str) -> NDArray[Any]:
-    """Numbers as float64, text as NumPy strings without blanks around them."""
-    if spec.kind == "text":
-        return np.array([str(item).strip() for item in array.ravel()], dtype=np.str_).reshape(array.shape)
-    if array.dtype.kind not in "iuf":
-        raise LayoutError(f"{name} is of type {array.dtype}, expected numbers ({spec.unit or 'no unit'})")
-    return array.astype(np.float64)
+def _made_unique(ids: list[str], repeated: set[str]) -> list[str]:
+    """Ids with _0, _1, ... behind those that repeat, past numbers that other ids have already."""
+    taken = set(ids)
+    numbers = {name: itertools.count() for name in repeated}
+    unique = []
+    for name in ids:
+        if name in repeated:
+            name = next(f"{name}_{i}" for i in numbers[name] if f"{name}_{i}" not in taken)
+        unique.append(name)
+    return unique
 
 
 def _names(pixel: NDArray[np.str_]) -> list[str]:
@@ -147,19 +196,28 @@ class LoadCounts:
 
 
 def time_of_loads(store: Place, group: str) -> float:
-    """Mean time of the hot and cold loads of a ``calibration`` group [d]; NaN without any.
+    """Read the mean time of the hot and cold loads of a ``calibration`` group [d].
+
+    Returns
+    -------
+    float
+        NaN without loads, and where a time of theirs is unknown.
 
     Raises
     ------
     LayoutError
-        If phases and times cannot be read.
+        If phases and times cannot be read, or make no sense.
     """
-    phase, mjd = (ZarrArray(store, f"{group}/{name}") for name in ("sobsmode", "mjd"))
-    try:
-        loads = np.isin(np.char.strip(np.char.upper(phase.read().astype(np.str_))), (*HOT, *COLD))
-        return float(mjd.read()[loads].mean()) if loads.any() else float("nan")
-    except (ValueError, RuntimeError, OSError, IndexError) as error:
-        raise LayoutError(f"{store}/{group}: its times cannot be read: {type(error).__name__}: {error}") from error
+    wanted = {name: CALIBRATION_COORDINATES[name] for name in ("sobsmode", "mjd")}
+    shape = (1, 1, 1, 1, *ZarrArray(store, f"{group}/mjd").shape)
+    values = check_values(f"{store}/{group}", read_arrays(store, group, wanted, shape), wanted)
+    return _mean_time(values["mjd"], np.char.upper(values["sobsmode"]))
+
+
+def _mean_time(mjd: Floats, phase: NDArray[np.str_]) -> float:
+    """Mean time of hot and cold loads [d]; NaN without any."""
+    loads = np.isin(phase, (*HOT, *COLD))
+    return float(mjd[loads].mean()) if loads.any() else float("nan")
 
 
 class CalibrationGroup:
@@ -184,12 +242,12 @@ class CalibrationGroup:
         self.scan_number = scan_number
         self.name = f"{store}/{group}"
         self._counts = Counts(store, f"{group}/data_5d", StageClock())
-        values = _read_arrays(store, group, CALIBRATION_COORDINATES, self._counts.shape)
+        values = read_arrays(store, group, CALIBRATION_COORDINATES, self._counts.shape)
         self._phase = np.char.upper(values["sobsmode"])
         self._values = values
-        self._pixel = pixel_ids(values["frontend_backends"], *self._counts.shape[2:4])
-        loads = np.isin(self._phase, (*HOT, *COLD))
-        self.mjd = float(values["mjd"][loads].mean()) if loads.any() else float("nan")
+        _, _, n_receivers, n_arrays, _ = self._counts.shape
+        self._pixel = pixel_ids(values["frontend_backends"], n_receivers, n_arrays, self.name, logging.DEBUG)
+        self.mjd = _mean_time(values["mjd"], self._phase)
 
     def objection(self, shape: tuple[int, ...], pixel: NDArray[np.str_]) -> str | None:
         """Why these loads cannot calibrate counts of `shape` (C, D, R, A, S) from `pixel`; None if they can."""
@@ -219,7 +277,15 @@ class CalibrationGroup:
         Returns
         -------
         LoadCounts
+
+        Raises
+        ------
+        LayoutError
+            If a time, an integration time or a temperature of the loads makes no sense.
+        DataReadError
+            If the counts cannot be read.
         """
+        self._values = check_values(self.name, self._values, CALIBRATION_COORDINATES)
         self._counts.clock = clock
         self._counts.warn_of_absent_chunks()
         order = self._order_of(pixel)
@@ -242,8 +308,6 @@ class CalibrationGroup:
 
     def _order_of(self, pixel: NDArray[np.str_]) -> NDArray[np.int64]:
         own, wanted = self._pixel.ravel().tolist(), pixel.ravel().tolist()
-        if own == wanted or len(set(own)) != len(own):
-            return np.arange(len(own))
         return np.array([own.index(name) for name in wanted])
 
     def _mean(self, phases: tuple[str, ...], order: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
@@ -278,13 +342,16 @@ class CalibrationGroup:
 
     def _temperature(self, name: str, phases: tuple[str, ...], default: float | None) -> float:
         """Mean physical temperature of a load, or what is known of the telescope where none was recorded [K]."""
+        spec = CALIBRATION_COORDINATES[name]
         recorded = self._values[name][np.isin(self._phase, phases)]
-        valid = recorded[np.isfinite(recorded)]
-        if default is not None and (valid.size == 0 or not (valid != 0).any()):
+        known = recorded[np.isfinite(recorded) & (recorded != 0.0)] if "0" in spec.unknown else recorded
+        known = known[~np.isnan(known)]
+        if default is not None and known.size == 0:
             logger.warning(
                 "%s/%s was not recorded; %g K is assumed, as the telescope's profile says", self.name, name, default
             )
             return default
-        if valid.size == 0 or (valid <= 0).any():
-            raise LayoutError(f"{self.name}/{name} is {recorded.tolist()} K, expected temperatures above 0 K")
-        return float(valid.mean())
+        unsound = spec.find_unsound(recorded)
+        if known.size == 0 or unsound.any():
+            refuse(f"{self.name}/{name}", spec, recorded[unsound] if known.size else recorded, known)
+        return float(known.mean())

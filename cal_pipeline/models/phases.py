@@ -13,6 +13,11 @@ Mask = NDArray[np.bool_]
 MODES = ("total_power", "otf", "otf_chopped")
 """Modes that are calibrated."""
 
+HOT = ("HOT",)
+COLD = ("COLD", "COL")
+ZERO = ("ZERO",)
+"""Phases of the loads."""
+
 
 def beams(phases: Texts) -> Texts:
     """Beam of each subscan: ``"A"`` for SWA, ``"B"`` for SWB phases, ``""`` for those that are not chopped."""
@@ -28,6 +33,12 @@ def is_on(phases: Texts) -> Mask:
 def is_off(phases: Texts) -> Mask:
     """Which subscans point at the empty sky: OFF, OTF-OFF, and chopped ones."""
     return np.asarray(np.char.endswith(np.char.upper(phases), "OFF"))
+
+
+def is_observed(phases: Texts) -> Mask:
+    """Find the subscans that take part: of a chopped scan those with a beam, else all."""
+    chopped = beams(phases) != ""
+    return np.asarray(chopped if chopped.any() else np.ones(chopped.shape, np.bool_))
 
 
 def observing_mode(phases: Texts, instmode: str) -> str:
@@ -64,4 +75,5 @@ def first_on(phases: Texts, mjd: NDArray[np.float64]) -> int:
     ons = np.flatnonzero(is_on(phases))
     if ons.size == 0:
         raise NoReferenceError(f"no ON among the phases {sorted(set(phases.tolist()))}")
-    return int(ons[np.argmin(mjd[ons])])
+    # A time that is not known is NaN, which argmin would take for the earliest.
+    return int(ons[np.argmin(np.where(np.isnan(mjd[ons]), np.inf, mjd[ons]))])

@@ -95,14 +95,17 @@ def _atmosphere(band: Band, sky: AtmosphereStage) -> dict[str, Any]:
 
 
 def _pointing(band: Band, on: NDArray[np.int64], mode: str) -> dict[str, Any]:
-    """Times and directions of the ONs; of every dump in OTF scans."""
+    """Times and directions of the ONs; positions wherever they were recorded, of every dump in OTF scans."""
     at = band.coordinates
     arrays: dict[str, Any] = {"mjd": at.mjd[on], "elevation": at.elevation[on]}
+    shape = (at.shape[1], on.size)
+    for name in ("otf_lon", "otf_lat", "pixel_offset_lon", "pixel_offset_lat"):
+        recorded = getattr(at, name)
+        if recorded is not None:
+            arrays[name] = recorded[..., on]
+        elif mode != "total_power" and name.startswith("otf"):
+            arrays[name] = np.full(shape, np.nan)
     if mode != "total_power":
-        shape = (at.shape[1], on.size)
-        unknown = np.full(shape, np.nan)
-        arrays["otf_lon"] = unknown if at.otf_lon is None else at.otf_lon[:, on]
-        arrays["otf_lat"] = unknown if at.otf_lat is None else at.otf_lat[:, on]
         arrays["otf_airmass"] = np.broadcast_to(1.0 / np.sin(at.elevation[on]), shape)
     return arrays
 
@@ -175,7 +178,7 @@ def scan_quality(band: Band, tally: Tally) -> dict[str, Any]:
     """Figures and verdicts that tell whether to trust a band."""
     at = band.coordinates
     limits = read_limits().for_data(
-        band.attributes.get("telescope"), band.attributes.get("frontend"), float(at.signal_freq[0])
+        band.attributes.get("telescope"), band.attributes.get("frontend"), band.signal_frequency
     )
     return quality(_figures(band, tally), at.pixel, limits)
 

@@ -51,9 +51,15 @@ class Coordinates:
     pixel : ndarray of str, shape (R, A)
         Pixel ids.
     lloadsn : ndarray of int, shape (S,), or None
-        Number of the scan with the last load.
+        Number of the scan with the last load; negative where unknown.
     otf_lon, otf_lat : ndarray, shape (D, S), or None
         Offsets of each dump [deg].
+    pixel_offset_lon, pixel_offset_lat : ndarray, shape (R, A, S), or None
+        Offsets of each pixel [deg].
+
+    Notes
+    -----
+    Numbers beyond the limits of :mod:`cal_pipeline.models.schema` are NaN; subscans that need them have none.
     """
 
     shape: tuple[int, ...]
@@ -72,6 +78,13 @@ class Coordinates:
     lloadsn: NDArray[np.int64] | None = None
     otf_lon: Floats | None = None
     otf_lat: Floats | None = None
+    pixel_offset_lon: Floats | None = None
+    pixel_offset_lat: Floats | None = None
+
+    @property
+    def time_span(self) -> tuple[float, float]:
+        """Times of the first and the last subscan [d], of those whose time is known."""
+        return float(np.nanmin(self.mjd)), float(np.nanmax(self.mjd))
 
     def frequency_axis(self, subscan: int) -> dict[str, float]:
         """Arguments of `channel_frequencies`, but for the number of channels, at a subscan."""
@@ -372,6 +385,12 @@ class Band:
         """Noise bandwidth B = |freq_res| of a channel, at the first ON [Hz]."""
         at = self.coordinates
         return float(abs(at.freq_res[first_on(at.sobsmode, at.mjd)]))
+
+    @property
+    def signal_frequency(self) -> float:
+        """Sky frequency of the reference channel in the signal sideband, at the first ON [Hz]."""
+        at = self.coordinates
+        return float(at.signal_freq[first_on(at.sobsmode, at.mjd)])
 
     def require_loads(self) -> LoadStage:
         """The result of the step ``loads``; an error that says so without it."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cal_pipeline.physics.flags import Flag
 
@@ -14,6 +18,23 @@ C, D, R, A, S = CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN
 
 FILL_COUNT = -(2**31)
 """Count that stands for a missing dump."""
+
+
+@dataclass(frozen=True)
+class Lookalike:
+    """A range of numbers that tells of another unit.
+
+    Parameters
+    ----------
+    low, high : float
+        The range, limits included.
+    name : str
+        Unit or convention that such numbers look like.
+    """
+
+    low: float
+    high: float
+    name: str
 
 
 @dataclass(frozen=True)
@@ -30,48 +51,180 @@ class Coordinate:
         Unit.
     required : bool
         Whether a group without it cannot be calibrated.
+    needed : str
+        Subscans whose values are needed and checked: those of a key of
+        :data:`~cal_pipeline.models.coordinates.NEEDED`, or ``""`` where the step that needs a value checks it.
+    low, high : float
+        Limits, not included, of the numbers; with `magnitude` those of their absolute values.
+    magnitude : bool
+        Whether the sign is free.
+    unknown : str
+        Numbers that stand for an unknown value and pass: ``""``, ``"NaN"`` or ``"NaN or 0"``.
+    whole : bool
+        Whether only whole numbers make sense.
+    from_fill : bool
+        Whether the array is its fill value where none of its chunks is stored.
+    lookalikes : tuple of Lookalike
+        Units that numbers beyond the limits are recognised by.
     """
 
     dims: tuple[tuple[str, ...], ...]
     kind: str
     unit: str
-    required: bool
+    required: bool = True
+    needed: str = ""
+    low: float = -math.inf
+    high: float = math.inf
+    magnitude: bool = False
+    unknown: str = ""
+    whole: bool = False
+    from_fill: bool = False
+    lookalikes: tuple[Lookalike, ...] = ()
+
+    def find_unsound(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Find numbers that are neither within the limits nor marked as unknown."""
+        size = np.abs(values) if self.magnitude else values
+        unsound = ~((size > self.low) & (size < self.high))
+        if self.whole:
+            unsound |= values != np.floor(values)
+        if self.unknown:
+            unsound &= ~np.isnan(values)
+        if self.unknown == "NaN or 0":
+            unsound &= values != 0.0
+        return unsound
+
+    @property
+    def expected(self) -> str:
+        """The limits in words, with their unit."""
+        noun = "temperatures" if self.unit == "K" else "whole numbers" if self.whole else "finite numbers"
+        limits = [
+            f"{word} {_in_words(limit)}{self._unit}"
+            for word, limit in (("above", self.low), ("below", self.high))
+            if math.isfinite(limit)
+        ]
+        words = noun + (" in size" if self.magnitude else "") + (f" {' and '.join(limits)}" if limits else "")
+        return words + (f" ({self.unknown} where unknown)" if self.unknown else "")
+
+    def describe(self, values: NDArray[np.float64]) -> str:
+        """Show some numbers with their unit, the first ones of many."""
+        flat = values.ravel()
+        shown = ", ".join(f"{value:.6g}" if value % 1 else f"{value:.1f}" for value in flat[:_SHOWN].tolist())
+        rest = f", ... ({flat.size} values)" if flat.size > _SHOWN else ""
+        return f"[{shown}{rest}]{self._unit}"
+
+    def guess_unit(self, values: NDArray[np.float64]) -> str:
+        """Say which unit numbers look like that are all beyond the limits; empty where nothing is recognised."""
+        finite = values[np.isfinite(values)]
+        size = np.abs(finite) if self.magnitude else finite
+        for other in self.lookalikes if finite.size else ():
+            if (size >= other.low).all() and (size <= other.high).all():
+                return f"; they look like {other.name}: convert them{f' to {self.unit}' if self.unit else ''}"
+        return ""
+
+    @property
+    def _unit(self) -> str:
+        return f" {self.unit}" if self.unit else ""
 
 
-def _per_subscan(unit: str, kind: str = "number", required: bool = True) -> Coordinate:
-    return Coordinate(((S,),), kind, unit, required)
+_SHOWN = 6
+"""Numbers of an array that a message shows."""
 
 
-_FREQUENCY_AXIS = {
-    "signal_freq": _per_subscan("Hz"),
-    "image_freq": _per_subscan("Hz"),
-    "freq_res": _per_subscan("Hz"),
-    "freq_off": _per_subscan("Hz"),
-    "ref_channel": _per_subscan(""),
-}
+def _in_words(limit: float) -> str:
+    return "pi" if limit == math.pi else f"{limit:g}"
+
+
+_HZ = (Lookalike(5.0, 1e4, "GHz"), Lookalike(1e4, 1e7, "MHz"), Lookalike(1e7, 5e9, "kHz"))
+_CELSIUS = "degrees Celsius"
+
+
+def _per_subscan(unit: str, needed: str = "", **settings: Any) -> Coordinate:
+    return Coordinate(((S,),), "number", unit, needed=needed, **settings)
+
+
+_SOBSMODE = Coordinate(((S,),), "text", "")
+_PIXELS = Coordinate((("pixel",), (S,)), "text", "")
+
+MJD = _per_subscan(
+    "d",
+    "observed",
+    low=0.0,
+    high=200_000.0,
+    lookalikes=(
+        Lookalike(2.3e6, 2.6e6, "Julian dates (JD = MJD + 2400000.5)"),
+        Lookalike(3e8, 4e9, "Unix time in seconds (MJD = seconds/86400 + 40587)"),
+        Lookalike(4e9, 7e9, "MJD in seconds (divide by 86400)"),
+        Lookalike(3e11, 4e12, "Unix time in milliseconds (MJD = ms/86400000 + 40587)"),
+        Lookalike(3e14, 4e15, "Unix time in microseconds"),
+        Lookalike(3e17, 4e18, "Unix time in nanoseconds"),
+    ),
+)
+"""Times, which must be stored with 64 bits: modified Julian dates."""
+
+TAMB = _per_subscan("K", low=100.0, high=400.0, lookalikes=(Lookalike(-100.0, 60.0, _CELSIUS),))
+"""Ambient temperature; the step ``atmosphere`` checks that of the OFFs, unless parameters take its place."""
+
+_EXPTIME = _per_subscan("s", "observed", low=0.0, high=1000.0, lookalikes=(Lookalike(10.0, 1e7, "milliseconds"),))
+_OFFSET_AXES = ((S,), (D, S))
+_LONGITUDE = Coordinate(
+    _OFFSET_AXES,
+    "number",
+    "deg",
+    required=False,
+    needed="on",
+    high=360.0,
+    magnitude=True,
+    unknown="NaN",
+    from_fill=True,
+    lookalikes=(Lookalike(0.0, 1.3e6, "arcseconds"),),
+)
+_LATITUDE = replace(_LONGITUDE, high=90.0)
 
 SOURCE_COORDINATES = {
-    "sobsmode": _per_subscan("", kind="text"),
-    "mjd": _per_subscan("d"),
-    "exptime": _per_subscan("s"),
-    "elevation": _per_subscan("rad"),
-    "pamb": _per_subscan("Torr"),
-    "tamb": _per_subscan("K"),
-    **_FREQUENCY_AXIS,
-    "frontend_backends": Coordinate((("pixel",), (S,)), "text", "", True),
-    "lloadsn": _per_subscan("", required=False),
-    "otf_lon": Coordinate(((S,), (D, S)), "number", "deg", False),
-    "otf_lat": Coordinate(((S,), (D, S)), "number", "deg", False),
+    "sobsmode": _SOBSMODE,
+    "mjd": MJD,
+    "exptime": _EXPTIME,
+    "elevation": _per_subscan(
+        "rad", "observed", low=0.0, high=math.pi, lookalikes=(Lookalike(math.pi, 180.0, "degrees"),)
+    ),
+    "pamb": _per_subscan(
+        "Torr",
+        "observed",
+        low=0.0,
+        high=825.0,
+        lookalikes=(Lookalike(825.0, 1100.0, "hPa (mbar)"), Lookalike(2e3, 1.1e5, "Pa")),
+    ),
+    "tamb": TAMB,
+    "signal_freq": _per_subscan("Hz", "on", low=5e9, high=1e14, lookalikes=_HZ),
+    "image_freq": _per_subscan("Hz", "on", low=5e9, high=1e14, unknown="NaN or 0", lookalikes=_HZ),
+    "freq_res": _per_subscan(
+        "Hz",
+        "on",
+        low=10.0,
+        high=1e10,
+        magnitude=True,
+        lookalikes=(Lookalike(1e-3, 10.0, "MHz"), Lookalike(1e-7, 1e-3, "GHz")),
+    ),
+    "freq_off": _per_subscan("Hz", "on", from_fill=True),
+    "ref_channel": _per_subscan("", "on", from_fill=True),
+    "frontend_backends": _PIXELS,
+    "lloadsn": _per_subscan("", "on", required=False, unknown="NaN", whole=True, from_fill=True),
+    "otf_lon": _LONGITUDE,
+    "otf_lat": _LATITUDE,
+    "pixel_offset_lon": replace(_LONGITUDE, dims=((R, A, S),)),
+    "pixel_offset_lat": replace(_LATITUDE, dims=((R, A, S),)),
 }
 """Arrays of the ``source`` group that calibration reads."""
 
 CALIBRATION_COORDINATES = {
-    "sobsmode": _per_subscan("", kind="text"),
-    "mjd": _per_subscan("d"),
-    "exptime": _per_subscan("s"),
-    "thot": _per_subscan("K"),
-    "tcold": _per_subscan("K"),
-    "frontend_backends": Coordinate((("pixel",), (S,)), "text", "", True),
+    "sobsmode": _SOBSMODE,
+    "mjd": replace(MJD, needed="loads", unknown="NaN"),
+    "exptime": replace(_EXPTIME, needed="loads", high=3600.0, unknown="NaN or 0"),
+    "thot": _per_subscan("K", low=80.0, high=1000.0, unknown="NaN", lookalikes=(Lookalike(-100.0, 80.0, _CELSIUS),)),
+    "tcold": _per_subscan(
+        "K", low=0.0, high=400.0, unknown="NaN or 0", lookalikes=(Lookalike(-273.15, 0.0, _CELSIUS),)
+    ),
+    "frontend_backends": _PIXELS,
 }
 """Arrays of the ``calibration`` group that calibration reads."""
 
@@ -86,6 +239,12 @@ SCAN_ATTRIBUTES = (
     "date_obs",
 )
 """Attributes of an L0 scan that the format names; all others are carried along as they are."""
+
+TEXT_ATTRIBUTES = ("instmode", "telescope", "frontend")
+"""Attributes of an L0 scan or band that decide how it is calibrated: text, or null where unknown."""
+
+NUMBER_ATTRIBUTES = {"rest_freq_hz": "Hz", "velocity_source_kms": "km/s"}
+"""Attributes of an L0 scan or band that are numbers, or null where unknown, and their units."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +305,8 @@ L1_ARRAYS = {
     "elevation": ProductArray(((S,),), "float64", "rad", "elevation"),
     "otf_lon": ProductArray(((D, S),), "float64", "deg", "longitude offset, true angle"),
     "otf_lat": ProductArray(((D, S),), "float64", "deg", "latitude offset"),
+    "pixel_offset_lon": ProductArray(((R, A, S),), "float64", "deg", "longitude offset of the pixel, true angle"),
+    "pixel_offset_lat": ProductArray(((R, A, S),), "float64", "deg", "latitude offset of the pixel"),
     "otf_airmass": ProductArray(((D, S),), "float64", "", "airmass"),
     "pixel": ProductArray(((R, A),), "str", "", "pixel id"),
 }
@@ -168,6 +329,8 @@ L1_COORDINATES = {
     "otf_lon": (D, S),
     "otf_lat": (D, S),
     "otf_airmass": (D, S),
+    "pixel_offset_lon": (R, A, S),
+    "pixel_offset_lat": (R, A, S),
 }
 """Arrays that are coordinates of the others, and their axes."""
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from cal_pipeline.errors import LayoutError, NoLoadsError, ScanError, StoreError
-from cal_pipeline.models.chunks import ZarrArray, group_attributes
 from cal_pipeline.models.clock import StageClock
+from cal_pipeline.models.coordinates import read_first_time, read_phases
 from cal_pipeline.models.counts import Counts
-from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts, read_coordinates, time_of_loads
-from cal_pipeline.models.phases import observing_mode
+from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts, read_attributes, read_coordinates, time_of_loads
+from cal_pipeline.models.phases import first_on, is_on, observing_mode
 from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.storage import open_place
 
@@ -63,7 +63,7 @@ class Session:
         self.numbers = sorted(self._groups)
         if not self.numbers:
             raise StoreError(f"{self.path} holds no scan; expected groups scan_NNNNNN, six digits")
-        self._calibration: dict[tuple[int, str], CalibrationGroup | None] = {}
+        self._calibration: dict[tuple[int, str], tuple[CalibrationGroup | None, str]] = {}
         self._times: dict[str, list[tuple[float, int]]] = {}
         self._loads: dict[Any, LoadCounts] = {}
 
@@ -86,11 +86,11 @@ class Session:
         """
         try:
             group, name = next(band for band in self._bands(number) if "source" in self.place.members(band[0]))
-            attributes = group_attributes(self.place, self._groups[number])
+            attributes = read_attributes(self.place, self._groups[number])
             if name:
-                attributes |= group_attributes(self.place, group)
-            phases = ZarrArray(self.place, f"{group}/source/sobsmode").read()
-            mode = observing_mode(np.char.strip(phases.astype(np.str_)), str(attributes.get("instmode", "")))
+                attributes |= read_attributes(self.place, group)
+            phases = read_phases(self.place, f"{group}/source")
+            mode = observing_mode(phases, str(attributes.get("instmode", "")))
         except Exception:
             logger.debug("%s: scan %d cannot be described", self.path, number, exc_info=True)
             return None
@@ -103,7 +103,7 @@ class Session:
             times = []
             for group, _ in self._bands(number):
                 try:
-                    times.append(float(np.min(ZarrArray(self.place, f"{group}/source/mjd").read())))
+                    times.append(read_first_time(self.place, f"{group}/source"))
                 except Exception:
                     # Whoever opens the scan next says what is wrong with it.
                     logger.debug("%s/%s: no times", self.path, group, exc_info=True)
@@ -133,9 +133,9 @@ class Session:
             raise LayoutError(f"{self.path} has no scan {number}")
         clock = StageClock()
         with clock("load"):
-            attributes = group_attributes(self.place, self._groups[number])
+            attributes = read_attributes(self.place, self._groups[number])
             recorded = attributes.get("scan_number", number)
-            if recorded != number:
+            if recorded != number or isinstance(recorded, bool):
                 raise LayoutError(
                     f"{self.path}/{self._groups[number]}: attribute scan_number is {recorded!r}, expected {number}"
                 )
@@ -151,7 +151,7 @@ class Session:
     def _open_band(self, number: int, group: str, name: str, attributes: dict[str, Any], clock: StageClock) -> Band:
         counts = Counts(self.place, f"{group}/source/data_5d", clock)
         coordinates = read_coordinates(self.place, f"{group}/source", counts.shape)
-        own = group_attributes(self.place, group) if name else {}
+        own = read_attributes(self.place, group) if name else {}
         return Band(name, self.path, group, number, coordinates, attributes | own).read_from(self.place)
 
     def _bands(self, number: int) -> list[tuple[str, str]]:
@@ -190,9 +190,9 @@ class Session:
         at = band.coordinates
         searched = []
         for number, reason in self._load_candidates(band, interval):
-            group = self._calibration_group(number, band.name)
+            group, absence = self._calibration_group(number, band.name)
             if group is None:
-                searched.append(f"scan {number} ({reason}): no calibration group")
+                searched.append(f"scan {number} ({reason}): {absence}")
                 continue
             objection = group.objection(at.shape, at.pixel)
             if objection is None:
@@ -202,7 +202,7 @@ class Session:
         raise NoLoadsError(
             f"{band} in {self.path}: no hot and cold load found. Searched: "
             + ("; ".join(searched) if searched else "its own calibration group, lloadsn")
-            + f"; all scans within calibration_interval = {interval:g} s of MJD {at.mjd.min():.6f}"
+            + f"; all scans within calibration_interval = {interval:g} s of MJD {at.time_span[0]:.6f}"
         )
 
     def find_following(self, band: Band, interval: float) -> CalibrationGroup | None:
@@ -221,8 +221,8 @@ class Session:
             None where there are none that fit.
         """
         at = band.coordinates
-        for age, number in reversed(self._ages(band.name, float(at.mjd.max()), interval)):
-            group = self._calibration_group(number, band.name) if age < 0 else None
+        for age, number in reversed(self._ages(band.name, at.time_span[1], interval)):
+            group = self._calibration_group(number, band.name)[0] if age < 0 else None
             if group is not None and group.objection(at.shape, at.pixel) is None:
                 return group
         return None
@@ -265,7 +265,7 @@ class Session:
         yield band.scan_number, "own"
         if named is not None and named != band.scan_number:
             yield named, "lloadsn"
-        ages = self._ages(band.name, float(band.coordinates.mjd.min()), interval)
+        ages = self._ages(band.name, band.coordinates.time_span[0], interval)
         for age, number in (item for item in ages if item[0] >= 0 and item[1] not in tried):
             yield number, f"nearest in the past, {age:.0f} s before"
         for age, number in sorted((-age, number) for age, number in ages if age < 0 and number not in tried):
@@ -276,25 +276,27 @@ class Session:
         at = band.coordinates
         if at.lloadsn is None:
             return None
-        ons = np.flatnonzero(np.char.endswith(np.char.upper(at.sobsmode), "ON"))
-        if ons.size == 0:
+        if not is_on(at.sobsmode).any():
             return None
-        return int(at.lloadsn[ons[np.argmin(at.mjd[ons])]])
+        named = int(at.lloadsn[first_on(at.sobsmode, at.mjd)])
+        return named if named >= 0 else None
 
-    def _calibration_group(self, number: int, band_name: str) -> CalibrationGroup | None:
-        """The calibration group of a scan; None where there is none that can be read."""
+    def _calibration_group(self, number: int, band_name: str) -> tuple[CalibrationGroup | None, str]:
+        """The calibration group of a scan; without one that can be read None and the reason."""
         key = (number, band_name)
         if key not in self._calibration:
             self._calibration[key] = self._open_calibration(number, band_name)
         return self._calibration[key]
 
-    def _open_calibration(self, number: int, band_name: str) -> CalibrationGroup | None:
+    def _open_calibration(self, number: int, band_name: str) -> tuple[CalibrationGroup | None, str]:
         group = self._calibration_path(number, band_name)
+        if group is None:
+            return None, "no calibration group"
         try:
-            return CalibrationGroup(self.place, group, number) if group else None
+            return CalibrationGroup(self.place, group, number), ""
         except ScanError as error:
             logger.warning("scan %d: its loads cannot be read: %s", number, error)
-            return None
+            return None, f"cannot be read: {error}"
 
     def _time_of_loads(self, number: int, band_name: str) -> float:
         """When a scan saw its loads [d]; NaN where it did not, or that cannot be read."""

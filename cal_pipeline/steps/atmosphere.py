@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.errors import FrequencyRangeError, LayoutError, NotFiniteError
+from cal_pipeline.errors import CalibrationError, FrequencyRangeError, LayoutError, NotFiniteError
 from cal_pipeline.models.scan import AtmosphereStage, Band, LoadStage, ReferenceStage, Scan
+from cal_pipeline.models.schema import TAMB
 from cal_pipeline.models.threads import in_threads
+from cal_pipeline.physics.constants import TORR
 from cal_pipeline.physics.opacity import airmass
 from cal_pipeline.physics.pwv import Observation, view_sky
 from cal_pipeline.physics.sky import ModelledSky, Opacity, SkyDirection, Surroundings, observed_sky
@@ -167,21 +169,33 @@ class AtmosphereStep(CalibrationStep):
             table = open_atm_table(path)
             found = in_threads(lambda nu: table.coefficients(nu, pressure), wanted, reference.off_mean.size)
         except AtmRangeError as error:
-            raise FrequencyRangeError(f"{band}: {error}") from error
+            raise FrequencyRangeError(f"{band}: {error}{self._pressure_hint(wanted, pressure)}") from error
         signal, image = found if bands.has_image else (*found, (absent, absent))
         return table, Opacity(*signal, *image)
+
+    def _pressure_hint(self, frequencies: list[NDArray[np.float64]], pressure: float) -> str:
+        """Say so where the pressure would fit a table if ``pamb`` were in hPa: its own limits cannot tell."""
+        other = pressure / TORR * 100.0
+        try:
+            path = self.reference_path("atm", lambda: Path(find_atm_table(frequencies, other)))
+            fits = all(open_atm_table(path).covers(nu, other) for nu in frequencies)
+        except (AtmRangeError, CalibrationError):
+            fits = False
+        hint = f"; pamb looks like hPa (mbar): {pressure / TORR:.6g} hPa would fit, convert it to Torr"
+        return hint if fits else ""
 
     def _surroundings(self, band: Band, reference: ReferenceStage) -> list[Surroundings]:
         """Temperatures of atmosphere and spillover at each OFF."""
         ambient = band.coordinates.tamb[reference.off]
-        t_atm = np.full(ambient.shape, self.t_atm) if self.t_atm else ambient
-        t_spill = np.full(ambient.shape, self.t_spill) if self.t_spill else ambient
-        for name, values in (("t_atm", t_atm), ("t_spill", t_spill)):
-            if not (values > 0).all():
+        given = {"t_atm": self.t_atm, "t_spill": self.t_spill}
+        unsound = TAMB.find_unsound(ambient)
+        for name, value in given.items():
+            if not value and unsound.any():
                 raise LayoutError(
-                    f"{band}: tamb of the OFFs is {ambient.tolist()} K, expected above 0 K; "
-                    f"give the parameter {name} of the step atmosphere"
+                    f"{band}: tamb of the OFFs is {TAMB.describe(ambient)}, expected {TAMB.expected}"
+                    f"{TAMB.guess_unit(ambient)}; else give the parameter {name} of the step atmosphere"
                 )
+        t_atm, t_spill = (np.full(ambient.shape, value) if value else ambient for value in given.values())
         return [Surroundings(float(a), float(s)) for a, s in zip(t_atm, t_spill, strict=True)]
 
     def _on_airmass(

@@ -11,6 +11,7 @@ from cal_pipeline.errors import BadChannelsError, LayoutError
 from cal_pipeline.models.l0 import CalibrationGroup
 from cal_pipeline.models.phases import first_on
 from cal_pipeline.models.scan import Band, LoadStage, Scan
+from cal_pipeline.models.schema import SOURCE_COORDINATES
 from cal_pipeline.models.session import Session
 from cal_pipeline.physics.loads import solve_loads
 from cal_pipeline.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
@@ -111,7 +112,7 @@ class LoadsStep(CalibrationStep):
 
     def _following(self, band: Band, session: Session, before: CalibrationGroup) -> CalibrationGroup | None:
         """The loads that bracket a band with those used; None where those used are not before it."""
-        if before.mjd > band.coordinates.mjd.min():
+        if not before.mjd <= band.coordinates.time_span[0]:
             return None
         return session.find_following(band, self.calibration_interval)
 
@@ -120,8 +121,18 @@ class LoadsStep(CalibrationStep):
         at = band.coordinates
         axis = at.frequency_axis(first_on(at.sobsmode, at.mjd))
         signal, image = channel_frequencies(band.coordinates.shape[0], **axis)
-        if signal.min() <= 0 or (self.image_gain > 0 and image.min() <= 0):
-            raise LayoutError(f"{band}: frequencies from {signal.min():g} Hz, expected above 0: {axis}")
+        if self.image_gain > 0 and not axis["image_freq"] > 0:
+            raise LayoutError(
+                f"{band}: image_freq of the first ON is {axis['image_freq']:g} Hz, expected above 0 Hz: "
+                f"{SOURCE_COORDINATES['image_freq'].expected}; give image_gain = 0 to the step loads if the receiver "
+                "has no image sideband"
+            )
+        for name, frequencies in (("signal", signal), ("image", image)):
+            if (name == "signal" or self.image_gain > 0) and not frequencies.min() > 0:
+                raise LayoutError(
+                    f"{band}: frequencies of the {name} sideband go from {frequencies.min():g} to "
+                    f"{frequencies.max():g} Hz, expected all above 0 Hz: {axis}"
+                )
         return Sidebands(signal, image, self.image_gain, CONVENTIONS[self.physics])
 
     def _forward_efficiency(
@@ -132,7 +143,7 @@ class LoadsStep(CalibrationStep):
         n_arrays = at.shape[3]
         values = self.forward_efficiency
         if values is None:
-            frontend = profile.frontend(band.attributes.get("frontend"), float(at.signal_freq[0]))
+            frontend = profile.frontend(band.attributes.get("frontend"), band.signal_frequency)
             values = [1.0 if frontend is None else frontend.forward_efficiency]
             if frontend is None and not self._assumption_told:
                 self._assumption_told = True

@@ -11,6 +11,7 @@ from cal_pipeline.errors import LayoutError, NoReferenceError
 from cal_pipeline.models.counts import Block, Counts
 from cal_pipeline.models.phases import MODES, beams, first_on, is_off, is_on, observing_mode
 from cal_pipeline.models.scan import Band, ReferenceStage, Scan
+from cal_pipeline.models.schema import SOURCE_COORDINATES
 from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.physics.planck import channel_frequencies
@@ -46,7 +47,7 @@ class PrepareStep(CalibrationStep):
                 f"{band}: {on.size} ON and {off.size} OFF among the phases {sorted(set(at.sobsmode.tolist()))}, "
                 f"expected at least one of each for mode {mode}"
             )
-        _check_pointing(band, np.concatenate([on, off]))
+        _refuse_unknown(band, np.concatenate([on, off]))
         _warn_of_frequency_steps(band, on)
         if mode != "total_power" and (at.otf_lon is None or at.otf_lat is None):
             logger.warning("%s: otf_lon or otf_lat was not recorded; the positions of its dumps are NaN", band)
@@ -96,21 +97,14 @@ def _by_time(mask: NDArray[np.bool_], mjd: NDArray[np.float64]) -> NDArray[np.in
     return chosen[np.argsort(mjd[chosen], kind="stable")]
 
 
-def _check_pointing(band: Band, subscans: NDArray[np.int64]) -> None:
-    """Refuse subscans whose time, elevation, pressure or integration time makes no sense."""
-    at = band.coordinates
-    wrong = {
-        "mjd": ~np.isfinite(at.mjd),
-        "exptime": ~(at.exptime > 0),
-        "elevation": ~((at.elevation > 0) & (at.elevation < np.pi)),
-        "pamb": ~(at.pamb > 0),
-    }
-    for name, mask in wrong.items():
-        found = subscans[mask[subscans]]
-        if found.size:
+def _refuse_unknown(band: Band, subscans: NDArray[np.int64]) -> None:
+    """Refuse subscans that take part only because the mode was given, if their values were found unsound."""
+    for name in ("mjd", "exptime", "elevation", "pamb"):
+        unknown = subscans[np.isnan(getattr(band.coordinates, name)[subscans])]
+        if unknown.size:
             raise LayoutError(
-                f"{band}: {name} of subscans {found.tolist()} is {getattr(at, name)[found].tolist()}, "
-                "expected finite numbers above 0"
+                f"{band}: {name} of subscans {unknown.tolist()} is unknown or beyond its limits, expected "
+                f"{SOURCE_COORDINATES[name].expected}; mode 'auto' leaves these subscans out"
             )
 
 

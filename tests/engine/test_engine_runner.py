@@ -11,6 +11,7 @@ from helpers_l0 import write_scan
 from cal_pipeline.engine.runner import RunFailedError, calibrate_session, default_output
 from cal_pipeline.engine.store import LocalOutput
 from cal_pipeline.engine.workers import ThisProcess
+from cal_pipeline.errors import LayoutError
 from cal_pipeline.models.session import Session
 
 
@@ -59,17 +60,17 @@ def test_scans_are_written_and_logged(run, caplog):
 def test_what_fails_is_told_at_the_end(run, bad, status, caplog):
     def stage(scan):
         if scan.number in bad:
-            raise ZeroDivisionError("by nought")
+            raise LayoutError("by nought")
         return scan
 
     with pytest.raises(RunFailedError, match=f"{len(bad)} of 3 scans could not be calibrated; see ") as caught:
         run(first=lambda scan: scan, second=stage)
     assert caught.value.exit_status == status
     assert caught.value.product.numbers == [n for n in (1, 2, 3) if n not in bad]
-    expected = {"step": "second", "error_class": "ZeroDivisionError", "message": "by nought"}
+    expected = {"step": "second", "error_class": "LayoutError", "message": "by nought"}
     assert caught.value.product.failures == [{"scan_number": n} | expected for n in bad]
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert errors == [f"scan {n} failed in step second: ZeroDivisionError: by nought" for n in bad]
+    assert errors == [f"scan {n} failed in step second: LayoutError: by nought" for n in bad]
 
 
 def test_an_interruption_stops_the_run_and_leaves_what_is_complete(run, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from cal_pipeline.engine import scan_job
 from cal_pipeline.engine.scan_job import CalibratedScan, write
+from cal_pipeline.errors import LayoutError
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.storage import LocalPlace
 
@@ -24,18 +25,35 @@ def attempt(tmp_path, monkeypatch):
 
         monkeypatch.setattr(scan_job, "write_scan", write_scan)
         try:
-            return write(CalibratedScan(1, SimpleNamespace(number=1, clock=StageClock())), place)
+            return write(CalibratedScan(1, SimpleNamespace(number=1, clock=StageClock()), store="night.zarr"), place)
         finally:
             assert not place.path.exists()
 
     return start
 
 
-@pytest.mark.parametrize(("error", "message"), [(OSError("disk full"), "disk full"), (KeyError(), "KeyError()")])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(OSError("disk full"), "disk full"), (MemoryError(), "MemoryError()"), (LayoutError("x"), "x")],
+)
 def test_an_error_is_an_outcome(attempt, error, message):
     outcome = attempt(error)
     assert (outcome.failed_in, outcome.error_class, outcome.message) == ("write", type(error).__name__, message)
     assert "write_scan" in outcome.traceback
+
+
+@pytest.mark.parametrize("error", [KeyError("gain"), ValueError("bad"), TypeError(), ZeroDivisionError("by nought")])
+def test_an_error_that_nobody_raised_on_purpose_is_a_fault_to_be_reported(attempt, error):
+    outcome = attempt(error)
+    assert (outcome.failed_in, outcome.error_class) == ("write", "InternalError")
+    said = (
+        f"scan 1 in night.zarr: step write ended in {type(error).__name__}: ",
+        str(error),
+        "fault of cal_pipeline",
+        "report",
+    )
+    assert all(words in outcome.message for words in said), outcome.message
+    assert f"{type(error).__name__}" in outcome.traceback
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])

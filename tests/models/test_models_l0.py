@@ -82,8 +82,11 @@ class TestPixelIds:
         ids = pixel_ids(np.array(["H0", "V0", "H1", "V1"]), 2, 2)
         assert ids.tolist() == [["H0", "V0"], ["H1", "V1"]]
 
-    def test_one_a_subscan_is_the_same_for_all(self):
-        assert pixel_ids(np.array(["X"] * 5), 2, 1).tolist() == [["X"], ["X"]]
+    def test_one_for_all_subscans_is_numbered(self):
+        assert pixel_ids(np.array(["X"] * 5), 2, 1).tolist() == [["X_0"], ["X_1"]]
+
+    def test_one_for_all_subscans_of_one_pixel_stays(self):
+        assert pixel_ids(np.array(["X"] * 5), 1, 1).tolist() == [["X"]]
 
     def test_one_a_subscan_that_names_every_pixel_in_turn(self):
         assert pixel_ids(np.array(["A", "A", "B", "B", "A"]), 2, 1).tolist() == [["A"], ["B"]]
