@@ -23,9 +23,10 @@ def name_years(first):
     return str(first) if last <= first else f"{first}-{last}"
 
 
-def find_classes(page):
-    """Find the full name of each class in the modules of a page, to link types in docstrings."""
-    modules = map(importlib.import_module, re.findall(r"automodule:: (\S+)", page.read_text()))
+def find_classes(*pages):
+    """Find the full name of each class in the modules of some pages, to link types in docstrings."""
+    text = "".join((Path(__file__).parent / page).read_text() for page in pages)
+    modules = map(importlib.import_module, re.findall(r"automodule:: (\S+)", text))
     return {
         name: f"{module.__name__}.{name}"
         for module in modules
@@ -67,7 +68,7 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = True
 numpydoc_xref_ignore = "all"
 # numpydoc's own links lead to other sites and stay text.
-numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS} | find_classes(Path(__file__).parent / "api.rst")
+numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS} | find_classes("api.rst", "failures.rst")
 autodoc_typehints = "none"
 # Defaults as they stand in the source, not as the objects print.
 autodoc_preserve_defaults = True

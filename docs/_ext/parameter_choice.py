@@ -27,7 +27,7 @@ class TelescopeProfiles(Directive):
     """Lists the profiles that come with the package and their frontends."""
 
     def run(self):
-        rows = [("profile", "frontend", "GHz", "forward", "beam", "where the efficiencies come from")]
+        rows = [("profile", "frontend", "GHz", "forward, beam efficiency", "source of the efficiencies")]
         for path in shipped_profiles():
             _depends_on(self, path)
             profile = open_profile(path)
@@ -36,12 +36,11 @@ class TelescopeProfiles(Directive):
                     f"``{path.name}``",
                     ", ".join(f"``{name}``" for name in frontend.names),
                     _gigahertz(frontend.frequency_range_hz),
-                    f"{frontend.forward_efficiency:.2f}",
-                    f"{frontend.beam_efficiency:.2f}",
+                    f"{frontend.forward_efficiency:.2f}, {frontend.beam_efficiency:.2f}",
                     frontend.reference,
                 )
                 for frontend in profile.frontends
-            ] or [(f"``{path.name}``", "none", _gigahertz(profile.frequency_range_hz), "", "", "")]
+            ] or [(f"``{path.name}``", "none", _gigahertz(profile.frequency_range_hz), "", "")]
         return _table(self, rows)
 
 

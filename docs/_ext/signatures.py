@@ -10,14 +10,16 @@ def find_defaults(cls):
     """Find the source of the defaults of a dataclass; a factory is shown as its call."""
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
     values = {node.target.id: node.value for node in body if isinstance(node, ast.AnnAssign) and node.value}
-    return {name: _describe(value) for name, value in values.items()}
+    described = {name: _describe(value) for name, value in values.items()}
+    return {name: text for name, text in described.items() if text}
 
 
 def _describe(value):
-    if isinstance(value, ast.Call) and ast.unparse(value.func).endswith("field"):
-        given = {keyword.arg: ast.unparse(keyword.value) for keyword in value.keywords}
-        return given.get("default") or f"{given['default_factory']}()"
-    return ast.unparse(value)
+    """Give the source of a default, None for a field without one."""
+    if not (isinstance(value, ast.Call) and ast.unparse(value.func).endswith("field")):
+        return ast.unparse(value)
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in value.keywords}
+    return f"{given['default_factory']}()" if "default_factory" in given else given.get("default")
 
 
 def write_signature(app, what, name, cls, options, signature, return_annotation):

@@ -12,9 +12,17 @@ BLOCK = re.compile(r"^\.\. code-block:: (bash|python)\n\n((?:   .*\n|\n)+)", re.
 
 
 def read_blocks(page: Path, skip: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """Read the language and text of each block of a page but those that hold a text of `skip`."""
+    """Read the language and text of each block of a page, except blocks with one of the texts in `skip`."""
     found = [(language, textwrap.dedent(text).strip()) for language, text in BLOCK.findall(page.read_text())]
     return [(language, text) for language, text in found if not any(word in text for word in skip)]
+
+
+def run_block(language: str, text: str, folder: Path) -> str:
+    """Run a block in a folder and return its standard output; a status other than 0 is an error."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "MPLBACKEND": "Agg"}
+    command = ["bash", "-euo", "pipefail", "-c", text] if language == "bash" else [sys.executable, "-c", text]
+    return subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def run_page(page: Path, folder: Path, skip: tuple[str, ...] = ()) -> str:
@@ -27,7 +35,7 @@ def run_page(page: Path, folder: Path, skip: tuple[str, ...] = ()) -> str:
     folder : Path
         Current folder of the commands.
     skip : tuple of str
-        Leave out blocks that hold one of these.
+        Leave out blocks with one of these texts.
 
     Returns
     -------
@@ -39,15 +47,7 @@ def run_page(page: Path, folder: Path, skip: tuple[str, ...] = ()) -> str:
     subprocess.CalledProcessError
         If a command ends with a status other than 0.
     """
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "MPLBACKEND": "Agg"}
-    outputs = []
-    for language, text in read_blocks(page, skip):
-        command = ["bash", "-euo", "pipefail", "-c", text] if language == "bash" else [sys.executable, "-c", text]
-        outputs.append(
-            subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        )
-    return "".join(outcome.stdout for outcome in outputs)
+    return "".join(run_block(language, text, folder) for language, text in read_blocks(page, skip))
 
 
 if __name__ == "__main__":

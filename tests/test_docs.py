@@ -1,0 +1,193 @@
+"""The documentation can be read without a network, on any screen, and what it tells to run runs."""
+
+from __future__ import annotations
+
+import datetime
+import html
+import importlib.util
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+
+from cal_pipeline import CalibrationPipeline, __version__
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+SOURCES = sorted([*DOCS.rglob("*.rst"), *DOCS.rglob("*.inc"), *DOCS.rglob("*.md")])
+TYPESET = r"[\u2018\u2019\u201c\u201d\u2013]|\\\\$"
+"""Quotes and dashes of a typesetter, and a doubled backslash at the end of a line."""
+LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "object": "data", "link": "href"}
+
+
+class Page(HTMLParser):
+    """What a page loads, links to, and can be linked at."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.loaded, self.links, self.anchors = path, [], [], set()
+        self.text = path.read_text()
+        self.feed(self.text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if given.get("id"):
+            self.anchors.add(given["id"])
+        address = given.get(LOADS.get(tag, ""))
+        if address and given.get("rel") != "canonical":
+            self.loaded.append(address)
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The pages, built once; a warning fails the build."""
+    pytest.importorskip("sphinx")
+    pytest.importorskip("myst_parser")
+    pytest.importorskip("numpydoc")
+    pytest.importorskip("sphinx_rtd_theme")
+    folder = tmp_path_factory.mktemp("docs")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", "-d", folder / "trees", DOCS, folder / "html"]
+    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+    return folder / "html"
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    return {path: Page(path) for path in sorted(site.rglob("*.html"))}
+
+
+@pytest.mark.slow
+def test_nothing_is_loaded_from_another_host(site, pages):
+    for path, page in pages.items():
+        assert [address for address in page.loaded if urlsplit(address).netloc] == [], path.name
+    for sheet in site.rglob("*.css"):
+        addresses = re.findall(r"(?:url\(|@import)\s*['\"]?([^'\")\s;]+)", sheet.read_text())
+        assert [address for address in addresses if urlsplit(address).netloc] == [], sheet.name
+
+
+@pytest.mark.slow
+def test_formulas_are_mathml(pages):
+    formulas = sum(page.text.count("<math") for page in pages.values())
+    written = sum(source.read_text().count(":math:`") + source.read_text().count(".. math::") for source in SOURCES)
+    assert formulas >= written > 50
+    for path, page in pages.items():
+        assert not re.search(
+            r"\\\(|\\\[|\\mathrm|\\frac", re.sub(r"<(pre|script).*?</\1>", "", page.text, flags=re.S)
+        ), path
+
+
+@pytest.mark.slow
+def test_local_links_lead_somewhere(pages):
+    for path, page in pages.items():
+        for link in [*page.links, *page.loaded]:
+            address, anchor = urldefrag(link)
+            if urlsplit(link).scheme or urlsplit(link).netloc:
+                continue
+            target = (path.parent / unquote(urlsplit(address).path)).resolve() if address else path
+            assert target.exists(), f"{path.name}: {link}"
+            if anchor and target in pages and target.name != "search.html":
+                assert unquote(anchor) in pages[target].anchors, f"{path.name}: {link}"
+
+
+@pytest.mark.slow
+def test_each_page_names_version_and_year(site, pages):
+    year = str(datetime.datetime.now(datetime.UTC).year)
+    for path, page in pages.items():
+        assert f"version {__version__}" in page.text, path.name
+        assert re.search(rf"Copyright [^<]*{year}, the cal_pipeline developers", page.text), path.name
+
+
+@pytest.mark.slow
+def test_commands_are_shown_as_they_are_typed(pages):
+    for path, page in pages.items():
+        shown = re.findall(r"<(?:code|pre)[^>]*>(.*?)</(?:code|pre)>", page.text, flags=re.S)
+        for text in (html.unescape(re.sub(r"<[^>]+>", "", piece)) for piece in shown):
+            if not path.match("*/_modules/*"):
+                assert not re.search(TYPESET, text, re.MULTILINE), f"{path.name}: {text}"
+
+
+@pytest.mark.slow
+def test_signatures_are_readable(pages):
+    api = next(page for path, page in pages.items() if path.name == "api.html")
+    signatures = re.findall(r'<dt class="sig[^>]*>(.*?)</dt>', api.text, flags=re.S)
+    shown = [html.unescape(re.sub(r"<[^>]+>", "", signature)).strip() for signature in signatures]
+    assert len(shown) > 80
+    assert [
+        text for text in shown if len(text) > 200 or re.search(r"<\w+ |0x[0-9a-f]{6}|\w*Path\(|<factory>", text)
+    ] == []
+
+
+def test_pasted_commands_have_no_prompts():
+    for source in SOURCES:
+        text = source.read_text()
+        assert not re.search(r"^\s+(\$|>>>) ", text, flags=re.M), source.name
+        assert not re.search(r"\\\\$", "\n".join(blocks(text, "bash")), flags=re.M), source.name
+
+
+def test_prose_is_wrapped():
+    for source in SOURCES:
+        prose = re.sub(r"\.\. math::\n\n(?:   .*\n|\n)+", "", source.read_text())
+        assert [line for line in prose.splitlines() if len(line) > 100 and "|" not in line] == [], source.name
+
+
+def blocks(text, language):
+    """The blocks of a language in a page."""
+    return re.findall(rf"^\.\. code-block:: {language}\n\n((?:   .*\n|\n)+)", text, flags=re.M)
+
+
+def test_parameters_on_the_pages_exist():
+    known = {f"steps.{name}.{key}" for name, cls in CalibrationPipeline.step_defs.items() for key in parameters(cls)}
+    known |= parameters(CalibrationPipeline)
+    for source in SOURCES:
+        commands = re.sub(r"\\\n\s*", "", "\n".join(blocks(source.read_text(), "bash")))
+        lines = [line for line in commands.splitlines() if "strun cal_pipeline.CalibrationPipeline" in line]
+        named = re.findall(r" --([a-zA-Z_.]+)=", "\n".join(lines))
+        named += re.findall(r"--(steps\.[a-z]+\.\w+)", source.read_text())
+        assert set(named) <= known, source.name
+
+
+def parameters(cls):
+    """Names of the parameters of a step, and of the reference files that it takes."""
+    references = cls.reference_file_types if isinstance(cls.reference_file_types, list) else []
+    return {*cls.load_spec_file(), *(f"override_{kind}" for kind in references)}
+
+
+def load_runner():
+    spec = importlib.util.spec_from_file_location("run_page", DOCS / "examples" / "run_page.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    """A folder in which the quickstart was followed, and what it printed."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    return folder, load_runner().run_page(DOCS / "quickstart.rst", folder, skip=("pip install", "cal-demo"))
+
+
+@pytest.mark.slow
+def test_quickstart_runs_as_pasted_and_shows_the_line(quickstart):
+    folder, output = quickstart
+    # The simulated source is at rest; its CO(4-3) line has 25 K at the centre, and this pixel passes at the edge.
+    peak, velocity = map(float, re.search(r"([\d.]+) K at (-?[\d.]+) km/s", output).groups())
+    assert abs(velocity) < 3.0
+    assert 2.0 < peak < 5.0
+    assert "PWV 0.500 mm, pass" in output
+    assert (folder / "spectrum.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "session_l1.zarr").is_dir()
+
+
+@pytest.mark.slow
+def test_the_recipe_for_all_scans_silences_the_warning(quickstart):
+    runner = load_runner()
+    recipe = next(text for _, text in runner.read_blocks(DOCS / "formats.rst") if "open_datatree" in text)
+    strict = "import warnings; warnings.simplefilter('error')\n"
+    assert "scan_000001" in runner.run_block("python", strict + recipe, quickstart[0])
