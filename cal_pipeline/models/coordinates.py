@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.errors import LayoutError
+from cal_pipeline.errors import DataReadError, LayoutError
 from cal_pipeline.models.chunks import TEXT, ZarrArray
 from cal_pipeline.models.packing import Packing
 from cal_pipeline.models.phases import COLD, HOT, is_observed, is_off, is_on
@@ -106,13 +106,17 @@ def read_array(array: ZarrArray, name: str, spec: Coordinate, filled: list[str])
     ------
     LayoutError
         If it has another type than the schema says, lacks chunks or does not decode.
+    DataReadError
+        If the store cannot be read.
     """
     if spec.kind == "number":
         _check_number_type(array, name, spec)
     try:
         raw = array.read()
-    except (OSError, MemoryError):
+    except MemoryError:
         raise
+    except OSError as error:
+        raise DataReadError(f"{array.name} cannot be read: {_described(error)}") from error
     except Exception as error:
         raise LayoutError(f"{array.name} cannot be read: {_described(error)}") from error
     if _lacks_chunks(array, raw, spec):
@@ -121,6 +125,8 @@ def read_array(array: ZarrArray, name: str, spec: Coordinate, filled: list[str])
         return _decode_text(raw, array)
     if raw.dtype.kind not in "iuf":
         raise LayoutError(f"{array.name} is of type {raw.dtype}, expected numbers ({spec.unit or 'no unit'})")
+    if not array.attributes:
+        return raw.astype(np.float64)
     return Packing.from_attributes(array.name, array.attributes, raw.dtype, spec.unit).decode(raw)
 
 
@@ -226,9 +232,9 @@ def check_values(where: str, values: Mapping[str, NDArray[Any]], wanted: Mapping
     for name, spec in wanted.items():
         if not spec.needed or name not in values:
             continue
-        unsound = spec.find_unsound(values[name])
-        if not unsound.any():
+        if spec.is_sound(values[name]):
             continue
+        unsound = spec.find_unsound(values[name])
         needed = NEEDED[spec.needed](phases)
         wrong = np.flatnonzero(unsound.any(axis=tuple(range(unsound.ndim - 1))) & needed)
         if wrong.size:

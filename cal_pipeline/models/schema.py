@@ -81,6 +81,13 @@ class Coordinate:
     from_fill: bool = False
     lookalikes: tuple[Lookalike, ...] = ()
 
+    def is_sound(self, values: NDArray[np.float64]) -> bool:
+        """Whether all numbers are within the limits or marked as unknown."""
+        # Mostly the extremes tell: comparisons with NaN are false.
+        if not self.magnitude and not self.whole and values.min() > self.low and values.max() < self.high:
+            return True
+        return not self.find_unsound(values).any()
+
     def find_unsound(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Find numbers that are neither within the limits nor marked as unknown."""
         size = np.abs(values) if self.magnitude else values
