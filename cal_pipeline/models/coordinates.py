@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.errors import LayoutError
+from cal_pipeline.errors import DataReadError, LayoutError
 from cal_pipeline.models.chunks import TEXT, ZarrArray
 from cal_pipeline.models.packing import Packing
 from cal_pipeline.models.phases import COLD, HOT, is_observed, is_off, is_on
@@ -20,6 +21,67 @@ from cal_pipeline.models.storage import Place
 logger = logging.getLogger(__name__)
 
 Texts = NDArray[np.str_]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """What was recorded beside the counts of a band's subscans (L0 group ``source``).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (C, D, R, A, S) of the counts.
+    sobsmode : ndarray of str, shape (S,)
+        Observing phase of each subscan.
+    mjd, exptime, elevation, pamb, tamb : ndarray, shape (S,)
+        Middle of the subscan [d], integration time of a dump [s], elevation [rad], pressure [Pa],
+        ambient temperature [K].
+    signal_freq, image_freq, freq_res, freq_off, ref_channel : ndarray, shape (S,)
+        Frequency axis [Hz] and zero-based reference channel.
+    pixel : ndarray of str, shape (R, A)
+        Pixel ids.
+    lloadsn : ndarray of int, shape (S,), or None
+        Number of the scan with the last load; negative where unknown.
+    otf_lon, otf_lat : ndarray, shape (D, S), or None
+        Offsets of each dump [deg].
+    pixel_offset_lon, pixel_offset_lat : ndarray, shape (R, A, S), or None
+        Offsets of each pixel [deg].
+
+    Notes
+    -----
+    Numbers beyond the limits of :mod:`cal_pipeline.models.schema` are NaN; subscans that need them have none.
+    """
+
+    shape: tuple[int, ...]
+    sobsmode: NDArray[np.str_]
+    mjd: Floats
+    exptime: Floats
+    elevation: Floats
+    pamb: Floats
+    tamb: Floats
+    signal_freq: Floats
+    image_freq: Floats
+    freq_res: Floats
+    freq_off: Floats
+    ref_channel: Floats
+    pixel: NDArray[np.str_]
+    lloadsn: NDArray[np.int64] | None = None
+    otf_lon: Floats | None = None
+    otf_lat: Floats | None = None
+    pixel_offset_lon: Floats | None = None
+    pixel_offset_lat: Floats | None = None
+
+    @property
+    def time_span(self) -> tuple[float, float]:
+        """Times of the first and the last subscan [d], of those whose time is known."""
+        return float(np.nanmin(self.mjd)), float(np.nanmax(self.mjd))
+
+    def frequency_axis(self, subscan: int) -> dict[str, float]:
+        """Arguments of `channel_frequencies`, but for the number of channels, at a subscan."""
+        names = ("signal_freq", "image_freq", "freq_off", "freq_res", "ref_channel")
+        return {name: float(getattr(self, name)[subscan]) for name in names}
+
 
 NEEDED: dict[str, Callable[[Texts], NDArray[np.bool_]]] = {
     "on": lambda phases: is_on(phases) & is_observed(phases),
@@ -106,13 +168,17 @@ def read_array(array: ZarrArray, name: str, spec: Coordinate, filled: list[str])
     ------
     LayoutError
         If it has another type than the schema says, lacks chunks or does not decode.
+    DataReadError
+        If the store cannot be read.
     """
     if spec.kind == "number":
         _check_number_type(array, name, spec)
     try:
         raw = array.read()
-    except (OSError, MemoryError):
+    except MemoryError:
         raise
+    except OSError as error:
+        raise DataReadError(f"{array.name} cannot be read: {_described(error)}") from error
     except Exception as error:
         raise LayoutError(f"{array.name} cannot be read: {_described(error)}") from error
     if _lacks_chunks(array, raw, spec):
@@ -121,6 +187,8 @@ def read_array(array: ZarrArray, name: str, spec: Coordinate, filled: list[str])
         return _decode_text(raw, array)
     if raw.dtype.kind not in "iuf":
         raise LayoutError(f"{array.name} is of type {raw.dtype}, expected numbers ({spec.unit or 'no unit'})")
+    if not array.attributes:
+        return raw.astype(np.float64)
     return Packing.from_attributes(array.name, array.attributes, raw.dtype, spec.unit).decode(raw)
 
 
@@ -226,9 +294,9 @@ def check_values(where: str, values: Mapping[str, NDArray[Any]], wanted: Mapping
     for name, spec in wanted.items():
         if not spec.needed or name not in values:
             continue
-        unsound = spec.find_unsound(values[name])
-        if not unsound.any():
+        if spec.is_sound(values[name]):
             continue
+        unsound = spec.find_unsound(values[name])
         needed = NEEDED[spec.needed](phases)
         wrong = np.flatnonzero(unsound.any(axis=tuple(range(unsound.ndim - 1))) & needed)
         if wrong.size:

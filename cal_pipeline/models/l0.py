@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from cal_pipeline.errors import LayoutError
 from cal_pipeline.models.chunks import ZarrArray, group_attributes
 from cal_pipeline.models.clock import StageClock
-from cal_pipeline.models.coordinates import check_values, read_arrays, refuse
+from cal_pipeline.models.coordinates import Coordinates, check_values, read_arrays, refuse
 from cal_pipeline.models.counts import Counts
 from cal_pipeline.models.phases import COLD, HOT, ZERO
-from cal_pipeline.models.scan import Coordinates
 from cal_pipeline.models.schema import (
     CALIBRATION_COORDINATES,
     NUMBER_ATTRIBUTES,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline.errors import MissingInputError, StoreError
 from cal_pipeline.models.clock import StageClock
+from cal_pipeline.models.coordinates import Coordinates
 from cal_pipeline.models.counts import Counts, Region
 from cal_pipeline.models.phases import first_on, is_off, observing_mode
 from cal_pipeline.models.storage import Place, open_place
@@ -31,65 +32,6 @@ if typing.TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Coordinates:
-    """What was recorded beside the counts of a band's subscans (L0 group ``source``).
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (C, D, R, A, S) of the counts.
-    sobsmode : ndarray of str, shape (S,)
-        Observing phase of each subscan.
-    mjd, exptime, elevation, pamb, tamb : ndarray, shape (S,)
-        Middle of the subscan [d], integration time of a dump [s], elevation [rad], pressure [Pa],
-        ambient temperature [K].
-    signal_freq, image_freq, freq_res, freq_off, ref_channel : ndarray, shape (S,)
-        Frequency axis [Hz] and zero-based reference channel.
-    pixel : ndarray of str, shape (R, A)
-        Pixel ids.
-    lloadsn : ndarray of int, shape (S,), or None
-        Number of the scan with the last load; negative where unknown.
-    otf_lon, otf_lat : ndarray, shape (D, S), or None
-        Offsets of each dump [deg].
-    pixel_offset_lon, pixel_offset_lat : ndarray, shape (R, A, S), or None
-        Offsets of each pixel [deg].
-
-    Notes
-    -----
-    Numbers beyond the limits of :mod:`cal_pipeline.models.schema` are NaN; subscans that need them have none.
-    """
-
-    shape: tuple[int, ...]
-    sobsmode: NDArray[np.str_]
-    mjd: Floats
-    exptime: Floats
-    elevation: Floats
-    pamb: Floats
-    tamb: Floats
-    signal_freq: Floats
-    image_freq: Floats
-    freq_res: Floats
-    freq_off: Floats
-    ref_channel: Floats
-    pixel: NDArray[np.str_]
-    lloadsn: NDArray[np.int64] | None = None
-    otf_lon: Floats | None = None
-    otf_lat: Floats | None = None
-    pixel_offset_lon: Floats | None = None
-    pixel_offset_lat: Floats | None = None
-
-    @property
-    def time_span(self) -> tuple[float, float]:
-        """Times of the first and the last subscan [d], of those whose time is known."""
-        return float(np.nanmin(self.mjd)), float(np.nanmax(self.mjd))
-
-    def frequency_axis(self, subscan: int) -> dict[str, float]:
-        """Arguments of `channel_frequencies`, but for the number of channels, at a subscan."""
-        names = ("signal_freq", "image_freq", "freq_off", "freq_res", "ref_channel")
-        return {name: float(getattr(self, name)[subscan]) for name in names}
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,13 @@ class Coordinate:
     from_fill: bool = False
     lookalikes: tuple[Lookalike, ...] = ()
 
+    def is_sound(self, values: NDArray[np.float64]) -> bool:
+        """Whether all numbers are within the limits or marked as unknown."""
+        # Mostly the extremes tell: comparisons with NaN are false.
+        if not self.magnitude and not self.whole and values.min() > self.low and values.max() < self.high:
+            return True
+        return not self.find_unsound(values).any()
+
     def find_unsound(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Find numbers that are neither within the limits nor marked as unknown."""
         size = np.abs(values) if self.magnitude else values
@@ -108,7 +115,7 @@ class Coordinate:
     def describe(self, values: NDArray[np.float64]) -> str:
         """Show some numbers with their unit, the first ones of many."""
         flat = values.ravel()
-        shown = ", ".join(f"{value:.6g}" if value % 1 else f"{value:.1f}" for value in flat[:_SHOWN].tolist())
+        shown = ", ".join(f"{value:.9g}" if value % 1 else f"{value:.1f}" for value in flat[:_SHOWN].tolist())
         rest = f", ... ({flat.size} values)" if flat.size > _SHOWN else ""
         return f"[{shown}{rest}]{self._unit}"
 
@@ -208,7 +215,7 @@ SOURCE_COORDINATES = {
     "freq_off": _per_subscan("Hz", "on", from_fill=True),
     "ref_channel": _per_subscan("", "on", from_fill=True),
     "frontend_backends": _PIXELS,
-    "lloadsn": _per_subscan("", "on", required=False, unknown="NaN", whole=True, from_fill=True),
+    "lloadsn": _per_subscan("", "on", high=2.0**31, required=False, unknown="NaN", whole=True, from_fill=True),
     "otf_lon": _LONGITUDE,
     "otf_lat": _LATITUDE,
     "pixel_offset_lon": replace(_LONGITUDE, dims=((R, A, S),)),

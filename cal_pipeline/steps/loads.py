@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cal_pipeline.errors import BadChannelsError, LayoutError
-from cal_pipeline.models.l0 import CalibrationGroup
+from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts
 from cal_pipeline.models.phases import first_on
 from cal_pipeline.models.scan import Band, LoadStage, Scan
 from cal_pipeline.models.schema import SOURCE_COORDINATES
@@ -90,7 +90,7 @@ class LoadsStep(CalibrationStep):
                 f"{np.nanmedian(means.cold):.6g} counts at {means.t_hot:.1f} K and {means.t_cold:.1f} K; "
                 f"expected HOT > COLD and 0 < t_rec_ssb <= {self.clip_tsys:g} h nu/k"
             )
-        following = self._following(band, session, group)
+        following, after = self._following(band, session, group, scan, profile)
         band.loads = LoadStage(
             sidebands=sidebands,
             means=means,
@@ -101,20 +101,27 @@ class LoadsStep(CalibrationStep):
             scan_numbers=(group.scan_number,),
             reason=reason,
             instability=counts.instability,
-            following=session.load_counts(following, band, scan.clock, profile.t_cold_default_K).means
-            if following
-            else None,
+            following=after.means if after else None,
             following_scan=following.scan_number if following else None,
             telescope=profile.name,
             telescope_sha256=profile.sha256,
         )
         logger.debug("%s: loads of scan %d (%s)", band, group.scan_number, reason)
 
-    def _following(self, band: Band, session: Session, before: CalibrationGroup) -> CalibrationGroup | None:
-        """The loads that bracket a band with those used; None where those used are not before it."""
+    def _following(
+        self, band: Band, session: Session, before: CalibrationGroup, scan: Scan, profile: TelescopeProfile
+    ) -> tuple[CalibrationGroup | None, LoadCounts | None]:
+        """The loads that bracket a band with those used; None where those used are not before it, or none are sound."""
         if not before.mjd <= band.coordinates.time_span[0]:
-            return None
-        return session.find_following(band, self.calibration_interval)
+            return None, None
+        group = session.find_following(band, self.calibration_interval)
+        if group is None:
+            return None, None
+        try:
+            return group, session.load_counts(group, band, scan.clock, profile.t_cold_default_K)
+        except LayoutError as error:
+            logger.warning("%s: the loads that follow it are passed over: %s", band, error)
+            return None, None
 
     def _sidebands(self, band: Band) -> Sidebands:
         """Frequency axis of a band, from its first ON."""

@@ -14,10 +14,13 @@ import zarr
 from helpers_l0 import MJD, SECOND, loads_counts, write_array, write_group, write_scan
 from zarr.codecs import ZstdCodec
 
-from cal_pipeline.errors import LayoutError, NoLoadsError
+from cal_pipeline.errors import LayoutError, NoLoadsError, ScanError
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.l0 import CalibrationGroup, pixel_ids, read_coordinates, time_of_loads
+from cal_pipeline.models.packing import Packing
+from cal_pipeline.models.schema import CALIBRATION_COORDINATES, SOURCE_COORDINATES
 from cal_pipeline.models.session import Session
+from cal_pipeline.models.shards import ShardIndex
 from cal_pipeline.models.storage import LocalPlace
 from cal_pipeline.steps import LoadsStep, PrepareStep
 
@@ -273,10 +276,10 @@ class TestOptionalIntegers:
         store_with_zarr(source, "lloadsn", np.full(4, 101, dtype))
         assert read(tmp_path).lloadsn.tolist() == [101] * 4
 
-    @pytest.mark.parametrize("value", [101.5, np.inf])
+    @pytest.mark.parametrize("value", [101.5, np.inf, 1e30])
     def test_no_whole_number_is_refused(self, tmp_path, source, value):
         write_array(source, "lloadsn", np.full(4, value))
-        with pytest.raises(LayoutError, match=rf"source/lloadsn of subscans \[1, 2\] is \[{value}.*whole numbers"):
+        with pytest.raises(LayoutError, match=r"source/lloadsn of subscans \[1, 2\] is .*whole numbers"):
             read(tmp_path)
         assert "expected whole numbers" in PAGE
 
@@ -494,6 +497,15 @@ class TestLoads:
     def test_an_integration_time_may_be_unknown(self, tmp_path, value):
         assert np.isfinite(self.means(tmp_path, exptime=np.full(3, value)).hot).all()
 
+    def test_those_that_follow_a_scan_do_not_fail_it(self, tmp_path, caplog):
+        write_scan(tmp_path / "s.zarr", 1)
+        later = {"mjd": MJD + SECOND * np.array([100.0, 110.0]), "thot": np.full(2, 20.0)}
+        write_scan(tmp_path / "s.zarr", 2, source=False, calibration=later)
+        loads = LoadsStep().run(str(tmp_path / "s.zarr/scan_000001")).bands[0].loads
+        assert (loads.following, loads.following_scan) == (None, None)
+        assert "the loads that follow it are passed over" in caplog.text
+        assert "they look like degrees Celsius" in caplog.text
+
     def test_a_time_that_is_unknown_is_no_time(self, tmp_path):
         write_scan(tmp_path / "s.zarr", 1, calibration={"mjd": np.array([NaN, MJD])})
         assert np.isnan(time_of_loads(LocalPlace(tmp_path / "s.zarr"), "scan_000001/calibration"))
@@ -553,3 +565,65 @@ class TestAttributesOfAScan:
         with pytest.raises(LayoutError, match=r"attributes are .*, expected a mapping"):
             Session(tmp_path / "s.zarr").open_scan(1)
         assert "expected a mapping" in PAGE
+
+
+class TestThePageOnCounts:
+    """The page quotes what is said of counts."""
+
+    @pytest.mark.parametrize(
+        ("attributes", "words"),
+        [
+            ({"BZERO": 32768}, "which would change what the numbers mean"),
+            ({"units": "dB"}, "expected counts on a linear scale"),
+            ({"scale_factor": 0}, "attribute scale_factor is 0, expected one finite number other than 0"),
+        ],
+    )
+    def test_attributes(self, attributes, words):
+        with pytest.raises(LayoutError, match=words):
+            Packing.of_counts("data_5d", attributes, np.dtype("int16"))
+        assert words in PAGE
+
+    @pytest.mark.parametrize(
+        ("counts", "words"),
+        [
+            (
+                np.zeros((4, 2, 2, 1), np.int32),
+                "expected the 5 axes channel, dump, receiver, array, subscan of integers",
+            ),
+            (np.zeros((4, 2, 2, 0, 4), np.int32), "it holds nothing"),
+        ],
+    )
+    def test_shapes(self, tmp_path, source, counts, words):
+        store_with_zarr(source, "data_5d", counts)
+        with pytest.raises(LayoutError, match=words):
+            Session(tmp_path / "s.zarr").open_scan(1)
+        assert words in PAGE
+
+    def test_shards_within_shards(self):
+        inner = {"name": "sharding_indexed", "configuration": {"chunk_shape": [1], "codecs": []}}
+        codecs = [{"name": "sharding_indexed", "configuration": {"chunk_shape": [2], "codecs": [inner]}}]
+        words = "expected sharding_indexed alone and one level of shards"
+        with pytest.raises(ValueError, match=words):
+            ShardIndex.from_metadata(codecs, (4,))
+        assert words in PAGE
+
+
+@pytest.mark.parametrize(("name", "error"), [("tamb", OSError("no answer")), ("sobsmode", RuntimeError("broken"))])
+def test_what_a_store_raises_is_an_error_of_the_scan(tmp_path, source, monkeypatch, name, error):
+    get = LocalPlace.get
+
+    def fail(place, key):
+        if f"{name}/c/" in key:
+            raise error
+        return get(place, key)
+
+    monkeypatch.setattr(LocalPlace, "get", fail)
+    with pytest.raises(ScanError, match=f"source/{name} cannot be read: {type(error).__name__}: {error}"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "spec"), {**SOURCE_COORDINATES, **CALIBRATION_COORDINATES}.items())
+def test_the_page_names_every_array_and_every_unit_that_is_recognised(name, spec):
+    assert f"``{name}``" in PAGE
+    for other in spec.lookalikes:
+        assert re.sub(r"Unix time in | \((MJD|divide).*", "", other.name) in PAGE

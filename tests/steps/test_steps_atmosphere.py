@@ -106,3 +106,25 @@ def test_frequencies_that_no_table_covers(tmp_path):
     scan = PrepareStep().run(LoadsStep(clip_tsys=1e4).run(str(tmp_path / "far.zarr")))
     with pytest.raises(FrequencyRangeError, match=r"(?s)scan 1: no shipped atmosphere table covers .*90[01].*atm_ccat"):
         AtmosphereStep().run(scan)
+
+
+def test_an_ambient_temperature_in_celsius_is_recognised(look, store):
+    rewrite(store, "tamb", [-5.0, 3.0, 3.0, 4.5])
+    words = r"tamb of the OFFs is \[-5.0, 4.5\] K, expected temperatures above 100 K .*they look like degrees Celsius"
+    with pytest.raises(LayoutError, match=words):
+        look()
+    rewrite(store, "tamb", [265.0, 3.0, 3.0, 4.5])
+    with pytest.raises(LayoutError, match="tamb of the OFFs") as caught:
+        look()
+    assert "look like" not in str(caught.value)
+
+
+def test_a_pressure_in_hpa_is_recognised_by_the_table_that_it_would_fit(look, store, tmp_path):
+    table = write_test_atm_table(tmp_path / "site.asdf", pressures=(48e3, 54e3))
+    rewrite(store, "pamb", np.full(4, 514.6))
+    with pytest.raises(FrequencyRangeError, match=r"pamb looks like hPa \(mbar\): 514.6 hPa would fit"):
+        look(override_atm=str(table))
+    rewrite(store, "pamb", np.full(4, 100.0))
+    with pytest.raises(FrequencyRangeError) as caught:
+        look(override_atm=str(table))
+    assert "looks like" not in str(caught.value)
