@@ -65,8 +65,7 @@ def test_twelve_scans_are_in_flight_once_six_workers_have_come(empty_cluster, l0
         seen.add(len(tasks))
         if len(tasks) >= 12:
             release.set()
-        if not release.wait(timeout=0.5):
-            seen.add(len(empty_cluster.scheduler.tasks))
+        release.wait(timeout=0.5)
         return pass_steps(session, number, recipe)
 
     monkeypatch.setattr("cal_pipeline.engine.workers.pass_steps", held)
@@ -76,7 +75,8 @@ def test_twelve_scans_are_in_flight_once_six_workers_have_come(empty_cluster, l0
     growing.join()
     assert sorted(outcome.number for outcome in outcomes) == l0.numbers
     assert not [outcome for outcome in outcomes if outcome.failed_in]
-    assert max(seen) == 12
+    # One that is done may not have been let go yet.
+    assert max(seen) in (12, 13)
 
 
 def test_waiting_for_workers_is_said_again_and_again(empty_cluster, l0, tmp_path, monkeypatch, caplog):
