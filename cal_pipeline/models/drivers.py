@@ -117,9 +117,15 @@ def _http_status(error: BaseException) -> int | None:
     """Return the HTTP status that an error of a driver carries, under one of the usual names."""
     response = getattr(error, "response", None)
     metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
-    candidates = [getattr(error, name, None) for name in ("status", "status_code", "code")]
-    candidates += [metadata.get("HTTPStatusCode"), getattr(response, "status_code", None)]
-    return next((int(item) for item in candidates if isinstance(item, int) and 100 <= item < 600), None)
+
+    def candidates() -> Iterator[Any]:
+        # One after the other: a driver may warn of the older of its names.
+        yield metadata.get("HTTPStatusCode")
+        yield getattr(response, "status_code", None)
+        for name in ("status", "status_code", "code"):
+            yield getattr(error, name, None)
+
+    return next((int(item) for item in candidates() if isinstance(item, int) and 100 <= item < 600), None)
 
 
 def _phrase(status: int) -> str:
