@@ -6,6 +6,7 @@ import functools
 import http.server
 import os
 import shutil
+import sys
 import threading
 import uuid
 import zipfile
@@ -104,6 +105,31 @@ class TestObjectStore:
         with pytest.raises(StoreError, match="overwrite"):
             CalibrationPipeline.call(str(session), output_file=f"{bucket}/l1.zarr", steps=steps, configure_log=False)
 
+    def test_scans_that_are_added_are_seen_by_the_next_run_and_opening(self, session, calibrate, bucket):
+        import s3fs
+
+        store, other = s3fs.S3FileSystem(), f"{bucket}/session.zarr"
+        store.put(str(session / "zarr.json"), f"{other}/zarr.json")
+        store.put(str(session / "scan_000001"), f"{other}/scan_000001", recursive=True)
+        seen = Session(other)
+        store.put(str(session / "scan_000002"), f"{other}/scan_000002", recursive=True)
+        assert (seen.numbers, Session(other).numbers) == ([1], [1, 2])
+
+    def test_a_product_that_another_program_removes_is_gone(self, session, bucket):
+        import s3fs
+
+        address = f"{bucket}/session.zarr"
+        self.upload(session, address)
+        place = open_place(address, write=True)
+        assert place.members()
+        s3fs.S3FileSystem().rm(address, recursive=True)
+        assert (place.members(), place.exists("zarr.json"), list(place.walk())) == ([], False, [])
+
+    def test_no_such_bucket_is_one_line(self, bucket):
+        with pytest.raises(StoreError, match="no-such-bucket-here") as told:
+            Session("S3://no-such-bucket-here/session.zarr")
+        assert len(str(told.value).splitlines()) == 1
+
     def test_a_scan_that_fails_is_not_listed(self, session, bucket, atm_table):
         from cal_pipeline import CalibrationPipeline
 
@@ -142,6 +168,23 @@ def here_clock():
     from cal_pipeline.models.clock import StageClock
 
     return StageClock()
+
+
+@pytest.mark.parametrize("where", ["output", "folder"])
+def test_a_file_url_is_a_folder_without_any_driver(make_session, tmp_path, atm_table, monkeypatch, where):
+    from cal_pipeline import CalibrationPipeline
+
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    session, folder = make_session(channels=16, scans=1), tmp_path / "my products"
+    folder.mkdir()
+    url = folder.as_uri()
+    target = {"output_file": f"{url}/l1.zarr"} if where == "output" else {"output_dir": url, "output_file": "l1.zarr"}
+    product = CalibrationPipeline.call(
+        session.as_uri(), steps={"atmosphere": {"override_atm": str(atm_table)}}, configure_log=False, **target
+    )
+    assert str(product.path) == str(folder / "l1.zarr")
+    assert CalibratedSession(f"{url}/l1.zarr").numbers == [1]
+    assert not list(folder.glob("*.staging"))
 
 
 def test_an_address_of_an_unknown_kind():

@@ -7,9 +7,8 @@ import atexit
 import http
 import socket
 import ssl
-import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -20,6 +19,8 @@ from zarr.storage import WrapperStore
 
 from cal_pipeline.errors import CalibrationError, StoreError
 from cal_pipeline.models.threads import renew_after_fork
+
+Reopen = Callable[[], Awaitable[Store]]
 
 _DETAIL = 160
 """Characters of a driver's own words that a message repeats."""
@@ -116,9 +117,15 @@ def _http_status(error: BaseException) -> int | None:
     """Return the HTTP status that an error of a driver carries, under one of the usual names."""
     response = getattr(error, "response", None)
     metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
-    candidates = [getattr(error, name, None) for name in ("status", "status_code", "code")]
-    candidates += [metadata.get("HTTPStatusCode"), getattr(response, "status_code", None)]
-    return next((int(item) for item in candidates if isinstance(item, int) and 100 <= item < 600), None)
+
+    def candidates() -> Iterator[Any]:
+        # One after the other: a driver may warn of the older of its names.
+        yield metadata.get("HTTPStatusCode")
+        yield getattr(response, "status_code", None)
+        for name in ("status", "status_code", "code"):
+            yield getattr(error, name, None)
+
+    return next((int(item) for item in candidates() if isinstance(item, int) and 100 <= item < 600), None)
 
 
 def _phrase(status: int) -> str:
@@ -157,50 +164,56 @@ class CheckedStore(WrapperStore[Store]):
     name : str
         URL or path for messages.
     reopen : callable, optional
-        Function that opens the store again; without, `store` is neither closed nor opened anew.
+        Coroutine function that opens the store again; without, `store` is neither closed nor opened anew.
+    loop : asyncio.AbstractEventLoop, optional
+        Loop that runs the driver; needed with `reopen`.
     """
 
-    def __init__(self, store: Store, name: str, reopen: Callable[[], Store] | None = None) -> None:
+    def __init__(
+        self, store: Store, name: str, reopen: Reopen | None = None, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        super().__init__(store)
         self.name = name
         self._reopen = reopen
+        self._of_parent = False
         self._owner: CheckedStore | None = None
-        self._lock = threading.Lock()
-        self._adopt(store)
+        self._closing: Any = None
+        if loop is not None:
+            self._close_when_dropped(loop)
         renew_after_fork(self)
 
     # A store is compared by what it holds, and kept in sets by what it is.
     __hash__ = object.__hash__
 
-    def _adopt(self, store: Store) -> None:
-        self._inner: Store | None = store
-        self._closing = None
-        if self._reopen is not None:
-            # The loop that runs the driver is known only from within; a finaliser must not start one.
-            self._closing = weakref.finalize(self, _hang_up, store, sync(_running_loop()))
-            self._closing.atexit = False
-            _open.add(self)
+    def _close_when_dropped(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._closing = weakref.finalize(self, _hang_up, self._store, loop)
+        self._closing.atexit = False
+        _open.add(self)
 
     def after_fork(self) -> None:
         """Leave the connections to the parent; the next access in the child opens the store anew."""
-        self._lock = threading.Lock()
         if self._closing is not None:
             self._closing.detach()
-            _inherited.append(self._inner)
-            self._inner = self._closing = None
+            self._closing = None
+            _inherited.append(self._store)
+            self._of_parent = True
 
-    @property
-    def _store(self) -> Store:  # type: ignore[override]
-        with self._lock:
-            if self._inner is None:
-                assert self._reopen is not None
-                self._adopt(self._reopen())
-            assert self._inner is not None
-            return self._inner
+    async def _ready(self) -> Store:
+        """Return the store, opened in this process."""
+        if self._of_parent and self._reopen is not None:
+            store = await self._reopen()
+            if self._of_parent:
+                self._store, self._of_parent = store, False
+                self._close_when_dropped(asyncio.get_running_loop())
+        return self._store
 
     def close_now(self) -> None:
         """Close the connections and wait for it, at the end of the process."""
-        if self._closing is not None:
-            future = self._closing()
+        # Finalisers do nothing any more at the end of the process, so theirs is done here.
+        held = self._closing.detach() if self._closing is not None else None
+        if held is not None:
+            _, hang_up, arguments, _ = held
+            future = hang_up(*arguments)
             if future is not None:
                 future.result(timeout=2.0)
 
@@ -213,7 +226,7 @@ class CheckedStore(WrapperStore[Store]):
     def __reduce__(self) -> tuple[Any, ...]:
         if self._reopen is None:
             return CheckedStore, (self._store, self.name)
-        return _open_checked, (self.name, self._reopen)
+        return open_checked, (self.name, self._reopen)
 
     @property
     def fs(self) -> Any:
@@ -223,7 +236,7 @@ class CheckedStore(WrapperStore[Store]):
     def forget_listings(self) -> None:
         """Let the driver list anew, where others write to the store as well."""
         for system in (self.fs, getattr(self.fs, "sync_fs", None)):
-            if system is not None:
+            if system is not None and not self._of_parent:
                 system.invalidate_cache()
 
     def _errors(self, key: str, operation: str) -> Any:
@@ -232,60 +245,60 @@ class CheckedStore(WrapperStore[Store]):
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Read an object; None where there is none."""
         with self._errors(key, "read"):
-            return await self._store.get(key, prototype, byte_range)
+            return await (await self._ready()).get(key, prototype, byte_range)
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list[Buffer | None]:
         """Read parts of objects."""
         with self._errors("", "read"):
-            return await self._store.get_partial_values(prototype, key_ranges)
+            return await (await self._ready()).get_partial_values(prototype, key_ranges)
 
     async def exists(self, key: str) -> bool:
         """Tell whether there is an object, or a folder where the driver knows folders."""
         with self._errors(key, "read"):
-            if await self._store.exists(key):
+            if await (await self._ready()).exists(key):
                 return True
             # Some drivers answer no where they get no answer; an attempt to read tells the two apart.
             one_byte = RangeByteRequest(0, 1)
-            return bool(key) and await self._store.get(key, default_buffer_prototype(), one_byte) is not None
+            return bool(key) and await (await self._ready()).get(key, default_buffer_prototype(), one_byte) is not None
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write an object."""
         with self._errors(key, "written"):
-            await self._store.set(key, value)
+            await (await self._ready()).set(key, value)
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
         """Write an object that is not there."""
         with self._errors(key, "written"):
-            await self._store.set_if_not_exists(key, value)
+            await (await self._ready()).set_if_not_exists(key, value)
 
     async def delete(self, key: str) -> None:
         """Delete an object."""
         with self._errors(key, "removed"):
-            await self._store.delete(key)
+            await (await self._ready()).delete(key)
 
     async def delete_dir(self, prefix: str) -> None:
         """Delete all objects below a key."""
         with self._errors(prefix, "removed"):
-            await self._store.delete_dir(prefix)
+            await (await self._ready()).delete_dir(prefix)
 
     async def list(self) -> AsyncIterator[str]:
         """List all objects."""
         with self._errors("", "listed"):
-            async for key in self._store.list():
+            async for key in (await self._ready()).list():
                 yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """List all objects below a key."""
         with self._errors(prefix, "listed"):
-            async for key in self._store.list_prefix(prefix):
+            async for key in (await self._ready()).list_prefix(prefix):
                 yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """List objects and folders directly below a key."""
         with self._errors(prefix, "listed"):
-            async for key in self._store.list_dir(prefix):
+            async for key in (await self._ready()).list_dir(prefix):
                 yield key
 
 
@@ -296,12 +309,22 @@ _inherited: list[Store | None] = []
 """Stores of the parent of a forked child: kept, since to collect them would close what the parent uses."""
 
 
-def _open_checked(name: str, reopen: Callable[[], Store]) -> CheckedStore:
-    return CheckedStore(reopen(), name, reopen)
+def open_checked(name: str, reopen: Reopen) -> CheckedStore:
+    """Open a store that is closed when it is dropped.
 
+    Parameters
+    ----------
+    name : str
+        URL or path for messages.
+    reopen : callable
+        Coroutine function that opens the store.
+    """
 
-async def _running_loop() -> asyncio.AbstractEventLoop:
-    return asyncio.get_running_loop()
+    async def opened() -> tuple[Store, asyncio.AbstractEventLoop]:
+        return await reopen(), asyncio.get_running_loop()
+
+    store, loop = sync(opened())
+    return CheckedStore(store, name, reopen, loop)
 
 
 def _hang_up(store: Store, loop: asyncio.AbstractEventLoop) -> Any:

@@ -19,7 +19,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from cal_pipeline.errors import StoreError
-from cal_pipeline.models.drivers import CheckedStore, driver_errors
+from cal_pipeline.models.drivers import CheckedStore, driver_errors, open_checked
 from cal_pipeline.models.locations import is_url, normalize_location
 from cal_pipeline.models.threads import renew_after_fork
 
@@ -366,14 +366,14 @@ def open_place(where: str | Path, write: bool = False) -> Place:
 def _open_zip(path: Path) -> Place:
     """Open a ZIP file at the folder of the store that it holds."""
     reopen = partial(_open_zip_store, path)
-    store = CheckedStore(reopen(), str(path), reopen)
+    store = open_checked(str(path), reopen)
     keys = RemotePlace(store, str(path)).walk()
     return RemotePlace(store, str(path), _root_of_store(keys, path), n_requests=1)
 
 
-def _open_zip_store(path: Path) -> Store:
+async def _open_zip_store(path: Path) -> Store:
     with driver_errors(str(path), "opened"):
-        return sync(zarr.storage.ZipStore.open(path, mode="r"))
+        return await zarr.storage.ZipStore.open(path, mode="r")
 
 
 def _root_of_store(keys: Iterable[str], path: Path) -> str:
@@ -395,10 +395,10 @@ def _root_of_store(keys: Iterable[str], path: Path) -> str:
 
 def _open_url(url: str, write: bool) -> Place:
     reopen = partial(_open_url_store, url, write)
-    return RemotePlace(CheckedStore(reopen(), url, reopen), url)
+    return RemotePlace(open_checked(url, reopen), url)
 
 
-def _open_url_store(url: str, write: bool) -> Store:
+async def _open_url_store(url: str, write: bool) -> Store:
     """Open the store at a URL with a file system of its own, which has listed nothing yet."""
     options = {"skip_instance_cache": True}
     try:

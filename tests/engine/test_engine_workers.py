@@ -179,6 +179,58 @@ def test_a_scan_that_kills_its_workers_is_given_up(session, tmp_path):
     assert "died 3 times" in outcomes[2].message
 
 
+def _not_made():
+    raise ImportError("no module named receiver_site")
+
+
+class NotMade:
+    """A recipe that cannot be made again where it is sent."""
+
+    def __reduce__(self):
+        return _not_made, ()
+
+
+@pytest.mark.slow
+def test_a_recipe_that_workers_cannot_make_is_the_cause_that_is_told(session, tmp_path):
+    from cal_pipeline.engine.store import LocalOutput
+    from cal_pipeline.models.session import Session
+
+    output = LocalOutput(tmp_path / "l1.zarr", False, str(session))
+    outcomes = list(Processes(2).calibrate(Session(session), [1, 2, 3], NotMade(), output))
+    assert {o.number: o.error_class for o in outcomes} == dict.fromkeys((1, 2, 3), "RecipeNotReadError")
+    assert all("ImportError: no module named receiver_site" in o.message for o in outcomes)
+    assert not any("memory" in o.message for o in outcomes)
+
+
+def test_a_recipe_that_cannot_be_sent_is_refused(session, tmp_path):
+    from cal_pipeline.engine.store import LocalOutput
+    from cal_pipeline.errors import CalibrationError
+    from cal_pipeline.models.session import Session
+
+    recipe = Deadly()
+    recipe.hook = lambda: None
+    output = LocalOutput(tmp_path / "l1.zarr", False, str(session))
+    with pytest.raises(CalibrationError, match="cannot be sent to workers"):
+        next(iter(Processes(2).calibrate(Session(session), [1, 2], recipe, output)))
+
+
+def test_a_session_that_a_worker_cannot_open_is_the_cause_that_is_told(tmp_path):
+    job = Job(str(tmp_path / "not_here.zarr"), str(tmp_path / "l1.zarr"), 4, pickle.dumps(NotMade), 1)
+    outcome = calibrate_scan(job).outcome
+    assert (outcome.number, outcome.failed_in, outcome.error_class) == (4, "load", "StoreError")
+    assert "not_here.zarr" in outcome.message
+
+
+def test_what_a_worker_has_opened_serves_one_run(session, tmp_path):
+    recipe = pickle.dumps(CalibrationPipeline())
+    store = str(tmp_path / "l1.zarr")
+    late = session.parent / "scan_000006"
+    (session / "scan_000006").rename(late)
+    assert calibrate_scan(Job(str(session), store, 6, recipe, 1, run="a")).outcome.error_class == "LayoutError"
+    late.rename(session / "scan_000006")
+    assert "no scan 6" not in calibrate_scan(Job(str(session), store, 6, recipe, 1, run="b")).outcome.message
+
+
 def test_a_worker_that_imports_a_script_does_not_begin_a_run_of_its_own(session, atm_table, tmp_path):
     # Without a guard the worker would do the first run too, and replace what is there.
     script, output = tmp_path / "script.py", str(tmp_path / "l1.zarr")
