@@ -141,7 +141,7 @@ class Packing:
             raise LayoutError(f"{name}: attribute units is {units!r}, expected counts on a linear scale")
         stored, lowest, highest = packing.stored, packing.lowest, packing.highest
         own = [int(np.iinfo(stored).min)] if stored.kind == "i" else []
-        if stored.kind == "f" or (stored.kind == "i" and stored.itemsize > 4):
+        if stored.kind in "if" and stored.itemsize >= 4:
             own.append(FILL_COUNT)
         if stored.kind == "f":
             # Infinite counts are missing.
