@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline.errors import MissingInputError, StoreError
 from cal_pipeline.models.clock import StageClock
-from cal_pipeline.models.counts import Counts, Region
+from cal_pipeline.models.counts import Counts
 from cal_pipeline.models.phases import first_on, is_off, observing_mode
 from cal_pipeline.models.storage import open_place
 from cal_pipeline.physics.gain import GainDrift
@@ -358,10 +357,6 @@ class Band:
     skydiff: SkydiffStage | None = None
     chop: ChopStage | None = None
 
-    def __post_init__(self) -> None:
-        # Not a field: it is looked up once and is no result of a step.
-        self.absent_counts: Sequence[Region] | None = None
-
     def __str__(self) -> str:
         return f"scan {self.scan_number}" + (f" {self.name}" if self.name else "")
 
@@ -432,9 +427,7 @@ class Band:
 
     def source_counts(self, clock: StageClock) -> Counts:
         """Counts of the observing phases; reading them counts as ``load``."""
-        counts = Counts(open_place(self.store), f"{self.group}/source/data_5d", clock, self.absent_counts)
-        self.absent_counts = counts.absent
-        return counts
+        return Counts(open_place(self.store), f"{self.group}/source/data_5d", clock, vars(self).setdefault("_known", {}))
 
 
 class ScanMeta:
