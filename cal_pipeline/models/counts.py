@@ -41,8 +41,8 @@ class Counts:
         Path of the array in it.
     clock : StageClock
         Counts the time of reading under ``load``.
-    absent : sequence of tuple of slice, optional
-        Parts that are known not to be stored; looked for if not given.
+    known : dict, optional
+        Memory of what is not stored, shared by all that open the same array of one scan: it is looked up once.
 
     Attributes
     ----------
@@ -55,7 +55,9 @@ class Counts:
         If the array is not one of counts, or has an attribute that cannot be applied.
     """
 
-    def __init__(self, store: Place, path: str, clock: StageClock, absent: Sequence[Region] | None = None) -> None:
+    def __init__(
+        self, store: Place, path: str, clock: StageClock, known: dict[str, Sequence[Region]] | None = None
+    ) -> None:
         self.name = f"{store}/{path}"
         self.clock = clock
         array = ZarrArray(store, path)
@@ -70,9 +72,9 @@ class Counts:
         self.shape: tuple[int, ...] = array.shape
         self._packing = Packing.of_counts(self.name, array.attributes, array.dtype)
         self._chunks = array.inner_chunks
-        self._known_absent = absent
+        self._known = {} if known is None else known
 
-    @cached_property
+    @property
     def absent(self) -> Sequence[Region]:
         """Parts that are not stored and whose fill value would pass for counts: zeros would calibrate to -T_sys.
 
@@ -81,7 +83,9 @@ class Counts:
         DataReadError
             If it cannot be found out what is stored.
         """
-        return self._find_absent() if self._known_absent is None else self._known_absent
+        if "absent" not in self._known:
+            self._known["absent"] = self._find_absent()
+        return self._known["absent"]
 
     @cached_property
     def _absent_by_subscan(self) -> dict[int, list[Region]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from cal_pipeline.errors import MissingInputError, StoreError
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.coordinates import Coordinates
-from cal_pipeline.models.counts import Counts, Region
+from cal_pipeline.models.counts import Counts
 from cal_pipeline.models.phases import first_on, is_off, observing_mode
 from cal_pipeline.models.storage import Place, open_place
 from cal_pipeline.physics.gain import GainDrift
@@ -316,7 +315,7 @@ class Band:
 
     def __post_init__(self) -> None:
         # Not fields: they are looked up once and are no results of a step; a saved band opens its session by name.
-        self.absent_counts: Sequence[Region] | None = None
+        self._known_of_counts: dict[str, Any] = {}
         self._place: Place | None = None
 
     def __str__(self) -> str:
@@ -397,9 +396,7 @@ class Band:
         """Counts of the observing phases; reading them counts as ``load``."""
         if self._place is None:
             self._place = open_place(self.store)
-        counts = Counts(self._place, f"{self.group}/source/data_5d", clock, self.absent_counts)
-        self.absent_counts = counts.absent
-        return counts
+        return Counts(self._place, f"{self.group}/source/data_5d", clock, self._known_of_counts)
 
     def read_from(self, place: Place) -> Band:
         """Read counts from a session that is open, instead of opening it by name."""

@@ -255,6 +255,15 @@ def test_only_the_index_of_a_shard_is_read_to_find_what_it_lacks(tmp_path, monke
     assert sum(parts) < 3 * (6 * 16 + 4) + 4
 
 
+def test_what_a_store_lacks_is_looked_up_once_in_a_scan(tmp_path, monkeypatch):
+    store, expected = shard_counts(tmp_path)
+    known = {}
+    assert Counts(LocalPlace(store), "g/data_5d", StageClock(), known).n_absent_chunks == 2
+    monkeypatch.setattr(LocalPlace, "get_part", lambda *_: pytest.fail("the index was read again"))
+    again = Counts(LocalPlace(store), "g/data_5d", StageClock(), known)
+    np.testing.assert_array_equal(np.isnan(assemble(again, [1])), np.isnan(expected[..., [1]]))
+
+
 @pytest.mark.parametrize("location", ["start", "end"])
 def test_a_damaged_index_is_no_absent_chunk(tmp_path, location):
     store, _ = shard_counts(tmp_path, location=location)
