@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,8 +127,11 @@ def plot_transmission(table: AtmTable, pressure: float, pwv: Sequence[float] | N
     Raises
     ------
     AtmRangeError
-        If the table does not hold the pressure.
+        If the table does not hold the pressure, or a column is negative.
     """
+    for column in pwv or ():
+        if not 0.0 <= column < math.inf:
+            raise AtmRangeError(f"a column of {column:g} mm of water vapour: expected 0 or more, in mm (--pwv)")
     spectra = []
     for start, stop in table.windows:
         inside = (table.frequency >= start) & (table.frequency <= stop)
