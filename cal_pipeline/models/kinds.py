@@ -18,6 +18,7 @@ from cal_pipeline.report.text import count_of
 
 _SCAN = re.compile(r"scan_(\d{6})")
 _BAND = re.compile(r"band_\d+")
+_MOST_NAMED = 3
 _L0_GROUPS = frozenset({"source", "calibration"})
 
 
@@ -128,7 +129,9 @@ def _without_metadata(place: Place) -> Identity:
         return Identity(name, Kind.OTHER, "an empty folder") if empty else Identity(name, Kind.NOTHING, "not there")
     if {".zgroup", ".zarray", ".zmetadata"} & set(names):
         return Identity(name, Kind.OTHER, "a Zarr v2 store")
-    inner = [member for member in names if place.exists(f"{member}/zarr.json")][:3]
+    # Few are asked for: a bucket may hold many thousands.
+    likely = [member for member in names if _SCAN.fullmatch(member) or ".zarr" in member][:_MOST_NAMED]
+    inner = [member for member in likely if place.exists(f"{member}/zarr.json") or member.endswith(".zip")]
     if any(_SCAN.fullmatch(member) for member in inner):
         return Identity(name, Kind.OTHER, "a folder of scans that lacks its zarr.json")
     holds = f"a folder that holds {', '.join(inner)}" if inner else "a folder without a Zarr store"

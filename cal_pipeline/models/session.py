@@ -15,6 +15,7 @@ from cal_pipeline.errors import LayoutError, NoLoadsError, ScanError, StoreError
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.coordinates import read_first_time, read_phases
 from cal_pipeline.models.counts import Counts
+from cal_pipeline.models.kinds import Kind, identify_place
 from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts, read_attributes, read_coordinates, time_of_loads
 from cal_pipeline.models.phases import first_on, is_on, observing_mode
 from cal_pipeline.models.scan import Band, Scan
@@ -337,6 +338,9 @@ class Session:
         named = set(observed) if wanted is None else _parse_scans(wanted, self.numbers, self.path)
         chosen = sorted(named & set(observed))
         if not chosen:
+            found = identify_place(self.place)
+            if found.kind is Kind.PRODUCT:
+                raise StoreError(f"{self.path} is {found.description}; expected an L0 session")
             raise StoreError(
                 f"{self.path}: no scan to calibrate is chosen by scans={wanted!r}; "
                 f"it has {_ranges(observed) or 'calibration-only scans'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from cal_pipeline.commands import DONE, CommandParser, complain, run_command, show
 from cal_pipeline.physics.opacity import transmission, zenith_opacity
 from cal_pipeline.references.atm_recipe import RECIPES, Recipe
-from cal_pipeline.references.atm_table import AtmTable
+from cal_pipeline.references.atm_table import AtmRangeError, AtmTable
 from cal_pipeline.references.build_atm import build_table
 from cal_pipeline.references.registry import open_atm_table, shipped_atm_table
 
@@ -127,8 +128,11 @@ def plot_transmission(table: AtmTable, pressure: float, pwv: Sequence[float] | N
     Raises
     ------
     AtmRangeError
-        If the table does not hold the pressure.
+        If the table does not hold the pressure, or a column is negative.
     """
+    for column in pwv or ():
+        if not 0.0 <= column < math.inf:
+            raise AtmRangeError(f"a column of {column:g} mm of water vapour: expected 0 or more, in mm (--pwv)")
     spectra = []
     for start, stop in table.windows:
         inside = (table.frequency >= start) & (table.frequency <= stop)

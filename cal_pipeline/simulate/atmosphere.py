@@ -48,13 +48,18 @@ class AtmosphereTable:
         """Read an ASDF table with `frequency` (explicit or {start, step, n}), `pressure`, `b` and `c`."""
         if not Path(path).is_file():
             raise SimulationError(f"atmosphere table {path} does not exist; name one with `table` (--atm)")
-        with asdf.open(path, memmap=False, lazy_load=False) as tree:
-            frequency = tree["frequency"]
-            if isinstance(frequency, dict):
-                frequency = frequency["start"] + frequency["step"] * np.arange(int(frequency["n"]))
-            names = ("pressure", "b", "c")
-            pressure, b, c = (np.array(tree[name], dtype=np.float64) for name in names)
-            frequency = np.array(frequency, dtype=np.float64)
+        try:
+            with asdf.open(path, memmap=False, lazy_load=False) as tree:
+                frequency = tree["frequency"]
+                if isinstance(frequency, dict):
+                    frequency = frequency["start"] + frequency["step"] * np.arange(int(frequency["n"]))
+                names = ("pressure", "b", "c")
+                pressure, b, c = (np.array(tree[name], dtype=np.float64) for name in names)
+                frequency = np.array(frequency, dtype=np.float64)
+        except KeyError as error:
+            raise SimulationError(f"{path} is no atmosphere table: it has no {error}") from error
+        except (ValueError, TypeError) as error:
+            raise SimulationError(f"{path} cannot be read as an atmosphere table: {error}") from error
         if b.shape != (pressure.size, frequency.size) or c.shape != b.shape:
             raise SimulationError(
                 f"atmosphere table {path}: b {b.shape} and c {c.shape} must be (pressure, frequency)"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from cal_pipeline.commands import DONE, CommandParser, run_command, show
-from cal_pipeline.report.text import count_of
 from cal_pipeline.simulate.config import SessionConfig
 from cal_pipeline.simulate.errors import SimulationError
 from cal_pipeline.simulate.faults import Drift, Faults
@@ -98,12 +97,13 @@ def summary(config: SessionConfig, written: Written) -> str:
         nu = receiver.frequencies()[0] / 1e9
         pixels = f"{len(receiver.pixel_offsets_deg)} x {len(receiver.arrays)} pixels"
         width = f"{min(nu):.4f} to {max(nu):.4f} GHz"
-        bands.append(f"  {receiver.name}: {count_of(receiver.channels, 'channel')}, {width}, {pixels}")
+        bands.append(f"  {receiver.name}: {receiver.channels} channels, {width}, {pixels}")
     phases = " ".join(subscan.phase.sobsmode for subscan in first.calibration + first.observed)
     ends = [plan.observed[-1] if plan.observed else plan.calibration[-1] for plan in (first, last)]
-    numbers = f"{first.number} to {last.number}" if len(plans) > 1 else str(first.number)
+    one = f"1 scan ({first.number})"
+    numbers = one if len(plans) == 1 else f"{len(plans)} scans ({first.number} to {last.number})"
     lines = [
-        f"{written.session}: {count_of(len(plans), 'scan')} ({numbers}) of {config.telescope.name},"
+        f"{written.session}: {numbers} of {config.telescope.name},"
         f" {written.samples * (4 if config.dtype == 'int32' else 8) / 1e6:.1f} MB of counts",
         *bands,
         f"  each: {phases}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -171,7 +172,10 @@ class Receiver:
     zero_level: float = 0.0
 
     def __post_init__(self) -> None:
-        require(self.channels > 0 and bool(self.arrays) and bool(self.pixel_offsets_deg), f"{self.name}: empty")
+        require(
+            self.channels > 0 and bool(self.arrays) and bool(self.pixel_offsets_deg),
+            f"{self.name} is empty: at least 1 channel, 1 pixel and 1 array are needed",
+        )
         require(self.bandwidth != 0.0, f"{self.name}: bandwidth must not be 0")
         require(self.image_gain >= 0.0, f"{self.name}: image_gain {self.image_gain} must not be negative")
         f_eff = self.f_eff
@@ -331,7 +335,7 @@ class Atmosphere:
     layer: WarmLayer | None = None
 
     def __post_init__(self) -> None:
-        require(self.pwv_mm >= 0.0, f"pwv_mm {self.pwv_mm} must not be negative")
+        require(0.0 <= self.pwv_mm < math.inf, f"pwv_mm {self.pwv_mm} must not be negative, and be finite")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cal_pipeline.errors import CalibrationError
+# The one thing but the constants that the simulator shares with the rest of the package.
+from ..errors import CalibrationError  # noqa: TID252
 
 
 class SimulationError(CalibrationError, ValueError):

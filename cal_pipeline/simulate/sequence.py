@@ -6,6 +6,7 @@ is a new class of that kind.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -299,5 +300,6 @@ class Loads:
 
 
 def _check_exptimes(exptime: float, off_exptime: float | None) -> None:
-    if exptime <= 0.0 or (off_exptime is not None and off_exptime <= 0.0):
-        raise SimulationError(f"integration times must be positive, not {exptime} s and {off_exptime} s")
+    for seconds in (exptime, off_exptime):
+        if seconds is not None and not 0.0 < seconds < math.inf:
+            raise SimulationError(f"integration times must be positive and finite, not {seconds} s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ from cal_pipeline.simulate.truth import true_values, truth_path, write_truth
 CHUNK_CHANNELS = 2048
 CHUNK_SAMPLES = 1 << 24
 """Samples of the largest default chunk."""
+
+
+# A Path made of a URL has lost the second slash; a single letter is a drive.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ def simulate(config: SessionConfig, path: str | Path, *, overwrite: bool = False
     SimulationError
         When the configuration is impossible (found before anything is written), or the store exists.
     """
+    if _URL.match(str(path)):
+        raise SimulationError(f"{path} is a URL; sessions are simulated into a folder, name its path")
     session, truth = Path(path), truth_path(path)
     table = AtmosphereTable.read(config.atmosphere.table or shipped_table(config.telescope.table))
     plans = plan_session(config)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import zarr
 from helpers_l0 import write_scan
+from helpers_l1 import record, write_product
 
 from cal_pipeline import CalibratedSession
 from cal_pipeline.errors import StoreError
 from cal_pipeline.models.chunks import write_group
+from cal_pipeline.models.session import Session
 from cal_pipeline.models.storage import LocalPlace
 
 
@@ -135,6 +137,12 @@ class TestWhatElseIsThere:
         write_group(LocalPlace(tmp_path / "night"), "l1.zarr", {})
         assert self.refused(tmp_path / "night") == "a folder that holds l1.zarr"
 
+    def test_the_folder_that_holds_many(self, tmp_path):
+        for number in range(9):
+            write_group(LocalPlace(tmp_path / "night"), f"{number}.zarr", {})
+            (tmp_path / "night" / f"{number}.txt").touch()
+        assert self.refused(tmp_path / "night") == "a folder that holds 0.zarr, 1.zarr, 2.zarr"
+
     def test_other_zarr(self, tmp_path):
         zarr.create_group(tmp_path / "g.zarr").create_array("x", data=np.zeros(3))
         assert self.refused(tmp_path / "g.zarr") == "a Zarr group without groups scan_NNNNNN"
@@ -185,3 +193,9 @@ class TestWhatElseIsThere:
             (tmp_path / "failures.json").write_text(content)
             with pytest.raises(StoreError, match=r"failures\.json"):
                 CalibratedSession(tmp_path)
+
+
+def test_an_l1_store_in_place_of_a_session(tmp_path):
+    write_product(tmp_path / "l1.zarr", {"scan_000001": record(1)})
+    with pytest.raises(StoreError, match=r"l1\.zarr is an L1 store of 1 scan; expected an L0 session"):
+        Session(tmp_path / "l1.zarr").select(None)

@@ -84,3 +84,9 @@ def test_build_without_the_model(monkeypatch, capsys):
     monkeypatch.setattr(atm_table_cli, "build_table", build)
     assert main(["build", "gbt"]) == 1
     assert "cal_pipeline[atm]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pwv", ["-1", "nan", "inf"])
+def test_a_column_of_water_that_is_none(table, tmp_path, pwv, capsys):
+    assert main(["plot", str(table), "-o", str(tmp_path / "x.png"), f"--pwv={pwv}"]) == 1
+    assert "mm of water vapour: expected 0 or more" in capsys.readouterr().err

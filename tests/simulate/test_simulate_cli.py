@@ -1,3 +1,4 @@
+import asdf
 import numpy as np
 import pytest
 import zarr
@@ -66,3 +67,31 @@ def test_what_cannot_be_done_is_said(run, capsys, tmp_path, options, preset, mes
 def test_an_unknown_preset_is_a_usage_error(run, capsys):
     assert run(preset="alma") == 1
     assert "invalid choice: 'alma'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--exptime", "inf"], "integration times must be positive and finite, not inf s"),
+        (["--exptime", "nan"], "integration times must be positive and finite, not nan s"),
+        (["--exptime", "-1"], "integration times must be positive"),
+        (["--pwv", "inf"], "pwv_mm inf must not be negative, and be finite"),
+        (["--channels", "-3"], "is empty: at least 1 channel"),
+        (["--atm", "text.asdf"], "text.asdf cannot be read as an atmosphere table"),
+        (["--atm", "other.asdf"], "other.asdf is no atmosphere table: it has no 'frequency'"),
+    ],
+)
+def test_settings_that_mean_nothing(tmp_path, monkeypatch, capsys, options, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.asdf").write_text("text")
+    asdf.AsdfFile({"x": 1}).write_to(tmp_path / "other.asdf")
+    assert main(["ccat_chai", "x.zarr", *options]) == 1
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "x.zarr").exists()
+
+
+def test_a_url_is_no_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["ccat_chai", "s3://night/x.zarr"]) == 1
+    assert "s3:/night/x.zarr is a URL" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
