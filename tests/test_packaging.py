@@ -73,6 +73,9 @@ def test_what_is_imported_is_required():
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 modules[node.module.split(".")[0]] = path
     modules = {name: path for name, path in modules.items() if name not in sys.stdlib_module_names}
-    providers = {name: [canonicalize_name(p) for p in found] for name, found in importlib.metadata.packages_distributions().items()}
+    providers = {
+        name: [canonicalize_name(p) for p in found]
+        for name, found in importlib.metadata.packages_distributions().items()
+    }
     for name, path in modules.items():
         assert required & set(providers.get(name, [canonicalize_name(name)])), f"{path} imports {name}"
