@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ from cal_pipeline.simulate import SessionConfig, preset, simulate, truth_path
 # The first example of a property may wait for a function to be compiled.
 hypothesis.settings.register_profile("compiled", deadline=None)
 hypothesis.settings.load_profile("compiled")
+
+
+@pytest.fixture(autouse=True)
+def _few_objects_to_collect() -> Iterator[None]:
+    """Keep what libraries made out of garbage collection, which stpipe starts in every `Step.run`."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
