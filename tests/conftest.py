@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,19 @@ import pytest
 from helpers_atm import write_test_atm_table
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
-from cal_pipeline.simulate import preset, simulate
+from cal_pipeline.simulate import SessionConfig, preset, simulate, truth_path
 
 # The first example of a property may wait for a function to be compiled.
 hypothesis.settings.register_profile("compiled", deadline=None)
 hypothesis.settings.load_profile("compiled")
+
+
+@pytest.fixture(autouse=True)
+def _few_objects_to_collect() -> Iterator[None]:
+    """Keep what libraries made out of garbage collection, which stpipe starts in every `Step.run`."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
@@ -24,15 +35,34 @@ def atm_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_test_atm_table(tmp_path_factory.mktemp("atm") / "atm.asdf")
 
 
+@pytest.fixture(scope="session")
+def simulate_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[SessionConfig], Path]:
+    """Simulate each configuration once, in a folder that all tests share and none may change."""
+    folder = tmp_path_factory.mktemp("simulated")
+    made: dict[bytes, Path] = {}
+
+    def once(config: SessionConfig) -> Path:
+        key = pickle.dumps(config)
+        if key not in made:
+            made[key] = folder / f"{len(made)}.zarr"
+            simulate(config, made[key])
+        return made[key]
+
+    return once
+
+
 @pytest.fixture
-def make_session(tmp_path: Path, atm_table: Path) -> Callable[..., Path]:
+def make_session(
+    tmp_path: Path, atm_table: Path, simulate_once: Callable[[SessionConfig], Path]
+) -> Callable[..., Path]:
     """Simulate a CCAT session in the test's folder: ``make_session(name, channels=…, noise=…, …)``."""
 
     def make(name: str = "session.zarr", **changes: Any) -> Path:
         settings = {"channels": 32, "pixels": 2, "mode": "otf", "table": str(atm_table)} | changes
-        path = tmp_path / name
-        simulate(preset(settings.pop("preset", "ccat_chai"), **settings), path)
-        return path
+        config = preset(settings.pop("preset", "ccat_chai"), **settings)
+        path, made = tmp_path / name, simulate_once(config)
+        shutil.copytree(truth_path(made), truth_path(path))
+        return Path(shutil.copytree(made, path))
 
     return make
 

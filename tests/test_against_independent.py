@@ -27,6 +27,7 @@ from cal_pipeline.simulate import (
     simulate,
 )
 
+SLOW = pytest.mark.slow
 # 32-bit arrays of L1; everything else is compared to 1e-9.
 SINGLE = ("sigma", "sky_residual")
 CHOICES = {"forward_efficiency": 0.95, "jacobian": "smooth", "t_sys_tamb": "interpolated"}
@@ -58,10 +59,16 @@ def test_every_array_agrees(case, make_session, calibrate, atm_table):
     _compare(product, _evaluate(session, 1, atm_table, **options), options)
 
 
-@pytest.mark.parametrize("bands", [1, 2], ids=["one band", "two bands"])
-@pytest.mark.parametrize("strategy", ["full", "per_pixel", "per_pair", "fixed"])
+@pytest.mark.parametrize("bands", [pytest.param(1, id="one band"), pytest.param(2, id="two bands", marks=SLOW)])
+@pytest.mark.parametrize("strategy", ["full", pytest.param("per_pixel", marks=SLOW), "per_pair", "fixed"])
 @pytest.mark.parametrize(
-    ("mode", "dbs"), [("total_power", False), ("otf", False), ("otf_chopped", False), ("otf_chopped", True)]
+    ("mode", "dbs"),
+    [
+        ("total_power", False),
+        ("otf", False),
+        pytest.param("otf_chopped", False, marks=SLOW),
+        ("otf_chopped", True),
+    ],
 )
 def test_modes_strategies_bands_and_beams(mode, strategy, bands, dbs, tmp_path, calibrate):
     table = write_test_atm_table(tmp_path / "two.asdf", windows=[(450e9, 500e9), (780e9, 820e9)])
@@ -88,6 +95,7 @@ def _two_arrays(receiver):
     return dataclasses.replace(receiver, arrays=("ONE", "TWO"), forward_efficiency=(0.95, 0.9))
 
 
+@pytest.mark.slow
 def test_linked_bands_share_a_pwv(tmp_path, calibrate):
     table = write_test_atm_table(tmp_path / "two.asdf", windows=[(450e9, 500e9), (780e9, 820e9)])
     config = preset("ccat_chai_dual", channels=140, pixels=2, mode="otf", table=str(table), faults=FAULTS, seed=6)
@@ -100,7 +108,7 @@ def test_linked_bands_share_a_pwv(tmp_path, calibrate):
     assert float(product.open_scan(1, 0).pwv) == float(product.open_scan(1, 1).pwv)
 
 
-@pytest.mark.parametrize("mode", ["total_power", "otf", "otf_chopped"])
+@pytest.mark.parametrize("mode", ["total_power", *(pytest.param(mode, marks=SLOW) for mode in ("otf", "otf_chopped"))])
 @pytest.mark.parametrize("level", [2, 3])
 def test_gain_drift(level, mode, make_session, calibrate, atm_table):
     receiver = dataclasses.replace(
@@ -124,6 +132,7 @@ def test_gain_drift(level, mode, make_session, calibrate, atm_table):
 
 
 @pytest.mark.parametrize(("mode", "dbs"), [("otf", False), ("otf_chopped", False), ("otf_chopped", True)])
+@pytest.mark.slow
 def test_skydiff(mode, dbs, make_session, calibrate, atm_table):
     session = make_session(channels=140, mode=mode, scans=3, faults=FAULTS, sky_waves=(SkyWave(3e8, 2.0, 0.0, 50.0),))
     product = calibrate(session, skydiff={"skip": False, "n": 2}, dbs={"skip": not dbs})
@@ -149,7 +158,7 @@ def test_skydiff(mode, dbs, make_session, calibrate, atm_table):
 
 
 @pytest.mark.parametrize("dbs", [False, True])
-@pytest.mark.parametrize("counts", ["int32, some missing", "uint16"])
+@pytest.mark.parametrize("counts", ["int32, some missing", pytest.param("uint16", marks=SLOW)])
 def test_skychopdiff(dbs, counts, make_session, calibrate, atm_table):
     receiver = preset("ccat_chai", channels=140, pixels=2).receivers[0]
     if counts == "uint16":

@@ -16,6 +16,7 @@ def small(monkeypatch):
     monkeypatch.setattr(demo, "OBSERVATIONS", observations)
 
 
+@pytest.mark.slow
 def test_demo_recovers_what_it_put_in(small, tmp_path, capsys):
     assert demo.main([str(tmp_path / "demo")]) == 0
     printed = capsys.readouterr().out
@@ -25,6 +26,7 @@ def test_demo_recovers_what_it_put_in(small, tmp_path, capsys):
     assert len(list((tmp_path / "demo").glob("*.png"))) == 4
 
 
+@pytest.mark.slow
 def test_demo_says_why_strun_failed(small, tmp_path, monkeypatch):
     broken = dataclasses.replace(demo.OBSERVATIONS[0], mode="total_power")
     monkeypatch.setattr(demo, "PIPELINE", "cal_pipeline.NoSuchPipeline")

@@ -241,6 +241,7 @@ def test_a_lost_chunk_is_noticed_before_publishing(make_session, calibrate, monk
     assert product.failures[0]["error_class"] == "IncompleteWriteError"
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_complete_scans_only(make_session, tmp_path, atm_table):
     session = make_session(channels=256, pixels=8, scans=12)
     output = tmp_path / "killed.zarr"

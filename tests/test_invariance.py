@@ -23,7 +23,12 @@ EVERYTHING = {
     "skychopdiff": {"skip": False},
     "atmosphere": {"strategy": "per_pair"},
 }
-MODES = ["total_power", "otf", "otf_chopped"]
+# The quick subset keeps the mode that has most: a track, two beams and chopped OFFs.
+MODES = [
+    pytest.param("total_power", marks=pytest.mark.slow),
+    pytest.param("otf", marks=pytest.mark.slow),
+    "otf_chopped",
+]
 FEW = settings(
     max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -66,6 +71,7 @@ def test_order_of_subscans(session, calibrate, tmp_path, random, mode):
 
 @FEW
 @given(chunks=st.tuples(st.integers(1, 24), st.integers(1, 4), st.integers(1, 2), st.just(1), st.integers(1, 12)))
+@pytest.mark.slow
 def test_chunks_of_l0(make_session, calibrate, mode, chunks):
     sessions = [
         make_session(f"{name}.zarr", mode=mode, channels=24, scans=2, chunks=c, faults=Faults(missing_fraction=0.1))

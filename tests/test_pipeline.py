@@ -53,6 +53,7 @@ def session(simulated, tmp_path):
     return shutil.copytree(simulated, tmp_path / "session.zarr")
 
 
+@pytest.mark.slow
 def test_four_ways_to_run_give_the_same_arrays(session, calibrate, atm_table, tmp_path):
     by_call = calibrate(session, "call.zarr")
     pipeline = CalibrationPipeline(output_file=str(tmp_path / "run.zarr"))
@@ -189,6 +190,7 @@ class TestWrongParameters:
         with pytest.raises(ParameterError, match="above 0 and up to 1"):
             LoadsStep().forward_efficiency = value
 
+    @pytest.mark.slow
     def test_in_a_file(self, session, tmp_path):
         file = tmp_path / "wrong.cfg"
         file.write_text(
@@ -198,6 +200,7 @@ class TestWrongParameters:
         assert outcome.returncode == 1
         assert "did you mean 'strategy'" in outcome.stderr
 
+    @pytest.mark.slow
     def test_on_the_command_line(self, session, tmp_path):
         outcome = strun("cal_pipeline.CalibrationPipeline", session, "--steps.atmosphere.stratgy=full", cwd=tmp_path)
         assert outcome.returncode != 0
@@ -217,6 +220,7 @@ class TestWrongParameters:
         assert not (tmp_path / "l1.zarr").exists()
 
 
+@pytest.mark.slow
 def test_exit_status_of_a_partial_run(session, atm_table, tmp_path):
     (session / "scan_000002/zarr.json").unlink()
     output = tmp_path / "out.zarr"
@@ -348,6 +352,7 @@ class TestStepsAlone:
         np.testing.assert_array_equal(scan.bands[0].calibration.t_sys, found.t_sys)
         np.testing.assert_array_equal(scan.bands[0].calibration.sigma, found.sigma)
 
+    @pytest.mark.slow
     def test_strun_runs_one_step(self, session, calibrate, atm_table, tmp_path):
         calibrate(session, scans="1", prepare={"save_results": True})
         file = tmp_path / "scan_000001_prepare.asdf"

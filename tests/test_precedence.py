@@ -62,7 +62,11 @@ def _nested(arguments):
     return steps
 
 
-WAYS = {"strun": strun, "call": call, "run": run}
+WAYS = [
+    pytest.param(strun, id="strun", marks=pytest.mark.slow),
+    pytest.param(call, id="call"),
+    pytest.param(run, id="run"),
+]
 
 
 def used(output, *names):
@@ -79,7 +83,7 @@ def used(output, *names):
 @pytest.mark.parametrize("way", WAYS)
 def test_default_then_file_for_the_data_then_argument(way, session, tmp_path, atm_table):
     output = tmp_path / "l1.zarr"
-    WAYS[way](session, output, None, {"atmosphere.override_atm": str(atm_table), "atmosphere.model_error": 0.05})
+    way(session, output, None, {"atmosphere.override_atm": str(atm_table), "atmosphere.model_error": 0.05})
     assert used(output, "atmosphere.strategy", "prepare.mode", "atmosphere.model_error", "atmosphere.override_atm") == {
         "atmosphere.strategy": ("full", "default"),
         "prepare.mode": ("otf", "cfg/ccat_chai_otf.asdf"),
@@ -91,7 +95,7 @@ def test_default_then_file_for_the_data_then_argument(way, session, tmp_path, at
 @pytest.mark.parametrize("way", WAYS)
 def test_the_file_of_the_user_over_that_for_the_data_and_arguments_over_both(way, session, user_file, tmp_path):
     output = tmp_path / "l1.zarr"
-    WAYS[way](session, output, user_file, {"loads.image_gain": 0.5})
+    way(session, output, user_file, {"loads.image_gain": 0.5})
     mine = f"file {user_file}"
     assert used(
         output, "prepare.mode", "loads.calibration_interval", "loads.image_gain", "calibrate.min_transmission"
@@ -107,7 +111,7 @@ def test_the_file_of_the_user_over_that_for_the_data_and_arguments_over_both(way
 @pytest.mark.parametrize("way", WAYS)
 def test_an_argument_that_is_a_default_still_wins(way, session, user_file, tmp_path):
     output = tmp_path / "l1.zarr"
-    WAYS[way](session, output, user_file, {"prepare.mode": "auto"})
+    way(session, output, user_file, {"prepare.mode": "auto"})
     assert used(output, "prepare.mode")["prepare.mode"] == ("auto", "argument")
     assert CalibratedSession(output).attributes(1)["mode"] == "otf"
 
@@ -139,6 +143,7 @@ def test_files_for_the_data_can_be_done_without(session, tmp_path, atm_table, mo
     assert used(tmp_path / "l1.zarr", "prepare.mode")["prepare.mode"] == ("auto", "default")
 
 
+@pytest.mark.slow
 def test_strun_can_do_without_them(session, tmp_path, atm_table):
     output = tmp_path / "l1.zarr"
     line = [STRUN, "cal_pipeline.CalibrationPipeline", session, "--disable-crds-steppars", f"--output_file={output}"]

@@ -80,6 +80,8 @@ def bucket(monkeypatch):
     server.stop()
 
 
+@pytest.mark.slow
+@pytest.mark.server
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 class TestObjectStore:
     def upload(self, session, address):
@@ -147,6 +149,7 @@ class TestObjectStore:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.server
 def test_a_web_server_is_read(session, tmp_path):
     pytest.importorskip("aiohttp")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))

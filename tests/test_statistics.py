@@ -28,6 +28,7 @@ def fits(setup, pwv, n_offs, model_error, seed, realisations=REALISATIONS):
 
 @pytest.mark.parametrize("n_offs", [1, 4, 16])
 @pytest.mark.parametrize("model_error", [0.0, 0.03])
+@pytest.mark.slow
 def test_pwv_scatters_as_its_error_says(n_offs, model_error):
     pwv, error, chi2 = fits(Setup(n_channels=64), 0.7, n_offs, model_error, seed=n_offs)
     pull = (pwv - 0.7) / error
@@ -44,6 +45,7 @@ def test_many_offs_do_not_beat_the_noise_of_the_loads():
     assert 0.4 * one < sixteen < one
 
 
+@pytest.mark.slow
 def test_pwv_is_unbiased_in_narrow_channels():
     # 100 kHz channels, loads of 1 s, a noisy receiver: the error of one fit is the yardstick.
     setup = Setup(n_channels=256, width=1e5, t_rec=400.0, band=25.6e6)
@@ -73,6 +75,7 @@ def test_spectra_scatter_as_sigma_says(make_session, calibrate, mode):
     assert np.sqrt((pull**2).mean()) == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.slow
 def test_line_temperatures_scatter_as_sigma_says(make_session, calibrate):
     # One line temperature a dump and pixel, in one channel: 4 scans x 4 ONs x 8 dumps x 16 pixels, 16 channels each.
     line = Line(1.0, fwhm_hz=3e9, source=GaussianSource(fwhm_deg=0.5))

@@ -56,6 +56,7 @@ def test_full_fit_finds_the_water(make_session, calibrate, pwv):
     assert within_specification(found, true).all()
 
 
+@pytest.mark.slow
 def test_what_remains_is_quantisation_and_the_curvature_of_the_off(make_session, calibrate):
     source = preset("ccat_chai").source
     level = dataclasses.replace(source, elevation_deg=55.0)

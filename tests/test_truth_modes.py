@@ -65,7 +65,13 @@ def test_truth_is_recovered(make_session, calibrate, mode, strategy, dbs):
 
 
 @pytest.mark.parametrize(
-    ("strategy", "link"), [("full", False), ("full", True), ("per_pixel", False), ("per_pair", False)]
+    ("strategy", "link"),
+    [
+        ("full", False),
+        ("full", True),
+        pytest.param("per_pixel", False, marks=pytest.mark.slow),
+        pytest.param("per_pair", False, marks=pytest.mark.slow),
+    ],
 )
 def test_two_bands(tmp_path, calibrate, level_source, strategy, link):
     table = write_test_atm_table(tmp_path / "two.asdf", windows=[(450e9, 500e9), (780e9, 820e9)])
@@ -155,7 +161,10 @@ class TestGainDrift:
         return 24.0 * (times[1] - times[0])
 
     @pytest.mark.parametrize("mode", ["total_power", "otf", "otf_chopped"])
-    @pytest.mark.parametrize("drift", [Drift(1.0, 0.0), Drift(0.0, 100.0), Drift(1.0, 100.0)])
+    @pytest.mark.parametrize(
+        "drift",
+        [*(pytest.param(d, marks=pytest.mark.slow) for d in (Drift(1.0, 0.0), Drift(0.0, 100.0))), Drift(1.0, 100.0)],
+    )
     def test_level_3_removes_it_to_rounding_and_level_2_makes_it_worse(self, errors, drift, mode):
         error = errors(drift, mode)
         assert error[3] < 1e-6
@@ -194,6 +203,7 @@ class TestTwoLayers:
         simulate(config, tmp_path / "layers.zarr")
         return tmp_path / "layers.zarr", table
 
+    @pytest.mark.slow
     def test_model_error_keeps_the_water_unbiased(self, session, calibrate):
         store, table = session
         bias, allowed, chi2 = {}, {}, {}
@@ -230,7 +240,7 @@ class TestSkydiff:
         largest = max(float(abs(differences[f"spectrum_{k}"]).max()) for k in range(differences.n_diffs))
         assert self.AMPLITUDE < largest < 2.001 * self.AMPLITUDE
 
-    @pytest.mark.parametrize("mode", ["total_power", "otf", "otf_chopped"])
+    @pytest.mark.parametrize("mode", ["total_power", pytest.param("otf", marks=pytest.mark.slow), "otf_chopped"])
     def test_a_stable_sky_differs_by_nothing(self, make_session, calibrate, level_source, mode):
         _, differences = self.run(make_session, calibrate, level_source, 0.0, mode=mode)
         for k in range(differences.n_diffs):
@@ -242,6 +252,7 @@ class TestSkydiff:
         runpy.run_path(str(EXAMPLES / "read_skydiff.py"))
         assert "OFF 0 against OFF" in capsys.readouterr().out
 
+    @pytest.mark.slow
     def test_scans_that_failed_and_other_layouts_do_not_count(self, make_session, calibrate, level_source, tmp_path):
         receiver = dataclasses.replace(preset("ccat_chai").receivers[0], channels=16, pixel_offsets_deg=((0.0, 0.0),))
         other = dataclasses.replace(receiver, pixel_offsets_deg=((0.0, 0.0), (0.01, 0.0)))

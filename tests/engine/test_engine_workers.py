@@ -31,6 +31,7 @@ def session(make_session):
     return make_session(channels=24, scans=scans, sky_waves=())
 
 
+@pytest.mark.slow
 def test_processes_make_the_same_bit_by_bit(session, calibrate, caplog):
     one = calibrate(session, "one.zarr", **STEPS)
     two = calibrate(session, "two.zarr", workers=2, **STEPS)
@@ -78,6 +79,7 @@ def test_a_bad_scan_does_not_stop_those_that_overlap(session, calibrate, as_if_l
     assert [f["scan_number"] for f in failed.value.product.failures] == [3]
 
 
+@pytest.mark.slow
 def test_a_bad_scan_does_not_stop_the_others(session, calibrate, tmp_path, caplog):
     (session / "scan_000003" / "source" / "tamb" / "zarr.json").unlink()
     with pytest.raises(RunFailedError) as failed:
@@ -90,6 +92,7 @@ def test_a_bad_scan_does_not_stop_the_others(session, calibrate, tmp_path, caplo
     assert set(references) == {2}
 
 
+@pytest.mark.slow
 def test_what_is_logged_by_a_worker_is_heard(session, calibrate, caplog):
     with caplog.at_level("INFO", "cal_pipeline"):
         calibrate(session, workers=2, scans="5,6", gain={"skip": False})
@@ -115,6 +118,7 @@ def test_no_job_is_far_ahead_of_one_that_is_not_done():
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="finds the workers through /proc")
+@pytest.mark.slow
 def test_a_worker_that_dies_costs_a_retry_of_its_scan(session, calibrate, caplog, tmp_path):
     """Kill the processes of this run while they work, until two have died."""
     killed = []
@@ -169,6 +173,7 @@ class Deadly:
         return {}
 
 
+@pytest.mark.slow
 def test_a_scan_that_kills_its_workers_is_given_up(session, tmp_path):
     from cal_pipeline.engine.store import LocalOutput
     from cal_pipeline.models.session import Session
@@ -231,6 +236,7 @@ def test_what_a_worker_has_opened_serves_one_run(session, tmp_path):
     assert "no scan 6" not in calibrate_scan(Job(str(session), store, 6, recipe, 1, run="b")).outcome.message
 
 
+@pytest.mark.slow
 def test_a_worker_that_imports_a_script_does_not_begin_a_run_of_its_own(session, atm_table, tmp_path):
     # Without a guard the worker would do the first run too, and replace what is there.
     script, output = tmp_path / "script.py", str(tmp_path / "l1.zarr")
@@ -268,6 +274,8 @@ def test_a_job_is_done_where_it_is_sent(session, atm_table, tmp_path):
     assert report.outcome.error_class == "LayoutError"
 
 
+@pytest.mark.slow
+@pytest.mark.server
 def test_a_dask_cluster(session, calibrate):
     distributed = pytest.importorskip("distributed")
     one = calibrate(session, "one.zarr", skydiff={"skip": False})

@@ -185,7 +185,14 @@ def test_integers_are_the_rounded_floats(config, tmp_path):
     np.testing.assert_array_equal(counts[0], np.rint(counts[1]))
 
 
-@pytest.mark.parametrize("chunks", [(7, 3, 1, 2, 1), (24, 2, 2, 1, 4), (300, 99, 99, 99, 3)])
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        pytest.param((7, 3, 1, 2, 1), marks=pytest.mark.slow),
+        pytest.param((24, 2, 2, 1, 4), marks=pytest.mark.slow),
+        (300, 99, 99, 99, 3),
+    ],
+)
 def test_counts_depend_on_the_seed_and_not_on_the_chunks(config, tmp_path, chunks):
     config = replace(config, noise=True, receivers=(replace(config.receivers[0], channels=300),), dtype="int32")
     data = []
