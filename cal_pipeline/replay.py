@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stpipe import config_parser
-
 from cal_pipeline.errors import StoreError
 from cal_pipeline.models.compare import ArrayDifference, compare_stores
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.pipeline import CalibrationPipeline
-from cal_pipeline.steps.origins import mark_disabled
+from cal_pipeline.steps.origins import recorded_parameters
 
 OF_ONE_RUN = frozenset(
     {
@@ -67,9 +65,7 @@ def recorded_pipeline(store: str | Path, scan: int) -> CalibrationPipeline:
     scan : int
         Scan number.
     """
-    config = config_parser.ConfigObj()
-    config_parser.merge_config(config, _to_give(recorded_provenance(store, scan)["parameters"]))
-    mark_disabled(config)
+    config = recorded_parameters(_to_give(recorded_provenance(store, scan)["parameters"]), str(store))
     pipeline: CalibrationPipeline = CalibrationPipeline.from_config_section(config)
     return pipeline
 
