@@ -90,6 +90,10 @@ class AtmosphereStep(CalibrationStep):
                 "its own; expected strategy 'full'"
             )
 
+    def open_reference(self, path: Path) -> object:
+        """Open an atmosphere table."""
+        return open_atm_table(path)
+
     def describe_result(self, band: Band) -> str:
         """Say how much water there is, and how well that is known."""
         sky = band.require_atmosphere()

@@ -282,6 +282,11 @@ class CalibrationStep(CalibrationBase):
                 f"{parameter} cannot be opened ({error.strerror}); expected a file of type {reference_type!r}",
                 error.filename,
             ) from error
+        if isinstance(override, str) and override != "N/A":
+            self.open_reference(Path(self.get_ref_override(reference_type)))
+
+    def open_reference(self, path: Path) -> object:
+        """Open a reference file, which raises if it is unsuitable; overridden where a step has one."""
 
     def refuse_to_replace(self, numbers: list[int]) -> None:
         """Refuse to run if a file that the step is to write exists and may not be replaced.

@@ -101,12 +101,11 @@ class CheckedStep(Step):  # type: ignore[misc]
         spec = _specification(cls)
         if name in spec and not isinstance(spec[name], dict):
             value = self._checked(name, spec[name], value)
-            self._note_setter(name, value)
-            hooks_changed = name in _HOOKS and f"_{name}" in vars(self) and value != getattr(self, name)
+            self._note_setter(name)
+            if name in _HOOKS and f"_{name}" in vars(self) and value != getattr(self, name):
+                # stpipe makes what it calls of hooks when a step is made only.
+                super().__setattr__(f"_{name}", _hooks.get_hook_objects(self, name.removesuffix("_hooks"), value))
             super().__setattr__(name, value)
-            if hooks_changed:
-                kind = name.removesuffix("_hooks")
-                super().__setattr__(f"_{name}", _hooks.get_hook_objects(self, kind, value))
             return
         if not (
             name.startswith("_") or name in OF_STPIPE or name in getattr(cls, "step_defs", {}) or hasattr(cls, name)
@@ -115,7 +114,7 @@ class CheckedStep(Step):  # type: ignore[misc]
             raise ParameterError(f"{cls.__name__} has no parameter {name!r}{suggest(name, known)}")
         super().__setattr__(name, value)
 
-    def _note_setter(self, name: str, value: Any) -> None:
+    def _note_setter(self, name: str) -> None:
         """Note who sets a parameter: the user's values are given, those of a run are none of the user's."""
         if self._setter == "user" and not (name == "save_results" and self._named_by_front):
             self._origins[name] = GIVEN

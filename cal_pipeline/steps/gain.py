@@ -53,7 +53,7 @@ class GainStep(CalibrationStep):
         """Refuse a level that ``skip`` leaves without effect."""
         # Older files hold all defaults of their time, skip = True and level = 3.
         older = self.level == 3 and self._origins.get("level") != GIVEN
-        if self.given_or_default("skip") and not older:
+        if self.parent is not None and self.given_or_default("skip") and not older:
             self.refuse_idle("level", "skip", "leave skip out")
 
     def process_scan(self, scan: Scan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,10 @@ class LoadsStep(CalibrationStep):
             telescope_sha256=profile.sha256,
         )
         logger.debug("%s: loads of scan %d (%s)", band, group.scan_number, reason)
+
+    def open_reference(self, path: Path) -> object:
+        """Open a telescope profile."""
+        return open_profile(path)
 
     def describe_result(self, band: Band) -> str:
         """Say how warm the receiver is, and whose loads told so."""

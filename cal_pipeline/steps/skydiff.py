@@ -27,7 +27,7 @@ class SkydiffStep(CalibrationStep):
 
     def check_parameters(self) -> None:
         """Refuse a number of earlier OFFs for a step that does not run."""
-        if self.given_or_default("skip"):
+        if self.parent is not None and self.given_or_default("skip"):
             self.refuse_idle("n", "skip", "give skip = False with it")
 
     def describe_result(self, band: Band) -> str:

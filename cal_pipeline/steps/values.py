@@ -124,7 +124,8 @@ def _plain_scalar(kind: str, value: Any) -> Any:
 
 
 def _integer(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    # NumPy's time differences are whole numbers to `numbers`.
+    if isinstance(value, (bool, np.generic)) or not isinstance(value, numbers.Integral):
         raise ValueError("a whole number")
     return int(value)
 
