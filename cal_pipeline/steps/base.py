@@ -332,7 +332,7 @@ class CalibrationStep(CalibrationBase):
             steps = [self] if self.parent is None else [getattr(self.parent, name) for name in self.parent.step_defs]
             done = vars(model.meta.cal_step)
             for step in steps:
-                if step.class_alias in done and not step.skip:
+                if step is self or done.get(step.class_alias) == "COMPLETE":
                     model.meta.made_by[step.class_alias] = record_of_step(step, step._used_origins, step._references)
         return super().save_model(model, *args, **keywords)
 
