@@ -33,20 +33,13 @@ from cal_pipeline.steps import (
     SkychopdiffStep,
     SkydiffStep,
 )
-from cal_pipeline.steps.base import CalibrationBase, CalibrationStep
+from cal_pipeline.steps.base import CalibrationBase, CalibrationStep, ParameterError, refuse_other_format
 from cal_pipeline.steps.origins import load_parameters
+from cal_pipeline.steps.sources import locate
 
 logger = logging.getLogger(__name__)
 
-
-def _rebuilt(
-    cls: type[CalibrationPipeline], given: dict[str, Any], origins: dict[str, Any], uses_parameter_files: bool
-) -> CalibrationPipeline:
-    """The pipeline that another process has pickled."""
-    pipeline = cls(**given)
-    pipeline._record_origins(origins)
-    pipeline._uses_parameter_files = uses_parameter_files
-    return pipeline
+_STORE_ADVICE = "the product is a Zarr store, a folder: name it as in l1.zarr"
 
 
 class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
@@ -124,11 +117,14 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         self._adopted = None
         gc.freeze()
         try:
+            self.check_parameters()
             for step in self._steps().values():
                 step.check_parameters()
                 step.check_references()
-            session = Session(source)
+            session = Session(locate(source, self.input_folder()))
             numbers = session.select(self.scans)
+            for step in self._steps().values():
+                step.refuse_to_replace(numbers)
             workforce = self._workforce()
             workforce.check()
             output = make_output(self._where_to(session), self.overwrite, session.path)
@@ -168,6 +164,18 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
                 found[origin].append(f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}")
         return found
 
+    def check_parameters(self) -> None:
+        """Refuse parameters of the run that do not go together, and an output that is plainly no store."""
+        if self.scheduler == "":
+            raise ParameterError("scheduler is empty; expected the address of a Dask scheduler, as in tcp://head:8786")
+        if self.scheduler:
+            self.refuse_idle("workers", "scheduler", "the cluster has its own; leave one of them out")
+        if self.output_file:
+            refuse_other_format("calibration_pipeline", self.output_file, ".zarr", _STORE_ADVICE)
+            written = any(step.save_results or step.output_file for step in self._steps().values())
+            if not written and (is_url(self.output_file) or Path(self.output_file).is_absolute()):
+                self.refuse_idle("output_dir", "output_file", "leave it out, or name the store without its folder")
+
     def _where_to(self, session: Session) -> str:
         """The L1 store to write."""
         name = normalize_location(self.output_file or default_output(session))
@@ -181,16 +189,6 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         if self.scheduler:
             return DaskCluster(self.scheduler, self.threads)
         return Processes(self.workers, self.threads) if self.workers > 1 else ThisProcess(self.threads)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle what was given, so that a worker can make the same pipeline of it."""
-        given: dict[str, Any] = {name: getattr(self, name) for name in self._origins}
-        given["steps"] = {
-            name: {parameter: getattr(step, parameter) for parameter in step._origins}
-            for name, step in self._steps().items()
-        }
-        origins = dict(self._origins) | {"steps": {name: step._origins for name, step in self._steps().items()}}
-        return _rebuilt, (type(self), given, origins, self._uses_parameter_files)
 
     def prepare_for(self, scan: Scan) -> dict[str, Any]:
         """Take the parameters that a scan is calibrated with; what the provenance says of them."""

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stpipe import config_parser
-
 from cal_pipeline.errors import StoreError
 from cal_pipeline.models.compare import ArrayDifference, Comparison, compare
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.models.recorded import OF_ONE_RUN
 from cal_pipeline.pipeline import CalibrationPipeline
 from cal_pipeline.report.text import ranges_of
-from cal_pipeline.steps.origins import mark_disabled
+from cal_pipeline.steps.origins import recorded_parameters
 
 
 def recorded_provenance(store: str | Path, scan: int) -> dict[str, Any]:
@@ -51,9 +49,7 @@ def recorded_pipeline(store: str | Path, scan: int) -> CalibrationPipeline:
     scan : int
         Scan number.
     """
-    config = config_parser.ConfigObj()
-    config_parser.merge_config(config, _to_give(recorded_provenance(store, scan)["parameters"]))
-    mark_disabled(config)
+    config = recorded_parameters(_to_give(recorded_provenance(store, scan)["parameters"]), str(store))
     pipeline: CalibrationPipeline = CalibrationPipeline.from_config_section(config)
     return pipeline
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import types
 import typing
 from dataclasses import dataclass, field
@@ -405,10 +406,13 @@ class Band:
 
 
 class ScanMeta:
-    """Where stpipe looks for the file name and leaves the status of the steps."""
+    """File name and status of the steps, for stpipe, and records of how the steps that wrote files were run."""
 
-    def __init__(self, filename: str, cal_step: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, filename: str, cal_step: dict[str, str] | None = None, made_by: dict[str, Any] | None = None
+    ) -> None:
         self.filename = filename
+        self.made_by = made_by or {}
         self.cal_step = types.SimpleNamespace(**(cal_step or {}))
 
 
@@ -479,7 +483,15 @@ class Scan:
             "cal_step": vars(self.meta.cal_step),
             "bands": [_to_tree(band) for band in self.bands],
         }
-        asdf.AsdfFile({"cal_pipeline_scan": tree}).write_to(target)
+        if self.meta.made_by:
+            tree["made_by"] = self.meta.made_by
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            asdf.AsdfFile({"cal_pipeline_scan": tree}).write_to(unfinished)
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
         return str(target)
 
     @classmethod
@@ -510,7 +522,7 @@ class Scan:
                     _plain(tree["attributes"]),
                     [_from_tree(Band, band) for band in tree["bands"]],
                 )
-                scan.meta = ScanMeta(Path(path).name, _plain(tree["cal_step"]))
+                scan.meta = ScanMeta(Path(path).name, _plain(tree["cal_step"]), _plain(tree.get("made_by", {})))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(
                 f"{path} cannot be read as a scan that a step wrote: {type(error).__name__}: {error}"

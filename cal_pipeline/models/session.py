@@ -352,10 +352,13 @@ def _parse_scans(wanted: list[Any] | str, present: list[int], path: str) -> set[
     items = wanted.split(",") if isinstance(wanted, str) else [w for x in wanted for w in str(x).split(",")]
     chosen: set[int] = set()
     for item in (text.strip() for text in items):
-        match = re.fullmatch(r"(\d+)(?::(\d+))?", item)
+        match = re.fullmatch(r"(\d+)\s*(?::\s*(\d+))?", item)
         if not match:
-            raise StoreError(f"scans: {item!r} is neither a scan number nor a range like 25660:25670")
+            hint = "; numbers are 0 or more" if re.match(r"-\d", item) else ""
+            raise StoreError(f"scans: {item!r} is neither a scan number nor a range like 25660:25670{hint}")
         first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise StoreError(f"scans: the range {item!r} runs backwards; expected {last}:{first}")
         found = {number for number in present if first <= number <= last}
         if not found:
             raise StoreError(f"scans: {path} has no scan {item}; it has {_ranges(present)}")

@@ -22,6 +22,8 @@ from cal_pipeline.physics.strategies import STRATEGIES, FitSettings, Water
 from cal_pipeline.references.atm_table import AtmRangeError, AtmTable
 from cal_pipeline.references.registry import find_atm_table, open_atm_table
 from cal_pipeline.steps.base import CalibrationStep, ParameterError
+from cal_pipeline.steps.describe import median_of_pixels
+from cal_pipeline.steps.values import positive
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ class AtmosphereStep(CalibrationStep):
     t_spill        = float(min=0.0, default=None)             # Temperature of the spillover (tamb of the OFF) [K]
     """
 
+    coercions = {"t_atm": positive, "t_spill": positive}
+
     link_bands: bool
     strategy: str
     pwv: float | None
@@ -77,11 +81,31 @@ class AtmosphereStep(CalibrationStep):
             )
         if self.strategy == "fixed" and self.pwv is None:
             raise ParameterError("atmosphere: strategy 'fixed' needs pwv, in mm")
+        if self.strategy == "fixed":
+            for name in ("pwv_min", "pwv_max", "pwv_grid_steps"):
+                self.refuse_idle(name, "strategy", "leave it out, or choose a strategy that fits PWV")
+        if self.given_or_default("strategy") != "fixed":
+            self.refuse_idle("pwv", "strategy", "give strategy = 'fixed' with it, or leave pwv out")
         if self.link_bands and self.strategy not in ("full", "fixed"):
             raise ParameterError(
                 f"atmosphere: link_bands makes the bands share one PWV, strategy {self.strategy!r} gives each pixel "
                 "its own; expected strategy 'full'"
             )
+
+    def open_reference(self, path: Path) -> object:
+        """Open an atmosphere table."""
+        return open_atm_table(path)
+
+    def describe_result(self, band: Band) -> str:
+        """Say how much water there is, and how well that is known."""
+        sky = band.require_atmosphere()
+        pwv, error, model, chi2 = (
+            median_of_pixels(getattr(sky.fit, name)) for name in ("pwv", "error", "error_model", "chi2")
+        )
+        errors = "mm (given)" if sky.strategy == "fixed" else f"± {error:.2g} (statistical) ± {model:.2g} (model) mm"
+        median = " (medians)" if np.size(sky.fit.pwv) > 1 else ""
+        bounds = ", at a bound" if np.any(sky.fit.at_bound) else ""
+        return f"PWV {pwv:.4g} {errors}, chi² {chi2:.3g}{median}{bounds}, strategy {sky.strategy}, table {sky.table}"
 
     def process_scan(self, scan: Scan) -> None:
         """Find PWV and opacity for the bands of a scan."""

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from cal_pipeline.models.scan import Band, CalibrationStage, Scan
 from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.calibration import expected_noise, kelvin_per_count
+from cal_pipeline.physics.quality import channel_stride
 from cal_pipeline.physics.sky import SkyDirection, Surroundings
 from cal_pipeline.physics.switching import weighted_sum
 from cal_pipeline.steps.base import CalibrationStep
+from cal_pipeline.steps.describe import median_of_channels
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +32,13 @@ class CalibrateStep(CalibrationStep):
 
     min_transmission: float
     precision: str
+
+    def describe_result(self, band: Band) -> str:
+        """Say how noisy receiver and sky are, and how much is left out."""
+        calibration, bad = band.require_calibration(), band.require_loads().solution.bad_channel
+        some = slice(None, None, channel_stride(len(bad)))
+        t_sys = median_of_channels(calibration.t_sys[some], bad[some])
+        return f"T_sys {t_sys:.4g} K DSB (median), bad samples {100 * float(calibration.bad_channel.mean()):.2f} %"
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Work out the calibration of every ON of a band."""

@@ -7,6 +7,7 @@ import numpy as np
 from cal_pipeline.models.scan import Band, CouplingStage, Scan
 from cal_pipeline.physics.switching import pair_beams
 from cal_pipeline.steps.base import CalibrationStep
+from cal_pipeline.steps.describe import count
 
 
 class DbsStep(CalibrationStep):
@@ -20,6 +21,16 @@ class DbsStep(CalibrationStep):
     spec = """
     skip = boolean(default=True)   # Keep the beams apart
     """
+
+    def describe_result(self, band: Band) -> str:
+        """Say how many reduction groups were merged."""
+        coupling = band.coupling
+        if coupling is None:
+            return "no beams to merge"
+        merged = int((coupling.second >= 0).sum())
+        return (
+            f"{count(merged, 'pair')} of beams merged, {count(coupling.second.size - merged, 'ON')} without a partner"
+        )
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Pair the reduction groups of a band."""

@@ -9,9 +9,22 @@ import numpy as np
 
 from cal_pipeline.models.scan import Band, GainStage, Scan
 from cal_pipeline.physics.gain import GainDrift
+from cal_pipeline.physics.quality import gain_change
 from cal_pipeline.steps.base import CalibrationStep
+from cal_pipeline.steps.describe import median_of_pixels
+from cal_pipeline.steps.origins import GIVEN
 
 logger = logging.getLogger(__name__)
+
+
+_LEVELS = (0, 2, 3)
+
+
+def _known_level(value: int) -> int:
+    """Return a level of the correction."""
+    if value not in _LEVELS:
+        raise ValueError("0 for none, 2 for the ONs, or 3 for ONs and OFFs")
+    return value
 
 
 class GainStep(CalibrationStep):
@@ -20,18 +33,53 @@ class GainStep(CalibrationStep):
     class_alias = "gain"
 
     spec = """
-    skip  = boolean(default=True)              # Leave the counts alone
-    level = integer(min=2, max=3, default=3)   # Set right the counts of the ONs (2) or of ONs and OFFs (3)
+    level = integer(default=0)         # Correct the counts of the ONs (2), of ONs and OFFs (3), or none (0)
+    skip  = boolean(default=None)      # Run or not, whatever the level; for older parameter files
     """
 
+    coercions = {"level": _known_level}
+
     level: int
+    skip: bool | None
 
     _level_2_told = False
+
+    @property
+    def level_to_apply(self) -> int:
+        """Level of the correction; older files say ``skip = False`` without a level, which was 3 then."""
+        return self.level or (3 if self.skip is False else 0)
+
+    def check_parameters(self) -> None:
+        """Refuse a level that ``skip`` leaves without effect."""
+        # Older files hold all defaults of their time, skip = True and level = 3.
+        older = self.level == 3 and self._origins.get("level") != GIVEN
+        if self.parent is not None and self.given_or_default("skip") and not older:
+            self.refuse_idle("level", "skip", "leave skip out")
+
+    def process_scan(self, scan: Scan) -> None:
+        """Find out how the receiver drifted over a scan, unless the level is 0."""
+        if self.level_to_apply:
+            super().process_scan(scan)
+        elif self.parent is None:
+            self.not_applicable("level is 0; give level 3 to correct ONs and OFFs, or 2 for the ONs alone")
+        else:
+            self._applicable = False
+
+    def describe_result(self, band: Band) -> str:
+        """Say how much the gain changed between the loads."""
+        bad, gain = band.require_loads().solution.bad_channel, band.gain
+        if gain is None or gain.drift is None:
+            return f"counts left alone: {gain.reason if gain else 'no result'}"
+        drift = gain.drift
+        change = gain_change(drift.hot - drift.cold, drift.hot_after - drift.cold_after, bad)
+        return (
+            f"gain drift {100 * median_of_pixels(change):+.3g} % (median of pixels), level {gain.level}, {gain.reason}"
+        )
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Find out how the receiver drifted over a band."""
         loads = band.require_loads()
-        if self.level == 2 and not self._level_2_told:
+        if self.level_to_apply == 2 and not self._level_2_told:
             self._level_2_told = True
             logger.warning(
                 "gain: level 2 sets right the ONs but not their reference: under a drift of the gain its error is "
@@ -50,4 +98,6 @@ class GainStep(CalibrationStep):
         # A channel that only the later loads cannot calibrate would stand out among corrected ones.
         bad = loads.solution.bad_channel | (~drift.usable & ~lost)
         band.loads = replace(loads, solution=replace(loads.solution, bad_channel=np.asarray(bad)))
-        band.gain = GainStage(self.level, drift, f"loads of scans {loads.scan_numbers[0]} and {loads.following_scan}")
+        band.gain = GainStage(
+            self.level_to_apply, drift, f"loads of scans {loads.scan_numbers[0]} and {loads.following_scan}"
+        )

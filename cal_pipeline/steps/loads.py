@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from cal_pipeline.physics.loads import solve_loads
 from cal_pipeline.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
 from cal_pipeline.references.telescope import TelescopeProfile, find_profile, open_profile
 from cal_pipeline.steps.base import CalibrationStep
+from cal_pipeline.steps.describe import median_of_channels
+from cal_pipeline.steps.values import positive
 
 logger = logging.getLogger(__name__)
 
@@ -30,13 +33,6 @@ def _efficiencies(value: list[Any]) -> list[float]:
     if not numbers or not all(0.0 < number <= 1.0 for number in numbers):
         raise ValueError("a number above 0 and up to 1, or one per array")
     return numbers
-
-
-def _positive(value: float) -> float:
-    """A number above 0."""
-    if not value > 0.0:
-        raise ValueError("a number above 0")
-    return value
 
 
 class LoadsStep(CalibrationStep):
@@ -57,8 +53,8 @@ class LoadsStep(CalibrationStep):
     """
     coercions = {
         "forward_efficiency": _efficiencies,
-        "eta_fss": _positive,
-        "gain_el_correction": _positive,
+        "eta_fss": positive,
+        "gain_el_correction": positive,
     }
 
     image_gain: float
@@ -107,6 +103,19 @@ class LoadsStep(CalibrationStep):
             telescope_sha256=profile.sha256,
         )
         logger.debug("%s: loads of scan %d (%s)", band, group.scan_number, reason)
+
+    def open_reference(self, path: Path) -> object:
+        """Open a telescope profile."""
+        return open_profile(path)
+
+    def describe_result(self, band: Band) -> str:
+        """Say how warm the receiver is, and whose loads told so."""
+        loads = band.require_loads()
+        solution = loads.solution
+        t_rec = median_of_channels(solution.t_rec_ssb, solution.bad_channel)
+        bad = 100 * float(solution.bad_channel.mean())
+        scans = ", ".join(map(str, loads.scan_numbers))
+        return f"T_rec {t_rec:.4g} K SSB (median), bad channels {bad:.2f} %, loads of scan {scans} ({loads.reason})"
 
     def _following(
         self, band: Band, session: Session, before: CalibrationGroup, scan: Scan, profile: TelescopeProfile

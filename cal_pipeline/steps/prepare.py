@@ -17,6 +17,7 @@ from cal_pipeline.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.physics.planck import channel_frequencies
 from cal_pipeline.physics.switching import interpolation_weights, nearest_off, reduction_groups
 from cal_pipeline.steps.base import CalibrationStep
+from cal_pipeline.steps.describe import count
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,11 @@ class PrepareStep(CalibrationStep):
         band.reference = ReferenceStage(
             mode, on, off, off_mean, off_dumps, *pairing, beam=beam[on] if chopped else np.full(on.size, "")
         )
+
+    def describe_result(self, band: Band) -> str:
+        """Say how the subscans were sorted."""
+        reference = band.require_reference()
+        return f"mode {reference.mode}, {count(reference.on.size, 'ON')}, {count(reference.off.size, 'OFF')}"
 
 
 def _interpolation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cal_pipeline.models.scan import Band, ChopStage, Scan
 from cal_pipeline.steps.base import CalibrationStep
+from cal_pipeline.steps.describe import count
 
 
 class SkychopdiffStep(CalibrationStep):
@@ -17,6 +18,10 @@ class SkychopdiffStep(CalibrationStep):
     spec = """
     skip = boolean(default=True)   # Do not compare chop phases
     """
+
+    def describe_result(self, band: Band) -> str:
+        """Say how many OFFs are compared."""
+        return f"chop phases of {count(band.chop.ons.size if band.chop else 0, 'OFF')} to compare"
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Choose the OFFs of a band."""

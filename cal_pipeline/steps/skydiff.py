@@ -7,6 +7,7 @@ import numpy as np
 from cal_pipeline.models.scan import Band, Scan, SkydiffStage
 from cal_pipeline.physics.diagnostics import sky_spectra
 from cal_pipeline.steps.base import CalibrationStep
+from cal_pipeline.steps.describe import count
 
 
 class SkydiffStep(CalibrationStep):
@@ -23,6 +24,16 @@ class SkydiffStep(CalibrationStep):
     """
 
     n: int
+
+    def check_parameters(self) -> None:
+        """Refuse a number of earlier OFFs for a step that does not run."""
+        if self.parent is not None and self.given_or_default("skip"):
+            self.refuse_idle("n", "skip", "give skip = False with it")
+
+    def describe_result(self, band: Band) -> str:
+        """Say how many skies are laid by."""
+        skies = band.skydiff.offs.size if band.skydiff else 0
+        return f"{count(skies, 'sky').replace('skys', 'skies')}, each to compare with {count(self.n, 'earlier OFF')}"
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Make the sky spectra of a band: of each OFF, or of each reduction group of a chopped scan."""

@@ -15,7 +15,7 @@ DRIFTS = {
     "T_rec +3 K": Drift(offset_per_hour=3.0 / HOURS),
     "both": Drift(gain_per_hour=0.03 / HOURS, offset_per_hour=3.0 / HOURS),
 }
-LEVELS = {"0": {"skip": True}, "2": {"skip": False, "level": 2}, "3": {"skip": False, "level": 3}}
+LEVELS = {"0": {"level": 0}, "2": {"level": 2}, "3": {"level": 3}}
 
 
 def errors(folder: Path, drift: Drift, gain: dict[str, object]) -> tuple[float, float]:

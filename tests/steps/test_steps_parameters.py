@@ -59,7 +59,7 @@ def test_nothing_similar_lists_what_there_is():
         (AtmosphereStep, "airmass", "mean", "'subscan', 'scan'"),
         (AtmosphereStep, "pwv", -1.0, "min=0.0"),
         (CalibrateStep, "min_transmission", 1.5, "max=1.0"),
-        (GainStep, "level", 1, "min=2"),
+        (GainStep, "level", 1, "0 for none, 2 for the ONs, or 3"),
         (SkydiffStep, "n", 0, "min=1"),
         (CalibrationPipeline, "overwrite", "perhaps", "boolean"),
     ],
