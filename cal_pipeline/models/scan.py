@@ -427,7 +427,7 @@ class Band:
 
     def source_counts(self, clock: StageClock) -> Counts:
         """Counts of the observing phases; reading them counts as ``load``."""
-        return Counts(open_place(self.store), f"{self.group}/source/data_5d", clock, vars(self).setdefault("_known", {}))
+        return Counts(open_place(self.store), f"{self.group}/source/data_5d", clock, vars(self).setdefault("known", {}))
 
 
 class ScanMeta:
