@@ -191,7 +191,8 @@ class TestCompare:
     def test_the_same(self, stores, capsys):
         assert main(["compare", *map(str, stores)]) == 0
         text = capsys.readouterr().out
-        assert "all 48 arrays are identical" in text
+        n_arrays = sum('"array"' in file.read_text() for file in stores[0].rglob("zarr.json"))
+        assert f"all {n_arrays} arrays are identical" in text
         assert "scan_000002/spectra" not in text
         assert main(["compare", "--all", *map(str, stores)]) == 0
         assert "scan_000002/spectra" in capsys.readouterr().out

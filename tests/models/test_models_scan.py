@@ -78,6 +78,6 @@ def test_what_is_missing_is_named(tmp_path, need):
 def test_printing_a_scan_is_brief(tmp_path):
     write_scan(tmp_path / "s.zarr", 3, band="band_0")
     scan = Session(tmp_path / "s.zarr").open_scan(3)
-    assert repr(scan) == "<Scan 3: 1 bands>"
+    assert repr(scan) == "<Scan 3: 1 band>"
     assert str(scan.bands[0]) == "scan 3 band_0"
     assert scan.bands[0].channel_width == 1e6

@@ -82,7 +82,7 @@ class TestWhereItWrites:
         before = Path(name).read_bytes()
         with monkeypatch.context() as patched:
             patched.setattr(LoadsStep, "process_band", lambda *_: pytest.fail("work was done"))
-            with pytest.raises(StoreError, match=rf"output .*{name} exists; give --overwrite=true"):
+            with pytest.raises(StoreError, match=rf"output .*{name} exists; give overwrite=True"):
                 LoadsStep(**settings).run(str(session))
         assert Path(name).read_bytes() == before
         LoadsStep(overwrite=True, image_gain=0.5, **settings).run(str(session))
@@ -125,9 +125,7 @@ class TestStepsOfAPipeline:
         shutil.rmtree(tmp_path / "l1.zarr")
         with monkeypatch.context() as patched:
             patched.setattr(LoadsStep, "process_band", lambda *_: pytest.fail("work was done"))
-            with pytest.raises(
-                StoreError, match=r"loads: output .*scan_000001_loads.asdf exists; give --overwrite=true"
-            ):
+            with pytest.raises(StoreError, match=r"loads: output .*scan_000001_loads.asdf exists; give overwrite=True"):
                 calibrate(session, loads={"save_results": True})
         assert not (tmp_path / "l1.zarr").exists()
         calibrate(session, loads={"save_results": True, "image_gain": 0.5}, overwrite=True)
@@ -261,7 +259,7 @@ class TestWhatIsOpened:
         with pytest.raises(CalibrationError):
             LoadsStep().run("s.zarr")
         (tmp_path / "l0" / "s.zarr" / "scan_000001" / "source" / "tamb" / "zarr.json").unlink()
-        with pytest.raises(Exception, match="1 of 1 scans"):
+        with pytest.raises(Exception, match="1 of 1 scan "):
             CalibrationPipeline(input_dir=tmp_path / "l0").run("s.zarr")
 
     @pytest.mark.parametrize("source", [None, 5, {"a": 1}, ["a.zarr"]])

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from cal_pipeline.steps.registry import get_steps
 from stpipe import Step, _cmdline
 from stpipe.utilities import import_class
 
+from cal_pipeline.registry import get_steps
 from cal_pipeline.steps import CalibrateStep
 from cal_pipeline.steps.base import CalibrationStep
 
