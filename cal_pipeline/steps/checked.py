@@ -101,10 +101,10 @@ class CheckedStep(Step):  # type: ignore[misc]
         spec = _specification(cls)
         if name in spec and not isinstance(spec[name], dict):
             value = self._checked(name, spec[name], value)
-            self._note_setter(name)
             if name in _HOOKS and f"_{name}" in vars(self) and value != getattr(self, name):
                 # stpipe makes what it calls of hooks when a step is made only.
                 super().__setattr__(f"_{name}", _hooks.get_hook_objects(self, name.removesuffix("_hooks"), value))
+            self._note_setter(name)
             super().__setattr__(name, value)
             return
         if not (

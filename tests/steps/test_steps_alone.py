@@ -63,6 +63,7 @@ class TestWhereItWrites:
         PrepareStep(save_results=True, suffix="sorted").run("scan_000001_loads.asdf")
         assert names(here) == ["night/scan_000001_prepare.asdf", "scan_000001_loads.asdf", "scan_000001_sorted.asdf"]
 
+    @pytest.mark.slow
     def test_by_strun(self, session, here):
         strun = Path(sys.executable).with_name("strun")
         for step, source, output in (

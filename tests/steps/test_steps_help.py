@@ -72,6 +72,7 @@ def test_the_printed_specification_is_as_it_was_written(capfdbinary):
     assert "# Round spectra to 1 % of sigma" in printed
 
 
+@pytest.mark.slow
 def test_help_of_the_command_has_status_0():
     strun = Path(sys.executable).with_name("strun")
     done = subprocess.run(
