@@ -203,6 +203,22 @@ class TestSignals:
         assert not (tmp_path / "l1.zarr.staging").exists()
         assert (tmp_path / "l1_quality.ecsv").exists()
 
+    def test_a_terminal_interrupts_the_workers_too(self, make_session, tmp_path):
+        session = make_session(channels=16, scans=60)
+        line = [str(BIN / "calibrate"), str(session), "-o", "l1.zarr", "--workers", "2"]
+        with subprocess.Popen(line, cwd=tmp_path, text=True, stderr=subprocess.PIPE, start_new_session=True) as process:
+            lines = []
+            while not any(" scan 1 " in text for text in lines):
+                lines.append(process.stderr.readline())
+                assert lines[-1]
+            os.killpg(process.pid, signal.SIGINT)
+            errors = process.stderr.read()
+            assert process.wait(60) == 130
+        assert errors.splitlines()[-1].startswith("calibrate: interrupted; ")
+        assert "Traceback" not in errors
+        assert "died" not in errors
+        assert not (tmp_path / "l1.zarr.staging").exists()
+
     def test_nothing_is_left_of_a_run_without_a_finished_scan(self, make_session, tmp_path, monkeypatch, calibrate):
         from cal_pipeline.engine import workers
 

@@ -14,7 +14,7 @@ from typing import Any
 from cal_pipeline._version import __version__
 from cal_pipeline.engine.scan_job import Outcome, Recipe
 from cal_pipeline.engine.store import OutputStore
-from cal_pipeline.engine.workers import AHEAD, ATTEMPTS, Job, JobQueue, calibrate_scan, make_jobs
+from cal_pipeline.engine.workers import AHEAD, ATTEMPTS, Job, JobQueue, Outcomes, calibrate_scan, make_jobs
 from cal_pipeline.errors import CalibrationError
 from cal_pipeline.models.session import Session
 
@@ -65,7 +65,7 @@ class DaskCluster:
             workers.look()
             workers.wait_for_answers()
 
-    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Iterator[Outcome]:
+    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Outcomes:
         """What becomes of each scan, as they are done."""
         jobs = JobQueue(make_jobs(session, numbers, recipe, output, self.threads or 1), AHEAD)
         with self._connect() as client:

@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,9 +91,11 @@ def calibrate_session(
         ordered = session.in_order_of_time(numbers)
         with quiet_stpipe, progress_bar(len(numbers)) as advance:
             publisher = _Publisher(output, ordered, tally, show_timing)
-            for outcome in workforce.calibrate(session, ordered, recipe, output):
-                publisher.take(outcome)
-                advance()
+            # Closed before the output is: workers that are not done end, and write no more.
+            with closing(workforce.calibrate(session, ordered, recipe, output)) as outcomes:
+                for outcome in outcomes:
+                    publisher.take(outcome)
+                    advance()
     except KeyboardInterrupt as interrupt:
         raise RunInterruptedError(_describe_kept(output, tally)) from interrupt
     finally:

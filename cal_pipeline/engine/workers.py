@@ -12,8 +12,9 @@ import threading
 import traceback
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -44,6 +45,10 @@ class WorkerDiedError(CalibrationError):
     """The process that calibrated a scan ended, each time that it was tried."""
 
 
+Outcomes = Generator[Outcome, None, None]
+"""What becomes of scans, as they are done; closing it ends the work."""
+
+
 class Workforce(Protocol):
     """Calibrates scans, and writes each to where it can be published."""
 
@@ -56,7 +61,7 @@ class Workforce(Protocol):
             If it cannot.
         """
 
-    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Iterator[Outcome]:
+    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Outcomes:
         """What becomes of each scan, as they are done."""
 
 
@@ -76,7 +81,7 @@ class ThisProcess:
     def check(self) -> None:
         """Nothing to make sure of."""
 
-    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Iterator[Outcome]:
+    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Outcomes:
         """What becomes of each scan, in the order of `numbers`."""
         with (
             no_other_threads(),
@@ -319,7 +324,7 @@ class Processes:
     def check(self) -> None:
         """Nothing to make sure of."""
 
-    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Iterator[Outcome]:
+    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Outcomes:
         """What becomes of each scan, as they are done."""
         threads = self.threads or max(available_cores() // self.number, 1)
         jobs = JobQueue(make_jobs(session, numbers, recipe, output, threads), AHEAD * self.number)
@@ -407,7 +412,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
         self.process = context.Process(target=_work, args=(other,), daemon=True, name=_WORKER)
-        self.process.start()
+        with _keyboard_ignored():
+            self.process.start()
         other.close()
         self.job: Job | None = None
         self._began = False
@@ -451,6 +457,22 @@ class _Worker:
             self.process.terminate()
         self.connection.close()
         self.process.join()
+
+
+@contextmanager
+def _keyboard_ignored() -> Iterator[None]:
+    """Let a process that is started within the block ignore Ctrl-C, which a terminal sends to all processes of a run.
+
+    Who started it ends it. It inherits this, so that it is not interrupted while it still imports the package.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _ready(workers: list[_Worker]) -> list[_Worker]:
