@@ -59,15 +59,23 @@ def test_every_array_agrees(case, make_session, calibrate, atm_table):
     _compare(product, _evaluate(session, 1, atm_table, **options), options)
 
 
+# Of every mode with every strategy, the quick subset holds each once.
+BEAMS = [("total_power", False), ("otf", False), ("otf_chopped", False), ("otf_chopped", True)]
+STRATEGIES = ["full", "per_pixel", "per_pair", "fixed"]
+QUICK = {
+    ("total_power", False, "fixed"),
+    ("otf", False, "per_pair"),
+    ("otf_chopped", False, "per_pixel"),
+    ("otf_chopped", True, "full"),
+}
+
+
 @pytest.mark.parametrize("bands", [pytest.param(1, id="one band"), pytest.param(2, id="two bands", marks=SLOW)])
-@pytest.mark.parametrize("strategy", ["full", pytest.param("per_pixel", marks=SLOW), "per_pair", "fixed"])
 @pytest.mark.parametrize(
-    ("mode", "dbs"),
+    ("mode", "dbs", "strategy"),
     [
-        ("total_power", False),
-        ("otf", False),
-        pytest.param("otf_chopped", False, marks=SLOW),
-        ("otf_chopped", True),
+        pytest.param(*beams, strategy, marks=() if (*beams, strategy) in QUICK else SLOW)
+        for beams, strategy in itertools.product(BEAMS, STRATEGIES)
     ],
 )
 def test_modes_strategies_bands_and_beams(mode, strategy, bands, dbs, tmp_path, calibrate):
@@ -109,7 +117,7 @@ def test_linked_bands_share_a_pwv(tmp_path, calibrate):
 
 
 @pytest.mark.parametrize("mode", ["total_power", *(pytest.param(mode, marks=SLOW) for mode in ("otf", "otf_chopped"))])
-@pytest.mark.parametrize("level", [2, 3])
+@pytest.mark.parametrize("level", [pytest.param(2, marks=SLOW), 3])
 def test_gain_drift(level, mode, make_session, calibrate, atm_table):
     receiver = dataclasses.replace(
         preset("ccat_chai").receivers[0], channels=140, pixel_offsets_deg=((0, 0), (0.01, 0)), zero_level=5000.0

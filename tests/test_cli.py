@@ -245,6 +245,7 @@ class TestReplay:
         assert "scan_000002/t_cal" in text
         assert "scan_000002/spectra" not in text
 
+    @pytest.mark.slow
     def test_the_parameters_are_those_of_strun(self, product, tmp_path):
         file, output = tmp_path / "used.asdf", tmp_path / "again.zarr"
         assert main(["replay", str(product.path), "1", "--parameters", str(file), "-o", str(output)]) == 0

@@ -294,6 +294,7 @@ def test_loads_of_another_scan(make_session, calibrate, caplog):
         calibrate(session, "never.zarr", scans="3", loads={"calibration_interval": 1.0})
 
 
+@pytest.mark.slow
 def test_loads_of_another_layout_are_passed_over(make_session, calibrate, caplog):
     session = make_session(channels=16, scans=3)
     ids = zarr.open_group(session, path="scan_000002/calibration", mode="r+")

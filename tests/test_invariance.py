@@ -59,6 +59,7 @@ def session(make_session, mode):
 
 @FEW
 @given(random=st.randoms(use_true_random=False))
+@pytest.mark.slow
 def test_order_of_subscans(session, calibrate, tmp_path, random, mode):
     order = list(range(zarr.open_array(session, path="scan_000001/source/mjd", mode="r").shape[0]))
     random.shuffle(order)
@@ -111,6 +112,7 @@ def test_scaling_all_counts_changes_the_gain_and_nothing_in_kelvin(make_session,
 
 @FEW
 @given(data=st.data())
+@pytest.mark.slow
 def test_missing_dumps_do_not_spread(make_session, calibrate, mode, data, tmp_path):
     for name in ("session", "holed"):
         shutil.rmtree(tmp_path / f"{name}.zarr", ignore_errors=True)

@@ -137,6 +137,7 @@ def test_input_and_output_must_not_be_one(session, calibrate):
         calibrate(session, f"{session.name}/l1.zarr")
 
 
+@pytest.mark.slow
 def test_scans_are_chosen_by_number_and_range(make_session, calibrate):
     session = make_session(channels=8, scans=5, pixels=1)
     assert calibrate(session, scans="2,4:9").numbers == [2, 4, 5]

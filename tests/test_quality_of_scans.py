@@ -74,6 +74,7 @@ def test_the_table_of_a_session(make_session, calibrate):
     assert list(quality_table(product)["scan"]) == list(table["scan"])
 
 
+@pytest.mark.slow
 def test_bands_have_rows_of_their_own(tmp_path, calibrate, make_session):
     from helpers_atm import write_test_atm_table
 

@@ -124,6 +124,7 @@ def test_faults_stay_where_they_are(make_session, calibrate):
     np.testing.assert_allclose(after.spectra.values[untouched], before.spectra.values[untouched], rtol=1e-9, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_two_bands_are_calibrated_on_their_own(tmp_path, calibrate):
     table = write_test_atm_table(tmp_path / "two.asdf", windows=[(450e9, 500e9), (780e9, 820e9)])
     config = preset("ccat_chai_dual", channels=32, pixels=2, mode="otf", table=str(table), noise=False)

@@ -33,6 +33,14 @@ QUIET = {"noise": False, "dtype": "float64"}
 GIVEN = {"strategy": "fixed", "pwv": 0.5}
 
 
+SLOW = pytest.mark.slow
+
+
+def slow(*values):
+    """Parameters that the quick subset leaves out."""
+    return [pytest.param(value, marks=SLOW) for value in values]
+
+
 @pytest.fixture
 def level_source():
     """A source that stays at its elevation, so that the sky of an OFF is exactly that of its ON."""
@@ -67,10 +75,10 @@ def test_truth_is_recovered(make_session, calibrate, mode, strategy, dbs):
 @pytest.mark.parametrize(
     ("strategy", "link"),
     [
-        ("full", False),
+        pytest.param("full", False, marks=SLOW),
         ("full", True),
-        pytest.param("per_pixel", False, marks=pytest.mark.slow),
-        pytest.param("per_pair", False, marks=pytest.mark.slow),
+        pytest.param("per_pixel", False, marks=SLOW),
+        pytest.param("per_pair", False, marks=SLOW),
     ],
 )
 def test_two_bands(tmp_path, calibrate, level_source, strategy, link):
@@ -160,11 +168,8 @@ class TestGainDrift:
         times = [np.mean(zarr.open_array(session, path=f"scan_{n:06d}/calibration/mjd", mode="r")[...]) for n in (1, 2)]
         return 24.0 * (times[1] - times[0])
 
-    @pytest.mark.parametrize("mode", ["total_power", "otf", "otf_chopped"])
-    @pytest.mark.parametrize(
-        "drift",
-        [*(pytest.param(d, marks=pytest.mark.slow) for d in (Drift(1.0, 0.0), Drift(0.0, 100.0))), Drift(1.0, 100.0)],
-    )
+    @pytest.mark.parametrize("mode", ["total_power", *slow("otf", "otf_chopped")])
+    @pytest.mark.parametrize("drift", [*slow(Drift(1.0, 0.0), Drift(0.0, 100.0)), Drift(1.0, 100.0)])
     def test_level_3_removes_it_to_rounding_and_level_2_makes_it_worse(self, errors, drift, mode):
         error = errors(drift, mode)
         assert error[3] < 1e-6
@@ -240,12 +245,13 @@ class TestSkydiff:
         largest = max(float(abs(differences[f"spectrum_{k}"]).max()) for k in range(differences.n_diffs))
         assert self.AMPLITUDE < largest < 2.001 * self.AMPLITUDE
 
-    @pytest.mark.parametrize("mode", ["total_power", pytest.param("otf", marks=pytest.mark.slow), "otf_chopped"])
+    @pytest.mark.parametrize("mode", ["total_power", *slow("otf", "otf_chopped")])
     def test_a_stable_sky_differs_by_nothing(self, make_session, calibrate, level_source, mode):
         _, differences = self.run(make_session, calibrate, level_source, 0.0, mode=mode)
         for k in range(differences.n_diffs):
             assert float(abs(differences[f"spectrum_{k}"]).max()) < 1e-8
 
+    @pytest.mark.slow
     def test_the_example_of_the_docs(self, make_session, calibrate, level_source, monkeypatch, tmp_path, capsys):
         self.run(make_session, calibrate, level_source, 400.0)
         monkeypatch.chdir(tmp_path)
@@ -291,6 +297,7 @@ class TestSkychopdiff:
                 found = differences[f"spectrum_{on}_{j}"].values[:, 0, 0]
                 np.testing.assert_allclose(found, expected, atol=1e-8)
 
+    @pytest.mark.slow
     def test_it_cancels_in_the_spectra(self, make_session, calibrate, level_source):
         session, _ = self.run(make_session, calibrate, level_source, ChopPhaseOffset((0.0, 1.5, 0.0, -0.5)))
         scan, truth = found_and_true(session, calibrate(session, "again.zarr", atmosphere=GIVEN))
@@ -301,6 +308,7 @@ class TestSkychopdiff:
         for name in differences.data_vars:
             assert float(abs(differences[name]).max()) < 1e-9
 
+    @pytest.mark.slow
     def test_the_example_of_the_docs(self, make_session, calibrate, level_source, monkeypatch, tmp_path, capsys):
         self.run(make_session, calibrate, level_source, ChopPhaseOffset((0.0, 1.0, 0.0, 0.0)))
         monkeypatch.chdir(tmp_path)

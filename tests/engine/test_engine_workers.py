@@ -62,6 +62,7 @@ def as_if_large(monkeypatch):
     use_threads(None)
 
 
+@pytest.mark.slow
 def test_threads_and_scans_that_overlap_make_the_same_bit_by_bit(make_session, calibrate, as_if_large):
     session = make_session(channels=24, scans=(Scan(),) * 3, chunks=(8, 3, 2, 1, 1), sequence=Otf(rows=2, dumps=3))
     one = calibrate(session, "one.zarr", threads=1, **STEPS)
