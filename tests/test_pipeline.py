@@ -143,7 +143,7 @@ def test_scans_are_chosen_by_number_and_range(make_session, calibrate):
     assert calibrate(session, scans="2,4:9").numbers == [2, 4, 5]
 
 
-@pytest.mark.parametrize(("wanted", "words"), [("7", "no scan 7; it has 1:2"), ("x", "neither a scan number nor")])
+@pytest.mark.parametrize(("wanted", "words"), [("7", "no scan 7; it has 1, 2"), ("x", "neither a scan number nor")])
 def test_a_scan_that_is_not_there_is_an_error(session, calibrate, wanted, words):
     with pytest.raises(StoreError, match=words):
         calibrate(session, scans=wanted)

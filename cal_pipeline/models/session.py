@@ -20,6 +20,7 @@ from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts, read_attributes
 from cal_pipeline.models.phases import first_on, is_on, observing_mode
 from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.storage import open_place
+from cal_pipeline.report.text import ranges_of
 
 logger = logging.getLogger(__name__)
 
@@ -343,7 +344,7 @@ class Session:
                 raise StoreError(f"{self.path} is {found.description}; expected an L0 session")
             raise StoreError(
                 f"{self.path}: no scan to calibrate is chosen by scans={wanted!r}; "
-                f"it has {_ranges(observed) or 'calibration-only scans'}"
+                f"it has {ranges_of(observed) or 'calibration-only scans'}"
             )
         return chosen
 
@@ -361,17 +362,6 @@ def _parse_scans(wanted: list[Any] | str, present: list[int], path: str) -> set[
             raise StoreError(f"scans: the range {item!r} runs backwards; expected {last}:{first}")
         found = {number for number in present if first <= number <= last}
         if not found:
-            raise StoreError(f"scans: {path} has no scan {item}; it has {_ranges(present)}")
+            raise StoreError(f"scans: {path} has no scan {item}; it has {ranges_of(present)}")
         chosen |= found
     return chosen
-
-
-def _ranges(numbers: list[int]) -> str:
-    """Ascending numbers in short, as ``"1:3, 7"``."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}:{b}" for a, b in runs)

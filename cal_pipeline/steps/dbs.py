@@ -6,8 +6,8 @@ import numpy as np
 
 from cal_pipeline.models.scan import Band, CouplingStage, Scan
 from cal_pipeline.physics.switching import pair_beams
+from cal_pipeline.report.text import count_of
 from cal_pipeline.steps.base import CalibrationStep
-from cal_pipeline.steps.describe import count
 
 
 class DbsStep(CalibrationStep):
@@ -28,9 +28,8 @@ class DbsStep(CalibrationStep):
         if coupling is None:
             return "no beams to merge"
         merged = int((coupling.second >= 0).sum())
-        return (
-            f"{count(merged, 'pair')} of beams merged, {count(coupling.second.size - merged, 'ON')} without a partner"
-        )
+        alone = coupling.second.size - merged
+        return f"{count_of(merged, 'pair')} of beams merged, {count_of(alone, 'ON')} without a partner"
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Pair the reduction groups of a band."""

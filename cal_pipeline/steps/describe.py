@@ -27,8 +27,3 @@ def median_of_channels(values: NDArray[Any], bad: NDArray[np.bool_]) -> float:
     """
     spectra = values if values.ndim == 4 else values[..., None]
     return median_of_pixels(median_of_finite(np.where(bad[..., None], np.nan, spectra), axis=(0, 3)))
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun, as in ``1 ON`` and ``2 ONs``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -16,8 +16,8 @@ from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.physics.planck import channel_frequencies
 from cal_pipeline.physics.switching import interpolation_weights, nearest_off, reduction_groups
+from cal_pipeline.report.text import count_of
 from cal_pipeline.steps.base import CalibrationStep
-from cal_pipeline.steps.describe import count
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class PrepareStep(CalibrationStep):
     def describe_result(self, band: Band) -> str:
         """Say how the subscans were sorted."""
         reference = band.require_reference()
-        return f"mode {reference.mode}, {count(reference.on.size, 'ON')}, {count(reference.off.size, 'OFF')}"
+        return f"mode {reference.mode}, {count_of(reference.on.size, 'ON')}, {count_of(reference.off.size, 'OFF')}"
 
 
 def _interpolation(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cal_pipeline.models.scan import Band, ChopStage, Scan
+from cal_pipeline.report.text import count_of
 from cal_pipeline.steps.base import CalibrationStep
-from cal_pipeline.steps.describe import count
 
 
 class SkychopdiffStep(CalibrationStep):
@@ -21,7 +21,7 @@ class SkychopdiffStep(CalibrationStep):
 
     def describe_result(self, band: Band) -> str:
         """Say how many OFFs are compared."""
-        return f"chop phases of {count(band.chop.ons.size if band.chop else 0, 'OFF')} to compare"
+        return f"chop phases of {count_of(band.chop.ons.size if band.chop else 0, 'OFF')} to compare"
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Choose the OFFs of a band."""

@@ -6,8 +6,8 @@ import numpy as np
 
 from cal_pipeline.models.scan import Band, Scan, SkydiffStage
 from cal_pipeline.physics.diagnostics import sky_spectra
+from cal_pipeline.report.text import count_of
 from cal_pipeline.steps.base import CalibrationStep
-from cal_pipeline.steps.describe import count
 
 
 class SkydiffStep(CalibrationStep):
@@ -33,7 +33,7 @@ class SkydiffStep(CalibrationStep):
     def describe_result(self, band: Band) -> str:
         """Say how many skies are laid by."""
         skies = band.skydiff.offs.size if band.skydiff else 0
-        return f"{count(skies, 'sky').replace('skys', 'skies')}, each to compare with {count(self.n, 'earlier OFF')}"
+        return f"{count_of(skies, 'sky', 'skies')}, each to compare with {count_of(self.n, 'earlier OFF')}"
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Make the sky spectra of a band: of each OFF, or of each reduction group of a chopped scan."""
