@@ -14,7 +14,7 @@ from stpipe import Pipeline
 from cal_pipeline._version import __version__
 from cal_pipeline.engine.cluster import DaskCluster
 from cal_pipeline.engine.runner import calibrate_session, default_output
-from cal_pipeline.engine.store import OutputStore, make_output
+from cal_pipeline.engine.store import make_output
 from cal_pipeline.engine.workers import Processes, ThisProcess, Workforce, refuse_in_worker
 from cal_pipeline.errors import NoInputError
 from cal_pipeline.models.l1 import CalibratedSession
@@ -127,13 +127,13 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
                 step.refuse_to_replace(numbers)
             workforce = self._workforce()
             workforce.check()
+            self._log_beginning(session, numbers)
             output = make_output(self._where_to(session), self.overwrite, session.path)
-            self._log_beginning(session, numbers, output)
             return calibrate_session(session, numbers, self, output, workforce, self.timing)
         finally:
             gc.unfreeze()
 
-    def _log_beginning(self, session: Session, numbers: list[int], output: OutputStore) -> None:
+    def _log_beginning(self, session: Session, numbers: list[int]) -> None:
         """Log what is calibrated, and which parameters differ from the defaults and why, file by file."""
         logger.info("cal_pipeline %s: %s of %s", __version__, count_of(len(numbers), "scan"), session.path)
         scans_of: dict[Path | None, list[int]] = defaultdict(list)

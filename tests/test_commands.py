@@ -226,7 +226,7 @@ class TestSignals:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(workers, "pass_steps", interrupt)
-        with pytest.raises(RunInterruptedError, match="nothing was written"):
+        with pytest.raises(RunInterruptedError, match="no store is left"):
             calibrate(make_session(channels=16))
         assert not (tmp_path / "l1.zarr").exists()
 

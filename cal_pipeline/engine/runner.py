@@ -107,12 +107,13 @@ def calibrate_session(
             write_quality_table(CalibratedSession(output.place.name))
     product = CalibratedSession(output.place.name)
     n_failed = len(output.failures)
+    failed = f", {n_failed} failed" if n_failed else ""
+    logger.info("%s%s in %.0f s: %s", tally, failed, time.monotonic() - began, output.place)
     if n_failed:
         message = (
             f"{n_failed} of {count_of(len(numbers), 'scan')} could not be calibrated; see {output.place}/failures.json"
         )
         raise RunFailedError(1 if n_failed == len(numbers) else 2, message, product)
-    logger.info("%s in %.0f s: %s", tally, time.monotonic() - began, output.place)
     return product
 
 
@@ -141,7 +142,7 @@ def _describe_kept(output: OutputStore, tally: RunTally) -> str:
     """Say what an interrupted run leaves."""
     done = tally.verdicts.total()
     if not done:
-        return "interrupted before the first scan was finished; nothing was written"
+        return "interrupted before the first scan was finished; no store is left"
     return f"interrupted; {done} of {count_of(tally.n_asked, 'scan')} are finished and kept in {output.place}"
 
 
