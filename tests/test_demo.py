@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from cal_pipeline import demo
+from cal_pipeline.errors import CalibrationError
 
 
 @pytest.fixture
@@ -30,5 +31,5 @@ def test_demo_recovers_what_it_put_in(small, tmp_path, capsys):
 def test_demo_says_why_strun_failed(small, tmp_path, monkeypatch):
     broken = dataclasses.replace(demo.OBSERVATIONS[0], mode="total_power")
     monkeypatch.setattr(demo, "PIPELINE", "cal_pipeline.NoSuchPipeline")
-    with pytest.raises(RuntimeError, match=r"exit status 1[\s\S]*NoSuchPipeline"):
+    with pytest.raises(CalibrationError, match=r"exit status 1: .*NoSuchPipeline"):
         demo.run_observation(broken, tmp_path)

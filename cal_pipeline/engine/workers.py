@@ -8,6 +8,7 @@ import multiprocessing
 import multiprocessing.connection
 import pickle
 import signal
+import sys
 import threading
 import traceback
 import uuid
@@ -456,7 +457,10 @@ class _Worker:
         if self.job is not None:
             self.process.terminate()
         self.connection.close()
-        self.process.join()
+        self.process.join(_PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
 
 
 @contextmanager
@@ -482,12 +486,17 @@ def _ready(workers: list[_Worker]) -> list[_Worker]:
     return [worker for worker in ready if not worker.only_began()]
 
 
+_PATIENCE = 10.0
+"""Seconds that a worker may take to end; one that waits for a disk or a network may never."""
+
 _BEGUN = "begun"
 """What a worker tells first."""
 
 
 def _work(connection: Any) -> None:
     """Do jobs until there are no more; runs in a process of its own."""
+    # Told to end, a worker cleans up: semaphores that its libraries hold would outlive it otherwise, with a warning.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         connection.send(_BEGUN)
         while True:
