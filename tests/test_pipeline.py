@@ -130,6 +130,41 @@ def test_an_existing_output_is_kept_unless_told_otherwise(session, calibrate, tm
     assert (tmp_path / "precious" / "thesis.txt").exists()
 
 
+def test_a_file_url_is_a_folder_to_read_and_to_write(session, calibrate, atm_table, tmp_path, monkeypatch):
+    plain = calibrate(session, "plain.zarr", scans="1")
+    # No driver is needed.
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    product = CalibrationPipeline.call(
+        f"file://{session}",
+        output_file=f"file://{tmp_path}/l1.zarr",
+        scans="1",
+        steps={"loads": {"forward_efficiency": 0.95}, "atmosphere": {"override_atm": f"file://{atm_table}"}},
+        configure_log=False,
+    )
+    assert product.path == tmp_path / "l1.zarr"
+    assert CalibratedSession(f"file://{tmp_path}/l1.zarr").numbers == [1]
+    np.testing.assert_array_equal(product.open_scan(1).spectra, plain.open_scan(1).spectra)
+    assert not (tmp_path / "l1.zarr.staging").exists()
+
+
+def test_an_empty_folder_is_taken_as_output(session, calibrate, tmp_path):
+    (tmp_path / "l1.zarr").mkdir()
+    assert calibrate(session, scans="1").numbers == [1]
+
+
+def test_an_error_before_the_first_scan_leaves_no_store(session, calibrate, tmp_path, monkeypatch):
+    from cal_pipeline.engine import runner
+
+    monkeypatch.setattr(runner, "progress_bar", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        calibrate(session)
+    assert not (tmp_path / "l1.zarr").exists()
+    assert not (tmp_path / "l1.zarr.staging").exists()
+    with pytest.raises(StoreError, match="File name too long"):
+        calibrate(session, "n" * 250)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("nnn")]
+
+
 def test_input_and_output_must_not_be_one(session, calibrate):
     with pytest.raises(StoreError, match="lie in each other"):
         calibrate(session, session.name, overwrite=True)
