@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -58,7 +59,7 @@ class Session:
         self.path = self.place.name
         names = self.place.members()
         if "zarr.json" not in names:
-            what = "no Zarr v3 group (no zarr.json in it)" if names or self.place.exists("") else "not there"
+            what = "no Zarr v3 group (no zarr.json in it)" if self._is_there(path, names) else "not there"
             raise StoreError(f"{self.path} is {what}; expected an L0 session with groups scan_NNNNNN")
         self._groups = {int(match[1]): match[0] for name in names if (match := _SCAN.match(name))}
         self.numbers = sorted(self._groups)
@@ -67,6 +68,10 @@ class Session:
         self._calibration: dict[tuple[int, str], tuple[CalibrationGroup | None, str]] = {}
         self._times: dict[str, list[tuple[float, int]]] = {}
         self._loads: dict[Any, LoadCounts] = {}
+
+    def _is_there(self, path: str | Path, names: list[str]) -> bool:
+        """Whether there is anything at a path, were it an empty ZIP file."""
+        return bool(names) or self.place.exists("") or os.path.exists(path)
 
     def has_source(self, number: int) -> bool:
         """Whether a scan has anything to calibrate, or is a calibration-only scan."""
@@ -295,17 +300,17 @@ class Session:
             return None, "no calibration group"
         try:
             return CalibrationGroup(self.place, group, number), ""
-        except ScanError as error:
-            logger.warning("scan %d: its loads cannot be read: %s", number, error)
-            return None, f"cannot be read: {error}"
+        except Exception as error:  # what is wrong with these loads must not end the scans that look for some
+            words = _log_unreadable(number, error)
+            return None, f"cannot be read: {words}"
 
     def _time_of_loads(self, number: int, band_name: str) -> float:
         """When a scan saw its loads [d]; NaN where it did not, or that cannot be read."""
         group = self._calibration_path(number, band_name)
         try:
             return time_of_loads(self.place, group) if group else float("nan")
-        except ScanError as error:
-            logger.warning("scan %d: its loads cannot be read: %s", number, error)
+        except Exception as error:  # as above
+            _log_unreadable(number, error)
             return float("nan")
 
     def _calibration_path(self, number: int, band_name: str) -> str | None:
@@ -346,6 +351,14 @@ class Session:
                 f"it has {_ranges(observed) or 'calibration-only scans'}"
             )
         return chosen
+
+
+def _log_unreadable(number: int, error: Exception) -> str:
+    """Warn of loads that cannot be read, and return the reason in words."""
+    words = str(error) if isinstance(error, ScanError) else f"{type(error).__name__}: {error}"
+    logger.warning("scan %d: its loads cannot be read: %s", number, words)
+    logger.debug("scan %d: its loads", number, exc_info=error)
+    return words
 
 
 def _parse_scans(wanted: list[Any] | str, present: list[int], path: str) -> set[int]:
