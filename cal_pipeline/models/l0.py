@@ -208,7 +208,10 @@ def time_of_loads(store: Place, group: str) -> float:
         If phases and times cannot be read, or make no sense.
     """
     wanted = {name: CALIBRATION_COORDINATES[name] for name in ("sobsmode", "mjd")}
-    shape = (1, 1, 1, 1, *ZarrArray(store, f"{group}/mjd").shape)
+    phases = ZarrArray(store, f"{group}/sobsmode")
+    if phases.ndim != 1:
+        raise LayoutError(f"{phases.name} has shape {phases.shape}, expected one axis (subscan)")
+    shape = (1, 1, 1, 1, *phases.shape)
     values = check_values(f"{store}/{group}", read_arrays(store, group, wanted, shape), wanted)
     return _mean_time(values["mjd"], np.char.upper(values["sobsmode"]))
 
@@ -343,8 +346,9 @@ class CalibrationGroup:
         """Mean physical temperature of a load, or what is known of the telescope where none was recorded [K]."""
         spec = CALIBRATION_COORDINATES[name]
         recorded = self._values[name][np.isin(self._phase, phases)]
-        known = recorded[np.isfinite(recorded) & (recorded != 0.0)] if "0" in spec.unknown else recorded
-        known = known[~np.isnan(known)]
+        known = recorded[~np.isnan(recorded)]
+        if "0" in spec.unknown:
+            known = known[known != 0.0]
         if default is not None and known.size == 0:
             logger.warning(
                 "%s/%s was not recorded; %g K is assumed, as the telescope's profile says", self.name, name, default
