@@ -297,6 +297,11 @@ class CalibrationGroup:
         (hot, hot_time, hot_change), (cold, cold_time, cold_change) = found[:2]
         zero = found[2][0] if len(found) > 2 else None
         if zero is not None:
+            if not np.isfinite(zero).any():
+                raise LayoutError(
+                    f"{self.name}/data_5d: no dump of ZERO is valid in any pixel, expected one; the zero level is then "
+                    "unknown: mend it, or leave the subscan out where counts have none"
+                )
             hot, cold = hot - zero, cold - zero
         t_hot = self._temperature("thot", HOT, None)
         t_cold = self._temperature("tcold", COLD, t_cold_default)

@@ -7,12 +7,13 @@ import os
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cal_pipeline.errors import LayoutError, NoLoadsError, ScanError, StoreError
+from cal_pipeline.errors import DataReadError, LayoutError, NoLoadsError, ScanError, StoreError
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.coordinates import read_first_time, read_phases
 from cal_pipeline.models.counts import Counts
@@ -74,8 +75,13 @@ class Session:
         return bool(names) or self.place.exists("") or os.path.exists(path)
 
     def has_source(self, number: int) -> bool:
-        """Whether a scan has anything to calibrate, or is a calibration-only scan."""
-        return any("source" in self.place.members(group) for group, _ in self._bands(number))
+        """Whether a scan has anything to calibrate, or is a calibration-only scan; one that cannot be read may have."""
+        try:
+            return any("source" in self.place.members(group) for group, _ in self._bands(number))
+        except OSError:
+            # Whoever opens the scan next says what is wrong with it, and it does not end the others.
+            logger.debug("%s/%s cannot be read", self.path, self._groups[number], exc_info=True)
+            return True
 
     def describe(self, number: int) -> dict[str, str | None] | None:
         """Telescope, frontend and observing mode of a scan, from its attributes and phases alone.
@@ -107,12 +113,13 @@ class Session:
 
         def first_time(number: int) -> float:
             times = []
-            for group, _ in self._bands(number):
-                try:
-                    times.append(read_first_time(self.place, f"{group}/source"))
-                except Exception:
-                    # Whoever opens the scan next says what is wrong with it.
-                    logger.debug("%s/%s: no times", self.path, group, exc_info=True)
+            # Whoever opens the scan next says what is wrong with it.
+            with suppress(OSError):
+                for group, _ in self._bands(number):
+                    try:
+                        times.append(read_first_time(self.place, f"{group}/source"))
+                    except Exception:
+                        logger.debug("%s/%s: no times", self.path, group, exc_info=True)
             return min(times, default=float("inf"))
 
         times = self.place.each(first_time, numbers)
@@ -145,11 +152,13 @@ class Session:
                 raise LayoutError(
                     f"{self.path}/{self._groups[number]}: attribute scan_number is {recorded!r}, expected {number}"
                 )
-            bands = [
-                self._open_band(number, group, name, attributes, clock)
-                for group, name in self._bands(number)
-                if "source" in self.place.members(group)
-            ]
+            try:
+                found = [band for band in self._bands(number) if "source" in self.place.members(band[0])]
+            except OSError as error:
+                raise DataReadError(
+                    f"{self.path}/{self._groups[number]} cannot be listed: {type(error).__name__}: {error}"
+                ) from error
+            bands = [self._open_band(number, group, name, attributes, clock) for group, name in found]
         if not bands:
             raise LayoutError(f"{self.path}/{self._groups[number]} has no group 'source': calibration only")
         return Scan(number, attributes, bands, clock=clock, session=self)
@@ -295,10 +304,10 @@ class Session:
         return self._calibration[key]
 
     def _open_calibration(self, number: int, band_name: str) -> tuple[CalibrationGroup | None, str]:
-        group = self._calibration_path(number, band_name)
-        if group is None:
-            return None, "no calibration group"
         try:
+            group = self._calibration_path(number, band_name)
+            if group is None:
+                return None, "no calibration group"
             return CalibrationGroup(self.place, group, number), ""
         except Exception as error:  # what is wrong with these loads must not end the scans that look for some
             words = _log_unreadable(number, error)
@@ -306,8 +315,8 @@ class Session:
 
     def _time_of_loads(self, number: int, band_name: str) -> float:
         """When a scan saw its loads [d]; NaN where it did not, or that cannot be read."""
-        group = self._calibration_path(number, band_name)
         try:
+            group = self._calibration_path(number, band_name)
             return time_of_loads(self.place, group) if group else float("nan")
         except Exception as error:  # as above
             _log_unreadable(number, error)

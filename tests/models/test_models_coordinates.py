@@ -533,6 +533,15 @@ class TestLoads:
         assert "the loads that follow it are passed over" in caplog.text
         assert "they look like degrees Celsius" in caplog.text
 
+    def test_a_zero_level_without_a_valid_dump_is_refused(self, tmp_path):
+        group = zarr.open_group(tmp_path / "l.zarr", mode="w").create_group("calibration")
+        counts = loads_counts(np.ones((4, 2, 1)), 0.0, [300.0, 80.0, 0.0])
+        counts[..., 2] = -(2**31)
+        write_group(group, counts, ["HOT", "COL", "ZERO"])
+        loads = CalibrationGroup(LocalPlace(tmp_path / "l.zarr"), "calibration", 7)
+        with pytest.raises(LayoutError, match="no dump of ZERO is valid in any pixel"):
+            loads.means(np.array([["PX00"], ["PX01"]]), StageClock())
+
     def test_a_time_that_is_unknown_is_no_time(self, tmp_path):
         write_scan(tmp_path / "s.zarr", 1, calibration={"mjd": np.array([NaN, MJD])})
         assert np.isnan(time_of_loads(LocalPlace(tmp_path / "s.zarr"), "scan_000001/calibration"))

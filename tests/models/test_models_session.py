@@ -11,7 +11,7 @@ import pytest
 import zarr
 from helpers_l0 import MJD, SECOND, write_array, write_scan
 
-from cal_pipeline.errors import LayoutError, NoLoadsError, StoreError
+from cal_pipeline.errors import DataReadError, LayoutError, NoLoadsError, StoreError
 from cal_pipeline.models import session
 from cal_pipeline.models.session import Session
 
@@ -159,6 +159,16 @@ class TestScans:
         (store / "scan_7").mkdir()
         (store / "notes.txt").write_text("windy")
         assert Session(store).numbers == [1, 25650]
+
+    def test_one_that_cannot_be_listed_fails_alone(self, store):
+        (store / "scan_000005").symlink_to("scan_000005")
+        write_scan(store, 2, source=False, calibration=loads_at(-500.0))
+        opened = Session(store)
+        assert opened.select(None) == [1, 5]
+        assert opened.in_order_of_time([5, 1]) == [1, 5]
+        assert choice(store)[0] == 2
+        with pytest.raises(DataReadError, match=r"scan_000005.* cannot be (read|listed): OSError"):
+            opened.open_scan(5)
 
     def test_calibration_only_scans_are_not_selected(self, store):
         write_scan(store, 2, source=False)
