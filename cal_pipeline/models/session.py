@@ -78,7 +78,7 @@ class Session:
         """Whether a scan has anything to calibrate, or is a calibration-only scan; one that cannot be read may have."""
         try:
             return any("source" in self.place.members(group) for group, _ in self._bands(number))
-        except OSError:
+        except (OSError, LayoutError):
             # Whoever opens the scan next says what is wrong with it, and it does not end the others.
             logger.debug("%s/%s cannot be read", self.path, self._groups[number], exc_info=True)
             return True
@@ -114,7 +114,7 @@ class Session:
         def first_time(number: int) -> float:
             times = []
             # Whoever opens the scan next says what is wrong with it.
-            with suppress(OSError):
+            with suppress(OSError, LayoutError):
                 for group, _ in self._bands(number):
                     try:
                         times.append(read_first_time(self.place, f"{group}/source"))
@@ -172,10 +172,14 @@ class Session:
     def _bands(self, number: int) -> list[tuple[str, str]]:
         """Path and name of each band of a scan; one without a name where the scan is not divided."""
         scan = self._groups[number]
+        members = self.place.members(scan)
         names = sorted(
-            (name for name in self.place.members(scan) if _BAND.match(name)),
-            key=lambda name: int(name.removeprefix("band_")),
+            (name for name in members if _BAND.match(name)), key=lambda name: int(name.removeprefix("band_"))
         )
+        if names and "source" in members:
+            raise LayoutError(
+                f"{self.path}/{scan} holds source beside {', '.join(names)}, expected either; remove what is left over"
+            )
         return [(f"{scan}/{name}", name) for name in names] or [(scan, "")]
 
     def find_loads(self, band: Band, interval: float) -> tuple[CalibrationGroup, str]:
@@ -309,6 +313,8 @@ class Session:
             if group is None:
                 return None, "no calibration group"
             return CalibrationGroup(self.place, group, number), ""
+        except MemoryError:
+            raise
         except Exception as error:  # what is wrong with these loads must not end the scans that look for some
             words = _log_unreadable(number, error)
             return None, f"cannot be read: {words}"
@@ -318,6 +324,8 @@ class Session:
         try:
             group = self._calibration_path(number, band_name)
             return time_of_loads(self.place, group) if group else float("nan")
+        except MemoryError:
+            raise
         except Exception as error:  # as above
             _log_unreadable(number, error)
             return float("nan")

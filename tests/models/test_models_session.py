@@ -160,6 +160,14 @@ class TestScans:
         (store / "notes.txt").write_text("windy")
         assert Session(store).numbers == [1, 25650]
 
+    def test_one_with_and_without_bands_is_not_passed_over(self, store):
+        (store / "scan_000001/band_7").mkdir()
+        opened = Session(store)
+        assert opened.select(None) == [1]
+        assert opened.in_order_of_time([1]) == [1]
+        with pytest.raises(LayoutError, match="scan_000001 holds source beside band_7, expected either"):
+            opened.open_scan(1)
+
     def test_one_that_cannot_be_listed_fails_alone(self, store):
         (store / "scan_000005").symlink_to("scan_000005")
         write_scan(store, 2, source=False, calibration=loads_at(-500.0))
