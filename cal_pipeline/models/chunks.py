@@ -13,7 +13,7 @@ import zarr
 from numcodecs import Blosc, GZip, VLenUTF8, Zstd
 from numpy.typing import NDArray
 
-from cal_pipeline.errors import LayoutError
+from cal_pipeline.errors import DataReadError, LayoutError
 from cal_pipeline.models.shards import ShardIndex
 from cal_pipeline.models.storage import Place
 from cal_pipeline.report.text import count_of
@@ -103,6 +103,8 @@ class ZarrArray:
     ------
     LayoutError
         If it cannot be opened as such.
+    DataReadError
+        If its metadata cannot be read.
     """
 
     def __init__(self, place: Place, path: str) -> None:
@@ -113,6 +115,8 @@ class ZarrArray:
             _refuse_unknown(metadata)
             self.shape = tuple(int(n) for n in metadata["shape"])
             self.chunks = tuple(int(n) for n in metadata["chunk_grid"]["configuration"]["chunk_shape"])
+            _refuse_shapes(self.shape, self.chunks)
+            self._dims = metadata.get("dimension_names")
             self.attributes: dict[str, Any] = metadata.get("attributes", {})
             encoding = metadata["chunk_key_encoding"]
             separator = encoding.get("configuration", {}).get(
@@ -145,6 +149,28 @@ class ZarrArray:
     def ndim(self) -> int:
         """Number of axes."""
         return len(self.shape)
+
+    def refuse_other_order(self, axes: Sequence[str]) -> None:
+        """Refuse an array whose metadata name the same axes in another order; other names tell nothing.
+
+        Parameters
+        ----------
+        axes : sequence of str
+            The axes that are expected. Their first letters name them as well.
+
+        Raises
+        ------
+        LayoutError
+            If the order is another.
+        """
+        if not isinstance(self._dims, list):
+            return
+        found = [str(name).lower() for name in self._dims]
+        for names in (list(axes), [axis[0] for axis in axes]):
+            if found != names and sorted(found) == sorted(names):
+                raise LayoutError(
+                    f"{self.name}: dimension_names are {', '.join(found)}, expected {', '.join(names)}; transpose it"
+                )
 
     def _key(self, index: Sequence[int]) -> str:
         numbers = self._separator.join(str(i) for i in index)
@@ -240,6 +266,12 @@ def _region(start: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))
 
 
+def _refuse_shapes(shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
+    """Refuse shapes that no array has."""
+    if len(shape) != len(chunks) or min(shape, default=0) < 0 or min(chunks, default=1) < 1:
+        raise ValueError(f"its shape is {shape} and that of its chunks {chunks}, expected as many numbers, above 0")
+
+
 _FIELDS = {"zarr_format", "node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value"}
 _FIELDS |= {"codecs", "attributes", "dimension_names", "storage_transformers"}
 
@@ -299,7 +331,10 @@ _NUMBERS = frozenset(
 
 def _metadata(place: Place, path: str, kind: str) -> dict[str, Any]:
     where = f"{place}/{path}" if path else str(place)
-    content = place.get(f"{path}/zarr.json" if path else "zarr.json")
+    try:
+        content = place.get(f"{path}/zarr.json" if path else "zarr.json")
+    except OSError as error:
+        raise DataReadError(f"{where}/zarr.json cannot be read: {type(error).__name__}: {error}") from error
     if content is None:
         raise LayoutError(
             f"{where} cannot be opened as {'an array' if kind == 'array' else 'a group'}: no zarr.json in it"

@@ -138,6 +138,8 @@ def read_arrays(
                 f"{' or '.join(str(s) for s in allowed)} ({' or '.join(str(d) for d in wanted[name].dims)}), "
                 f"as data_5d has shape {shape}"
             )
+        for dims in wanted[name].dims:
+            found[name].refuse_other_order(dims)
     filled: list[str] = []
     values = store.each(lambda name: read_array(found[name], name, wanted[name], filled), names)
     if filled:
@@ -225,11 +227,12 @@ def _lacks_chunks(array: ZarrArray, raw: NDArray[Any], spec: Coordinate) -> bool
     if not absent:
         return False
     inside = [[min(part.stop, n) - part.start for part, n in zip(parts, array.shape, strict=True)] for parts in absent]
-    if spec.from_fill and sum(map(math.prod, inside)) == math.prod(array.shape):
+    if spec.takes_fill(array.fill_value) and sum(map(math.prod, inside)) == math.prod(array.shape):
         return True
+    fill = array.fill_value.item() if isinstance(array.fill_value, np.generic) else array.fill_value
     raise LayoutError(
-        f"{array.name}: {len(absent)} of its chunks are not stored, so that values would be the fill value "
-        f"{array.fill_value!r}; expected every chunk: write them all (with zarr: config={{'write_empty_chunks': True}})"
+        f"{array.name}: {len(absent)} of its chunks are not stored, so that values would be the fill value {fill!r}; "
+        "expected every chunk: write them all (with zarr: config={'write_empty_chunks': True})"
     )
 
 

@@ -15,6 +15,7 @@ from cal_pipeline.errors import DataReadError, LayoutError
 from cal_pipeline.models.chunks import TEXT, ZarrArray
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.packing import Packing
+from cal_pipeline.models.schema import ARRAY, CHANNEL, DUMP, RECEIVER, SUBSCAN
 from cal_pipeline.models.storage import Place
 from cal_pipeline.report.text import count_of
 
@@ -66,6 +67,7 @@ class Counts:
                 f"{self.name} has {array.ndim} axes of type {array.dtype}, expected the 5 axes "
                 "channel, dump, receiver, array, subscan of integers or floats"
             )
+        array.refuse_other_order((CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN))
         if 0 in array.shape:
             raise LayoutError(f"{self.name} has shape {array.shape}: it holds nothing")
         self._array = array

@@ -208,7 +208,10 @@ def time_of_loads(store: Place, group: str) -> float:
         If phases and times cannot be read, or make no sense.
     """
     wanted = {name: CALIBRATION_COORDINATES[name] for name in ("sobsmode", "mjd")}
-    shape = (1, 1, 1, 1, *ZarrArray(store, f"{group}/mjd").shape)
+    phases = ZarrArray(store, f"{group}/sobsmode")
+    if phases.ndim != 1:
+        raise LayoutError(f"{phases.name} has shape {phases.shape}, expected one axis (subscan)")
+    shape = (1, 1, 1, 1, *phases.shape)
     values = check_values(f"{store}/{group}", read_arrays(store, group, wanted, shape), wanted)
     return _mean_time(values["mjd"], np.char.upper(values["sobsmode"]))
 
@@ -294,6 +297,11 @@ class CalibrationGroup:
         (hot, hot_time, hot_change), (cold, cold_time, cold_change) = found[:2]
         zero = found[2][0] if len(found) > 2 else None
         if zero is not None:
+            if not np.isfinite(zero).any():
+                raise LayoutError(
+                    f"{self.name}/data_5d: no dump of ZERO is valid in any pixel, expected one; the zero level is then "
+                    "unknown: mend it, or leave the subscan out where counts have none"
+                )
             hot, cold = hot - zero, cold - zero
         t_hot = self._temperature("thot", HOT, None)
         t_cold = self._temperature("tcold", COLD, t_cold_default)
@@ -343,8 +351,9 @@ class CalibrationGroup:
         """Mean physical temperature of a load, or what is known of the telescope where none was recorded [K]."""
         spec = CALIBRATION_COORDINATES[name]
         recorded = self._values[name][np.isin(self._phase, phases)]
-        known = recorded[np.isfinite(recorded) & (recorded != 0.0)] if "0" in spec.unknown else recorded
-        known = known[~np.isnan(known)]
+        known = recorded[~np.isnan(recorded)]
+        if "0" in spec.unknown:
+            known = known[known != 0.0]
         if default is not None and known.size == 0:
             logger.warning(
                 "%s/%s was not recorded; %g K is assumed, as the telescope's profile says", self.name, name, default

@@ -328,7 +328,7 @@ class _AttributeReader:
         if packed and self.stored.kind != "f" and not isinstance(found, int):
             # By the convention a limit of a wider type counts decoded numbers, but JSON does not tell types.
             raise self._refusal(attribute, f"a whole number, as stored ({self.stored.name}, packed)")
-        return found
+        return _as_float(found) if self.stored.kind == "f" else found
 
 
 def _single(value: Any) -> Any:
@@ -342,7 +342,7 @@ def _as_float(value: int | float) -> float:
     try:
         return float(value)
     except OverflowError:
-        return float("inf")
+        return float("inf") if value > 0 else float("-inf")
 
 
 def _float_from_json(value: Any) -> float | None:

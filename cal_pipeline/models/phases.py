@@ -13,6 +13,11 @@ Mask = NDArray[np.bool_]
 MODES = ("total_power", "otf", "otf_chopped")
 """Modes that are calibrated."""
 
+BEAMS = ("SWA", "SWB", "OTFSWA", "OTFSWB")
+ONS = tuple(f"{kind}ON" for kind in ("", "OTF-", *(f"{beam}-" for beam in BEAMS)))
+OFFS = tuple(f"{kind}OFF" for kind in ("", "OTF-", *(f"{beam}-" for beam in BEAMS)))
+"""Phases of the group ``source``; subscans of others do not take part."""
+
 HOT = ("HOT",)
 COLD = ("COLD", "COL")
 ZERO = ("ZERO",)
@@ -21,18 +26,18 @@ ZERO = ("ZERO",)
 
 def beams(phases: Texts) -> Texts:
     """Beam of each subscan: ``"A"`` for SWA, ``"B"`` for SWB phases, ``""`` for those that are not chopped."""
-    upper = np.char.upper(phases)
+    upper = np.where(is_on(phases) | is_off(phases), np.char.upper(phases), "")
     return np.where(np.char.find(upper, "SWA") >= 0, "A", np.where(np.char.find(upper, "SWB") >= 0, "B", ""))
 
 
 def is_on(phases: Texts) -> Mask:
     """Which subscans point at the source: ON, OTF-ON, and chopped ones."""
-    return np.asarray(np.char.endswith(np.char.upper(phases), "ON"))
+    return np.isin(np.char.upper(phases), ONS)
 
 
 def is_off(phases: Texts) -> Mask:
     """Which subscans point at the empty sky: OFF, OTF-OFF, and chopped ones."""
-    return np.asarray(np.char.endswith(np.char.upper(phases), "OFF"))
+    return np.isin(np.char.upper(phases), OFFS)
 
 
 def is_observed(phases: Texts) -> Mask:

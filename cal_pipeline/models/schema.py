@@ -81,6 +81,10 @@ class Coordinate:
     from_fill: bool = False
     lookalikes: tuple[Lookalike, ...] = ()
 
+    def takes_fill(self, fill: Any) -> bool:
+        """Whether the fill value is legitimate where no chunk is stored: of times that may be 0, which says unknown."""
+        return self.from_fill and (self.unknown != "NaN or 0" or fill != fill or fill == 0)
+
     def is_sound(self, values: NDArray[np.float64]) -> bool:
         """Whether all numbers are within the limits or marked as unknown."""
         # Mostly the extremes tell: comparisons with NaN are false.
@@ -115,7 +119,9 @@ class Coordinate:
     def describe(self, values: NDArray[np.float64]) -> str:
         """Show some numbers with their unit, the first ones of many."""
         flat = values.ravel()
-        shown = ", ".join(f"{value:.9g}" if value % 1 else f"{value:.1f}" for value in flat[:_SHOWN].tolist())
+        shown = ", ".join(
+            f"{value:.9g}" if value % 1 or abs(value) > _PLAIN else f"{value:.1f}" for value in flat[:_SHOWN].tolist()
+        )
         rest = f", ... ({flat.size} values)" if flat.size > _SHOWN else ""
         return f"[{shown}{rest}]{self._unit}"
 
@@ -132,6 +138,9 @@ class Coordinate:
     def _unit(self) -> str:
         return f" {self.unit}" if self.unit else ""
 
+
+_PLAIN = 1e16
+"""Whole numbers up to which a message shows every digit."""
 
 _SHOWN = 6
 """Numbers of an array that a message shows."""
@@ -226,7 +235,7 @@ SOURCE_COORDINATES = {
 CALIBRATION_COORDINATES = {
     "sobsmode": _SOBSMODE,
     "mjd": replace(MJD, needed="loads", unknown="NaN"),
-    "exptime": replace(_EXPTIME, needed="loads", high=3600.0, unknown="NaN or 0"),
+    "exptime": replace(_EXPTIME, needed="loads", high=3600.0, unknown="NaN or 0", from_fill=True),
     "thot": _per_subscan("K", low=80.0, high=1000.0, unknown="NaN", lookalikes=(Lookalike(-100.0, 80.0, _CELSIUS),)),
     "tcold": _per_subscan(
         "K", low=0.0, high=400.0, unknown="NaN or 0", lookalikes=(Lookalike(-273.15, 0.0, _CELSIUS),)

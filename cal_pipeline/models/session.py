@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cal_pipeline.errors import LayoutError, NoLoadsError, ScanError, StoreError
+from cal_pipeline.errors import DataReadError, LayoutError, NoLoadsError, ScanError, StoreError
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.coordinates import read_first_time, read_phases
 from cal_pipeline.models.counts import Counts
@@ -59,7 +61,7 @@ class Session:
         self.path = self.place.name
         names = self.place.members()
         if "zarr.json" not in names:
-            what = "no Zarr v3 group (no zarr.json in it)" if names or self.place.exists("") else "not there"
+            what = "no Zarr v3 group (no zarr.json in it)" if self._is_there(path, names) else "not there"
             raise StoreError(f"{self.path} is {what}; expected an L0 session with groups scan_NNNNNN")
         self._groups = {int(match[1]): match[0] for name in names if (match := _SCAN.match(name))}
         self.numbers = sorted(self._groups)
@@ -69,9 +71,18 @@ class Session:
         self._times: dict[str, list[tuple[float, int]]] = {}
         self._loads: dict[Any, LoadCounts] = {}
 
+    def _is_there(self, path: str | Path, names: list[str]) -> bool:
+        """Whether there is anything at a path, were it an empty ZIP file."""
+        return bool(names) or self.place.exists("") or os.path.exists(path)
+
     def has_source(self, number: int) -> bool:
-        """Whether a scan has anything to calibrate, or is a calibration-only scan."""
-        return any("source" in self.place.members(group) for group, _ in self._bands(number))
+        """Whether a scan has anything to calibrate, or is a calibration-only scan; one that cannot be read may have."""
+        try:
+            return any("source" in self.place.members(group) for group, _ in self._bands(number))
+        except (OSError, LayoutError):
+            # Whoever opens the scan next says what is wrong with it, and it does not end the others.
+            logger.debug("%s/%s cannot be read", self.path, self._groups[number], exc_info=True)
+            return True
 
     def describe(self, number: int) -> dict[str, str | None] | None:
         """Telescope, frontend and observing mode of a scan, from its attributes and phases alone.
@@ -103,12 +114,13 @@ class Session:
 
         def first_time(number: int) -> float:
             times = []
-            for group, _ in self._bands(number):
-                try:
-                    times.append(read_first_time(self.place, f"{group}/source"))
-                except Exception:
-                    # Whoever opens the scan next says what is wrong with it.
-                    logger.debug("%s/%s: no times", self.path, group, exc_info=True)
+            # Whoever opens the scan next says what is wrong with it.
+            with suppress(OSError, LayoutError):
+                for group, _ in self._bands(number):
+                    try:
+                        times.append(read_first_time(self.place, f"{group}/source"))
+                    except Exception:
+                        logger.debug("%s/%s: no times", self.path, group, exc_info=True)
             return min(times, default=float("inf"))
 
         times = self.place.each(first_time, numbers)
@@ -141,11 +153,13 @@ class Session:
                 raise LayoutError(
                     f"{self.path}/{self._groups[number]}: attribute scan_number is {recorded!r}, expected {number}"
                 )
-            bands = [
-                self._open_band(number, group, name, attributes, clock)
-                for group, name in self._bands(number)
-                if "source" in self.place.members(group)
-            ]
+            try:
+                found = [band for band in self._bands(number) if "source" in self.place.members(band[0])]
+            except OSError as error:
+                raise DataReadError(
+                    f"{self.path}/{self._groups[number]} cannot be listed: {type(error).__name__}: {error}"
+                ) from error
+            bands = [self._open_band(number, group, name, attributes, clock) for group, name in found]
         if not bands:
             raise LayoutError(f"{self.path}/{self._groups[number]} has no group 'source': calibration only")
         return Scan(number, attributes, bands, clock=clock, session=self)
@@ -159,10 +173,14 @@ class Session:
     def _bands(self, number: int) -> list[tuple[str, str]]:
         """Path and name of each band of a scan; one without a name where the scan is not divided."""
         scan = self._groups[number]
+        members = self.place.members(scan)
         names = sorted(
-            (name for name in self.place.members(scan) if _BAND.match(name)),
-            key=lambda name: int(name.removeprefix("band_")),
+            (name for name in members if _BAND.match(name)), key=lambda name: int(name.removeprefix("band_"))
         )
+        if names and "source" in members:
+            raise LayoutError(
+                f"{self.path}/{scan} holds source beside {', '.join(names)}, expected either; remove what is left over"
+            )
         return [(f"{scan}/{name}", name) for name in names] or [(scan, "")]
 
     def find_loads(self, band: Band, interval: float) -> tuple[CalibrationGroup, str]:
@@ -291,22 +309,26 @@ class Session:
         return self._calibration[key]
 
     def _open_calibration(self, number: int, band_name: str) -> tuple[CalibrationGroup | None, str]:
-        group = self._calibration_path(number, band_name)
-        if group is None:
-            return None, "no calibration group"
         try:
+            group = self._calibration_path(number, band_name)
+            if group is None:
+                return None, "no calibration group"
             return CalibrationGroup(self.place, group, number), ""
-        except ScanError as error:
-            logger.warning("scan %d: its loads cannot be read: %s", number, error)
-            return None, f"cannot be read: {error}"
+        except MemoryError:
+            raise
+        except Exception as error:  # what is wrong with these loads must not end the scans that look for some
+            words = _log_unreadable(number, error)
+            return None, f"cannot be read: {words}"
 
     def _time_of_loads(self, number: int, band_name: str) -> float:
         """When a scan saw its loads [d]; NaN where it did not, or that cannot be read."""
-        group = self._calibration_path(number, band_name)
         try:
+            group = self._calibration_path(number, band_name)
             return time_of_loads(self.place, group) if group else float("nan")
-        except ScanError as error:
-            logger.warning("scan %d: its loads cannot be read: %s", number, error)
+        except MemoryError:
+            raise
+        except Exception as error:  # as above
+            _log_unreadable(number, error)
             return float("nan")
 
     def _calibration_path(self, number: int, band_name: str) -> str | None:
@@ -347,6 +369,14 @@ class Session:
                 f"it has {ranges_of(observed) or 'calibration-only scans'}"
             )
         return chosen
+
+
+def _log_unreadable(number: int, error: Exception) -> str:
+    """Warn of loads that cannot be read, and return the reason in words."""
+    words = str(error) if isinstance(error, ScanError) else f"{type(error).__name__}: {error}"
+    logger.warning("scan %d: its loads cannot be read: %s", number, words)
+    logger.debug("scan %d: its loads", number, exc_info=error)
+    return words
 
 
 def _parse_scans(wanted: list[Any] | str, present: list[int], path: str) -> set[int]:

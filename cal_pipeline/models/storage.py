@@ -125,7 +125,7 @@ class LocalPlace(Place):
         try:
             with open(os.path.join(self.name, key), "rb", buffering=0) as file:
                 return file.read()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def get_part(self, key: str, start: int, length: int) -> bytes | None:
@@ -135,7 +135,7 @@ class LocalPlace(Place):
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(start + size, 0) if start < 0 else start)
                 return file.read(length)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def put(self, key: str, *data: bytes) -> None:

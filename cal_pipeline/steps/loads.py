@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cal_pipeline.errors import BadChannelsError, LayoutError
+from cal_pipeline.errors import BadChannelsError, LayoutError, ScanError
 from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts
 from cal_pipeline.models.phases import first_on
 from cal_pipeline.models.scan import Band, LoadStage, Scan
@@ -128,7 +128,7 @@ class LoadsStep(CalibrationStep):
             return None, None
         try:
             return group, session.load_counts(group, band, scan.clock, profile.t_cold_default_K)
-        except LayoutError as error:
+        except ScanError as error:
             logger.warning("%s: the loads that follow it are passed over: %s", band, error)
             return None, None
 

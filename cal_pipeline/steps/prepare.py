@@ -48,7 +48,9 @@ class PrepareStep(CalibrationStep):
                 f"{band}: {on.size} ON and {off.size} OFF among the phases {sorted(set(at.sobsmode.tolist()))}, "
                 f"expected at least one of each for mode {mode}"
             )
-        _refuse_unknown(band, np.concatenate([on, off]))
+        taken = np.concatenate([on, off])
+        _refuse_unknown(band, taken)
+        _warn_of_left_out(band, taken)
         _warn_of_frequency_steps(band, on)
         if mode != "total_power" and (at.otf_lon is None or at.otf_lat is None):
             logger.warning("%s: otf_lon or otf_lat was not recorded; the positions of its dumps are NaN", band)
@@ -112,6 +114,20 @@ def _refuse_unknown(band: Band, subscans: NDArray[np.int64]) -> None:
                 f"{band}: {name} of subscans {unknown.tolist()} is unknown or beyond its limits, expected "
                 f"{SOURCE_COORDINATES[name].expected}; mode 'auto' leaves these subscans out"
             )
+
+
+def _warn_of_left_out(band: Band, taken: NDArray[np.int64]) -> None:
+    """Warn of subscans that take no part, for a phase that is misspelt leaves out what was observed."""
+    phases = band.coordinates.sobsmode
+    left = np.setdiff1d(np.arange(phases.size), taken)
+    if left.size:
+        names = sorted({phases[subscan] or "''" for subscan in left.tolist()})
+        logger.warning(
+            "%s: %s of phase %s left out; ON, OFF, OTF-ON, OTF-OFF or, with a beam, SWA-ON and the like take part",
+            band,
+            count(left.size, "subscan"),
+            ", ".join(names) + (" is" if left.size == 1 else " are"),
+        )
 
 
 def _warn_of_frequency_steps(band: Band, on: NDArray[np.int64]) -> None:

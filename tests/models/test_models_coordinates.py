@@ -14,7 +14,7 @@ import zarr
 from helpers_l0 import MJD, SECOND, loads_counts, write_array, write_group, write_scan
 from zarr.codecs import ZstdCodec
 
-from cal_pipeline.errors import LayoutError, NoLoadsError, ScanError
+from cal_pipeline.errors import DataReadError, LayoutError, NoLoadsError, ScanError
 from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.l0 import CalibrationGroup, pixel_ids, read_coordinates, time_of_loads
 from cal_pipeline.models.packing import Packing
@@ -45,6 +45,11 @@ def set_attributes(group, name, **attributes):
     path = Path(str(group.store_path).removeprefix("file://")) / name / "zarr.json"
     metadata = json.loads(path.read_text())
     path.write_text(json.dumps(metadata | {"attributes": attributes}))
+
+
+def set_metadata(group, name, **changes):
+    path = Path(str(group.store_path).removeprefix("file://")) / name / "zarr.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def store_with_zarr(group, name, values, dtype=None, **how):
@@ -470,6 +475,7 @@ class TestLoads:
             ),
             ("tcold", [1.0, 790.0, 1.0], r"tcold is \[790.0\] K, expected temperatures above 0 K and below 400 K"),
             ("thot", [np.inf, 1.0, 1.0], r"thot is \[inf\] K"),
+            ("tcold", [1.0, np.inf, 1.0], r"tcold is \[inf\] K"),
             ("thot", [0.0, 1.0, 1.0], r"thot is \[0.0\] K"),
             ("exptime", [2.0, -1.0, 2.0], r"exptime of subscans \[1\] is \[-1.0\] s"),
             ("exptime", [5000.0, 5000.0, 5000.0], "they look like milliseconds"),
@@ -478,7 +484,7 @@ class TestLoads:
     )
     def test_what_makes_no_sense_is_refused(self, tmp_path, name, values, words):
         with pytest.raises(LayoutError, match=words):
-            self.means(tmp_path, **{name: np.array(values)})
+            self.means(tmp_path, default=77.0, **{name: np.array(values)})
 
     def test_only_its_own_phase_tells_a_temperature(self, tmp_path):
         means = self.means(tmp_path, thot=np.array([290.0, NaN, 20.0]), tcold=np.array([-1.0, 77.0, 0.0]))
@@ -497,6 +503,27 @@ class TestLoads:
     def test_an_integration_time_may_be_unknown(self, tmp_path, value):
         assert np.isfinite(self.means(tmp_path, exptime=np.full(3, value)).hot).all()
 
+    @pytest.mark.parametrize("fill", [0.0, NaN])
+    def test_integration_times_of_which_no_chunk_is_stored_are_unknown(self, tmp_path, fill):
+        calibration = write_scan(tmp_path / "s.zarr", 1)["calibration"]
+        store_with_zarr(calibration, "exptime", np.full(2, fill), fill_value=fill)
+        loads = LoadsStep().run(str(tmp_path / "s.zarr/scan_000001")).bands[0].loads
+        assert np.isfinite(loads.solution.gamma).all()
+        assert not (loads.means.hot_time > 0.0).any()
+
+    def test_integration_times_of_which_no_chunk_is_stored_are_no_number_of_seconds(self, tmp_path):
+        calibration = write_scan(tmp_path / "s.zarr", 1)["calibration"]
+        store_with_zarr(calibration, "exptime", np.full(2, 5.0), fill_value=5.0)
+        with pytest.raises(NoLoadsError, match=r"calibration/exptime: 1 of its chunks are not stored, .* value 5.0;"):
+            LoadsStep().run(str(tmp_path / "s.zarr/scan_000001"))
+
+    def test_counts_that_cannot_be_read_after_a_scan_do_not_fail_it(self, tmp_path, caplog):
+        write_scan(tmp_path / "s.zarr", 1)
+        write_scan(tmp_path / "s.zarr", 2, source=False, calibration={"mjd": MJD + SECOND * np.array([100.0, 110.0])})
+        (tmp_path / "s.zarr/scan_000002/calibration/data_5d/c/0/0/0/0/0").write_bytes(b"too short")
+        assert LoadsStep().run(str(tmp_path / "s.zarr/scan_000001")).bands[0].loads.following is None
+        assert "the loads that follow it are passed over" in caplog.text
+
     def test_those_that_follow_a_scan_do_not_fail_it(self, tmp_path, caplog):
         write_scan(tmp_path / "s.zarr", 1)
         later = {"mjd": MJD + SECOND * np.array([100.0, 110.0]), "thot": np.full(2, 20.0)}
@@ -505,6 +532,15 @@ class TestLoads:
         assert (loads.following, loads.following_scan) == (None, None)
         assert "the loads that follow it are passed over" in caplog.text
         assert "they look like degrees Celsius" in caplog.text
+
+    def test_a_zero_level_without_a_valid_dump_is_refused(self, tmp_path):
+        group = zarr.open_group(tmp_path / "l.zarr", mode="w").create_group("calibration")
+        counts = loads_counts(np.ones((4, 2, 1)), 0.0, [300.0, 80.0, 0.0])
+        counts[..., 2] = -(2**31)
+        write_group(group, counts, ["HOT", "COL", "ZERO"])
+        loads = CalibrationGroup(LocalPlace(tmp_path / "l.zarr"), "calibration", 7)
+        with pytest.raises(LayoutError, match="no dump of ZERO is valid in any pixel"):
+            loads.means(np.array([["PX00"], ["PX01"]]), StageClock())
 
     def test_a_time_that_is_unknown_is_no_time(self, tmp_path):
         write_scan(tmp_path / "s.zarr", 1, calibration={"mjd": np.array([NaN, MJD])})
@@ -606,6 +642,51 @@ class TestThePageOnCounts:
         with pytest.raises(ValueError, match=words):
             ShardIndex.from_metadata(codecs, (4,))
         assert words in PAGE
+
+
+class TestAxes:
+    @pytest.mark.parametrize(
+        ("name", "names"),
+        [
+            ("data_5d", ["channel", "dump", "array", "receiver", "subscan"]),
+            ("data_5d", ["S", "D", "R", "A", "C"]),
+            ("pixel_offset_lon", ["array", "receiver", "subscan"]),
+        ],
+    )
+    def test_that_are_named_in_another_order_are_refused(self, tmp_path, source, name, names):
+        write_array(source, "pixel_offset_lon", np.zeros((2, 1, 4)))
+        set_metadata(source, name, dimension_names=names)
+        with pytest.raises(
+            LayoutError, match=f"source/{name}: dimension_names are {', '.join(names).lower()}, expected"
+        ):
+            Session(tmp_path / "s.zarr").open_scan(1)
+        assert "dimension_names are" in PAGE
+
+    @pytest.mark.parametrize("names", [None, ["c", "d", "r", "a", "s"], ["x", None, "receiver", "array", "channel"]])
+    def test_of_other_names_are_those_of_the_format(self, tmp_path, source, names):
+        set_metadata(source, "data_5d", dimension_names=names)
+        assert Session(tmp_path / "s.zarr").open_scan(1).bands[0].coordinates.shape == SHAPE
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"shape": [4, 2, 2, 1, -4]},
+            {"shape": [4, 2, 2, 1]},
+            {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [0, 2, 2, 1, 4]}}},
+        ],
+    )
+    def test_of_a_length_that_none_has_are_refused(self, tmp_path, source, changes):
+        set_metadata(source, "data_5d", **changes)
+        with pytest.raises(LayoutError, match=r"source/data_5d cannot be opened as an array: .*its shape is"):
+            Session(tmp_path / "s.zarr").open_scan(1)
+
+
+def test_a_folder_in_place_of_a_chunk_is_no_chunk_of_zeros(tmp_path, source):
+    chunk = tmp_path / "s.zarr/scan_000001/source/data_5d/c/0/0/0/0/0"
+    chunk.unlink()
+    chunk.mkdir()
+    with pytest.raises(DataReadError, match=r"source/data_5d: .* cannot be read: IsADirectoryError"):
+        PrepareStep().run(str(tmp_path / "s.zarr/scan_000001"))
 
 
 @pytest.mark.parametrize(("name", "error"), [("tamb", OSError("no answer")), ("sobsmode", RuntimeError("broken"))])

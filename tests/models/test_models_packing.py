@@ -56,6 +56,8 @@ NAN = float("nan")
         ({"valid_range": [2.5, 4.5]}, np.array([2.0, 3.0, 5.0, NAN]), [NAN, 3.0, NAN, NAN]),
         ({"valid_max": 4, "scale_factor": 10.0}, np.array([4, 5], np.int32), [40.0, NAN]),
         ({"valid_max": 70_000}, np.array([4, 5], np.int16), [4.0, 5.0]),
+        ({"valid_range": [-(10**400), 10**400]}, np.array([4.0, 5.0], np.float32), [4.0, 5.0]),
+        ({"valid_min": -(10**400), "valid_max": 10**400}, np.array([4, 5], np.int32), [4.0, 5.0]),
         ({"_Unsigned": "true"}, np.array([-1, 1], np.int8), [255.0, 1.0]),
         ({"_Unsigned": "true", "_FillValue": -1}, np.array([-1, -2], np.int8), [NAN, 254.0]),
         ({"_Unsigned": "true", "_FillValue": 255}, np.array([-1, -2], np.int8), [NAN, 254.0]),

@@ -33,6 +33,14 @@ def test_on_and_off():
     assert is_off(phases).tolist() == [False] * 3 + [True] * 3 + [False] * 3
 
 
+@pytest.mark.parametrize("phase", ["TRANSITION", "MOON", "SKY-OFF", "SWA-SKY", "SWC-ON", "ON1", ""])
+def test_what_only_looks_like_a_phase_is_none(phase):
+    phases = np.array([phase, "ON", "OFF"])
+    assert is_on(phases).tolist() == [False, True, False]
+    assert is_off(phases).tolist() == [False, False, True]
+    assert observing_mode(phases, "TP") == "total_power"
+
+
 def test_the_first_on_is_the_earliest():
     phases = np.array(["OFF", "ON", "ON", "OFF"])
     assert first_on(phases, np.array([0.0, 2.0, 1.0, 3.0])) == 2

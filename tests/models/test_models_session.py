@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
+import zarr
 from helpers_l0 import MJD, SECOND, write_array, write_scan
 
-from cal_pipeline.errors import LayoutError, NoLoadsError, StoreError
+from cal_pipeline.errors import DataReadError, LayoutError, NoLoadsError, StoreError
+from cal_pipeline.models import session
 from cal_pipeline.models.session import Session
 
 AFTER_SUBSCANS = 30.0
@@ -95,6 +98,40 @@ class TestWhichLoads:
             assert choice(store)[0] == 2
         assert words in caplog.text
 
+    @pytest.mark.parametrize("name", ["mjd", "sobsmode", "data_5d"])
+    @pytest.mark.parametrize("damage", ["a scalar", "metadata that are a folder", "a link to itself"])
+    def test_nothing_of_other_scans_ends_a_scan_that_looks_for_loads(self, store, name, damage):
+        write_scan(store, 2, source=False, calibration=loads_at(-500.0))
+        write_scan(store, 3, source=False, calibration=loads_at(-20.0))
+        array = store / "scan_000003/calibration" / name
+        chunk = next(path for path in array.glob("c/**/*") if path.is_file())
+        if damage == "a scalar":
+            values = zarr.open_array(array)[...]
+            shutil.rmtree(array)
+            write_array(zarr.open_group(array.parent), name, values.ravel()[0])
+        elif damage == "metadata that are a folder":
+            (array / "zarr.json").unlink()
+            (array / "zarr.json").mkdir()
+        else:
+            chunk.unlink()
+            chunk.symlink_to(chunk.name)
+        # Counts are read only once the loads are chosen.
+        assert choice(store)[0] == (3 if (name, damage) == ("data_5d", "a link to itself") else 2)
+
+    def test_a_fault_of_this_package_in_other_scans_is_warned_of(self, store, monkeypatch, caplog):
+        write_scan(store, 2, source=False, calibration=loads_at(-500.0))
+        write_scan(store, 3, source=False, calibration=loads_at(-20.0))
+        read = session.time_of_loads
+
+        def fail(place, group):
+            if "000003" in group:
+                raise IndexError("tuple index out of range")
+            return read(place, group)
+
+        monkeypatch.setattr(session, "time_of_loads", fail)
+        assert choice(store)[0] == 2
+        assert "scan 3: its loads cannot be read: IndexError: tuple index out of range" in caplog.text
+
     def test_pixels_in_another_order_are_the_same_layout(self, store):
         write_scan(store, 9, source=False, calibration={"frontend_backends": ["PX01", "PX00"]})
         assert choice(store) == (9, "lloadsn")
@@ -122,6 +159,24 @@ class TestScans:
         (store / "scan_7").mkdir()
         (store / "notes.txt").write_text("windy")
         assert Session(store).numbers == [1, 25650]
+
+    def test_one_with_and_without_bands_is_not_passed_over(self, store):
+        (store / "scan_000001/band_7").mkdir()
+        opened = Session(store)
+        assert opened.select(None) == [1]
+        assert opened.in_order_of_time([1]) == [1]
+        with pytest.raises(LayoutError, match="scan_000001 holds source beside band_7, expected either"):
+            opened.open_scan(1)
+
+    def test_one_that_cannot_be_listed_fails_alone(self, store):
+        (store / "scan_000005").symlink_to("scan_000005")
+        write_scan(store, 2, source=False, calibration=loads_at(-500.0))
+        opened = Session(store)
+        assert opened.select(None) == [1, 5]
+        assert opened.in_order_of_time([5, 1]) == [1, 5]
+        assert choice(store)[0] == 2
+        with pytest.raises(DataReadError, match=r"scan_000005.* cannot be (read|listed): OSError"):
+            opened.open_scan(5)
 
     def test_calibration_only_scans_are_not_selected(self, store):
         write_scan(store, 2, source=False)
@@ -164,6 +219,11 @@ class TestScans:
         (tmp_path / "v2.zarr").mkdir()
         with pytest.raises(StoreError, match="no Zarr v3 group"):
             Session(tmp_path / "v2.zarr")
+
+    def test_an_empty_zip_file_is_there(self, tmp_path):
+        zipfile.ZipFile(tmp_path / "s.zip", "w").close()
+        with pytest.raises(StoreError, match=r"s.zip is no Zarr v3 group \(no zarr.json in it\)"):
+            Session(tmp_path / "s.zip")
 
     def test_no_scan_in_it(self, store):
         shutil.rmtree(store / "scan_000001")

@@ -83,6 +83,12 @@ def test_on_and_off_are_both_needed(store, phases, words):
         prepare(store)
 
 
+def test_subscans_that_are_left_out_are_warned_of(store, caplog):
+    write_scan(store, 1, source={"phases": ["OFF", "ON", "TRANSITION", "OFF"]})
+    assert prepare(store).on.tolist() == [1]
+    assert "1 subscan of phase TRANSITION is left out" in caplog.text
+
+
 def test_other_phases_do_not_take_part(store):
     write_scan(store, 1, source={"phases": ["OFF", "ON", "SKY", "OFF"], "elevation": np.array([1, 1, np.nan, 1])})
     reference = prepare(store)
