@@ -127,24 +127,27 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
                 step.refuse_to_replace(numbers)
             workforce = self._workforce()
             workforce.check()
-            self._log_beginning(session, numbers)
+            beginning = self._describe_run(session, numbers)
             output = make_output(self._where_to(session), self.overwrite, session.path)
+            for line in beginning:
+                logger.info("%s", line)
             return calibrate_session(session, numbers, self, output, workforce, self.timing)
         finally:
             gc.unfreeze()
 
-    def _log_beginning(self, session: Session, numbers: list[int]) -> None:
-        """Log what is calibrated, and which parameters differ from the defaults and why, file by file."""
-        logger.info("cal_pipeline %s: %s of %s", __version__, count_of(len(numbers), "scan"), session.path)
+    def _describe_run(self, session: Session, numbers: list[int]) -> list[str]:
+        """Describe a run in lines: what is calibrated, and which parameters differ from the defaults and why."""
+        lines = [f"cal_pipeline {__version__}: {count_of(len(numbers), 'scan')} of {session.path}"]
         scans_of: dict[Path | None, list[int]] = defaultdict(list)
         for number, described in zip(numbers, session.place.each(session.describe, numbers), strict=True):
             if described is not None:
                 scans_of[self._file_for(described)].append(number)
         for file, scans in scans_of.items():
             name = f"cfg/{file.name}" if file else "none is meant for such data"
-            logger.info("parameter file of %s %s: %s", "scan" if len(scans) == 1 else "scans", ranges_of(scans), name)
-            for origin, parameters in self._differing_parameters(file).items():
-                logger.info("  %s: %s", origin, ", ".join(parameters))
+            lines.append(f"parameter file of {'scan' if len(scans) == 1 else 'scans'} {ranges_of(scans)}: {name}")
+            differing = self._differing_parameters(file)
+            lines += [f"  {origin}: {', '.join(parameters)}" for origin, parameters in differing.items()]
+        return lines
 
     def _differing_parameters(self, file: Path | None) -> dict[str, list[str]]:
         """List parameters that differ from their defaults as ``name=value``, by origin.

@@ -125,7 +125,7 @@ def _warn_of_left_out(band: Band, taken: NDArray[np.int64]) -> None:
         logger.warning(
             "%s: %s of phase %s left out; ON, OFF, OTF-ON, OTF-OFF or, with a beam, SWA-ON and the like take part",
             band,
-            count(left.size, "subscan"),
+            count_of(left.size, "subscan"),
             ", ".join(names) + (" is" if left.size == 1 else " are"),
         )
 
