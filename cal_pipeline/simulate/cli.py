@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("output", type=Path, help="store to write, e.g. session.zarr")
     command.add_argument("--mode", choices=list(MODES), default="total_power", help="observing mode")
     command.add_argument("--channels", type=int, default=1024, help="spectral channels (default %(default)s)")
-    command.add_argument("--pixels", type=int, help="only the first so many pixels of each array")
+    command.add_argument("--pixels", type=int, help="use only the first N pixels of each array")
     command.add_argument("--scans", type=int, default=1, help="number of scans (default %(default)s)")
     command.add_argument("--dumps", type=int, help="dumps in a subscan; on a map, samples in a row")
     command.add_argument("--cycles", type=int, help="total power: how often OFF-ON-ON-OFF is repeated")
