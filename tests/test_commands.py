@@ -197,7 +197,7 @@ class TestSignals:
             process.send_signal(number)
             errors = process.stderr.read()
             assert process.wait(60) == status
-        assert errors.splitlines()[-1].startswith(f"{command}: interrupted; 2 of 4 scans are finished and kept in ")
+        assert errors.splitlines()[-1].startswith(f"{command}: interrupted; 2 of 4 scans finished and kept in ")
         assert "Traceback" not in errors
         assert CalibratedSession(tmp_path / "l1.zarr").numbers == [1, 2]
         assert not (tmp_path / "l1.zarr.staging").exists()
