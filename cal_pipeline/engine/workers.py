@@ -8,6 +8,7 @@ import multiprocessing
 import multiprocessing.connection
 import pickle
 import signal
+import sys
 import threading
 import traceback
 import uuid
@@ -16,7 +17,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from cal_pipeline.engine.records import Records, log_again, quiet_stpipe, recorded, this_process
 from cal_pipeline.engine.scan_job import CalibratedScan, Outcome, Recipe, pass_steps, write
@@ -452,11 +453,24 @@ class _Worker:
         return False
 
     def stop(self) -> None:
-        """End it."""
-        if self.job is not None:
+        """End it; a job that it has not done is given up.
+
+        A worker that is killed leaves semaphores of libraries behind, of which Python warns. So it is asked to end,
+        by SIGTERM once it can answer that, and killed only if it does not.
+        """
+        if self.job is not None and (self._began or self._has_told()):
             self.process.terminate()
         self.connection.close()
-        self.process.join()
+        self.process.join(None if self.job is None else _PATIENCE)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
+
+    def _has_told(self) -> bool:
+        try:
+            return self.connection.poll()
+        except OSError:
+            return False
 
 
 @contextmanager
@@ -482,12 +496,21 @@ def _ready(workers: list[_Worker]) -> list[_Worker]:
     return [worker for worker in ready if not worker.only_began()]
 
 
+_PATIENCE = 10.0
+"""Seconds in which a worker must end that was asked to."""
+
 _BEGUN = "begun"
 """What a worker tells first."""
 
 
+def _end(number: int, _frame: Any) -> NoReturn:
+    """End this process on a signal, with all that runs at its end."""
+    sys.exit(128 + number)
+
+
 def _work(connection: Any) -> None:
     """Do jobs until there are no more; runs in a process of its own."""
+    signal.signal(signal.SIGTERM, _end)
     try:
         connection.send(_BEGUN)
         while True:
