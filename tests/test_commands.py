@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from stpipe.exceptions import StpipeExitException
 
-from cal_pipeline import CalibratedSession
+from cal_pipeline import CalibratedSession, __version__, cli
 from cal_pipeline.commands import CommandParser, Terminated, UsageError, describe_error, run_command, show
 from cal_pipeline.errors import OutputExistsError, RunInterruptedError, StoreError
+from cal_pipeline.references import atm_table_cli
+from cal_pipeline.simulate import cli as simulate_cli
 
 BIN = Path(sys.executable).parent
 
@@ -179,6 +181,14 @@ workers.pass_steps = slow_steps
 """
 
 
+@pytest.mark.parametrize("main", [cli.main, simulate_cli.main, atm_table_cli.main])
+def test_the_version(main, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"cal_pipeline {__version__}\n"
+
+
 @pytest.mark.slow
 class TestSignals:
     @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -226,7 +236,7 @@ class TestSignals:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(workers, "pass_steps", interrupt)
-        with pytest.raises(RunInterruptedError, match="nothing was written"):
+        with pytest.raises(RunInterruptedError, match="no store is left"):
             calibrate(make_session(channels=16))
         assert not (tmp_path / "l1.zarr").exists()
 

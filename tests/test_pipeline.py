@@ -328,6 +328,20 @@ def test_a_scan_logs_one_line_and_the_root_logger_is_left_alone(session, atm_tab
     assert (root.level, list(root.handlers)) == before
 
 
+def test_the_line_of_a_scan_with_two_bands(make_session, tmp_path, caplog):
+    session = make_session(preset="ccat_chai_dual", table=None, channels=16, pixels=1)
+    fixed = {"atmosphere": {"strategy": "fixed", "pwv": 0.6}}
+    with caplog.at_level(logging.INFO, "cal_pipeline"):
+        CalibrationPipeline.call(session, output_file=str(tmp_path / "l1.zarr"), steps=fixed, configure_log=False)
+    messages = [record.getMessage() for record in caplog.records]
+    assert "parameter file of scan 1: cfg/ccat_chai_otf.asdf" in messages
+    (line,) = [message for message in messages if message.startswith("scan 1 ")]
+    head, *bands = line.split("; ")
+    assert [head, len(bands)] == ["scan 1 SIM-ORION", 2]
+    for number, band in enumerate(bands):
+        assert band.startswith(f"band_{number}, otf, PWV 0.6 mm (given), T_rec ")
+
+
 def test_a_run_that_sets_up_logging_takes_it_down_again(session, atm_table, tmp_path):
     loggers = [logging.getLogger(name) for name in (None, "cal_pipeline", "stpipe")]
     before = [(logger.level, list(logger.handlers)) for logger in loggers]

@@ -141,7 +141,7 @@ def _describe_kept(output: OutputStore, tally: RunTally) -> str:
     """Say what an interrupted run leaves."""
     done, failed = tally.verdicts.total(), len(output.failures)
     if not done and not failed:
-        return "interrupted before the first scan was finished; nothing was written"
+        return "interrupted before the first scan was finished; no store is left"
     others = f", {failed} failed" if failed else ""
     return f"interrupted; {done} of {count_of(tally.n_asked, 'scan')} finished and kept in {output.place}{others}"
 

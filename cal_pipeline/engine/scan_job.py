@@ -195,7 +195,8 @@ def _summarize_band(band: Band, written: WrittenBand) -> str:
     if band.atmosphere is not None:
         fit = band.atmosphere.fit
         error = _typical(np.hypot(fit.error, fit.error_model))
-        parts.append(f"PWV {with_error(_typical(fit.pwv), error)} mm")
+        given = " (given)" if band.atmosphere.strategy == "fixed" else ""
+        parts.append(f"PWV {with_error(_typical(fit.pwv), error)} mm{given}")
     for name, key in (("T_rec", "t_rec_dsb_median_K"), ("T_sys", "t_sys_median_K")):
         if qa.get(key) is not None:
             parts.append(f"{name} {qa[key]:.0f} K DSB")

@@ -17,7 +17,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from cal_pipeline.engine.records import Records, log_again, quiet_stpipe, recorded, this_process
 from cal_pipeline.engine.scan_job import CalibratedScan, Outcome, Recipe, pass_steps, write
@@ -452,25 +452,22 @@ class _Worker:
             return not self.connection.poll()
         return False
 
-    def stop(self) -> None:
-        """End it; a job that it has not done is given up.
-
-        A worker that is killed leaves semaphores of libraries behind, of which Python warns. So it is asked to end,
-        by SIGTERM once it can answer that, and killed only if it does not.
-        """
-        if self.job is not None and (self._began or self._has_told()):
-            self.process.terminate()
-        self.connection.close()
-        self.process.join(None if self.job is None else _PATIENCE)
-        if self.process.exitcode is None:
-            self.process.kill()
-            self.process.join()
-
     def _has_told(self) -> bool:
         try:
             return self.connection.poll()
         except OSError:
             return False
+
+    def stop(self) -> None:
+        """End it."""
+        # One that has not begun cannot answer SIGTERM yet; it ends as soon as it finds the connection closed.
+        if self.job is not None and (self._began or self._has_told()):
+            self.process.terminate()
+        self.connection.close()
+        self.process.join(_PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
 
 
 @contextmanager
@@ -497,20 +494,16 @@ def _ready(workers: list[_Worker]) -> list[_Worker]:
 
 
 _PATIENCE = 10.0
-"""Seconds in which a worker must end that was asked to."""
+"""Seconds that a worker may take to end; one that waits for a disk or a network may never."""
 
 _BEGUN = "begun"
 """What a worker tells first."""
 
 
-def _end(number: int, _frame: Any) -> NoReturn:
-    """End this process on a signal, with all that runs at its end."""
-    sys.exit(128 + number)
-
-
 def _work(connection: Any) -> None:
     """Do jobs until there are no more; runs in a process of its own."""
-    signal.signal(signal.SIGTERM, _end)
+    # Told to end, a worker cleans up: semaphores that its libraries hold would outlive it otherwise, with a warning.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         connection.send(_BEGUN)
         while True:
