@@ -142,8 +142,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
                 scans_of[self._file_for(described)].append(number)
         for file, scans in scans_of.items():
             name = f"cfg/{file.name}" if file else "none is meant for such data"
-            noun = "scan" if len(scans) == 1 else "scans"
-            logger.info("parameter file of %s %s: %s", noun, ranges_of(scans), name)
+            logger.info("parameter file of %s %s: %s", "scan" if len(scans) == 1 else "scans", ranges_of(scans), name)
             for origin, parameters in self._differing_parameters(file).items():
                 logger.info("  %s: %s", origin, ", ".join(parameters))
 
