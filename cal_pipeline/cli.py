@@ -62,37 +62,39 @@ def calibrate_parser() -> argparse.ArgumentParser:
     """The options of ``calibrate``; what is not given is left to the pipeline."""
     parser = CommandParser(
         prog="calibrate",
-        description="Calibrate a session. Also: calibrate info, compare, replay (see calibrate COMMAND --help).",
+        description="Calibrate a session (L0) to antenna temperatures (L1).",
+        epilog="Other commands, each with its own --help: calibrate info describes a session or a product, "
+        "calibrate compare shows how two products differ, calibrate replay repeats a scan of a product.",
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
     # Without a default of its own a positional that is absent would still be set.
     add("session", nargs="?", metavar="L0", default=argparse.SUPPRESS, help="session to calibrate")
-    add("-i", "--input", metavar="L0", help="the same, as an option")
+    add("-i", "--input", metavar="L0", help="session to calibrate, as an option")
     add("-o", "--output", metavar="L1", help="store to write (default: SESSION_l1.zarr)")
     add("--config", metavar="FILE", help="parameter file (.asdf or .cfg)")
     add("--scans", help="scans to calibrate, as in 25650,25660:25670")
-    add("--overwrite", action="store_true", help="replace an output that exists")
+    add("--overwrite", action="store_true", help="replace an existing L1 store")
     add("--atm-table", metavar="FILE", help="atmosphere table")
     add("--telescope", metavar="FILE", help="telescope profile")
     add("--mode", help="observing mode: total_power (tp, totalpower), otf or otf_chopped (otf-chopped)")
-    add("--foeff", type=float, nargs="+", help="forward efficiency, one or one per array")
-    add("--image-gain", type=float, help="gain ratio image/signal: 1 ideal double sideband, 0 single sideband")
-    add("--physics", choices=["exact", "kalibrate-compat"], help="constants and rounding")
+    add("--foeff", type=float, nargs="+", help="forward efficiency: one value, or one per array")
+    add("--image-gain", type=float, help="ratio of image to signal gain: 1 double sideband, 0 single sideband")
+    add("--physics", choices=["exact", "kalibrate-compat"], help="physical constants and rounding (default: exact)")
     water = parser.add_mutually_exclusive_group()
-    water.add_argument("--pwv", type=float, metavar="MM", help="water vapour, given")
-    water.add_argument("--pwv-per-pixel", action="store_true", help="one water vapour for each pixel")
-    water.add_argument("--pwv-per-pair", action="store_true", help="one water vapour for each ON-OFF pair and pixel")
-    add("--link-bands", action="store_true", help="one water vapour for all bands of a scan")
-    add("--gain-interpolate", type=int, choices=[0, 2, 3], help="correct gain drift of ONs (2), of ONs and OFFs (3)")
-    add("--dbs-coupling", action="store_true", help="merge the beams of chopped scans")
-    add("--skydiff", type=int, metavar="N", help="compare each OFF with the N most recent ones of earlier scans")
-    add("--skychopdiff", action="store_true", help="compare the chop phases of the empty sky")
-    add("--workers", type=int, metavar="N", help="processes that calibrate scans")
-    add("--threads", type=int, metavar="N", help="threads of each of them")
-    add("--set", action="append", metavar="[STEP.]NAME=VALUE", help="any other parameter")
-    add("--timing", action="store_true", help="log where the time of each scan went")
-    add("-v", "--verbose", action="store_true", help="log more")
+    water.add_argument("--pwv", type=float, metavar="MM", help="precipitable water vapour (PWV) [mm], not fitted")
+    water.add_argument("--pwv-per-pixel", action="store_true", help="fit one PWV per pixel")
+    water.add_argument("--pwv-per-pair", action="store_true", help="fit one PWV per ON-OFF pair and pixel")
+    add("--link-bands", action="store_true", help="fit one PWV to all bands of a scan")
+    add("--gain-interpolate", type=int, choices=[0, 2, 3], help="correct gain drift: 2 ONs, 3 ONs and OFFs, 0 none")
+    add("--dbs-coupling", action="store_true", help="combine the two beams of chopped scans")
+    add("--skydiff", type=int, metavar="N", help="compare each OFF with the N most recent of earlier scans")
+    add("--skychopdiff", action="store_true", help="compare the chop phases on blank sky")
+    add("--workers", type=int, metavar="N", help="number of processes")
+    add("--threads", type=int, metavar="N", help="threads per process")
+    add("--set", action="append", metavar="[STEP.]NAME=VALUE", help="other parameters; may be repeated")
+    add("--timing", action="store_true", help="log the time that each stage of a scan took")
+    add("-v", "--verbose", action="store_true", help="log at level DEBUG")
     add("-q", "--quiet", action="store_true", help="log warnings only")
     return parser
 
@@ -175,11 +177,11 @@ def _calibrate(arguments: list[str]) -> int:
 def _info(arguments: list[str]) -> int:
     parser = CommandParser(
         prog="calibrate info",
-        description="Describe an L0 session and what would be chosen for it, an L1 store, a file that a step wrote, "
-        "or a parameter file.",
+        description="Describe an L0 session (with the loads, reference files and parameter file that a run would "
+        "use), an L1 store, a file that a step wrote, or a parameter file.",
     )
     parser.add_argument("session", help="L0 session, L1 store or file")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(arguments)
     described = describe(given.session, LoadsStep().calibration_interval)
     show(json.dumps(described.data, indent=2, allow_nan=False) if given.json else described.text)
@@ -189,7 +191,7 @@ def _info(arguments: list[str]) -> int:
 def _compare(arguments: list[str]) -> int:
     parser = CommandParser(
         prog="calibrate compare",
-        description="Compare two L1 stores: first what was recorded of how they were made, then their arrays. "
+        description="Compare two L1 stores: their records (parameters, reference files, results), then their arrays. "
         "Status 0: the arrays are equal; 1: they differ; 3: they could not be compared.",
     )
     parser.add_argument("first", help="L1 store (folder, ZIP file or URL)")
@@ -199,7 +201,7 @@ def _compare(arguments: list[str]) -> int:
         "--tolerance",
         type=float,
         default=0.0,
-        help="largest difference over the rms of an array (default: 0, bit by bit)",
+        help="largest accepted difference, relative to the rms of the array (default: 0, identical bits)",
     )
     parser.add_argument("--all", action="store_true", help="list every array and scan, identical ones too")
     given = parser.parse_args(arguments)
@@ -215,15 +217,20 @@ def _compare(arguments: list[str]) -> int:
 def _replay(arguments: list[str]) -> int:
     parser = CommandParser(
         prog="calibrate replay",
-        description="Calibrate a scan again with the parameters that were recorded of it, and compare bit by bit.",
+        description="Calibrate a scan again with its recorded parameters, and compare the result bit by bit.",
     )
     parser.add_argument("store", help="L1 store")
     parser.add_argument("scan", type=int, help="scan number")
-    parser.add_argument("-o", "--output", help="store to write (default: none is kept)")
+    parser.add_argument("-o", "--output", metavar="L1", help="keep the result in this store")
     parser.add_argument("--parameters", metavar="FILE", help="write the parameters to this .asdf file, for strun")
     given = parser.parse_args(arguments)
     if given.parameters:
-        recorded_pipeline(given.store, given.scan).export_config(given.parameters)
+        pipeline = recorded_pipeline(given.store, given.scan)
+        try:
+            pipeline.export_config(given.parameters)
+        except OSError as error:
+            # The error names a temporary file.
+            raise UsageError(f"--parameters {given.parameters} cannot be written: {error.strerror or error}") from error
     with tempfile.TemporaryDirectory() as folder:
         output = given.output or str(Path(folder) / "replay.zarr")
         comparison = replay_and_compare(given.store, given.scan, output)

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from stpipe.exceptions import StpipeExitException
 
+from cal_pipeline._version import __version__
 from cal_pipeline.errors import CalibrationError, OutputExistsError, RunInterruptedError
 
 DONE, FAILED = 0, 1
@@ -45,6 +46,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
+        self.add_argument("--version", action="version", version=f"cal_pipeline {__version__}")
         self.add_argument(
             "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
         )
@@ -148,7 +150,7 @@ def describe_error(error: BaseException, overwrite_flag: str = "--overwrite") ->
     -------
     str
     """
-    text = str(error).strip()
+    text = _describe_os_error(error) if isinstance(error, OSError) else str(error).strip()
     if isinstance(error, OutputExistsError):
         text = text.replace("overwrite=True", overwrite_flag)
     elif not isinstance(error, (CalibrationError, StpipeExitException, OSError)):
@@ -156,6 +158,13 @@ def describe_error(error: BaseException, overwrite_flag: str = "--overwrite") ->
         text += f" ({DEBUG_VARIABLE}=1 shows where)"
     lines = text.splitlines() or [type(error).__name__]
     return "\n".join(lines if len(lines) <= _LINES else [*lines[: _LINES - 1], "…"])
+
+
+def _describe_os_error(error: OSError) -> str:
+    """Return the message of an error of the system, without its number."""
+    if error.strerror is None:
+        return str(error).strip()
+    return ": ".join(str(part) for part in (error.filename, error.strerror, error.filename2) if part is not None)
 
 
 def interrupt_status(error: BaseException) -> int:

@@ -169,7 +169,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    parser = CommandParser(prog="cal-demo", description=__doc__)
+    parser = CommandParser(
+        prog="cal-demo",
+        description="Simulate sessions of two telescopes, calibrate them, and compare the result with the truth.",
+    )
     parser.add_argument("folder", nargs="?", default="demo", type=Path, help="where to write (default: demo)")
     folder: Path = parser.parse_args(argv).folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -53,12 +53,12 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
     class_alias = "calibration_pipeline"
 
     spec = """
-    scans     = force_list(default=None)     # Scans to calibrate, as in 25650,25660:25670 (all)
-    overwrite = boolean(default=False)       # Replace an output that exists
-    workers   = integer(min=1, default=1)    # Processes of this machine that calibrate scans
-    threads   = integer(min=1, default=None) # Threads of each of them (the cores, shared out)
-    scheduler = string(default=None)         # Address of a Dask cluster that calibrates the scans instead
-    timing    = boolean(default=False)       # Log where the time of each scan went
+    scans     = force_list(default=None)     # Scans to calibrate, as in 25650,25660:25670 (default: all)
+    overwrite = boolean(default=False)       # Replace an existing L1 store
+    workers   = integer(min=1, default=1)    # Number of local processes
+    threads   = integer(min=1, default=None) # Threads per process (default: cores / workers)
+    scheduler = string(default=None)         # Address of a Dask scheduler, to run on its cluster
+    timing    = boolean(default=False)       # Log the time that each stage of a scan took
     """
 
     step_defs = {
@@ -111,7 +111,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         RunInterruptedError
             After a KeyboardInterrupt; finished scans are kept.
         """
-        if source is None:
+        if source is None or source == "":
             raise NoInputError("no session given; name one, as in strun cal_pipeline.CalibrationPipeline session.zarr")
         refuse_in_worker()
         self._adopted = None

@@ -13,21 +13,27 @@ import argparse
 import difflib
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, NoReturn
 
+from configobj import ConfigObj
 from stpipe import Step, _cmdline, _log
 
 from cal_pipeline.commands import DONE, UsageError, complain, explain_usage, run_command, show
-from cal_pipeline.errors import NoInputError
+from cal_pipeline.errors import CalibrationError, NoInputError
 from cal_pipeline.logs import FRAMEWORK, framework_level, run_formatter
 from cal_pipeline.registry import list_steps
 
 _EXAMPLE = "strun cal_pipeline.CalibrationPipeline session.zarr"
+
+_LIST = re.compile(r"\s*(\w+_)?list\b")
+"""Specifications of parameters that are lists."""
 
 _active = False
 
@@ -94,17 +100,55 @@ def _run(argv: Sequence[str], identifier: str, known: argparse.Namespace) -> int
     with (
         _replaced(_cmdline, argparse=SimpleNamespace(ArgumentParser=reports.make_parser)),
         _replaced(_cmdline, _print_important_message=reports.show_before_debugger),
+        _replaced(_cmdline, _override_config_from_args=partial(_set_options, cls.load_spec_file())),
         _replaced(_cmdline, _determine_log_configuration=_explained(_cmdline._determine_log_configuration)),
         _replaced(_log, LogConfig=_RunLog),
     ):
         try:
             _cmdline.step_from_cmdline(list(argv))
+        except ValueError as error:
+            # stpipe wraps the error of a parameter into one without its class.
+            if isinstance(error.__cause__, CalibrationError):
+                raise error.__cause__ from None
+            raise
         except NoInputError:
             # Parameters can be saved without any data.
             if not known.save_parameters:
                 raise
             show(f"parameters saved to {known.save_parameters}")
     return DONE
+
+
+def _set_options(spec: Mapping[str, Any], config: dict[str, Any], options: argparse.Namespace) -> None:
+    """Set parameters that are given as options.
+
+    stpipe reads each value like a line of a parameter file, where ``#`` begins a comment and a comma makes a list.
+    Only lists are read this way here: a path may hold either.
+    """
+    for name, value in vars(options).items():
+        if value is None:
+            continue
+        *path, parameter = name.split(".")
+        check: Any = spec
+        section = config
+        for key in path:
+            check, section = check[key], section.setdefault(key, {})
+        check = check.get(parameter, "")
+        section[parameter] = _list_of(name, value) if _LIST.match(check) else _cmdline.FromCommandLine(_unquoted(value))
+
+
+def _list_of(name: str, value: str) -> Any:
+    """Split the value of an option at its commas."""
+    try:
+        parsed, _ = ConfigObj()._handle_value(value)
+    except SyntaxError:
+        raise UsageError(f"--{name}={value}: expected values with single commas between them, as in 1,2") from None
+    return _cmdline.FromCommandLine(parsed) if isinstance(parsed, str) else parsed
+
+
+def _unquoted(value: str) -> str:
+    """Remove the quotes around a value, which parameter files have and a shell has removed already."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
 
 
 def _explained(configure: Callable[..., Any]) -> Callable[..., Any]:
@@ -118,8 +162,8 @@ def _explained(configure: Callable[..., Any]) -> Callable[..., Any]:
             return configure(known)
         except Exception as error:
             raise UsageError(
-                f"--log-level, --log-stream or --log-file: {error.__cause__ or error}; expected a level such as DEBUG, "
-                "one of stdout, stderr and null, and a file that can be written"
+                f"--log-level, --log-stream, --log-file or --logcfg: {error.__cause__ or error}; "
+                "expected a level such as DEBUG, one of stdout, stderr and null, and files that can be opened"
             ) from error
 
     return configured
@@ -151,6 +195,12 @@ class _Parser(argparse.ArgumentParser):
     """Parser of stpipe's options that raises errors, and prints its help only when asked to."""
 
     _asked_for_help = False
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        # Some hundred options make a usage of two screens, and the rest of the docstring is meant for Python.
+        settings["usage"] = "strun [options] CLASS_OR_PARAMETER_FILE [SESSION]"
+        settings["description"] = (settings.get("description") or "").strip().partition("\n\n")[0]
+        super().__init__(*args, **settings)
 
     def error(self, message: str) -> NoReturn:
         """Raise the error with the nearest option."""

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from cal_pipeline.logs import log_to_stderr
+from cal_pipeline.report.text import with_error
 
 BIN = Path(sys.executable).parent
 
@@ -36,9 +37,16 @@ def test_the_line_of_a_scan_has_the_medians_of_its_quality_figures(make_session,
     assert f"T_rec {qa['t_rec_dsb_median_K']:.0f} K DSB, T_sys {qa['t_sys_median_K']:.0f} K DSB" in line
     assert qa["t_rec_dsb_median_K"] == pytest.approx(qa["t_rec_ssb_median_K"] / 2)  # an ideal double-sideband receiver
     error = np.sqrt(float(scan.pwv_err) ** 2 + float(scan.pwv_err_model) ** 2)
-    assert f"PWV {float(scan.pwv):.5g} ± {error:.2g} mm" in line
+    assert f"PWV {with_error(float(scan.pwv), error)} mm" in line
     names = [verdict["name"] for verdict in qa["verdicts"]]
     assert line.endswith(f"{qa['verdict']}: {' '.join(names)}" if names else "pass")
+
+
+def test_a_single_sideband_receiver_is_called_so(make_session, calibrate, lines):
+    calibrate(make_session(channels=16), loads={"image_gain": 0.0})
+    (line,) = starting_with(lines, "scan 1")
+    assert re.search(r"T_rec \d+ K SSB, T_sys \d+ K SSB", line)
+    assert "DSB" not in line
 
 
 def test_a_scan_that_fails_its_checks_is_a_warning(make_session, calibrate, lines):

@@ -166,9 +166,9 @@ def test_an_error_before_the_first_scan_leaves_no_store(session, calibrate, tmp_
 
 
 def test_input_and_output_must_not_be_one(session, calibrate):
-    with pytest.raises(StoreError, match="lie in each other"):
+    with pytest.raises(StoreError, match="one contains the other"):
         calibrate(session, session.name, overwrite=True)
-    with pytest.raises(StoreError, match="lie in each other"):
+    with pytest.raises(StoreError, match="one contains the other"):
         calibrate(session, f"{session.name}/l1.zarr")
 
 
@@ -362,6 +362,20 @@ def test_a_scan_logs_one_line_and_the_root_logger_is_left_alone(session, atm_tab
     for word in ("PWV", "±", "T_rec", "T_sys", "DSB", "flagged", "pass"):
         assert word in lines[0]
     assert (root.level, list(root.handlers)) == before
+
+
+def test_the_line_of_a_scan_with_two_bands(make_session, tmp_path, caplog):
+    session = make_session(preset="ccat_chai_dual", table=None, channels=16, pixels=1)
+    fixed = {"atmosphere": {"strategy": "fixed", "pwv": 0.6}}
+    with caplog.at_level(logging.INFO, "cal_pipeline"):
+        CalibrationPipeline.call(session, output_file=str(tmp_path / "l1.zarr"), steps=fixed, configure_log=False)
+    messages = [record.getMessage() for record in caplog.records]
+    assert "parameter file of scan 1: cfg/ccat_chai_otf.asdf" in messages
+    (line,) = [message for message in messages if message.startswith("scan 1 ")]
+    head, *bands = line.split("; ")
+    assert [head, len(bands)] == ["scan 1 SIM-ORION", 2]
+    for number, band in enumerate(bands):
+        assert band.startswith(f"band_{number}, otf, PWV 0.6 mm (given), T_rec ")
 
 
 def test_a_run_that_sets_up_logging_takes_it_down_again(session, atm_table, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import stpipe._cli.strun
 from helpers_l0 import write_scan
 
-from cal_pipeline import cli, demo
+from cal_pipeline import CalibrationPipeline, cli, demo
 from cal_pipeline.references import atm_table_cli
 from cal_pipeline.simulate import cli as simulate_cli
 
@@ -84,7 +84,11 @@ WRONG = [
     # The output.
     (f"strun {PIPELINE} s.zarr --output_file=l1.zarr", ["l1.zarr exists", "--overwrite=true"]),
     (f"strun {PIPELINE} s.zarr --output_file=others --overwrite=true", ["others", "no L1 store"]),
-    (f"strun {PIPELINE} s.zarr --output_file=s.zarr --overwrite=true", ["lie in each other"]),
+    (f"strun {PIPELINE} s.zarr --output_file=others", ["others", "no L1 store", "name another output"]),
+    (f"strun {PIPELINE} s.zarr --output_file=..", ["one contains the other"]),
+    (f"strun {PIPELINE} s.zarr --output_file=/", ["root folder", "l1.zarr"]),
+    (f"strun {PIPELINE} s.zarr --output_file=x.zarr --output_dir=text.txt", ["output_dir", "text.txt", "folder"]),
+    (f"strun {PIPELINE} s.zarr --output_file=s.zarr --overwrite=true", ["one contains the other"]),
     (f"strun {PIPELINE} s.zarr --output_file=l1.asdf", ["l1.asdf", ".zarr"]),
     (f"strun {PIPELINE} s.zarr --output_file=text.txt/l1.zarr", ["text.txt"]),
     (f"strun {PIPELINE} s.zarr --output_file={'n' * 300}.zarr", ["cannot be written", "File name too long"]),
@@ -102,6 +106,7 @@ WRONG = [
     (f"strun {PIPELINE} s.zarr --scans=9", ["no scan 9", "1, 2"]),
     (f"strun {PIPELINE} s.zarr --scans=1-2", ["'1-2'", "25660:25670"]),
     (f"strun {PIPELINE} s.zarr --scans=2:1", ["2:1"]),
+    (f"strun {PIPELINE} s.zarr --scans=1,,2", ["--scans=1,,2", "commas", "1,2"]),
     (f"strun {PIPELINE} s.zarr --log-level=LOUD", ["--log-level", "DEBUG"]),
     (f"strun {PIPELINE} s.zarr --log-stream=screen", ["--log-stream", "stderr"]),
     (f"strun {PIPELINE} s.zarr --log-file=nowhere/run.log", ["--log-file", "nowhere/run.log"]),
@@ -138,6 +143,9 @@ WRONG = [
     ("atm-table info nothing", ["'nothing'", "ccat"]),
     ("atm-table info text.asdf", ["text.asdf"]),
     ("atm-table plot ccat", ["-o"]),
+    ("atm-table plot ccat -o others", ["-o others", ".png"]),
+    ("atm-table plot ccat -o x.xyz", ["-o x.xyz", ".png"]),
+    ("cal-simulate ccat_chai l1.zarr --overwrite", ["l1.zarr exists without l1.truth.zarr", "choose another name"]),
     ("cal-simulate alma x.zarr", ["'alma'", "ccat_chai"]),
     ("cal-simulate ccat_chai x.zarr --rows 3", ["--rows does not go with --mode total_power"]),
     ("cal-simulate ccat_chai x.zarr --chanels 16", ["did you mean --channels?"]),
@@ -165,6 +173,34 @@ def test_message(line, words, folder, monkeypatch, capsys):
     assert not captured.out
     missing = [word for word in words if word not in message]
     assert not missing, message
+
+
+def test_an_empty_name_is_no_session(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert cli.main([""]) == 1
+    assert "no session given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["run#2.zarr", "a,b.zarr", "it's.zarr", 'a"b.zarr', " x .zarr"])
+def test_names_with_signs_of_parameter_files(name, folder, tmp_path, monkeypatch):
+    """What begins a comment, a list or a quotation in a parameter file is part of a name on the command line."""
+    seen = []
+    monkeypatch.setattr(CalibrationPipeline, "process", lambda self, source: seen.append(self.output_file))
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["strun", PIPELINE, "s.zarr", f"--output_file={name}"])
+    with pytest.raises(SystemExit) as ended:
+        strun()
+    assert (ended.value.code, seen) == (0, [name])
+
+
+def test_messages_on_values_name_no_class_of_python(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["strun", PIPELINE, "s.zarr", "--overwrite=maybe"])
+    with pytest.raises(SystemExit):
+        strun()
+    message = capsys.readouterr().err
+    assert message.startswith("strun: CalibrationPipeline: overwrite: ")
+    assert "CAL_PIPELINE_DEBUG" not in message
 
 
 @pytest.mark.slow

@@ -140,10 +140,11 @@ class RunTally:
 
 def _describe_kept(output: OutputStore, tally: RunTally) -> str:
     """Say what an interrupted run leaves."""
-    done = tally.verdicts.total()
-    if not done:
+    done, failed = tally.verdicts.total(), len(output.failures)
+    if not done and not failed:
         return "interrupted before the first scan was finished; no store is left"
-    return f"interrupted; {done} of {count_of(tally.n_asked, 'scan')} are finished and kept in {output.place}"
+    others = f", {failed} failed" if failed else ""
+    return f"interrupted; {done} of {count_of(tally.n_asked, 'scan')} finished and kept in {output.place}{others}"
 
 
 class _Publisher:

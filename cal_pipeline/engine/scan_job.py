@@ -17,10 +17,10 @@ from cal_pipeline.engine.store import finish
 from cal_pipeline.engine.stream import WrittenBand, write_scan
 from cal_pipeline.errors import CalibrationError, InternalError
 from cal_pipeline.models.quality import SEVERITIES
-from cal_pipeline.models.scan import Scan
+from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.session import Session
 from cal_pipeline.models.storage import Place
-from cal_pipeline.report.text import printable
+from cal_pipeline.report.text import printable, with_error
 
 Stages = Mapping[str, Callable[[Scan], Scan]]
 """What is done to a scan, by the name of the step, in order."""
@@ -183,24 +183,30 @@ def _summarize(scan: Scan, written: list[WrittenBand]) -> str:
     Receiver and system temperature are both those of a double-sideband receiver.
     """
     parts = [f"scan {scan.number} {printable(scan.attributes.get('source') or '')}".strip()]
-    for band, in_product in zip(scan.bands, written, strict=True):
-        qa = in_product.attributes["qa"]
-        if band.name:
-            parts.append(band.name)
-        if band.reference is not None:
-            parts.append(band.reference.mode)
-        if band.atmosphere is not None:
-            fit = band.atmosphere.fit
-            error = _typical(np.hypot(fit.error, fit.error_model))
-            parts.append(f"PWV {_typical(fit.pwv):.5g} ± {error:.2g} mm")
-        for name, key in (("T_rec", "t_rec_dsb_median_K"), ("T_sys", "t_sys_median_K")):
-            if qa.get(key) is not None:
-                parts.append(f"{name} {qa[key]:.0f} K DSB")
-        if qa.get("flagged_fraction") is not None:
-            parts.append(f"flagged {100 * qa['flagged_fraction']:.2f} %")
-        parts.append(_format_verdict(qa))
-        if band.loads is not None and band.loads.reason != "own":
-            parts.append(f"loads of scan {band.loads.scan_numbers[0]} ({band.loads.reason})")
+    bands = [_summarize_band(band, in_product) for band, in_product in zip(scan.bands, written, strict=True)]
+    return ", ".join([*parts, "; ".join(bands)]) if len(bands) == 1 else "; ".join([*parts, *bands])
+
+
+def _summarize_band(band: Band, written: WrittenBand) -> str:
+    qa = written.attributes["qa"]
+    parts = [band.name] if band.name else []
+    if band.reference is not None:
+        parts.append(band.reference.mode)
+    if band.atmosphere is not None:
+        fit = band.atmosphere.fit
+        error = _typical(np.hypot(fit.error, fit.error_model))
+        given = " (given)" if band.atmosphere.strategy == "fixed" else ""
+        parts.append(f"PWV {with_error(_typical(fit.pwv), error)} mm{given}")
+    # Without an image sideband both conventions are one.
+    convention = "DSB" if band.loads is not None and band.loads.sidebands.has_image else "SSB"
+    for name, key in (("T_rec", "t_rec_dsb_median_K"), ("T_sys", "t_sys_median_K")):
+        if qa.get(key) is not None:
+            parts.append(f"{name} {qa[key]:.0f} K {convention}")
+    if qa.get("flagged_fraction") is not None:
+        parts.append(f"flagged {100 * qa['flagged_fraction']:.2f} %")
+    parts.append(_format_verdict(qa))
+    if band.loads is not None and band.loads.reason != "own":
+        parts.append(f"loads of scan {band.loads.scan_numbers[0]} ({band.loads.reason})")
     return ", ".join(parts)
 
 

@@ -99,12 +99,17 @@ class LocalOutput(OutputStore):
 
     def __init__(self, path: Path, overwrite: bool, source: str) -> None:
         self.path = path.absolute()
+        if not self.path.name:
+            raise StoreError(f"output {self.path} is the root folder; name the store, as in l1.zarr")
         self.place = LocalPlace(self.path)
         self.staging = _staging(self.path)
         self.failures = []
-        read = Path(source)
-        if not is_url(source) and (self.path == read or self.path in read.parents or read in self.path.parents):
-            raise StoreError(f"output {self.path} and input {source} are one store or lie in each other")
+        written, read = self.path.resolve(), Path(source).resolve()
+        if not is_url(source) and (written == read or written in read.parents or read in written.parents):
+            raise StoreError(
+                f"output {self.path} and input {source} are the same store, or one contains the other; "
+                "name another output"
+            )
         try:
             if _holds_anything(self.path):
                 _refuse_to_replace(self.place, overwrite)
@@ -295,14 +300,14 @@ def _holds_anything(path: Path) -> bool:
 
 def _refuse_to_replace(place: Place, overwrite: bool) -> None:
     """Raise unless `place` is an L1 store that may be replaced."""
-    if not overwrite:
-        raise OutputExistsError(f"output {place} exists; give overwrite=True to replace it")
     try:
         known = "cal_schema_version" in group_attributes(place, "")
     except LayoutError:
         known = False
     if not known:
-        raise StoreError(f"output {place} exists and is no L1 store; it is not replaced")
+        raise StoreError(f"output {place} exists and is no L1 store, so it is never replaced; name another output")
+    if not overwrite:
+        raise OutputExistsError(f"output {place} exists; give overwrite=True to replace it")
 
 
 def create_array(

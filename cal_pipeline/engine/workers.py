@@ -452,9 +452,16 @@ class _Worker:
             return not self.connection.poll()
         return False
 
+    def _has_told(self) -> bool:
+        try:
+            return self.connection.poll()
+        except OSError:
+            return False
+
     def stop(self) -> None:
         """End it."""
-        if self.job is not None:
+        # One that has not begun cannot answer SIGTERM yet; it ends as soon as it finds the connection closed.
+        if self.job is not None and (self._began or self._has_told()):
             self.process.terminate()
         self.connection.close()
         self.process.join(_PATIENCE)

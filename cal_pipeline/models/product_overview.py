@@ -14,7 +14,7 @@ from cal_pipeline.models.chunks import ZarrArray, group_attributes
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.models.recorded import RecordedBand, recorded_bands
 from cal_pipeline.models.storage import Place
-from cal_pipeline.report.text import count_of, elide, printable, ranges_of
+from cal_pipeline.report.text import count_of, elide, printable, ranges_of, with_error
 
 _WIDTH = 100
 _MOST_FAILURES = 20
@@ -244,7 +244,7 @@ def _failures(failures: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _with_error(value: float | None, error: float | None) -> str:
     if value is None:
         return _UNKNOWN
-    return f"{value:.4g}" if error is None else f"{value:.4g} ± {error:.2g}"
+    return f"{value:.4g}" if error is None else with_error(value, error)
 
 
 def _rounded(value: float | None) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from cal_pipeline.commands import DONE, CommandParser, complain, run_command, show
+from cal_pipeline.commands import DONE, CommandParser, UsageError, complain, run_command, show
 from cal_pipeline.physics.opacity import transmission, zenith_opacity
 from cal_pipeline.references.atm_recipe import RECIPES, Recipe
 from cal_pipeline.references.atm_table import AtmRangeError, AtmTable
@@ -52,14 +52,14 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("-o", "--output", type=Path, help="file to write (default: the recipe's output)")
     build.add_argument("-j", "--jobs", type=int, default=1, help="number of processes (default: 1)")
     build.set_defaults(run=_build)
-    info = commands.add_parser("info", help="say what a table holds")
+    info = commands.add_parser("info", help="describe a table")
     info.add_argument("table", help="table (.asdf), or the name of a shipped one, such as ccat")
     info.set_defaults(run=_info)
     plot = commands.add_parser("plot", help="plot transmission against frequency")
     plot.add_argument("table", help="table (.asdf), or the name of a shipped one, such as ccat")
     plot.add_argument("-o", "--output", type=Path, required=True, help="picture to write (.png, .pdf, .svg)")
-    plot.add_argument("--pwv", type=float, nargs="+", help="columns of water vapour [mm]")
-    plot.add_argument("--pressure", type=float, help="pressure [hPa] (default: the middle of the table's)")
+    plot.add_argument("--pwv", type=float, nargs="+", help="precipitable water vapour, one or more values [mm]")
+    plot.add_argument("--pressure", type=float, help="pressure [hPa] (default: the middle one of the table)")
     plot.set_defaults(run=_plot)
     return parser
 
@@ -105,6 +105,9 @@ def _plot(arguments: argparse.Namespace) -> None:
     if arguments.pressure is not None:
         pressure = 100.0 * arguments.pressure
     figure = plot_transmission(table, pressure, arguments.pwv)
+    formats = sorted(figure.canvas.get_supported_filetypes())
+    if Path(arguments.output).suffix.lstrip(".").lower() not in formats:
+        raise UsageError(f"-o {arguments.output}: expected a name that ends in one of .{', .'.join(formats)}")
     figure.savefig(arguments.output, dpi=110)
     show(f"{arguments.output}: {path.name} at {pressure / 100:g} hPa")
 

@@ -81,7 +81,7 @@ def _records(comparison: Comparison, everything: bool) -> Iterator[str]:
         for fact in facts:
             yield from _change(fact.name, fact.first, fact.second, _in_bands(fact.bands, records.n_bands))
     if origins:
-        yield "parameters of the same value from elsewhere:"
+        yield "parameters with the same value from another origin:"
         yield from _origins(origins, records.n_bands, everything)
     if records.numbers:
         yield "results (medians over the pixels):"

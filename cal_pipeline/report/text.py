@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 
 _ELLIPSIS = "..."
+_MOST_DECIMALS = 6
 
 
 def count_of(number: int, noun: str, plural: str | None = None) -> str:
@@ -63,6 +65,40 @@ def printable(text: object) -> str:
 
 def _is_harmless(character: str) -> bool:
     return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def with_error(value: float, error: float) -> str:
+    """Write a value with its standard error, both rounded to the second significant digit of the error.
+
+    Parameters
+    ----------
+    value, error : float
+        In the same unit.
+
+    Returns
+    -------
+    str
+        The value alone, with five significant digits, if the error is 0, NaN or infinite.
+
+    Examples
+    --------
+    >>> with_error(0.49999, 0.0157)
+    '0.500 ± 0.016'
+    >>> with_error(9.9994, 0.42)
+    '10.00 ± 0.42'
+    >>> with_error(1234.5, 61.0)
+    '1234 ± 61'
+    >>> with_error(0.5, 0.0)
+    '0.5'
+    """
+    if not (math.isfinite(value) and math.isfinite(error) and error > 0.0):
+        return f"{value:.5g}"
+    # The exponent after rounding: 0.0996 has the digits of 0.10.
+    exponent = int(f"{error:.1e}".partition("e")[2])
+    decimals = max(1 - exponent, 0)
+    if decimals > _MOST_DECIMALS:
+        return f"{value:.5g} ± {error:.2g}"
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
 def elide(text: str, width: int) -> str:

@@ -30,23 +30,23 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("output", type=Path, help="store to write, e.g. session.zarr")
     command.add_argument("--mode", choices=list(MODES), default="total_power", help="observing mode")
     command.add_argument("--channels", type=int, default=1024, help="spectral channels (default %(default)s)")
-    command.add_argument("--pixels", type=int, help="only the first so many pixels of each array")
+    command.add_argument("--pixels", type=int, help="use only the first N pixels of each array")
     command.add_argument("--scans", type=int, default=1, help="number of scans (default %(default)s)")
-    command.add_argument("--dumps", type=int, help="dumps in a subscan; on a map, samples in a row")
-    command.add_argument("--cycles", type=int, help="total power: how often OFF-ON-ON-OFF is repeated")
-    command.add_argument("--rows", type=int, help="otf, otf_chopped: rows of the map")
+    command.add_argument("--dumps", type=int, help="dumps per subscan; on a map, samples per row")
+    command.add_argument("--cycles", type=int, help="total power: number of OFF-ON-ON-OFF cycles")
+    command.add_argument("--rows", type=int, help="otf, otf_chopped: number of rows")
     command.add_argument("--exptime", type=float, help="integration time of a dump [s]")
     command.add_argument("--pwv", type=float, help="precipitable water vapour [mm]")
-    command.add_argument("--pwv-per-hour", type=float, default=0.0, help="its drift [mm/h]")
+    command.add_argument("--pwv-per-hour", type=float, default=0.0, help="drift of the water vapour [mm/h]")
     command.add_argument("--gain-per-hour", type=float, default=0.0, help="relative gain drift [1/h]")
-    command.add_argument("--missing-fraction", type=float, default=0.0, help="chance of a dump of a pixel to be lost")
+    command.add_argument("--missing-fraction", type=float, default=0.0, help="fraction of dumps that are missing")
     command.add_argument(
         "--noise", action=argparse.BooleanOptionalAction, default=True, help="radiometer noise (default: yes)"
     )
     command.add_argument("--dtype", choices=["int32", "float64"], default="int32", help="type of the counts")
     command.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
     command.add_argument("--atm", type=Path, help="atmosphere table (default: the telescope's own)")
-    command.add_argument("--overwrite", action="store_true", help="replace an existing store")
+    command.add_argument("--overwrite", action="store_true", help="replace an existing simulated session")
     return command
 
 

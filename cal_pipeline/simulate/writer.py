@@ -63,7 +63,7 @@ def simulate(config: SessionConfig, path: str | Path, *, overwrite: bool = False
     path : str or Path
         The store to write.
     overwrite : bool
-        Replace what is there.
+        Replace a simulated session. Other stores are never replaced.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def simulate(config: SessionConfig, path: str | Path, *, overwrite: bool = False
     for plan in plans:
         for band in range(len(plan.receivers)):
             BandModel(config, plan, band, table).check()
-    _make_room((session, truth), overwrite)
+    _make_room(session, truth, overwrite)
     session_root = zarr.open_group(session, mode="w-", zarr_format=3)
     truth_root = zarr.open_group(truth, mode="w-", zarr_format=3)
     samples = 0
@@ -98,15 +98,21 @@ def default_chunks(shape: tuple[int, int, int, int, int]) -> tuple[int, int, int
     return min(channels, CHUNK_CHANNELS, fitting), dumps, receivers, arrays, 1
 
 
-def _make_room(paths: tuple[Path, ...], overwrite: bool) -> None:
-    for path in paths:
-        if path.exists() and not overwrite:
-            raise SimulationError(f"{path} exists; choose another name or ask for it to be overwritten (--overwrite)")
-    for path in paths:
-        if path.exists():
-            if not (path / "zarr.json").is_file():
-                raise SimulationError(f"{path} is not a Zarr store and is not removed")
-            shutil.rmtree(path)
+def _make_room(session: Path, truth: Path, overwrite: bool) -> None:
+    """Remove a simulated session and its truth; refuse to remove anything else."""
+    present = [path for path in (session, truth) if path.exists()]
+    for path in present:
+        if not (path / "zarr.json").is_file():
+            raise SimulationError(f"{path} exists and is no Zarr store, so it is never replaced; choose another name")
+    if present == [session]:
+        raise SimulationError(
+            f"{session} exists without {truth.name} beside it: it may be no simulated session, so it is never "
+            "replaced; choose another name, or remove it"
+        )
+    if present and not overwrite:
+        raise SimulationError(f"{present[0]} exists; choose another name, or give --overwrite to replace it")
+    for path in present:
+        shutil.rmtree(path)
 
 
 def _write_band(scan: zarr.Group, model: BandModel) -> int:

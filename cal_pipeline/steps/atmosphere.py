@@ -41,7 +41,7 @@ class _Sky:
 
 
 class AtmosphereStep(CalibrationStep):
-    """Fit the water above the telescope to the OFFs and work out the opacity."""
+    """Fit precipitable water vapour to the OFFs and compute the opacity."""
 
     class_alias = "atmosphere"
     reference_file_types = ["atm"]

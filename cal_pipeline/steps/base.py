@@ -54,9 +54,9 @@ class CalibrationBase(CheckedStep):
     """
 
     spec = """
-    output_ext       = string(default='.asdf')   # Type of the files that steps write
+    output_ext       = string(default='.asdf')   # Suffix of the files that steps write
     output_file      = string(default=None)      # File to save output to
-    output_use_model = boolean(default=True)     # Name the files that steps write after the scan
+    output_use_model = boolean(default=True)     # Name the files of steps after the scan
     """
 
     prefetch_references = False
@@ -236,7 +236,7 @@ class CalibrationStep(CalibrationBase):
     """Base of the steps: takes a scan (or where one is stored) and returns it with a result added."""
 
     spec = """
-    overwrite = boolean(default=False)   # Replace a file that exists
+    overwrite = boolean(default=False)   # Replace an existing file
     """
 
     overwrite: bool

@@ -18,16 +18,16 @@ Floats = NDArray[np.float64]
 
 
 class CalibrateStep(CalibrationStep):
-    """Work out the factor of the calibration equation, system temperature and expected noise of every ON.
+    """Compute calibration factor, system temperature and expected noise of every ON.
 
-    The spectra themselves are made of it block by block while they are written.
+    Spectra are computed block by block while they are written.
     """
 
     class_alias = "calibrate"
 
     spec = """
-    min_transmission = float(min=0.0, max=1.0, default=0.001) # Bad: transmission at the ON below this
-    precision        = option('lossless', 'radiometric', default='lossless') # Round spectra to 1 % of sigma
+    min_transmission = float(min=0.0, max=1.0, default=0.001) # Bad channel: transmission at the ON below this
+    precision        = option('lossless', 'radiometric', default='lossless') # Exact, or rounded to 1 % of sigma
     """
 
     min_transmission: float

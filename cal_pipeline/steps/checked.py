@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 from configobj import ConfigObj
@@ -16,6 +17,7 @@ from stpipe.config_parser import ValidationError
 from stpipe.step import get_disable_crds_steppars
 
 from cal_pipeline.errors import CalibrationError
+from cal_pipeline.models.locations import is_url, normalize_location
 from cal_pipeline.steps.explain import OF_STPIPE, ParameterError, explained, refusal, suggest
 from cal_pipeline.steps.origins import (
     GIVEN,
@@ -258,7 +260,17 @@ class CheckedStep(Step):  # type: ignore[misc]
             self._setter = before
 
     def run(self, *args: Any) -> Any:
-        """Run the step; see `stpipe.Step.run`. What it sets itself does not count as given."""
+        """Run the step; see `stpipe.Step.run`. What it sets itself does not count as given.
+
+        Raises
+        ------
+        ParameterError
+            If ``output_dir`` is a file.
+        """
+        folder = self.output_dir
+        if folder and not is_url(folder) and Path(normalize_location(folder)).is_file():
+            owner = self.class_alias or type(self).__name__
+            raise ParameterError(f"{owner}: output_dir = {folder!r} is a file; expected a folder")
         with self._set_by("run"):
             return super().run(*args)
 

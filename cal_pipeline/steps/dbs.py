@@ -19,7 +19,7 @@ class DbsStep(CalibrationStep):
     class_alias = "dbs"
 
     spec = """
-    skip = boolean(default=True)   # Keep the beams apart
+    skip = boolean(default=True)   # Do not combine the beams of chopped scans
     """
 
     def describe_result(self, band: Band) -> str:

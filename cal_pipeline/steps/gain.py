@@ -28,13 +28,13 @@ def _known_level(value: int) -> int:
 
 
 class GainStep(CalibrationStep):
-    """Bring counts to the gain and offset that the receiver had on the loads before the scan."""
+    """Correct counts for the drift of gain and offset since the loads before the scan."""
 
     class_alias = "gain"
 
     spec = """
-    level = integer(default=0)         # Correct the counts of the ONs (2), of ONs and OFFs (3), or none (0)
-    skip  = boolean(default=None)      # Run or not, whatever the level; for older parameter files
+    level = integer(default=0)         # Correct the ONs (2), ONs and OFFs (3), or nothing (0)
+    skip  = boolean(default=None)      # Skip the step whatever the level; for older parameter files
     """
 
     coercions = {"level": _known_level}

@@ -36,20 +36,20 @@ def _efficiencies(value: list[Any]) -> list[float]:
 
 
 class LoadsStep(CalibrationStep):
-    """Solve the hot and the cold load: gain, receiver temperature, calibration temperature, bad channels."""
+    """Solve the hot and the cold load for gain, receiver and calibration temperature, and bad channels."""
 
     class_alias = "loads"
     reference_file_types = ["telescope"]
 
     spec = """
-    image_gain           = float(min=0.0, default=1.0)         # Gain ratio image/signal: 1 ideal DSB, 0 SSB
-    forward_efficiency   = force_list(default=None)            # Forward efficiency, one or per array (telescope's)
+    image_gain           = float(min=0.0, default=1.0)         # Ratio of image to signal gain: 1 DSB, 0 SSB
+    forward_efficiency   = force_list(default=None)            # Forward efficiency, one or one per array
     eta_fss              = float(min=0.0, default=1.0)         # Forward scattering and spillover efficiency
-    gain_el_correction   = float(min=0.0, default=1.0)         # Gain correction with elevation
-    clip_counts          = float(min=0.0, default=0.01)        # Bad: HOT-COLD below this fraction of the median
-    clip_tsys            = float(min=0.0, default=200.0)       # Bad: t_rec_ssb above this many h nu/k
-    calibration_interval = float(min=0.0, default=3600.0)      # Longest time between loads and scan [s]
-    physics              = option('exact', 'kalibrate_compat', default='exact') # Constants and rounding
+    gain_el_correction   = float(min=0.0, default=1.0)         # Correction of the gain for elevation
+    clip_counts          = float(min=0.0, default=0.01)        # Bad channel: HOT - COLD below this times the median
+    clip_tsys            = float(min=0.0, default=200.0)       # Bad channel: t_rec_ssb above this times h nu/k
+    calibration_interval = float(min=0.0, default=3600.0)      # Largest time between loads and scan [s]
+    physics              = option('exact', 'kalibrate_compat', default='exact') # Physical constants and rounding
     """
     coercions = {
         "forward_efficiency": _efficiencies,
@@ -171,6 +171,6 @@ class LoadsStep(CalibrationStep):
                 )
         if len(values) not in (1, n_arrays):
             raise LayoutError(
-                f"{band}: forward_efficiency has {len(values)} values, expected 1 or one for each of {n_arrays} arrays"
+                f"{band}: forward_efficiency has {len(values)} values, expected 1 value or one per array ({n_arrays})"
             )
         return np.broadcast_to(np.array(values), (n_arrays,)).copy()

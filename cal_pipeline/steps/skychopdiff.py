@@ -8,15 +8,15 @@ from cal_pipeline.steps.base import CalibrationStep
 
 
 class SkychopdiffStep(CalibrationStep):
-    """Choose the OFFs whose chop phases are compared.
+    """Select the OFFs for the comparison of chop phases.
 
-    The differences themselves are made of the counts while the spectra are written.
+    Differences are computed from the counts while spectra are written.
     """
 
     class_alias = "skychopdiff"
 
     spec = """
-    skip = boolean(default=True)   # Do not compare chop phases
+    skip = boolean(default=True)   # Do not compare the chop phases on blank sky
     """
 
     def describe_result(self, band: Band) -> str:

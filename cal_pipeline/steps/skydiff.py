@@ -11,16 +11,16 @@ from cal_pipeline.steps.base import CalibrationStep
 
 
 class SkydiffStep(CalibrationStep):
-    """Make the spectra of the empty sky that are compared from scan to scan.
+    """Make spectra of blank sky, for comparison between scans.
 
-    The differences are taken where scans are written, in the order of time.
+    Differences are computed when scans are written, in order of time.
     """
 
     class_alias = "skydiff"
 
     spec = """
-    skip = boolean(default=True)        # Do not compare the skies of different scans
-    n    = integer(min=1, default=1)    # Number of earlier OFFs that each OFF is compared with
+    skip = boolean(default=True)        # Do not compare the blank sky of different scans
+    n    = integer(min=1, default=1)    # Number of earlier OFFs to compare each OFF with
     """
 
     n: int

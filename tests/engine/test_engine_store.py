@@ -94,7 +94,7 @@ def test_failures_are_listed_as_they_come(output):
 class TestWhatIsInTheWay:
     def test_a_file(self, tmp_path):
         (tmp_path / "l1.zarr").write_text("not a store")
-        with pytest.raises(StoreError, match="no L1 store; it is not replaced"):
+        with pytest.raises(StoreError, match="no L1 store, so it is never replaced"):
             LocalOutput(tmp_path / "l1.zarr", True, str(tmp_path / "s.zarr"))
         assert (tmp_path / "l1.zarr").read_text() == "not a store"
 
@@ -119,5 +119,5 @@ class TestWhatIsInTheWay:
 
     @pytest.mark.parametrize("path", ["s.zarr", "s.zarr/l1.zarr", ""])
     def test_the_session_itself(self, tmp_path, path):
-        with pytest.raises(StoreError, match="are one store or lie in each other"):
+        with pytest.raises(StoreError, match="are the same store, or one contains the other"):
             LocalOutput(tmp_path / path, True, str(tmp_path / "s.zarr"))

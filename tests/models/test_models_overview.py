@@ -54,7 +54,7 @@ class TestProduct:
         table = lines[lines.index(next(line for line in lines if line.startswith("scan "))) :]
         assert [title in table[0] for title in ("T_rec SSB [K]", "T_sys DSB [K]", "PWV [mm]")] == [True] * 3
         # sqrt(0.03² + 0.04²) = 0.05
-        assert table[1].split() == ["1", "ORION", "otf", "0.51", "±", "0.05", "172", "123", "pass"]
+        assert table[1].split() == ["1", "ORION", "otf", "0.510", "±", "0.050", "172", "123", "pass"]
         assert table[2].endswith("questionable: noise_ratio, ripple")
         assert "η Car\\n" in table[3]
         assert table[4] == "scan 9 failed in step loads: NoLoadsError: none\\x1b[1m found"

@@ -7,7 +7,7 @@ import doctest
 import pytest
 
 from cal_pipeline.report import text
-from cal_pipeline.report.text import count_of, elide, printable, ranges_of
+from cal_pipeline.report.text import count_of, elide, printable, ranges_of, with_error
 
 
 def test_examples():
@@ -56,3 +56,21 @@ def test_ranges():
     assert ranges_of([]) == ""
     assert ranges_of([5]) == "5"
     assert ranges_of([1, 2, 4, 5, 6, 9]) == "1, 2, 4:6, 9"
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "expected"),
+    [
+        (0.49999, 0.0157, "0.500 ± 0.016"),
+        (0.0079999, 0.00045, "0.00800 ± 0.00045"),
+        (9.9994, 0.42, "10.00 ± 0.42"),
+        (1.0, 0.0996, "1.00 ± 0.10"),
+        (1234.5, 61.0, "1234 ± 61"),
+        (0.5, 3e-9, "0.5 ± 3e-09"),
+        (0.5, 0.0, "0.5"),
+        (0.5, float("nan"), "0.5"),
+        (float("nan"), 0.1, "nan"),
+    ],
+)
+def test_a_value_has_the_digits_that_its_error_leaves(value, error, expected):
+    assert with_error(value, error) == expected

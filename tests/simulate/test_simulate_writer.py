@@ -227,9 +227,20 @@ def test_an_existing_store_is_kept_unless_told(config, tmp_path):
     assert zarr.open_group(tmp_path / "s.zarr", mode="r")["scan_000001/source/mjd"].shape == (8,)
     (tmp_path / "notes.zarr").mkdir()
     (tmp_path / "notes.zarr" / "important.txt").write_text("x")
-    with pytest.raises(SimulationError, match="not a Zarr store"):
+    with pytest.raises(SimulationError, match="no Zarr store"):
         simulate(config, tmp_path / "notes.zarr", overwrite=True)
     assert (tmp_path / "notes.zarr" / "important.txt").exists()
+
+
+def test_a_store_that_may_not_be_simulated_is_never_replaced(config, tmp_path):
+    """Real observations and calibrated products have no truth beside them."""
+    written = simulate(config, tmp_path / "s.zarr")
+    written.truth.rename(tmp_path / "elsewhere.zarr")
+    for overwrite in (False, True):
+        with pytest.raises(SimulationError, match=r"s\.zarr exists without s\.truth\.zarr beside it"):
+            simulate(config, tmp_path / "s.zarr", overwrite=overwrite)
+    assert "scan_000001" in zarr.open_group(tmp_path / "s.zarr", mode="r")
+    assert not written.truth.exists()
 
 
 def test_an_impossible_session_leaves_nothing_behind(config, receiver, tmp_path):

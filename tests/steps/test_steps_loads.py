@@ -75,7 +75,7 @@ class TestForwardEfficiency:
 
     def test_another_number_is_refused(self, store):
         write_scan(store, 1)
-        with pytest.raises(LayoutError, match="has 2 values, expected 1 or one for each of 1 arrays"):
+        with pytest.raises(LayoutError, match="has 2 values, expected 1 value or one per array \\(1\\)"):
             solve(store, forward_efficiency=[0.8, 0.4])
 
     def test_couplings_multiply(self, store):
