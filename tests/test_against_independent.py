@@ -192,6 +192,7 @@ def test_skychopdiff(dbs, counts, make_session, calibrate, atm_table):
     for name, values in expected.items():
         _agree(name, group[name][...], values, scale=300.0)
     ons = sorted({int(name.split("_")[1]) for name in expected})
+    assert ons
     assert group.attrs["on_indices"] == ons
     assert group.attrs["on_mjds"] == [result["_all_mjd"][on] for on in ons]
     assert group.attrs["n_spectra_per_on"] == [3] * len(ons)

@@ -129,12 +129,7 @@ def fit_errors(data: list[SkyData], pwv: float, model_error: float) -> tuple[flo
     return float(np.sqrt(variance) / curvature), abs(shift) / curvature
 
 
-def fit_pwv(
-    data: list[SkyData],
-    bounds: tuple[float, float],
-    grid_steps: int,
-    model_error: float,
-) -> Fit:
+def fit_pwv(data: list[SkyData], bounds: tuple[float, float], grid_steps: int, model_error: float) -> Fit:
     """The fixed point of Gauss-Newton, weights taken at the current PWV, started from a logarithmic grid."""
     data = [d for d in data if d.good.any()]
     N = sum(int(d.good.sum()) for d in data)
