@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cal_pipeline import CalibratedSession
 from cal_pipeline.models.chunks import ArrayWriter, write_group
+from cal_pipeline.models.compare import compare_stores
 from cal_pipeline.models.storage import LocalPlace, Place
 
 AXES = ("channel", "dump", "receiver")
@@ -96,3 +100,27 @@ def write_product(
         for name, values in arrays.items():
             write_array(place, f"{scan}/{name}", values)
     return path
+
+
+def assert_identical(first: str | Path, second: str | Path, scans: Sequence[int] | None = None) -> list[str]:
+    """Fail unless two L1 stores hold the same arrays, bit for bit, of every scan that both should have.
+
+    Parameters
+    ----------
+    first, second : str or Path
+        The stores.
+    scans : sequence of int, optional
+        Scan numbers; all of `first` if not given.
+
+    Returns
+    -------
+    list of str
+        Paths of the arrays that were compared.
+    """
+    differences = compare_stores(first, second, scans)
+    compared = [item.path for item in differences]
+    for number in CalibratedSession(first).numbers if scans is None else scans:
+        assert any(re.fullmatch(rf"scan_{number:06d}/(band_\d+/)?spectra", path) for path in compared), number
+    assert any("/spectra" in path for path in compared), "the stores hold no scan"
+    assert [item for item in differences if not item.within(0.0)] == []
+    return compared

@@ -168,6 +168,9 @@ class TestWithoutStandardError:
         assert calibrate(make_session(channels=16), configure_log=True).numbers == [1]
 
 
+# A shell lets what it runs in the background ignore SIGINT, and Python inherits that.
+_HEARS_THE_KEYBOARD = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
 _STOPS_AT_THE_THIRD = """
 import sys, time
 from cal_pipeline.engine import workers
@@ -178,6 +181,18 @@ def slow_steps(session, number, recipe):
         time.sleep(60)
     return calibrate_steps(session, number, recipe)
 workers.pass_steps = slow_steps
+"""
+
+_STALLS_AT_THE_THIRD = """
+import time
+from cal_pipeline import CalibrationPipeline, cli
+class Stalled(CalibrationPipeline):
+    def prepare_for(self, scan):
+        if scan.number >= 3:
+            time.sleep(60)
+        return super().prepare_for(scan)
+cli.CalibrationPipeline = Stalled
+main = cli.main
 """
 
 
@@ -200,7 +215,8 @@ class TestSignals:
             "strun": ["strun", "cal_pipeline.CalibrationPipeline", str(session), "--output_file=l1.zarr"],
         }[command]
         main = {"calibrate": "cal_pipeline.cli", "strun": "stpipe._cli.strun"}[command]
-        code = _STOPS_AT_THE_THIRD + f"from {main} import main\nsys.argv = {arguments!r}\nsys.exit(main())"
+        code = f"from {main} import main\nsys.argv = {arguments!r}\nsys.exit(main())"
+        code = _HEARS_THE_KEYBOARD + _STOPS_AT_THE_THIRD + code
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, text=True, **pipes) as process:
             assert process.stdout.readline() == "third\n"
@@ -214,19 +230,24 @@ class TestSignals:
         assert (tmp_path / "l1_quality.ecsv").exists()
 
     def test_a_terminal_interrupts_the_workers_too(self, make_session, tmp_path):
-        session = make_session(channels=16, scans=60)
-        line = [str(BIN / "calibrate"), str(session), "-o", "l1.zarr", "--workers", "2"]
+        session = make_session(channels=16, scans=6)
+        (tmp_path / "stalled.py").write_text(_STALLS_AT_THE_THIRD)
+        arguments = ["calibrate", str(session), "-o", "l1.zarr", "--workers", "2"]
+        code = _HEARS_THE_KEYBOARD + f"import sys, stalled\nsys.argv = {arguments!r}\nsys.exit(stalled.main())"
+        line = [sys.executable, "-c", code]
         with subprocess.Popen(line, cwd=tmp_path, text=True, stderr=subprocess.PIPE, start_new_session=True) as process:
-            lines = []
-            while not any(" scan 1 " in text for text in lines):
-                lines.append(process.stderr.readline())
-                assert lines[-1]
+            waited_for = {1, 2}
+            while waited_for:
+                text = process.stderr.readline()
+                assert text
+                waited_for -= {number for number in waited_for if f" scan {number} " in text}
             os.killpg(process.pid, signal.SIGINT)
             errors = process.stderr.read()
             assert process.wait(60) == 130
         left = [line for line in errors.splitlines() if " INFO " not in line]
         assert len(left) == 1
-        assert left[0].startswith("calibrate: interrupted; ")
+        assert left[0].startswith("calibrate: interrupted; 2 of 6 scans ")
+        assert CalibratedSession(tmp_path / "l1.zarr").numbers == [1, 2]
         assert not (tmp_path / "l1.zarr.staging").exists()
 
     def test_nothing_is_left_of_a_run_without_a_finished_scan(self, make_session, tmp_path, monkeypatch, calibrate):

@@ -39,11 +39,19 @@ def inner(n_channels):
 
 
 @pytest.mark.parametrize("beam", [0, 1])
-def test_gain_and_receiver_temperature_of_the_independent_package(loads, beam):
+def test_gain_of_the_independent_package(product, loads, beam):
+    # gamma is counts per kelvin of J(T_hot) - J(T_cold), which differs from T_hot - T_cold by 1.2e-4 at 87 GHz.
+    gamma = product.open_scan(131).gamma.isel(receiver=beam, array=0)
+    assert gamma.units == "ct/K"
+    found = 1.0 / float(gamma.isel(channel=inner(gamma.sizes["channel"])).mean())
+    assert found == pytest.approx(KELVIN_PER_COUNT[beam], rel=1e-3)
+    np.testing.assert_array_equal(loads.solution.gamma[:, beam, 0], gamma)
+
+
+@pytest.mark.parametrize("beam", [0, 1])
+def test_receiver_temperature_of_the_independent_package(loads, beam):
     channels = inner(loads.means.hot.shape[0])
     hot, cold = (values[channels, beam : beam + 1] for values in (loads.means.hot, loads.means.cold))
-    gain = (loads.means.t_hot - loads.means.t_cold) / (hot - cold).mean()
-    assert gain == pytest.approx(KELVIN_PER_COUNT[beam], rel=1e-3)
     # That package takes physical temperatures for the brightness temperatures of the loads.
     t_hot, t_cold = (np.full(hot.shape[0], t) for t in (loads.means.t_hot, loads.means.t_cold))
     assert np.median(receiver_temperature(hot, cold, t_hot, t_cold)) == pytest.approx(T_REC[beam], rel=1e-3)

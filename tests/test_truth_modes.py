@@ -56,15 +56,16 @@ def within_specification(found, true):
     return np.abs(found - true) <= np.maximum(1e-3 * np.abs(true), 0.02)
 
 
-@pytest.mark.parametrize("dbs", [False, True])
 @pytest.mark.parametrize("strategy", ["full", "per_pixel", "per_pair"])
-@pytest.mark.parametrize("mode", ["total_power", "otf", "otf_chopped"])
+@pytest.mark.parametrize(
+    ("mode", "dbs"), [("total_power", False), ("otf", False), ("otf_chopped", False), ("otf_chopped", True)]
+)
 def test_truth_is_recovered(make_session, calibrate, mode, strategy, dbs):
     session = make_session(channels=64, mode=mode, lines=(LINE,), noise=False)
     product = calibrate(session, atmosphere={"strategy": strategy}, dbs={"skip": not dbs})
     scan, truth = found_and_true(session, product)
     true = truth.t_a_star()
-    if dbs and mode == "otf_chopped":
+    if dbs:
         true = true[..., ::2]
         assert scan.attrs["dbs"] == {"pairs": [[0, 2], [4, 6], [8, 10]], "unmatched": []}
     assert within_specification(scan.spectra.values, true).all()

@@ -1,0 +1,62 @@
+"""Means, quotients and black bodies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+PLANCK = 6.62607015e-34  # J s, CODATA 2018 (exact)
+BOLTZMANN = 1.380649e-23  # J/K, CODATA 2018 (exact)
+T_CMB = 2.725  # K
+SMOOTHING_CHANNELS = 129
+
+
+def nanmean(values: np.ndarray, axis: Any = None) -> np.ndarray:
+    """Mean of the finite values; NaN where there is none, without a warning."""
+    values = np.asarray(values, dtype=np.float64)
+    valid = np.isfinite(values)
+    count = valid.sum(axis=axis)
+    total = np.where(valid, values, 0.0).sum(axis=axis)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def running_mean(values: np.ndarray) -> np.ndarray:
+    """Mean of the finite values among the 129 channels around each; the window is cut off at the edges."""
+    half = SMOOTHING_CHANNELS // 2
+    result = np.empty(len(values))
+    for c in range(len(values)):
+        result[c] = nanmean(values[max(0, c - half) : c + half + 1])
+    return result
+
+
+def divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return x / y
+
+
+@dataclass
+class Physics:
+    """Constants and habits of the two ways to calculate."""
+
+    h_over_k: float  # K/Hz
+    round_j: bool
+    cmb: bool
+
+    def J(self, nu: np.ndarray, temperature: float) -> np.ndarray:  # noqa: N802
+        """Rayleigh-Jeans equivalent temperature [K] of a black body."""
+        x = self.h_over_k * nu
+        value = x / (np.exp(x / temperature) - 1.0)
+        if self.round_j:
+            value = np.float32(value).astype(np.float64)
+        return value
+
+    def J_cmb(self, nu: np.ndarray) -> np.ndarray:  # noqa: N802
+        return self.J(nu, T_CMB) if self.cmb else np.zeros_like(nu)
+
+
+PHYSICS = {
+    "exact": Physics(PLANCK / BOLTZMANN, round_j=False, cmb=True),
+    "kalibrate_compat": Physics(0.047995e-9, round_j=True, cmb=False),
+}

@@ -1,0 +1,106 @@
+"""Counts and columns of a scan, as L0 holds them (section 1 of the specification)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+
+I32_MIN = np.iinfo(np.int32).min
+PA_PER_TORR = 101325.0 / 760.0
+
+
+@dataclass
+class Counts:
+    """One ``source`` or ``calibration`` group in memory."""
+
+    counts: np.ndarray  # f64, NaN where missing, [C,D,R,A,S]
+    mode: list[str]  # [S]
+    columns: dict[str, np.ndarray]
+    pixel: np.ndarray | None  # [R,A]
+
+    def column(self, name: str, s: int) -> float:
+        return float(self.columns[name][s])
+
+    def which(self, *names: str) -> list[int]:
+        return [s for s, mode in enumerate(self.mode) if mode in names]
+
+    def valid_dumps(self, s: int, r: int, a: int) -> int:
+        # CHOICE: a dump is valid in a pixel when any of its channels there is.
+        return int(np.isfinite(self.counts[:, :, r, a, s]).any(axis=0).sum())
+
+    def integration_time(self, s: int, r: int, a: int) -> float:
+        return self.column("exptime", s) * self.valid_dumps(s, r, a)
+
+
+def counts_as_float(array: zarr.Array) -> np.ndarray:
+    raw = np.asarray(array[...])
+    counts = raw.astype(np.float64)
+    if raw.dtype.kind == "i":
+        # CHOICE: i32 minimum in any width that can hold it, and a signed type's own minimum.
+        counts[(raw == np.iinfo(raw.dtype).min) | (raw.astype(np.int64) == I32_MIN)] = np.nan
+    return counts * float(array.attrs.get("scale_factor", 1.0))
+
+
+def read_group(group: zarr.Group) -> Counts:
+    counts = counts_as_float(group["data_5d"])
+    _, _, R, A, S = counts.shape
+    mode = [str(m).strip() for m in group["sobsmode"][...]]
+    columns = {}
+    for name in group.array_keys():
+        if name in ("data_5d", "sobsmode", "frontend_backends", "raw_fits_headers"):
+            continue
+        values = np.asarray(group[name][...])
+        if values.dtype.kind in "iuf":
+            columns[name] = values.astype(np.float64)
+    pixel = None
+    if "frontend_backends" in group:
+        ids = [str(i) for i in group["frontend_backends"][...]]
+        if len(ids) == S and S != R * A:
+            # CHOICE: one id per subscan: every pixel is called as in the first subscan.
+            pixel = np.array([ids[0]] * (R * A)).reshape(R, A)
+        else:
+            pixel = np.array(ids).reshape(R, A)
+    return Counts(counts, mode, columns, pixel)
+
+
+def open_scan(session_path: Any, scan_number: int, band: int | None) -> zarr.Group:
+    path = f"scan_{scan_number:06d}" + ("" if band is None else f"/band_{band}")
+    return zarr.open_group(str(session_path), mode="r")[path]
+
+
+def scan_attributes(session_path: Any, scan_number: int, band: int | None) -> dict[str, Any]:
+    attributes = dict(open_scan(session_path, scan_number, None).attrs)
+    if band is not None:
+        attributes.update(open_scan(session_path, scan_number, band).attrs)
+    return attributes
+
+
+def frequencies(source: Counts, first_on: int) -> tuple[np.ndarray, np.ndarray]:
+    offset = np.arange(source.counts.shape[0]) - source.column("ref_channel", first_on)
+    shift = source.column("freq_off", first_on) + offset * source.column("freq_res", first_on)
+    return source.column("signal_freq", first_on) + shift, source.column("image_freq", first_on) - shift
+
+
+def is_on(mode: str) -> bool:
+    return mode == "ON" or mode.endswith("-ON")
+
+
+def is_off(mode: str) -> bool:
+    return mode == "OFF" or mode.endswith("-OFF")
+
+
+def beam(mode: str) -> str | None:
+    return "A" if "SWA" in mode else "B" if "SWB" in mode else None
+
+
+def choose_mode(mode: str, instmode: str, sobsmodes: list[str]) -> str:
+    if mode != "auto":
+        return mode
+    if any(beam(m) for m in [instmode, *sobsmodes]):
+        return "otf_chopped"
+    if instmode.strip() == "OTF" or any(m in ("OTF-ON", "OTF-OFF") for m in sobsmodes):
+        return "otf"
+    return "total_power"

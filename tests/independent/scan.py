@@ -1,0 +1,311 @@
+"""The calibration of one scan, from L0 to the arrays of L1 (section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .basics import PHYSICS, divide, nanmean
+from .counts import PA_PER_TORR, Counts, frequencies, open_scan, read_group, scan_attributes
+from .drift import later_zero, undrift
+from .loads import Loads, evaluate_loads
+from .options import Options
+from .pwv import SkyData, prepare_sky
+from .references import interpolation_weights
+from .selection import Selection, select_subscans
+from .sky import Model, Sideband
+from .strategies import Fits, Skies, fit_scan, valid_offs
+from .table import look_up, read_atmosphere
+
+BAD_CHANNEL = 1
+FILL_VALUE = 2
+
+
+@dataclass
+class Scan:
+    """What is read and derived before the PWV is known."""
+
+    source: Counts
+    calibration: Counts
+    selection: Selection
+    options: Options
+    models: list[Model]  # [A]
+    zero: np.ndarray  # [C,R,A]
+    counts: np.ndarray  # without zero, and without drift where that is corrected; [C,D,R,A,S]
+    bandwidth: float  # Hz
+    loads: dict[tuple[int, int], Loads]
+    off_mean: dict[tuple[int, int, int], np.ndarray]
+    skies: Skies
+
+    @property
+    def pixels(self) -> list[tuple[int, int]]:
+        return list(np.ndindex(self.counts.shape[2:4]))
+
+    def tamb(self, s: int) -> float:
+        return self.source.column("tamb", s)
+
+
+def evaluate_scan(
+    session_path: Any,
+    scan_number: int,
+    atm_path: Any,
+    *,
+    band: int | None = None,
+    following: tuple[Any, int] | None = None,
+    linked: list[SkyData] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Calibrate one scan.
+
+    Keys are the names of the L1 arrays, all floats f64 (`sigma` and `sky_residual` are not rounded to f32);
+    `pwv_converged` beside them says whether each fit reached its fixed point.
+
+    `following` is the store and scan with the loads after the scan, for `gain_level` 2 or 3; `linked` is the sky of the
+    other bands (``_sky_data`` of their results), to be fitted jointly under `strategy` full; the other keywords are
+    :class:`Options`. Keys that start with an underscore are what :func:`couple`, :func:`sky_entries` and
+    :func:`chop_differences` start from.
+    """
+    scan = read_scan(session_path, scan_number, atm_path, band, following, Options(**options))
+    fits = fit_scan(scan.skies, scan.counts.shape[2:4], scan.selection, scan.options, linked)
+    calibrated, factors = calibrate(scan, fits)
+    t_sky, sky_residual = compare_sky(scan, fits)
+    signal, *image = scan.models[0].sidebands
+    tau_signal = fits.opacity(signal.b, signal.c)
+    nu_s, nu_i = frequencies(scan.source, scan.selection.ons[0])
+    return {
+        **calibrated,
+        **{name: per_pixel(scan, name) for name in ("t_rec_ssb", "gamma", "t_cal")},
+        "t_sky": t_sky,
+        "tau_signal": tau_signal,
+        "tau_image": fits.opacity(image[0].b, image[0].c) if image else np.full_like(tau_signal, np.nan),
+        "pwv": fits.collect("pwv"),
+        "pwv_err": fits.collect("err"),
+        "pwv_err_model": fits.collect("err_model"),
+        "pwv_chi2": fits.collect("chi2"),
+        "pwv_converged": fits.collect("converged", bool),
+        "sky_residual": sky_residual,
+        "signal_freqs": nu_s,
+        "image_freqs": nu_i,
+        **coordinates(scan),
+        **intermediate(scan, factors),
+    }
+
+
+# ---------- before the PWV is known
+
+
+def read_scan(
+    session_path: Any,
+    scan_number: int,
+    atm_path: Any,
+    band: int | None,
+    following: tuple[Any, int] | None,
+    options: Options,
+) -> Scan:
+    group = open_scan(session_path, scan_number, band)
+    source, cal = read_group(group["source"]), read_group(group["calibration"])
+    instmode = str(scan_attributes(session_path, scan_number, band).get("instmode") or "")
+    selection = select_subscans(source, options.mode, instmode)
+    models = make_models(source, selection, atm_path, options)
+    zero = zero_level(cal)
+    scan = Scan(
+        source, cal, selection, options, models, zero,
+        counts=source.counts - zero[:, None, :, :, None],
+        bandwidth=abs(source.column("freq_res", selection.ons[0])),
+        loads={}, off_mean={}, skies={},
+    )  # fmt: skip
+    for r, a in scan.pixels:
+        scan.loads[r, a] = evaluate_loads(cal, zero[:, r, a], r, a, models[a], options)
+    if options.gain_level and following is not None:
+        later = read_group(open_scan(following[0], following[1], band)["calibration"])
+        take_out_drift(scan, later)
+    for r, a in scan.pixels:
+        for k in selection.offs:
+            scan.off_mean[r, a, k] = nanmean(scan.counts[:, :, r, a, k], axis=1)
+            if source.valid_dumps(k, r, a) > 0:
+                scan.skies[r, a, k] = look_at_sky(scan, r, a, k, band or 0)
+    return scan
+
+
+def make_models(source: Counts, selection: Selection, atm_path: Any, options: Options) -> list[Model]:
+    """The sky model of each array."""
+    nu_s, nu_i = frequencies(source, selection.ons[0])
+    pressure = float(np.mean([source.column("pamb", s) for s in selection.ons + selection.offs])) * PA_PER_TORR
+    grid, pressures, table_b, table_c = read_atmosphere(atm_path)
+
+    def sideband(nu: np.ndarray, weight: float) -> Sideband:
+        b = look_up(table_b, grid, pressures, nu, pressure)
+        c = look_up(table_c, grid, pressures, nu, pressure)
+        return Sideband(nu, weight, b, c)
+
+    w_s, w_i = options.weights
+    sidebands = [sideband(nu_s, w_s)]
+    if options.image_gain != 0:
+        sidebands.append(sideband(nu_i, w_i))
+    efficiencies = options.efficiencies(source.counts.shape[3])
+    return [Model(sidebands, PHYSICS[options.physics], float(f)) for f in efficiencies]
+
+
+def zero_level(calibration: Counts) -> np.ndarray:
+    # CHOICE: mean over dumps and subscans, channel by channel; where missing, 0.
+    zeros = calibration.which("ZERO")
+    C, _, R, A, _ = calibration.counts.shape
+    if not zeros:
+        return np.zeros((C, R, A))
+    zero = nanmean(calibration.counts[..., zeros], axis=(1, 4))
+    zero[~np.isfinite(zero)] = 0.0
+    return zero
+
+
+def take_out_drift(scan: Scan, later: Counts) -> None:
+    """Bring the counts of ONs, and at level 3 of OFFs, to the gain of the first loads."""
+    subscans = scan.selection.ons + (scan.selection.offs if scan.options.gain_level == 3 else [])
+    for r, a in scan.pixels:
+        after = evaluate_loads(later, later_zero(later, r, a), r, a, scan.models[a], scan.options)
+        for s in subscans:
+            counts, when = scan.counts[:, :, r, a, s], scan.selection.mjd[s]
+            scan.counts[:, :, r, a, s] = undrift(counts, when, scan.loads[r, a], after, scan.calibration, later)
+
+
+def look_at_sky(scan: Scan, r: int, a: int, k: int, band: int) -> SkyData:
+    tamb = scan.tamb(k)
+    return prepare_sky(
+        scan.models[a], (band, r, a), scan.loads[r, a], scan.off_mean[r, a, k],
+        scan.source.integration_time(k, r, a), scan.bandwidth, scan.selection.airmass[k],
+        scan.options.air_temperature(tamb), scan.options.spillover_temperature(tamb),
+    )  # fmt: skip
+
+
+# ---------- spectra, t_sys, sigma, flags
+
+
+@dataclass
+class Reference:
+    """REF [C,D] of an ON in a pixel, its noise relative to t_sys²/B [1/s], and the ambient temperature there [K]."""
+
+    counts: np.ndarray
+    noise: float
+    tamb: float
+
+
+def reference_of(scan: Scan, r: int, a: int, on: int) -> Reference:
+    C, D = scan.counts.shape[:2]
+    if scan.selection.chopped:
+        k = scan.selection.group_off[on]
+        return Reference(scan.counts[:, :, r, a, k], 1 / scan.source.column("exptime", k), scan.tamb(k))
+    weights = interpolation_weights(on, valid_offs(scan.skies, (r, a), scan.selection), scan.selection.mjd)
+    if not weights:
+        return Reference(np.full((C, D), np.nan), np.nan, np.nan)
+    mean = sum(weight * scan.off_mean[r, a, k] for k, weight in weights.items())
+    noise = sum(w**2 / scan.source.integration_time(k, r, a) for k, w in weights.items())
+    # CHOICE: for an ON, tamb is interpolated as REF is.
+    tamb = sum(w * scan.tamb(k) for k, w in weights.items())
+    return Reference(np.repeat(mean[:, None], D, axis=1), noise, tamb)
+
+
+def calibrate(scan: Scan, fits: Fits) -> tuple[dict[str, np.ndarray], dict[tuple[int, int, int], np.ndarray]]:
+    """The arrays of the ONs, and the factors [K/count] by (r, a, on)."""
+    C, D, R, A, _ = scan.counts.shape
+    S = len(scan.selection.ons)
+    out = {
+        "spectra": np.full((C, D, R, A, S), np.nan),
+        "t_sys": np.full((C, R, A, S), np.nan),
+        "sigma": np.full((C, R, A, S), np.nan),
+        "flags": np.zeros((C, D, R, A, S), dtype=np.uint16),
+    }
+    factors = {}
+    options = scan.options
+    for r, a in scan.pixels:
+        load, model = scan.loads[r, a], scan.models[a]
+        for i, on in enumerate(scan.selection.ons):
+            pwv, air = fits.on[r, a, on].pwv, scan.selection.airmass_at(on, options.one_airmass)
+            t_r = model.sidebands[0].transmission(pwv, air)
+            bad = load.bad | (t_r < options.min_transmission)
+            ref = reference_of(scan, r, a, on)
+
+            t_atm, t_spill = options.air_temperature(ref.tamb), options.spillover_temperature(ref.tamb)
+            t_sys = load.t_rec_dsb + model.sky(pwv, air, t_atm, t_spill)
+            relative = np.sqrt((1 / scan.source.column("exptime", on) + ref.noise) / scan.bandwidth)
+            noise = divide(t_sys, model.sidebands[0].weight * model.f_eff * options.eta * t_r) * relative
+            out["t_sys"][:, r, a, i] = t_sys
+            out["sigma"][:, r, a, i] = np.where(bad, np.nan, noise)
+
+            on_counts = scan.counts[:, :, r, a, on]
+            missing = ~np.isfinite(on_counts) | ~np.isfinite(ref.counts)
+            factor = divide(divide(load.t_cal, load.hot - load.cold), t_r)
+            factors[r, a, on] = np.where(bad, np.nan, factor)
+            flags = np.where(bad[:, None], BAD_CHANNEL, 0) | np.where(missing, FILL_VALUE, 0)
+            out["flags"][:, :, r, a, i] = flags
+            t_a = (on_counts - ref.counts) * factor[:, None]
+            out["spectra"][:, :, r, a, i] = np.where(flags == 0, t_a, np.nan)
+    return out, factors
+
+
+# ---------- the sky, and what else L1 holds
+
+
+def compare_sky(scan: Scan, fits: Fits) -> tuple[np.ndarray, np.ndarray]:
+    """`t_sky` and `sky_residual` [C,R,A]."""
+    t_sky, sky_residual = (np.full((scan.counts.shape[0], *scan.counts.shape[2:4]), np.nan) for _ in range(2))
+    for r, a in scan.pixels:
+        load, model = scan.loads[r, a], scan.models[a]
+        offs = valid_offs(scan.skies, (r, a), scan.selection)
+        s_obs = {k: divide(scan.off_mean[r, a, k] - load.hot, load.gamma) for k in offs}
+        if s_obs:
+            t_sky[:, r, a] = nanmean(np.array(list(s_obs.values())), axis=0) + load.tp_hot
+        # CHOICE: per_pair averages over the OFFs that were fitted, each counted once.
+        residuals = []
+        for k in (k for k in offs if (r, a, k) in fits.off):
+            d = scan.skies[r, a, k]
+            s_model = model.sky(fits.off[r, a, k].pwv, d.airmass, d.t_atm, d.t_spill) - load.tp_hot
+            residuals.append(s_obs[k] - s_model)
+        if residuals:
+            sky_residual[:, r, a] = nanmean(np.array(residuals), axis=0)
+    return t_sky, sky_residual
+
+
+def per_pixel(scan: Scan, name: str) -> np.ndarray:
+    """An array of the loads [C,R,A]."""
+    out = np.empty((scan.counts.shape[0], *scan.counts.shape[2:4]))
+    for r, a in scan.pixels:
+        out[:, r, a] = getattr(scan.loads[r, a], name)
+    return out
+
+
+def coordinates(scan: Scan) -> dict[str, Any]:
+    """Times, positions and names of the ONs."""
+    ons, columns = scan.selection.ons, scan.source.columns
+    D, S = scan.counts.shape[1], len(ons)
+    valid = [np.isfinite(scan.counts[..., s]).any(axis=(0, 2, 3)).sum() for s in ons]
+    out = {
+        "t_int": np.array([scan.source.column("exptime", s) * n for s, n in zip(ons, valid, strict=True)]),
+        "mjd": scan.selection.mjd[ons],
+        "elevation": columns["elevation"][ons],
+        "pixel": scan.source.pixel,
+    }
+    if scan.selection.mode in ("otf", "otf_chopped"):
+        for name in ("otf_lon", "otf_lat"):
+            if name in columns:
+                out[name] = np.broadcast_to(columns[name][..., ons], (D, S)).copy()
+        out["otf_airmass"] = np.broadcast_to([scan.selection.airmass[s] for s in ons], (D, S)).copy()
+    return out
+
+
+def intermediate(scan: Scan, factors: dict[tuple[int, int, int], np.ndarray]) -> dict[str, Any]:
+    """What diagnostics and the merging of beams start from."""
+    selection = scan.selection
+    return {
+        "_sky_data": list(scan.skies.values()),
+        "_counts": scan.counts,
+        "_off_mean": scan.off_mean,
+        "_loads": scan.loads,
+        "_factors": factors,
+        "_all_mjd": selection.mjd,
+        "_ons": selection.ons,
+        "_offs": selection.offs,
+        "_chopped": selection.chopped,
+        "_group_off": [selection.group_off[on] for on in selection.ons],
+        "_beam": [selection.beam[on] for on in selection.ons],
+    }
