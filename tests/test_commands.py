@@ -217,6 +217,7 @@ class TestSignals:
         assert errors.splitlines()[-1].startswith("calibrate: interrupted; ")
         assert "Traceback" not in errors
         assert "died" not in errors
+        assert "semaphore" not in errors
         assert not (tmp_path / "l1.zarr.staging").exists()
 
     def test_nothing_is_left_of_a_run_without_a_finished_scan(self, make_session, tmp_path, monkeypatch, calibrate):
