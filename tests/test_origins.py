@@ -146,6 +146,12 @@ def test_a_file_of_the_whole_is_read_by_the_constructor_too(files):
         LoadsStep(config_file="nowhere.cfg")
 
 
+def test_yes_and_no_as_numbers_are_recorded_as_such():
+    pipeline = CalibrationPipeline(overwrite=1, steps={"loads": {"skip": 0.0}})
+    assert pipeline.overwrite is True
+    assert pipeline.loads.skip is False
+
+
 def test_what_would_do_nothing_as_an_attribute_is_refused():
     pipeline = CalibrationPipeline()
     with pytest.raises(ParameterError, match=r"steps are no attribute to set; .* pipeline.loads.skip = True"):
