@@ -86,11 +86,15 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
     output_file: str | None
     output_dir: str | None
 
-    def __init__(self, *args: Any, **parameters: Any) -> None:
-        super().__init__(*args, **parameters)
+    def run(self, *args: Any) -> Any:
+        """Run the pipeline; see `stpipe.Step.run`."""
         # The run and each of its steps begin with a garbage collection; what the imports made need not be looked at
-        # each time. The end of a run lets it be collected again.
+        # each time. The end of the run lets it be collected again.
         gc.freeze()
+        try:
+            return super().run(*args)
+        finally:
+            gc.unfreeze()
 
     def process(self, source: str | Path | None = None) -> CalibratedSession:
         """Calibrate a session.
@@ -115,25 +119,21 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
             raise NoInputError("no session given; name one, as in strun cal_pipeline.CalibrationPipeline session.zarr")
         refuse_in_worker()
         self._adopted = None
-        gc.freeze()
-        try:
-            self.check_parameters()
-            for step in self._steps().values():
-                step.check_parameters()
-                step.check_references()
-            session = Session(locate(source, self.input_folder()))
-            numbers = session.select(self.scans)
-            for step in self._steps().values():
-                step.refuse_to_replace(numbers)
-            workforce = self._workforce()
-            workforce.check()
-            beginning = self._describe_run(session, numbers)
-            output = make_output(self._where_to(session), self.overwrite, session.path)
-            for line in beginning:
-                logger.info("%s", line)
-            return calibrate_session(session, numbers, self, output, workforce, self.timing)
-        finally:
-            gc.unfreeze()
+        self.check_parameters()
+        for step in self._steps().values():
+            step.check_parameters()
+            step.check_references()
+        session = Session(locate(source, self.input_folder()))
+        numbers = session.select(self.scans)
+        for step in self._steps().values():
+            step.refuse_to_replace(numbers)
+        workforce = self._workforce()
+        workforce.check()
+        beginning = self._describe_run(session, numbers)
+        output = make_output(self._where_to(session), self.overwrite, session.path)
+        for line in beginning:
+            logger.info("%s", line)
+        return calibrate_session(session, numbers, self, output, workforce, self.timing)
 
     def _describe_run(self, session: Session, numbers: list[int]) -> list[str]:
         """Describe a run in lines: what is calibrated, and which parameters differ from the defaults and why."""

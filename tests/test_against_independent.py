@@ -48,6 +48,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_every_array_agrees(case, make_session, calibrate, atm_table):
     settings = dict(case)
@@ -116,6 +117,7 @@ def test_linked_bands_share_a_pwv(tmp_path, calibrate):
     assert float(product.open_scan(1, 0).pwv) == float(product.open_scan(1, 1).pwv)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["total_power", *(pytest.param(mode, marks=SLOW) for mode in ("otf", "otf_chopped"))])
 @pytest.mark.parametrize("level", [pytest.param(2, marks=SLOW), 3])
 def test_gain_drift(level, mode, make_session, calibrate, atm_table):
@@ -165,6 +167,7 @@ def test_skydiff(mode, dbs, make_session, calibrate, atm_table):
             _agree(f"spectrum_{k}", group[f"spectrum_{k}"][...], now - before, scale=300.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dbs", [False, True])
 @pytest.mark.parametrize("counts", ["int32, some missing", pytest.param("uint16", marks=SLOW)])
 def test_skychopdiff(dbs, counts, make_session, calibrate, atm_table):

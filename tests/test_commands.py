@@ -104,6 +104,7 @@ sys.exit(run_command("x", lambda _: {}, []))
 
 
 class TestStreams:
+    @pytest.mark.slow
     @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
     def test_names_that_the_terminal_cannot_show(self, encoding):
         code = _IN_COMMAND.format(r"show('\u03b7 Car') or 0")
@@ -112,6 +113,7 @@ class TestStreams:
         )
         assert (ran.returncode, ran.stdout) == (0, b"\\u03b7 Car\n")
 
+    @pytest.mark.slow
     def test_a_reader_that_has_stopped_does_not_change_the_status(self):
         code = _IN_COMMAND.format("[show('y' * 9999) for _ in range(99)] and 7")
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -124,6 +126,7 @@ class TestStreams:
         monkeypatch.setattr(sys, "stdout", None)
         assert run_command("x", lambda _: show("text") or 0, []) == 0
 
+    @pytest.mark.slow
     def test_a_closed_descriptor_is_not_given_to_a_file(self, tmp_path):
         code = (
             "import os, sys; from cal_pipeline.commands import run_command\n"

@@ -168,6 +168,7 @@ def web(tmp_path):
         server.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.server
 @pytest.mark.parametrize(("status", "words"), [(403, "right to list"), (404, "needs listings"), (500, "answers 500")])
 def test_a_web_server_without_listings_is_one_line(tmp_path, web, capsys, status, words):
@@ -188,6 +189,7 @@ def test_no_connection_is_not_taken_for_a_missing_product():
         CalibratedSession("http://127.0.0.1:9/l1.zarr")
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_scans_added_to_a_server_are_seen_by_the_next_opening(tmp_path, web):
     write_scan(tmp_path / "session.zarr", 1)
@@ -218,6 +220,7 @@ def test_scans_added_behind_a_driver_of_another_kind_are_seen(tmp_path):
     memory.rm("/night", recursive=True)
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_connections_are_closed_with_the_session(tmp_path, web):
     write_scan(tmp_path / "session.zarr", 1)

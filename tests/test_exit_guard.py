@@ -93,6 +93,7 @@ def test_every_strategy_refuses_a_fit_without_a_number(session, run, tmp_path, s
     assert (failure["step"], failure["error_class"]) == ("atmosphere", "NotFiniteError")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["full", "per_pixel", "per_pair"])
 def test_a_dead_pixel_is_flagged_and_the_others_are_calibrated(session, run, strategy):
     counts = loads_counts(GAIN, 90.0, TEMPERATURES, dumps=3)

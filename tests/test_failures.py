@@ -149,6 +149,7 @@ def simulated(tmp_path_factory, atm_table):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_a_bad_scan_is_recorded_and_the_others_are_calibrated(case, simulated, calibrate, tmp_path):
     spoil, step, error_class, words = case
@@ -204,6 +205,7 @@ def test_a_flipped_bit_in_the_product_raises(make_session, calibrate):
         product.open_scan(1).spectra.load()
 
 
+@pytest.mark.slow
 def test_nothing_of_a_scan_is_listed_when_writing_it_fails(make_session, calibrate, monkeypatch, tmp_path):
     session = make_session(channels=16, scans=2)
     write_scan = scan_job.write_scan

@@ -92,6 +92,7 @@ def test_splitting_a_session_and_scans_that_are_not_chosen(make_session, calibra
         assert_identical(one.path, other.path, [2])
 
 
+@pytest.mark.slow
 def test_scaling_all_counts_changes_the_gain_and_nothing_in_kelvin(make_session, calibrate, mode):
     session = make_session(mode=mode, channels=24, scans=2, dtype="float64")
     one = calibrate(session, "one.zarr", **EVERYTHING).open_scan(1).load()
@@ -128,6 +129,7 @@ def test_missing_dumps_do_not_spread(make_session, calibrate, mode, seed):
     np.testing.assert_array_equal(two.flags.values[lost], 2)
 
 
+@pytest.mark.slow
 def test_loads_are_found_in_any_order_of_their_subscans(make_session, calibrate, tmp_path):
     session = make_session(channels=24)
     one = calibrate(session, "one.zarr")

@@ -127,6 +127,39 @@ def test_a_file_named_in_the_constructor(files):
     }
 
 
+def test_a_file_of_the_whole_is_read_by_the_constructor_too(files):
+    outer, inner = files
+    pipeline = CalibrationPipeline(config_file=outer, scans=[2], steps={"atmosphere": {"t_spill": 265.0}})
+    atmosphere = pipeline.atmosphere
+    assert (pipeline.scans, pipeline.loads.image_gain) == (["2"], 0.5)
+    assert (atmosphere.pwv_max, atmosphere.t_spill) == (5.0, 265.0)
+    assert pipeline._origins == {"scans": "argument"}
+    assert atmosphere._origins == {"pwv_max": f"file {outer}", "t_spill": "argument"}
+    assert AtmosphereStep(config_file=inner, t_atm=250.0)._origins == {
+        "pwv_max": f"file {inner}",
+        "model_error": f"file {inner}",
+        "t_atm": "argument",
+    }
+    with pytest.raises(ParameterError, match=r"outer.cfg: class 'cal_pipeline.pipeline.CalibrationPipeline' is not"):
+        LoadsStep(config_file=outer)
+    with pytest.raises(ParameterError, match=r"nowhere.cfg does not exist"):
+        LoadsStep(config_file="nowhere.cfg")
+
+
+def test_yes_and_no_as_numbers_are_recorded_as_such():
+    pipeline = CalibrationPipeline(overwrite=1, steps={"loads": {"skip": 0.0}})
+    assert pipeline.overwrite is True
+    assert pipeline.loads.skip is False
+
+
+def test_what_would_do_nothing_as_an_attribute_is_refused():
+    pipeline = CalibrationPipeline()
+    with pytest.raises(ParameterError, match=r"steps are no attribute to set; .* pipeline.loads.skip = True"):
+        pipeline.steps = {"loads": {"image_gain": 0.5}}
+    with pytest.raises(ParameterError, match=r"loads = 3 \(int\) is no LoadsStep"):
+        pipeline.loads = 3
+
+
 def test_files_that_the_package_wrote_are_read_the_same_way(tmp_path):
     AtmosphereStep(pwv_max=5.0).export_config(tmp_path / "step.asdf")
     CalibrationPipeline(steps={"loads": {"image_gain": 0.5}}).export_config(tmp_path / "all.asdf")

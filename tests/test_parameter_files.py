@@ -20,6 +20,7 @@ def _settings(path):
     return step.get_pars()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_readable_twin_says_the_same(path):
     twin = path.with_suffix(".cfg")

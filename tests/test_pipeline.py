@@ -117,6 +117,7 @@ def test_output_is_written_where_it_was_asked_for(session, atm_table, tmp_path, 
     assert exact.path == tmp_path / "no_suffix"
 
 
+@pytest.mark.slow
 def test_an_existing_output_is_kept_unless_told_otherwise(session, calibrate, tmp_path):
     first = calibrate(session)
     with pytest.raises(StoreError, match="overwrite=True"):
@@ -313,6 +314,7 @@ class TestProduct:
         unit = units.Unit(L1_ARRAYS[name].units, format=form)
         assert unit.is_equivalent(units.Unit(L1_ARRAYS[name].units))
 
+    @pytest.mark.slow
     def test_flags_carry_their_meaning(self, product):
         attributes = product.open_scan(1).flags.attrs
         meanings = dict(zip(attributes["flag_meanings"].split(), attributes["flag_masks"], strict=True))
@@ -364,6 +366,7 @@ def test_a_scan_logs_one_line_and_the_root_logger_is_left_alone(session, atm_tab
     assert (root.level, list(root.handlers)) == before
 
 
+@pytest.mark.slow
 def test_the_line_of_a_scan_with_two_bands(make_session, tmp_path, caplog):
     session = make_session(preset="ccat_chai_dual", table=None, channels=16, pixels=1)
     fixed = {"atmosphere": {"strategy": "fixed", "pwv": 0.6}}
@@ -389,6 +392,7 @@ def test_a_run_that_sets_up_logging_takes_it_down_again(session, atm_table, tmp_
 class TestStepsAlone:
     """Each step can be saved, run alone, and skipped."""
 
+    @pytest.mark.slow
     def test_a_saved_step_continues_as_in_the_pipeline(self, session, calibrate, atm_table, tmp_path):
         product = calibrate(session, scans="1", prepare={"save_results": True}, calibrate={"save_results": True})
         saved = sorted(path.name for path in tmp_path.glob("*.asdf"))

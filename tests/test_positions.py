@@ -32,6 +32,7 @@ def ons(source):
     return found[np.argsort(mjd[found])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["total_power", "otf", "otf_chopped"])
 def test_every_position_of_l0_is_in_l1(make_session, calibrate, mode):
     session = make_session(channels=8, mode=mode)

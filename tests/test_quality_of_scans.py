@@ -34,6 +34,7 @@ def test_a_good_scan_passes(qa):
     assert found["thresholds"]["file"] == "quality.toml"
 
 
+@pytest.mark.slow
 def test_a_gain_that_drifts_is_told(qa):
     found = qa(drift=Drift(gain_per_hour=5.0))
     verdicts = {item["name"]: item for item in found["verdicts"]}
@@ -41,6 +42,7 @@ def test_a_gain_that_drifts_is_told(qa):
     assert "consider the step gain" in verdicts["gain_drift"]["explanation"]
 
 
+@pytest.mark.slow
 def test_a_dead_pixel_and_a_spur_are_told_with_the_pixel(qa):
     faults = Faults(
         dead=(DeadChannels(0, 512, receiver=1),), spurs=(Spur(100, 400.0, width=300, kinds=("on",), receiver=0),)

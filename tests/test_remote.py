@@ -148,6 +148,7 @@ class TestObjectStore:
         assert product.failures[0]["scan_number"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.server
 def test_a_web_server_is_read(session, tmp_path):

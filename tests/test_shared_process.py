@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -169,6 +170,17 @@ def test_overlapping_limits_of_linear_algebra_are_lifted_in_the_end():
     assert set(numbers()) <= {1}
     second.__exit__(None, None, None)
     assert numbers() == before
+
+
+def test_a_limit_of_linear_algebra_is_lifted_by_another_thread_than_set_it():
+    assert np.ones(1) @ np.ones(1) == 1.0
+    controller = _libraries().select(user_api="blas")
+    before = controller.info()
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as last:
+        first.submit(no_other_threads().__enter__).result()
+        # The thread that has set the limit is still there.
+        last.submit(no_other_threads().__exit__, None, None, None).result()
+        assert controller.info() == before
 
 
 def test_lines_of_two_threads_of_a_worker_are_told_apart():

@@ -35,6 +35,7 @@ def within_specification(found, true):
     return np.abs(found - true) <= np.maximum(1e-3 * np.abs(true), 0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["otf", "total_power"])
 @pytest.mark.parametrize("dtype", ["int32", "float64"])
 def test_every_good_channel_of_every_pixel_at_the_true_pwv(make_session, calibrate, mode, dtype):
@@ -77,6 +78,7 @@ def test_what_remains_is_quantisation_and_the_curvature_of_the_off(make_session,
     assert 1e-11 < worst["rising"] < 0.02
 
 
+@pytest.mark.slow
 def test_single_sideband_receiver(make_session, calibrate):
     receiver = dataclasses.replace(preset("ccat_chai").receivers[0], image_gain=0.0, channels=64)
     session = make_session(receivers=(receiver,), channels=64, noise=False, dtype="float64")
@@ -99,6 +101,7 @@ def test_line_in_the_image_band_appears_scaled_by_the_transmissions(make_session
     assert within_specification(found, true).all()
 
 
+@pytest.mark.slow
 def test_faults_stay_where_they_are(make_session, calibrate):
     clean = make_session("clean.zarr", noise=False)
     faults = Faults(

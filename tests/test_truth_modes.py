@@ -56,6 +56,7 @@ def within_specification(found, true):
     return np.abs(found - true) <= np.maximum(1e-3 * np.abs(true), 0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["full", "per_pixel", "per_pair"])
 @pytest.mark.parametrize(
     ("mode", "dbs"), [("total_power", False), ("otf", False), ("otf_chopped", False), ("otf_chopped", True)]
@@ -109,6 +110,7 @@ def test_strategies_follow_water_that_changes(make_session, calibrate, atm_table
     assert np.ptp(truth.pwv) > 0.05
 
 
+@pytest.mark.slow
 def test_dbs_cancels_what_has_the_opposite_sign_in_the_beams(make_session, calibrate, level_source):
     session = make_session(
         channels=64, mode="otf_chopped", source=level_source, lines=(LINE,), imbalance=Imbalance(1.0, 7e8), **QUIET
@@ -178,6 +180,7 @@ class TestGainDrift:
         assert error[2] > 2.0 * error[0]
 
 
+@pytest.mark.slow
 def test_without_loads_after_the_scan_counts_are_left_alone(make_session, calibrate, caplog):
     session = make_session(channels=16, drift=Drift(1.0))
     plain = calibrate(session, "a.zarr").open_scan(1).load()
@@ -235,6 +238,7 @@ class TestSkydiff:
         product = calibrate(session, skydiff={"skip": False}, atmosphere=GIVEN)
         return session, xarray.open_zarr(product.path, group="scan_000002/skydiff", consolidated=False).load()
 
+    @pytest.mark.slow
     def test_a_wave_that_moves_is_seen_with_its_amplitude(self, make_session, calibrate, level_source):
         session, differences = self.run(make_session, calibrate, level_source, 400.0)
         truth = {n: read_truth(session, n) for n in (1, 2)}
@@ -246,6 +250,7 @@ class TestSkydiff:
         largest = max(float(abs(differences[f"spectrum_{k}"]).max()) for k in range(differences.n_diffs))
         assert self.AMPLITUDE < largest < 2.001 * self.AMPLITUDE
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("mode", ["total_power", *slow("otf", "otf_chopped")])
     def test_a_stable_sky_differs_by_nothing(self, make_session, calibrate, level_source, mode):
         _, differences = self.run(make_session, calibrate, level_source, 0.0, mode=mode)
@@ -284,6 +289,7 @@ class TestSkychopdiff:
         product = calibrate(session, skychopdiff={"skip": False}, atmosphere=GIVEN)
         return session, xarray.open_zarr(product.path, group="scan_000001/skychopdiff", consolidated=False).load()
 
+    @pytest.mark.slow
     def test_an_offset_of_a_chop_phase_is_seen_with_its_amplitude(self, make_session, calibrate, level_source):
         offset = ChopPhaseOffset((0.0, 1.5, 0.0, -0.5), period_hz=9e8)
         session, differences = self.run(make_session, calibrate, level_source, offset)

@@ -110,6 +110,7 @@ class _Workers:
         self._found: dict[str, str] = {}
         self._said = float("-inf")
         self._threads: dict[str, int] = {}
+        self._wish: Any = None
         self._looked = float("-inf")
 
     def look(self) -> None:
@@ -127,6 +128,14 @@ class _Workers:
             del self._found[gone]
         for address in self._threads.keys() - self._asked.keys() - self._found.keys():
             self._asked[address] = self._ask(address)
+        self._wish_for_one()
+
+    def _wish_for_one(self) -> None:
+        """Ask a cluster without workers for work that any could do: one that adapts itself starts none otherwise."""
+        if self._threads:
+            self._wish = None
+        elif self._wish is None:
+            self._wish = self._client.submit(int, pure=False)
 
     def _ask(self, address: str) -> Any:
         # A function of the standard library: one of this package would not arrive where that is absent.

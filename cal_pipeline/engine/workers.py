@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.util
 import pickle
 import signal
-import sys
 import threading
 import traceback
 import uuid
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any, Protocol
 
 from cal_pipeline.engine.records import Records, log_again, quiet_stpipe, recorded, this_process
@@ -37,6 +39,9 @@ AHEAD = 8
 
 _WORKER = "cal_pipeline worker"
 """Name of the processes that calibrate scans."""
+
+_GRACE = 5.0
+"""Seconds that a worker has to end once it is told to."""
 
 ATTEMPTS = 3
 """How often a scan is tried whose worker dies."""
@@ -96,12 +101,16 @@ class ThisProcess:
                 if position + 1 < len(numbers) and self.threads != 1 and calibrated.n_samples >= FEW_SAMPLES:
                     coming = ahead.submit(threads.run, pass_steps, session, numbers[position + 1], recipe)
                 yield threads.run(write, calibrated, output.hidden(f"scan_{number:06d}"))
-                _keep_collections_short(position)
+                _keep_collections_short()
 
 
-def _keep_collections_short(scans_done: int) -> None:
+_scans_done = itertools.count(1)
+"""Scans of all runs of this process: many short runs leave as much behind as a long one."""
+
+
+def _keep_collections_short() -> None:
     """Keep what there is out of the garbage collection that each step begins with; now and then let it be collected."""
-    if scans_done % _SCANS_A_COLLECTION == _SCANS_A_COLLECTION - 1:
+    if next(_scans_done) % _SCANS_A_COLLECTION == 0:
         gc.unfreeze()
         gc.collect()
     gc.freeze()
@@ -156,6 +165,10 @@ class Report:
         log_again(self.records)
 
 
+class NoProcessesError(CalibrationError):
+    """A process that may not start others is to start workers."""
+
+
 class RecipeNotReadError(CalibrationError):
     """A worker cannot make the pipeline that it was sent."""
 
@@ -180,8 +193,6 @@ class _Opened:
         What is done to scans.
     threads : BlockThreads
         Threads for blocks.
-    scans_done : int
-        Scans calibrated so far.
     """
 
     key: tuple[Any, ...]
@@ -189,7 +200,6 @@ class _Opened:
     output: Place
     recipe: Recipe
     threads: BlockThreads
-    scans_done: int = 0
 
 
 _known = threading.local()
@@ -228,8 +238,7 @@ def calibrate_scan(job: Job) -> Report:
     with quiet_stpipe, no_other_threads(), recorded(job.process) as records:
         try:
             known = _opened(job)
-            _keep_collections_short(known.scans_done)
-            known.scans_done += 1
+            _keep_collections_short()
             outcome = known.threads.run(_calibrate_opened, known, job.number)
         except Exception as error:
             text = "".join(traceback.format_exception(error))
@@ -323,7 +332,20 @@ class Processes:
     threads: int | None = None
 
     def check(self) -> None:
-        """Nothing to make sure of."""
+        """Make sure that this process may start others.
+
+        Raises
+        ------
+        NoProcessesError
+            If it may not.
+        """
+        this = multiprocessing.current_process()
+        if this.daemon:
+            raise NoProcessesError(
+                f"workers={self.number} cannot be started here: {this.name} is a daemon process (of a "
+                "multiprocessing.Pool or a Dask worker), which may start no others; expected workers=1, or a process "
+                "that may, as of concurrent.futures.ProcessPoolExecutor"
+            )
 
     def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Outcomes:
         """What becomes of each scan, as they are done."""
@@ -464,8 +486,8 @@ class _Worker:
         if self.job is not None and (self._began or self._has_told()):
             self.process.terminate()
         self.connection.close()
-        self.process.join(_PATIENCE)
-        if self.process.is_alive():
+        self.process.join(None if self.job is None else _GRACE)
+        if self.process.exitcode is None:
             self.process.kill()
             self.process.join()
 
@@ -493,17 +515,24 @@ def _ready(workers: list[_Worker]) -> list[_Worker]:
     return [worker for worker in ready if not worker.only_began()]
 
 
-_PATIENCE = 10.0
-"""Seconds that a worker may take to end; one that waits for a disk or a network may never."""
-
 _BEGUN = "begun"
 """What a worker tells first."""
 
 
+def _die(number: int, _frame: FrameType | None) -> None:
+    """End this worker at once by a signal, after giving back semaphores, of which Python warns when the run ends.
+
+    An exception would not do: it is lost where it is raised in a finaliser.
+    """
+    signal.signal(number, signal.SIG_DFL)
+    with suppress(Exception):
+        multiprocessing.util._exit_function()  # type: ignore[attr-defined]
+    signal.raise_signal(number)
+
+
 def _work(connection: Any) -> None:
     """Do jobs until there are no more; runs in a process of its own."""
-    # Told to end, a worker cleans up: semaphores that its libraries hold would outlive it otherwise, with a warning.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _die)
     try:
         connection.send(_BEGUN)
         while True:

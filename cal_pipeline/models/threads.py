@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextvars
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import cache
 from types import TracebackType
@@ -240,9 +240,20 @@ def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _one_blas_thread() -> AbstractContextManager[object]:
-    limited: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
-    return limited
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Limit linear algebra to one thread within the block.
+
+    As long as a thread lives that has set a limit of OpenBLAS, threadpoolctl lets no other lift it, without a word; and
+    the last user may be another than the first. Hence threads that end at once.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="limit") as passing:
+        limited = passing.submit(_libraries().limit, limits=1, user_api="blas").result()
+    try:
+        yield
+    finally:
+        with ThreadPoolExecutor(1, thread_name_prefix="limit") as passing:
+            passing.submit(limited.restore_original_limits).result()
 
 
 _blas = WhileUsed(_one_blas_thread)

@@ -18,7 +18,7 @@ from stpipe.step import get_disable_crds_steppars
 
 from cal_pipeline.errors import CalibrationError
 from cal_pipeline.models.locations import is_url, normalize_location
-from cal_pipeline.steps.explain import OF_STPIPE, ParameterError, explained, refusal, suggest
+from cal_pipeline.steps.explain import OF_STPIPE, ParameterError, check_class, explained, refusal, suggest
 from cal_pipeline.steps.origins import (
     GIVEN,
     RECORDED,
@@ -31,6 +31,9 @@ from cal_pipeline.steps.origins import (
     settle,
 )
 from cal_pipeline.steps.values import plain_value, refuse_infinite, show_value
+
+_ABOUT_A_FILE = ("name", "class", "logcfg")
+"""What a parameter file says of itself."""
 
 _HOOKS = ("pre_hooks", "post_hooks")
 
@@ -88,11 +91,15 @@ class CheckedStep(Step):  # type: ignore[misc]
         origins: dict[str, Any] = {}
         if parameters.get("_validate_kwds", True):
             of_step = {name: parameters.pop(name) for name in ("name", "parent", "config_file") if name in parameters}
-            if of_step.get("config_file"):
-                of_step["config_file"] = local_file("config_file", of_step["config_file"])
-            given = gather(cls._plain(parameters), of_step.get("config_file"), cls._step_classes(), read=False)
+            named = of_step.get("config_file")
+            file = of_step["config_file"] = local_file("config_file", named) if named else None
+            # A step of a pipeline gets what the file says from that.
+            own = of_step.get("parent") is None
+            given = gather(cls._plain(parameters), file, cls._step_classes(), read=own)
+            check_class(given, cls, f"parameter file {file}")
             origins = given.origins or {}
-            parameters = given.dict() | of_step
+            in_file = {name: value for name, value in given.dict().items() if name not in _ABOUT_A_FILE}
+            parameters = in_file | of_step
         with explained(cls.__name__, _specification(cls), parameters), self._set_by("file"):
             super().__init__(*args, **parameters)
         self._record_origins(origins)
@@ -114,7 +121,23 @@ class CheckedStep(Step):  # type: ignore[misc]
         ):
             known = [*spec, *getattr(cls, "step_defs", {})]
             raise ParameterError(f"{cls.__name__} has no parameter {name!r}{suggest(name, known)}")
+        self._refuse_section(name, value)
         super().__setattr__(name, value)
+
+    def _refuse_section(self, name: str, value: Any) -> None:
+        """Refuse what would replace the steps of a pipeline, or do nothing, as an attribute."""
+        steps = self._step_classes()
+        if name == "steps" and steps and self._setter == "user":
+            step = next(iter(steps))
+            raise ParameterError(
+                f"{type(self).__name__}: steps are no attribute to set; set parameters of one step, as in "
+                f"pipeline.{step}.skip = True, or give steps={{...}} when the pipeline is made"
+            )
+        if name in steps and not isinstance(value, steps[name]):
+            raise ParameterError(
+                f"{type(self).__name__}: {name} = {show_value(value)} is no {steps[name].__name__}; "
+                f"set its parameters, as in pipeline.{name}.skip = True"
+            )
 
     def _note_setter(self, name: str) -> None:
         """Note who sets a parameter: the user's values are given, those of a run are none of the user's."""

@@ -118,6 +118,8 @@ def _plain_scalar(kind: str, value: Any) -> Any:
         return _float(value)
     if kind == "boolean" and not isinstance(value, numbers.Real):
         raise ValueError("true or false")
+    if kind == "boolean" and value in (0, 1):
+        return bool(value)
     if kind in ("string", "option"):
         raise ValueError("text")
     return value

@@ -79,6 +79,19 @@ def test_twelve_scans_are_in_flight_once_six_workers_have_come(empty_cluster, l0
     assert max(seen) in (12, 13)
 
 
+def test_a_cluster_that_adapts_itself_starts_a_worker(empty_cluster, l0, tmp_path):
+    empty_cluster.adapt(minimum=0, maximum=2, interval="100ms")
+    outcomes, done = [], threading.Event()
+
+    def calibrate():
+        outcomes.extend(run(empty_cluster, l0, tmp_path, [1, 2]))
+        done.set()
+
+    threading.Thread(target=calibrate, daemon=True).start()
+    assert done.wait(30), "no worker was started"
+    assert [outcome.failed_in for outcome in outcomes] == ["", ""]
+
+
 def test_waiting_for_workers_is_said_again_and_again(empty_cluster, l0, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(dask_cluster, "PATIENCE", 1.0)
     threading.Timer(3.0, lambda: empty_cluster.scale(1)).start()

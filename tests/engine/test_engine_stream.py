@@ -46,6 +46,7 @@ def stream(tmp_path, atm_table):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chunks", "dtype", "shards"),
     [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import multiprocessing
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,7 @@ from cal_pipeline import CalibrationPipeline
 from cal_pipeline.engine import scan_job
 from cal_pipeline.engine.runner import RunFailedError
 from cal_pipeline.engine.scan_job import Outcome, pass_steps, write_scan
-from cal_pipeline.engine.workers import Job, JobQueue, Processes, calibrate_scan
+from cal_pipeline.engine.workers import Job, JobQueue, NoProcessesError, Processes, calibrate_scan
 from cal_pipeline.models.threads import use_threads
 from cal_pipeline.simulate import Otf, Scan, TotalPower
 
@@ -71,6 +74,7 @@ def test_threads_and_scans_that_overlap_make_the_same_bit_by_bit(make_session, c
     assert_identical(one.path, three.path)
 
 
+@pytest.mark.slow
 def test_a_bad_scan_does_not_stop_those_that_overlap(session, calibrate, as_if_large):
     (session / "scan_000003" / "source" / "tamb" / "zarr.json").unlink()
     with pytest.raises(RunFailedError) as failed:
@@ -220,6 +224,41 @@ def test_what_a_worker_has_opened_serves_one_run(session, tmp_path):
     assert calibrate_scan(Job(str(session), store, 6, recipe, 1, run="a")).outcome.error_class == "LayoutError"
     late.rename(session / "scan_000006")
     assert "no scan 6" not in calibrate_scan(Job(str(session), store, 6, recipe, 1, run="b")).outcome.message
+
+
+def test_a_process_that_may_not_start_others_says_so_and_replaces_nothing(session, tmp_path, monkeypatch):
+    output = tmp_path / "l1.zarr"
+    zarr.create_group(output)
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    with pytest.raises(NoProcessesError, match=r"workers=2 cannot be started here: MainProcess is a daemon process"):
+        CalibrationPipeline(workers=2, output_file=output, overwrite=True).run(session)
+    assert (output / "zarr.json").exists()
+
+
+@pytest.mark.slow
+def test_many_short_runs_leave_no_more_garbage_than_a_long_one(make_session, calibrate, monkeypatch):
+    # A cycle that is kept out of collections while it is alive, and is garbage later.
+    class Cycle:
+        def __init__(self):
+            self.itself = self
+
+    monkeypatch.setattr("cal_pipeline.engine.workers._SCANS_A_COLLECTION", 2)
+    session = make_session(channels=16, scans=1)
+    gc.unfreeze()
+    lost = Cycle()
+    gone = weakref.ref(lost)
+    gc.collect()
+    gc.freeze()
+    del lost
+    for k in range(2):
+        calibrate(session, f"{k}.zarr")
+    assert gone() is None
+
+
+def test_a_pipeline_that_is_not_run_keeps_nothing_out_of_garbage_collection():
+    gc.unfreeze()
+    CalibrationPipeline()
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.slow

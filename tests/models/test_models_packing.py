@@ -209,6 +209,7 @@ def test_counts_in_decibels_are_refused():
     Packing.of_counts("g/data_5d", {"units": "counts"}, np.dtype("float32"))
 
 
+@pytest.mark.slow
 @given(
     dtype=st.sampled_from(["int16", "int32", "float32"]),
     scale=st.sampled_from([0.25, 2.0, -4.0]),

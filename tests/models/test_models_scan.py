@@ -27,6 +27,7 @@ def assert_alike(one, other, path="scan"):
         assert one == other, path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("band", ["", "band_0"])
 @pytest.mark.parametrize("n_steps", range(5))
 def test_a_saved_scan_comes_back(tmp_path, atm_table, band, n_steps):

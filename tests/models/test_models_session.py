@@ -98,6 +98,7 @@ class TestWhichLoads:
             assert choice(store)[0] == 2
         assert words in caplog.text
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["mjd", "sobsmode", "data_5d"])
     @pytest.mark.parametrize("damage", ["a scalar", "metadata that are a folder", "a link to itself"])
     def test_nothing_of_other_scans_ends_a_scan_that_looks_for_loads(self, store, name, damage):
@@ -189,6 +190,7 @@ class TestScans:
         with pytest.raises(LayoutError, match="has no group 'source': calibration only"):
             session.open_scan(2)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("wanted", "numbers"),
         [("2", [2]), ("2,4:9", [2, 4, 5]), (["1", "3:4"], [1, 3, 4]), ([3, "3"], [3]), (None, [1, 2, 3, 4, 5])],

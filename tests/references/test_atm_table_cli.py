@@ -23,6 +23,7 @@ def test_info(table, capsys):
         assert part in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--pwv", "0.5", "1"], ["--pressure", "550"]])
 def test_plot(table, tmp_path, options):
     picture = tmp_path / "out.png"

@@ -41,6 +41,7 @@ def scan():
     )
 
 
+@pytest.mark.slow
 def test_mean_spectrum_weighs_by_noise_and_leaves_out_flagged_samples(scan):
     spectrum, error = mean_spectrum(scan, 0, 0)
     # Channel 0: one sample of 9 with weight 1, one of 5 and one of 9 with weight 1/4.

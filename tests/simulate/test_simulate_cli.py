@@ -41,6 +41,7 @@ def test_options_reach_the_sequence(run, tmp_path):
     assert np.all(np.diff(truth.pwv) > 0.0)
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten_by_accident(run, capsys):
     assert run() == 0
     assert run() == 1

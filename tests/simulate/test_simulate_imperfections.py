@@ -73,6 +73,7 @@ def test_maps_that_are_none_are_refused(field, value):
         OtfChopped(**{field: value})
 
 
+@pytest.mark.slow
 def test_a_wave_that_moves(config, tmp_path):
     wave = SkyWave(1e9, 3.0, phase_rad=0.5, phase_per_hour=100.0)
     changed = config(sky_waves=(wave,))
@@ -86,17 +87,20 @@ def test_a_wave_that_moves(config, tmp_path):
         np.testing.assert_allclose(truth.added[:, 0, subscan], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_loads_see_nothing_of_it(config, tmp_path):
     waves = config(sky_waves=(SkyWave(1e9, 3.0),), imbalance=Imbalance(1.0))
     one, two = (counts(c, tmp_path / f"{k}.zarr", "calibration") for k, c in enumerate((waves, config())))
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.slow
 def test_beams_that_differ(config, tmp_path):
     added = input_temperature(config(imbalance=Imbalance(2.0)), tmp_path)
     np.testing.assert_allclose(added[0, 0, :4], [2.0, 0.0, -2.0, 0.0], atol=1e-8)
 
 
+@pytest.mark.slow
 def test_chop_phases_that_differ(config, tmp_path):
     added = input_temperature(config(chop_phase_offset=ChopPhaseOffset((0.0, 1.0, -1.0, 0.5))), tmp_path)
     np.testing.assert_allclose(added[3], np.broadcast_to([[0.0], [1.0], [-1.0], [0.5]], (4, 12)), atol=1e-8)
@@ -139,6 +143,7 @@ class TestWarmLayer:
         simulate(dataclasses.replace(base, atmosphere=atmosphere), tmp_path / name)
         return read_truth(tmp_path / name, 1).sky
 
+    @pytest.mark.slow
     def test_at_the_temperature_of_the_rest_it_is_not_seen(self, config, tmp_path):
         one, two = self.sky(config, tmp_path, None), self.sky(config, tmp_path, 268.0, "b.zarr")
         np.testing.assert_allclose(two.sky(0.5, 1.3), one.sky(0.5, 1.3), rtol=1e-12)

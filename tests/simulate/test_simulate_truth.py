@@ -93,6 +93,7 @@ def test_the_loads_give_gain_and_receiver_temperature(rich, tmp_path):
     np.testing.assert_allclose(truth.t_rec_ssb, 1.8 * truth.t_rec_dsb)
 
 
+@pytest.mark.slow
 def test_an_on_without_a_source_measures_the_system_temperature(rich, tmp_path):
     simulate(replace(rich, lines=()), tmp_path / "s.zarr")
     truth = read_truth(tmp_path / "s.zarr", 1)
@@ -145,6 +146,7 @@ def test_a_calibration_scan_has_a_truth_without_subscans(config, tmp_path):
     assert truth.gain.shape == (24, 2, 2)
 
 
+@pytest.mark.slow
 def test_bands_have_truths_of_their_own(config, receiver, tmp_path):
     other = replace(receiver, signal_freq=470e9, image_freq=482e9, channels=8)
     simulate(replace(config, receivers=(receiver, other)), tmp_path / "s.zarr")

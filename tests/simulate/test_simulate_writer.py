@@ -135,6 +135,7 @@ def test_raw_headers_are_json_and_optional(config, tmp_path):
     assert [json.loads(header)["SOBSMODE"] for header in headers] == ["OFF", "ON", "ON", "OFF"]
 
 
+@pytest.mark.slow
 def test_a_calibration_scan_has_no_source(config, tmp_path):
     scans = (Scan(number=5, calibration_only=True), Scan(loads=Loads(pattern=())))
     written = write(config, tmp_path / "s.zarr", scans=scans)
@@ -145,6 +146,7 @@ def test_a_calibration_scan_has_no_source(config, tmp_path):
     assert root["scan_000006/source/lloadsn"][0] == 5
 
 
+@pytest.mark.slow
 def test_several_receivers_are_bands(config, receiver, tmp_path):
     other = replace(receiver, name="OTHER", signal_freq=470e9, image_freq=482e9, channels=8, line="X")
     write(config, tmp_path / "s.zarr", receivers=(receiver, other))
@@ -155,6 +157,7 @@ def test_several_receivers_are_bands(config, receiver, tmp_path):
     np.testing.assert_array_equal(scan["band_0/source/mjd"][:], scan["band_1/source/mjd"][:])
 
 
+@pytest.mark.slow
 def test_a_fault_can_concern_one_band_only(config, receiver, tmp_path):
     small = replace(receiver, name="SMALL", channels=8)
     faults = Faults(dead=(DeadChannels(10, 20, band=0),), missing=(MissingDumps(1, band=1),))
@@ -167,6 +170,7 @@ def test_a_fault_can_concern_one_band_only(config, receiver, tmp_path):
     assert (second[..., 0] > 0.0).all()
 
 
+@pytest.mark.slow
 def test_missing_dumps_are_filled(config, tmp_path):
     faults = Faults(missing=(MissingDumps(2, dumps=(1,), receiver=0, array=1),))
     for dtype, is_missing in (("int32", lambda d: d == np.iinfo(np.int32).min), ("float64", np.isnan)):
@@ -177,6 +181,7 @@ def test_missing_dumps_are_filled(config, tmp_path):
         np.testing.assert_array_equal(is_missing(data), lost)
 
 
+@pytest.mark.slow
 def test_integers_are_the_rounded_floats(config, tmp_path):
     counts = []
     for dtype in ("int32", "float64"):
@@ -185,6 +190,7 @@ def test_integers_are_the_rounded_floats(config, tmp_path):
     np.testing.assert_array_equal(counts[0], np.rint(counts[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "chunks",
     [
@@ -219,6 +225,7 @@ def test_all_chunks_are_stored_with_a_checksum(config, tmp_path):
     assert meta["codecs"][-1] == {"name": "zstd", "configuration": {"level": 1, "checksum": True}}
 
 
+@pytest.mark.slow
 def test_an_existing_store_is_kept_unless_told(config, tmp_path):
     simulate(config, tmp_path / "s.zarr")
     with pytest.raises(SimulationError, match=r"s\.zarr exists"):

@@ -121,6 +121,7 @@ class TestWhereItWrites:
 
 
 class TestStepsOfAPipeline:
+    @pytest.mark.slow
     def test_follow_its_overwrite(self, session, calibrate, tmp_path, monkeypatch):
         calibrate(session, loads={"save_results": True})
         shutil.rmtree(tmp_path / "l1.zarr")
@@ -182,6 +183,7 @@ class TestOneLineOfTheResult:
         assert len(lines) == 1
         return scan, lines[0]
 
+    @pytest.mark.slow
     def test_a_scan_on_its_way(self, make_session, atm_table, caplog):
         scans = (Simulated(), Simulated(calibration_only=True))
         source = str(make_session(channels=16, pixels=2, mode="otf_chopped", scans=scans) / "scan_000001")

@@ -42,7 +42,7 @@ def test_every_option_passes_the_check_that_newer_pythons_make_when_it_is_added(
 
 def test_the_sign_stands_in_the_help_once(capsys):
     parser_of(CalibrateStep).print_help()
-    assert "Round spectra to 1 % of sigma" in capsys.readouterr().out
+    assert "Exact, or rounded to 1 % of sigma" in capsys.readouterr().out
 
 
 class _PercentStep(CalibrationStep):
@@ -69,7 +69,7 @@ def test_the_printed_specification_is_as_it_was_written(capfdbinary):
     CalibrateStep.print_configspec()
     sys.stdout.flush()
     printed = capfdbinary.readouterr().out.decode()
-    assert "# Round spectra to 1 % of sigma" in printed
+    assert "# Exact, or rounded to 1 % of sigma" in printed
 
 
 @pytest.mark.slow

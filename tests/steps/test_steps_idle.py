@@ -132,6 +132,7 @@ class TestLevelOfTheGain:
     def test_decides_whether_the_step_runs(self, gain, level):
         assert CalibrationPipeline(steps={"gain": gain}).gain.level_to_apply == level
 
+    @pytest.mark.slow
     def test_given_alone_it_is_applied(self, tmp_path, calibrate):
         session = tmp_path / "s.zarr"
         write_scan(session, 1)

@@ -109,6 +109,7 @@ class TestMode:
         assert "otf_lon or otf_lat was not recorded" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [
