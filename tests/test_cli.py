@@ -137,6 +137,7 @@ def test_exit_status_of_a_run(monkeypatch, status, capsys):
     assert "3 of 4 scans" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_session_is_calibrated_as_by_the_pipeline(make_session, calibrate, atm_table, tmp_path, capsys):
     session = make_session(channels=16)
     product = calibrate(session)
@@ -149,6 +150,7 @@ def test_a_session_is_calibrated_as_by_the_pipeline(make_session, calibrate, atm
 
 
 class TestInfo:
+    @pytest.mark.slow
     def test_what_there_is_and_what_would_be_chosen(self, tmp_path, make_session, capsys):
         session = make_session(channels=16, mode="otf_chopped", scans=2)
         write_scan(session, 7, source=False)
@@ -197,6 +199,7 @@ class TestCompare:
         assert main(["compare", "--all", *map(str, stores)]) == 0
         assert "scan_000002/spectra" in capsys.readouterr().out
 
+    @pytest.mark.slow
     def test_one_value(self, stores, capsys):
         spectra = zarr.open_array(stores[1], path="scan_000002/spectra", mode="r+")
         spectra[3, 0, 0, 0, 0] += 0.5
@@ -207,6 +210,7 @@ class TestCompare:
         assert main(["compare", *map(str, stores), "--scans", "1"]) == 0
         assert main(["compare", *map(str, stores), "--tolerance", "100"]) == 0
 
+    @pytest.mark.slow
     def test_something_missing(self, stores, capsys):
         import shutil
 
@@ -238,6 +242,7 @@ class TestReplay:
         assert "arrays are identical" in text
         assert "the same" in text
 
+    @pytest.mark.slow
     def test_a_difference_is_told(self, product, capsys):
         zarr.open_array(product.path, path="scan_000002/t_cal", mode="r+")[3, 0, 0] += 1e-9
         assert main(["replay", str(product.path), "2"]) == 1

@@ -79,6 +79,7 @@ def test_a_step_of_a_pipeline_is_copied_without_it():
     assert pipeline.loads.image_gain == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", COPIES)
 def test_what_a_run_left_behind_stays_behind(way, make_session, tmp_path):
     session = make_session(channels=8, pixels=1)

@@ -315,6 +315,7 @@ def test_loads_of_another_layout_are_passed_over(make_session, calibrate, caplog
     assert product.open_scan(2).attrs["provenance"]["calibration_scans"] == [1]
 
 
+@pytest.mark.slow
 def test_calibration_only_scans_are_not_calibrated(make_session, calibrate):
     session = make_session(channels=16, scans=2)
     shutil.rmtree(session / "scan_000001" / "source")

@@ -49,6 +49,7 @@ def test_a_single_sideband_receiver_is_called_so(make_session, calibrate, lines)
     assert "DSB" not in line
 
 
+@pytest.mark.slow
 def test_a_scan_that_fails_its_checks_is_a_warning(make_session, calibrate, lines):
     # Without noise its samples scatter far less than expected.
     product = calibrate(make_session(channels=64, noise=False))
@@ -75,6 +76,7 @@ def test_what_differs_from_the_defaults_and_why(make_session, calibrate, lines, 
     assert "cfg/ccat_chai_otf.asdf: steps.prepare.mode=otf" in told
 
 
+@pytest.mark.slow
 def test_files_of_a_session_with_two_modes(make_session, calibrate, lines, tmp_path):
     session = make_session(channels=16)
     other = make_session("other.zarr", channels=16, mode="total_power")

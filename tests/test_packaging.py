@@ -61,6 +61,7 @@ def test_interpreters_that_are_named_are_those_that_are_allowed():
     assert PROJECT["requires-python"] == f">={named[0]}"
 
 
+@pytest.mark.slow
 def test_what_is_imported_is_required():
     """Every package that the pipeline imports is a dependency or in an extra, not brought by chance."""
     extras = [text for texts in PROJECT["optional-dependencies"].values() for text in texts]

@@ -106,6 +106,7 @@ def test_a_run_leaves_garbage_collection_and_libraries_as_they_were(session, cal
     assert _threads_of_libraries() == threads
 
 
+@pytest.mark.slow
 def test_output_is_written_where_it_was_asked_for(session, atm_table, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     steps = {"atmosphere": {"override_atm": str(atm_table)}}
@@ -343,6 +344,7 @@ class TestProduct:
         json.loads((product.path / "scan_000001" / "zarr.json").read_text(), parse_constant=pytest.fail)
         assert product.open_scan(1).attrs["pwv_err_mm"] is None
 
+    @pytest.mark.slow
     def test_total_power_has_no_airmass_of_a_map(self, make_session, calibrate):
         scan = calibrate(make_session(channels=8, mode="total_power")).open_scan(1)
         assert "otf_airmass" not in scan.variables
@@ -421,6 +423,7 @@ class TestStepsAlone:
         with pytest.raises(Exception, match="holds 2 scans and a step takes one"):
             LoadsStep().run(str(session))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("skipped", ["loads", "prepare", "atmosphere"])
     def test_what_is_needed_cannot_be_skipped(self, session, calibrate, skipped, tmp_path):
         with pytest.raises(Exception, match="2 of 2 scans"):

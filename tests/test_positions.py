@@ -65,6 +65,7 @@ def test_a_position_that_l0_lacks_is_absent(make_session, calibrate):
     assert set(POSITIONS) & set(scan.variables) == {"otf_lon"}
 
 
+@pytest.mark.slow
 def test_merged_beams_have_the_position_of_beam_a(make_session, calibrate):
     session = make_session(channels=8, mode="otf_chopped")
     source = source_of(session)
@@ -78,6 +79,7 @@ def test_merged_beams_have_the_position_of_beam_a(make_session, calibrate):
     assert (scan.pixel_offset_lon == 1.0).all()
 
 
+@pytest.mark.slow
 def test_seven_pixels_of_one_name_are_seven_rows_of_the_quality_table(make_session, calibrate, caplog):
     session = make_session(channels=8, pixels=7)
     for group in ("source", "calibration"):

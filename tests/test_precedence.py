@@ -108,6 +108,7 @@ def test_the_file_of_the_user_over_that_for_the_data_and_arguments_over_both(way
     assert CalibratedSession(output).attributes(1)["mode"] == "total_power"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_an_argument_that_is_a_default_still_wins(way, session, user_file, tmp_path):
     output = tmp_path / "l1.zarr"

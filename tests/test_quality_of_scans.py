@@ -54,6 +54,7 @@ def test_a_dead_pixel_and_a_spur_are_told_with_the_pixel(qa):
     assert found["pixels"]["CHAI_PX01"]["t_rec_ssb_K"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["full", "per_pixel", "per_pair"])
 def test_a_fit_at_its_bound_is_told(qa, strategy):
     found = qa({"atmosphere": {"strategy": strategy, "pwv_max": 0.3}})

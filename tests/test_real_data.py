@@ -48,6 +48,7 @@ def test_gain_of_the_independent_package(product, loads, beam):
     np.testing.assert_array_equal(loads.solution.gamma[:, beam, 0], gamma)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam", [0, 1])
 def test_receiver_temperature_of_the_independent_package(loads, beam):
     channels = inner(loads.means.hot.shape[0])

@@ -123,6 +123,7 @@ def test_dbs_cancels_what_has_the_opposite_sign_in_the_beams(make_session, calib
     np.testing.assert_allclose(merged.sigma, apart.sigma[..., ::2] / np.sqrt(2.0), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_groups_without_a_partner_stay(make_session, calibrate, level_source):
     pattern = ("OTFSWA-ON", "OTFSWA-OFF", "OTFSWB-ON", "OTFSWB-OFF", "OTFSWA-ON")
     sequence = OtfChopped(rows=1, dumps=3, pattern=pattern)
@@ -310,6 +311,7 @@ class TestSkychopdiff:
         scan, truth = found_and_true(session, calibrate(session, "again.zarr", atmosphere=GIVEN))
         assert np.abs(scan.spectra.values - truth.t_a_star()).max() < 1e-9
 
+    @pytest.mark.slow
     def test_a_stable_sky_differs_by_nothing(self, make_session, calibrate, level_source):
         _, differences = self.run(make_session, calibrate, level_source, None)
         for name in differences.data_vars:

@@ -71,6 +71,7 @@ def test_chunks_and_types_of_l0_leave_no_trace(stream, chunks, dtype, shards):
             assert one.tolist() == two.tolist()
 
 
+@pytest.mark.slow
 def test_lines_come_out_and_missing_dumps_stay_where_they_are(stream):
     group, (tally,) = stream("l1")
     spectra, flags = group["spectra"][...], group["flags"][...]

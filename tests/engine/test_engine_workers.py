@@ -197,6 +197,7 @@ def test_a_recipe_that_workers_cannot_make_is_the_cause_that_is_told(session, tm
     assert [o.number for o in outcomes if "memory" in o.message] == []
 
 
+@pytest.mark.slow
 def test_a_recipe_that_cannot_be_sent_is_refused(session, tmp_path):
     from cal_pipeline.engine.store import LocalOutput
     from cal_pipeline.errors import CalibrationError
@@ -216,6 +217,7 @@ def test_a_session_that_a_worker_cannot_open_is_the_cause_that_is_told(tmp_path)
     assert "not_here.zarr" in outcome.message
 
 
+@pytest.mark.slow
 def test_what_a_worker_has_opened_serves_one_run(session, tmp_path):
     recipe = pickle.dumps(CalibrationPipeline())
     store = str(tmp_path / "l1.zarr")

@@ -74,6 +74,7 @@ def test_a_chunk_that_is_not_stored_is_the_fill_value(tmp_path, fill, dtype):
     assert [found.has_chunk((k,)) for k in (0, 1)] == [True, False]
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(deadline=None, max_examples=30)
 def test_any_part(tmp_path_factory, data):

@@ -78,6 +78,7 @@ def test_a_chunk_is_read_by_one_block_only(chunks, target):
         assert len(touched) == len(set(touched))
 
 
+@pytest.mark.slow
 @given(chunks=chunk_shapes, data=st.data())
 @settings(deadline=None, max_examples=15)
 def test_an_absent_chunk_is_missing_data_and_nothing_else(chunks, data):

@@ -53,6 +53,7 @@ def test_mean_spectrum_weighs_by_noise_and_leaves_out_flagged_samples(scan):
     assert np.isnan(error[3])
 
 
+@pytest.mark.slow
 def test_pictures_are_written(scan, tmp_path):
     plot_spectrum(scan, 0, 0, tmp_path / "spectrum.png", truth=np.zeros(4), smooth=2, window=(4.6e11, 4.61e11))
     plot_sky_fit(scan, tmp_path / "sky.png")

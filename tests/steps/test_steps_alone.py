@@ -49,6 +49,7 @@ def names(folder):
 
 
 class TestWhereItWrites:
+    @pytest.mark.slow
     def test_under_the_name_that_was_given(self, session, here):
         LoadsStep(output_file="mine.asdf").run(str(session))
         LoadsStep(output_file="no_suffix").run(str(session))
