@@ -218,6 +218,7 @@ class TestCompare:
         assert main(["compare", *map(str, stores)]) == 1
         assert f"not in {stores[1]}" in capsys.readouterr().out
 
+    @pytest.mark.slow
     def test_no_store(self, stores, tmp_path, capsys):
         assert main(["compare", str(stores[0]), str(tmp_path)]) == 3
         assert "is no L1 store" in capsys.readouterr().err
@@ -261,6 +262,7 @@ class TestReplay:
         )
         assert main(["compare", str(product.path), str(tmp_path / "third.zarr")]) == 0
 
+    @pytest.mark.slow
     def test_no_such_scan(self, product, capsys):
         assert main(["replay", str(product.path), "9"]) == 1
         assert "has no scan 9" in capsys.readouterr().err

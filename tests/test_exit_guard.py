@@ -77,6 +77,7 @@ def test_one_load_without_exposure_is_named_alone(session, run, tmp_path):
     assert "HOT" not in failure["message"]
 
 
+@pytest.mark.slow
 def test_a_given_water_vapour_needs_no_exposure_of_the_loads(session, run):
     given = {"strategy": "fixed", "pwv": 0.7}
     good = run(session(), "good.zarr", atmosphere=given)
@@ -86,6 +87,7 @@ def test_a_given_water_vapour_needs_no_exposure_of_the_loads(session, run):
         np.testing.assert_array_equal(odd[name], good[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["full", "per_pixel", "per_pair"])
 def test_every_strategy_refuses_a_fit_without_a_number(session, run, tmp_path, strategy):
     store = session(calibration={"exptime": np.zeros(2, np.float32)})

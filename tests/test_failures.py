@@ -169,6 +169,7 @@ def test_a_bad_scan_is_recorded_and_the_others_are_calibrated(case, simulated, c
         assert np.isfinite(CalibratedSession(tmp_path / "l1.zarr").open_scan(number).spectra).all()
 
 
+@pytest.mark.slow
 def test_exit_status_1_when_no_scan_can_be_calibrated(make_session, calibrate):
     session = make_session(channels=16, faults=Faults(dead=(DeadChannels(0, 16),)))
     with pytest.raises(RunFailedError, match="1 of 1 scan could not be calibrated") as caught:

@@ -154,6 +154,7 @@ def test_noiseless_scan_gives_back_what_was_put_in(session, atmosphere, strategy
     assert out["pwv_converged"].all()
 
 
+@pytest.mark.slow
 def test_chopped_phases_are_referred_to_the_same_phase_of_the_beam_s_off(session, atmosphere):
     modes = ["OTFSWA-OFF", "OTFSWA-ON", "OTFSWB-ON", "OTFSWB-OFF", "OTFSWA-ON"]
     path = session(modes=modes, pixels=(2, 3), step=0.1)

@@ -59,6 +59,7 @@ def test_a_scan_that_fails_its_checks_is_a_warning(make_session, calibrate, line
     assert summary.startswith("1 scan calibrated (1 fail) in ")
 
 
+@pytest.mark.slow
 def test_what_differs_from_the_defaults_and_why(make_session, calibrate, lines, tmp_path):
     session = make_session(channels=16, scans=2)
     file = tmp_path / "mine.cfg"

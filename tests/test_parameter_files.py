@@ -38,6 +38,7 @@ def test_every_file_stands_in_the_table():
     assert {choice.parameters for choice in read_choices()} == {path.stem for path in FILES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["total_power", "otf", "otf_chopped"])
 @pytest.mark.parametrize(
     ("telescope", "frontend", "file"),

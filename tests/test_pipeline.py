@@ -88,6 +88,7 @@ def _threads_of_libraries():
     return {library["filepath"]: library["num_threads"] for library in threadpool_info()}
 
 
+@pytest.mark.slow
 def test_a_run_leaves_garbage_collection_and_libraries_as_they_were(session, calibrate):
     before = _threads_of_libraries()
     calibrate(session)
@@ -132,6 +133,7 @@ def test_an_existing_output_is_kept_unless_told_otherwise(session, calibrate, tm
     assert (tmp_path / "precious" / "thesis.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_file_url_is_a_folder_to_read_and_to_write(session, calibrate, atm_table, tmp_path, monkeypatch):
     plain = calibrate(session, "plain.zarr", scans="1")
     # No driver is needed.
@@ -288,6 +290,7 @@ class TestProduct:
         assert str(scan.pixel.values[0, 0]) == "CHAI_PX00"
         assert scan.spectra.attrs["units"] == "K"
 
+    @pytest.mark.slow
     def test_xarray_looks_for_consolidated_metadata_and_does_without(self, product):
         with pytest.warns(RuntimeWarning, match="consolidated"):
             scan = xarray.open_zarr(product.path, group="scan_000001", chunks=None)
@@ -323,6 +326,7 @@ class TestProduct:
         assert meanings["FILL_VALUE"] == 2
         assert meanings["MANUAL"] == 128
 
+    @pytest.mark.slow
     def test_attributes_tell_where_it_comes_from(self, product, session, atm_table):
         attributes = product.open_scan(1).attrs
         provenance = attributes["provenance"]
@@ -339,6 +343,7 @@ class TestProduct:
         assert attributes["cal_step"] == done | dict.fromkeys(("gain", "dbs", "skychopdiff", "skydiff"), "SKIPPED")
         assert attributes["qa"]["flagged_fraction"] == 0.0
 
+    @pytest.mark.slow
     def test_there_is_no_nan_in_the_metadata(self, session, calibrate):
         product = calibrate(session, "fixed.zarr", atmosphere={"strategy": "fixed", "pwv": 0.5})
         json.loads((product.path / "scan_000001" / "zarr.json").read_text(), parse_constant=pytest.fail)
@@ -351,6 +356,7 @@ class TestProduct:
         assert scan.attrs["mode"] == "total_power"
 
 
+@pytest.mark.slow
 def test_a_scan_logs_one_line_and_the_root_logger_is_left_alone(session, atm_table, tmp_path, caplog):
     root = logging.getLogger()
     before = (root.level, list(root.handlers))

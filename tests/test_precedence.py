@@ -80,6 +80,7 @@ def used(output, *names):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_default_then_file_for_the_data_then_argument(way, session, tmp_path, atm_table):
     output = tmp_path / "l1.zarr"
@@ -92,6 +93,7 @@ def test_default_then_file_for_the_data_then_argument(way, session, tmp_path, at
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_the_file_of_the_user_over_that_for_the_data_and_arguments_over_both(way, session, user_file, tmp_path):
     output = tmp_path / "l1.zarr"

@@ -174,6 +174,7 @@ def here_clock():
     return StageClock()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["output", "folder"])
 def test_a_file_url_is_a_folder_without_any_driver(make_session, tmp_path, atm_table, monkeypatch, where):
     from cal_pipeline import CalibrationPipeline

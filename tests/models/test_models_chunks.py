@@ -25,6 +25,7 @@ CODECS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS.keys())
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint16", "float32", "float64"])
 def test_what_zarr_writes_is_read(tmp_path, codec, dtype):

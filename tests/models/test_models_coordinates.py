@@ -38,6 +38,7 @@ UNITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "values", "words"), UNITS.values(), ids=UNITS.keys())
 def test_another_unit_is_recognised_and_said(tmp_path, source, name, values, words):
     write_array(source, name, np.broadcast_to(np.asarray(values, np.float64), 4).copy())
@@ -46,6 +47,7 @@ def test_another_unit_is_recognised_and_said(tmp_path, source, name, values, wor
     assert words in PAGE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "values", "words"),
     [
@@ -310,6 +312,7 @@ class TestChunksThatAreNotStored:
 class TestText:
     PHASES = ("OFF", "ON", "ON", "OFF")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("values", "dtype"),
         [

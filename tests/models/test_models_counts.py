@@ -66,6 +66,7 @@ def test_any_chunking_gives_the_same_counts(chunks, subscans, target):
         np.testing.assert_array_equal(assemble(counts, subscans, step), VALUES[..., subscans])
 
 
+@pytest.mark.slow
 @given(chunks=chunk_shapes, target=st.integers(1, 100))
 @settings(deadline=None, max_examples=15)
 def test_a_chunk_is_read_by_one_block_only(chunks, target):

@@ -41,6 +41,7 @@ def make_store(tmp_path: Path) -> Any:
     return make
 
 
+@pytest.mark.slow
 def test_it_reads_back_with_units(make_store):
     path = make_store({"scan_000007": scan_attributes(7, (1.0, 1.1, 0.9))})
     written = write_quality_table(path)

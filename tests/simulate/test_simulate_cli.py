@@ -28,6 +28,7 @@ def test_a_session_is_written_and_summarised(run, tmp_path, capsys, mode, instmo
     np.testing.assert_array_equal(read_truth(tmp_path / "s.zarr", 2).pwv, 0.7)
 
 
+@pytest.mark.slow
 def test_options_reach_the_sequence(run, tmp_path):
     options = ["--mode", "otf", "--rows", "3", "--dumps", "5", "--exptime", "0.25", "--dtype", "float64"]
     assert run(*options, "--missing-fraction", "0.5", "--gain-per-hour", "0.1", "--pwv-per-hour", "0.1") == 0

@@ -149,6 +149,7 @@ class TestWarmLayer:
         np.testing.assert_allclose(two.sky(0.5, 1.3), one.sky(0.5, 1.3), rtol=1e-12)
         np.testing.assert_array_equal(two.transmission(0.5, 1.3), one.transmission(0.5, 1.3))
 
+    @pytest.mark.slow
     def test_emission_of_two_layers(self, config, tmp_path):
         sky = self.sky(config, tmp_path, 330.0)
         total = np.zeros(sky.nu_s.size)

@@ -70,6 +70,7 @@ def test_without_the_image_only_the_signal_sideband_is_left(rich, tmp_path):
     np.testing.assert_allclose(truth.t_a_star(slice(5, 9)), both[5:9])
 
 
+@pytest.mark.slow
 def test_amplitudes_follow_the_map_and_the_pixels(rich, tmp_path):
     simulate(rich, tmp_path / "s.zarr")
     truth = read_truth(tmp_path / "s.zarr", 1)
@@ -82,6 +83,7 @@ def test_amplitudes_follow_the_map_and_the_pixels(rich, tmp_path):
     assert np.unique(truth.amplitude[0]).size > 8
 
 
+@pytest.mark.slow
 def test_the_loads_give_gain_and_receiver_temperature(rich, tmp_path):
     simulate(rich, tmp_path / "s.zarr")
     truth = read_truth(tmp_path / "s.zarr", 1)
@@ -117,6 +119,7 @@ def test_water_vapour_and_opacity(rich, tmp_path):
     assert truth.tau_signal.shape == truth.tau_image.shape == (24,)
 
 
+@pytest.mark.slow
 def test_what_is_read_is_what_was_true(rich, table, tmp_path):
     from cal_pipeline.simulate.forward import BandModel
     from cal_pipeline.simulate.plan import plan_session
@@ -153,12 +156,14 @@ def test_bands_have_truths_of_their_own(config, receiver, tmp_path):
     assert read_truth(tmp_path / "s.zarr", 1, band=1).gain.shape == (8, 2, 2)
 
 
+@pytest.mark.slow
 def test_an_unknown_scan_names_the_known_ones(config, tmp_path):
     simulate(config, tmp_path / "s.zarr")
     with pytest.raises(SimulationError, match=r"no scan_000009/band_0; it holds scan_000001/band_0"):
         read_truth(tmp_path / "s.zarr", 9)
 
 
+@pytest.mark.slow
 def test_single_sideband_truth(tmp_path, table_path, config):
     receiver = replace(config.receivers[0], image_gain=0.0)
     simulate(replace(config, receivers=(receiver,), lines=(Line(2.0),), loads=Loads()), tmp_path / "s.zarr")

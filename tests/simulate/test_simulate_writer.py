@@ -73,6 +73,7 @@ def test_the_layout_is_that_of_l0(config, tmp_path):
     assert root["scan_000001/calibration/sobsmode"][:].tolist() == ["HOT", "COL"]
 
 
+@pytest.mark.slow
 def test_coordinates_hold_what_was_simulated(config, tmp_path):
     write(config, tmp_path / "s.zarr", loads=Loads(pattern=("HOT", "COL", "ZERO", "SKY"), t_hot=300.1))
     source = zarr.open_group(tmp_path / "s.zarr", path="scan_000001/source", mode="r")
@@ -97,6 +98,7 @@ def test_a_pointed_scan_has_one_offset_per_subscan(config, tmp_path):
     np.testing.assert_array_equal(source["pixel_offset_lon"][:, 1, 2], [0.0, 0.01])
 
 
+@pytest.mark.slow
 def test_a_map_has_a_track(config, tmp_path):
     sequence = Otf(rows=2, dumps=5, step_deg=0.1, row_step_deg=0.2, rows_per_off=2)
     write(config, tmp_path / "s.zarr", sequence=sequence)
@@ -109,6 +111,7 @@ def test_a_map_has_a_track(config, tmp_path):
     np.testing.assert_allclose(lat.T, [[0.0] * 5, [-0.1] * 5, [0.1] * 5, [0.0] * 5], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_scan_attributes(config, tmp_path):
     write(config, tmp_path / "s.zarr", attributes={"observer": "me"})
     attributes = dict(zarr.open_group(tmp_path / "s.zarr", path="scan_000001", mode="r").attrs)
@@ -129,6 +132,7 @@ def test_scan_attributes(config, tmp_path):
     } <= set(attributes)
 
 
+@pytest.mark.slow
 def test_raw_headers_are_json_and_optional(config, tmp_path):
     write(config, tmp_path / "s.zarr", raw_headers=True)
     headers = zarr.open_group(tmp_path / "s.zarr", path="scan_000001/source", mode="r")["raw_fits_headers"][:]
@@ -239,6 +243,7 @@ def test_an_existing_store_is_kept_unless_told(config, tmp_path):
     assert (tmp_path / "notes.zarr" / "important.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_store_that_may_not_be_simulated_is_never_replaced(config, tmp_path):
     """Real observations and calibrated products have no truth beside them."""
     written = simulate(config, tmp_path / "s.zarr")

@@ -105,6 +105,7 @@ class TestWhereItWrites:
         assert Path("a.asdf").read_bytes() == before
         assert names(here) == ["a.asdf"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("settings", "words"),
         [
@@ -231,6 +232,7 @@ class TestOneLineOfTheResult:
         assert not [r for r in caplog.records if r.getMessage().startswith(("loads: ", "gain: ", "atmosphere: "))]
 
 
+@pytest.mark.slow
 def test_an_optional_step_alone_is_saved(make_session, here):
     scan = PrepareStep().run(LoadsStep().run(str(make_session(channels=8, pixels=1))))
     step = SkydiffStep(output_file="sky.asdf")

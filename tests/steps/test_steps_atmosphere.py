@@ -73,6 +73,7 @@ def test_temperatures_are_those_of_the_offs_unless_given(look, store):
     assert sky.t_spill.tolist() == [280.0] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, np.nan, -12.0])
 def test_an_ambient_temperature_that_is_none_is_refused_unless_given(look, store, value):
     rewrite(store, "tamb", [260.0, 260.0, 260.0, value])

@@ -35,6 +35,7 @@ IDLE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "of_run", "words"), IDLE)
 def test_what_has_no_effect_is_refused_before_a_scan_is_read(steps, of_run, words, tmp_path):
     with pytest.raises(ParameterError) as refused:

@@ -112,6 +112,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cls", "name", "value", "shown", "expected"), REFUSED)
 def test_a_refusal_names_the_type_that_was_given(cls, name, value, shown, expected):
     def attribute():
