@@ -126,7 +126,7 @@ class RunTally:
     n_asked : int
         Number of scans to calibrate.
     verdicts : Counter
-        Number of scans that are in the product, by verdict.
+        Number of scans in the product, by verdict.
     """
 
     n_asked: int
@@ -139,7 +139,7 @@ class RunTally:
 
 
 def _describe_kept(output: OutputStore, tally: RunTally) -> str:
-    """Say what an interrupted run leaves."""
+    """Describe the scans kept by an interrupted run."""
     done, failed = tally.verdicts.total(), len(output.failures)
     if not done and not failed:
         return "interrupted before the first scan was finished; no store is left"
@@ -148,7 +148,7 @@ def _describe_kept(output: OutputStore, tally: RunTally) -> str:
 
 
 class _Publisher:
-    """Publishes scans as they come in; those whose skies are compared in the order of time, whoever calibrated them."""
+    """Publisher of scans in order of completion, or in time order if their skies are compared."""
 
     def __init__(self, output: OutputStore, ordered: list[int], tally: RunTally, show_timing: bool) -> None:
         self._output, self._tally, self._show_timing = output, tally, show_timing
@@ -158,7 +158,7 @@ class _Publisher:
         self._history = SkyHistory()
 
     def take(self, outcome: Outcome) -> None:
-        """Publish a scan, once all before it have come in if its skies are to be compared with theirs."""
+        """Publish a scan; one with skies to compare waits for all earlier scans."""
         if not outcome.skies:
             self._publish(outcome)
             outcome = Outcome(outcome.number)
