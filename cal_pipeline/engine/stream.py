@@ -118,7 +118,7 @@ def _in_background(task: Callable[[], None]) -> Iterator[None]:
 
 
 class _BandWriter:
-    """Writer of the arrays of a band: reads every chunk of counts once, writes each of spectra once."""
+    """Writer of the arrays of a band, with one access to every chunk of counts and spectra."""
 
     def __init__(self, band: Band, scan: Scan, group: Place) -> None:
         self.band, self.group, self.clock = band, group, scan.clock

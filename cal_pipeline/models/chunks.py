@@ -31,8 +31,8 @@ ZSTD: Codec = {"name": "zstd", "configuration": {"level": -1, "checksum": True}}
 def _lz4(itemsize: int) -> tuple[Codec, ...]:
     """For floats.
 
-    Noise gets 8 % smaller, where zstd's fast levels, as slow, leave it as it is; rounded noise 4 to 5 times; smooth
-    arrays take a third of the time. Blosc has no checksum of its own.
+    Noise gets 8 % smaller, where zstd's fast levels, as slow, leave it as it is; rounded noise 4 to
+    5 times; smooth arrays take a third of the time. Blosc has no checksum of its own.
     """
     settings = {"cname": "lz4", "clevel": 1, "shuffle": "bitshuffle", "typesize": itemsize, "blocksize": 0}
     return {"name": "blosc", "configuration": settings}, {"name": "crc32c"}
@@ -60,7 +60,7 @@ _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 
 
 def _bytes_codec(codec: Codec) -> tuple[Callable[[Any], Any], Callable[[Any], Any]] | None:
-    """What encodes and what decodes bytes; None for a codec that is left to zarr."""
+    """Return the encoder and decoder of a bytes codec; None for a codec left to zarr."""
     settings = codec.get("configuration", {})
     name = codec["name"]
     if name == "zstd":
@@ -91,11 +91,11 @@ class ZarrArray:
     Attributes
     ----------
     shape, chunks : tuple of int
-        Shape of the array, and of what is stored as one (a shard where there are shards).
+        Shape of the array, and of its storage unit (a chunk, or a shard of a sharded array).
     dtype : numpy.dtype or str
         Type of its elements; ``"string"`` for text.
     fill_value : object
-        What a chunk that is not stored holds.
+        Value of chunks that are not stored.
     attributes : dict
         Its attributes.
 
@@ -179,16 +179,16 @@ class ZarrArray:
         return f"{self._key_start}{self._separator}{numbers}" if numbers else self._key_start
 
     def has_chunk(self, index: Sequence[int]) -> bool:
-        """Whether a chunk is stored."""
+        """Tell whether a chunk is stored."""
         return self._place.exists(self._key(index))
 
     def absent_chunks(self) -> list[tuple[slice, ...]]:
-        """Find the parts of the array that the store does not hold: a reader gets the fill value for them.
+        """Find the parts of the array that are not stored; readers get the fill value for them.
 
         Returns
         -------
         list of tuple of slice
-            Chunks, where there are shards inner chunks, that are not stored; a shard as a whole is one part.
+            Missing chunks, or inner chunks of a sharded array; a wholly missing shard is one part.
 
         Raises
         ------
@@ -199,7 +199,7 @@ class ZarrArray:
         return list(itertools.chain.from_iterable(self._place.each(self._absent_of, grid)))
 
     def _absent_of(self, index: tuple[int, ...]) -> list[tuple[slice, ...]]:
-        """What is not stored of one chunk or shard."""
+        """List the parts of one chunk or shard that are not stored."""
         start = [i * n for i, n in zip(index, self.chunks, strict=True)]
         if self._shard_index is None:
             return [] if self.has_chunk(index) else [_region(start, self.chunks)]
@@ -213,7 +213,7 @@ class ZarrArray:
         return [_region(low, chunks) for low in found if all(a < n for a, n in zip(low, self.shape, strict=True))]
 
     def read_chunk(self, index: Sequence[int]) -> NDArray[Any]:
-        """A whole chunk, of the shape of chunks even at the end of an axis; what is not stored is the fill value.
+        """Read a whole chunk, full-sized even at the end of an axis; the fill value if not stored.
 
         Raises
         ------
@@ -306,7 +306,7 @@ def _fill_value(fill: Any, dtype: np.dtype[Any]) -> int | float:
 
 
 def _decoders(metadata: Mapping[str, Any]) -> list[Callable[[Any], Any]] | None:
-    """What turns the bytes of a chunk into its values; None where that is left to zarr."""
+    """Return the decoders to apply to the bytes of a chunk, in order; None if left to zarr."""
     first, *others = metadata["codecs"]
     chain = [_bytes_codec(codec) for codec in others]
     if any(codec is None for codec in chain):

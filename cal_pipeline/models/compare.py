@@ -36,7 +36,8 @@ class ArrayDifference:
     n_samples, n_different : int
         Values, and how many of them are not the same; NaN is the same as NaN.
     largest, rms : float
-        Largest and root mean square difference; infinite where one is NaN and the other is not, and for text.
+        Largest and root mean square difference; infinite where one is NaN and the other is not, and
+        for text.
     units : str
         Their unit.
     scale : float
@@ -68,7 +69,7 @@ class ArrayDifference:
 
     @property
     def identical(self) -> bool:
-        """Whether every value is the same."""
+        """Tell whether all values are equal."""
         return not self.problem and self.n_different == 0
 
     def within(self, tolerance: float) -> bool:

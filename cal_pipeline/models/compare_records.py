@@ -27,7 +27,8 @@ class FactDifference:
     Parameters
     ----------
     category : str
-        ``"engine"``, ``"parameters"``, ``"origins"``, ``"reference files"``, ``"loads"``, ``"scan"``, ``"verdicts"``.
+        ``"engine"``, ``"parameters"``, ``"origins"``, ``"reference files"``, ``"loads"``,
+        ``"scan"``, ``"verdicts"``.
     name : str
         What it is, such as the name of a parameter.
     first, second : str
@@ -52,7 +53,8 @@ class NumberDifference:
     name, unit : str
         What it is.
     values : tuple of (str, float or None, float or None)
-        Scan and band, value in the first and in the second store; the largest relative difference first.
+        Scan and band, value in the first and in the second store; the largest relative difference
+        first.
     """
 
     name: str

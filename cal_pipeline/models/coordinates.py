@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Coordinates:
-    """What was recorded beside the counts of a band's subscans (L0 group ``source``).
+    """Coordinates recorded with the counts of a band's subscans (L0 group ``source``).
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ class Coordinates:
 
     Notes
     -----
-    Numbers beyond the limits of :mod:`cal_pipeline.models.schema` are NaN; subscans that need them have none.
+    Numbers beyond the limits of :mod:`cal_pipeline.models.schema` are NaN; subscans that need them
+    have none.
     """
 
     shape: tuple[int, ...]
@@ -118,8 +119,8 @@ def read_arrays(
     Raises
     ------
     LayoutError
-        If a required array is missing, or an array has another shape or type than the schema says, lacks chunks
-        or does not decode.
+        If a required array is missing, or an array has another shape or type than the schema says,
+        lacks chunks or does not decode.
     """
     present = set(store.members(group))
     missing = [name for name, spec in wanted.items() if spec.required and name not in present]
@@ -237,7 +238,7 @@ def _lacks_chunks(array: ZarrArray, raw: NDArray[Any], spec: Coordinate) -> bool
 
 
 def _holds(raw: NDArray[Any], fill: Any) -> bool:
-    """Whether any value is the fill value: without one no chunk can be absent."""
+    """Tell whether any value equals the fill value; otherwise no chunk can be absent."""
     if raw.dtype.kind not in "iuf":
         return any(item in (fill, "", b"", None) for item in raw.ravel().tolist())
     if isinstance(fill, (float, np.floating)) and np.isnan(fill):
@@ -289,8 +290,8 @@ def check_values(where: str, values: Mapping[str, NDArray[Any]], wanted: Mapping
     Raises
     ------
     LayoutError
-        For a number beyond the limits at a subscan that needs it; names array, subscans, numbers, limits and unit,
-        and the unit that the numbers look like.
+        For a number beyond the limits at a subscan that needs it; names array, subscans, numbers,
+        limits and unit, and the unit that the numbers look like.
     """
     phases = values["sobsmode"]
     checked: dict[str, Any] = dict(values)

@@ -43,7 +43,8 @@ class Counts:
     clock : StageClock
         Counts the time of reading under ``load``.
     known : dict, optional
-        Memory of what is not stored, shared by all that open the same array of one scan: it is looked up once.
+        Memory of what is not stored, shared by all that open the same array of one scan: it is
+        looked up once.
 
     Attributes
     ----------
@@ -172,8 +173,8 @@ class Counts:
         Returns
         -------
         ndarray, shape (c, D, R, A, len(subscans))
-            Counts, unpacked: float64, NaN where missing; or integers as they are stored where none is missing and no
-            attribute changes them.
+            Counts, unpacked: float64, NaN where missing; or integers as they are stored where none
+            is missing and no attribute changes them.
 
         Raises
         ------
@@ -202,7 +203,7 @@ class Counts:
         return counts
 
     def _absent_in(self, channels: slice, subscans: list[int]) -> Iterator[tuple[slice | int, ...]]:
-        """What of the absent parts falls into a block, as an index of it."""
+        """Yield the absent parts of a block, as indices into the block."""
         for column, subscan in enumerate(subscans):
             for rows, *inner, _ in self._absent_by_subscan.get(subscan, ()):
                 if rows.start < channels.stop and rows.stop > channels.start:

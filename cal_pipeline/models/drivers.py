@@ -68,7 +68,8 @@ def driver_errors(where: str, operation: str) -> Iterator[None]:
 def _describe_cause(error: Exception, where: str, operation: str) -> str:
     """Say in one line why a driver failed, and what to do about it.
 
-    Drivers are optional and many; their errors are recognised by class name and status, not imported.
+    Drivers are optional and many; their errors are recognised by class name and status, not
+    imported.
     """
     chain = list(_causes(error))
     names = [type(item).__name__ for item in chain]
@@ -164,7 +165,8 @@ class CheckedStore(WrapperStore[Store]):
     name : str
         URL or path for messages.
     reopen : callable, optional
-        Coroutine function that opens the store again; without, `store` is neither closed nor opened anew.
+        Coroutine function that opens the store again; without, `store` is neither closed nor opened
+        anew.
     loop : asyncio.AbstractEventLoop, optional
         Loop that runs the driver; needed with `reopen`.
     """

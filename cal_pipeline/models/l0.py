@@ -53,7 +53,8 @@ def read_attributes(store: Place, group: str) -> dict[str, Any]:
     Raises
     ------
     LayoutError
-        If there is no such group, or one of :data:`~cal_pipeline.models.schema.TEXT_ATTRIBUTES` is no text.
+        If there is no such group, or one of :data:`~cal_pipeline.models.schema.TEXT_ATTRIBUTES` is
+        no text.
     """
     attributes = group_attributes(store, group)
     for name in TEXT_ATTRIBUTES:
@@ -89,8 +90,8 @@ def read_coordinates(store: Place, group: str, shape: tuple[int, ...]) -> Coordi
     Raises
     ------
     LayoutError
-        If an array is missing, has another shape or type than the format says, or holds a number that makes no sense
-        at a subscan that needs it.
+        If an array is missing, has another shape or type than the format says, or holds a number
+        that makes no sense at a subscan that needs it.
     """
     where = f"{store}/{group}"
     values = check_values(where, read_arrays(store, group, SOURCE_COORDINATES, shape), SOURCE_COORDINATES)
@@ -113,8 +114,9 @@ def pixel_ids(
     Parameters
     ----------
     recorded : ndarray of str, shape (R·A,) or (S,)
-        ``frontend_backends``: one id a pixel, at r·A + a; else one a subscan. Of the latter the distinct values in
-        order of appearance are the ids if there are R·A of them, and a single value X gives X_0, X_1, ….
+        ``frontend_backends``: one id a pixel, at r·A + a; else one a subscan. Of the latter the
+        distinct values in order of appearance are the ids if there are R·A of them, and a single
+        value X gives X_0, X_1, ….
     n_receivers, n_arrays : int
         R and A.
     where : str
@@ -177,16 +179,17 @@ def _names(pixel: NDArray[np.str_]) -> list[str]:
 
 @dataclass(frozen=True)
 class LoadCounts:
-    """What the loads of a scan delivered.
+    """Counts on the loads of a scan.
 
     Parameters
     ----------
     means : LoadMeans
-        Mean counts, without the zero level.
+        Mean counts, with the zero level subtracted.
     zero : ndarray, shape (C, R, A), or None
-        The zero level, where it was recorded [ct].
+        Zero level [ct]; None if not recorded.
     instability : ndarray, shape (R, A)
-        Relative change of the band-averaged counts on a load from dump to dump, the larger of hot and cold.
+        Relative change of the band-averaged counts on a load from dump to dump, the larger of hot
+        and cold.
     """
 
     means: LoadMeans

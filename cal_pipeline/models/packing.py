@@ -99,8 +99,9 @@ class Packing:
         dtype : numpy.dtype
             Type of the stored numbers: integer or float.
         unit : str, optional
-            Unit of the decoded numbers, as astropy spells it; ``"d"`` stands for a modified Julian date. An
-            attribute ``units`` is converted to that unit. Any ``units`` passes if not given.
+            Unit of the decoded numbers, as astropy spells it; ``"d"`` stands for a modified Julian
+            date. An attribute ``units`` is converted to that unit. Any ``units`` passes if not
+            given.
 
         Returns
         -------
@@ -109,7 +110,8 @@ class Packing:
         Raises
         ------
         LayoutError
-            For an attribute that cannot be applied; names array, attribute, value and what was expected.
+            For an attribute that cannot be applied; names array, attribute, value and what was
+            expected.
         """
         if not attributes:
             return cls(dtype)
@@ -127,8 +129,9 @@ class Packing:
     def of_counts(cls, name: str, attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Packing:
         """Work out how counts are decoded: as other arrays, but the minimum of a signed type is missing too.
 
-        Wider integers and floats that hold the minimum of 32-bit integers were made of such counts: those are
-        missing as well. Logarithmic units are refused; linear ones cancel in the calibration.
+        Wider integers and floats that hold the minimum of 32-bit integers were made of such counts:
+        those are missing as well. Logarithmic units are refused; linear ones cancel in the
+        calibration.
 
         Raises
         ------
@@ -153,7 +156,7 @@ class Packing:
 
     @property
     def is_identity(self) -> bool:
-        """Whether a number that is not missing stands for itself."""
+        """Tell whether unpacking leaves valid numbers unchanged (scale 1, offset 0)."""
         return self.scale == 1.0 and self.offset == 0.0
 
     def reinterpret(self, raw: NDArray[Any]) -> NDArray[Any]:
@@ -163,7 +166,7 @@ class Packing:
         return raw.view(self.stored.newbyteorder(raw.dtype.byteorder))
 
     def find_missing(self, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
-        """Find stored numbers that stand for nothing; None where there are none.
+        """Find stored numbers that mark missing values; None if there are none.
 
         Parameters
         ----------

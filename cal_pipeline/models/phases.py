@@ -31,17 +31,17 @@ def beams(phases: Texts) -> Texts:
 
 
 def is_on(phases: Texts) -> Mask:
-    """Which subscans point at the source: ON, OTF-ON, and chopped ones."""
+    """Find the subscans on the source: ON, OTF-ON, and chopped ON phases."""
     return np.isin(np.char.upper(phases), ONS)
 
 
 def is_off(phases: Texts) -> Mask:
-    """Which subscans point at the empty sky: OFF, OTF-OFF, and chopped ones."""
+    """Find the subscans on blank sky: OFF, OTF-OFF, and chopped OFF phases."""
     return np.isin(np.char.upper(phases), OFFS)
 
 
 def is_observed(phases: Texts) -> Mask:
-    """Find the subscans that take part: of a chopped scan those with a beam, else all."""
+    """Find the subscans to calibrate: those with a beam in a chopped scan, else all."""
     chopped = beams(phases) != ""
     return np.asarray(chopped if chopped.any() else np.ones(chopped.shape, np.bool_))
 
@@ -59,8 +59,8 @@ def observing_mode(phases: Texts, instmode: str) -> str:
     Returns
     -------
     str
-        ``otf_chopped`` with any SWA or SWB phase, ``otf`` with any OTF phase or instrument mode OTF, else
-        ``total_power``.
+        ``otf_chopped`` with any SWA or SWB phase, ``otf`` with any OTF phase or instrument mode
+        OTF, else ``total_power``.
     """
     if (beams(phases) != "").any():
         return "otf_chopped"

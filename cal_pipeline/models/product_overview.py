@@ -38,7 +38,8 @@ class BandResult:
     checks : tuple of str
         Checks that it does not pass.
     pwv_mm, pwv_err_mm, pwv_err_total_mm : float or None
-        Water vapour, its statistical error, and its total error sqrt(pwv_err² + pwv_err_model²) [mm].
+        Water vapour, its statistical error, and its total error sqrt(pwv_err² + pwv_err_model²)
+        [mm].
     t_rec_ssb_K, t_sys_dsb_K : float or None
         Receiver (SSB) and system temperature (DSB), those of ``qa`` [K].
     loads : str

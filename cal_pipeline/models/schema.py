@@ -53,7 +53,8 @@ class Coordinate:
         Whether a group without it cannot be calibrated.
     needed : str
         Subscans whose values are needed and checked: those of a key of
-        :data:`~cal_pipeline.models.coordinates.NEEDED`, or ``""`` where the step that needs a value checks it.
+        :data:`~cal_pipeline.models.coordinates.NEEDED`, or ``""`` where the step that needs a value
+        checks it.
     low, high : float
         Limits, not included, of the numbers; with `magnitude` those of their absolute values.
     magnitude : bool
@@ -82,11 +83,14 @@ class Coordinate:
     lookalikes: tuple[Lookalike, ...] = ()
 
     def takes_fill(self, fill: Any) -> bool:
-        """Whether the fill value is legitimate where no chunk is stored: of times that may be 0, which says unknown."""
+        """Tell whether the fill value may stand for an array without any stored chunk.
+
+        Arrays with 0 as a mark for unknown take only a fill value of 0 or NaN.
+        """
         return self.from_fill and (self.unknown != "NaN or 0" or fill != fill or fill == 0)
 
     def is_sound(self, values: NDArray[np.float64]) -> bool:
-        """Whether all numbers are within the limits or marked as unknown."""
+        """Tell whether all numbers are within the limits or marked as unknown."""
         # Mostly the extremes tell: comparisons with NaN are false.
         if not self.magnitude and not self.whole and values.min() > self.low and values.max() < self.high:
             return True
@@ -361,7 +365,7 @@ EXTRA_ATTRIBUTES: dict[str, dict[str, Any]] = {
 
 
 def product_array(name: str) -> ProductArray:
-    """What an L1 array is, by its name or, in the group of a diagnostic, its path."""
+    """Look up the specification of an L1 array by its name or, for a diagnostic, its path."""
     group, _, array = name.partition("/")
     if array.startswith("spectrum_"):
         return L1_DIAGNOSTICS[group]
@@ -383,7 +387,8 @@ def array_attributes(name: str, dims: tuple[str, ...], present: set[str]) -> dic
     Returns
     -------
     dict
-        ``long_name``, ``units``, ``coordinates`` (of a data variable) and what else CF wants for it.
+        ``long_name``, ``units``, ``coordinates`` (of a data variable) and what else CF wants for
+        it.
     """
     spec = product_array(name)
     attributes: dict[str, Any] = {"long_name": spec.long_name, "units": spec.units}

@@ -163,8 +163,8 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item], sample
     """Call a function on every item, in the threads of the run unless there are few samples.
 
     No more than two calls a thread are waiting at any time, so that memory does not grow with the
-    number of items. The first error ends it, once the calls that are running have ended. Outside of a
-    run, threads are started for the call.
+    number of items. The first error ends it, once the calls that are running have ended. Outside of
+    a run, threads are started for the call.
 
     Parameters
     ----------
@@ -192,8 +192,8 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item], sample
 class WhileUsed:
     """Setting of the whole process that its first user makes and its last user takes back.
 
-    Users may overlap in any order, in any threads; each of them setting and restoring by itself would
-    leave the setting of the other behind.
+    Users may overlap in any order, in any threads; each of them setting and restoring by itself
+    would leave the setting of the other behind.
 
     Parameters
     ----------
@@ -244,8 +244,8 @@ def _libraries() -> ThreadpoolController:
 def _one_blas_thread() -> Iterator[None]:
     """Limit linear algebra to one thread within the block.
 
-    As long as a thread lives that has set a limit of OpenBLAS, threadpoolctl lets no other lift it, without a word; and
-    the last user may be another than the first. Hence threads that end at once.
+    As long as a thread lives that has set a limit of OpenBLAS, threadpoolctl lets no other lift it,
+    without a word; and the last user may be another than the first. Hence threads that end at once.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="limit") as passing:
         limited = passing.submit(_libraries().limit, limits=1, user_api="blas").result()
