@@ -268,8 +268,8 @@ class ChopStage:
     ons : ndarray of int, shape (G,)
         Indices among the ONs of the tagged ONs.
     partners : ndarray of int, shape (G,)
-        Indices among the ONs of their partners of the other beam; the counts of both OFFs are averaged.
-        -1 without a partner.
+        Indices among the ONs of their partners of the other beam, -1 without one; the counts of
+        both OFFs are averaged.
     """
 
     ons: NDArray[np.int64]
