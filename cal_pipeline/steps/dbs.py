@@ -13,7 +13,8 @@ from cal_pipeline.steps.base import CalibrationStep
 class DbsStep(CalibrationStep):
     """Average each reduction group of beam A with the one of beam B nearest in time.
 
-    What differs between the two ways the telescope chops, and has the opposite sign in them, cancels.
+    What differs between the two ways the telescope chops, and has the opposite sign in them,
+    cancels.
     """
 
     class_alias = "dbs"
