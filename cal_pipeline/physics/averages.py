@@ -16,7 +16,10 @@ SMOOTHING_WIDTH = 129
 
 
 def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.int64]]:
-    """Sum and number (perhaps read-only) of the finite values along an axis; integers are exact up to 2⁵³."""
+    """Compute sum and number of the finite values along an axis.
+
+    Sums of integers are exact up to 2⁵³. The array of numbers may be read-only.
+    """
     axis %= counts.ndim
     if counts.flags.f_contiguous and not counts.flags.c_contiguous:
         total, number = sum_of_valid(counts.T, counts.ndim - 1 - axis)
@@ -24,7 +27,7 @@ def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.in
     before, after = counts.shape[:axis], counts.shape[axis + 1 :]
     size = counts.shape[axis]
     flat = np.ascontiguousarray(counts).reshape(int(np.prod(before)), size, int(np.prod(after)))
-    # What comes before the axis varies fastest in the result, as the channels do in all arrays of results.
+    # The axes before vary fastest in the result, like channels in all arrays of results.
     turned = _sum_in_middle(flat).reshape(*after, *before)
     total = np.moveaxis(turned, range(len(after)), range(-len(after), 0))
     if np.isfinite(total).all():

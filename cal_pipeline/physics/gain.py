@@ -90,7 +90,8 @@ class GainDrift:
         Returns
         -------
         ndarray, shape of `counts`
-            C1 + (counts - C(t))·(H1 - C1)/(H(t) - C(t)), exact where gain and offset drift linearly [ct].
+            C1 + (counts - C(t))·(H1 - C1)/(H(t) - C(t)), exact where gain and offset drift linearly
+            [ct].
         """
         hot, cold = self.hot[channels], self.cold[channels]
         now_hot = _at(mjd, self.hot_mjd, hot, self.hot_after[channels])
