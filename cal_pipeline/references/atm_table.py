@@ -23,11 +23,11 @@ GAP_FACTOR = 10.0
 """An interval above this multiple of the median step is a gap between two windows."""
 
 EDGE_TOLERANCE = 1e-6
-"""How far outside a range a value may lie, as a fraction of the range."""
+"""Largest excess of a value over a range, as a fraction of the range."""
 
 
 class AtmTableError(CalibrationError, ValueError):
-    """An atmosphere table that is not what the format asks for."""
+    """An atmosphere table that violates the format."""
 
 
 class AtmRangeError(CalibrationError, ValueError):
@@ -41,7 +41,8 @@ class AtmTable:
     Parameters
     ----------
     frequency : ndarray, shape (F,)
-        Frequencies, ascending, F >= 2 [Hz]. Intervals more than 10 times the median step separate windows.
+        Frequencies, ascending, F >= 2 [Hz]. Intervals more than 10 times the median step separate
+        windows.
     pressure : ndarray, shape (P,)
         Pressures at the telescope, ascending [Pa].
     b : ndarray of float32, shape (P, F)
@@ -85,7 +86,8 @@ class AtmTable:
         Parameters
         ----------
         path : path
-            ASDF file with `frequency` ({start, step, n} or an array), `pressure`, `b`, `c` and `meta`.
+            ASDF file with `frequency` ({start, step, n} or an array), `pressure`, `b`, `c` and
+            `meta`.
 
         Returns
         -------
@@ -162,7 +164,7 @@ class AtmTable:
         return starts, stops
 
     def covers(self, nu: ArrayLike, pressure: float) -> bool:
-        """Whether all `nu` [Hz] and `pressure` [Pa] lie within the table, to 1e-6 of its ranges."""
+        """Tell whether the table covers all `nu` [Hz] and `pressure` [Pa], to 1e-6 of its ranges."""
         _, inside = self._clip_to_windows(np.asarray(nu, np.float64))
         return bool(np.all(inside)) and self._holds_pressure(pressure)
 
@@ -271,7 +273,7 @@ def _frequency_axis(value: Any, name: str) -> Any:
 
 
 def _regular_grid(frequency: Floats) -> dict[str, float | int] | None:
-    """Find the {start, step, n} that reproduces a grid to a millionth of its step; None without one."""
+    """Find the {start, step, n} that reproduces a grid to 1e-6 of its step; None without one."""
     n = len(frequency)
     start, step = float(frequency[0]), float((frequency[-1] - frequency[0]) / (n - 1))
     if np.max(np.abs(start + step * np.arange(n) - frequency)) > 1e-6 * step:
