@@ -1,4 +1,4 @@
-"""What goes wrong: drifts, missing dumps, dead channels, spurs."""
+"""Faults of the instrument: drifts, missing dumps, dead channels, spurs."""
 
 from __future__ import annotations
 
