@@ -1,4 +1,4 @@
-"""What a careful user would write without the pipeline: whole arrays, NumPy, zarr-python as it comes.
+"""Calibration by a careful user without the pipeline: whole arrays, NumPy, plain zarr-python.
 
 python benchmarks/naive.py session.zarr l1.zarr --scan 1 --atm atm.asdf --forward-efficiency 0.97
 """
