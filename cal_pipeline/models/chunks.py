@@ -1,4 +1,4 @@
-"""Zarr v3 arrays chunk by chunk, straight through their codecs: what zarr-python does, without its time per call."""
+"""Zarr v3 arrays chunk by chunk, straight through their codecs, without zarr-python's overhead."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class ZarrArray:
             raise LayoutError(f"{self.name} cannot be opened as an array: {type(error).__name__}: {error}") from error
 
     def _open_with_zarr(self, metadata: Mapping[str, Any]) -> None:
-        """Type and fill value; of arrays whose codecs are not known here through zarr, which then reads them."""
+        """Set type and fill value; leave arrays with codecs unknown here to zarr."""
         kind = metadata["data_type"]
         self._zarr: zarr.Array[Any] | None = None
         self.inner_chunks = self.chunks
@@ -151,12 +151,12 @@ class ZarrArray:
         return len(self.shape)
 
     def refuse_other_order(self, axes: Sequence[str]) -> None:
-        """Refuse an array whose metadata name the same axes in another order; other names tell nothing.
+        """Refuse an array whose metadata name its axes in another order; ignore other names.
 
         Parameters
         ----------
         axes : sequence of str
-            The axes that are expected. Their first letters name them as well.
+            Expected axes; their first letters count as names too.
 
         Raises
         ------
@@ -465,7 +465,7 @@ class ArrayWriter:
         return f"{self.path}/{chunk_name(index)}"
 
     def _encoded(self, data: Any) -> tuple[bytes, ...]:
-        """The bytes of a chunk, in one piece or two: a checksum is not joined to them, which would copy them."""
+        """Encode a chunk to bytes; a checksum is a second piece, since joining would copy."""
         for encode in self._encoders:
             data = encode(data)
         payload = data if isinstance(data, bytes) else bytes(data)

@@ -60,7 +60,7 @@ class ArrayDifference:
 
     @property
     def relative(self) -> float:
-        """Largest difference over the root mean square of the first array; infinite for a problem."""
+        """Largest difference over the RMS of the first array; infinite for a problem."""
         if self.problem:
             return float("inf")
         if self.largest == 0.0:
@@ -73,7 +73,7 @@ class ArrayDifference:
         return not self.problem and self.n_different == 0
 
     def within(self, tolerance: float) -> bool:
-        """Tell whether the arrays are the same to a tolerance, relative to their size; 0 for bit by bit."""
+        """Tell whether the arrays agree to a tolerance relative to their scale; 0 for equality."""
         return not self.problem and (self.n_different == 0 or self.largest <= tolerance * self.scale)
 
 
@@ -97,9 +97,9 @@ class Comparison:
     arrays: list[ArrayDifference]
 
     def status(self, tolerance: float = 0.0) -> int:
-        """Return the exit status: 0 where the arrays are equal, 1 where they differ, 3 where one cannot be read.
+        """Return the exit status: 0 for equal arrays, 1 for differences, 3 for an unreadable array.
 
-        Differences in records alone are none: the arrays decide.
+        Differences between records alone do not count.
         """
         if any(item.unreadable for item in self.arrays):
             return NOT_COMPARED
@@ -289,13 +289,13 @@ def _read(array: ZarrArray, block: tuple[slice, ...]) -> NDArray[Any]:
 
 
 def _absolute_difference(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
-    """Return |a - b|: 0 where the values are the same, infinite where one is NaN and the other is not."""
+    """Return |a - b|: 0 for equal values or two NaNs, infinite for NaN against a number."""
     same = (a == b) | ((a != a) & (b != b))
     with np.errstate(invalid="ignore", over="ignore"):
         delta = np.abs(a.astype(np.float64) - b.astype(np.float64))
     delta[same] = 0.0
     delta[np.isnan(delta)] = np.inf
-    # Integers that differ by less than a float64 resolves differ all the same.
+    # Integers may differ by less than a float64 resolves; such a difference counts too.
     delta[~same & (delta == 0.0)] = 1.0
     return delta
 

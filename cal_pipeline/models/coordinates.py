@@ -352,7 +352,7 @@ def read_phases(store: Place, group: str) -> Texts:
 
 
 def read_first_time(store: Place, group: str) -> float:
-    """Read the time of the first subscan of a group [d]; infinity where no time is within the limits.
+    """Read the time of the first subscan of a group (MJD) [d]; infinity without a sound time.
 
     Raises
     ------

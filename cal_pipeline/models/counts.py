@@ -22,7 +22,7 @@ from cal_pipeline.report.text import count_of
 logger = logging.getLogger(__name__)
 
 BLOCK_SAMPLES = 2**19
-"""Samples a block is filled up to, where the chunks are smaller than that; several chunks are copied into one block."""
+"""Target size of a block, filled by copying from several chunks if these are smaller [samples]."""
 
 Block = tuple[slice, list[int]]
 """Channels and subscans of a block."""
@@ -79,12 +79,12 @@ class Counts:
 
     @property
     def absent(self) -> Sequence[Region]:
-        """Parts that are not stored and whose fill value would pass for counts: zeros would calibrate to -T_sys.
+        """Parts that are not stored and would pass for counts: zeros would calibrate to -T_sys.
 
         Raises
         ------
         DataReadError
-            If it cannot be found out what is stored.
+            If the stored chunks cannot be listed.
         """
         if "absent" not in self._known:
             self._known["absent"] = self._find_absent()
@@ -100,9 +100,9 @@ class Counts:
 
     @property
     def n_absent_chunks(self) -> int:
-        """Number of chunks, in shards of inner chunks, that are not stored and do not stand for missing dumps.
+        """Number of chunks (inner chunks of shards) that are neither stored nor marked as missing.
 
-        A shard that is not stored counts once.
+        A wholly missing shard counts once.
         """
         return len(self.absent)
 
@@ -116,7 +116,7 @@ class Counts:
             )
 
     def _find_absent(self) -> Sequence[Region]:
-        """Find what the store does not hold, unless the fill value says by itself that it is missing."""
+        """Find the parts that are not stored; none if the fill value itself marks missing data."""
         fill = np.array([self._array.fill_value], self._array.dtype)
         if np.isnan(self._packing.decode(fill)).all():
             return ()

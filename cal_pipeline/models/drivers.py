@@ -1,4 +1,4 @@
-"""Stores behind drivers: opened anew after a fork, closed when dropped, their errors in one line."""
+"""Stores behind drivers: reopened after a fork, closed when dropped, with one-line errors."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ class CheckedStore(WrapperStore[Store]):
         _open.add(self)
 
     def after_fork(self) -> None:
-        """Leave the connections to the parent; the next access in the child opens the store anew."""
+        """Leave the connections to the parent; the next access in the child reopens the store."""
         if self._closing is not None:
             self._closing.detach()
             self._closing = None
@@ -308,7 +308,7 @@ _open: weakref.WeakSet[CheckedStore] = weakref.WeakSet()
 """Stores with connections to close at the end of the process."""
 
 _inherited: list[Store | None] = []
-"""Stores of the parent of a forked child: kept, since to collect them would close what the parent uses."""
+"""Stores of the parent in a forked child, kept alive: collection would close its connections."""
 
 
 def open_checked(name: str, reopen: Reopen) -> CheckedStore:

@@ -255,7 +255,7 @@ class CalibrationGroup:
         self.mjd = _mean_time(values["mjd"], self._phase)
 
     def objection(self, shape: tuple[int, ...], pixel: NDArray[np.str_]) -> str | None:
-        """Why these loads cannot calibrate counts of `shape` (C, D, R, A, S) from `pixel`; None if they can."""
+        """Explain why these loads cannot calibrate counts (C, D, R, A, S) of `pixel`, or None."""
         absent = [names[0] for names in (HOT, COLD) if not np.isin(self._phase, names).any()]
         if absent:
             return f"{self.name} has no {' and no '.join(absent)} (it has {sorted(set(self._phase.tolist()))})"
@@ -321,7 +321,7 @@ class CalibrationGroup:
         return np.array([own.index(name) for name in wanted])
 
     def _mean(self, phases: tuple[str, ...], order: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
-        """Mean over valid dumps and subscans and the time in it, (C, R, A), and how unstable it is, (R, A)."""
+        """Compute mean and time of the valid dumps, (C, R, A), and the instability, (R, A)."""
         subscans = np.flatnonzero(np.isin(self._phase, phases)).tolist()
         n_channels, n_dumps, *pixels = (self._counts.shape[i] for i in range(4))
         shape = (n_channels, *pixels)
@@ -351,7 +351,7 @@ class CalibrationGroup:
         )
 
     def _temperature(self, name: str, phases: tuple[str, ...], default: float | None) -> float:
-        """Mean physical temperature of a load, or what is known of the telescope where none was recorded [K]."""
+        """Compute the mean physical temperature of a load [K]; `default` if none was recorded."""
         spec = CALIBRATION_COORDINATES[name]
         recorded = self._values[name][np.isin(self._phase, phases)]
         known = recorded[~np.isnan(recorded)]

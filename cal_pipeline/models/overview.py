@@ -1,4 +1,4 @@
-"""Overview of whatever is given: an L0 session and what would be chosen for it, an L1 store, a file of a step."""
+"""Overview of an L0 session with the choices made for it, of an L1 store or a step's file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attributes that change what stored numbers mean: missing markers, packing, valid ranges, units."""
+"""Attributes that define stored numbers: missing markers, packing, valid ranges, units."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _UNIT_NAMES = {
 
 @dataclass(frozen=True)
 class Packing:
-    """Decoding of an array: stored number·scale + offset, NaN where the stored number stands for nothing.
+    """Decoding of an array: stored number·scale + offset, NaN for missing values.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class Packing:
 
     @classmethod
     def of_counts(cls, name: str, attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Packing:
-        """Work out how counts are decoded: as other arrays, but the minimum of a signed type is missing too.
+        """Make the decoding of counts; the minimum of a signed type marks missing counts too.
 
         Wider integers and floats that hold the minimum of 32-bit integers were made of such counts:
         those are missing as well. Logarithmic units are refused; linear ones cancel in the
@@ -279,7 +279,7 @@ class _AttributeReader:
         return number
 
     def markers(self) -> tuple[int | float, ...]:
-        """Stored numbers that ``_FillValue`` and ``missing_value`` mark as missing; NaN needs no marker."""
+        """Return the missing markers in ``_FillValue`` and ``missing_value``; NaN needs none."""
         found: list[int | float] = []
         for attribute in ("_FillValue", "missing_value"):
             values = self._attributes.get(attribute)
@@ -301,7 +301,10 @@ class _AttributeReader:
         return number
 
     def _integer(self, value: Any) -> int | None:
-        """A whole number that the stored type can hold; of an array with ``_Unsigned``, that either type can."""
+        """Convert a value to a stored integer; None if the value is no such integer.
+
+        With ``_Unsigned``, integers of the signed and of the unsigned type count.
+        """
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or value % 1 != 0:
             return None
         number, own, limits = int(value), np.iinfo(self._dtype), np.iinfo(self.stored)
@@ -335,7 +338,7 @@ class _AttributeReader:
 
 
 def _single(value: Any) -> Any:
-    """The number of an attribute that is written as an array of one; other lists stay what they are."""
+    """Unwrap an attribute that is a list of one number; leave longer lists unchanged."""
     value = value[0] if isinstance(value, list) and len(value) == 1 else value
     return None if isinstance(value, bool) else value
 
@@ -349,7 +352,7 @@ def _as_float(value: int | float) -> float:
 
 
 def _float_from_json(value: Any) -> float | None:
-    """A float as Zarr and xarray write it in JSON: a number, the name of one, or 8 bytes in base64."""
+    """Parse a float in Zarr or xarray JSON: a number, a name, or 8 bytes in base64."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _as_float(value)
     if not isinstance(value, str):

@@ -25,7 +25,7 @@ ZERO = ("ZERO",)
 
 
 def beams(phases: Texts) -> Texts:
-    """Beam of each subscan: ``"A"`` for SWA, ``"B"`` for SWB phases, ``""`` for those that are not chopped."""
+    """Return the beam of each subscan: ``"A"`` for SWA, ``"B"`` for SWB phases, else ``""``."""
     upper = np.where(is_on(phases) | is_off(phases), np.char.upper(phases), "")
     return np.where(np.char.find(upper, "SWA") >= 0, "A", np.where(np.char.find(upper, "SWB") >= 0, "B", ""))
 

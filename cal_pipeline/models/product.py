@@ -80,7 +80,7 @@ def small_arrays(band: Band) -> dict[str, NDArray[Any] | Callable[[], NDArray[An
 
 
 def _atmosphere(band: Band, sky: AtmosphereStage) -> dict[str, Any]:
-    """Water and opacity; those of a pair are those of the ON that a spectrum has its position from."""
+    """Collect PWV and opacity; values per pair are taken at the ON of a spectrum's position."""
     fit = sky.fit
     arrays: dict[str, Any] = {
         "pwv": fit.pwv,
@@ -96,7 +96,7 @@ def _atmosphere(band: Band, sky: AtmosphereStage) -> dict[str, Any]:
 
 
 def _pointing(band: Band, on: NDArray[np.int64], mode: str) -> dict[str, Any]:
-    """Times and directions of the ONs; positions wherever they were recorded, of every dump in OTF scans."""
+    """Collect times, directions and recorded positions of the ONs; per dump in OTF scans."""
     at = band.coordinates
     arrays: dict[str, Any] = {"mjd": at.mjd[on], "elevation": at.elevation[on]}
     shape = (at.shape[1], on.size)

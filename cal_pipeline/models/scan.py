@@ -409,7 +409,7 @@ class Band:
 
 
 class ScanMeta:
-    """File name and status of the steps, for stpipe, and records of how the steps that wrote files were run."""
+    """File name and step status for stpipe, and provenance of steps that wrote files."""
 
     def __init__(
         self, filename: str, cal_step: dict[str, str] | None = None, made_by: dict[str, Any] | None = None

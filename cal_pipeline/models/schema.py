@@ -130,7 +130,7 @@ class Coordinate:
         return f"[{shown}{rest}]{self._unit}"
 
     def guess_unit(self, values: NDArray[np.float64]) -> str:
-        """Say which unit numbers look like that are all beyond the limits; empty where nothing is recognised."""
+        """Hint at the unit that unsound numbers seem to have; empty if none is recognised."""
         finite = values[np.isfinite(values)]
         size = np.abs(finite) if self.magnitude else finite
         for other in self.lookalikes if finite.size else ():
@@ -182,7 +182,7 @@ MJD = _per_subscan(
 """Times, which must be stored with 64 bits: modified Julian dates."""
 
 TAMB = _per_subscan("K", low=100.0, high=400.0, lookalikes=(Lookalike(-100.0, 60.0, _CELSIUS),))
-"""Ambient temperature; the step ``atmosphere`` checks that of the OFFs, unless parameters take its place."""
+"""Ambient temperature; the step ``atmosphere`` checks OFFs, unless parameters replace it."""
 
 _EXPTIME = _per_subscan("s", "observed", low=0.0, high=1000.0, lookalikes=(Lookalike(10.0, 1e7, "milliseconds"),))
 _OFFSET_AXES = ((S,), (D, S))
@@ -261,7 +261,7 @@ SCAN_ATTRIBUTES = (
 """Attributes of an L0 scan that the format names; all others are carried along as they are."""
 
 TEXT_ATTRIBUTES = ("instmode", "telescope", "frontend")
-"""Attributes of an L0 scan or band that decide how it is calibrated: text, or null where unknown."""
+"""Text attributes (null if unknown) of an L0 scan or band with an effect on its calibration."""
 
 NUMBER_ATTRIBUTES = {"rest_freq_hz": "Hz", "velocity_source_kms": "km/s"}
 """Attributes of an L0 scan or band that are numbers, or null where unknown, and their units."""

@@ -175,7 +175,7 @@ class Session:
         return Band(name, self.path, group, number, coordinates, attributes | own).read_from(self.place)
 
     def _bands(self, number: int) -> list[tuple[str, str]]:
-        """Path and name of each band of a scan; one without a name where the scan is not divided."""
+        """Return path and name of each band of a scan; the name is empty for an undivided scan."""
         scan = self._groups[number]
         members = self.place.members(scan)
         names = sorted(
@@ -255,9 +255,9 @@ class Session:
     def load_counts(
         self, group: CalibrationGroup, band: Band, clock: StageClock, t_cold_default: float | None = None
     ) -> LoadCounts:
-        """Counts on the loads of a scan in the order of a band's pixels; the last few are remembered.
+        """Return the counts on the loads of a scan, in a band's pixel order, from a small cache.
 
-        A measurement of the loads is the one before a scan, and the one after the scan before.
+        The cache pays: loads are measured after one scan and before the next.
         """
         key = (group.scan_number, band.name, tuple(band.coordinates.pixel.ravel().tolist()), t_cold_default)
         if key not in self._loads:

@@ -117,7 +117,7 @@ class LocalPlace(Place):
         return LocalPlace, (self.path,)
 
     def after_fork(self) -> None:
-        """Forget files on their way to the disk in a forked child, which has no thread that brings them."""
+        """Forget pending fsyncs in a forked child, which has no thread for them."""
         self._on_their_way, self._disk = {}, None
 
     def get(self, key: str) -> bytes | None:
@@ -139,7 +139,7 @@ class LocalPlace(Place):
             return None
 
     def put(self, key: str, *data: bytes) -> None:
-        """Write a file, and the folders that it needs; a large one starts on its way to the disk at once."""
+        """Write a file and missing folders; a large file is fsynced in the background at once."""
         path = os.path.join(self.name, key)
         folder = os.path.dirname(path)
         if folder not in self._made:

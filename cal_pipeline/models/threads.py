@@ -149,12 +149,12 @@ def _one_thread() -> BlockThreads:
 
 
 def use_threads(number: int | None) -> None:
-    """Set how many threads steps use that are called outside of a run, in this thread of the program.
+    """Set the number of threads of steps called outside of a run, in the current thread.
 
     Parameters
     ----------
     number : int or None
-        Number of threads; as many as there are cores if None.
+        Number of threads; one per core if None.
     """
     _current.set(None if number is None else BlockThreads(number))
 
@@ -209,7 +209,7 @@ class WhileUsed:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Take the setting back in a forked child, whose users are in the parent, and make the lock anew."""
+        """Restore the setting in a forked child, whose users are in the parent; renew the lock."""
         self._lock = threading.Lock()
         held, self._held, self._users = self._held, None, 0
         if held is not None:

@@ -165,11 +165,10 @@ class SkyDirection:
         Returns
         -------
         ndarray, shape (1 or 3, Q, C)
-            The temperature,
-            f_eff Σ_sb w_sb [J(nu_sb, t_atm)(1 - t_r) + J(nu_sb, 2.725 K) t_r] + (1 - f_eff) T'_spill
-            [K]; its derivative by PWV [K/mm]; the change of the sky's emission for a relative error
-            of 1 of all opacities,
-            f_eff Σ_sb w_sb J(nu_sb, t_atm)·airmass·tau0·exp(-airmass·tau0) [K].
+            The temperature, f_eff Σ_sb w_sb [J(nu_sb, t_atm)(1 - t_r) + J(nu_sb, 2.725 K) t_r] + (1
+            - f_eff) T'_spill [K]; its derivative by PWV [K/mm]; the change of the sky's emission
+            for a relative error of 1 of all opacities, f_eff Σ_sb w_sb J(nu_sb,
+            t_atm)·airmass·tau0·exp(-airmass·tau0) [K].
 
         References
         ----------

@@ -164,7 +164,7 @@ class AtmTable:
         return starts, stops
 
     def covers(self, nu: ArrayLike, pressure: float) -> bool:
-        """Tell whether the table covers all `nu` [Hz] and `pressure` [Pa], to 1e-6 of its ranges."""
+        """Tell whether the table covers `nu` [Hz] and `pressure` [Pa], to 1e-6 of its ranges."""
         _, inside = self._clip_to_windows(np.asarray(nu, np.float64))
         return bool(np.all(inside)) and self._holds_pressure(pressure)
 

@@ -69,7 +69,7 @@ def standard_atmosphere(pressure_hpa: float) -> tuple[float, float]:
 
 
 def pressure_ladder(pressure_hpa: float, atmosphere_type: str, layers: int) -> tuple[float, float]:
-    """First pressure step, and its growth, with which ATM's layers join its standard atmosphere cleanly.
+    """Find a pressure step and growth for which ATM's layers join its standard atmosphere.
 
     ATM climbs from the telescope in pressure steps and then goes over to the fixed levels of a
     standard atmosphere. Unless the steps are small there and end at one of these levels, levels are

@@ -68,7 +68,7 @@ def _is_harmless(character: str) -> bool:
 
 
 def with_error(value: float, error: float) -> str:
-    """Format a value with its standard error, rounded to the second digit of the error.
+    """Format a value and its standard error, both to two significant digits of the error.
 
     Parameters
     ----------

@@ -170,7 +170,7 @@ class BandModel:
         return dead
 
     def counts(self, group: str, index: int, start: int, stop: int) -> Array:
-        """Return the counts of channels `start` to `stop` of a subscan, (C, D, R, A), or NaN."""
+        """Return counts (C, D, R, A) of channels start ≤ c < stop of a subscan; NaN if missing."""
         first = start // NOISE_BLOCK
         parts = []
         for block in range(first, -(-stop // NOISE_BLOCK)):
