@@ -101,7 +101,7 @@ def zarr_floor(session: Path, scan: int, output: Path, threads: int, precision: 
 
 
 def _scaled(counts: np.ndarray, n_pixels: int, shift: float | None) -> np.ndarray:
-    """Scale, and round by `shift`, differences of dumps, which compress like antenna temperatures."""
+    """Scale, and round by `shift`, dump differences, which compress like antenna temperatures."""
     values = np.zeros(counts.size)
     np.multiply(counts[n_pixels:] - counts[:-n_pixels], FACTOR, out=values[n_pixels:])
     if shift:

@@ -35,7 +35,10 @@ def medium(folder: Path) -> Path:
 
 
 def night(folder: Path) -> Path:
-    """Forty scans of 92 MB (8 simulated, 32 links): 16384 channels, 20 dumps, 7 pixels, 10 subscans."""
+    """Forty scans of 92 MB: 16384 channels, 20 dumps, 7 pixels, 10 subscans.
+
+    Eight scans are simulated, 32 are links.
+    """
     path, draft = folder / "night.zarr", folder / "night_draft.zarr"
     if not path.exists():
         sequence = TotalPower(pattern=PAIRS, cycles=5, dumps=20)

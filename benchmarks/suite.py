@@ -59,7 +59,7 @@ def settle() -> None:
 
 
 def calibrate(session: Path, **settings: object) -> float:
-    """Seconds to calibrate a session in this process, whose imports are done."""
+    """Measure the time to calibrate a session in this process, without imports [s]."""
     output = Outputs.new()
     settle()
     start = time.perf_counter()
@@ -68,13 +68,13 @@ def calibrate(session: Path, **settings: object) -> float:
 
 
 def each_further(session: Path, few: int, many: int, **settings: object) -> float:
-    """Seconds for every further scan once a run is under way: `many` scans against `few`."""
+    """Measure the time per additional scan from runs of `many` and `few` scans [s]."""
     times = [calibrate(session, scans=f"1:{number}", **settings) for number in (few, many)]
     return (times[1] - times[0]) / (many - few)
 
 
 def medians(repeat: int, **what: Callable[[], float]) -> dict[str, float]:
-    """Medians of measurements that alternate."""
+    """Compute the medians of alternating measurements."""
     times: dict[str, list[float]] = {name: [] for name in what}
     for measure in what.values():
         measure()

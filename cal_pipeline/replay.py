@@ -40,7 +40,7 @@ def recorded_provenance(store: str | Path, scan: int) -> dict[str, Any]:
 
 
 def recorded_pipeline(store: str | Path, scan: int) -> CalibrationPipeline:
-    """A pipeline with the parameters that a scan was calibrated with, and no others.
+    """Make a pipeline with exactly the parameters that a scan was calibrated with.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def replay_and_compare(store: str | Path, scan: int, output: str | Path) -> Comp
     scan : int
         Scan number.
     output : str or Path
-        Where to write the scan again: folder or URL.
+        Output store of the replayed scan: folder or URL.
 
     Returns
     -------

@@ -234,11 +234,11 @@ class _Workers:
             logger.warning("workers that came get no scans: %s; expected %s", self._describe(unfit), __version__)
 
     def fit(self) -> list[str]:
-        """Addresses of the workers that can calibrate."""
+        """List the addresses of the workers that can calibrate."""
         return [address for address, found in self._found.items() if found == __version__]
 
     def n_threads(self) -> int:
-        """Threads of the workers that can calibrate."""
+        """Count the threads of the workers that can calibrate."""
         return sum(self._threads.get(address, 0) for address in self.fit())
 
 
@@ -255,7 +255,7 @@ class _Dispatch:
     jobs : JobQueue
         Jobs that are left.
     events : SimpleQueue
-        Where it is announced that a future is done.
+        Queue that announces finished futures.
     """
 
     client: Any

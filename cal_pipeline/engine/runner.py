@@ -35,7 +35,7 @@ class RunFailedError(CalibrationError, StpipeExitException):  # type: ignore[mis
     Attributes
     ----------
     product : CalibratedSession
-        What was written.
+        The L1 store.
     exit_status : int
         1 if no scan could be calibrated, 2 if some could.
     """
@@ -66,13 +66,13 @@ def calibrate_session(
     numbers : list of int
         Scans to calibrate.
     recipe : Recipe
-        What is done to each.
+        Steps and parameters.
     output : OutputStore
         L1.
     workforce : Workforce
-        Who does it.
+        Workforce that calibrates the scans.
     show_timing : bool
-        Whether to log where the time of each scan went.
+        Whether to log the time spent in each stage of a scan.
 
     Returns
     -------
@@ -202,7 +202,7 @@ class _Publisher:
 
 
 def default_output(session: Session) -> str:
-    """Name of the L1 store where none is given."""
+    """Return the default name of the L1 store."""
     name = session.path.rsplit("/", 1)[-1] if is_url(session.path) else Path(session.path).name
     stem = re.sub(r"(\.zarr)?(\.zip)?$", "", name, flags=re.IGNORECASE)
     return f"{stem}_l1.zarr"

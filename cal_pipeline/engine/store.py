@@ -126,7 +126,7 @@ class LocalOutput(OutputStore):
             raise StoreError(f"output {self.path} cannot be written: {error.strerror or error}") from error
 
     def hidden(self, name: str) -> Place:
-        """A folder beside the store."""
+        """Return a folder in the staging folder."""
         return hidden_place(self.place.name, name)
 
     def publish(self, name: str, changed: bool = False) -> None:

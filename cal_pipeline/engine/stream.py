@@ -53,7 +53,7 @@ def write_scan(scan: Scan, place: Place, provenance: dict[str, Any]) -> list[Wri
     scan : Scan
         The scan, with what the steps have made.
     place : Place
-        Where to write it.
+        Destination of the scan.
     provenance : dict
         Engine, parameters and time of the run.
 
@@ -100,7 +100,7 @@ def _refuse_without_samples(scan: Scan, tallies: list[Tally]) -> None:
 
 
 def _n_without_factor(band: Band) -> int:
-    """Number of samples whose channel is not bad and yet has no factor from counts to kelvin."""
+    """Count samples in good channels without a finite factor from counts to kelvin."""
     calibration, (first, second) = band.require_calibration(), band.outputs
     lacking = ~np.isfinite(calibration.factor) & ~calibration.bad_channel
     merged = lacking[..., first] | (lacking[..., second] & (second >= 0))
@@ -171,7 +171,7 @@ class _BandWriter:
         return Tally(np.zeros(first.size, np.int64), n_channels * n_dumps * first.size, probe=self.probe)
 
     def _conclude(self, tally: Tally, present: set[str]) -> None:
-        """Sum up what the blocks have learnt."""
+        """Combine the statistics of the blocks."""
         reference, (first, second) = self.band.require_reference(), self.band.outputs
         dumps = self.valid.any(axis=0).sum(axis=0)
         exposure = np.append(dumps * self.band.coordinates.exptime[reference.on], 0.0)
@@ -298,7 +298,7 @@ class _BandWriter:
         return result
 
     def _bad(self, channels: slice, out: int) -> NDArray[np.bool_]:
-        """Bad channels of one spectrum."""
+        """Find the bad channels of one spectrum."""
         bad = self.band.require_calibration().bad_channel
         of_ons = [bad[channels, ..., on[out]] for on in self.band.outputs if on[out] >= 0]
         return np.asarray(np.logical_or.reduce(of_ons))
@@ -353,7 +353,7 @@ class _BandWriter:
 
 
 def _sharing(needed: list[set[int]], subscans_in_chunk: int) -> list[list[int]]:
-    """Spectra by place, those together that need counts of the same chunk."""
+    """Group the spectra, by index, that need counts of the same chunk."""
     groups: list[tuple[set[int], list[int]]] = []
     for out, subscans in enumerate(needed):
         columns = {subscan // subscans_in_chunk for subscan in subscans}

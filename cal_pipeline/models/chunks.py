@@ -39,7 +39,7 @@ def _lz4(itemsize: int) -> tuple[Codec, ...]:
 
 
 def _without_crc(data: Any) -> Any:
-    """The bytes that a CRC-32C checksum is attached to, once it is found right."""
+    """Verify and strip the CRC-32C checksum behind a chunk."""
     view = memoryview(data).cast("B")
     payload, stored = view[:-4], int.from_bytes(view[-4:], "little")
     if google_crc32c.value(bytes(payload)) != stored:
@@ -232,7 +232,7 @@ class ZarrArray:
         return array.reshape(self.chunks)
 
     def read(self, selection: tuple[slice, ...] | None = None) -> NDArray[Any]:
-        """A part of the array, or all of it.
+        """Read a part of the array, or all of it.
 
         Parameters
         ----------
@@ -354,7 +354,7 @@ def _metadata(place: Place, path: str, kind: str) -> dict[str, Any]:
 
 
 def group_attributes(place: Place, path: str) -> dict[str, Any]:
-    """Attributes of a group.
+    """Read the attributes of a group.
 
     Raises
     ------
@@ -451,7 +451,7 @@ class ArrayWriter:
     def write_chunk(self, index: Sequence[int], values: NDArray[Any]) -> None:
         """Encode and write a chunk; at the end of an axis the rest of it is filled up.
 
-        What exceeds the array's type becomes infinite.
+        Values beyond the range of the array's type become infinite.
         """
         data: Any = values
         with np.errstate(over="ignore"):

@@ -43,7 +43,7 @@ class ArrayDifference:
     scale : float
         Root mean square of the first array, to compare with.
     problem : str
-        Why it cannot be compared; empty where it can.
+        Reason why the array cannot be compared; empty if comparable.
     unreadable : bool
         Whether that is because its samples cannot be read.
     """
@@ -222,7 +222,7 @@ def _compare_arrays(
 
 
 def _array_paths(product: CalibratedSession, scans: Sequence[int] | None, leave_out: set[str]) -> set[str]:
-    """Paths of all arrays of the scans of a store."""
+    """List the paths of all arrays of the scans of a store."""
     place = product.place
     wanted = [f"scan_{number:06d}" for number in product.numbers if scans is None or number in scans]
     walks = place.each(lambda scan: [f"{scan}/{key}" for key in place.below(scan).walk()], wanted)
@@ -237,7 +237,7 @@ def _node_type(place: Place, node: str) -> str:
     try:
         return str(json.loads(place.get(f"{node}/zarr.json") or b"{}").get("node_type"))
     except (ValueError, AttributeError):
-        # What cannot be read is reported when it is compared.
+        # The comparison reports unreadable arrays.
         return "array"
 
 
@@ -301,7 +301,7 @@ def _absolute_difference(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64
 
 
 def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Blocks of an array along chunks."""
+    """Yield blocks of an array along its chunks."""
     axes = [
         [slice(start, min(start + chunk, n)) for start in range(0, n, chunk)]
         for n, chunk in zip(shape, chunks, strict=True)

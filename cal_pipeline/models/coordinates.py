@@ -247,7 +247,7 @@ def _holds(raw: NDArray[Any], fill: Any) -> bool:
 
 
 def _decode_text(raw: NDArray[Any], array: ZarrArray) -> Texts:
-    """Text without the blanks and NULs that pad it; bytes are UTF-8."""
+    """Decode text (UTF-8) and strip padding blanks and NULs."""
     for attribute in _CHANGES_TEXT:
         value = array.attributes.get(attribute)
         if value is not None and str(value).lower() not in _NEUTRAL_TEXT.get(attribute, ()):

@@ -132,13 +132,13 @@ class Counts:
         return int(self._chunks[4])
 
     def channel_step(self, target_samples: int = BLOCK_SAMPLES) -> int:
-        """Channels in a block of one subscan: whole chunks, about `target_samples` samples."""
+        """Compute the channels of a block of one subscan: whole chunks, some `target_samples`."""
         per_channel = int(np.prod(self.shape[1:4]))
         chunk = self._chunks[0]
         return int(min(max(target_samples // (per_channel * chunk), 1) * chunk, self.shape[0]))
 
     def blocks(self, subscans: Sequence[int], channel_step: int | None = None) -> Iterator[Block]:
-        """Blocks that hold `subscans`, each chunk in one block only.
+        """Yield blocks that hold `subscans`, each chunk in one block only.
 
         Parameters
         ----------
@@ -179,7 +179,7 @@ class Counts:
         Raises
         ------
         DataReadError
-            Where a chunk does not decode.
+            If a chunk does not decode.
         """
         span = slice(subscans[0], subscans[-1] + 1)
         with self.clock("load"):

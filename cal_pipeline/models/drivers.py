@@ -50,7 +50,8 @@ def driver_errors(where: str, operation: str) -> Iterator[None]:
     where : str
         URL or path that is accessed.
     operation : str
-        What is done, as in "cannot be {operation}": ``read``, ``listed``, ``written``, ``opened``.
+        Participle of the operation, as in "cannot be {operation}": ``read``, ``listed``,
+        ``written``, ``opened``.
 
     Raises
     ------

@@ -161,7 +161,7 @@ def pixel_ids(
 
 
 def _made_unique(ids: list[str], repeated: set[str]) -> list[str]:
-    """Ids with _0, _1, ... behind those that repeat, past numbers that other ids have already."""
+    """Append _0, _1, ... to repeated ids, skipping ids that exist already."""
     taken = set(ids)
     numbers = {name: itertools.count() for name in repeated}
     unique = []
@@ -220,7 +220,7 @@ def time_of_loads(store: Place, group: str) -> float:
 
 
 def _mean_time(mjd: Floats, phase: NDArray[np.str_]) -> float:
-    """Mean time of hot and cold loads [d]; NaN without any."""
+    """Compute the mean time (MJD) of hot and cold loads [d]; NaN without any."""
     loads = np.isin(phase, (*HOT, *COLD))
     return float(mjd[loads].mean()) if loads.any() else float("nan")
 
@@ -268,7 +268,7 @@ class CalibrationGroup:
         return None
 
     def means(self, pixel: NDArray[np.str_], clock: StageClock, t_cold_default: float | None = None) -> LoadCounts:
-        """Mean counts on the loads.
+        """Compute the mean counts on the loads.
 
         Parameters
         ----------
@@ -313,7 +313,7 @@ class CalibrationGroup:
         return LoadCounts(means, zero, np.fmax(hot_change, cold_change))
 
     def _time_of(self, phases: tuple[str, ...]) -> float:
-        """Mean time of a load [d]."""
+        """Compute the mean time (MJD) of a load [d]."""
         return float(self._values["mjd"][np.isin(self._phase, phases)].mean())
 
     def _order_of(self, pixel: NDArray[np.str_]) -> NDArray[np.int64]:

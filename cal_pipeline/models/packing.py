@@ -197,7 +197,7 @@ class Packing:
         Returns
         -------
         ndarray
-            The same as float64, NaN where missing.
+            Decoded values as float64, NaN if missing.
         """
         stored = self.reinterpret(raw)
         return self.unpack(stored, self.find_missing(stored))
@@ -210,7 +210,7 @@ class Packing:
         stored : ndarray
             Stored numbers, once reinterpreted.
         missing : ndarray of bool, or None
-            Which of them stand for nothing.
+            True for missing values.
         """
         values = np.array(stored, np.float64)
         if missing is not None:
@@ -288,7 +288,7 @@ class _AttributeReader:
         return tuple(dict.fromkeys(marker for marker in found if marker == marker))
 
     def _marker(self, attribute: str, value: Any) -> int | float:
-        """One marker as a stored number."""
+        """Convert a marker to a stored number."""
         if self.stored.kind == "f":
             number = _float_from_json(value)
             if number is None:
@@ -314,7 +314,7 @@ class _AttributeReader:
         return number if limits.min <= number <= limits.max else None
 
     def valid_range(self, packed: bool) -> tuple[int | float | None, int | float | None]:
-        """Valid range of the stored numbers; None where there is no limit."""
+        """Read the valid range of the stored numbers; None for no limit."""
         lowest, highest = self._limit("valid_min", packed), self._limit("valid_max", packed)
         if "valid_range" not in self._attributes:
             return lowest, highest
@@ -325,7 +325,7 @@ class _AttributeReader:
         return low, high
 
     def _limit(self, attribute: str, packed: bool, value: Any = None) -> int | float | None:
-        """One limit, which the format counts in stored numbers."""
+        """Read a limit, which applies to stored numbers."""
         if attribute not in self._attributes:
             return None
         found = _single(self._attributes[attribute]) if value is None else value
@@ -344,7 +344,7 @@ def _single(value: Any) -> Any:
 
 
 def _as_float(value: int | float) -> float:
-    """A number of JSON, infinite where it exceeds a float."""
+    """Convert a number of JSON to float; infinite beyond its range."""
     try:
         return float(value)
     except OverflowError:

@@ -47,7 +47,7 @@ def is_observed(phases: Texts) -> Mask:
 
 
 def observing_mode(phases: Texts, instmode: str) -> str:
-    """Observing mode of a scan.
+    """Determine the observing mode of a scan.
 
     Parameters
     ----------

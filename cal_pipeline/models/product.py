@@ -119,7 +119,7 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
     band, scan : Band, Scan
         What was calibrated.
     tally : Tally
-        What was learnt of its samples while they passed by.
+        Statistics of its samples.
     provenance : mapping
         Engine, parameters and time of the run, ready for JSON.
 
@@ -249,7 +249,7 @@ def _baseline(band: Band, tally: Tally) -> dict[str, Any]:
 
 
 def _load_step(sidebands: Sidebands, means: LoadMeans) -> NDArray[np.float64]:
-    """T'_hot - T'_cold, shape (C, 1, 1) [K]."""
+    """Compute T'_hot - T'_cold, shape (C, 1, 1) [K]."""
     step = sidebands.input_temperature(means.t_hot) - sidebands.input_temperature(means.t_cold)
     return np.asarray(step)[:, None, None]
 

@@ -188,7 +188,7 @@ def format_product(overview: ProductOverview) -> str:
 
 
 def _made_with(bands: Sequence[BandResult]) -> Iterator[str]:
-    """Lines on what scans have in common, with the scans where they do not."""
+    """Format common properties of scans, with the scans of each value if they differ."""
     properties: dict[str, Callable[[BandResult], str]] = {
         "engine": lambda band: band.engine,
         "made from": lambda band: band.l0_store,

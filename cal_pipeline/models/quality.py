@@ -184,7 +184,7 @@ class QualityLimits:
     default : dict
         Settings of each check.
     sections : tuple of dict
-        What differs for some data; later ones win.
+        Settings for some data only; later sections win.
     file : str
         Name of the file.
     sha256 : str
@@ -285,7 +285,7 @@ def _check_selectors(path: Path, where: str, section: Mapping[str, Any]) -> None
 
 
 def _check_explained(path: Path, sections: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    """A check needs an explanation, in the default or wherever a section adds it."""
+    """Require an explanation of each check, in the default or in the section that adds it."""
     for where, section in sections.items():
         for name in set(section) & set(CHECKS) - set(sections["default"] if where != "default" else ()):
             if not section[name].get("explanation"):
@@ -318,16 +318,16 @@ def _suits(section: Mapping[str, Any], telescope: str, frontend: str, frequency:
 
 
 def quality(figures: Figures, pixel: NDArray[np.str_], limits: Limits) -> dict[str, Any]:
-    """Figures and verdicts of a band.
+    """Make the figures and verdicts of a band.
 
     Parameters
     ----------
     figures : Figures
-        What was measured.
+        Measured figures.
     pixel : ndarray of str, shape (R, A)
         Ids of the pixels.
     limits : Limits
-        What is expected.
+        Limits for the checks.
 
     Returns
     -------
@@ -390,12 +390,12 @@ def _verdicts(
 
 
 def _finite(value: Any) -> Any:
-    """A number, or None where it is none that JSON can hold."""
+    """Return a finite number, or None."""
     return value if math.isfinite(value) else None
 
 
 def _of_all_pixels(figures: Figures) -> dict[str, Any]:
-    """One number for the band of each figure."""
+    """Reduce each figure to one number for the band."""
     known = figures.by_name()
     medians = {
         "t_rec_ssb_K": "t_rec_ssb_median_K",

@@ -295,11 +295,11 @@ class Band:
     scan_number : int
         Number of the scan.
     coordinates : Coordinates
-        What was recorded beside the counts.
+        Coordinates recorded with the counts.
     attributes : dict
         Attributes of the scan, and over them those of the band.
     loads, gain, reference, atmosphere, calibration, coupling, skydiff, chop : optional
-        What the steps have made so far.
+        Results of the steps so far.
     """
 
     name: str
@@ -338,19 +338,19 @@ class Band:
         return float(at.signal_freq[first_on(at.sobsmode, at.mjd)])
 
     def require_loads(self) -> LoadStage:
-        """The result of the step ``loads``; an error that says so without it."""
+        """Return the result of the step ``loads``; raise an error if missing."""
         return self._require(self.loads, "loads")
 
     def require_reference(self) -> ReferenceStage:
-        """The result of the step ``prepare``; an error that says so without it."""
+        """Return the result of the step ``prepare``; raise an error if missing."""
         return self._require(self.reference, "prepare")
 
     def require_atmosphere(self) -> AtmosphereStage:
-        """The result of the step ``atmosphere``; an error that says so without it."""
+        """Return the result of the step ``atmosphere``; raise an error if missing."""
         return self._require(self.atmosphere, "atmosphere")
 
     def require_calibration(self) -> CalibrationStage:
-        """The result of the step ``calibrate``; an error that says so without it."""
+        """Return the result of the step ``calibrate``; raise an error if missing."""
         return self._require(self.calibration, "calibrate")
 
     @property
@@ -384,7 +384,7 @@ class Band:
         return self.gain.drift.restore(counts, float(at.mjd[subscan]), channels)
 
     def mean_offs(self) -> list[Floats]:
-        """Mean counts of each OFF, corrected, each of shape (C, R, A) [ct]."""
+        """Compute the corrected mean counts of each OFF, shape (C, R, A) each [ct]."""
         reference = self.require_reference()
         return [self.corrected(reference.off_mean[..., k], int(s)) for k, s in enumerate(reference.off)]
 
@@ -534,7 +534,7 @@ class Scan:
 
 
 def _plain(value: Any) -> Any:
-    """Containers of an ASDF tree as the built-in ones."""
+    """Convert containers of an ASDF tree to built-in ones."""
     if isinstance(value, typing.Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -543,7 +543,7 @@ def _plain(value: Any) -> Any:
 
 
 def _to_tree(value: Any) -> Any:
-    """A dataclass of arrays, numbers and dataclasses as what ASDF can hold."""
+    """Convert a dataclass of arrays, numbers and dataclasses to an ASDF tree."""
     if isinstance(value, Sidebands):
         names = [f.name for f in dataclasses.fields(value)]
         return {n: getattr(value, n) for n in names if n != "convention"} | {"convention": value.convention.name}
@@ -562,14 +562,14 @@ def _to_tree(value: Any) -> Any:
 
 
 def _from_tree(cls: type[T], tree: Any) -> T:
-    """The dataclass `cls` from what :func:`_to_tree` made of it."""
+    """Restore the dataclass `cls` from the tree made by :func:`_to_tree`."""
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     return cls(**{name: _restore(hints[name], tree[name]) if name in tree else None for name in names})
 
 
 def _restore(hint: Any, item: Any) -> Any:
-    """One field of a dataclass from its tree, by its annotation."""
+    """Restore a field of a dataclass from its tree, by its annotation."""
     options = [arg for arg in typing.get_args(hint) if arg is not type(None)]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         hint = options[0]
@@ -583,6 +583,6 @@ def _restore(hint: Any, item: Any) -> Any:
         return _plain(item)
     if hint is typing.Any or isinstance(hint, type):
         return item
-    # What is left are arrays; how their annotation looks at run time differs from one NumPy to the next.
+    # Only arrays are left; their annotation at run time depends on the version of NumPy.
     array = np.asarray(item)
     return array.astype(np.str_) if array.dtype.kind in "UOT" else array

@@ -373,7 +373,7 @@ def product_array(name: str) -> ProductArray:
 
 
 def array_attributes(name: str, dims: tuple[str, ...], present: set[str]) -> dict[str, Any]:
-    """CF attributes of an L1 array.
+    """Make the CF attributes of an L1 array.
 
     Parameters
     ----------

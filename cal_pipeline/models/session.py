@@ -44,9 +44,9 @@ class Session:
     Attributes
     ----------
     place : Place
-        Where it is.
+        The store.
     path : str
-        What that is called.
+        Name of the store.
     numbers : list of int
         Numbers of all scans, ascending, calibration-only ones too.
 
@@ -197,7 +197,7 @@ class Session:
         Parameters
         ----------
         band : Band
-            What is to be calibrated.
+            The band to calibrate.
         interval : float
             Longest time between loads and scan [s].
 
@@ -205,7 +205,7 @@ class Session:
         -------
         loads : CalibrationGroup
         reason : str
-            Why these.
+            Reason for the choice.
 
         Raises
         ------
@@ -236,7 +236,7 @@ class Session:
         Parameters
         ----------
         band : Band
-            What is to be calibrated.
+            The band to calibrate.
         interval : float
             Longest time from the scan's last subscan to them [s].
 

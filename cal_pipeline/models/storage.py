@@ -121,7 +121,7 @@ class LocalPlace(Place):
         self._on_their_way, self._disk = {}, None
 
     def get(self, key: str) -> bytes | None:
-        """The bytes of a file; None where it is not there."""
+        """Read the bytes of a file; None if absent."""
         try:
             with open(os.path.join(self.name, key), "rb", buffering=0) as file:
                 return file.read()
@@ -172,14 +172,14 @@ class LocalPlace(Place):
         return os.path.exists(os.path.join(self.name, key))
 
     def members(self, key: str = "") -> list[str]:
-        """Names in a folder."""
+        """List the names in a folder."""
         try:
             return os.listdir(os.path.join(self.name, key))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def walk(self) -> Iterator[str]:
-        """Paths of all files, from the folder."""
+        """Yield the paths of all files, relative to the folder."""
         for root, _, files in os.walk(self.name):
             inner = os.path.relpath(root, self.name).replace(os.sep, "/")
             for file in files:
@@ -206,7 +206,7 @@ class LocalPlace(Place):
             self._end_sync()
 
     def below(self, key: str) -> LocalPlace:
-        """A folder in this one."""
+        """Return the place of a folder in this one."""
         return LocalPlace(self.path / key)
 
     def as_zarr(self) -> Path:
@@ -269,7 +269,7 @@ class RemotePlace(Place):
         return bool(sync(self.store.exists(self._key(key))))
 
     def members(self, key: str = "") -> list[str]:
-        """Names of objects and folders.
+        """List the names of objects and folders.
 
         Raises
         ------
@@ -288,7 +288,7 @@ class RemotePlace(Place):
         return names
 
     def walk(self) -> Iterator[str]:
-        """Keys of all objects."""
+        """Yield the keys of all objects."""
         self._list_anew()
 
         async def listed() -> list[str]:
@@ -303,7 +303,7 @@ class RemotePlace(Place):
         sync(self.store.delete_dir(self.prefix))
 
     def make_durable(self) -> None:
-        """Objects are durable once they are written."""
+        """Do nothing: objects are durable once written."""
 
     def each(self, read: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Read each item with a function, concurrently."""
@@ -321,7 +321,7 @@ class RemotePlace(Place):
 
 
 _LARGE = 2**20
-"""Bytes from which on a file is brought to the disk while others are still being made."""
+"""Minimum size of files to fsync in the background, while others are written [bytes]."""
 
 
 def sync_file(path: str | Path) -> None:

@@ -38,7 +38,7 @@ def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.in
 
 @compiled
 def _sum_in_middle(values: NDArray[Any]) -> Floats:
-    """Sum of (I, N, K) along its middle axis, as (K, I)."""
+    """Sum (I, N, K) along its middle axis, into (K, I)."""
     n_before, n_values, n_after = values.shape
     sums = np.empty((n_after, n_before))
     for i in range(n_before):
@@ -51,14 +51,14 @@ def _sum_in_middle(values: NDArray[Any]) -> Floats:
 
 
 def mean_from_sum(total: Floats, number: NDArray[np.int64]) -> Floats:
-    """Mean of `number` values that sum to `total`; NaN where there is none."""
+    """Compute the mean of `number` values that sum to `total`; NaN for none."""
     mean = np.full_like(total, np.nan, np.float64)
     np.divide(total, number, out=mean, where=number > 0)
     return mean
 
 
 def median_of_finite(values: NDArray[np.floating[Any]], axis: int | tuple[int, ...]) -> Floats:
-    """Median of the finite values along `axis`; NaN where there is none."""
+    """Compute the median of the finite values along `axis`; NaN for none."""
     axes = (axis,) if isinstance(axis, int) else axis
     last = np.moveaxis(values, axes, range(-len(axes), 0))
     flat = last.reshape(*last.shape[: last.ndim - len(axes)], -1)
@@ -66,7 +66,7 @@ def median_of_finite(values: NDArray[np.floating[Any]], axis: int | tuple[int, .
     number = finite.sum(axis=-1)
     if not flat.shape[-1]:
         return np.full(number.shape, np.nan)
-    # What is not finite is sorted to the end.
+    # NaN is sorted to the end.
     ordered = np.sort(np.where(finite, flat, np.nan), axis=-1)
     middle = np.stack([np.maximum(number - 1, 0) // 2, np.maximum(number, 1) // 2], axis=-1)
     middle = np.minimum(middle, flat.shape[-1] - 1)

@@ -40,7 +40,7 @@ def kelvin_per_count(
     bad : ndarray of bool, shape (C, R, A)
         Channels that are not calibrated.
     out : ndarray, shape (C, R, A), optional
-        Where to put the result, in Fortran order.
+        Output array, in Fortran order.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def antenna_temperature(
     bad : ndarray of bool, shape (C, R, A)
         Channels that are not calibrated.
     out : ndarray, shape (C, D, R, A), optional
-        Where to put the spectra, in C order.
+        Output array for the spectra, in C order.
 
     Returns
     -------
@@ -100,8 +100,8 @@ def antenna_temperature(
     flags : ndarray of uint16, shape (C, D, R, A)
         BAD_CHANNEL and FILL_VALUE bits; not to be written to.
     missing : ndarray of bool, shape (C, D, R, A), or None
-        Where ON or reference is missing, or T_A* is not finite in a channel that is not bad; None
-        where nothing is.
+        True if ON or reference is missing, or T_A* is not finite in a channel that is not bad; None
+        if nothing is missing.
     """
     n_channels, n_dumps, *pixels = on.shape
     flat, shape = (n_channels, n_dumps, int(np.prod(pixels))), (n_channels, *pixels)
@@ -246,7 +246,7 @@ def expected_noise(
     reference_variance : ndarray, shape (C, R, A)
         Σ_k a_k²/(n_k t_k) over the OFFs in the reference [1/s].
     out : ndarray, shape (C, R, A), optional
-        Where to put the result, in Fortran order; of 64 bits if not given.
+        Output array, in Fortran order; a new one of 64 bits if not given.
 
     Returns
     -------

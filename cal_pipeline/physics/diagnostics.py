@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 
 
 def sky_spectra(off: Floats, hot: Floats, gamma: Floats, bad: NDArray[np.bool_]) -> Floats:
-    """Spectra of the empty sky against the hot load.
+    """Compute spectra of blank sky against the hot load.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ class GainDrift:
     hot_mjd, cold_mjd : tuple of float
         Mean times of hot and cold load before and after [d].
     usable : ndarray of bool, shape (C, R, A)
-        Where HOT > COLD before and after; elsewhere counts are left alone.
+        True if HOT > COLD before and after; else counts are left unchanged.
     """
 
     hot: Floats
@@ -39,7 +39,7 @@ class GainDrift:
 
     @classmethod
     def between(cls, before: LoadMeans, after: LoadMeans, sidebands: Sidebands) -> GainDrift:
-        """The drift between two measurements of the loads.
+        """Derive the drift between two measurements of the loads.
 
         Parameters
         ----------
@@ -76,16 +76,16 @@ class GainDrift:
         )
 
     def restore(self, counts: Floats, mjd: float, channels: slice = slice(None)) -> Floats:
-        """Counts as they would be had the receiver stayed as it was on the loads before.
+        """Correct counts to the state of the receiver at the earlier loads.
 
         Parameters
         ----------
         counts : ndarray, shape (c, R, A) or (c, D, R, A)
             Counts of some channels, without the zero level [ct].
         mjd : float
-            When they were taken [d].
+            Time of the counts (MJD) [d].
         channels : slice
-            These channels; all of them if not given.
+            Channels of `counts`; all if not given.
 
         Returns
         -------

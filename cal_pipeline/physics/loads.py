@@ -20,7 +20,7 @@ class LoadMeans:
     Parameters
     ----------
     hot, cold : ndarray, shape (C, R, A)
-        Mean counts, the zero level already taken off, NaN where there is no valid dump [ct].
+        Mean counts with the zero level subtracted, NaN without a valid dump [ct].
     hot_time, cold_time : ndarray, shape (C, R, A)
         Integration time in those means [s].
     t_hot, t_cold : float

@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 
 
 def airmass(elevation: ArrayLike) -> Floats:
-    """Airmass of a plane-parallel atmosphere.
+    """Compute the airmass of a plane-parallel atmosphere.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def airmass(elevation: ArrayLike) -> Floats:
 
 
 def zenith_opacity(b: ArrayLike, c: ArrayLike, pwv: ArrayLike) -> Floats:
-    """Zenith opacity of wet and dry air.
+    """Compute the zenith opacity of wet and dry air.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ class Convention:
     airmass_of_scan: bool
 
     def brightness(self, frequency: ArrayLike, temperature: ArrayLike) -> Floats:
-        """Brightness temperature J(nu, T) of a black body.
+        """Compute the brightness temperature J(nu, T) of a black body.
 
         Parameters
         ----------
@@ -95,7 +95,7 @@ class Sidebands:
     image_gain : float
         Gain image/signal g: 1 for an ideal double-sideband mixer, 0 for a single-sideband one.
     convention : Convention
-        How brightness temperatures are evaluated.
+        Convention for the evaluation of brightness temperatures.
     """
 
     signal: Floats

@@ -290,8 +290,8 @@ def fit_pwv(
     whose expectation (1 - a) var(COLD) - a var(HOT) biases PWV by as much as its error in channels
     of some 10 kHz.
 
-    Where two steps in a row shrink, the fixed point is extrapolated from them (secant), which needs
-    about half the steps of Gauss-Newton alone.
+    After two shrinking steps the fixed point is extrapolated from them (secant), which needs about
+    half the steps of Gauss-Newton alone.
     """
     if per_pixel and len(observations) != 1:
         raise ValueError(f"pixels of {len(observations)} bands cannot be fitted on their own together")
@@ -332,7 +332,7 @@ def evaluate_pwv(observations: Sequence[Observation], pwv: float) -> PwvFit:
 
 
 def _one_for_all(fit: PwvFit) -> PwvFit:
-    """A fit of one PWV, its arrays of shape (1, 1), with arrays of shape ()."""
+    """Reshape the arrays of a fit of one PWV from (1, 1) to ()."""
     return PwvFit(**{f.name: getattr(fit, f.name).reshape(()) for f in fields(fit)})
 
 
@@ -356,7 +356,7 @@ def _normal_equation(
     per_pixel: bool,
     each: Mapper,
 ) -> tuple[Floats, Floats]:
-    """Σ W J r and Σ W J² of a Gauss-Newton step, each of the shape of `pwv`."""
+    """Compute Σ W J r and Σ W J² of a Gauss-Newton step, each of the shape of `pwv`."""
 
     def of_one(off: tuple[Observation, SkyView]) -> Floats:
         observation, view = off
@@ -467,7 +467,7 @@ def fit_quality(
     per_pixel: bool,
     each: Mapper = one_by_one,
 ) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
-    """Errors and reduced chi² at a PWV.
+    """Compute the errors and the reduced chi² at a PWV.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ _PARTS_OF_BIN = 4
 
 
 def channel_stride(n_channels: int) -> int:
-    """Every so many channels make some 2000, which tell a median well enough."""
+    """Return the stride that keeps about 2000 channels, enough for a median."""
     return max(n_channels // _CHANNELS, 1)
 
 
@@ -83,14 +83,14 @@ def ripple(spectrum: Floats, channel_width: float) -> tuple[Floats, Floats]:
 
     Notes
     -----
-    A parabola is taken off, lines are cut out where they stand out from the median by more than
-    four times the noise, and what is left is Fourier transformed, gaps as zero: the amplitude is 2
-    |F|/N with the number N of channels left. Only ripples of 8 channels or more, and of two periods
-    or more over the band, are looked at. The transform is taken at quarters of a bin, by padding
-    with zeros, since a ripple between two bins would be found up to 36 % too weak (Harris, Proc.
-    IEEE 66, 51 (1978): scalloping loss). What is left, and what the parabola takes away, makes it
-    too weak by at most 4 % from eight periods on, by 12 % from three and by 20 % from two, the more
-    or less by its phase.
+    A parabola is subtracted, and lines are removed if they deviate from the median by more than four
+    times the noise. The rest is Fourier transformed with zeros in the gaps; the amplitude is
+    2 |F|/N with the number N of channels left. Only ripples with a period of at least 8 channels
+    and at least two periods in the band are considered. Zero padding samples the transform at
+    quarters of a bin, since a ripple between two bins would be found up to 36 % too weak (Harris,
+    Proc. IEEE 66, 51 (1978): scalloping loss). The remaining loss and the parabola make the ripple
+    too weak by at most 4 % from eight periods on, by 12 % from three and by 20 % from two, depending
+    on its phase.
     """
     n_channels, *pixels = spectrum.shape
     last = n_channels // _SHORTEST_RIPPLE

@@ -350,7 +350,7 @@ def _add_sky(off: Floats, model: Floats, row: NDArray[np.int64], sums: Floats) -
 
 @compiled
 def _mean_sky(sums: Floats, hot: Floats, gamma: Floats, t_hot_input: Floats) -> tuple[Floats, Floats]:
-    """Observed sky, and observed minus modelled, (P, C); NaN where the number is zero."""
+    """Compute observed sky, and observed minus modelled, (P, C); NaN for zero samples."""
     n_pixels, n_channels = hot.shape
     sky, residual = np.empty((n_pixels, n_channels)), np.empty((n_pixels, n_channels))
     for p in range(n_pixels):

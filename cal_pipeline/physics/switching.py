@@ -70,7 +70,7 @@ def _weights_of_sorted(on_mjd: Floats, off_mjd: Floats) -> Floats:
 
 
 def nearest_off(on_mjd: Floats, off_mjd: Floats, valid: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The OFF nearest in time to each ON.
+    """Find the OFF nearest in time to each ON.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def nearest_off(on_mjd: Floats, off_mjd: Floats, valid: NDArray[np.bool_]) -> ND
     off_mjd : ndarray, shape (O,)
         Times of the OFFs [d].
     valid : ndarray of bool, shape (..., O)
-        Which OFFs come into question.
+        True for OFFs to choose from.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def pair_beams(mjd: Floats, beam: NDArray[np.str_]) -> list[tuple[int, int]]:
 
 
 def weighted_sum(values: Sequence[Floats], weights: Floats) -> Floats:
-    """Sum over OFFs of weighted values; an OFF of weight zero does not count, even where it is NaN.
+    """Sum weighted values over OFFs; ignore an OFF of weight zero, even NaN.
 
     Parameters
     ----------

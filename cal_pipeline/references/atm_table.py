@@ -50,7 +50,7 @@ class AtmTable:
     c : ndarray of float32, shape (P, F)
         Dry zenith opacity [Np].
     meta : dict
-        Where the numbers come from: model, version, site, altitude_m, temperature_profile, created.
+        Source of the numbers: model, version, site, altitude_m, temperature_profile, created.
     name : str
         File name.
     sha256 : str or None
@@ -169,7 +169,7 @@ class AtmTable:
         return bool(np.all(inside)) and self._holds_pressure(pressure)
 
     def coefficients(self, nu: ArrayLike, pressure: float) -> tuple[Floats, Floats]:
-        """Opacity coefficients at frequencies and a pressure within the table.
+        """Interpolate opacity coefficients at frequencies and a pressure within the table.
 
         Parameters
         ----------
@@ -211,12 +211,12 @@ class AtmTable:
         return float(np.max(self.frequency[after] - self.frequency[after - 1]))
 
     def describe_range(self) -> str:
-        """Windows and pressures of the table in words: GHz and hPa."""
+        """Describe windows and pressures of the table in GHz and hPa."""
         windows = ", ".join(f"{start / 1e9:.6g}-{stop / 1e9:.6g}" for start, stop in self.windows)
         return f"{windows} GHz at {_pressure_range(self.pressure[0], self.pressure[-1])}"
 
     def _clip_to_windows(self, nu: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-        """Frequencies moved onto the nearest window, and which of them lay within its tolerance."""
+        """Clip frequencies to the nearest window; tell which are within its tolerance."""
         starts, stops = self._window_edges
         tolerance = EDGE_TOLERANCE * (stops - starts)
         window = np.clip(np.searchsorted(starts - tolerance, nu, side="right") - 1, 0, None)
@@ -242,7 +242,7 @@ def _pressure_range(low: float, high: float) -> str:
 
 
 def _read_tree(path: Path) -> dict[str, Any]:
-    """Contents of an ASDF file, with the arrays in memory."""
+    """Read the contents of an ASDF file, with the arrays in memory."""
     try:
         with asdf.open(path, lazy_load=False, memmap=False, validate_checksums=True) as file:
             return {
@@ -255,7 +255,7 @@ def _read_tree(path: Path) -> dict[str, Any]:
 
 
 def _frequency_axis(value: Any, name: str) -> Any:
-    """Frequencies from the {start, step, n} of a file; anything else is passed on."""
+    """Expand {start, step, n} of a file to frequencies; pass on anything else."""
     if not isinstance(value, Mapping):
         return value
     missing = [key for key in ("start", "step", "n") if key not in value]

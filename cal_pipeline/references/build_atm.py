@@ -107,7 +107,7 @@ def round_mantissa(values: NDArray[np.floating], bits: int) -> NDArray[np.float3
 
 
 def window_frequencies(window: tuple[float, float, float]) -> Floats:
-    """Frequencies of a window given as start, stop and step [GHz], both ends included; in Hz."""
+    """Make the frequencies [Hz] of a window (start, stop, step) [GHz], ends included."""
     start, stop, step = window
     n = int(np.ceil((stop - start) / step - 1e-6)) + 1
     return np.round((start + step * np.arange(n)) * 1e9)
@@ -159,7 +159,7 @@ def build_table(recipe: Recipe, workers: int = 1, report: Callable[[str], None] 
     Parameters
     ----------
     recipe : Recipe
-        What it is to hold.
+        Recipe of the table.
     workers : int
         Number of processes.
     report : callable, optional

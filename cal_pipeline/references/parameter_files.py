@@ -134,7 +134,7 @@ def _check(path: Path, index: int, row: dict[str, Any]) -> None:
 def choose_parameters(
     telescope: str | None = None, frontend: str | None = None, mode: str | None = None
 ) -> Path | None:
-    """The parameter file for data of a telescope, frontend and mode.
+    """Find the parameter file for data of a telescope, frontend and mode.
 
     Parameters
     ----------

@@ -136,7 +136,7 @@ class TelescopeProfile:
         )
 
     def frontend(self, name: str | None, frequency: float) -> Frontend | None:
-        """A frontend of the telescope.
+        """Find a frontend of the telescope.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class TelescopeProfile:
 
 
 def shipped_profiles() -> list[Path]:
-    """Profiles that come with the package; the one for all others is last."""
+    """List the shipped profiles; the generic one is last."""
     return sorted(PROFILES.glob("*.toml"), key=lambda path: (path.stem == GENERIC, path.name))
 
 
@@ -255,7 +255,7 @@ def _number(
     *,
     or_low: bool = False,
 ) -> float:
-    """A finite number above `low`, or `low` itself where that is allowed, and up to `high`."""
+    """Check a finite number above `low` (or equal, if allowed) and up to `high`."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or not (low < value <= high or (or_low and value == low)):
         lowest = f" {'from' if or_low else 'above'} {low:g}" if math.isfinite(low) else ""

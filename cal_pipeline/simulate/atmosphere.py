@@ -28,7 +28,7 @@ class AtmosphereTable:
     Parameters
     ----------
     name : str
-        Where the table comes from, for messages.
+        Source of the table, for messages.
     frequency : ndarray, shape (F,)
         [Hz], ascending.
     pressure : ndarray, shape (P,)
@@ -76,7 +76,7 @@ class AtmosphereTable:
         Raises
         ------
         SimulationError
-            Where a frequency or the pressure lies outside the table or in a gap between its
+            If a frequency or the pressure lies outside the table or in a gap between its
             windows.
         """
         self._check("frequency", float(nu.min()), float(nu.max()), self.frequency, 1e9, "GHz")

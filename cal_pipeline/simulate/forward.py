@@ -41,7 +41,7 @@ class BandModel:
     plan : ScanPlan
         The scan.
     band : int
-        Which of the scan's receivers.
+        Index of the receiver in the scan.
     table : AtmosphereTable
         Zenith opacities.
     """
@@ -296,7 +296,7 @@ def to_integers(counts: Array, where: str) -> NDArray[np.int32]:
     Raises
     ------
     SimulationError
-        When a count does not fit; `where` names the scan in its message.
+        If a count does not fit; `where` names the scan in its message.
     """
     rounded = np.rint(counts)
     missing = np.isnan(rounded)

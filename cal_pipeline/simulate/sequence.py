@@ -87,7 +87,7 @@ class TotalPower:
     pattern : tuple of str
         "ON" and "OFF" in the order in which they are observed.
     cycles : int
-        How often the pattern is repeated.
+        Number of repeats of the pattern.
     dumps : int
         Dumps of each subscan (D).
     exptime, off_exptime : float

@@ -111,7 +111,7 @@ class SkyBand:
             if weight > 0.0:
                 total += weight * (brightness(nu, self.t_atm) * (1.0 - t_r) + brightness(nu, T_CMB) * t_r)
                 if layer.size:
-                    # What the layer emits, seen through the rest, less what its opacity would emit at t_atm.
+                    # Emission of the layer through the rest, minus that of its opacity at t_atm.
                     warmer = brightness(nu, self.t_layer) - brightness(nu, self.t_atm)
                     total += weight * warmer * t_r * np.expm1(airmass * layer)
         f_eff = self.forward_efficiency[np.newaxis, :]

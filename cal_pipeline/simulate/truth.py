@@ -157,7 +157,7 @@ class Truth:
         Parameters
         ----------
         channels : slice
-            Which channels.
+            Channels to evaluate.
         image : bool
             Add what lines in the image sideband leave in a spectrum calibrated for the signal
             sideband, w_i t_r(nu_i)/(w_s t_r(nu_s)) times their own T_A*.

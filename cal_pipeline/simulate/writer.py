@@ -59,7 +59,7 @@ def simulate(config: SessionConfig, path: str | Path, *, overwrite: bool = False
     Parameters
     ----------
     config : SessionConfig
-        What is simulated.
+        Configuration of the simulation.
     path : str or Path
         The store to write.
     overwrite : bool
@@ -68,7 +68,7 @@ def simulate(config: SessionConfig, path: str | Path, *, overwrite: bool = False
     Raises
     ------
     SimulationError
-        When the configuration is impossible (found before anything is written), or the store
+        If the configuration is impossible (found before anything is written), or the store
         exists.
     """
     if _URL.match(str(path)):

@@ -73,7 +73,7 @@ class CalibrationBase(CheckedStep):
         Parameters
         ----------
         *args
-            What the step or pipeline is run on.
+            Input of the step or pipeline.
         configure_log : bool
             Log to standard error, in the format of the commands, as long as this lasts. Nothing is
             added where the root logger already writes there.
@@ -191,11 +191,11 @@ class CalibrationBase(CheckedStep):
         return config
 
     def _precache_references(self, input_file: Any) -> None:
-        """Nothing to fetch: reference files are local."""
+        """Fetch nothing: reference files are local."""
 
     @staticmethod
     def get_stpipe_loggers() -> tuple[str, ...]:
-        """Loggers that a run configures; the root logger is left alone."""
+        """List the loggers that a run configures; the root logger is left alone."""
         return ("cal_pipeline", "stpipe")
 
     @classmethod
@@ -260,7 +260,7 @@ class CalibrationStep(CalibrationBase):
         Returns
         -------
         Scan
-            The same scan, with the result of this step.
+            The input scan, with the result of this step.
         """
         if source is None:
             raise NoInputError(f"no scan given; name one, as in strun {self.class_alias} session.zarr/scan_025650")
@@ -394,7 +394,7 @@ def refuse_other_format(owner: str, output: str, own: str, advice: str) -> None:
     own : str
         Suffix of its format, with the dot.
     advice : str
-        How to name it.
+        Advice on the name, for the message.
 
     Raises
     ------

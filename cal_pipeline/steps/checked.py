@@ -278,7 +278,7 @@ class CheckedStep(Step):  # type: ignore[misc]
 
     @contextmanager
     def _set_by(self, setter: str) -> Iterator[None]:
-        """Parameters that are set within the block do not count as given."""
+        """Attribute parameters set within the block to `setter`, not to the user."""
         before, self._setter = self._setter, setter
         try:
             yield
@@ -351,7 +351,7 @@ class CheckedStep(Step):  # type: ignore[misc]
         cause : str
             The other one.
         advice : str
-            What to do instead.
+            Advice for the message.
         """
         if not self.given(name) or (self._origins[name] != GIVEN and self._origins.get(cause) == GIVEN):
             return

@@ -84,7 +84,7 @@ def mark_origins(config: Any, config_file: str | None) -> None:
     Parameters
     ----------
     config : ConfigObj
-        What the file of the user and the command line say; changed in place.
+        Settings of the user's file and the command line; changed in place.
     config_file : str or None
         The file.
     """
@@ -211,14 +211,14 @@ def gather(
 
 
 def recorded_parameters(given: Mapping[str, Any], where: str) -> Parameters:
-    """Parameters that a product recorded, and no others: no file is chosen by the data."""
+    """Wrap the parameters recorded in a product; prevent a choice of files by the data."""
     parameters = gather(given, None, {}, f"{RECORDED} in {where}")
     parameters.may_choose = False
     return parameters
 
 
 def complete_origins(config: Mapping[str, Any], origins: dict[str, Any]) -> dict[str, Any]:
-    """Origins of all values of a configuration; those that were added to it are arguments."""
+    """Complete the origins of a configuration: added values are arguments."""
     complete: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, dict):

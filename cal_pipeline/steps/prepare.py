@@ -155,7 +155,7 @@ def _warn_of_frequency_steps(band: Band, on: NDArray[np.int64]) -> None:
 
 
 def _mean_offs(counts: Counts, off: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Mean over the valid dumps of each OFF and their number, both of shape (C, R, A, O)."""
+    """Compute mean and number of the valid dumps of each OFF, both (C, R, A, O)."""
     n_channels, _, n_receivers, n_arrays, _ = counts.shape
     shape = (n_channels, n_receivers, n_arrays, off.size)
     mean, number = np.empty(shape, order="F"), np.empty(shape, np.int32, order="F")
