@@ -60,7 +60,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def calibrate_parser() -> argparse.ArgumentParser:
-    """The options of ``calibrate``; what is not given is left to the pipeline."""
+    """Make the parser of ``calibrate``; options that are not given are left to the pipeline."""
     parser = CommandParser(
         prog="calibrate",
         description="Calibrate a session (L0) to antenna temperatures (L1).",

@@ -293,7 +293,7 @@ def _refuse_unknown(metadata: Mapping[str, Any]) -> None:
 
 
 def _fill_value(fill: Any, dtype: np.dtype[Any]) -> int | float:
-    """The fill value of an array of numbers, as the format writes it in JSON."""
+    """Parse the fill value of an array of numbers from its JSON form."""
     if isinstance(fill, bool) or not isinstance(fill, (int, float, str)):
         raise ValueError(f"fill_value is {fill!r}, expected a number")
     if isinstance(fill, str) and fill.startswith("0x") and dtype.kind == "f":
@@ -372,7 +372,7 @@ def write_group(place: Place, path: str, attributes: Mapping[str, Any]) -> None:
 
 
 def chunk_name(index: Sequence[int]) -> str:
-    """Name of a chunk that an :class:`ArrayWriter` writes, below the path of its array."""
+    """Return the key of a chunk of an :class:`ArrayWriter`, below the path of its array."""
     return ".".join(["c", *map(str, index)])
 
 
@@ -478,5 +478,5 @@ class ArrayWriter:
             self.write_chunk(index, np.asarray(values[part]))
 
     def indices(self) -> Iterator[tuple[int, ...]]:
-        """Every chunk of the array."""
+        """Yield the index of every chunk of the array."""
         return itertools.product(*(range(-(-n // c)) for n, c in zip(self.shape, self.chunks, strict=True)))

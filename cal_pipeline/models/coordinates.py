@@ -334,7 +334,7 @@ def refuse(subject: str, spec: Coordinate, wrong: NDArray[np.float64], every: ND
 
 
 def _listed(subscans: NDArray[np.int64]) -> str:
-    """Subscans in a message, the first ones of many."""
+    """Format subscans for a message, only the first of many."""
     if subscans.size <= 12:
         return str(subscans.tolist())
     return f"[{', '.join(map(str, subscans[:12].tolist()))}, ... ({subscans.size} subscans)]"

@@ -301,7 +301,7 @@ def _table(frequencies: Sequence[np.ndarray[tuple[int], np.dtype[np.float64]]], 
 
 
 def format_overview(rows: Sequence[BandOverview]) -> str:
-    """A table of a session, as text."""
+    """Format the overview of a session as a table."""
     blocks = []
     for row in rows:
         name = f"scan {row.scan}" + (f" {row.band}" if row.band else "")

@@ -112,7 +112,7 @@ def _pointing(band: Band, on: NDArray[np.int64], mode: str) -> dict[str, Any]:
 
 
 def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes of an L1 scan (or of one of its bands).
+    """Make the attributes of an L1 scan (or of one of its bands).
 
     Parameters
     ----------

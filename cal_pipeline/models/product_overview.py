@@ -123,7 +123,7 @@ def product_overview(product: CalibratedSession) -> ProductOverview:
 
 
 def _total_error(place: Place, path: str) -> float | None:
-    """Median over pixels and pairs of the total error of the water vapour [mm]."""
+    """Compute the median over pixels and pairs of the total error of the water vapour [mm]."""
     try:
         terms = [ZarrArray(place, f"{path}/{name}").read() for name in ("pwv_err", "pwv_err_model")]
         total = np.hypot(*(np.asarray(term, np.float64) for term in terms))
@@ -209,7 +209,7 @@ def _made_with(bands: Sequence[BandResult]) -> Iterator[str]:
 
 
 def _table(bands: Sequence[BandResult]) -> list[str]:
-    """One line a band: verdict and results."""
+    """Format one line per band: verdict and results."""
     if not bands:
         return []
     titles = ("scan", "source", "mode", "PWV [mm]", "T_rec SSB [K]", "T_sys DSB [K]", "verdict")

@@ -113,7 +113,7 @@ class RecordedBand:
         return [str(_mapping(item).get("name")) for item in found]
 
     def figure(self, name: str) -> float | None:
-        """Number among the figures of quality, or the attributes; None where it is not known."""
+        """Look up a number among the quality figures or the attributes; None if unknown."""
         value = self.quality.get(name, self.attributes.get(name))
         return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 

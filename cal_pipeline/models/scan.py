@@ -397,7 +397,7 @@ class Band:
         return result
 
     def source_counts(self, clock: StageClock) -> Counts:
-        """Counts of the observing phases; reading them counts as ``load``."""
+        """Open the counts of the observing phases; the clock counts reads as ``load``."""
         if self._place is None:
             self._place = open_place(self.store)
         return Counts(self._place, f"{self.group}/source/data_5d", clock, self._known_of_counts)

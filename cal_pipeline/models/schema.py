@@ -289,7 +289,7 @@ class ProductArray:
     long_name: str
 
     def dims_of(self, ndim: int) -> tuple[str, ...]:
-        """Axes of an array with `ndim` of them."""
+        """Return the axes of an array with `ndim` dimensions."""
         for dims in self.dims:
             if len(dims) == ndim:
                 return dims

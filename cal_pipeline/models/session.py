@@ -88,7 +88,7 @@ class Session:
             return True
 
     def describe(self, number: int) -> dict[str, str | None] | None:
-        """Telescope, frontend and observing mode of a scan, from its attributes and phases alone.
+        """Read telescope, frontend and observing mode of a scan from attributes and phases.
 
         Parameters
         ----------
@@ -114,11 +114,11 @@ class Session:
         return {"telescope": attributes.get("telescope"), "frontend": attributes.get("frontend"), "mode": mode}
 
     def in_order_of_time(self, numbers: list[int]) -> list[int]:
-        """Scans by the time of their first subscan; those whose times cannot be read are last."""
+        """Sort scans by the time of their first subscan; unreadable ones are last."""
 
         def first_time(number: int) -> float:
             times = []
-            # Whoever opens the scan next says what is wrong with it.
+            # Opening the scan later reports the error.
             with suppress(OSError, LayoutError):
                 for group, _ in self._bands(number):
                     try:
@@ -347,7 +347,7 @@ class Session:
         return f"{group}/calibration"
 
     def select(self, wanted: list[Any] | str | None) -> list[int]:
-        """Numbers of the scans to calibrate.
+        """Select the numbers of the scans to calibrate.
 
         Parameters
         ----------

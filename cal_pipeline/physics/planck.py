@@ -68,7 +68,10 @@ class Convention:
         return np.asarray(value)
 
     def background_brightness(self, frequency: ArrayLike) -> Floats:
-        """Compute the brightness temperature [K] of the background at `frequency` [Hz], if any."""
+        """Compute the brightness temperature [K] of the cosmic background at `frequency` [Hz].
+
+        Zeros for a convention without background.
+        """
         if not self.background:
             return np.zeros_like(np.asarray(frequency, np.float64))
         return self.brightness(frequency, T_CMB)

@@ -83,14 +83,14 @@ def ripple(spectrum: Floats, channel_width: float) -> tuple[Floats, Floats]:
 
     Notes
     -----
-    A parabola is subtracted, and lines are removed if they deviate from the median by more than four
+    A parabola is subtracted, and lines are removed that deviate from the median by more than four
     times the noise. The rest is Fourier transformed with zeros in the gaps; the amplitude is
     2 |F|/N with the number N of channels left. Only ripples with a period of at least 8 channels
     and at least two periods in the band are considered. Zero padding samples the transform at
     quarters of a bin, since a ripple between two bins would be found up to 36 % too weak (Harris,
     Proc. IEEE 66, 51 (1978): scalloping loss). The remaining loss and the parabola make the ripple
-    too weak by at most 4 % from eight periods on, by 12 % from three and by 20 % from two, depending
-    on its phase.
+    too weak by at most 4 % from eight periods on, by 12 % from three and by 20 % from two, which
+    depends on its phase.
     """
     n_channels, *pixels = spectrum.shape
     last = n_channels // _SHORTEST_RIPPLE

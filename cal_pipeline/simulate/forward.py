@@ -251,7 +251,7 @@ class BandModel:
         return np.asarray(counts)
 
     def _hours(self, subscan: Subscan) -> Array:
-        """Hours since the session's start of each dump, shape (D, 1, 1)."""
+        """Return the time of each dump since the session's start [h], shape (D, 1, 1)."""
         dumps = subscan.phase.dumps
         hours = np.full(dumps, subscan.hours)
         if self.config.drift.per_dump:

@@ -158,7 +158,7 @@ class CalibrationBase(CheckedStep):
     def get_config_from_reference(
         cls, dataset: Any, disable: bool | None = None, crds_observatory: str | None = None
     ) -> ConfigObj:
-        """Parameters that `cfg` holds for data of a telescope, frontend and mode.
+        """Return the parameters in `cfg` for data of a telescope, frontend and mode.
 
         Parameters
         ----------

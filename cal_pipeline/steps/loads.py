@@ -136,7 +136,7 @@ class LoadsStep(CalibrationStep):
             return None, None
 
     def _sidebands(self, band: Band) -> Sidebands:
-        """Frequency axis of a band, from its first ON."""
+        """Make the frequency axis of a band from its first ON."""
         at = band.coordinates
         axis = at.frequency_axis(first_on(at.sobsmode, at.mjd))
         signal, image = channel_frequencies(band.coordinates.shape[0], **axis)
