@@ -280,9 +280,9 @@ def fit_pwv(
 
     Notes
     -----
-    Minimises Σ [(OFF - HOT - gamma S_model)/gamma_smooth]²/sigma² with sigma² = sigma_rad² +
-    sigma_mod² frozen at the current PWV within a Gauss-Newton step. On the starting grid sigma is
-    sigma_rad, so that the minimum is not drawn to where the model is least certain. A stride over
+    Minimises Σ [(OFF - HOT - gamma S_model)/gamma_smooth]²/sigma² with
+    sigma² = sigma_rad² + sigma_mod² frozen at the current PWV within a Gauss-Newton step. On the
+    starting grid sigma is sigma_rad, so that the minimum is not drawn to where the model is least certain. A stride over
     the channels is enough there, because the result does not depend on the start.
 
     The derivative J of the model is taken with the smoothed gain, that is J = dS_model/dPWV: with

@@ -40,9 +40,10 @@ def noise_ratio(spectra: NDArray[np.floating[Any]], sigma: NDArray[np.floating[A
     Returns
     -------
     ndarray, shape (R, A)
-        1.4826 times the median over channels and ONs of |T(c+1) - T(c)|/sqrt(sigma(c)² +
-        sigma(c+1)²): 1 where the noise is as expected. Lines and baselines hardly count. NaN for a
-        pixel without data. Of wide bands some 2000 pairs of channels are taken.
+        1.4826 times the median over channels and ONs of
+        |T(c+1) - T(c)|/sqrt(sigma(c)² + sigma(c+1)²): 1 where the noise is as expected. Lines and
+        baselines hardly count. NaN for a pixel without data. Of wide bands some 2000 pairs of
+        channels are taken.
 
     Notes
     -----

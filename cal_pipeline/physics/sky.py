@@ -77,8 +77,8 @@ class SkyDirection:
     opaque : ndarray, shape (C, 1, A)
         Input temperature of a sky without transmission [K].
     warm, contrast : ndarray, shape (B, C)
-        For each of the B sidebands that count, w_sb J(nu_sb, t_atm) and w_sb [J(nu_sb, t_atm) -
-        J(nu_sb, 2.725 K)] [K].
+        For each of the B sidebands that count, w_sb J(nu_sb, t_atm) and
+        w_sb [J(nu_sb, t_atm) - J(nu_sb, 2.725 K)] [K].
     wet, dry : ndarray, shape (B, C)
         Opacity along the line of sight, airmass·b [Np/mm] and airmass·c [Np].
     forward_efficiency : ndarray, shape (A,)
@@ -165,10 +165,12 @@ class SkyDirection:
         Returns
         -------
         ndarray, shape (1 or 3, Q, C)
-            The temperature, f_eff Σ_sb w_sb [J(nu_sb, t_atm)(1 - t_r) + J(nu_sb, 2.725 K) t_r] + (1
-            - f_eff) T'_spill [K]; its derivative by PWV [K/mm]; the change of the sky's emission
-            for a relative error of 1 of all opacities, f_eff Σ_sb w_sb J(nu_sb,
-            t_atm)·airmass·tau0·exp(-airmass·tau0) [K].
+            The temperature,
+            f_eff Σ_sb w_sb [J(nu_sb, t_atm)(1 - t_r) + J(nu_sb, 2.725 K) t_r]
+            + (1 - f_eff) T'_spill [K];
+            its derivative by PWV [K/mm]; the change of the sky's emission for a relative error of 1
+            of all opacities,
+            f_eff Σ_sb w_sb J(nu_sb, t_atm)·airmass·tau0·exp(-airmass·tau0) [K].
 
         References
         ----------
@@ -259,8 +261,8 @@ def _through(
 ) -> None:
     """Write temperature, slope and error of the sky, (3, C), or temperature, (1, C), to `found`.
 
-    Given are what a :class:`SkyDirection` holds, opacity along the line of sight, its sign turned,
-    and transmission, all (B, C).
+    Inputs are the arrays of a :class:`SkyDirection`, the negative opacity along the line of sight
+    and the transmission, all (B, C).
     """
     n_bands, n_channels = transmission.shape
     for k in range(len(found)):
