@@ -80,5 +80,5 @@ def first_on(phases: Texts, mjd: NDArray[np.float64]) -> int:
     ons = np.flatnonzero(is_on(phases))
     if ons.size == 0:
         raise NoReferenceError(f"no ON among the phases {sorted(set(phases.tolist()))}")
-    # A time that is not known is NaN, which argmin would take for the earliest.
+    # Unknown times are NaN, which argmin would take for the earliest.
     return int(ons[np.argmin(np.where(np.isnan(mjd[ons]), np.inf, mjd[ons]))])

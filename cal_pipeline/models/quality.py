@@ -297,7 +297,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _known(path: Path, section: Any, known: set[str], where: str = "") -> None:
-    """Raise if something is no table, or one with a name that is not known."""
+    """Raise an error unless a value is a table with known names only."""
     if not isinstance(section, Mapping):
         raise QualityLimitsError(f"{path}: {where} is {section!r}, expected a table with {', '.join(sorted(known))}")
     where += "." if where else ""

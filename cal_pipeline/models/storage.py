@@ -386,7 +386,7 @@ def _root_of_store(keys: Iterable[str], path: Path) -> str:
     packed = {folder for folder in folders if folder.parts[:1] != ("__MACOSX",)}
     roots = sorted(str(folder) for folder in packed if not packed.intersection(folder.parents))
     if roots and all(re.fullmatch(r"(.*/)?scan_\d{6}", root) for root in roots):
-        # Scans without the zarr.json of their session, which whoever opens it misses.
+        # Scans without the zarr.json of their session; opening the session reports it.
         parents = {str(PurePosixPath(root).parent) for root in roots}
         roots = sorted(parents)
     if len(roots) > 1:

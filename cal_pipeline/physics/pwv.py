@@ -282,8 +282,9 @@ def fit_pwv(
     -----
     Minimises Σ [(OFF - HOT - gamma S_model)/gamma_smooth]²/sigma² with
     sigma² = sigma_rad² + sigma_mod² frozen at the current PWV within a Gauss-Newton step. On the
-    starting grid sigma is sigma_rad, so that the minimum is not drawn to where the model is least certain. A stride over
-    the channels is enough there, because the result does not depend on the start.
+    starting grid sigma is sigma_rad, so that the minimum is not drawn to where the model is least
+    certain. A stride over the channels is enough there, because the result does not depend on the
+    start.
 
     The derivative J of the model is taken with the smoothed gain, that is J = dS_model/dPWV: with
     the gain of the channel itself the sum Σ W J r would be quadratic in the noise of the loads,
