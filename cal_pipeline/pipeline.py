@@ -47,8 +47,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
 
     Examples
     --------
-    ``CalibrationPipeline.call("session.zarr", output_file="l1.zarr", steps={"loads": {"image_gain":
-    0.0}})``
+    ``CalibrationPipeline.call("session.zarr", output_file="l1.zarr", steps={"loads": {"image_gain": 0.0}})``
     """
 
     class_alias = "calibration_pipeline"
