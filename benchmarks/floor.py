@@ -1,10 +1,10 @@
-"""What decoding, one multiplication, encoding and writing cost alone: no calibration is faster than that.
+"""Cost of decoding, one multiplication, encoding and writing: a lower bound for any calibration.
 
     python benchmarks/floor.py session.zarr [--scan 1] [--threads 2] [--precision radiometric] [--zarr] [--repeat 5]
 
-Every chunk of counts that calibration needs is read and decoded; those of the ONs are multiplied, encoded with the
-codec of L1 and written, with a chunk of flags each, and brought to the disk. Nothing is computed and Zarr is not used;
-with ``--zarr`` the same goes through zarr-python.
+Every chunk of counts that a calibration needs is read and decoded. Chunks of ONs are multiplied by
+a constant, encoded with the codec of L1, written with a chunk of flags each, and fsynced. Nothing
+is calibrated, and zarr-python is used only with ``--zarr``.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from numcodecs import Blosc, Zstd
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 FACTOR = 1.2345678e-3
-"""No power of two: the products of whole numbers with one compress, antenna temperatures do not."""
+"""Not a power of two, whose products with integers compress, unlike antenna temperatures."""
 SPECTRA_CODEC = Blosc("lz4", 1, Blosc.BITSHUFFLE)
 
 
 def direct_floor(session: Path, scan: int, output: Path, threads: int, precision: str = "lossless") -> float:
-    """Seconds for the chunks of a scan, straight through the codecs."""
+    """Measure the time for the chunks of a scan with direct calls of the codecs [s]."""
     decode = Zstd().decode
     flags_codec = Zstd(level=-1, checksum=True)
     root = session / f"scan_{scan:06d}"
@@ -57,7 +57,7 @@ def direct_floor(session: Path, scan: int, output: Path, threads: int, precision
 
 
 def zarr_floor(session: Path, scan: int, output: Path, threads: int, precision: str = "lossless") -> float:
-    """The same through zarr-python."""
+    """Measure the time for the chunks of a scan through zarr-python [s]."""
     root = session / f"scan_{scan:06d}"
     counts = zarr.open_array(root / "source" / "data_5d", mode="r")
     loads = zarr.open_array(root / "calibration" / "data_5d", mode="r")
@@ -101,7 +101,7 @@ def zarr_floor(session: Path, scan: int, output: Path, threads: int, precision: 
 
 
 def _scaled(counts: np.ndarray, n_pixels: int, shift: float | None) -> np.ndarray:
-    """Differences from dump to dump, which compress as antenna temperatures do, times a factor; perhaps rounded."""
+    """Scale, and round by `shift`, dump differences, which compress like antenna temperatures."""
     values = np.zeros(counts.size)
     np.multiply(counts[n_pixels:] - counts[:-n_pixels], FACTOR, out=values[n_pixels:])
     if shift:
@@ -119,7 +119,10 @@ def _metadata(array: Path) -> dict[str, Any]:
 
 
 def _shift(root: Path, precision: str) -> float | None:
-    """What rounds to 2 % of the noise when it is added and taken off again; None to round nothing."""
+    """Compute the constant whose addition and subtraction rounds to at most 2 % of the noise.
+
+    None for the precision ``lossless``.
+    """
     if precision == "lossless":
         return None
     file = next(file for _, file, is_on in _jobs(root) if is_on)

@@ -1,4 +1,4 @@
-"""What a careful user would write without the pipeline: whole arrays, NumPy, zarr-python as it comes.
+"""Calibration by a careful user without the pipeline: whole arrays, NumPy, plain zarr-python.
 
 python benchmarks/naive.py session.zarr l1.zarr --scan 1 --atm atm.asdf --forward-efficiency 0.97
 """
@@ -88,7 +88,7 @@ def calibrate(session: Path, scan: int, output: Path, atm: Path, forward_efficie
 
 
 def as_float(counts: np.ndarray) -> np.ndarray:
-    """Counts as doubles, NaN where a dump is missing."""
+    """Convert counts to doubles, NaN for missing dumps."""
     return np.where(counts == np.iinfo(np.int32).min, np.nan, counts.astype(np.float64))
 
 

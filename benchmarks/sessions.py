@@ -23,7 +23,7 @@ def _make(path: Path, name: str, **settings: object) -> Path:
 
 
 def large(folder: Path) -> Path:
-    """One scan of 110 million samples (440 MB): 16384 channels, 20 dumps, 14 pixels, 24 subscans."""
+    """Scan of 110 million samples (440 MB): 16384 channels, 20 dumps, 14 pixels, 24 subscans."""
     sequence = TotalPower(pattern=PAIRS, cycles=12, dumps=20)
     return _make(folder / "large.zarr", "sofia_lfa", channels=16384, sequence=sequence)
 
@@ -35,7 +35,10 @@ def medium(folder: Path) -> Path:
 
 
 def night(folder: Path) -> Path:
-    """Forty scans of 92 MB: 16384 channels, 20 dumps, 7 pixels, 10 subscans. Eight are simulated, the rest links."""
+    """Forty scans of 92 MB: 16384 channels, 20 dumps, 7 pixels, 10 subscans.
+
+    Eight scans are simulated, 32 are links.
+    """
     path, draft = folder / "night.zarr", folder / "night_draft.zarr"
     if not path.exists():
         sequence = TotalPower(pattern=PAIRS, cycles=5, dumps=20)
@@ -60,7 +63,8 @@ def small(folder: Path) -> Path:
 def huge(folder: Path) -> Path:
     """One scan of 40 GB in memory: 16384 channels, 2800 dumps, 7 pixels, 31 subscans.
 
-    Simulated are 256 channels without noise; the others are the same files again, so that it fits a disk.
+    Simulated are 256 channels without noise; the others are the same files again, so that it fits a
+    disk.
     """
     path, copies = folder / "huge.zarr", 64
     if path.exists():

@@ -32,11 +32,11 @@ from cal_pipeline.references.registry import shipped_atm_table
 
 CORES = len(os.sched_getaffinity(0))
 SETTLED_MEMORY = 4 * 2**30
-"""Bytes of memory that are taken before a measurement: more than what it writes and works on."""
+"""Memory to allocate before a measurement, more than a measurement writes and uses [bytes]."""
 
 
 class Outputs:
-    """New places to write to. Nothing is deleted before the end: ext4 makes new files slowly after that."""
+    """Fresh output paths, deleted only at the end: ext4 creates files slowly after deletions."""
 
     folder = Path()
     number = 0
@@ -50,8 +50,8 @@ class Outputs:
 def settle() -> None:
     """Bring to the disk what was written, and take and free memory once.
 
-    The host of a virtual machine takes back memory that is free, and gives it again at several times the cost of
-    writing to it: who is measured would pay for what others have freed.
+    The host of a virtual machine takes back memory that is free, and gives it again at several
+    times the cost of writing to it: who is measured would pay for what others have freed.
     """
     os.sync()
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -59,7 +59,7 @@ def settle() -> None:
 
 
 def calibrate(session: Path, **settings: object) -> float:
-    """Seconds to calibrate a session in this process, whose imports are done."""
+    """Measure the time to calibrate a session in this process, without imports [s]."""
     output = Outputs.new()
     settle()
     start = time.perf_counter()
@@ -68,13 +68,13 @@ def calibrate(session: Path, **settings: object) -> float:
 
 
 def each_further(session: Path, few: int, many: int, **settings: object) -> float:
-    """Seconds for every further scan once a run is under way: `many` scans against `few`."""
+    """Measure the time per additional scan from runs of `many` and `few` scans [s]."""
     times = [calibrate(session, scans=f"1:{number}", **settings) for number in (few, many)]
     return (times[1] - times[0]) / (many - few)
 
 
 def medians(repeat: int, **what: Callable[[], float]) -> dict[str, float]:
-    """Medians of measurements that alternate."""
+    """Compute the medians of alternating measurements."""
     times: dict[str, list[float]] = {name: [] for name in what}
     for measure in what.values():
         measure()
@@ -138,7 +138,7 @@ def _naive(session: Path, output: Path) -> float:
 
 @contextmanager
 def storage_that_takes(rate: float) -> Iterator[None]:
-    """Let what is written take the time that a storage of so many bytes a second needs, one write after the other."""
+    """Delay writes to emulate storage of a given rate [bytes/s], one write at a time."""
     put, busy = LocalPlace.put, threading.Lock()
 
     def slow_put(self: LocalPlace, key: str, *data: bytes) -> None:
@@ -206,7 +206,7 @@ def strun(folder: Path, repeat: int) -> None:
 
 
 def _strun(session: Path, output: Path) -> dict[str, float]:
-    """Figures of a fresh process: seconds until it starts, in all, and peak memory; milliseconds of the stages."""
+    """Measure a fresh process: start and total time [s], peak memory, times of stages [ms]."""
     command = [str(Path(sys.executable).with_name("strun")), "cal_pipeline.CalibrationPipeline", str(session)]
     start = time.perf_counter()
     process = subprocess.Popen(

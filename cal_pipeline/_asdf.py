@@ -9,8 +9,8 @@ from typing import Any
 def list_extensions() -> list[Any]:
     """List our extensions of ASDF: none.
 
-    The first file that ``strun`` opens may be a parameter file that cannot be read, and says so with a traceback
-    unless its command line is taken over before.
+    The first file that ``strun`` opens may be a parameter file that cannot be read, and says so
+    with a traceback unless its command line is taken over before.
     """
     if "stpipe._cli.strun" in sys.modules:
         from cal_pipeline.strun import take_over

@@ -1,4 +1,4 @@
-"""The command ``calibrate``: a front over the pipeline, with the options that users of older engines know."""
+"""Command ``calibrate``: a front end of the pipeline with the options of older engines."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 for success, 1 for failure, 2 where some scans could not be calibrated, 130 or 143 after a signal.
+        0 for success, 1 for failure, 2 where some scans could not be calibrated, 130 or 143 after a
+        signal.
     """
     return run_command("calibrate", _dispatch, argv)
 
@@ -59,7 +60,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def calibrate_parser() -> argparse.ArgumentParser:
-    """The options of ``calibrate``; what is not given is left to the pipeline."""
+    """Make the parser of ``calibrate``; options that are not given are left to the pipeline."""
     parser = CommandParser(
         prog="calibrate",
         description="Calibrate a session (L0) to antenna temperatures (L1).",
@@ -100,12 +101,12 @@ def calibrate_parser() -> argparse.ArgumentParser:
 
 
 def pipeline_parameters(given: dict[str, Any]) -> dict[str, Any]:
-    """What given options mean for the pipeline.
+    """Translate options to arguments of the pipeline.
 
     Parameters
     ----------
     given : dict
-        Options by name, only those that were given.
+        Given options by name.
 
     Returns
     -------
@@ -140,7 +141,7 @@ _OF_PIPELINE = {
     "config": "config_file",
     **{name: name for name in ("scans", "overwrite", "workers", "threads", "timing")},
 }
-"""Options that stand for a parameter of the pipeline."""
+"""Options that set a parameter of the pipeline."""
 
 
 _MEANING: dict[str, Callable[[Any], tuple[str, dict[str, Any]]]] = {
@@ -239,7 +240,7 @@ def _replay(arguments: list[str]) -> int:
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {"info": _info, "compare": _compare, "replay": _replay}
-"""What can stand after ``calibrate`` in place of options."""
+"""Subcommands of ``calibrate``."""
 
 
 if __name__ == "__main__":

@@ -108,16 +108,16 @@ def run_command(
     function : callable
         Takes the arguments, returns the exit status.
     argv : sequence of str, optional
-        Arguments; those of the process if not given. ``--debug`` is taken out and shows the traceback of an error, as
-        the environment variable ``CAL_PIPELINE_DEBUG=1`` does.
+        Arguments; those of the process if not given. ``--debug`` is taken out and shows the
+        traceback of an error, as the environment variable ``CAL_PIPELINE_DEBUG=1`` does.
     overwrite_flag : str
         Option of this command that replaces an existing output.
 
     Returns
     -------
     int
-        The status of `function`; that of a :class:`stpipe.exceptions.StpipeExitException`; 1 for any other error; 130
-        and 143 after SIGINT and SIGTERM.
+        The status of `function`; that of a :class:`stpipe.exceptions.StpipeExitException`; 1 for
+        any other error; 130 and 143 after SIGINT and SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0")
@@ -141,8 +141,8 @@ def describe_error(error: BaseException, overwrite_flag: str = "--overwrite") ->
     Parameters
     ----------
     error : BaseException
-        The error. One that the package does not raise on purpose keeps the name of its class, and the message says how
-        to see the traceback.
+        The error. One that the package does not raise on purpose keeps the name of its class, and
+        the message says how to see the traceback.
     overwrite_flag : str
         Option that replaces an existing output.
 

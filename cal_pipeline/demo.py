@@ -32,7 +32,7 @@ class Observation:
     name : str
         Name of its files.
     preset : str
-        What is simulated.
+        Configuration of the simulation.
     mode : str
         Observing mode.
     channels, scans : int
@@ -87,9 +87,9 @@ def run_observation(observation: Observation, folder: Path) -> list[Comparison]:
     Parameters
     ----------
     observation : Observation
-        What to simulate.
+        Observation to simulate.
     folder : Path
-        Where to write.
+        Output folder.
 
     Returns
     -------

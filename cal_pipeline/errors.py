@@ -1,10 +1,10 @@
-"""What can be wrong with a scan, a store or a parameter."""
+"""Errors of scans, stores and parameters."""
 
 from __future__ import annotations
 
 
 class CalibrationError(Exception):
-    """Base of everything that this package raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
 
 class StoreError(CalibrationError):

@@ -75,7 +75,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
     coercions = {"scans": lambda value: [str(item) for item in value]}
 
     _adopted: tuple[Path | None, dict[str, Any]] | None = None
-    """The file that parameters were last taken from in this run, and what the provenance says of them."""
+    """Last parameter file adopted in this run, and the provenance of the parameters."""
 
     scans: list[Any] | None
     overwrite: bool
@@ -136,7 +136,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         return calibrate_session(session, numbers, self, output, workforce, self.timing)
 
     def _describe_run(self, session: Session, numbers: list[int]) -> list[str]:
-        """Describe a run in lines: what is calibrated, and which parameters differ from the defaults and why."""
+        """Describe a run in lines: its scans, and parameters other than defaults by origin."""
         lines = [f"cal_pipeline {__version__}: {count_of(len(numbers), 'scan')} of {session.path}"]
         scans_of: dict[Path | None, list[int]] = defaultdict(list)
         for number, described in zip(numbers, session.place.each(session.describe, numbers), strict=True):
@@ -168,7 +168,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         return found
 
     def check_parameters(self) -> None:
-        """Refuse parameters of the run that do not go together, and an output that is plainly no store."""
+        """Refuse contradictory parameters of the run, and an output that is plainly no store."""
         if self.scheduler == "":
             raise ParameterError("scheduler is empty; expected the address of a Dask scheduler, as in tcp://head:8786")
         if self.scheduler:
@@ -180,7 +180,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
                 self.refuse_idle("output_dir", "output_file", "leave it out, or name the store without its folder")
 
     def _where_to(self, session: Session) -> str:
-        """The L1 store to write."""
+        """Return the location of the L1 store to write."""
         name = normalize_location(self.output_file or default_output(session))
         folder = normalize_location(self.output_dir or ".")
         if is_url(name):
@@ -188,13 +188,13 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         return f"{folder}/{name}" if is_url(folder) else str(Path(folder) / name)
 
     def _workforce(self) -> Workforce:
-        """Who calibrates the scans."""
+        """Choose the workforce: a Dask cluster, worker processes or this process."""
         if self.scheduler:
             return DaskCluster(self.scheduler, self.threads)
         return Processes(self.workers, self.threads) if self.workers > 1 else ThisProcess(self.threads)
 
     def prepare_for(self, scan: Scan) -> dict[str, Any]:
-        """Take the parameters that a scan is calibrated with; what the provenance says of them."""
+        """Adopt the parameters for a scan; return their provenance."""
         file = self._chosen_file(scan)
         if self._adopted is None or self._adopted[0] != file:
             origins = self.adopt_parameters(scan)
@@ -202,7 +202,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         return self._adopted[1]
 
     def stages(self) -> dict[str, Callable[[Scan], Scan]]:
-        """What is done to a scan, by the name of the step, in order."""
+        """Return the functions to apply to a scan, by step name, in processing order."""
         return {name: step.run for name, step in self._steps().items()}
 
     def _steps(self) -> dict[str, CalibrationStep]:

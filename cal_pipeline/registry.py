@@ -29,7 +29,7 @@ def list_steps() -> list[StepEntry]:
 
 
 def get_steps() -> list[StepEntry]:
-    """List the pipeline and its steps for stpipe, which asks before it reads the options of ``strun``."""
+    """List the pipeline and its steps; stpipe calls this before it parses ``strun``'s options."""
     from cal_pipeline.strun import take_over
 
     take_over()

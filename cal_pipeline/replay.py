@@ -16,7 +16,7 @@ from cal_pipeline.steps.origins import recorded_parameters
 
 
 def recorded_provenance(store: str | Path, scan: int) -> dict[str, Any]:
-    """What an L1 store recorded of how a scan was made.
+    """Read the provenance of a scan from an L1 store.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def recorded_provenance(store: str | Path, scan: int) -> dict[str, Any]:
     Raises
     ------
     StoreError
-        If there is no such scan, or it recorded nothing.
+        If there is no such scan, or the scan has no recorded parameters.
     """
     product = CalibratedSession(store)
     if scan not in product.numbers:
@@ -40,7 +40,7 @@ def recorded_provenance(store: str | Path, scan: int) -> dict[str, Any]:
 
 
 def recorded_pipeline(store: str | Path, scan: int) -> CalibrationPipeline:
-    """A pipeline with the parameters that a scan was calibrated with, and no others.
+    """Make a pipeline with exactly the parameters that a scan was calibrated with.
 
     Parameters
     ----------
@@ -69,13 +69,14 @@ def replay_and_compare(store: str | Path, scan: int, output: str | Path) -> Comp
     scan : int
         Scan number.
     output : str or Path
-        Where to write the scan again: folder or URL.
+        Output store of the replayed scan: folder or URL.
 
     Returns
     -------
     Comparison
-        Differences of the arrays, and of what is recorded of them: of the engine, reference files, loads and results.
-        The differences to earlier scans (``skydiff``), which are not calibrated, are left out.
+        Differences of the arrays, and of what is recorded of them: of the engine, reference files,
+        loads and results. The differences to earlier scans (``skydiff``), which are not calibrated,
+        are left out.
 
     Raises
     ------

@@ -122,8 +122,8 @@ def _run(argv: Sequence[str], identifier: str, known: argparse.Namespace) -> int
 def _set_options(spec: Mapping[str, Any], config: dict[str, Any], options: argparse.Namespace) -> None:
     """Set parameters that are given as options.
 
-    stpipe reads each value like a line of a parameter file, where ``#`` begins a comment and a comma makes a list.
-    Only lists are read this way here: a path may hold either.
+    stpipe reads each value like a line of a parameter file, where ``#`` begins a comment and a
+    comma makes a list. Only lists are read this way here: a path may hold either.
     """
     for name, value in vars(options).items():
         if value is None:
@@ -147,7 +147,7 @@ def _list_of(name: str, value: str) -> Any:
 
 
 def _unquoted(value: str) -> str:
-    """Remove the quotes around a value, which parameter files have and a shell has removed already."""
+    """Remove the quotes around a value, as found in parameter files (a shell removes them)."""
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
 
 
@@ -186,7 +186,7 @@ class _Reports:
         return _Parser(*args, **settings)
 
     def show_before_debugger(self, header: str, message: str, no_wrap: Any = None) -> None:
-        """Print what went wrong before ``--debug`` starts the debugger; else whoever catches it does."""
+        """Print an error before ``--debug`` starts the debugger; else leave that to the caller."""
         if self._known.debug:
             complain(f"strun: {message}")
 
@@ -208,7 +208,10 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{text}; --help lists all options")
 
     def print_help(self, file: Any = None) -> None:
-        """Wait for :meth:`exit`, with which only ``--help`` ends; stpipe prints the help after an error as well."""
+        """Postpone the help until :meth:`exit`, called for ``--help`` only.
+
+        stpipe would print the help after an error as well.
+        """
         self._asked_for_help = True
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
@@ -226,7 +229,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _RunLog(_log.LogConfig):  # type: ignore[misc]
-    """Log configuration of stpipe with the lines of our own commands, without those of its internals."""
+    """Log configuration of stpipe in the format of our own commands, without its internals."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)

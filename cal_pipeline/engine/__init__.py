@@ -1,1 +1,1 @@
-"""How scans are run: order, block streaming, failures, progress."""
+"""Execution of scans: order, block streaming, failures, progress."""

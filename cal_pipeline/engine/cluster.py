@@ -21,13 +21,13 @@ from cal_pipeline.models.session import Session
 logger = logging.getLogger(__name__)
 
 PATIENCE = 30.0
-"""Seconds after which it is said again that workers are waited for, and until a scheduler must have answered."""
+"""Interval of the message about missing workers, and timeout for an answer of the scheduler [s]."""
 
 _LOOK = 0.25
-"""Seconds between two looks at the workers of a cluster."""
+"""Polling interval for the workers of a cluster [s]."""
 
 _AT_ONCE = 10**6
-"""Priority of the question for the version, before scans of any run."""
+"""Priority of the version query, above the scans of any run."""
 
 
 class ClusterError(CalibrationError):
@@ -36,17 +36,18 @@ class ClusterError(CalibrationError):
 
 @dataclass(frozen=True)
 class DaskCluster:
-    """Calibrates scans on a Dask cluster that is running.
+    """Workforce on a running Dask cluster.
 
-    Workers are asked for their version of this package before they get a scan; those that come while
-    the run is under way, too. Threads are counted again while scans are done.
+    Every worker is asked for its version of this package before it gets a scan, including workers
+    that join during the run. The thread count of the cluster is updated while scans are calibrated.
 
     Parameters
     ----------
     scheduler : str
         Its address, such as ``tcp://head:8786``.
     threads : int or None
-        Threads that each scan may use; 1 if not given, as the workers of a cluster have threads of their own.
+        Threads that each scan may use; 1 if not given, because workers of a
+        cluster have threads of their own.
     """
 
     scheduler: str
@@ -66,7 +67,7 @@ class DaskCluster:
             workers.wait_for_answers()
 
     def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Outcomes:
-        """What becomes of each scan, as they are done."""
+        """Calibrate scans on the cluster and yield their outcomes as they complete."""
         jobs = JobQueue(make_jobs(session, numbers, recipe, output, self.threads or 1), AHEAD)
         with self._connect() as client:
             events: SimpleQueue[Any] = SimpleQueue()
@@ -92,7 +93,7 @@ class DaskCluster:
 
 
 class _Workers:
-    """Workers of a cluster, and which of them can calibrate.
+    """Workers of a cluster and their fitness to calibrate.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ class _Workers:
     scheduler : str
         Its address.
     events : SimpleQueue
-        Where answers of workers are announced.
+        Queue that announces the answers of workers.
     """
 
     def __init__(self, client: Any, scheduler: str, events: SimpleQueue[Any]) -> None:
@@ -114,7 +115,7 @@ class _Workers:
         self._looked = float("-inf")
 
     def look(self) -> None:
-        """See which workers there are, and ask new ones for their version; at most four times a second."""
+        """Update the workers and ask new ones for their version, at most four times a second."""
         if time.monotonic() - self._looked < _LOOK:
             return
         try:
@@ -131,7 +132,7 @@ class _Workers:
         self._wish_for_one()
 
     def _wish_for_one(self) -> None:
-        """Ask a cluster without workers for work that any could do: one that adapts itself starts none otherwise."""
+        """Submit a dummy task without workers, since an adaptive cluster starts none otherwise."""
         if self._threads:
             self._wish = None
         elif self._wish is None:
@@ -189,7 +190,7 @@ class _Workers:
             self.say_if_waiting()
 
     def wait_for_first(self) -> None:
-        """Wait until there is a worker, and all that are there have answered; say so while it takes long."""
+        """Wait for a first worker and for the answers of all present workers; log long waits."""
         self.look()
         self.wait_for_answers()
         while not self.fit():
@@ -233,11 +234,11 @@ class _Workers:
             logger.warning("workers that came get no scans: %s; expected %s", self._describe(unfit), __version__)
 
     def fit(self) -> list[str]:
-        """Addresses of the workers that can calibrate."""
+        """List the addresses of the workers that can calibrate."""
         return [address for address, found in self._found.items() if found == __version__]
 
     def n_threads(self) -> int:
-        """Threads of the workers that can calibrate."""
+        """Count the threads of the workers that can calibrate."""
         return sum(self._threads.get(address, 0) for address in self.fit())
 
 
@@ -254,7 +255,7 @@ class _Dispatch:
     jobs : JobQueue
         Jobs that are left.
     events : SimpleQueue
-        Where it is announced that a future is done.
+        Queue that announces finished futures.
     """
 
     client: Any
@@ -297,7 +298,7 @@ class _Dispatch:
             future.add_done_callback(self.events.put)
 
     def _take_back(self) -> None:
-        """Take back scans whose workers have all left: the scheduler would keep them for ever."""
+        """Requeue scans without any worker left, since the scheduler would hold them forever."""
         fit = set(self.workers.fit())
         for key, (future, job, allowed) in reversed(list(self.running.items())):
             if not allowed & fit and not future.done():
@@ -307,7 +308,7 @@ class _Dispatch:
 
 
 def _outcome_of(future: Any, number: int) -> Outcome:
-    """What became of a scan on a cluster, also where its workers died."""
+    """Return the outcome of a scan on the cluster; dead workers count as a failure of the scan."""
     try:
         report = future.result()
     except Exception as error:

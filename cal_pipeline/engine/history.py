@@ -1,4 +1,4 @@
-"""Empty skies of the scans so far, and how those of a new scan differ from them."""
+"""Blank-sky spectra of earlier scans, and their differences from those of a new scan."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cal_pipeline.models.scan import Scan
 from cal_pipeline.models.storage import Place
 
 Layout = tuple[Any, ...]
-"""What two skies must have in common to be compared: band, channels and pixels."""
+"""Key shared by comparable skies: band, shape (C, R, A) of the spectra, pixel ids."""
 
 
 @dataclass(frozen=True)
 class SkyEntries:
-    """The empty skies of a band of a scan.
+    """Blank-sky spectra of one band of a scan.
 
     Parameters
     ----------
@@ -27,11 +27,11 @@ class SkyEntries:
     band : str
         Name of the band.
     n : int
-        Number of earlier skies that each is compared with.
+        Number of earlier skies to compare each sky with.
     offs : list of int
         Zero-based subscans of the OFFs.
     mjds : list of float
-        When they were seen [d].
+        Times of observation (MJD) [d].
     spectra : ndarray, shape (C, R, A, E)
         S_obs [K].
     signal : ndarray, shape (C,)
@@ -51,11 +51,11 @@ class SkyEntries:
 
     @property
     def layout(self) -> Layout:
-        """What others must have in common with it to be compared."""
+        """Key shared by all skies that can be compared with these."""
         return self.band, self.spectra.shape[:3], *self.pixel.ravel().tolist()
 
     def skies(self) -> list[Sky]:
-        """One by one."""
+        """Split the entries into single skies."""
         return [
             Sky(self.scan, off, mjd, self.spectra[..., entry])
             for entry, (off, mjd) in enumerate(zip(self.offs, self.mjds, strict=True))
@@ -64,16 +64,16 @@ class SkyEntries:
 
 @dataclass(frozen=True)
 class Sky:
-    """One empty sky.
+    """One blank-sky spectrum.
 
     Parameters
     ----------
     scan : int
-        Number of its scan.
+        Scan number.
     off : int
         Zero-based subscan of the OFF.
     mjd : float
-        When it was seen [d].
+        Time of observation (MJD) [d].
     spectrum : ndarray, shape (C, R, A)
         S_obs [K].
     """
@@ -85,7 +85,7 @@ class Sky:
 
 
 def sky_entries(scan: Scan) -> list[SkyEntries]:
-    """The empty skies of a scan that passed the step ``skydiff``, one a band."""
+    """Collect the blank-sky spectra of a scan after the step ``skydiff``, one entry per band."""
     return [
         SkyEntries(
             scan.number,
@@ -103,25 +103,25 @@ def sky_entries(scan: Scan) -> list[SkyEntries]:
 
 
 class SkyHistory:
-    """The newest skies of each layout; scans must come in the order of time."""
+    """Cache of the newest skies of each layout; scans must be added in time order."""
 
     def __init__(self) -> None:
         self._newest: dict[Layout, list[Sky]] = {}
 
     def write(self, skies: list[SkyEntries], place: Place) -> bool:
-        """Write how the skies of a scan differ from those of the scans before it.
+        """Write the differences between the skies of a scan and those of earlier scans.
 
         Parameters
         ----------
         skies : list of SkyEntries
-            Those of each band.
+            Skies of each band.
         place : Place
             The L1 group of the scan.
 
         Returns
         -------
         bool
-            Whether there was anything to write.
+            True if any difference was written.
         """
         written = False
         for entries in skies:
@@ -132,14 +132,14 @@ class SkyHistory:
         return written
 
     def add(self, skies: list[SkyEntries]) -> None:
-        """Remember the skies of a scan that was published."""
+        """Store the skies of a published scan."""
         for entries in skies:
             known = self._newest.setdefault(entries.layout, [])
             known[:] = sorted(entries.skies() + known, key=lambda sky: -sky.mjd)[: entries.n]
 
 
 def _write_differences(entries: SkyEntries, group: Place, references: list[Sky]) -> None:
-    """Write the group ``skydiff``: over the skies of the scan, then the references from the newest on."""
+    """Write the group ``skydiff``: for each sky of the scan all references, newest first."""
     n_channels = entries.signal.size
     pairs = [(now, earlier) for now in entries.skies() for earlier in references]
     attributes = {

@@ -110,4 +110,4 @@ def _stpipe_at_warning() -> Iterator[None]:
 
 
 quiet_stpipe = WhileUsed(_stpipe_at_warning)
-"""Silences stpipe's lines on each step of each scan within a block, unless debugging was asked for."""
+"""Context manager that silences stpipe's log lines per step and scan, except for debugging."""

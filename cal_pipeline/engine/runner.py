@@ -35,7 +35,7 @@ class RunFailedError(CalibrationError, StpipeExitException):  # type: ignore[mis
     Attributes
     ----------
     product : CalibratedSession
-        What was written.
+        The L1 store.
     exit_status : int
         1 if no scan could be calibrated, 2 if some could.
     """
@@ -66,13 +66,13 @@ def calibrate_session(
     numbers : list of int
         Scans to calibrate.
     recipe : Recipe
-        What is done to each.
+        Steps and parameters.
     output : OutputStore
         L1.
     workforce : Workforce
-        Who does it.
+        Workforce that calibrates the scans.
     show_timing : bool
-        Whether to log where the time of each scan went.
+        Whether to log the time spent in each stage of a scan.
 
     Returns
     -------
@@ -126,7 +126,7 @@ class RunTally:
     n_asked : int
         Number of scans to calibrate.
     verdicts : Counter
-        Number of scans that are in the product, by verdict.
+        Number of scans in the product, by verdict.
     """
 
     n_asked: int
@@ -139,7 +139,7 @@ class RunTally:
 
 
 def _describe_kept(output: OutputStore, tally: RunTally) -> str:
-    """Say what an interrupted run leaves."""
+    """Describe the scans kept by an interrupted run."""
     done, failed = tally.verdicts.total(), len(output.failures)
     if not done and not failed:
         return "interrupted before the first scan was finished; no store is left"
@@ -148,7 +148,7 @@ def _describe_kept(output: OutputStore, tally: RunTally) -> str:
 
 
 class _Publisher:
-    """Publishes scans as they come in; those whose skies are compared in the order of time, whoever calibrated them."""
+    """Publisher of scans in order of completion, or in time order if their skies are compared."""
 
     def __init__(self, output: OutputStore, ordered: list[int], tally: RunTally, show_timing: bool) -> None:
         self._output, self._tally, self._show_timing = output, tally, show_timing
@@ -158,7 +158,7 @@ class _Publisher:
         self._history = SkyHistory()
 
     def take(self, outcome: Outcome) -> None:
-        """Publish a scan, once all before it have come in if its skies are to be compared with theirs."""
+        """Publish a scan; one with skies to compare waits for all earlier scans."""
         if not outcome.skies:
             self._publish(outcome)
             outcome = Outcome(outcome.number)
@@ -202,7 +202,7 @@ class _Publisher:
 
 
 def default_output(session: Session) -> str:
-    """Name of the L1 store where none is given."""
+    """Return the default name of the L1 store."""
     name = session.path.rsplit("/", 1)[-1] if is_url(session.path) else Path(session.path).name
     stem = re.sub(r"(\.zarr)?(\.zip)?$", "", name, flags=re.IGNORECASE)
     return f"{stem}_l1.zarr"

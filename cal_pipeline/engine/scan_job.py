@@ -1,4 +1,4 @@
-"""One scan from L0 to where it can be published: what a worker does."""
+"""Work of a worker: one scan from L0 to an unpublished, complete L1 group."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ from cal_pipeline.models.storage import Place
 from cal_pipeline.report.text import printable, with_error
 
 Stages = Mapping[str, Callable[[Scan], Scan]]
-"""What is done to a scan, by the name of the step, in order."""
+"""Functions applied to a scan, by step name, in processing order."""
 
 
 class Recipe(Protocol):
-    """What is done to scans, and with which parameters."""
+    """Steps and parameters of a calibration."""
 
     def prepare_for(self, scan: Scan) -> dict[str, Any]:
-        """Get ready for a scan; what the provenance says of its parameters, ready for JSON."""
+        """Adapt the parameters to a scan; return their provenance, ready for JSON."""
 
     def stages(self) -> Stages:
-        """What is done to it, by the name of the step, in order."""
+        """Return the functions to apply to the scan, by step name, in processing order."""
 
 
 @dataclass
 class Outcome:
-    """What became of a scan.
+    """Outcome of the calibration of a scan.
 
     Parameters
     ----------
     number : int
         Scan number.
     failed_in : str
-        The step that failed; empty where all went well.
+        The step that failed; empty after success.
     error_class, message, traceback : str
-        What went wrong.
+        Class, message and traceback of the error.
     summary : str
-        The line that is logged of it.
+        Log line of the scan.
     verdict : str
-        Verdict on its quality.
+        Quality verdict.
     timing : str
-        The line on where its time went.
+        Log line with the time spent in each stage.
     skies : list of SkyEntries
-        Its empty skies, where they are compared with those of other scans.
+        Blank-sky spectra for the comparison with other scans; empty without the step ``skydiff``.
     """
 
     number: int
@@ -71,7 +71,7 @@ class Outcome:
 
 @dataclass
 class CalibratedScan:
-    """A scan that has passed the steps, or the reason why not.
+    """A scan after all steps, or the outcome of the step that failed.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ class CalibratedScan:
     scan : Scan or None
         The scan.
     provenance : dict
-        What L1 says of how it was made.
+        Provenance for the L1 attributes.
     failure : Outcome or None
-        Why there is none.
+        Outcome of a failed step; then there is no scan.
     store : str
         The L0 session.
     """
@@ -95,12 +95,12 @@ class CalibratedScan:
 
     @property
     def n_samples(self) -> int:
-        """Number of its counts."""
+        """Number of count samples in the scan; 0 after a failure."""
         return sum(math.prod(band.coordinates.shape) for band in self.scan.bands) if self.scan else 0
 
 
 def pass_steps(session: Session, number: int, recipe: Recipe) -> CalibratedScan:
-    """Open a scan and let it pass the steps; its spectra are not made yet.
+    """Open a scan and apply the steps to it, without computing its spectra.
 
     Parameters
     ----------
@@ -126,14 +126,14 @@ def pass_steps(session: Session, number: int, recipe: Recipe) -> CalibratedScan:
 
 
 def write(calibrated: CalibratedScan, place: Place) -> Outcome:
-    """Make the spectra of a scan and write it, ready to be published; nothing is left of one that fails.
+    """Compute the spectra of a scan and write them, unpublished; remove everything on failure.
 
     Parameters
     ----------
     calibrated : CalibratedScan
-        A scan that has passed the steps.
+        A scan after all steps.
     place : Place
-        Where to write it.
+        Destination of the scan.
     """
     if calibrated.scan is None:
         assert calibrated.failure is not None
@@ -160,7 +160,10 @@ def write(calibrated: CalibratedScan, place: Place) -> Outcome:
 
 
 def _failure(number: int, step: str, error: Exception, store: str) -> Outcome:
-    """What failed, in words for the user; an error that nobody raised on purpose is a fault of this package."""
+    """Describe a failure to the user.
+
+    An exception outside of the expected classes is reported as a fault of this package.
+    """
     text = "".join(traceback.format_exception(error))
     if isinstance(error, (CalibrationError, OSError, MemoryError)):
         return Outcome(number, step, type(error).__name__, str(error) or repr(error), text)
@@ -178,9 +181,9 @@ def _verdict_of(written: list[WrittenBand]) -> str:
 
 
 def _summarize(scan: Scan, written: list[WrittenBand]) -> str:
-    """Make the one line that is logged of a scan; its medians are those of ``qa`` in L1.
+    """Format the log line of a scan; its medians are those of ``qa`` in L1.
 
-    Receiver and system temperature are both those of a double-sideband receiver.
+    Receiver and system temperature are both given for a double-sideband receiver.
     """
     parts = [f"scan {scan.number} {printable(scan.attributes.get('source') or '')}".strip()]
     bands = [_summarize_band(band, in_product) for band, in_product in zip(scan.bands, written, strict=True)]
@@ -211,7 +214,7 @@ def _summarize_band(band: Band, written: WrittenBand) -> str:
 
 
 def _format_verdict(qa: dict[str, Any]) -> str:
-    """Write a verdict with the checks that are not passed."""
+    """Format a verdict with the names of the failed checks."""
     if not qa["checks"]:
         return "not judged"
     names = " ".join(verdict["name"] for verdict in qa["verdicts"])
@@ -226,11 +229,11 @@ _TIMES = {
     "calibrate": ("calibrate", "dbs", "skychopdiff", "skydiff"),
     "write": ("write",),
 }
-"""Stages of our clock in each time of the timing line of older engines."""
+"""Clock stages that add up to each time of the timing line."""
 
 
 def _format_timing(scan: Scan) -> str:
-    """Make the timing line of a scan in the form of older engines; times of threads add up."""
+    """Format the timing line of a scan like older engines; times of concurrent threads add up."""
     seconds = scan.clock.seconds
     times = {name: sum(seconds.get(stage, 0.0) for stage in stages) for name, stages in _TIMES.items()}
     parts = [f"{name}_ms={1e3 * time:.1f}" for name, time in times.items()]
@@ -238,7 +241,7 @@ def _format_timing(scan: Scan) -> str:
 
 
 def _typical(values: Any) -> float:
-    """Median of the finite values; NaN without any."""
+    """Compute the median of the finite values; NaN without any."""
     array = np.asarray(values, np.float64)
     finite = array[np.isfinite(array)]
     return float(np.median(finite)) if finite.size else float("nan")

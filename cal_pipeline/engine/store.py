@@ -1,4 +1,4 @@
-"""The L1 store as it is written: each scan out of sight, checked, then published as a whole."""
+"""Writing of L1 stores: each scan is written to staging, checked, then published as a whole."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT_ATTRIBUTES = {"cal_schema_version": L1_SCHEMA_VERSION, "cal_engine_version"
 
 
 class OutputStore(ABC):
-    """An L1 store that is being made.
+    """An L1 store under construction.
 
     Attributes
     ----------
@@ -38,18 +38,19 @@ class OutputStore(ABC):
 
     @abstractmethod
     def hidden(self, name: str) -> Place:
-        """Where a scan is written, out of sight."""
+        """Return the staging place of a scan, invisible to readers of the store."""
 
     @abstractmethod
     def publish(self, name: str, changed: bool = False) -> None:
-        """Let a scan be seen that was finished.
+        """Publish a finished scan.
 
         Parameters
         ----------
         name : str
             ``scan_NNNNNN``.
         changed : bool
-            Whether it was written to since, so that it must be finished again.
+            Whether the scan was modified since :func:`finish`, so that the check and fsync are
+            repeated.
 
         Raises
         ------
@@ -59,7 +60,7 @@ class OutputStore(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Remove what is not part of the store."""
+        """Remove temporary files beside the store."""
 
     def discard(self) -> None:
         """Remove the store: nothing was published and no scan failed."""
@@ -70,7 +71,7 @@ class OutputStore(ABC):
         """Write ``failures.json``."""
 
     def record_failure(self, scan_number: int, step: str, error_class: str, message: str) -> None:
-        """Add a scan that failed to ``failures.json``."""
+        """Add a failed scan to ``failures.json``."""
         self.failures.append({"scan_number": scan_number, "step": step, "error_class": error_class, "message": message})
         self.failures.sort(key=lambda failure: failure["scan_number"])
         self._write_failures()
@@ -80,21 +81,21 @@ class OutputStore(ABC):
 
 
 class LocalOutput(OutputStore):
-    """An L1 store in a folder: scans are written beside it, and renamed into place.
+    """An L1 store in a folder: scans are written to a staging folder and renamed into place.
 
     Parameters
     ----------
     path : Path
         The store to make.
     overwrite : bool
-        Whether a store that is there may be replaced.
+        Whether an existing store may be replaced.
     source : str
-        The L0 session, which is never touched.
+        The L0 session, never modified.
 
     Raises
     ------
     StoreError
-        If there is something at `path` that may not be replaced.
+        If something exists at `path` and may not be replaced.
     """
 
     def __init__(self, path: Path, overwrite: bool, source: str) -> None:
@@ -125,7 +126,7 @@ class LocalOutput(OutputStore):
             raise StoreError(f"output {self.path} cannot be written: {error.strerror or error}") from error
 
     def hidden(self, name: str) -> Place:
-        """A folder beside the store."""
+        """Return a folder in the staging folder."""
         return hidden_place(self.place.name, name)
 
     def publish(self, name: str, changed: bool = False) -> None:
@@ -137,7 +138,7 @@ class LocalOutput(OutputStore):
         sync_file(self.path)
 
     def close(self) -> None:
-        """Remove the folder beside the store."""
+        """Remove the staging folder."""
         self.staging.remove()
 
     def _write_failures(self) -> None:
@@ -148,19 +149,19 @@ class LocalOutput(OutputStore):
 
 
 class RemoteOutput(OutputStore):
-    """An L1 store of objects: that a group is one is written last.
+    """An L1 store at a URL: the ``zarr.json`` that makes a scan visible is written last.
 
     Parameters
     ----------
     address : str
         The store to make.
     overwrite : bool
-        Whether a store that is there may be replaced.
+        Whether an existing store may be replaced.
 
     Raises
     ------
     StoreError
-        If there is something that may not be replaced.
+        If something exists there and may not be replaced.
     """
 
     def __init__(self, address: str, overwrite: bool) -> None:
@@ -173,7 +174,7 @@ class RemoteOutput(OutputStore):
         self._write_failures()
 
     def hidden(self, name: str) -> Place:
-        """Where the scan will be seen; its ``zarr.json`` goes under another name first."""
+        """Return the final place of the scan, with its ``zarr.json`` under a temporary key."""
         return hidden_place(self.place, name)
 
     def publish(self, name: str, changed: bool = False) -> None:
@@ -188,18 +189,18 @@ class RemoteOutput(OutputStore):
         draft.remove()
 
     def close(self) -> None:
-        """Nothing lies beside the store."""
+        """Do nothing: a remote store has no staging folder."""
 
     def _write_failures(self) -> None:
         self.place.put("failures.json", self._failures_as_json())
 
 
 _UNPUBLISHED = ".unpublished"
-"""Where the metadata of scans wait until they are complete."""
+"""Key prefix for the metadata of unpublished scans."""
 
 
 class _WithoutRoot(Place):
-    """A scan in an object store whose own ``zarr.json``, which makes it seen, is kept elsewhere."""
+    """A scan in an object store, unpublished: its own ``zarr.json`` is kept under another key."""
 
     def __init__(self, store: Place, name: str) -> None:
         self._inner, self._draft = store.below(name), store.below(f"{_UNPUBLISHED}/{name}")
@@ -238,12 +239,12 @@ class _WithoutRoot(Place):
 
 
 def hidden_place(store: str | Place, name: str) -> Place:
-    """Where a scan of an L1 store is written, out of sight; the same for whoever writes it.
+    """Return the staging place of a scan, identical in all processes that write to the store.
 
     Parameters
     ----------
     store : str or Place
-        The store, or its name; a worker opens it once for all of its scans.
+        The L1 store, or its name; workers pass the store that they opened once for all scans.
     name : str
         ``scan_NNNNNN``.
     """
@@ -254,12 +255,12 @@ def hidden_place(store: str | Place, name: str) -> Place:
 
 
 def _staging(path: Path) -> LocalPlace:
-    """The folder beside a store."""
+    """Return the staging folder beside a store."""
     return LocalPlace(path.with_name(path.name + ".staging"))
 
 
 def finish(place: Place) -> None:
-    """Check that a group is complete, and bring it to where it survives a loss of power.
+    """Check that a group is complete and fsync it, so that it survives a loss of power.
 
     Raises
     ------
@@ -271,21 +272,21 @@ def finish(place: Place) -> None:
 
 
 def make_output(where: str, overwrite: bool, source: str) -> OutputStore:
-    """Make an L1 store, in a folder or at an address.
+    """Create an L1 store, in a folder or at a URL.
 
     Parameters
     ----------
     where : str
-        Folder or address.
+        Folder or URL.
     overwrite : bool
-        Whether a store that is there may be replaced.
+        Whether an existing store may be replaced.
     source : str
         The L0 session.
 
     Raises
     ------
     StoreError
-        If there is something that may not be replaced.
+        If something exists there and may not be replaced.
     """
     where = normalize_location(where)
     if is_url(where):
@@ -352,7 +353,7 @@ def create_diagnostic(
     channel_chunk: int,
     attributes: dict[str, Any],
 ) -> None:
-    """Create the group of a diagnostic below that of a band, with the coordinates of its spectra."""
+    """Create the group of a diagnostic of a band, with the coordinates of its spectra."""
     write_group(group, name, attributes)
     for coordinate, values in (("signal_freqs", signal), ("pixel", pixel)):
         write_array(group, f"{name}/{coordinate}", values, channel_chunk, set())

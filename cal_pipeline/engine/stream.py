@@ -53,7 +53,7 @@ def write_scan(scan: Scan, place: Place, provenance: dict[str, Any]) -> list[Wri
     scan : Scan
         The scan, with what the steps have made.
     place : Place
-        Where to write it.
+        Destination of the scan.
     provenance : dict
         Engine, parameters and time of the run.
 
@@ -100,7 +100,7 @@ def _refuse_without_samples(scan: Scan, tallies: list[Tally]) -> None:
 
 
 def _n_without_factor(band: Band) -> int:
-    """Number of samples whose channel is not bad and yet has no factor from counts to kelvin."""
+    """Count samples in good channels without a finite factor from counts to kelvin."""
     calibration, (first, second) = band.require_calibration(), band.outputs
     lacking = ~np.isfinite(calibration.factor) & ~calibration.bad_channel
     merged = lacking[..., first] | (lacking[..., second] & (second >= 0))
@@ -110,7 +110,7 @@ def _n_without_factor(band: Band) -> int:
 
 @contextmanager
 def _in_background(task: Callable[[], None]) -> Iterator[None]:
-    """Do something beside the block; what goes wrong with it is raised at the end."""
+    """Run a task concurrently with the block; its errors are raised at the end of the block."""
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(task)
         yield
@@ -118,7 +118,7 @@ def _in_background(task: Callable[[], None]) -> Iterator[None]:
 
 
 class _BandWriter:
-    """Writes the arrays of a band; every chunk of counts is read once, every chunk of spectra written once."""
+    """Writer of the arrays of a band, with one access to every chunk of counts and spectra."""
 
     def __init__(self, band: Band, scan: Scan, group: Place) -> None:
         self.band, self.group, self.clock = band, group, scan.clock
@@ -127,7 +127,7 @@ class _BandWriter:
         self._own: dict[tuple[int, int], Floats] = {}
 
     def write(self) -> Tally:
-        """Write all arrays, in threads; what was learnt of the samples."""
+        """Write all arrays concurrently; return the statistics of the samples."""
         band = self.band
         with self.clock("write"):
             arrays = small_arrays(band)
@@ -171,7 +171,7 @@ class _BandWriter:
         return Tally(np.zeros(first.size, np.int64), n_channels * n_dumps * first.size, probe=self.probe)
 
     def _conclude(self, tally: Tally, present: set[str]) -> None:
-        """Sum up what the blocks have learnt."""
+        """Combine the statistics of the blocks."""
         reference, (first, second) = self.band.require_reference(), self.band.outputs
         dumps = self.valid.any(axis=0).sum(axis=0)
         exposure = np.append(dumps * self.band.coordinates.exptime[reference.on], 0.0)
@@ -184,7 +184,7 @@ class _BandWriter:
         self._write_small("t_int", exposure[first] + exposure[second], present)
 
     def _blocks(self) -> Iterator[Block]:
-        """What is read, calibrated and written at a time."""
+        """Yield the blocks: channels, output spectra and subscans to process at a time."""
         needed = self._needed_subscans()
         for outputs in _sharing(needed, self.counts.subscans_in_chunk):
             subscans = sorted(set().union(*(needed[out] for out in outputs)))
@@ -225,10 +225,10 @@ class _BandWriter:
     def _refuse_without_noise(
         self, channels: slice, out: int, bits: NDArray[np.uint16], bad: NDArray[np.bool_]
     ) -> None:
-        """Refuse samples that are flagged good and whose noise or system temperature is no number."""
+        """Raise an error for good samples whose noise or system temperature is not finite."""
         noise, t_sys = (values[channels, ..., out] for values in self.noise)
         with np.errstate(over="ignore", invalid="ignore"):
-            # A sum tells at once that all are finite, as they are in most blocks.
+            # Fast path: a finite sum proves that all values are finite, as in most blocks.
             if np.isfinite(noise.sum(dtype=np.float64) + t_sys.sum()):
                 return
         lacking = ~(np.isfinite(noise) & np.isfinite(t_sys)) & ~bad
@@ -262,7 +262,7 @@ class _BandWriter:
         return int(reference.off[reference.moment[on].argmax()])
 
     def _spectra(self, channels: slice, out: int, read: dict[int, Samples]) -> Spectra:
-        """T_A*, flags and what is missing of some channels of the dumps of one spectrum."""
+        """Compute T_A*, flags and missing samples of one spectrum for some channels."""
         first, second = (int(ons[out]) for ons in self.band.outputs)
         one = self._of_on(channels, first, read, 0)
         if second < 0:
@@ -272,14 +272,17 @@ class _BandWriter:
         return *couple_beams(one[:2], two[:2]), missing
 
     def _memory(self, shape: tuple[int, ...], beam: int) -> Floats:
-        """Memory for the spectra of a beam, the same for every block of a thread: new pages would take as long."""
+        """Return the buffer for the spectra of a beam, reused for every block of a thread.
+
+        Reuse pays: page faults of fresh memory take as long as the calculation.
+        """
         key = threading.get_ident(), beam
         if key not in self._own or self._own[key].shape != shape:
             self._own[key] = np.empty(shape)
         return self._own[key]
 
     def _of_on(self, channels: slice, on: int, read: dict[int, Samples], beam: int) -> Spectra:
-        """The same of one ON; notes the dumps with a valid sample."""
+        """Compute T_A*, flags and missing samples of one ON; record its valid dumps."""
         band, calibration = self.band, self.band.require_calibration()
         subscan = int(band.require_reference().on[on])
         result = antenna_temperature(
@@ -295,18 +298,18 @@ class _BandWriter:
         return result
 
     def _bad(self, channels: slice, out: int) -> NDArray[np.bool_]:
-        """Bad channels of one spectrum."""
+        """Find the bad channels of one spectrum."""
         bad = self.band.require_calibration().bad_channel
         of_ons = [bad[channels, ..., on[out]] for on in self.band.outputs if on[out] >= 0]
         return np.asarray(np.logical_or.reduce(of_ons))
 
     def _level(self, counts: Samples, subscan: int, channels: slice) -> Samples:
-        """Counts without drift; the zero level cancels where there is none to correct."""
+        """Correct counts for drift; unchanged without drift, since the zero level cancels."""
         drifts = self.band.gain is not None and self.band.gain.drift is not None
         return self.band.corrected(counts, subscan, channels) if drifts else counts
 
     def _reference(self, channels: slice, on: int, read: dict[int, Samples]) -> Floats:
-        """Counts of the reference of an ON: those of a dump, (c, D, R, A), or means, (c, R, A)."""
+        """Return the reference counts of an ON: one per dump, (c, D, R, A), or means, (c, R, A)."""
         reference = self.band.require_reference()
         if reference.per_dump:
             off = self._off_of(on)
@@ -319,7 +322,7 @@ class _BandWriter:
         return weighted_sum(means, weights[..., used])
 
     def _chop_arrays(self) -> list[list[ArrayWriter]]:
-        """Empty arrays for the differences of chop phases, of each spectrum those of phases 1 … D - 1."""
+        """Allocate arrays for the differences of chop phases 1 … D - 1 of each spectrum."""
         chop = self.band.chop
         if chop is None:
             return []
@@ -350,7 +353,7 @@ class _BandWriter:
 
 
 def _sharing(needed: list[set[int]], subscans_in_chunk: int) -> list[list[int]]:
-    """Spectra by place, those together that need counts of the same chunk."""
+    """Group the spectra, by index, that need counts of the same chunk."""
     groups: list[tuple[set[int], list[int]]] = []
     for out, subscans in enumerate(needed):
         columns = {subscan // subscans_in_chunk for subscan in subscans}

@@ -1,4 +1,4 @@
-"""Who calibrates the scans: this process or further processes of this machine."""
+"""Workforces that calibrate scans: this process, or worker processes on this machine."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from cal_pipeline.models.threads import FEW_SAMPLES, BlockThreads, available_cor
 logger = logging.getLogger(__name__)
 
 _SCANS_A_COLLECTION = 100
-"""Scans after which garbage that was kept out of collections is collected too."""
+"""Number of scans between two full garbage collections."""
 
 AHEAD = 8
-"""Scans for each worker that may be done before one that takes long."""
+"""Number of scans per worker that may overtake a slow scan."""
 
 _WORKER = "cal_pipeline worker"
-"""Name of the processes that calibrate scans."""
+"""Name of worker processes."""
 
 _GRACE = 5.0
-"""Seconds that a worker has to end once it is told to."""
+"""Time for a worker to end after SIGTERM, before it is killed [s]."""
 
 ATTEMPTS = 3
-"""How often a scan is tried whose worker dies."""
+"""Maximum number of attempts for a scan whose worker dies."""
 
 
 class WorkerDiedError(CalibrationError):
@@ -52,14 +52,14 @@ class WorkerDiedError(CalibrationError):
 
 
 Outcomes = Generator[Outcome, None, None]
-"""What becomes of scans, as they are done; closing it ends the work."""
+"""Outcomes of scans in the order of completion; closing the generator ends the work."""
 
 
 class Workforce(Protocol):
-    """Calibrates scans, and writes each to where it can be published."""
+    """Calibrator of scans, which writes each to its staging place."""
 
     def check(self) -> None:
-        """Make sure, as far as that is known by now, that it can work; called before anything is written.
+        """Check, as far as possible before anything is written, that this workforce can work.
 
         Raises
         ------
@@ -68,27 +68,29 @@ class Workforce(Protocol):
         """
 
     def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Outcomes:
-        """What becomes of each scan, as they are done."""
+        """Calibrate scans and yield their outcomes as they complete."""
 
 
 @dataclass(frozen=True)
 class ThisProcess:
-    """Calibrates one scan after the other; the next one passes the steps while the spectra of a large one are written.
+    """Workforce of this process alone: one scan after the other.
+
+    While the spectra of a large scan are written, the steps of the next scan run concurrently.
 
     Parameters
     ----------
     threads : int or None
-        Threads that read, calibrate and write blocks; as many as there are cores if not given. With 1, scans do not
-        overlap either.
+        Threads that read, calibrate and write blocks; one per core if not given. With 1, scans do
+        not overlap either.
     """
 
     threads: int | None = None
 
     def check(self) -> None:
-        """Nothing to make sure of."""
+        """Do nothing: this process can always calibrate."""
 
     def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Outcomes:
-        """What becomes of each scan, in the order of `numbers`."""
+        """Calibrate scans and yield their outcomes in the order of `numbers`."""
         with (
             no_other_threads(),
             BlockThreads(self.threads) as threads,
@@ -105,11 +107,11 @@ class ThisProcess:
 
 
 _scans_done = itertools.count(1)
-"""Scans of all runs of this process: many short runs leave as much behind as a long one."""
+"""Counter of scans over all runs of this process, since short runs leave garbage as well."""
 
 
 def _keep_collections_short() -> None:
-    """Keep what there is out of the garbage collection that each step begins with; now and then let it be collected."""
+    """Exempt existing objects from garbage collection; run a full collection now and then."""
     if next(_scans_done) % _SCANS_A_COLLECTION == 0:
         gc.unfreeze()
         gc.collect()
@@ -131,9 +133,9 @@ class Job:
     threads : int
         Threads that read, calibrate and write blocks.
     run : str
-        The run that it belongs to; what a worker has opened is used for one run only.
+        Id of the run; workers reuse opened objects within one run only.
     process : str
-        The process that the run was begun in.
+        Id of the process that started the run.
     """
 
     session: str
@@ -147,21 +149,21 @@ class Job:
 
 @dataclass
 class Report:
-    """What a worker tells of a job.
+    """Report of a worker on a job.
 
     Parameters
     ----------
     outcome : Outcome
-        What became of the scan.
+        Outcome of the scan.
     records : list of tuple
-        What was logged meanwhile: logger, level, message.
+        Log records of the job: logger, level, message.
     """
 
     outcome: Outcome
     records: Records = field(default_factory=list)
 
     def log_again(self) -> None:
-        """Log here what was logged there."""
+        """Repeat the log records of the worker in this process."""
         log_again(self.records)
 
 
@@ -179,18 +181,18 @@ class RecipeNotSentError(CalibrationError):
 
 @dataclass
 class _Opened:
-    """What a thread of a worker has opened for a run.
+    """Objects opened by a thread of a worker for a run.
 
     Parameters
     ----------
     key : tuple
-        The run, and what of it is opened.
+        Cache key: the run, L0, L1, the recipe and the number of threads.
     session : Session
         L0.
     output : Place
         L1.
     recipe : Recipe
-        What is done to scans.
+        Steps and parameters.
     threads : BlockThreads
         Threads for blocks.
     """
@@ -203,7 +205,7 @@ class _Opened:
 
 
 _known = threading.local()
-"""What a thread of a worker has opened."""
+"""Thread-local cache of the objects opened by a thread of a worker."""
 
 
 def _opened(job: Job) -> _Opened:
@@ -230,9 +232,9 @@ def _read_recipe(pickled: bytes) -> Recipe:
 
 
 def calibrate_scan(job: Job) -> Report:
-    """Calibrate a scan and write it to where it can be published; runs in a worker.
+    """Calibrate a scan and write it to its staging place; runs in a worker.
 
-    What goes wrong outside of the scan, in opening the session or making the recipe, is told as the
+    Errors outside of the scan, in opening the session or unpickling the recipe, are reported as a
     failure of the scan too.
     """
     with quiet_stpipe, no_other_threads(), recorded(job.process) as records:
@@ -271,16 +273,17 @@ def make_jobs(session: Session, numbers: list[int], recipe: Recipe, output: Outp
 
 
 class JobQueue:
-    """Jobs in the order of time; none is handed out that is far ahead of one that is not done.
+    """Queue of jobs in time order, with a limit on how far a job may overtake an unfinished one.
 
-    Skies of scans wait for those of all scans before; so they are bounded in number, however long one scan takes.
+    Skies of a scan are kept until all earlier scans are done. The limit bounds their number even
+    when one scan takes long.
 
     Parameters
     ----------
     jobs : list of Job
         The jobs.
     ahead : int
-        How many places ahead of the first that is not done; may be set while jobs are done.
+        Largest distance from the first unfinished job in the queue; may be changed during a run.
     """
 
     def __init__(self, jobs: list[Job], ahead: int) -> None:
@@ -293,7 +296,7 @@ class JobQueue:
         return bool(self._waiting or self._running)
 
     def next(self) -> Job | None:
-        """A job to start now; None while there is none."""
+        """Take the next job to start; None if there is none at present."""
         first = min((self._position[number] for number in self._running), default=None)
         if not self._waiting or (first is not None and self._position[self._waiting[0].number] > first + self.ahead):
             return None
@@ -302,30 +305,30 @@ class JobQueue:
         return job
 
     def done(self, number: int) -> None:
-        """Take note that a job is done."""
+        """Mark a job as done."""
         self._running.remove(number)
 
     def again(self, job: Job) -> None:
-        """Take back a job that has to be started again, before all others."""
+        """Requeue a job at the front."""
         self._running.remove(job.number)
         self._waiting.appendleft(job)
 
     def unfinished(self) -> list[int]:
-        """Numbers of the scans that are not done, in their order."""
+        """List the numbers of unfinished scans, in queue order."""
         left = self._running.union(job.number for job in self._waiting)
         return sorted(left, key=lambda number: self._position[number])
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Calibrates scans in processes of this machine; one that dies costs a retry of its scan.
+    """Workforce of worker processes on this machine; a scan is retried if its worker dies.
 
     Parameters
     ----------
     number : int
-        How many.
+        Number of processes.
     threads : int or None
-        Threads of each; the cores are shared out if not given.
+        Threads per process; the cores are divided among the processes if not given.
     """
 
     number: int
@@ -348,7 +351,7 @@ class Processes:
             )
 
     def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> Outcomes:
-        """What becomes of each scan, as they are done."""
+        """Calibrate scans in worker processes and yield their outcomes as they complete."""
         threads = self.threads or max(available_cores() // self.number, 1)
         jobs = JobQueue(make_jobs(session, numbers, recipe, output, threads), AHEAD * self.number)
         attempts: dict[int, int] = {}
@@ -369,7 +372,7 @@ class Processes:
                     elif job is not None:
                         attempts[job.number] = attempts.get(job.number, 0) + 1
                         if worker.never_began:
-                            # Others would end in the same way, since all are started alike.
+                            # Other workers would fail likewise, since all are started alike.
                             yield from _give_up(jobs, job, worker)
                             return
                         workers[workers.index(worker)] = _Worker()
@@ -386,12 +389,12 @@ class Processes:
 
 
 def refuse_in_worker() -> None:
-    """Refuse to begin a run in a worker: it would write to the store that the worker is to add to.
+    """Refuse to start a run in a worker: the run would write to the store of its parent run.
 
     Raises
     ------
     RuntimeError
-        In a worker, which gets here by importing the script that it was started from.
+        In a worker, which gets here by importing the main script of the parent.
     """
     if multiprocessing.current_process().name == _WORKER:
         raise RuntimeError(
@@ -401,7 +404,7 @@ def refuse_in_worker() -> None:
 
 
 def _obituary(job: Job, worker: _Worker) -> str:
-    """Say how a worker died, as far as the system tells."""
+    """Describe the death of a worker, as far as its exit status shows."""
     status = worker.process.exitcode or 0
     many = f"the process that calibrated scan {job.number} died {ATTEMPTS} times"
     if status == -signal.SIGKILL:
@@ -419,7 +422,7 @@ def _signal_name(number: int) -> str:
 
 
 def _give_up(jobs: JobQueue, job: Job, worker: _Worker) -> Iterator[Outcome]:
-    """What becomes of the scans that are left if workers cannot start."""
+    """Yield a failure for every unfinished scan, because workers cannot start."""
     message = (
         f"a worker process ended with exit status {worker.process.exitcode} before it began: it imports the script "
         "that the run was started from, which must succeed; it said why on the standard error"
@@ -429,7 +432,10 @@ def _give_up(jobs: JobQueue, job: Job, worker: _Worker) -> Iterator[Outcome]:
 
 
 class _Worker:
-    """A process that calibrates scans, one at a time. It is never forked: threads and codecs do not survive that."""
+    """A process that calibrates scans, one at a time.
+
+    The process is spawned, never forked: threads and codecs do not survive a fork.
+    """
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -443,11 +449,11 @@ class _Worker:
 
     @property
     def never_began(self) -> bool:
-        """Whether it ended by an error while it was started: no job and no signal is the cause."""
+        """Tell whether the process failed during startup, neither by a job nor by a signal."""
         return not self._began and (self.process.exitcode or 0) > 0
 
     def start(self, job: Job) -> None:
-        """Give it a job."""
+        """Send a job to the worker."""
         self.job = job
         try:
             self.connection.send(job)
@@ -455,7 +461,7 @@ class _Worker:
             logger.debug("a worker had ended before it got scan %d", job.number)
 
     def report(self) -> Report | None:
-        """What it tells of its job; None if it died."""
+        """Receive the report on the current job; None if the worker died."""
         self.job = None
         try:
             report: Report = self.connection.recv()
@@ -465,7 +471,7 @@ class _Worker:
         return report
 
     def only_began(self) -> bool:
-        """Whether what it has told is no more than that it began."""
+        """Consume the first message; True if the worker has sent nothing else yet."""
         if not self._began:
             try:
                 self._began = self.connection.recv() == _BEGUN
@@ -481,8 +487,8 @@ class _Worker:
             return False
 
     def stop(self) -> None:
-        """End it."""
-        # One that has not begun cannot answer SIGTERM yet; it ends as soon as it finds the connection closed.
+        """End the worker."""
+        # A worker that has not begun cannot answer SIGTERM; the closed connection ends the worker.
         if self.job is not None and (self._began or self._has_told()):
             self.process.terminate()
         self.connection.close()
@@ -494,9 +500,10 @@ class _Worker:
 
 @contextmanager
 def _keyboard_ignored() -> Iterator[None]:
-    """Let a process that is started within the block ignore Ctrl-C, which a terminal sends to all processes of a run.
+    """Let processes started within the block ignore Ctrl-C, sent by a terminal to all processes.
 
-    Who started it ends it. It inherits this, so that it is not interrupted while it still imports the package.
+    The parent ends its workers. They inherit the ignored signal, so that no worker is interrupted
+    while it imports the package.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -509,20 +516,21 @@ def _keyboard_ignored() -> Iterator[None]:
 
 
 def _ready(workers: list[_Worker]) -> list[_Worker]:
-    """Workers that have something to tell, or that died; waits for the first."""
+    """Wait for, and return, workers that have a message or have died."""
     busy = {worker.connection: worker for worker in workers if worker.job is not None}
     ready = [busy[connection] for connection in multiprocessing.connection.wait(list(busy))]  # type: ignore[index]
     return [worker for worker in ready if not worker.only_began()]
 
 
 _BEGUN = "begun"
-"""What a worker tells first."""
+"""First message of a worker."""
 
 
 def _die(number: int, _frame: FrameType | None) -> None:
-    """End this worker at once by a signal, after giving back semaphores, of which Python warns when the run ends.
+    """End this worker at once by a signal, after releasing its semaphores.
 
-    An exception would not do: it is lost where it is raised in a finaliser.
+    Python would warn about leaked semaphores at the end of the run. An exception would not do: one
+    raised in a finaliser is lost.
     """
     signal.signal(number, signal.SIG_DFL)
     with suppress(Exception):
@@ -531,7 +539,7 @@ def _die(number: int, _frame: FrameType | None) -> None:
 
 
 def _work(connection: Any) -> None:
-    """Do jobs until there are no more; runs in a process of its own."""
+    """Process jobs until the connection closes; main function of a worker process."""
     signal.signal(signal.SIGTERM, _die)
     try:
         connection.send(_BEGUN)

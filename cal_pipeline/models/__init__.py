@@ -1,1 +1,1 @@
-"""What travels between steps: the names and units, scans and sessions, the L1 product."""
+"""Data model: names and units, sessions and scans, the L1 product."""

@@ -1,4 +1,4 @@
-"""Zarr v3 arrays chunk by chunk, straight through their codecs: what zarr-python does, without its time per call."""
+"""Zarr v3 arrays chunk by chunk, straight through their codecs, without zarr-python's overhead."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ ZSTD: Codec = {"name": "zstd", "configuration": {"level": -1, "checksum": True}}
 def _lz4(itemsize: int) -> tuple[Codec, ...]:
     """For floats.
 
-    Noise gets 8 % smaller, where zstd's fast levels, as slow, leave it as it is; rounded noise 4 to 5 times; smooth
-    arrays take a third of the time. Blosc has no checksum of its own.
+    Noise gets 8 % smaller, where zstd's fast levels, as slow, leave it as it is; rounded noise 4 to
+    5 times; smooth arrays take a third of the time. Blosc has no checksum of its own.
     """
     settings = {"cname": "lz4", "clevel": 1, "shuffle": "bitshuffle", "typesize": itemsize, "blocksize": 0}
     return {"name": "blosc", "configuration": settings}, {"name": "crc32c"}
 
 
 def _without_crc(data: Any) -> Any:
-    """The bytes that a CRC-32C checksum is attached to, once it is found right."""
+    """Verify and strip the CRC-32C checksum behind a chunk."""
     view = memoryview(data).cast("B")
     payload, stored = view[:-4], int.from_bytes(view[-4:], "little")
     if google_crc32c.value(bytes(payload)) != stored:
@@ -60,7 +60,7 @@ _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 
 
 def _bytes_codec(codec: Codec) -> tuple[Callable[[Any], Any], Callable[[Any], Any]] | None:
-    """What encodes and what decodes bytes; None for a codec that is left to zarr."""
+    """Return the encoder and decoder of a bytes codec; None for a codec left to zarr."""
     settings = codec.get("configuration", {})
     name = codec["name"]
     if name == "zstd":
@@ -91,11 +91,11 @@ class ZarrArray:
     Attributes
     ----------
     shape, chunks : tuple of int
-        Shape of the array, and of what is stored as one (a shard where there are shards).
+        Shape of the array, and of its storage unit (a chunk, or a shard of a sharded array).
     dtype : numpy.dtype or str
         Type of its elements; ``"string"`` for text.
     fill_value : object
-        What a chunk that is not stored holds.
+        Value of chunks that are not stored.
     attributes : dict
         Its attributes.
 
@@ -131,7 +131,7 @@ class ZarrArray:
             raise LayoutError(f"{self.name} cannot be opened as an array: {type(error).__name__}: {error}") from error
 
     def _open_with_zarr(self, metadata: Mapping[str, Any]) -> None:
-        """Type and fill value; of arrays whose codecs are not known here through zarr, which then reads them."""
+        """Set type and fill value; leave arrays with codecs unknown here to zarr."""
         kind = metadata["data_type"]
         self._zarr: zarr.Array[Any] | None = None
         self.inner_chunks = self.chunks
@@ -151,12 +151,12 @@ class ZarrArray:
         return len(self.shape)
 
     def refuse_other_order(self, axes: Sequence[str]) -> None:
-        """Refuse an array whose metadata name the same axes in another order; other names tell nothing.
+        """Refuse an array whose metadata name its axes in another order; ignore other names.
 
         Parameters
         ----------
         axes : sequence of str
-            The axes that are expected. Their first letters name them as well.
+            Expected axes; their first letters count as names too.
 
         Raises
         ------
@@ -179,16 +179,16 @@ class ZarrArray:
         return f"{self._key_start}{self._separator}{numbers}" if numbers else self._key_start
 
     def has_chunk(self, index: Sequence[int]) -> bool:
-        """Whether a chunk is stored."""
+        """Tell whether a chunk is stored."""
         return self._place.exists(self._key(index))
 
     def absent_chunks(self) -> list[tuple[slice, ...]]:
-        """Find the parts of the array that the store does not hold: a reader gets the fill value for them.
+        """Find the parts of the array that are not stored; readers get the fill value for them.
 
         Returns
         -------
         list of tuple of slice
-            Chunks, where there are shards inner chunks, that are not stored; a shard as a whole is one part.
+            Missing chunks, or inner chunks of a sharded array; a wholly missing shard is one part.
 
         Raises
         ------
@@ -199,7 +199,7 @@ class ZarrArray:
         return list(itertools.chain.from_iterable(self._place.each(self._absent_of, grid)))
 
     def _absent_of(self, index: tuple[int, ...]) -> list[tuple[slice, ...]]:
-        """What is not stored of one chunk or shard."""
+        """List the parts of one chunk or shard that are not stored."""
         start = [i * n for i, n in zip(index, self.chunks, strict=True)]
         if self._shard_index is None:
             return [] if self.has_chunk(index) else [_region(start, self.chunks)]
@@ -213,7 +213,7 @@ class ZarrArray:
         return [_region(low, chunks) for low in found if all(a < n for a, n in zip(low, self.shape, strict=True))]
 
     def read_chunk(self, index: Sequence[int]) -> NDArray[Any]:
-        """A whole chunk, of the shape of chunks even at the end of an axis; what is not stored is the fill value.
+        """Read a whole chunk, full-sized even at the end of an axis; the fill value if not stored.
 
         Raises
         ------
@@ -232,7 +232,7 @@ class ZarrArray:
         return array.reshape(self.chunks)
 
     def read(self, selection: tuple[slice, ...] | None = None) -> NDArray[Any]:
-        """A part of the array, or all of it.
+        """Read a part of the array, or all of it.
 
         Parameters
         ----------
@@ -293,7 +293,7 @@ def _refuse_unknown(metadata: Mapping[str, Any]) -> None:
 
 
 def _fill_value(fill: Any, dtype: np.dtype[Any]) -> int | float:
-    """The fill value of an array of numbers, as the format writes it in JSON."""
+    """Parse the fill value of an array of numbers from its JSON form."""
     if isinstance(fill, bool) or not isinstance(fill, (int, float, str)):
         raise ValueError(f"fill_value is {fill!r}, expected a number")
     if isinstance(fill, str) and fill.startswith("0x") and dtype.kind == "f":
@@ -306,7 +306,7 @@ def _fill_value(fill: Any, dtype: np.dtype[Any]) -> int | float:
 
 
 def _decoders(metadata: Mapping[str, Any]) -> list[Callable[[Any], Any]] | None:
-    """What turns the bytes of a chunk into its values; None where that is left to zarr."""
+    """Return the decoders to apply to the bytes of a chunk, in order; None if left to zarr."""
     first, *others = metadata["codecs"]
     chain = [_bytes_codec(codec) for codec in others]
     if any(codec is None for codec in chain):
@@ -354,7 +354,7 @@ def _metadata(place: Place, path: str, kind: str) -> dict[str, Any]:
 
 
 def group_attributes(place: Place, path: str) -> dict[str, Any]:
-    """Attributes of a group.
+    """Read the attributes of a group.
 
     Raises
     ------
@@ -372,7 +372,7 @@ def write_group(place: Place, path: str, attributes: Mapping[str, Any]) -> None:
 
 
 def chunk_name(index: Sequence[int]) -> str:
-    """Name of a chunk that an :class:`ArrayWriter` writes, below the path of its array."""
+    """Return the key of a chunk of an :class:`ArrayWriter`, below the path of its array."""
     return ".".join(["c", *map(str, index)])
 
 
@@ -451,7 +451,7 @@ class ArrayWriter:
     def write_chunk(self, index: Sequence[int], values: NDArray[Any]) -> None:
         """Encode and write a chunk; at the end of an axis the rest of it is filled up.
 
-        What exceeds the array's type becomes infinite.
+        Values beyond the range of the array's type become infinite.
         """
         data: Any = values
         with np.errstate(over="ignore"):
@@ -465,7 +465,7 @@ class ArrayWriter:
         return f"{self.path}/{chunk_name(index)}"
 
     def _encoded(self, data: Any) -> tuple[bytes, ...]:
-        """The bytes of a chunk, in one piece or two: a checksum is not joined to them, which would copy them."""
+        """Encode a chunk to bytes; a checksum is a second piece, since joining would copy."""
         for encode in self._encoders:
             data = encode(data)
         payload = data if isinstance(data, bytes) else bytes(data)
@@ -478,5 +478,5 @@ class ArrayWriter:
             self.write_chunk(index, np.asarray(values[part]))
 
     def indices(self) -> Iterator[tuple[int, ...]]:
-        """Every chunk of the array."""
+        """Yield the index of every chunk of the array."""
         return itertools.product(*(range(-(-n // c)) for n, c in zip(self.shape, self.chunks, strict=True)))

@@ -1,4 +1,4 @@
-"""Where the time of a scan goes."""
+"""Time spent in each stage of a scan."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 
 class StageClock:
-    """Time per stage, each moment of a thread counted once: an inner stage stops the clock of the outer one.
+    """Time per stage [s]; an inner stage stops the clock of the outer stage in its thread.
 
-    What several threads do at a time adds up.
+    Times of concurrent threads add up.
     """
 
     def __init__(self) -> None:

@@ -36,13 +36,14 @@ class ArrayDifference:
     n_samples, n_different : int
         Values, and how many of them are not the same; NaN is the same as NaN.
     largest, rms : float
-        Largest and root mean square difference; infinite where one is NaN and the other is not, and for text.
+        Largest and root mean square difference; infinite where one is NaN and the other is not, and
+        for text.
     units : str
         Their unit.
     scale : float
         Root mean square of the first array, to compare with.
     problem : str
-        Why it cannot be compared; empty where it can.
+        Reason why the array cannot be compared; empty if comparable.
     unreadable : bool
         Whether that is because its samples cannot be read.
     """
@@ -59,7 +60,7 @@ class ArrayDifference:
 
     @property
     def relative(self) -> float:
-        """Largest difference over the root mean square of the first array; infinite for a problem."""
+        """Largest difference over the RMS of the first array; infinite for a problem."""
         if self.problem:
             return float("inf")
         if self.largest == 0.0:
@@ -68,11 +69,11 @@ class ArrayDifference:
 
     @property
     def identical(self) -> bool:
-        """Whether every value is the same."""
+        """Tell whether all values are equal."""
         return not self.problem and self.n_different == 0
 
     def within(self, tolerance: float) -> bool:
-        """Tell whether the arrays are the same to a tolerance, relative to their size; 0 for bit by bit."""
+        """Tell whether the arrays agree to a tolerance relative to their scale; 0 for equality."""
         return not self.problem and (self.n_different == 0 or self.largest <= tolerance * self.scale)
 
 
@@ -96,9 +97,9 @@ class Comparison:
     arrays: list[ArrayDifference]
 
     def status(self, tolerance: float = 0.0) -> int:
-        """Return the exit status: 0 where the arrays are equal, 1 where they differ, 3 where one cannot be read.
+        """Return the exit status: 0 for equal arrays, 1 for differences, 3 for an unreadable array.
 
-        Differences in records alone are none: the arrays decide.
+        Differences between records alone do not count.
         """
         if any(item.unreadable for item in self.arrays):
             return NOT_COMPARED
@@ -221,7 +222,7 @@ def _compare_arrays(
 
 
 def _array_paths(product: CalibratedSession, scans: Sequence[int] | None, leave_out: set[str]) -> set[str]:
-    """Paths of all arrays of the scans of a store."""
+    """List the paths of all arrays of the scans of a store."""
     place = product.place
     wanted = [f"scan_{number:06d}" for number in product.numbers if scans is None or number in scans]
     walks = place.each(lambda scan: [f"{scan}/{key}" for key in place.below(scan).walk()], wanted)
@@ -236,7 +237,7 @@ def _node_type(place: Place, node: str) -> str:
     try:
         return str(json.loads(place.get(f"{node}/zarr.json") or b"{}").get("node_type"))
     except (ValueError, AttributeError):
-        # What cannot be read is reported when it is compared.
+        # The comparison reports unreadable arrays.
         return "array"
 
 
@@ -288,19 +289,19 @@ def _read(array: ZarrArray, block: tuple[slice, ...]) -> NDArray[Any]:
 
 
 def _absolute_difference(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
-    """Return |a - b|: 0 where the values are the same, infinite where one is NaN and the other is not."""
+    """Return |a - b|: 0 for equal values or two NaNs, infinite for NaN against a number."""
     same = (a == b) | ((a != a) & (b != b))
     with np.errstate(invalid="ignore", over="ignore"):
         delta = np.abs(a.astype(np.float64) - b.astype(np.float64))
     delta[same] = 0.0
     delta[np.isnan(delta)] = np.inf
-    # Integers that differ by less than a float64 resolves differ all the same.
+    # Integers may differ by less than a float64 resolves; such a difference counts too.
     delta[~same & (delta == 0.0)] = 1.0
     return delta
 
 
 def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Blocks of an array along chunks."""
+    """Yield blocks of an array along its chunks."""
     axes = [
         [slice(start, min(start + chunk, n)) for start in range(0, n, chunk)]
         for n, chunk in zip(shape, chunks, strict=True)

@@ -27,9 +27,10 @@ class FactDifference:
     Parameters
     ----------
     category : str
-        ``"engine"``, ``"parameters"``, ``"origins"``, ``"reference files"``, ``"loads"``, ``"scan"``, ``"verdicts"``.
+        ``"engine"``, ``"parameters"``, ``"origins"``, ``"reference files"``, ``"loads"``,
+        ``"scan"``, ``"verdicts"``.
     name : str
-        What it is, such as the name of a parameter.
+        Name of the compared item, such as a parameter.
     first, second : str
         Its values, each with its origin in the case of a parameter.
     bands : tuple of str
@@ -50,9 +51,10 @@ class NumberDifference:
     Parameters
     ----------
     name, unit : str
-        What it is.
+        Name and unit of the number.
     values : tuple of (str, float or None, float or None)
-        Scan and band, value in the first and in the second store; the largest relative difference first.
+        Scan and band, value in the first and in the second store; the largest relative difference
+        first.
     """
 
     name: str
@@ -126,7 +128,7 @@ def compare_records(
 
 
 def _facts(pairs: Sequence[tuple[RecordedBand, RecordedBand]], origins: bool) -> Iterator[FactDifference]:
-    """Differences other than in numbers; those that several bands share are one."""
+    """Yield differences other than in numbers, merged if several bands share them."""
     shared: dict[tuple[str, str, str, str], list[str]] = {}
     for one, two in pairs:
         for category, name, a, b in _facts_of_band(one, two):
@@ -182,7 +184,7 @@ def _steps_done(record: RecordedBand) -> str:
 
 
 def _file(name: Any, sha256: Any) -> str:
-    """Name of a reference file and the start of its checksum, which is what counts."""
+    """Format a reference file with the start of its checksum, which identifies the file."""
     if name is None and sha256 is None:
         return ABSENT
     return f"{name} (sha256 {str(sha256)[:12]})"

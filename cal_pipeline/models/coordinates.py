@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Coordinates:
-    """What was recorded beside the counts of a band's subscans (L0 group ``source``).
+    """Coordinates recorded with the counts of a band's subscans (L0 group ``source``).
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ class Coordinates:
 
     Notes
     -----
-    Numbers beyond the limits of :mod:`cal_pipeline.models.schema` are NaN; subscans that need them have none.
+    Numbers beyond the limits of :mod:`cal_pipeline.models.schema` are NaN; subscans that need them
+    have none.
     """
 
     shape: tuple[int, ...]
@@ -118,8 +119,8 @@ def read_arrays(
     Raises
     ------
     LayoutError
-        If a required array is missing, or an array has another shape or type than the schema says, lacks chunks
-        or does not decode.
+        If a required array is missing, or an array has another shape or type than the schema says,
+        lacks chunks or does not decode.
     """
     present = set(store.members(group))
     missing = [name for name, spec in wanted.items() if spec.required and name not in present]
@@ -237,7 +238,7 @@ def _lacks_chunks(array: ZarrArray, raw: NDArray[Any], spec: Coordinate) -> bool
 
 
 def _holds(raw: NDArray[Any], fill: Any) -> bool:
-    """Whether any value is the fill value: without one no chunk can be absent."""
+    """Tell whether any value equals the fill value; otherwise no chunk can be absent."""
     if raw.dtype.kind not in "iuf":
         return any(item in (fill, "", b"", None) for item in raw.ravel().tolist())
     if isinstance(fill, (float, np.floating)) and np.isnan(fill):
@@ -246,7 +247,7 @@ def _holds(raw: NDArray[Any], fill: Any) -> bool:
 
 
 def _decode_text(raw: NDArray[Any], array: ZarrArray) -> Texts:
-    """Text without the blanks and NULs that pad it; bytes are UTF-8."""
+    """Decode text (UTF-8) and strip padding blanks and NULs."""
     for attribute in _CHANGES_TEXT:
         value = array.attributes.get(attribute)
         if value is not None and str(value).lower() not in _NEUTRAL_TEXT.get(attribute, ()):
@@ -289,8 +290,8 @@ def check_values(where: str, values: Mapping[str, NDArray[Any]], wanted: Mapping
     Raises
     ------
     LayoutError
-        For a number beyond the limits at a subscan that needs it; names array, subscans, numbers, limits and unit,
-        and the unit that the numbers look like.
+        For a number beyond the limits at a subscan that needs it; names array, subscans, numbers,
+        limits and unit, and the unit that the numbers look like.
     """
     phases = values["sobsmode"]
     checked: dict[str, Any] = dict(values)
@@ -333,7 +334,7 @@ def refuse(subject: str, spec: Coordinate, wrong: NDArray[np.float64], every: ND
 
 
 def _listed(subscans: NDArray[np.int64]) -> str:
-    """Subscans in a message, the first ones of many."""
+    """Format subscans for a message, only the first of many."""
     if subscans.size <= 12:
         return str(subscans.tolist())
     return f"[{', '.join(map(str, subscans[:12].tolist()))}, ... ({subscans.size} subscans)]"
@@ -351,7 +352,7 @@ def read_phases(store: Place, group: str) -> Texts:
 
 
 def read_first_time(store: Place, group: str) -> float:
-    """Read the time of the first subscan of a group [d]; infinity where no time is within the limits.
+    """Read the time of the first subscan of a group (MJD) [d]; infinity without a sound time.
 
     Raises
     ------

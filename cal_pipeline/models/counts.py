@@ -22,7 +22,7 @@ from cal_pipeline.report.text import count_of
 logger = logging.getLogger(__name__)
 
 BLOCK_SAMPLES = 2**19
-"""Samples a block is filled up to, where the chunks are smaller than that; several chunks are copied into one block."""
+"""Target size of a block, filled by copying from several chunks if these are smaller [samples]."""
 
 Block = tuple[slice, list[int]]
 """Channels and subscans of a block."""
@@ -43,7 +43,8 @@ class Counts:
     clock : StageClock
         Counts the time of reading under ``load``.
     known : dict, optional
-        Memory of what is not stored, shared by all that open the same array of one scan: it is looked up once.
+        Memory of what is not stored, shared by all that open the same array of one scan: it is
+        looked up once.
 
     Attributes
     ----------
@@ -78,12 +79,12 @@ class Counts:
 
     @property
     def absent(self) -> Sequence[Region]:
-        """Parts that are not stored and whose fill value would pass for counts: zeros would calibrate to -T_sys.
+        """Parts that are not stored and would pass for counts: zeros would calibrate to -T_sys.
 
         Raises
         ------
         DataReadError
-            If it cannot be found out what is stored.
+            If the stored chunks cannot be listed.
         """
         if "absent" not in self._known:
             self._known["absent"] = self._find_absent()
@@ -99,9 +100,9 @@ class Counts:
 
     @property
     def n_absent_chunks(self) -> int:
-        """Number of chunks, in shards of inner chunks, that are not stored and do not stand for missing dumps.
+        """Number of chunks (inner chunks of shards) that are neither stored nor marked as missing.
 
-        A shard that is not stored counts once.
+        A wholly missing shard counts once.
         """
         return len(self.absent)
 
@@ -115,7 +116,7 @@ class Counts:
             )
 
     def _find_absent(self) -> Sequence[Region]:
-        """Find what the store does not hold, unless the fill value says by itself that it is missing."""
+        """Find the parts that are not stored; none if the fill value itself marks missing data."""
         fill = np.array([self._array.fill_value], self._array.dtype)
         if np.isnan(self._packing.decode(fill)).all():
             return ()
@@ -131,13 +132,13 @@ class Counts:
         return int(self._chunks[4])
 
     def channel_step(self, target_samples: int = BLOCK_SAMPLES) -> int:
-        """Channels in a block of one subscan: whole chunks, about `target_samples` samples."""
+        """Compute the channels of a block of one subscan: whole chunks, some `target_samples`."""
         per_channel = int(np.prod(self.shape[1:4]))
         chunk = self._chunks[0]
         return int(min(max(target_samples // (per_channel * chunk), 1) * chunk, self.shape[0]))
 
     def blocks(self, subscans: Sequence[int], channel_step: int | None = None) -> Iterator[Block]:
-        """Blocks that hold `subscans`, each chunk in one block only.
+        """Yield blocks that hold `subscans`, each chunk in one block only.
 
         Parameters
         ----------
@@ -172,13 +173,13 @@ class Counts:
         Returns
         -------
         ndarray, shape (c, D, R, A, len(subscans))
-            Counts, unpacked: float64, NaN where missing; or integers as they are stored where none is missing and no
-            attribute changes them.
+            Counts, unpacked: float64, NaN where missing; or integers as they are stored where none
+            is missing and no attribute changes them.
 
         Raises
         ------
         DataReadError
-            Where a chunk does not decode.
+            If a chunk does not decode.
         """
         span = slice(subscans[0], subscans[-1] + 1)
         with self.clock("load"):
@@ -202,7 +203,7 @@ class Counts:
         return counts
 
     def _absent_in(self, channels: slice, subscans: list[int]) -> Iterator[tuple[slice | int, ...]]:
-        """What of the absent parts falls into a block, as an index of it."""
+        """Yield the absent parts of a block, as indices into the block."""
         for column, subscan in enumerate(subscans):
             for rows, *inner, _ in self._absent_by_subscan.get(subscan, ()):
                 if rows.start < channels.stop and rows.stop > channels.start:

@@ -1,4 +1,4 @@
-"""Stores behind drivers: opened anew after a fork, closed when dropped, their errors in one line."""
+"""Stores behind drivers: reopened after a fork, closed when dropped, with one-line errors."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def driver_errors(where: str, operation: str) -> Iterator[None]:
     where : str
         URL or path that is accessed.
     operation : str
-        What is done, as in "cannot be {operation}": ``read``, ``listed``, ``written``, ``opened``.
+        Participle of the operation, as in "cannot be {operation}": ``read``, ``listed``,
+        ``written``, ``opened``.
 
     Raises
     ------
@@ -68,7 +69,8 @@ def driver_errors(where: str, operation: str) -> Iterator[None]:
 def _describe_cause(error: Exception, where: str, operation: str) -> str:
     """Say in one line why a driver failed, and what to do about it.
 
-    Drivers are optional and many; their errors are recognised by class name and status, not imported.
+    Drivers are optional and many; their errors are recognised by class name and status, not
+    imported.
     """
     chain = list(_causes(error))
     names = [type(item).__name__ for item in chain]
@@ -164,7 +166,8 @@ class CheckedStore(WrapperStore[Store]):
     name : str
         URL or path for messages.
     reopen : callable, optional
-        Coroutine function that opens the store again; without, `store` is neither closed nor opened anew.
+        Coroutine function that opens the store again; without, `store` is neither closed nor opened
+        anew.
     loop : asyncio.AbstractEventLoop, optional
         Loop that runs the driver; needed with `reopen`.
     """
@@ -191,7 +194,7 @@ class CheckedStore(WrapperStore[Store]):
         _open.add(self)
 
     def after_fork(self) -> None:
-        """Leave the connections to the parent; the next access in the child opens the store anew."""
+        """Leave the connections to the parent; the next access in the child reopens the store."""
         if self._closing is not None:
             self._closing.detach()
             self._closing = None
@@ -306,7 +309,7 @@ _open: weakref.WeakSet[CheckedStore] = weakref.WeakSet()
 """Stores with connections to close at the end of the process."""
 
 _inherited: list[Store | None] = []
-"""Stores of the parent of a forked child: kept, since to collect them would close what the parent uses."""
+"""Stores of the parent in a forked child, kept alive: collection would close its connections."""
 
 
 def open_checked(name: str, reopen: Reopen) -> CheckedStore:

@@ -53,7 +53,8 @@ def read_attributes(store: Place, group: str) -> dict[str, Any]:
     Raises
     ------
     LayoutError
-        If there is no such group, or one of :data:`~cal_pipeline.models.schema.TEXT_ATTRIBUTES` is no text.
+        If there is no such group, or one of :data:`~cal_pipeline.models.schema.TEXT_ATTRIBUTES` is
+        no text.
     """
     attributes = group_attributes(store, group)
     for name in TEXT_ATTRIBUTES:
@@ -89,8 +90,8 @@ def read_coordinates(store: Place, group: str, shape: tuple[int, ...]) -> Coordi
     Raises
     ------
     LayoutError
-        If an array is missing, has another shape or type than the format says, or holds a number that makes no sense
-        at a subscan that needs it.
+        If an array is missing, has another shape or type than the format says, or holds a number
+        that makes no sense at a subscan that needs it.
     """
     where = f"{store}/{group}"
     values = check_values(where, read_arrays(store, group, SOURCE_COORDINATES, shape), SOURCE_COORDINATES)
@@ -113,8 +114,9 @@ def pixel_ids(
     Parameters
     ----------
     recorded : ndarray of str, shape (R·A,) or (S,)
-        ``frontend_backends``: one id a pixel, at r·A + a; else one a subscan. Of the latter the distinct values in
-        order of appearance are the ids if there are R·A of them, and a single value X gives X_0, X_1, ….
+        ``frontend_backends``: one id a pixel, at r·A + a; else one a subscan. Of the latter the
+        distinct values in order of appearance are the ids if there are R·A of them, and a single
+        value X gives X_0, X_1, ….
     n_receivers, n_arrays : int
         R and A.
     where : str
@@ -159,7 +161,7 @@ def pixel_ids(
 
 
 def _made_unique(ids: list[str], repeated: set[str]) -> list[str]:
-    """Ids with _0, _1, ... behind those that repeat, past numbers that other ids have already."""
+    """Append _0, _1, ... to repeated ids, skipping ids that exist already."""
     taken = set(ids)
     numbers = {name: itertools.count() for name in repeated}
     unique = []
@@ -177,16 +179,17 @@ def _names(pixel: NDArray[np.str_]) -> list[str]:
 
 @dataclass(frozen=True)
 class LoadCounts:
-    """What the loads of a scan delivered.
+    """Counts on the loads of a scan.
 
     Parameters
     ----------
     means : LoadMeans
-        Mean counts, without the zero level.
+        Mean counts, with the zero level subtracted.
     zero : ndarray, shape (C, R, A), or None
-        The zero level, where it was recorded [ct].
+        Zero level [ct]; None if not recorded.
     instability : ndarray, shape (R, A)
-        Relative change of the band-averaged counts on a load from dump to dump, the larger of hot and cold.
+        Relative change of the band-averaged counts on a load from dump to dump, the larger of hot
+        and cold.
     """
 
     means: LoadMeans
@@ -217,7 +220,7 @@ def time_of_loads(store: Place, group: str) -> float:
 
 
 def _mean_time(mjd: Floats, phase: NDArray[np.str_]) -> float:
-    """Mean time of hot and cold loads [d]; NaN without any."""
+    """Compute the mean time (MJD) of hot and cold loads [d]; NaN without any."""
     loads = np.isin(phase, (*HOT, *COLD))
     return float(mjd[loads].mean()) if loads.any() else float("nan")
 
@@ -252,7 +255,7 @@ class CalibrationGroup:
         self.mjd = _mean_time(values["mjd"], self._phase)
 
     def objection(self, shape: tuple[int, ...], pixel: NDArray[np.str_]) -> str | None:
-        """Why these loads cannot calibrate counts of `shape` (C, D, R, A, S) from `pixel`; None if they can."""
+        """Explain why these loads cannot calibrate counts (C, D, R, A, S) of `pixel`, or None."""
         absent = [names[0] for names in (HOT, COLD) if not np.isin(self._phase, names).any()]
         if absent:
             return f"{self.name} has no {' and no '.join(absent)} (it has {sorted(set(self._phase.tolist()))})"
@@ -265,7 +268,7 @@ class CalibrationGroup:
         return None
 
     def means(self, pixel: NDArray[np.str_], clock: StageClock, t_cold_default: float | None = None) -> LoadCounts:
-        """Mean counts on the loads.
+        """Compute the mean counts on the loads.
 
         Parameters
         ----------
@@ -310,7 +313,7 @@ class CalibrationGroup:
         return LoadCounts(means, zero, np.fmax(hot_change, cold_change))
 
     def _time_of(self, phases: tuple[str, ...]) -> float:
-        """Mean time of a load [d]."""
+        """Compute the mean time (MJD) of a load [d]."""
         return float(self._values["mjd"][np.isin(self._phase, phases)].mean())
 
     def _order_of(self, pixel: NDArray[np.str_]) -> NDArray[np.int64]:
@@ -318,7 +321,7 @@ class CalibrationGroup:
         return np.array([own.index(name) for name in wanted])
 
     def _mean(self, phases: tuple[str, ...], order: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
-        """Mean over valid dumps and subscans and the time in it, (C, R, A), and how unstable it is, (R, A)."""
+        """Compute mean and time of the valid dumps, (C, R, A), and the instability, (R, A)."""
         subscans = np.flatnonzero(np.isin(self._phase, phases)).tolist()
         n_channels, n_dumps, *pixels = (self._counts.shape[i] for i in range(4))
         shape = (n_channels, *pixels)
@@ -348,7 +351,7 @@ class CalibrationGroup:
         )
 
     def _temperature(self, name: str, phases: tuple[str, ...], default: float | None) -> float:
-        """Mean physical temperature of a load, or what is known of the telescope where none was recorded [K]."""
+        """Compute the mean physical temperature of a load [K]; `default` if none was recorded."""
         spec = CALIBRATION_COORDINATES[name]
         recorded = self._values[name][np.isin(self._phase, phases)]
         known = recorded[~np.isnan(recorded)]

@@ -82,7 +82,7 @@ class CalibratedSession:
         return group_attributes(self.place, name)
 
     def bands(self, number: int) -> list[str]:
-        """Return the paths of the bands of a scan; that of the scan where it is not divided into bands."""
+        """Return the paths of the bands of a scan, or the path of an undivided scan."""
         scan = f"scan_{number:06d}"
         if not self.place.exists(f"{scan}/zarr.json"):
             raise StoreError(f"{self.path} has no scan {number}; it has {self._scans()}")

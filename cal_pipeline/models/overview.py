@@ -1,4 +1,4 @@
-"""Overview of whatever is given: an L0 session and what would be chosen for it, an L1 store, a file of a step."""
+"""Overview of an L0 session with the choices made for it, of an L1 store or a step's file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from cal_pipeline.report.text import count_of, elide, printable
 
 @dataclass(frozen=True)
 class BandOverview:
-    """What is known of a band of a scan without reading its counts.
+    """Overview of a band of a scan, made without reading its counts.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class BandOverview:
     band : str
         Name of the band; empty for the only one.
     source, telescope, frontend, line : str
-        As recorded.
+        Attributes of the scan.
     mode : str
         Observing mode.
     shape : tuple of int
@@ -54,11 +54,11 @@ class BandOverview:
     megabytes : float
         Size of the counts in memory [MB].
     loads : str
-        The loads that would be used, and why.
+        Loads that a calibration would use, and the reason.
     atm, profile, parameters : str
-        The atmosphere table, telescope profile and parameter file that would be chosen.
+        Atmosphere table, telescope profile and parameter file that a calibration would choose.
     problem : str
-        Why it cannot be opened; then nothing else is known.
+        Reason why the band cannot be opened; then all else is unknown.
     """
 
     scan: int
@@ -92,7 +92,8 @@ class Description:
     text : str
         For people.
     data : list or dict
-        Ready for JSON. Of an L0 session a list with an item for each band; else a dict with ``kind``.
+        Ready for JSON. Of an L0 session a list with an item for each band; else a dict with
+        ``kind``.
     """
 
     kind: Kind
@@ -225,7 +226,7 @@ def _median(values: Any) -> float | None:
 
 
 def session_overview(path: str | Path, calibration_interval: float) -> list[BandOverview]:
-    """What a session holds.
+    """List the bands of a session.
 
     Parameters
     ----------
@@ -237,7 +238,7 @@ def session_overview(path: str | Path, calibration_interval: float) -> list[Band
     Returns
     -------
     list of BandOverview
-        One for each band of each scan, in the order of scan numbers.
+        Overview of each band of each scan, in the order of scan numbers.
 
     Raises
     ------
@@ -300,7 +301,7 @@ def _table(frequencies: Sequence[np.ndarray[tuple[int], np.dtype[np.float64]]], 
 
 
 def format_overview(rows: Sequence[BandOverview]) -> str:
-    """A table of a session, as text."""
+    """Format the overview of a session as a table."""
     blocks = []
     for row in rows:
         name = f"scan {row.scan}" + (f" {row.band}" if row.band else "")

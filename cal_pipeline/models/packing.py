@@ -1,4 +1,4 @@
-"""Attributes that change what stored numbers mean: missing markers, packing, valid ranges, units."""
+"""Attributes that define stored numbers: missing markers, packing, valid ranges, units."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _UNIT_NAMES = {
 
 @dataclass(frozen=True)
 class Packing:
-    """Decoding of an array: stored number·scale + offset, NaN where the stored number stands for nothing.
+    """Decoding of an array: stored number·scale + offset, NaN for missing values.
 
     Parameters
     ----------
@@ -99,8 +99,9 @@ class Packing:
         dtype : numpy.dtype
             Type of the stored numbers: integer or float.
         unit : str, optional
-            Unit of the decoded numbers, as astropy spells it; ``"d"`` stands for a modified Julian date. An
-            attribute ``units`` is converted to that unit. Any ``units`` passes if not given.
+            Unit of the decoded numbers, as astropy spells it; ``"d"`` stands for a modified Julian
+            date. An attribute ``units`` is converted to that unit. Any ``units`` passes if not
+            given.
 
         Returns
         -------
@@ -109,7 +110,8 @@ class Packing:
         Raises
         ------
         LayoutError
-            For an attribute that cannot be applied; names array, attribute, value and what was expected.
+            For an attribute that cannot be applied; names array, attribute, value and what was
+            expected.
         """
         if not attributes:
             return cls(dtype)
@@ -125,10 +127,11 @@ class Packing:
 
     @classmethod
     def of_counts(cls, name: str, attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Packing:
-        """Work out how counts are decoded: as other arrays, but the minimum of a signed type is missing too.
+        """Make the decoding of counts; the minimum of a signed type marks missing counts too.
 
-        Wider integers and floats that hold the minimum of 32-bit integers were made of such counts: those are
-        missing as well. Logarithmic units are refused; linear ones cancel in the calibration.
+        Wider integers and floats that hold the minimum of 32-bit integers were made of such counts:
+        those are missing as well. Logarithmic units are refused; linear ones cancel in the
+        calibration.
 
         Raises
         ------
@@ -153,7 +156,7 @@ class Packing:
 
     @property
     def is_identity(self) -> bool:
-        """Whether a number that is not missing stands for itself."""
+        """Tell whether unpacking leaves valid numbers unchanged (scale 1, offset 0)."""
         return self.scale == 1.0 and self.offset == 0.0
 
     def reinterpret(self, raw: NDArray[Any]) -> NDArray[Any]:
@@ -163,7 +166,7 @@ class Packing:
         return raw.view(self.stored.newbyteorder(raw.dtype.byteorder))
 
     def find_missing(self, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
-        """Find stored numbers that stand for nothing; None where there are none.
+        """Find stored numbers that mark missing values; None if there are none.
 
         Parameters
         ----------
@@ -194,7 +197,7 @@ class Packing:
         Returns
         -------
         ndarray
-            The same as float64, NaN where missing.
+            Decoded values as float64, NaN if missing.
         """
         stored = self.reinterpret(raw)
         return self.unpack(stored, self.find_missing(stored))
@@ -207,7 +210,7 @@ class Packing:
         stored : ndarray
             Stored numbers, once reinterpreted.
         missing : ndarray of bool, or None
-            Which of them stand for nothing.
+            True for missing values.
         """
         values = np.array(stored, np.float64)
         if missing is not None:
@@ -276,7 +279,7 @@ class _AttributeReader:
         return number
 
     def markers(self) -> tuple[int | float, ...]:
-        """Stored numbers that ``_FillValue`` and ``missing_value`` mark as missing; NaN needs no marker."""
+        """Return the missing markers in ``_FillValue`` and ``missing_value``; NaN needs none."""
         found: list[int | float] = []
         for attribute in ("_FillValue", "missing_value"):
             values = self._attributes.get(attribute)
@@ -285,7 +288,7 @@ class _AttributeReader:
         return tuple(dict.fromkeys(marker for marker in found if marker == marker))
 
     def _marker(self, attribute: str, value: Any) -> int | float:
-        """One marker as a stored number."""
+        """Convert a marker to a stored number."""
         if self.stored.kind == "f":
             number = _float_from_json(value)
             if number is None:
@@ -298,7 +301,10 @@ class _AttributeReader:
         return number
 
     def _integer(self, value: Any) -> int | None:
-        """A whole number that the stored type can hold; of an array with ``_Unsigned``, that either type can."""
+        """Convert a value to a stored integer; None if the value is no such integer.
+
+        With ``_Unsigned``, integers of the signed and of the unsigned type count.
+        """
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or value % 1 != 0:
             return None
         number, own, limits = int(value), np.iinfo(self._dtype), np.iinfo(self.stored)
@@ -308,7 +314,7 @@ class _AttributeReader:
         return number if limits.min <= number <= limits.max else None
 
     def valid_range(self, packed: bool) -> tuple[int | float | None, int | float | None]:
-        """Valid range of the stored numbers; None where there is no limit."""
+        """Read the valid range of the stored numbers; None for no limit."""
         lowest, highest = self._limit("valid_min", packed), self._limit("valid_max", packed)
         if "valid_range" not in self._attributes:
             return lowest, highest
@@ -319,7 +325,7 @@ class _AttributeReader:
         return low, high
 
     def _limit(self, attribute: str, packed: bool, value: Any = None) -> int | float | None:
-        """One limit, which the format counts in stored numbers."""
+        """Read a limit, which applies to stored numbers."""
         if attribute not in self._attributes:
             return None
         found = _single(self._attributes[attribute]) if value is None else value
@@ -332,13 +338,13 @@ class _AttributeReader:
 
 
 def _single(value: Any) -> Any:
-    """The number of an attribute that is written as an array of one; other lists stay what they are."""
+    """Unwrap an attribute that is a list of one number; leave longer lists unchanged."""
     value = value[0] if isinstance(value, list) and len(value) == 1 else value
     return None if isinstance(value, bool) else value
 
 
 def _as_float(value: int | float) -> float:
-    """A number of JSON, infinite where it exceeds a float."""
+    """Convert a number of JSON to float; infinite beyond its range."""
     try:
         return float(value)
     except OverflowError:
@@ -346,7 +352,7 @@ def _as_float(value: int | float) -> float:
 
 
 def _float_from_json(value: Any) -> float | None:
-    """A float as Zarr and xarray write it in JSON: a number, the name of one, or 8 bytes in base64."""
+    """Parse a float in Zarr or xarray JSON: a number, a name, or 8 bytes in base64."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _as_float(value)
     if not isinstance(value, str):

@@ -25,29 +25,29 @@ ZERO = ("ZERO",)
 
 
 def beams(phases: Texts) -> Texts:
-    """Beam of each subscan: ``"A"`` for SWA, ``"B"`` for SWB phases, ``""`` for those that are not chopped."""
+    """Return the beam of each subscan: ``"A"`` for SWA, ``"B"`` for SWB phases, else ``""``."""
     upper = np.where(is_on(phases) | is_off(phases), np.char.upper(phases), "")
     return np.where(np.char.find(upper, "SWA") >= 0, "A", np.where(np.char.find(upper, "SWB") >= 0, "B", ""))
 
 
 def is_on(phases: Texts) -> Mask:
-    """Which subscans point at the source: ON, OTF-ON, and chopped ones."""
+    """Find the subscans on the source: ON, OTF-ON, and chopped ON phases."""
     return np.isin(np.char.upper(phases), ONS)
 
 
 def is_off(phases: Texts) -> Mask:
-    """Which subscans point at the empty sky: OFF, OTF-OFF, and chopped ones."""
+    """Find the subscans on blank sky: OFF, OTF-OFF, and chopped OFF phases."""
     return np.isin(np.char.upper(phases), OFFS)
 
 
 def is_observed(phases: Texts) -> Mask:
-    """Find the subscans that take part: of a chopped scan those with a beam, else all."""
+    """Find the subscans to calibrate: those with a beam in a chopped scan, else all."""
     chopped = beams(phases) != ""
     return np.asarray(chopped if chopped.any() else np.ones(chopped.shape, np.bool_))
 
 
 def observing_mode(phases: Texts, instmode: str) -> str:
-    """Observing mode of a scan.
+    """Determine the observing mode of a scan.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ def observing_mode(phases: Texts, instmode: str) -> str:
     Returns
     -------
     str
-        ``otf_chopped`` with any SWA or SWB phase, ``otf`` with any OTF phase or instrument mode OTF, else
-        ``total_power``.
+        ``otf_chopped`` with any SWA or SWB phase, ``otf`` with any OTF phase or instrument mode
+        OTF, else ``total_power``.
     """
     if (beams(phases) != "").any():
         return "otf_chopped"
@@ -80,5 +80,5 @@ def first_on(phases: Texts, mjd: NDArray[np.float64]) -> int:
     ons = np.flatnonzero(is_on(phases))
     if ons.size == 0:
         raise NoReferenceError(f"no ON among the phases {sorted(set(phases.tolist()))}")
-    # A time that is not known is NaN, which argmin would take for the earliest.
+    # Unknown times are NaN, which argmin would take for the earliest.
     return int(ons[np.argmin(np.where(np.isnan(mjd[ons]), np.inf, mjd[ons]))])

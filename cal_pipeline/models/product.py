@@ -1,4 +1,4 @@
-"""What of a calibrated scan goes into L1: its small arrays and its attributes."""
+"""L1 content of a calibrated scan apart from its spectra: small arrays and attributes."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ REFERENCE_STRATEGIES = {
     "otf": "linear interpolation in MJD between the OFFs before and after",
     "otf_chopped": "same dump of the OFF of the same beam nearest in MJD",
 }
-"""How the reference of an ON is made, by observing mode."""
+"""Construction of the reference of an ON, by observing mode."""
 
 
 @dataclass
 class Tally:
-    """What is learnt of a band while its samples pass by.
+    """Statistics of a band, collected while its samples are streamed.
 
     Parameters
     ----------
     n_dumps : ndarray of int, shape (S_out,)
         Dumps with any valid sample, of both ONs where two are merged.
     n_samples : int
-        Samples of a pixel.
+        Number of samples of a pixel.
     flagged : dict
         Number of samples of each pixel, (R, A), with each flag by its name; ``""`` for any.
     probe : ndarray of float32, shape (C, R, A, S_out), or None
@@ -51,17 +51,18 @@ class Tally:
 
 
 def small_arrays(band: Band) -> dict[str, NDArray[Any] | Callable[[], NDArray[Any]]]:
-    """Every L1 array of a band but those that hold samples of the ONs.
+    """Make every L1 array of a band except those with samples of the ONs.
 
     Parameters
     ----------
     band : Band
-        A band; of a step that was skipped the arrays are absent.
+        The band; arrays of a skipped step are absent.
 
     Returns
     -------
     dict
-        Arrays by their L1 names, of a type that is yet to become that of L1, or what makes them when it is called.
+        Arrays by their L1 names, of a type that is yet to become that of L1, or what makes them
+        when it is called.
     """
     arrays: dict[str, Any] = {"pixel": band.coordinates.pixel}
     if band.loads is not None:
@@ -79,7 +80,7 @@ def small_arrays(band: Band) -> dict[str, NDArray[Any] | Callable[[], NDArray[An
 
 
 def _atmosphere(band: Band, sky: AtmosphereStage) -> dict[str, Any]:
-    """Water and opacity; those of a pair are those of the ON that a spectrum has its position from."""
+    """Collect PWV and opacity; values per pair are taken at the ON of a spectrum's position."""
     fit = sky.fit
     arrays: dict[str, Any] = {
         "pwv": fit.pwv,
@@ -95,7 +96,7 @@ def _atmosphere(band: Band, sky: AtmosphereStage) -> dict[str, Any]:
 
 
 def _pointing(band: Band, on: NDArray[np.int64], mode: str) -> dict[str, Any]:
-    """Times and directions of the ONs; positions wherever they were recorded, of every dump in OTF scans."""
+    """Collect times, directions and recorded positions of the ONs; per dump in OTF scans."""
     at = band.coordinates
     arrays: dict[str, Any] = {"mjd": at.mjd[on], "elevation": at.elevation[on]}
     shape = (at.shape[1], on.size)
@@ -111,14 +112,14 @@ def _pointing(band: Band, on: NDArray[np.int64], mode: str) -> dict[str, Any]:
 
 
 def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes of an L1 scan (or of one of its bands).
+    """Make the attributes of an L1 scan (or of one of its bands).
 
     Parameters
     ----------
     band, scan : Band, Scan
         What was calibrated.
     tally : Tally
-        What was learnt of its samples while they passed by.
+        Statistics of its samples.
     provenance : mapping
         Engine, parameters and time of the run, ready for JSON.
 
@@ -165,7 +166,7 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
 
 
 def _coupled(band: Band) -> dict[str, Any]:
-    """Which ONs the beams were merged of, by their place among the subscans of the scan."""
+    """List the merged pairs of ONs, and the unmatched ones, by subscan index in the scan."""
     on, (first, second) = band.require_reference().on, band.outputs
     alone = second < 0
     return {
@@ -175,7 +176,7 @@ def _coupled(band: Band) -> dict[str, Any]:
 
 
 def scan_quality(band: Band, tally: Tally) -> dict[str, Any]:
-    """Figures and verdicts that tell whether to trust a band."""
+    """Compute the quality figures and verdicts of a band."""
     at = band.coordinates
     limits = read_limits().for_data(
         band.attributes.get("telescope"), band.attributes.get("frontend"), band.signal_frequency
@@ -184,14 +185,14 @@ def scan_quality(band: Band, tally: Tally) -> dict[str, Any]:
 
 
 def _figures(band: Band, tally: Tally) -> Figures:
-    """What is measured of each pixel of a band, (R, A)."""
+    """Compute the quality figures of each pixel of a band, shape (R, A)."""
     kinds = (_receiver, _sky, _spectra, _baseline)
     found = in_threads(lambda kind: kind(band, tally), kinds, math.prod(band.coordinates.shape))
     return Figures(**{name: values for figures in found for name, values in figures.items()})
 
 
 def _receiver(band: Band, tally: Tally) -> dict[str, Any]:
-    """What the loads tell."""
+    """Compute the figures that follow from the loads."""
     if band.loads is None:
         return {}
     solution, after = band.loads.solution, band.loads.following
@@ -209,7 +210,7 @@ def _receiver(band: Band, tally: Tally) -> dict[str, Any]:
 
 
 def _sky(band: Band, tally: Tally) -> dict[str, Any]:
-    """What the OFFs tell."""
+    """Compute the figures that follow from the OFFs."""
     if band.atmosphere is None or band.loads is None:
         return {}
     pixels, fit = band.coordinates.pixel.shape, band.atmosphere.fit
@@ -227,7 +228,7 @@ def _sky(band: Band, tally: Tally) -> dict[str, Any]:
 
 
 def _spectra(band: Band, tally: Tally) -> dict[str, Any]:
-    """What the spectra tell."""
+    """Compute the figures that follow from the spectra."""
     if band.calibration is None or tally.probe is None or band.loads is None:
         return {}
     good = ~band.loads.solution.bad_channel
@@ -241,30 +242,34 @@ def _spectra(band: Band, tally: Tally) -> dict[str, Any]:
 
 
 def _baseline(band: Band, tally: Tally) -> dict[str, Any]:
-    """What their baselines tell."""
+    """Compute the figures that follow from the baselines of the spectra."""
     if tally.probe is None or band.loads is None:
         return {}
     return {"ripple_K": ripple(_mean_of_ons(tally.probe), band.channel_width)[0]}
 
 
 def _load_step(sidebands: Sidebands, means: LoadMeans) -> NDArray[np.float64]:
-    """T'_hot - T'_cold, shape (C, 1, 1) [K]."""
+    """Compute T'_hot - T'_cold, shape (C, 1, 1) [K]."""
     step = sidebands.input_temperature(means.t_hot) - sidebands.input_temperature(means.t_cold)
     return np.asarray(step)[:, None, None]
 
 
 def _mean_of_ons(probe: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mean over the ONs of one dump of each, NaN-aware, (C, R, A)."""
+    """Average one dump of each ON over the ONs, ignoring NaN; shape (C, R, A)."""
     return mean_from_sum(*sum_of_valid(probe, axis=-1))
 
 
 def _pixel_median(values: NDArray[Any], good: NDArray[np.bool_], axis: int | tuple[int, ...] = 0) -> NDArray[Any]:
-    """Median of the good and finite values of each pixel; NaN without any."""
+    """Compute the median of the good and finite values of each pixel; NaN without any."""
     return median_of_finite(np.where(good, values, np.nan), axis)
 
 
 def _of_pixels(values: Any, pixels: tuple[int, ...], reduce: Callable[..., Any] | None = None) -> NDArray[Any]:
-    """A result of a fit for each pixel: the one of all, its own, or of its pairs the median (or what `reduce` says)."""
+    """Expand a fit result to one value per pixel.
+
+    A single value is broadcast; values of ON-OFF pairs are reduced by `reduce`, the median by
+    default.
+    """
     array = np.asarray(values)
     if array.ndim < 3:
         return np.broadcast_to(array, pixels)
@@ -272,14 +277,14 @@ def _of_pixels(values: Any, pixels: tuple[int, ...], reduce: Callable[..., Any] 
 
 
 def _median(values: Any, where: NDArray[np.bool_] | None = None) -> float | None:
-    """Median of the finite values; None without any."""
+    """Compute the median of the finite values; None without any."""
     array = np.asarray(values, np.float64)
     finite = array[np.isfinite(array) if where is None else np.isfinite(array) & where]
     return float(np.median(finite)) if finite.size else None
 
 
 def json_ready(value: Any) -> Any:
-    """A value as JSON can hold it: plain types, None for what is not finite."""
+    """Convert a value to plain JSON types; numbers that are not finite become None."""
     if isinstance(value, Mapping):
         return {str(key): json_ready(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set)):

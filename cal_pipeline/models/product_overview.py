@@ -38,7 +38,8 @@ class BandResult:
     checks : tuple of str
         Checks that it does not pass.
     pwv_mm, pwv_err_mm, pwv_err_total_mm : float or None
-        Water vapour, its statistical error, and its total error sqrt(pwv_err² + pwv_err_model²) [mm].
+        Water vapour, its statistical error, and its total error sqrt(pwv_err² + pwv_err_model²)
+        [mm].
     t_rec_ssb_K, t_sys_dsb_K : float or None
         Receiver (SSB) and system temperature (DSB), those of ``qa`` [K].
     loads : str
@@ -122,7 +123,7 @@ def product_overview(product: CalibratedSession) -> ProductOverview:
 
 
 def _total_error(place: Place, path: str) -> float | None:
-    """Median over pixels and pairs of the total error of the water vapour [mm]."""
+    """Compute the median over pixels and pairs of the total error of the water vapour [mm]."""
     try:
         terms = [ZarrArray(place, f"{path}/{name}").read() for name in ("pwv_err", "pwv_err_model")]
         total = np.hypot(*(np.asarray(term, np.float64) for term in terms))
@@ -187,7 +188,7 @@ def format_product(overview: ProductOverview) -> str:
 
 
 def _made_with(bands: Sequence[BandResult]) -> Iterator[str]:
-    """Lines on what scans have in common, with the scans where they do not."""
+    """Format common properties of scans, with the scans of each value if they differ."""
     properties: dict[str, Callable[[BandResult], str]] = {
         "engine": lambda band: band.engine,
         "made from": lambda band: band.l0_store,
@@ -208,7 +209,7 @@ def _made_with(bands: Sequence[BandResult]) -> Iterator[str]:
 
 
 def _table(bands: Sequence[BandResult]) -> list[str]:
-    """One line a band: verdict and results."""
+    """Format one line per band: verdict and results."""
     if not bands:
         return []
     titles = ("scan", "source", "mode", "PWV [mm]", "T_rec SSB [K]", "T_sys DSB [K]", "verdict")

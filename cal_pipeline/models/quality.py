@@ -33,16 +33,17 @@ class QualityLimitsError(CalibrationError):
 
 @dataclass(frozen=True)
 class Figures:
-    """What is measured of each pixel of a band, each of shape (R, A); None where nothing is known.
+    """Quality figures of each pixel of a band, shape (R, A); None if unknown.
 
     Parameters
     ----------
     t_rec_ssb_K, t_rec_dsb_K, t_sys_K : ndarray
         Median receiver (SSB, DSB) and system temperature (DSB) over the good channels [K].
     pwv_mm, pwv_err_mm, pwv_chi2 : ndarray
-        Water vapour, its statistical error [mm] and the reduced chi² of its fit; medians where there are several.
+        Water vapour, its statistical error [mm] and the reduced chi² of its fit; medians over
+        several fits.
     pwv_at_bound, pwv_unconstrained, pwv_converged : ndarray of bool
-        Whether a fit ended at a bound, was not constrained, and whether all of them converged.
+        Whether any fit ended at a bound, any was unconstrained, and all converged.
     noise_ratio : ndarray
         Measured over expected noise.
     ripple_K : ndarray
@@ -77,7 +78,7 @@ class Figures:
     flagged_fraction: Mapping[str, Pixels] = field(default_factory=dict)
 
     def by_name(self) -> dict[str, Pixels]:
-        """Every figure that is known, those of flags under ``flagged_fraction_<FLAG>``."""
+        """Return all known figures, those of flags under ``flagged_fraction_<FLAG>``."""
         known = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "flagged_fraction"}
         flags = {
             f"flagged_fraction_{name}" if name else "flagged_fraction": v for name, v in self.flagged_fraction.items()
@@ -85,7 +86,7 @@ class Figures:
         return {name: values for name, values in (known | flags).items() if values is not None}
 
     def checked(self) -> dict[str, Pixels]:
-        """What limits are for, by the name of the check."""
+        """Return the values that limits apply to, by the name of the check."""
         known = self.by_name()
         checks = {name: known[name] for name in _CHECKED_AS_THEY_ARE if name in known}
         if self.ripple_K is not None and self.t_sys_K is not None:
@@ -110,23 +111,23 @@ _CHECKED_AS_THEY_ARE = (
 )
 
 CHECKS = (*_CHECKED_AS_THEY_ARE, "ripple_over_t_sys", "gain_drift", "pwv_not_converged", "dead_pixel")
-"""Everything that limits can be given for."""
+"""Names of all checks; each can have limits."""
 
 _SELECTORS = ("telescope", "frontend", "frequency_range_hz")
 
 
 @dataclass(frozen=True)
 class Limit:
-    """When a figure is questionable, and when it fails.
+    """Limits beyond which a figure is questionable or fails.
 
     Parameters
     ----------
     explanation : str
-        What it means.
+        Meaning of the check.
     questionable, fail : float or None
-        It is so above this.
+        Upper limits: a larger figure is questionable, or fails.
     questionable_below, fail_below : float or None
-        It is so below this.
+        Lower limits: a smaller figure is questionable, or fails.
     """
 
     explanation: str
@@ -136,7 +137,7 @@ class Limit:
     fail_below: float | None = None
 
     def severity(self, values: Pixels) -> NDArray[np.int64]:
-        """0 pass, 1 questionable, 2 fail, for each value; NaN, which is not known, passes."""
+        """Grade each value: 0 pass, 1 questionable, 2 fail; NaN (unknown) passes."""
         numbers = np.asarray(values, np.float64)
         result = np.zeros(numbers.shape, np.int64)
         for severity, above, below in (
@@ -150,7 +151,7 @@ class Limit:
         return result
 
     def crossed(self, severity: int) -> list[float]:
-        """The limits of a severity; an infinite one cannot be crossed."""
+        """Return the finite limits of a severity."""
         pair = (self.questionable, self.questionable_below) if severity == 1 else (self.fail, self.fail_below)
         return [limit for limit in pair if limit is not None and math.isfinite(limit)]
 
@@ -164,9 +165,9 @@ class Limits:
     checks : dict
         Limit of each check by its name.
     file : str
-        Name of the file they are from.
+        Name of the limits file.
     sha256 : str
-        Its digest.
+        SHA-256 digest of the file.
     """
 
     checks: dict[str, Limit]
@@ -183,11 +184,11 @@ class QualityLimits:
     default : dict
         Settings of each check.
     sections : tuple of dict
-        What differs for some data; later ones win.
+        Settings for some data only; later sections win.
     file : str
         Name of the file.
     sha256 : str
-        Its digest.
+        SHA-256 digest of the file.
     """
 
     default: dict[str, dict[str, Any]]
@@ -284,7 +285,7 @@ def _check_selectors(path: Path, where: str, section: Mapping[str, Any]) -> None
 
 
 def _check_explained(path: Path, sections: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    """A check needs an explanation, in the default or wherever a section adds it."""
+    """Require an explanation of each check, in the default or in the section that adds it."""
     for where, section in sections.items():
         for name in set(section) & set(CHECKS) - set(sections["default"] if where != "default" else ()):
             if not section[name].get("explanation"):
@@ -296,7 +297,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _known(path: Path, section: Any, known: set[str], where: str = "") -> None:
-    """Raise if something is no table, or one with a name that is not known."""
+    """Raise an error unless a value is a table with known names only."""
     if not isinstance(section, Mapping):
         raise QualityLimitsError(f"{path}: {where} is {section!r}, expected a table with {', '.join(sorted(known))}")
     where += "." if where else ""
@@ -317,28 +318,30 @@ def _suits(section: Mapping[str, Any], telescope: str, frontend: str, frequency:
 
 
 def quality(figures: Figures, pixel: NDArray[np.str_], limits: Limits) -> dict[str, Any]:
-    """Figures and verdicts of a band.
+    """Make the figures and verdicts of a band.
 
     Parameters
     ----------
     figures : Figures
-        What was measured.
+        Measured figures.
     pixel : ndarray of str, shape (R, A)
         Ids of the pixels.
     limits : Limits
-        What is expected.
+        Limits for the checks.
 
     Returns
     -------
     dict
-        Ready for JSON, None for what is not known. Medians over the pixels; ``pixels``, figures by pixel; ``verdict``,
-        the worst of all; ``verdicts``, one for each check that some pixel does not pass, with these ``pixels`` and, of
-        them, the ``failing_pixels``; ``checks``, all that were made; ``thresholds``, where the limits are from.
+        Ready for JSON, None for what is not known. Medians over the pixels; ``pixels``, figures by
+        pixel; ``verdict``, the worst of all; ``verdicts``, one for each check that some pixel does
+        not pass, with these ``pixels`` and, of them, the ``failing_pixels``; ``checks``, all that
+        were made; ``thresholds``, where the limits are from.
 
     Notes
     -----
-    A check fails when it fails in more than half of the pixels; when it fails in fewer, it is questionable, and the
-    pixels are named. Pixels without any good channel are not judged but for being dead.
+    A check fails when it fails in more than half of the pixels; when it fails in fewer, it is
+    questionable, and the pixels are named. Pixels without any good channel are not judged but for
+    being dead.
     """
     checks = {name: values for name, values in figures.checked().items() if name in limits.checks}
     dead = figures.checked().get("dead_pixel", np.zeros(pixel.shape, np.bool_))
@@ -387,12 +390,12 @@ def _verdicts(
 
 
 def _finite(value: Any) -> Any:
-    """A number, or None where it is none that JSON can hold."""
+    """Return a finite number, or None."""
     return value if math.isfinite(value) else None
 
 
 def _of_all_pixels(figures: Figures) -> dict[str, Any]:
-    """One number for the band of each figure."""
+    """Reduce each figure to one number for the band."""
     known = figures.by_name()
     medians = {
         "t_rec_ssb_K": "t_rec_ssb_median_K",

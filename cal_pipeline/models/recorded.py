@@ -1,4 +1,4 @@
-"""What an L1 store recorded of each band of its scans: parameters, reference files, loads, results."""
+"""Records of each band in an L1 store: parameters, reference files, loads, results."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ OF_ONE_RUN = frozenset(
         "workers",
     }
 )
-"""Parameters that say where a run wrote to and who did it, not what was made."""
+"""Parameters about the output location and execution of a run, without effect on results."""
 
 DEFAULT = "default"
-"""Origin of a parameter of which none is recorded."""
+"""Origin of a parameter without a recorded origin."""
 
 
 @dataclass(frozen=True)
 class RecordedBand:
-    """Record of a band of an L1 scan; what was not recorded is None or empty.
+    """Record of a band of an L1 scan; missing entries are None or empty.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class RecordedBand:
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """How it was made."""
+        """Provenance of the band."""
         return _mapping(self.attributes.get("provenance"))
 
     @property
@@ -79,7 +79,7 @@ class RecordedBand:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Parameters that say what was made, by their name as on the command line."""
+        """Parameters with an effect on results, by their name on the command line."""
         return dict(_flat(_mapping(self.provenance.get("parameters"))))
 
     def origin(self, parameter: str) -> str:
@@ -94,7 +94,7 @@ class RecordedBand:
 
     @property
     def loads(self) -> str:
-        """Scans of the loads that were used, and why these."""
+        """Scan numbers of the loads used, with the reason for the choice."""
         scans = self.provenance.get("calibration_scans")
         if not isinstance(scans, Sequence) or isinstance(scans, str) or not scans:
             return ""
@@ -113,7 +113,7 @@ class RecordedBand:
         return [str(_mapping(item).get("name")) for item in found]
 
     def figure(self, name: str) -> float | None:
-        """Number among the figures of quality, or the attributes; None where it is not known."""
+        """Look up a number among the quality figures or the attributes; None if unknown."""
         value = self.quality.get(name, self.attributes.get(name))
         return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 

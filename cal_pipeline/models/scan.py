@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LoadStage:
-    """What the step ``loads`` makes: the receiver, and whose loads told about it.
+    """Result of the step ``loads``: receiver properties, and the loads they were derived from.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class LoadStage:
     solution : LoadSolution
         Gain and receiver temperature.
     zero : ndarray, shape (C, R, A), or None
-        Zero level that is taken off all counts [ct].
+        Zero level to subtract from all counts [ct].
     forward_efficiency : ndarray, shape (A,)
         Forward efficiency of each array.
     coupling : float
@@ -55,13 +55,13 @@ class LoadStage:
     scan_numbers : tuple of int
         Scans whose loads were used.
     reason : str
-        Why these.
+        Reason for the choice of these scans.
     instability : ndarray, shape (R, A)
         Relative change of the band-averaged counts on a load from dump to dump.
     following : LoadMeans or None
         The first loads after the scan.
     following_scan : int or None
-        The scan that they belong to.
+        Scan number of `following`.
     telescope : str
         Name of the telescope's profile.
     telescope_sha256 : str
@@ -85,16 +85,16 @@ class LoadStage:
 
 @dataclass(frozen=True)
 class GainStage:
-    """What the step ``gain`` makes: how the receiver drifted, and whose counts are set right.
+    """Result of the step ``gain``: drift of the receiver, and the counts to correct for it.
 
     Parameters
     ----------
     level : int
-        2 for the ONs, 3 for ONs and OFFs, 0 where there are no loads to follow the drift with.
+        2: correct the ONs; 3: correct ONs and OFFs; 0: no loads to derive a drift from.
     drift : GainDrift or None
         The drift.
     reason : str
-        Which loads it is known from, or why it is not.
+        Loads that the drift was derived from, or the reason why there is none.
     """
 
     level: int
@@ -104,7 +104,7 @@ class GainStage:
 
 @dataclass(frozen=True)
 class ReferenceStage:
-    """What the step ``prepare`` makes: which subscans are compared, and the mean OFFs.
+    """Result of the step ``prepare``: pairing of ONs and OFFs, and the mean OFFs.
 
     Parameters
     ----------
@@ -113,17 +113,18 @@ class ReferenceStage:
     on, off : ndarray of int, shape (S_on,), (O,)
         Zero-based subscans of the ONs and OFFs, in the order of time.
     off_mean : ndarray, shape (C, R, A, O)
-        Mean counts of each OFF as they were recorded, NaN where there is no valid dump [ct].
+        Mean counts of each OFF as recorded, NaN without a valid dump [ct].
     off_dumps : ndarray of int, shape (C, R, A, O)
-        Valid dumps in them.
+        Number of valid dumps in each mean.
     weights : ndarray, shape (R, A, S_on, O)
-        Weights of the OFFs in the reference of each ON; of a chopped scan 1 for the OFF of the reduction group.
+        Weights of the OFFs in the reference of each ON; in a chopped scan 1 for the OFF of the
+        reduction group.
     moment : ndarray, shape (S_on, O)
-        The same without regard to what is missing in a pixel: where in time an ON lies between the OFFs.
+        Weights from times (and beams) alone, without regard to missing data in a pixel.
     pair : ndarray of int, shape (R, A, S_on)
-        The OFF, by its place in `off`, that each ON is paired with; -1 where a pixel has none.
+        Index into `off` of the OFF paired with each ON; -1 if a pixel has none.
     beam : ndarray of str, shape (S_on,)
-        Beam of each ON, ``"A"`` or ``"B"``; empty where the telescope does not chop.
+        Beam of each ON, ``"A"`` or ``"B"``; empty for an unchopped scan.
     """
 
     mode: str
@@ -138,24 +139,24 @@ class ReferenceStage:
 
     @property
     def per_dump(self) -> bool:
-        """Whether the reference of a dump is the same dump of the OFF, not a mean."""
+        """Tell whether the reference of a dump is the same dump of the OFF, not a mean."""
         return self.mode == "otf_chopped"
 
 
 @dataclass(frozen=True)
 class AtmosphereStage:
-    """What the step ``atmosphere`` makes: the sky above the scan.
+    """Result of the step ``atmosphere``: the sky above the scan.
 
     Parameters
     ----------
     strategy : str
-        How PWV was found.
+        Name of the PWV strategy.
     fit : PwvFit
-        PWV and how good it is.
+        PWV, its errors and the quality of the fit.
     opacity : Opacity
         Opacity against PWV at the pressure of the scan.
     on_airmass : ndarray, shape (S_on,)
-        Airmass that each ON is calibrated with.
+        Airmass used to calibrate each ON.
     t_atm, t_spill : ndarray, shape (O,)
         Temperatures of atmosphere and spillover at each OFF [K].
     t_sky : ndarray, shape (C, R, A)
@@ -186,13 +187,13 @@ class AtmosphereStage:
 
     @property
     def tau_image(self) -> Floats:
-        """The same in the image sideband."""
+        """Zenith opacity in the image sideband, shaped like `tau_signal` [Np]."""
         return self.opacity.image(self.fit.pwv)
 
 
 @dataclass(frozen=True)
 class CalibrationStage:
-    """What the step ``calibrate`` makes: how counts become kelvin, and what noise to expect.
+    """Result of the step ``calibrate``: conversion of counts to kelvin, and expected noise.
 
     Parameters
     ----------
@@ -217,13 +218,13 @@ class CalibrationStage:
 
 @dataclass(frozen=True)
 class CouplingStage:
-    """What the step ``dbs`` makes: which ONs are averaged, and what becomes of noise and system temperature.
+    """Result of the step ``dbs``: pairs of ONs to average, with their noise and system temperature.
 
     Parameters
     ----------
     first, second : ndarray of int, shape (S_out,)
-        The ON, by its place among the ONs, that each spectrum has its position and time from, and the one of the other
-        beam that it is averaged with; -1 where there is none.
+        Indices among the ONs for each spectrum: the ON that gives its position and time, and its
+        partner of the other beam in the average; -1 without a partner.
     t_sys : ndarray, shape (C, R, A, S_out)
         Double-sideband system temperature, mean of the two [K].
     sigma : ndarray of float32, shape (C, R, A, S_out)
@@ -238,7 +239,7 @@ class CouplingStage:
 
 @dataclass(frozen=True)
 class SkydiffStage:
-    """What the step ``skydiff`` makes: the empty skies of a scan, to be compared with those of earlier ones.
+    """Result of the step ``skydiff``: blank-sky spectra to compare with those of earlier scans.
 
     Parameters
     ----------
@@ -247,7 +248,7 @@ class SkydiffStage:
     offs : ndarray of int, shape (E,)
         Zero-based subscans of the OFFs.
     mjds : ndarray, shape (E,)
-        Times [d].
+        Times of observation (MJD) [d].
     spectra : ndarray, shape (C, R, A, E)
         S_obs [K].
     """
@@ -260,14 +261,15 @@ class SkydiffStage:
 
 @dataclass(frozen=True)
 class ChopStage:
-    """What the step ``skychopdiff`` makes: the OFFs whose chop phases are compared while their counts pass by.
+    """Result of the step ``skychopdiff``: the ONs whose OFFs get their chop phases compared.
 
     Parameters
     ----------
     ons : ndarray of int, shape (G,)
-        The tagged ONs, by their place among the ONs.
+        Indices among the ONs of the tagged ONs.
     partners : ndarray of int, shape (G,)
-        The ONs of the other beam whose OFF is averaged with theirs; -1 where there is none.
+        Indices among the ONs of their partners of the other beam, -1 without one; the counts of
+        both OFFs are averaged.
     """
 
     ons: NDArray[np.int64]
@@ -278,8 +280,9 @@ class ChopStage:
 class Band:
     """One frequency axis of a scan.
 
-    Arrays (C, R, A, …) that the steps make are in Fortran order: what is worked out along the channels, and the same
-    for all receivers, is then several times faster than with the few pixels next to each other.
+    Arrays (C, R, A, …) that the steps make are in Fortran order: what is worked out along the
+    channels, and the same for all receivers, is then several times faster than with the few pixels
+    next to each other.
 
     Parameters
     ----------
@@ -292,11 +295,11 @@ class Band:
     scan_number : int
         Number of the scan.
     coordinates : Coordinates
-        What was recorded beside the counts.
+        Coordinates recorded with the counts.
     attributes : dict
         Attributes of the scan, and over them those of the band.
     loads, gain, reference, atmosphere, calibration, coupling, skydiff, chop : optional
-        What the steps have made so far.
+        Results of the steps so far.
     """
 
     name: str
@@ -335,31 +338,31 @@ class Band:
         return float(at.signal_freq[first_on(at.sobsmode, at.mjd)])
 
     def require_loads(self) -> LoadStage:
-        """The result of the step ``loads``; an error that says so without it."""
+        """Return the result of the step ``loads``; raise an error if missing."""
         return self._require(self.loads, "loads")
 
     def require_reference(self) -> ReferenceStage:
-        """The result of the step ``prepare``; an error that says so without it."""
+        """Return the result of the step ``prepare``; raise an error if missing."""
         return self._require(self.reference, "prepare")
 
     def require_atmosphere(self) -> AtmosphereStage:
-        """The result of the step ``atmosphere``; an error that says so without it."""
+        """Return the result of the step ``atmosphere``; raise an error if missing."""
         return self._require(self.atmosphere, "atmosphere")
 
     def require_calibration(self) -> CalibrationStage:
-        """The result of the step ``calibrate``; an error that says so without it."""
+        """Return the result of the step ``calibrate``; raise an error if missing."""
         return self._require(self.calibration, "calibrate")
 
     @property
     def outputs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """What the spectra are made of, by place among the ONs: each of one ON or two; the second is -1 for one."""
+        """Indices of the one or two ONs averaged in each spectrum; the second is -1 for one ON."""
         if self.coupling is not None:
             return self.coupling.first, self.coupling.second
         ons = np.arange(self.require_reference().on.size)
         return ons, np.full(ons.size, -1)
 
     def corrected(self, counts: NDArray[Any], subscan: int, channels: slice = slice(None)) -> NDArray[Any]:
-        """Counts without the zero level and, where the step ``gain`` asks for it, without the receiver's drift.
+        """Subtract the zero level and, if the step ``gain`` asks for it, correct receiver drift.
 
         Parameters
         ----------
@@ -368,7 +371,7 @@ class Band:
         subscan : int
             Zero-based subscan.
         channels : slice
-            These channels; all of them if not given.
+            Channels of `counts`; all if not given.
         """
         zero = self.require_loads().zero
         if zero is not None:
@@ -381,7 +384,7 @@ class Band:
         return self.gain.drift.restore(counts, float(at.mjd[subscan]), channels)
 
     def mean_offs(self) -> list[Floats]:
-        """Mean counts of each OFF, corrected, each of shape (C, R, A) [ct]."""
+        """Compute the corrected mean counts of each OFF, shape (C, R, A) each [ct]."""
         reference = self.require_reference()
         return [self.corrected(reference.off_mean[..., k], int(s)) for k, s in enumerate(reference.off)]
 
@@ -394,7 +397,7 @@ class Band:
         return result
 
     def source_counts(self, clock: StageClock) -> Counts:
-        """Counts of the observing phases; reading them counts as ``load``."""
+        """Open the counts of the observing phases; the clock counts reads as ``load``."""
         if self._place is None:
             self._place = open_place(self.store)
         return Counts(self._place, f"{self.group}/source/data_5d", clock, self._known_of_counts)
@@ -406,7 +409,7 @@ class Band:
 
 
 class ScanMeta:
-    """File name and status of the steps, for stpipe, and records of how the steps that wrote files were run."""
+    """File name and step status for stpipe, and provenance of steps that wrote files."""
 
     def __init__(
         self, filename: str, cal_step: dict[str, str] | None = None, made_by: dict[str, Any] | None = None
@@ -452,7 +455,7 @@ class Scan:
         return f"<Scan {self.number}: {count_of(len(self.bands), 'band')}>"
 
     def get_crds_parameters(self) -> dict[str, Any]:
-        """What reference files and parameters are chosen by."""
+        """Return the keys for the choice of reference and parameter files."""
         band = self.bands[0]
         mode = observing_mode(band.coordinates.sobsmode, str(band.attributes.get("instmode", "")))
         return {
@@ -531,7 +534,7 @@ class Scan:
 
 
 def _plain(value: Any) -> Any:
-    """Containers of an ASDF tree as the built-in ones."""
+    """Convert containers of an ASDF tree to built-in ones."""
     if isinstance(value, typing.Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -540,7 +543,7 @@ def _plain(value: Any) -> Any:
 
 
 def _to_tree(value: Any) -> Any:
-    """A dataclass of arrays, numbers and dataclasses as what ASDF can hold."""
+    """Convert a dataclass of arrays, numbers and dataclasses to an ASDF tree."""
     if isinstance(value, Sidebands):
         names = [f.name for f in dataclasses.fields(value)]
         return {n: getattr(value, n) for n in names if n != "convention"} | {"convention": value.convention.name}
@@ -559,14 +562,14 @@ def _to_tree(value: Any) -> Any:
 
 
 def _from_tree(cls: type[T], tree: Any) -> T:
-    """The dataclass `cls` from what :func:`_to_tree` made of it."""
+    """Restore the dataclass `cls` from the tree made by :func:`_to_tree`."""
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     return cls(**{name: _restore(hints[name], tree[name]) if name in tree else None for name in names})
 
 
 def _restore(hint: Any, item: Any) -> Any:
-    """One field of a dataclass from its tree, by its annotation."""
+    """Restore a field of a dataclass from its tree, by its annotation."""
     options = [arg for arg in typing.get_args(hint) if arg is not type(None)]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         hint = options[0]
@@ -580,6 +583,6 @@ def _restore(hint: Any, item: Any) -> Any:
         return _plain(item)
     if hint is typing.Any or isinstance(hint, type):
         return item
-    # What is left are arrays; how their annotation looks at run time differs from one NumPy to the next.
+    # Only arrays are left; their annotation at run time depends on the version of NumPy.
     array = np.asarray(item)
     return array.astype(np.str_) if array.dtype.kind in "UOT" else array

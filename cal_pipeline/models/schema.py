@@ -53,7 +53,8 @@ class Coordinate:
         Whether a group without it cannot be calibrated.
     needed : str
         Subscans whose values are needed and checked: those of a key of
-        :data:`~cal_pipeline.models.coordinates.NEEDED`, or ``""`` where the step that needs a value checks it.
+        :data:`~cal_pipeline.models.coordinates.NEEDED`, or ``""`` where the step that needs a value
+        checks it.
     low, high : float
         Limits, not included, of the numbers; with `magnitude` those of their absolute values.
     magnitude : bool
@@ -82,11 +83,14 @@ class Coordinate:
     lookalikes: tuple[Lookalike, ...] = ()
 
     def takes_fill(self, fill: Any) -> bool:
-        """Whether the fill value is legitimate where no chunk is stored: of times that may be 0, which says unknown."""
+        """Tell whether the fill value may stand for an array without any stored chunk.
+
+        Arrays with 0 as a mark for unknown take only a fill value of 0 or NaN.
+        """
         return self.from_fill and (self.unknown != "NaN or 0" or fill != fill or fill == 0)
 
     def is_sound(self, values: NDArray[np.float64]) -> bool:
-        """Whether all numbers are within the limits or marked as unknown."""
+        """Tell whether all numbers are within the limits or marked as unknown."""
         # Mostly the extremes tell: comparisons with NaN are false.
         if not self.magnitude and not self.whole and values.min() > self.low and values.max() < self.high:
             return True
@@ -126,7 +130,7 @@ class Coordinate:
         return f"[{shown}{rest}]{self._unit}"
 
     def guess_unit(self, values: NDArray[np.float64]) -> str:
-        """Say which unit numbers look like that are all beyond the limits; empty where nothing is recognised."""
+        """Hint at the unit that unsound numbers seem to have; empty if none is recognised."""
         finite = values[np.isfinite(values)]
         size = np.abs(finite) if self.magnitude else finite
         for other in self.lookalikes if finite.size else ():
@@ -178,7 +182,7 @@ MJD = _per_subscan(
 """Times, which must be stored with 64 bits: modified Julian dates."""
 
 TAMB = _per_subscan("K", low=100.0, high=400.0, lookalikes=(Lookalike(-100.0, 60.0, _CELSIUS),))
-"""Ambient temperature; the step ``atmosphere`` checks that of the OFFs, unless parameters take its place."""
+"""Ambient temperature; the step ``atmosphere`` checks OFFs, unless parameters replace it."""
 
 _EXPTIME = _per_subscan("s", "observed", low=0.0, high=1000.0, lookalikes=(Lookalike(10.0, 1e7, "milliseconds"),))
 _OFFSET_AXES = ((S,), (D, S))
@@ -257,7 +261,7 @@ SCAN_ATTRIBUTES = (
 """Attributes of an L0 scan that the format names; all others are carried along as they are."""
 
 TEXT_ATTRIBUTES = ("instmode", "telescope", "frontend")
-"""Attributes of an L0 scan or band that decide how it is calibrated: text, or null where unknown."""
+"""Text attributes (null if unknown) of an L0 scan or band with an effect on its calibration."""
 
 NUMBER_ATTRIBUTES = {"rest_freq_hz": "Hz", "velocity_source_kms": "km/s"}
 """Attributes of an L0 scan or band that are numbers, or null where unknown, and their units."""
@@ -285,7 +289,7 @@ class ProductArray:
     long_name: str
 
     def dims_of(self, ndim: int) -> tuple[str, ...]:
-        """Axes of an array with `ndim` of them."""
+        """Return the axes of an array with `ndim` dimensions."""
         for dims in self.dims:
             if len(dims) == ndim:
                 return dims
@@ -361,7 +365,7 @@ EXTRA_ATTRIBUTES: dict[str, dict[str, Any]] = {
 
 
 def product_array(name: str) -> ProductArray:
-    """What an L1 array is, by its name or, in the group of a diagnostic, its path."""
+    """Look up the specification of an L1 array by its name or, for a diagnostic, its path."""
     group, _, array = name.partition("/")
     if array.startswith("spectrum_"):
         return L1_DIAGNOSTICS[group]
@@ -369,7 +373,7 @@ def product_array(name: str) -> ProductArray:
 
 
 def array_attributes(name: str, dims: tuple[str, ...], present: set[str]) -> dict[str, Any]:
-    """CF attributes of an L1 array.
+    """Make the CF attributes of an L1 array.
 
     Parameters
     ----------
@@ -383,7 +387,8 @@ def array_attributes(name: str, dims: tuple[str, ...], present: set[str]) -> dic
     Returns
     -------
     dict
-        ``long_name``, ``units``, ``coordinates`` (of a data variable) and what else CF wants for it.
+        ``long_name``, ``units``, ``coordinates`` (of a data variable) and what else CF wants for
+        it.
     """
     spec = product_array(name)
     attributes: dict[str, Any] = {"long_name": spec.long_name, "units": spec.units}

@@ -44,9 +44,9 @@ class Session:
     Attributes
     ----------
     place : Place
-        Where it is.
+        The store.
     path : str
-        What that is called.
+        Name of the store.
     numbers : list of int
         Numbers of all scans, ascending, calibration-only ones too.
 
@@ -72,20 +72,23 @@ class Session:
         self._loads: dict[Any, LoadCounts] = {}
 
     def _is_there(self, path: str | Path, names: list[str]) -> bool:
-        """Whether there is anything at a path, were it an empty ZIP file."""
+        """Tell whether anything exists at a path, even an empty ZIP file."""
         return bool(names) or self.place.exists("") or os.path.exists(path)
 
     def has_source(self, number: int) -> bool:
-        """Whether a scan has anything to calibrate, or is a calibration-only scan; one that cannot be read may have."""
+        """Tell whether a scan has a source group; False for a calibration-only scan.
+
+        An unreadable scan counts as having one.
+        """
         try:
             return any("source" in self.place.members(group) for group, _ in self._bands(number))
         except (OSError, LayoutError):
-            # Whoever opens the scan next says what is wrong with it, and it does not end the others.
+            # Opening the scan later reports the error without ending the other scans.
             logger.debug("%s/%s cannot be read", self.path, self._groups[number], exc_info=True)
             return True
 
     def describe(self, number: int) -> dict[str, str | None] | None:
-        """Telescope, frontend and observing mode of a scan, from its attributes and phases alone.
+        """Read telescope, frontend and observing mode of a scan from attributes and phases.
 
         Parameters
         ----------
@@ -95,7 +98,8 @@ class Session:
         Returns
         -------
         dict or None
-            What parameter files are chosen by; None where that cannot be read, which whoever opens the scan explains.
+            Keys for the choice of parameter files; None if unreadable, which opening the scan
+            explains.
         """
         try:
             group, name = next(band for band in self._bands(number) if "source" in self.place.members(band[0]))
@@ -110,11 +114,11 @@ class Session:
         return {"telescope": attributes.get("telescope"), "frontend": attributes.get("frontend"), "mode": mode}
 
     def in_order_of_time(self, numbers: list[int]) -> list[int]:
-        """Scans by the time of their first subscan; those whose times cannot be read are last."""
+        """Sort scans by the time of their first subscan; unreadable ones are last."""
 
         def first_time(number: int) -> float:
             times = []
-            # Whoever opens the scan next says what is wrong with it.
+            # Opening the scan later reports the error.
             with suppress(OSError, LayoutError):
                 for group, _ in self._bands(number):
                     try:
@@ -171,7 +175,7 @@ class Session:
         return Band(name, self.path, group, number, coordinates, attributes | own).read_from(self.place)
 
     def _bands(self, number: int) -> list[tuple[str, str]]:
-        """Path and name of each band of a scan; one without a name where the scan is not divided."""
+        """Return path and name of each band of a scan; the name is empty for an undivided scan."""
         scan = self._groups[number]
         members = self.place.members(scan)
         names = sorted(
@@ -186,13 +190,14 @@ class Session:
     def find_loads(self, band: Band, interval: float) -> tuple[CalibrationGroup, str]:
         """Find the hot and cold load that belong to a band of a scan.
 
-        In this order: its own; those of the scan that the first ON names (``lloadsn``); the nearest in the past
-        within the interval of the scan's first subscan; the nearest in the future within it.
+        In this order: its own; those of the scan that the first ON names (``lloadsn``); the nearest
+        in the past within the interval of the scan's first subscan; the nearest in the future
+        within it.
 
         Parameters
         ----------
         band : Band
-            What is to be calibrated.
+            The band to calibrate.
         interval : float
             Longest time between loads and scan [s].
 
@@ -200,7 +205,7 @@ class Session:
         -------
         loads : CalibrationGroup
         reason : str
-            Why these.
+            Reason for the choice.
 
         Raises
         ------
@@ -231,7 +236,7 @@ class Session:
         Parameters
         ----------
         band : Band
-            What is to be calibrated.
+            The band to calibrate.
         interval : float
             Longest time from the scan's last subscan to them [s].
 
@@ -250,9 +255,9 @@ class Session:
     def load_counts(
         self, group: CalibrationGroup, band: Band, clock: StageClock, t_cold_default: float | None = None
     ) -> LoadCounts:
-        """Counts on the loads of a scan in the order of a band's pixels; the last few are remembered.
+        """Return the counts on the loads of a scan, in a band's pixel order, from a small cache.
 
-        A measurement of the loads is the one before a scan, and the one after the scan before.
+        The cache pays: loads are measured after one scan and before the next.
         """
         key = (group.scan_number, band.name, tuple(band.coordinates.pixel.ravel().tolist()), t_cold_default)
         if key not in self._loads:
@@ -262,7 +267,10 @@ class Session:
         return self._loads[key]
 
     def _ages(self, band_name: str, moment: float, interval: float) -> list[tuple[float, int]]:
-        """How long before a moment [d] scans saw their loads [s], negative after it; those within the interval [s]."""
+        """List the ages of the loads of all scans at a moment (MJD) [d], with the scan numbers.
+
+        Ages [s] are positive for loads before the moment and at most `interval` [s] in size.
+        """
         known = self._times_of_loads(band_name)
         span = interval / _SECONDS_PER_DAY
         first = bisect_left(known, (moment - span - _MARGIN, 0))
@@ -271,7 +279,7 @@ class Session:
         return sorted(item for item in ages if abs(item[0]) <= interval)
 
     def _times_of_loads(self, band_name: str) -> list[tuple[float, int]]:
-        """When the loads were seen [d], and in which scan; in the order of time."""
+        """List the times of all loads (MJD) [d] with their scan numbers, in time order."""
         if band_name not in self._times:
             times = self.place.each(lambda number: self._time_of_loads(number, band_name), self.numbers)
             known = zip(times, self.numbers, strict=True)
@@ -279,7 +287,7 @@ class Session:
         return self._times[band_name]
 
     def _load_candidates(self, band: Band, interval: float) -> Iterator[tuple[int, str]]:
-        """Scans whose loads come into question, best first, and why; the times are read only when asked for."""
+        """Yield candidate scans for the loads, best first, with the reason; read times lazily."""
         named = self._last_load(band)
         tried = {band.scan_number, named}
         yield band.scan_number, "own"
@@ -292,7 +300,7 @@ class Session:
             yield number, f"nearest in the future, {age:.0f} s after"
 
     def _last_load(self, band: Band) -> int | None:
-        """Scan that the first ON names as that of the last load."""
+        """Return the scan that the first ON names for its last load; None if unknown."""
         at = band.coordinates
         if at.lloadsn is None:
             return None
@@ -302,7 +310,7 @@ class Session:
         return named if named >= 0 else None
 
     def _calibration_group(self, number: int, band_name: str) -> tuple[CalibrationGroup | None, str]:
-        """The calibration group of a scan; without one that can be read None and the reason."""
+        """Return the calibration group of a scan, or None and the reason for its absence."""
         key = (number, band_name)
         if key not in self._calibration:
             self._calibration[key] = self._open_calibration(number, band_name)
@@ -321,7 +329,7 @@ class Session:
             return None, f"cannot be read: {words}"
 
     def _time_of_loads(self, number: int, band_name: str) -> float:
-        """When a scan saw its loads [d]; NaN where it did not, or that cannot be read."""
+        """Read the time of the loads of a scan (MJD) [d]; NaN without loads or if unreadable."""
         try:
             group = self._calibration_path(number, band_name)
             return time_of_loads(self.place, group) if group else float("nan")
@@ -339,7 +347,7 @@ class Session:
         return f"{group}/calibration"
 
     def select(self, wanted: list[Any] | str | None) -> list[int]:
-        """Numbers of the scans to calibrate.
+        """Select the numbers of the scans to calibrate.
 
         Parameters
         ----------

@@ -60,7 +60,8 @@ class ShardIndex:
         Raises
         ------
         ValueError
-            For shards within shards, codecs beside the one of shards, and codecs of the index other than the usual.
+            For shards within shards, codecs beside the one of shards, and codecs of the index other
+            than the usual.
         """
         names = [codec["name"] for codec in codecs]
         if "sharding_indexed" not in names:

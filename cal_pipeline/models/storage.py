@@ -1,4 +1,4 @@
-"""Where the bytes of a Zarr store are: a folder, or anything else that zarr can open."""
+"""Byte storage of Zarr stores: a folder, or anything else that zarr can open."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Place(ABC):
     Attributes
     ----------
     name : str
-        What to call it in messages and in the provenance.
+        Name in messages and in the provenance.
     """
 
     name: str
 
     @abstractmethod
     def get(self, key: str) -> bytes | None:
-        """The bytes of a key; None where there are none."""
+        """Read the bytes of a key; None if absent."""
 
     def get_part(self, key: str, start: int, length: int) -> bytes | None:
-        """Read some bytes of a key; fewer where it ends before, None where there are none.
+        """Read part of the bytes of a key; fewer at its end, None if absent.
 
         Parameters
         ----------
@@ -63,35 +63,35 @@ class Place(ABC):
 
     @abstractmethod
     def exists(self, key: str) -> bool:
-        """Whether there are bytes for a key."""
+        """Tell whether there are bytes for a key."""
 
     @abstractmethod
     def members(self, key: str = "") -> list[str]:
-        """Names of what lies directly below a key."""
+        """List the names directly below a key."""
 
     @abstractmethod
     def walk(self) -> Iterator[str]:
-        """Keys of everything that is stored."""
+        """Yield the keys of all stored bytes."""
 
     @abstractmethod
     def remove(self) -> None:
-        """Remove everything that is stored."""
+        """Remove all stored bytes."""
 
     @abstractmethod
     def make_durable(self) -> None:
-        """Bring everything that was written to where it survives a loss of power."""
+        """Wait until all written bytes survive a loss of power (fsync)."""
 
     def each(self, read: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """What a function reads of this place for each item; beside each other where every answer takes its time."""
+        """Read each item with a function; concurrently on high-latency stores."""
         return [read(item) for item in items]
 
     @abstractmethod
     def below(self, key: str) -> Place:
-        """The part of it below a key."""
+        """Return the place below a key."""
 
     @abstractmethod
     def as_zarr(self) -> Any:
-        """What zarr and xarray open it by."""
+        """Return the object or path that zarr and xarray can open."""
 
     def __str__(self) -> str:
         return self.name
@@ -117,11 +117,11 @@ class LocalPlace(Place):
         return LocalPlace, (self.path,)
 
     def after_fork(self) -> None:
-        """Forget files on their way to the disk in a forked child, which has no thread that brings them."""
+        """Forget pending fsyncs in a forked child, which has no thread for them."""
         self._on_their_way, self._disk = {}, None
 
     def get(self, key: str) -> bytes | None:
-        """The bytes of a file; None where it is not there."""
+        """Read the bytes of a file; None if absent."""
         try:
             with open(os.path.join(self.name, key), "rb", buffering=0) as file:
                 return file.read()
@@ -139,7 +139,7 @@ class LocalPlace(Place):
             return None
 
     def put(self, key: str, *data: bytes) -> None:
-        """Write a file, and the folders that it needs; a large one starts on its way to the disk at once."""
+        """Write a file and missing folders; a large file is fsynced in the background at once."""
         path = os.path.join(self.name, key)
         folder = os.path.dirname(path)
         if folder not in self._made:
@@ -157,7 +157,7 @@ class LocalPlace(Place):
     def _start_sync(self, path: str) -> None:
         """Let a thread fsync a file while others are still being made."""
         if self._disk is None:
-            # Threads that get here at once may each make a pool; both do their work.
+            # Threads in a race may each make a pool; both pools do their work.
             self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
             renew_after_fork(self)
         self._on_their_way[path] = self._disk.submit(sync_file, path)
@@ -168,18 +168,18 @@ class LocalPlace(Place):
         self._on_their_way, self._disk = {}, None
 
     def exists(self, key: str) -> bool:
-        """Whether there is such a file or folder."""
+        """Tell whether a file or folder exists."""
         return os.path.exists(os.path.join(self.name, key))
 
     def members(self, key: str = "") -> list[str]:
-        """Names in a folder."""
+        """List the names in a folder."""
         try:
             return os.listdir(os.path.join(self.name, key))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def walk(self) -> Iterator[str]:
-        """Paths of all files, from the folder."""
+        """Yield the paths of all files, relative to the folder."""
         for root, _, files in os.walk(self.name):
             inner = os.path.relpath(root, self.name).replace(os.sep, "/")
             for file in files:
@@ -206,7 +206,7 @@ class LocalPlace(Place):
             self._end_sync()
 
     def below(self, key: str) -> LocalPlace:
-        """A folder in this one."""
+        """Return the place of a folder in this one."""
         return LocalPlace(self.path / key)
 
     def as_zarr(self) -> Path:
@@ -215,18 +215,18 @@ class LocalPlace(Place):
 
 
 class RemotePlace(Place):
-    """What a zarr store reaches: an object store, a web server, a ZIP file.
+    """A place reached through a zarr store: an object store, a web server, a ZIP file.
 
     Parameters
     ----------
     store : zarr.abc.store.Store
         The store.
     name : str
-        What to call it.
+        Name in messages and in the provenance.
     prefix : str
-        The part of it that is meant.
+        Key prefix of this place in the store.
     n_requests : int
-        Requests that it is sent beside each other.
+        Number of concurrent requests.
     """
 
     def __init__(self, store: Store, name: str, prefix: str = "", n_requests: int = 16) -> None:
@@ -244,7 +244,7 @@ class RemotePlace(Place):
             self.store.forget_listings()
 
     def get(self, key: str) -> bytes | None:
-        """The bytes of an object; None where it is not there."""
+        """Read the bytes of an object; None if absent."""
         buffer = sync(self.store.get(self._key(key), default_buffer_prototype()))
         return None if buffer is None else buffer.to_bytes()
 
@@ -264,12 +264,12 @@ class RemotePlace(Place):
         sync(self.store.set(self._key(key), default_buffer_prototype().buffer.from_bytes(b"".join(data))))
 
     def exists(self, key: str) -> bool:
-        """Whether there is such an object."""
+        """Tell whether an object exists."""
         self._list_anew()
         return bool(sync(self.store.exists(self._key(key))))
 
     def members(self, key: str = "") -> list[str]:
-        """Names of objects and folders.
+        """List the names of objects and folders.
 
         Raises
         ------
@@ -288,7 +288,7 @@ class RemotePlace(Place):
         return names
 
     def walk(self) -> Iterator[str]:
-        """Keys of all objects."""
+        """Yield the keys of all objects."""
         self._list_anew()
 
         async def listed() -> list[str]:
@@ -303,25 +303,25 @@ class RemotePlace(Place):
         sync(self.store.delete_dir(self.prefix))
 
     def make_durable(self) -> None:
-        """Objects are durable once they are written."""
+        """Do nothing: objects are durable once written."""
 
     def each(self, read: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """What a function reads of this place for each item, many beside each other."""
+        """Read each item with a function, concurrently."""
         with ThreadPoolExecutor(self.n_requests) as pool:
             waiting = [pool.submit(copy_context().run, read, item) for item in items]
             return [future.result() for future in waiting]
 
     def below(self, key: str) -> RemotePlace:
-        """A folder of it."""
+        """Return the place of a folder below this one."""
         return RemotePlace(self.store, f"{self.name}/{key}", self._key(key), self.n_requests)
 
     def as_zarr(self) -> Any:
-        """The store and the path in it."""
+        """Return the store with the path in it."""
         return zarr.storage.StorePath(self.store, self.prefix)
 
 
 _LARGE = 2**20
-"""Bytes from which on a file is brought to the disk while others are still being made."""
+"""Minimum size of files to fsync in the background, while others are written [bytes]."""
 
 
 def sync_file(path: str | Path) -> None:
@@ -379,13 +379,14 @@ async def _open_zip_store(path: Path) -> Store:
 def _root_of_store(keys: Iterable[str], path: Path) -> str:
     """Find the folder in a ZIP file that a store lies in: the uppermost one with a ``zarr.json``.
 
-    Programs that pack a folder put its name before every key, and some a folder ``__MACOSX`` beside it.
+    Programs that pack a folder put its name before every key, and some a folder ``__MACOSX`` beside
+    it.
     """
     folders = {PurePosixPath(key).parent for key in keys if PurePosixPath(key).name == "zarr.json"}
     packed = {folder for folder in folders if folder.parts[:1] != ("__MACOSX",)}
     roots = sorted(str(folder) for folder in packed if not packed.intersection(folder.parents))
     if roots and all(re.fullmatch(r"(.*/)?scan_\d{6}", root) for root in roots):
-        # Scans without the zarr.json of their session, which whoever opens it misses.
+        # Scans without the zarr.json of their session; opening the session reports it.
         parents = {str(PurePosixPath(root).parent) for root in roots}
         roots = sorted(parents)
     if len(roots) > 1:

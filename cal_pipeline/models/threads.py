@@ -55,7 +55,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -149,12 +149,12 @@ def _one_thread() -> BlockThreads:
 
 
 def use_threads(number: int | None) -> None:
-    """Set how many threads steps use that are called outside of a run, in this thread of the program.
+    """Set the number of threads of steps called outside of a run, in the current thread.
 
     Parameters
     ----------
     number : int or None
-        Number of threads; as many as there are cores if None.
+        Number of threads; one per core if None.
     """
     _current.set(None if number is None else BlockThreads(number))
 
@@ -163,8 +163,8 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item], sample
     """Call a function on every item, in the threads of the run unless there are few samples.
 
     No more than two calls a thread are waiting at any time, so that memory does not grow with the
-    number of items. The first error ends it, once the calls that are running have ended. Outside of a
-    run, threads are started for the call.
+    number of items. The first error ends it, once the calls that are running have ended. Outside of
+    a run, threads are started for the call.
 
     Parameters
     ----------
@@ -192,8 +192,8 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item], sample
 class WhileUsed:
     """Setting of the whole process that its first user makes and its last user takes back.
 
-    Users may overlap in any order, in any threads; each of them setting and restoring by itself would
-    leave the setting of the other behind.
+    Users may overlap in any order, in any threads; each of them setting and restoring by itself
+    would leave the setting of the other behind.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ class WhileUsed:
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Take the setting back in a forked child, whose users are in the parent, and make the lock anew."""
+        """Restore the setting in a forked child, whose users are in the parent; renew the lock."""
         self._lock = threading.Lock()
         held, self._held, self._users = self._held, None, 0
         if held is not None:
@@ -244,8 +244,8 @@ def _libraries() -> ThreadpoolController:
 def _one_blas_thread() -> Iterator[None]:
     """Limit linear algebra to one thread within the block.
 
-    As long as a thread lives that has set a limit of OpenBLAS, threadpoolctl lets no other lift it, without a word; and
-    the last user may be another than the first. Hence threads that end at once.
+    As long as a thread lives that has set a limit of OpenBLAS, threadpoolctl lets no other lift it,
+    without a word; and the last user may be another than the first. Hence threads that end at once.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="limit") as passing:
         limited = passing.submit(_libraries().limit, limits=1, user_api="blas").result()

@@ -16,7 +16,10 @@ SMOOTHING_WIDTH = 129
 
 
 def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.int64]]:
-    """Sum and number (perhaps read-only) of the finite values along an axis; integers are exact up to 2⁵³."""
+    """Compute sum and number of the finite values along an axis.
+
+    Sums of integers are exact up to 2⁵³. The array of numbers may be read-only.
+    """
     axis %= counts.ndim
     if counts.flags.f_contiguous and not counts.flags.c_contiguous:
         total, number = sum_of_valid(counts.T, counts.ndim - 1 - axis)
@@ -24,7 +27,7 @@ def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.in
     before, after = counts.shape[:axis], counts.shape[axis + 1 :]
     size = counts.shape[axis]
     flat = np.ascontiguousarray(counts).reshape(int(np.prod(before)), size, int(np.prod(after)))
-    # What comes before the axis varies fastest in the result, as the channels do in all arrays of results.
+    # The axes before vary fastest in the result, like channels in all arrays of results.
     turned = _sum_in_middle(flat).reshape(*after, *before)
     total = np.moveaxis(turned, range(len(after)), range(-len(after), 0))
     if np.isfinite(total).all():
@@ -35,7 +38,7 @@ def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.in
 
 @compiled
 def _sum_in_middle(values: NDArray[Any]) -> Floats:
-    """Sum of (I, N, K) along its middle axis, as (K, I)."""
+    """Sum (I, N, K) along its middle axis, into (K, I)."""
     n_before, n_values, n_after = values.shape
     sums = np.empty((n_after, n_before))
     for i in range(n_before):
@@ -48,14 +51,14 @@ def _sum_in_middle(values: NDArray[Any]) -> Floats:
 
 
 def mean_from_sum(total: Floats, number: NDArray[np.int64]) -> Floats:
-    """Mean of `number` values that sum to `total`; NaN where there is none."""
+    """Compute the mean of `number` values that sum to `total`; NaN for none."""
     mean = np.full_like(total, np.nan, np.float64)
     np.divide(total, number, out=mean, where=number > 0)
     return mean
 
 
 def median_of_finite(values: NDArray[np.floating[Any]], axis: int | tuple[int, ...]) -> Floats:
-    """Median of the finite values along `axis`; NaN where there is none."""
+    """Compute the median of the finite values along `axis`; NaN for none."""
     axes = (axis,) if isinstance(axis, int) else axis
     last = np.moveaxis(values, axes, range(-len(axes), 0))
     flat = last.reshape(*last.shape[: last.ndim - len(axes)], -1)
@@ -63,7 +66,7 @@ def median_of_finite(values: NDArray[np.floating[Any]], axis: int | tuple[int, .
     number = finite.sum(axis=-1)
     if not flat.shape[-1]:
         return np.full(number.shape, np.nan)
-    # What is not finite is sorted to the end.
+    # NaN is sorted to the end.
     ordered = np.sort(np.where(finite, flat, np.nan), axis=-1)
     middle = np.stack([np.maximum(number - 1, 0) // 2, np.maximum(number, 1) // 2], axis=-1)
     middle = np.minimum(middle, flat.shape[-1] - 1)

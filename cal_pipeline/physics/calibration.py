@@ -40,7 +40,7 @@ def kelvin_per_count(
     bad : ndarray of bool, shape (C, R, A)
         Channels that are not calibrated.
     out : ndarray, shape (C, R, A), optional
-        Where to put the result, in Fortran order.
+        Output array, in Fortran order.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def antenna_temperature(
     bad : ndarray of bool, shape (C, R, A)
         Channels that are not calibrated.
     out : ndarray, shape (C, D, R, A), optional
-        Where to put the spectra, in C order.
+        Output array for the spectra, in C order.
 
     Returns
     -------
@@ -100,7 +100,8 @@ def antenna_temperature(
     flags : ndarray of uint16, shape (C, D, R, A)
         BAD_CHANNEL and FILL_VALUE bits; not to be written to.
     missing : ndarray of bool, shape (C, D, R, A), or None
-        Where ON or reference is missing, or T_A* is not finite in a channel that is not bad; None where nothing is.
+        True if ON or reference is missing, or T_A* is not finite in a channel that is not bad; None
+        if nothing is missing.
     """
     n_channels, n_dumps, *pixels = on.shape
     flat, shape = (n_channels, n_dumps, int(np.prod(pixels))), (n_channels, *pixels)
@@ -133,7 +134,10 @@ def antenna_temperature(
 
 @compiled
 def _calibrate(counts: NDArray[Any], reference: Floats, factor: Floats, spectra: Floats) -> bool:
-    """Make spectra of counts (C, D, P); whether all are finite. The reference may be the same for all dumps."""
+    """Calibrate counts (C, D, P) into `spectra`; return whether all values are finite.
+
+    The reference has one value per dump, or one for all dumps.
+    """
     n_channels, n_dumps, n_pixels = counts.shape
     unusual = False
     of_dumps = 1 if reference.shape[1] > 1 else 0
@@ -174,9 +178,9 @@ def round_to_noise(spectra: Floats, sigma: NDArray[np.float32]) -> None:
 
     Notes
     -----
-    The step is the largest power of two that is at most 2 % of sigma, so the error is at most 1 % of sigma; halves go
-    to the even multiple, so that means stay unbiased. Adding and taking off 1.5·2⁵² steps lets the arithmetic of
-    64-bit floats do the rounding.
+    The step is the largest power of two that is at most 2 % of sigma, so the error is at most 1 %
+    of sigma; halves go to the even multiple, so that means stay unbiased. Adding and taking off
+    1.5·2⁵² steps lets the arithmetic of 64-bit floats do the rounding.
     """
     step = 0.02 * sigma.astype(np.float64)
     # A number of exponent e lies in 2^(e-1) … 2^e.
@@ -242,17 +246,18 @@ def expected_noise(
     reference_variance : ndarray, shape (C, R, A)
         Σ_k a_k²/(n_k t_k) over the OFFs in the reference [1/s].
     out : ndarray, shape (C, R, A), optional
-        Where to put the result, in Fortran order; of 64 bits if not given.
+        Output array, in Fortran order; a new one of 64 bits if not given.
 
     Returns
     -------
     ndarray, shape (C, R, A)
-        t_sys/(w_s f_eff eta t_r)·sqrt[1/(B t_on) + Σ_k a_k²/(B n_k t_k)] [K]; NaN where it is not finite.
+        t_sys/(w_s f_eff eta t_r)·sqrt[1/(B t_on) + Σ_k a_k²/(B n_k t_k)] [K]; NaN where it is not
+        finite.
 
     Notes
     -----
-    The power of the source itself, the noise of the loads and a noise bandwidth other than the channel spacing are
-    not in it; the noise of the reference is common to all dumps of an ON.
+    The power of the source itself, the noise of the loads and a noise bandwidth other than the
+    channel spacing are not in it; the noise of the reference is common to all dumps of an ON.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Loops over samples, compiled: what NumPy would need many passes over memory and the interpreter's lock for."""
+"""Compiled loops over samples: one pass over memory, without the interpreter's lock."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SETTING = threading.Lock()
 def compiled(function: Function) -> Function:
     """Compile a function of arrays and numbers at its first call, without the interpreter's lock.
 
-    The machine code is cached for later runs in the user's cache folder, or in ``NUMBA_CACHE_DIR`` if
-    that is set. Without a writable cache folder every run compiles anew. numba keys the cache by the
-    path and the content (older releases: size and time stamp) of the source file, so a compiled
-    function may use compiled functions and constants of its own file only. Arithmetic is as written: nothing is
-    reordered, and a division by zero follows IEEE 754.
+    The machine code is cached for later runs in the user's cache folder, or in ``NUMBA_CACHE_DIR``
+    if that is set. Without a writable cache folder every run compiles anew. numba keys the cache by
+    the path and the content (older releases: size and time stamp) of the source file, so a compiled
+    function may use compiled functions and constants of its own file only. Arithmetic is as
+    written: nothing is reordered, and a division by zero follows IEEE 754.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def compiled(function: Function) -> Function:
 
 @contextlib.contextmanager
 def _cache_of_the_user() -> Iterator[None]:
-    """Point numba's cache to the user's cache folder, unless the user set one (``NUMBA_CACHE_DIR``).
+    """Point numba's cache to the user's cache folder, unless ``NUMBA_CACHE_DIR`` is set.
 
     numba chooses the folder of a function when it is decorated; later changes do not move it. Other
     packages' functions keep theirs.
@@ -65,15 +65,16 @@ def _cache_of_the_user() -> Iterator[None]:
 
 
 def rows(values: NDArray[Any], shape: tuple[int, ...] | None = None, shared: bool = False) -> NDArray[Any]:
-    """An array (C, R, A) in Fortran order as (R·A, C), a row for each pixel; copied if it is in another order.
+    """View a Fortran-ordered array (C, R, A) as (R·A, C), one row per pixel; copy other orders.
 
-    One that is the same for all receivers, (C, 1, A), becomes (A, C). Compiled loops do not look where an array ends:
-    `shape` is the (C, R, A) that it must have, or, where it is `shared` by pixels, (C, 1, A) or (C, 1, 1).
+    An array common to all receivers, (C, 1, A), becomes (A, C). Compiled loops do not check bounds,
+    hence `shape`: the required (C, R, A) or, if the array may be `shared` by pixels, (C, 1, A) or
+    (C, 1, 1) as well.
 
     Raises
     ------
     ValueError
-        If it has another shape.
+        If the array has another shape.
     """
     if shape is not None and values.shape != shape:
         n_channels, _, n_arrays = shape
@@ -84,12 +85,12 @@ def rows(values: NDArray[Any], shape: tuple[int, ...] | None = None, shared: boo
 
 
 def rows_to_fill(out: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """The same of an array that results are put into, which must be in Fortran order.
+    """View a Fortran-ordered output array of shape (C, R, A) as rows (R·A, C).
 
     Raises
     ------
     ValueError
-        If it is not, or has another shape.
+        If the array is not in Fortran order, or has another shape.
     """
     if not out.flags.f_contiguous:
         raise ValueError(f"the array to put results into, of shape {out.shape}, is not in Fortran order")
@@ -97,12 +98,12 @@ def rows_to_fill(out: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def of_pixels(values: NDArray[Any], pixels: tuple[int, ...]) -> NDArray[Any]:
-    """Rows (R·A, C) as an array (C, R, A) in Fortran order, a view."""
+    """View rows (R·A, C) as an array (C, R, A) in Fortran order."""
     return values.T.reshape(-1, *pixels, order="F")
 
 
 def by_channel(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """A copy of an array of shape (C, R, A) as (C, R·A) in C order, as the pixels of counts lie.
+    """Copy an array of shape (C, R, A) to (C, R·A) in C order, the pixel order of counts.
 
     Raises
     ------
@@ -110,14 +111,14 @@ def by_channel(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         If it has another shape.
     """
     values = rows(values, shape)
-    # Which row is the next neighbour of a pixel is looked up: divisions would take longer than the copy.
+    # The row of each pixel is looked up: divisions in the loop would take longer than the copy.
     order = np.arange(len(values)).reshape(shape[1:], order="F").ravel()
     return _turned(values, order)
 
 
 @compiled
 def _turned(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
-    """Rows of pixels (P, C) as (C, P), the pixels in another order."""
+    """Transpose rows of pixels (P, C) to (C, P), with the pixels reordered."""
     n_pixels, n_channels = values.shape
     turned = np.empty((n_channels, n_pixels), values.dtype)
     for c in range(n_channels):

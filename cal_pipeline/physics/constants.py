@@ -1,4 +1,4 @@
-"""Physical constants (CODATA 2018, exact by definition of the SI) and the few fixed numbers of the field."""
+"""Physical constants (CODATA 2018, exact by definition of the SI) and conventional numbers."""
 
 PLANCK = 6.62607015e-34
 """Planck constant h [J s]."""

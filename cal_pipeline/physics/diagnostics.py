@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 
 
 def sky_spectra(off: Floats, hot: Floats, gamma: Floats, bad: NDArray[np.bool_]) -> Floats:
-    """Spectra of the empty sky against the hot load.
+    """Compute spectra of blank sky against the hot load.
 
     Parameters
     ----------
@@ -31,12 +31,12 @@ def sky_spectra(off: Floats, hot: Floats, gamma: Floats, bad: NDArray[np.bool_])
 
 
 def chop_phase_differences(sky: Floats, factor: Floats) -> Floats:
-    """How the phases of a chop differ on the empty sky.
+    """Compute the differences between the phases of a chop on blank sky.
 
     Parameters
     ----------
     sky : ndarray, shape (C, D, R, A)
-        Counts of the dumps of an OFF, one a chop phase [ct].
+        Counts of the dumps of an OFF, one dump per chop phase [ct].
     factor : ndarray, shape (C, R, A)
         Kelvin per count at the tagged ON, t_cal/(HOT - COLD)/t_r(nu_s), NaN in bad channels [K/ct].
 

@@ -26,7 +26,7 @@ class GainDrift:
     hot_mjd, cold_mjd : tuple of float
         Mean times of hot and cold load before and after [d].
     usable : ndarray of bool, shape (C, R, A)
-        Where HOT > COLD before and after; elsewhere counts are left alone.
+        True if HOT > COLD before and after; else counts are left unchanged.
     """
 
     hot: Floats
@@ -39,7 +39,7 @@ class GainDrift:
 
     @classmethod
     def between(cls, before: LoadMeans, after: LoadMeans, sidebands: Sidebands) -> GainDrift:
-        """The drift between two measurements of the loads.
+        """Derive the drift between two measurements of the loads.
 
         Parameters
         ----------
@@ -76,21 +76,22 @@ class GainDrift:
         )
 
     def restore(self, counts: Floats, mjd: float, channels: slice = slice(None)) -> Floats:
-        """Counts as they would be had the receiver stayed as it was on the loads before.
+        """Correct counts to the state of the receiver at the earlier loads.
 
         Parameters
         ----------
         counts : ndarray, shape (c, R, A) or (c, D, R, A)
             Counts of some channels, without the zero level [ct].
         mjd : float
-            When they were taken [d].
+            Time of the counts (MJD) [d].
         channels : slice
-            These channels; all of them if not given.
+            Channels of `counts`; all if not given.
 
         Returns
         -------
         ndarray, shape of `counts`
-            C1 + (counts - C(t))·(H1 - C1)/(H(t) - C(t)), exact where gain and offset drift linearly [ct].
+            C1 + (counts - C(t))·(H1 - C1)/(H(t) - C(t)), exact where gain and offset drift linearly
+            [ct].
         """
         hot, cold = self.hot[channels], self.cold[channels]
         now_hot = _at(mjd, self.hot_mjd, hot, self.hot_after[channels])

@@ -20,7 +20,7 @@ class LoadMeans:
     Parameters
     ----------
     hot, cold : ndarray, shape (C, R, A)
-        Mean counts, the zero level already taken off, NaN where there is no valid dump [ct].
+        Mean counts with the zero level subtracted, NaN without a valid dump [ct].
     hot_time, cold_time : ndarray, shape (C, R, A)
         Integration time in those means [s].
     t_hot, t_cold : float
@@ -41,7 +41,7 @@ class LoadMeans:
 
 @dataclass(frozen=True)
 class LoadSolution:
-    """What the loads tell about the receiver.
+    """Properties of the receiver derived from the loads.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class LoadSolution:
     t_rec_dsb, t_rec_ssb : ndarray, shape (C, R, A)
         Receiver temperature, double sideband and referred to the signal sideband [K].
     t_cal : ndarray, shape (C, R, A)
-        Calibration temperature: T_A* that HOT - COLD stands for below the atmosphere [K].
+        Calibration temperature: T_A* equivalent to HOT - COLD below the atmosphere [K].
     t_hot_input, t_cold_input : ndarray, shape (C,)
         Input temperatures T' of the loads [K].
     bad_channel : ndarray of bool, shape (C, R, A)
@@ -83,7 +83,8 @@ def receiver_temperature(hot: Floats, cold: Floats, t_hot_input: Floats, t_cold_
 
     References
     ----------
-    Ulich & Haas 1976, ApJS 30, 247; Wilson, Rohlfs & Hüttemeister, Tools of Radio Astronomy, sect. 4.2.
+    Ulich & Haas 1976, ApJS 30, 247; Wilson, Rohlfs & Hüttemeister, Tools of Radio Astronomy, sect.
+    4.2.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         y = hot / cold
@@ -127,7 +128,8 @@ def solve_loads(
 
     References
     ----------
-    Kutner & Ulich 1981, ApJ 250, 341; Guan et al. 2012, A&A 542, L4 (the kalibrate engine of GREAT).
+    Kutner & Ulich 1981, ApJ 250, 341; Guan et al. 2012, A&A 542, L4 (the kalibrate engine of
+    GREAT).
     """
     t_hot_input = sidebands.input_temperature(means.t_hot)
     t_cold_input = sidebands.input_temperature(means.t_cold)

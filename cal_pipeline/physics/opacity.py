@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 
 
 def airmass(elevation: ArrayLike) -> Floats:
-    """Airmass of a plane-parallel atmosphere.
+    """Compute the airmass of a plane-parallel atmosphere.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def airmass(elevation: ArrayLike) -> Floats:
 
 
 def zenith_opacity(b: ArrayLike, c: ArrayLike, pwv: ArrayLike) -> Floats:
-    """Zenith opacity of wet and dry air.
+    """Compute the zenith opacity of wet and dry air.
 
     Parameters
     ----------
@@ -74,9 +74,10 @@ def interpolate_coefficients(
 ) -> Floats:
     """Interpolate an opacity coefficient in frequency and in pressure.
 
-    At each of the two neighbouring pressures the coefficient is linear in frequency; between them its
-    logarithm is linear in the logarithm of the pressure, or, where one of the two is 0, the coefficient
-    itself is. That follows a power law in pressure exactly, and line wings and continua are close to one.
+    At each of the two neighbouring pressures the coefficient is linear in frequency; between them
+    its logarithm is linear in the logarithm of the pressure, or, where one of the two is 0, the
+    coefficient itself is. That follows a power law in pressure exactly, and line wings and continua
+    are close to one.
 
     Parameters
     ----------
@@ -87,7 +88,8 @@ def interpolate_coefficients(
     coefficients : ndarray, shape (P, F)
         Coefficient, 0 or above; wet [Np/mm] or dry [Np].
     nu : array_like
-        Frequencies asked for, of any shape [Hz]; the caller has checked that they lie within the table.
+        Frequencies asked for, of any shape [Hz]; the caller has checked that they lie within the
+        table.
     p : float
         Pressure asked for [Pa], likewise.
 
@@ -120,7 +122,7 @@ def interpolate_coefficients(
 
 
 def _between_pressures(low: Floats, high: Floats, weight: float) -> Floats:
-    """Values `weight` of the way from `low` to `high`: geometric, or arithmetic where either is 0."""
+    """Interpolate from `low` to `high` by `weight`: geometric, or arithmetic if either is 0."""
     positive = (low > 0.0) & (high > 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         geometric = np.exp((1.0 - weight) * np.log(low) + weight * np.log(high))

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Convention:
-    """How brightness temperatures are evaluated.
+    """Convention for the evaluation of brightness temperatures.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Convention:
     single_precision : bool
         Round each brightness temperature to 32 bits.
     background : bool
-        Count the 2.725 K background behind the atmosphere.
+        Include the 2.725 K background behind the atmosphere.
     airmass_of_scan : bool
         Use one airmass for all ONs of a scan, whatever the parameter ``airmass`` says.
     """
@@ -38,7 +38,7 @@ class Convention:
     airmass_of_scan: bool
 
     def brightness(self, frequency: ArrayLike, temperature: ArrayLike) -> Floats:
-        """Brightness temperature J(nu, T) of a black body.
+        """Compute the brightness temperature J(nu, T) of a black body.
 
         Parameters
         ----------
@@ -68,7 +68,10 @@ class Convention:
         return np.asarray(value)
 
     def background_brightness(self, frequency: ArrayLike) -> Floats:
-        """Brightness temperature of the cosmic background at `frequency` [Hz], or zeros without one [K]."""
+        """Compute the brightness temperature [K] of the cosmic background at `frequency` [Hz].
+
+        Zeros for a convention without background.
+        """
         if not self.background:
             return np.zeros_like(np.asarray(frequency, np.float64))
         return self.brightness(frequency, T_CMB)
@@ -95,7 +98,7 @@ class Sidebands:
     image_gain : float
         Gain image/signal g: 1 for an ideal double-sideband mixer, 0 for a single-sideband one.
     convention : Convention
-        How brightness temperatures are evaluated.
+        Convention for the evaluation of brightness temperatures.
     """
 
     signal: Floats
@@ -105,7 +108,7 @@ class Sidebands:
 
     @cached_property
     def background(self) -> tuple[Floats, Floats]:
-        """Brightness temperature of the cosmic background in signal and image, shape (C,) each [K]."""
+        """Brightness temperature of the cosmic background in signal and image, each (C,) [K]."""
         of = self.convention.background_brightness
         return of(self.signal), of(self.image)
 
@@ -121,18 +124,18 @@ class Sidebands:
 
     @property
     def has_image(self) -> bool:
-        """Whether the image sideband contributes at all."""
+        """Tell whether the image sideband contributes (g > 0)."""
         return self.image_gain > 0.0
 
     def combine(self, in_signal: ArrayLike, in_image: ArrayLike) -> Floats:
-        """Weighted sum of a quantity over the sidebands; the image does not count (even NaN) when g = 0."""
+        """Sum a quantity over the sidebands, weighted; when g = 0, ignore the image (even NaN)."""
         total = self.weight_signal * np.asarray(in_signal, np.float64)
         if self.has_image:
             total = total + self.weight_image * np.asarray(in_image, np.float64)
         return total
 
     def input_temperature(self, temperature: float) -> Floats:
-        """Input temperature T' = w_s J(nu_s, T) + w_i J(nu_i, T) of a black body, shape (C,) [K]."""
+        """Input temperature T' = w_s J(nu_s, T) + w_i J(nu_i, T) of a black body, (C,) [K]."""
         brightness = self.convention.brightness
         in_image = brightness(self.image, temperature) if self.has_image else 0.0
         return self.combine(brightness(self.signal, temperature), in_image)

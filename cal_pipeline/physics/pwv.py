@@ -1,4 +1,4 @@
-"""Precipitable water vapour from the sky seen in the OFFs: a weighted fit with propagated errors."""
+"""Precipitable water vapour (PWV) from the OFFs: a weighted fit with propagated errors."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ MAX_STEPS = 50
 CONVERGED = 1e-6
 """Relative step below which a fit counts as converged."""
 FIXED_POINT = 1e-11
-"""Relative distance from the fixed point at which the iteration ends: that is the result, not where it was left."""
+"""Relative distance from the fixed point below which the iteration ends.
+
+Small enough that the result is the fixed point itself, not a stage of the iteration.
+"""
 _GRID_BLOCK = 512
 _GRID_CHANNELS = 512
-"""Channels that the start of a fit is looked for in: it needs no more."""
+"""Number of channels used on the initial grid, enough to find a start."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class LoadView:
 
 @dataclass(frozen=True)
 class Observation:
-    """All that a band of a scan tells about the water above the telescope.
+    """Measurements of the water vapour above the telescope in a band of a scan.
 
     Parameters
     ----------
@@ -98,22 +101,24 @@ class Observation:
         return n_receivers, n_arrays
 
     def alone(self, off: int) -> Observation:
-        """The same with one of the OFFs only."""
+        """Return the observation reduced to one OFF."""
         return Observation(self.loads, [self.sky[off]], self.model_error)
 
 
 @dataclass(frozen=True)
 class PwvFit:
-    """Result of a fit; each array has shape () for one PWV a scan, (R, A) for one a pixel, (R, A, S) for one a pair.
+    """Result of a fit.
+
+    Arrays have shape () for one PWV per scan, (R, A) per pixel, or (R, A, S) per ON-OFF pair.
 
     Parameters
     ----------
     pwv : ndarray
         Precipitable water vapour [mm].
     error : ndarray
-        Its statistical 1-sigma error; NaN where the data do not constrain it [mm].
+        Statistical 1-sigma error of PWV; NaN if the data do not constrain PWV [mm].
     error_model : ndarray
-        What the error of the opacity model does to it [mm].
+        Error of PWV due to the error of the opacity model [mm].
     chi2 : ndarray
         Chi² over N - 1; NaN where fewer than two samples were fitted.
     n_samples : ndarray of int
@@ -160,7 +165,8 @@ def view_sky(
     channel_width : float
         Noise bandwidth B of a channel [Hz].
     each : callable
-        Calls a function on every item of a sequence and returns a list of the results; may use threads.
+        Calls a function on every item of a sequence and returns a list of the results; may use
+        threads.
 
     Returns
     -------
@@ -169,9 +175,10 @@ def view_sky(
 
     Notes
     -----
-    sigma_rad² = [T_off²/t_off + a² T_hot²/t_hot + (1 - a)² T_cold²/t_cold]/B, all of it from counts smoothed
-    along the channels, so that the noise of a channel does not choose its own weight. The step stays linear
-    in the counts: division by a noisy gain biases PWV by tens of percent in narrow channels.
+    sigma_rad² = [T_off²/t_off + a² T_hot²/t_hot + (1 - a)² T_cold²/t_cold]/B, all of it from counts
+    smoothed along the channels, so that the noise of a channel does not choose its own weight. The
+    step stays linear in the counts: division by a noisy gain biases PWV by tens of percent in
+    narrow channels.
     """
     hot, cold = running_mean(means.hot), running_mean(means.cold)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -258,7 +265,8 @@ def fit_pwv(
     per_pixel : bool
         Fit one PWV per pixel instead of one for all.
     each : callable
-        Calls a function on every item of a sequence and returns a list of the results; may use threads.
+        Calls a function on every item of a sequence and returns a list of the results; may use
+        threads.
 
     Returns
     -------
@@ -272,17 +280,19 @@ def fit_pwv(
 
     Notes
     -----
-    Minimises Σ [(OFF - HOT - gamma S_model)/gamma_smooth]²/sigma² with sigma² = sigma_rad² + sigma_mod² frozen
-    at the current PWV within a Gauss-Newton step. On the starting grid sigma is sigma_rad, so that the
-    minimum is not drawn to where the model is least certain, and every so many channels will do: the result does not
-    depend on the start.
+    Minimises Σ [(OFF - HOT - gamma S_model)/gamma_smooth]²/sigma² with
+    sigma² = sigma_rad² + sigma_mod² frozen at the current PWV within a Gauss-Newton step. On the
+    starting grid sigma is sigma_rad, so that the minimum is not drawn to where the model is least
+    certain. A stride over the channels is enough there, because the result does not depend on the
+    start.
 
-    The derivative J of the model is taken with the smoothed gain, that is J = dS_model/dPWV: with the gain of
-    the channel itself the sum Σ W J r would be quadratic in the noise of the loads, whose expectation
-    (1 - a) var(COLD) - a var(HOT) biases PWV by as much as its error in channels of some 10 kHz.
+    The derivative J of the model is taken with the smoothed gain, that is J = dS_model/dPWV: with
+    the gain of the channel itself the sum Σ W J r would be quadratic in the noise of the loads,
+    whose expectation (1 - a) var(COLD) - a var(HOT) biases PWV by as much as its error in channels
+    of some 10 kHz.
 
-    Where two steps in a row shrink, the fixed point is extrapolated from them (secant), which needs about half
-    the steps of Gauss-Newton alone.
+    After two shrinking steps the fixed point is extrapolated from them (secant), which needs about
+    half the steps of Gauss-Newton alone.
     """
     if per_pixel and len(observations) != 1:
         raise ValueError(f"pixels of {len(observations)} bands cannot be fitted on their own together")
@@ -323,12 +333,16 @@ def evaluate_pwv(observations: Sequence[Observation], pwv: float) -> PwvFit:
 
 
 def _one_for_all(fit: PwvFit) -> PwvFit:
-    """A fit of one PWV, its arrays of shape (1, 1), with arrays of shape ()."""
+    """Reshape the arrays of a fit of one PWV from (1, 1) to ()."""
     return PwvFit(**{f.name: getattr(fit, f.name).reshape(()) for f in fields(fit)})
 
 
 def _extrapolated(step: Floats, pwv: Floats, before: tuple[Floats, Floats] | None) -> Floats:
-    """The step to where the step would vanish, by the secant through this one and the last, where that is safe."""
+    """Extrapolate a step to its zero by the secant through this step and the last one.
+
+    The plain step is kept unless it is below half of the last one and the secant at most doubles
+    it.
+    """
     if before is None:
         return step
     moved, change = pwv - before[0], step - before[1]
@@ -343,7 +357,7 @@ def _normal_equation(
     per_pixel: bool,
     each: Mapper,
 ) -> tuple[Floats, Floats]:
-    """Σ W J r and Σ W J² of a Gauss-Newton step, each of the shape of `pwv`."""
+    """Compute Σ W J r and Σ W J² of a Gauss-Newton step, each of the shape of `pwv`."""
 
     def of_one(off: tuple[Observation, SkyView]) -> Floats:
         observation, view = off
@@ -360,12 +374,12 @@ def _normal_equation(
 
 
 def _over_pixels(values: Floats, shape: tuple[int, ...], per_pixel: bool) -> Floats:
-    """Sums of each pixel, (P,), in the shape of a PWV."""
+    """Bring sums of each pixel, (P,), into the shape of a PWV; add them up for a common PWV."""
     return values.reshape(shape, order="F") if per_pixel else values.sum().reshape(shape)
 
 
 def _fitted(observation: Observation, view: SkyView, chosen: slice = slice(None)) -> tuple[Any, ...]:
-    """What the compiled sums need of an OFF and the loads, for some pixels."""
+    """Collect the inputs of the compiled sums from an OFF and the loads, for some pixels."""
     loads = observation.loads
     samples = (rows(values)[chosen] for values in (view.step, view.variance, loads.gain_ratio))
     return *samples, loads.t_hot_input, observation.model_error
@@ -373,7 +387,7 @@ def _fitted(observation: Observation, view: SkyView, chosen: slice = slice(None)
 
 @compiled
 def _normal_sums(fitted: tuple[Any, ...], modelled: tuple[Any, ...]) -> Floats:
-    """Σ W J r and Σ W J² of the pixels of an OFF, (2, P)."""
+    """Compute Σ W J r and Σ W J² of the pixels of an OFF, (2, P)."""
     step, variance, gain_ratio, t_hot_input, model_error = fitted
     temperature, slope, opacity_error, row = modelled
     n_pixels, n_channels = step.shape
@@ -396,14 +410,14 @@ def _best_of_grid(
     per_pixel: bool,
     each: Mapper,
 ) -> Floats:
-    """Point of the grid with the least chi², shape (1, 1) or (R, A).
+    """Find the grid point with the least chi², shape (1, 1) or (R, A).
 
-    Up to a constant, chi² of all points and pixels at once is Σ (g²/v) M² - 2 (g d/v) M, a matrix product
-    over the channels; M is the modelled step from the hot load, d the observed one.
+    Up to a constant, chi² of all points and pixels at once is Σ (g²/v) M² - 2 (g d/v) M, a matrix
+    product over the channels; M is the modelled step from the hot load, d the observed one.
     """
     chi2 = _chi2_on_grid(observations, grid, per_pixel, _GRID_CHANNELS, each)
     if not chi2.any(axis=0).all():
-        # Some pixel has no usable channel among those few.
+        # Some pixel has no usable channel in the strided subset.
         chi2 = _chi2_on_grid(observations, grid, per_pixel, None, each)
     return np.asarray(grid[np.argmin(chi2, axis=0)])
 
@@ -415,7 +429,10 @@ def _chi2_on_grid(
     n_wanted: int | None,
     each: Mapper,
 ) -> Floats:
-    """Chi² up to a constant, shape (G, 1, 1) or (G, R, A), of about `n_wanted` channels of each band, or of all."""
+    """Compute chi² on the grid up to a constant, shape (G, 1, 1) or (G, R, A).
+
+    Use about `n_wanted` channels of each band; None for all.
+    """
     total: Floats | float = 0.0
     for observation in observations:
         loads = observation.loads
@@ -431,7 +448,7 @@ def _chi2_on_grid(
 
 
 def _chi2_of_off(loads: LoadView, grid: Floats, shape: tuple[int, int, int], stride: int, view: SkyView) -> Floats:
-    """What an OFF adds to the chi² on the grid, (G, 1 or R, A)."""
+    """Compute the contribution of an OFF to chi² on the grid, shape (G, 1 or R, A)."""
     chi2 = np.zeros(shape)
     for first in range(0, len(view.step), _GRID_BLOCK * stride):
         part = slice(first, first + _GRID_BLOCK * stride, stride)
@@ -451,14 +468,14 @@ def fit_quality(
     per_pixel: bool,
     each: Mapper = one_by_one,
 ) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
-    """Errors and reduced chi² at a PWV.
+    """Compute the errors and the reduced chi² at a PWV.
 
     Parameters
     ----------
     observations, per_pixel, each
         As in :func:`fit_pwv`.
     pwv : ndarray, shape (1, 1) or (R, A)
-        Where to evaluate them [mm].
+        PWV to evaluate at [mm].
 
     Returns
     -------
@@ -471,9 +488,10 @@ def fit_quality(
 
     Notes
     -----
-    The estimator answers to a change dr of the samples with dPWV = Σ W J dr / Σ W J². The noise of an OFF is
-    its own; the noise of HOT (dr = -a dHOT/gamma) and of COLD (dr = -(1 - a) dCOLD/gamma) is common to all
-    OFFs of a band and so summed over them before squaring; the error of the opacity is common to everything.
+    The estimator answers to a change dr of the samples with dPWV = Σ W J dr / Σ W J². The noise of
+    an OFF is its own; the noise of HOT (dr = -a dHOT/gamma) and of COLD (dr = -(1 - a) dCOLD/gamma)
+    is common to all OFFs of a band and so summed over them before squaring; the error of the
+    opacity is common to everything.
     """
     total = np.zeros((5, *pwv.shape))
     for observation in observations:
@@ -493,7 +511,7 @@ def fit_quality(
 
 
 def _errors_of_pixels(observation: Observation, skies: Sequence[ModelledSky], chosen: slice) -> Floats:
-    """Sums that the errors of some pixels are made of, (5, P): curvature, noise, model error, chi², samples."""
+    """Compute sums for the errors, (5, P): curvature, noise, model error, chi², samples."""
     loads = observation.loads
     hot_variance, cold_variance = (rows(v)[chosen] for v in (loads.hot_variance, loads.cold_variance))
     from_hot, from_cold = (np.zeros_like(hot_variance) for _ in range(2))
@@ -514,7 +532,7 @@ def _add_errors(
     responses: tuple[Any, ...],
     sums: Floats,
 ) -> None:
-    """Add what an OFF contributes to the sums (5, P), and to how PWV answers to the noise of the loads (P, C)."""
+    """Add an OFF to the sums (5, P) and to the responses of PWV to noise of the loads (P, C)."""
     step, variance, gain_ratio, t_hot_input, model_error = fitted
     temperature, slope, opacity_error, row = modelled
     level, off_variance = noise_of_off

@@ -23,7 +23,7 @@ _PARTS_OF_BIN = 4
 
 
 def channel_stride(n_channels: int) -> int:
-    """Every so many channels make some 2000, which tell a median well enough."""
+    """Return the stride that keeps about 2000 channels, enough for a median."""
     return max(n_channels // _CHANNELS, 1)
 
 
@@ -40,14 +40,16 @@ def noise_ratio(spectra: NDArray[np.floating[Any]], sigma: NDArray[np.floating[A
     Returns
     -------
     ndarray, shape (R, A)
-        1.4826 times the median over channels and ONs of |T(c+1) - T(c)|/sqrt(sigma(c)² + sigma(c+1)²): 1 where
-        the noise is as expected. Lines and baselines hardly count. NaN for a pixel without data. Of wide bands some
-        2000 pairs of channels are taken.
+        1.4826 times the median over channels and ONs of
+        |T(c+1) - T(c)|/sqrt(sigma(c)² + sigma(c+1)²): 1 where the noise is as expected. Lines and
+        baselines hardly count. NaN for a pixel without data. Of wide bands some 2000 pairs of
+        channels are taken.
 
     Notes
     -----
-    The median absolute deviation as a robust scale: Hampel, J. Am. Stat. Assoc. 69, 383 (1974). Neighbouring channels
-    are taken to be independent: a spectrometer whose channels overlap gives less than 1.
+    The median absolute deviation as a robust scale: Hampel, J. Am. Stat. Assoc. 69, 383 (1974).
+    Neighbouring channels are taken to be independent: a spectrometer whose channels overlap gives
+    less than 1.
     """
     stride = channel_stride(len(spectra))
     last = len(spectra) - 1
@@ -82,12 +84,14 @@ def ripple(spectrum: Floats, channel_width: float) -> tuple[Floats, Floats]:
 
     Notes
     -----
-    A parabola is taken off, lines are cut out where they stand out from the median by more than four times the noise,
-    and what is left is Fourier transformed, gaps as zero: the amplitude is 2 |F|/N with the number N of channels left.
-    Only ripples of 8 channels or more, and of two periods or more over the band, are looked at. The transform is taken
-    at quarters of a bin, by padding with zeros, since a ripple between two bins would be found up to 36 % too weak
-    (Harris, Proc. IEEE 66, 51 (1978): scalloping loss). What is left, and what the parabola takes away, makes it too
-    weak by at most 4 % from eight periods on, by 12 % from three and by 20 % from two, the more or less by its phase.
+    A parabola is subtracted, and lines are removed that deviate from the median by more than four
+    times the noise. The rest is Fourier transformed with zeros in the gaps; the amplitude is
+    2 |F|/N with the number N of channels left. Only ripples with a period of at least 8 channels
+    and at least two periods in the band are considered. Zero padding samples the transform at
+    quarters of a bin, since a ripple between two bins would be found up to 36 % too weak (Harris,
+    Proc. IEEE 66, 51 (1978): scalloping loss). The remaining loss and the parabola make the ripple
+    too weak by at most 4 % from eight periods on, by 12 % from three and by 20 % from two, which
+    depends on its phase.
     """
     n_channels, *pixels = spectrum.shape
     last = n_channels // _SHORTEST_RIPPLE
@@ -106,20 +110,23 @@ def ripple(spectrum: Floats, channel_width: float) -> tuple[Floats, Floats]:
 
 
 def _strongest_sinusoid(spectra: Floats, last: int) -> tuple[Floats, Floats]:
-    """Largest |F| of spectra (C, P) between the longest ripple and bin `last`, and its number of periods, (P,)."""
+    """Find the largest |F| of spectra (C, P) and its number of periods in the band, both (P,).
+
+    The search goes from the longest ripple to bin `last`.
+    """
     transform = np.fft.rfft(spectra, n=_PARTS_OF_BIN * len(spectra), axis=0)
     strength = np.abs(transform[_PARTS_OF_BIN * _LONGEST_RIPPLE : _PARTS_OF_BIN * last + 1])
     return strength.max(axis=0), _LONGEST_RIPPLE + strength.argmax(axis=0) / _PARTS_OF_BIN
 
 
 def _baseline(spectra: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Spectra (C, P) without a parabola, and which channels are free of lines."""
+    """Subtract a parabola from spectra (C, P); return them with a mask of line-free channels."""
     values = rows(spectra[:, :, None])
     used = np.isfinite(values)
     flat = np.empty_like(values)
     for _ in range(3):
         matrix, right = _normal_equations(values, used)
-        # A little on the diagonal keeps those of an empty spectrum solvable.
+        # A small diagonal term keeps the equations of an empty spectrum solvable.
         parabola = np.linalg.solve(matrix + 1e-9 * np.eye(3), right[..., None])[..., 0]
         _take_off(values, np.asarray(parabola, np.float64), flat)
         some = slice(None, None, channel_stride(len(spectra)))
@@ -132,7 +139,10 @@ def _baseline(spectra: Floats) -> tuple[Floats, NDArray[np.bool_]]:
 
 @compiled
 def _normal_equations(values: Floats, used: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Matrices (P, 3, 3) and right sides (P, 3) of parabolas in -1 ... 1 through those of the values (P, C) used."""
+    """Compute matrices (P, 3, 3) and right sides (P, 3) of the fits of parabolas on -1 ... 1.
+
+    Only the `used` values (P, C) are fitted.
+    """
     n_spectra, n_channels = values.shape
     matrix, right = np.zeros((n_spectra, 3, 3)), np.zeros((n_spectra, 3))
     powers = np.empty(5)
@@ -156,13 +166,13 @@ def _normal_equations(values: Floats, used: NDArray[np.bool_]) -> tuple[Floats, 
 
 @compiled
 def _position(channel: int, n_channels: int) -> float:
-    """Where a channel is in the band, from -1 to 1."""
+    """Return the relative position of a channel in the band, from -1 to 1."""
     return 2.0 * channel / max(n_channels - 1, 1) - 1.0
 
 
 @compiled
 def _take_off(values: Floats, parabola: Floats, flat: Floats) -> None:
-    """Put values (P, C) without parabolas, of coefficients (P, 3), into `flat`; what is not finite stays so."""
+    """Subtract parabolas of coefficients (P, 3) from values (P, C); write the result to `flat`."""
     n_spectra, n_channels = values.shape
     for p in range(n_spectra):
         for c in range(n_channels):
@@ -172,7 +182,7 @@ def _take_off(values: Floats, parabola: Floats, flat: Floats) -> None:
 
 @compiled
 def _cut(flat: Floats, middle: Floats, limit: Floats, used: NDArray[np.bool_]) -> None:
-    """Use no longer what of (P, C) is further from the middle than a limit, both (P,)."""
+    """Clear `used` (P, C) beyond a limit from the middle, both of shape (P,)."""
     n_spectra, n_channels = flat.shape
     for p in range(n_spectra):
         for c in range(n_channels):
@@ -180,7 +190,7 @@ def _cut(flat: Floats, middle: Floats, limit: Floats, used: NDArray[np.bool_]) -
 
 
 def load_instability(levels: Floats) -> Floats:
-    """How much the band-averaged counts on a load change from dump to dump.
+    """Compute the relative scatter of the band-averaged counts on a load from dump to dump.
 
     Parameters
     ----------
@@ -190,7 +200,7 @@ def load_instability(levels: Floats) -> Floats:
     Returns
     -------
     ndarray, shape (R, A)
-        Standard deviation over mean; NaN with less than two dumps.
+        Standard deviation over mean; NaN with fewer than two dumps.
     """
     valid = np.isfinite(levels)
     number = valid.sum(axis=0)
@@ -203,7 +213,7 @@ def load_instability(levels: Floats) -> Floats:
 
 
 def gain_change(before: Floats, after: Floats, bad: NDArray[np.bool_]) -> Floats:
-    """Relative change of the gain between two measurements of the loads.
+    """Compute the relative change of the gain between two measurements of the loads.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How work on many samples is shared out: into which parts, and who calls for each of them."""
+"""Division of work on many samples into groups, and functions that process the groups."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 Mapper = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
-"""Calls a function on every item of a sequence."""
+"""Function that calls a function on every item of a sequence and returns the results."""
 
 _GROUPS, _SAMPLES_IN_GROUP = 8, 2**14
-"""Groups at most, and samples in one at least: below that sharing takes longer than the work."""
+"""Maximum number of groups, and minimum number of samples per group for threads to pay off."""
 
 
 def one_by_one(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """Call a function on every item, one after the other."""
+    """Call a function on every item sequentially."""
     return [function(item) for item in items]
 
 
 def groups_of_rows(n_rows: int, n_columns: int) -> list[slice]:
-    """Neighbouring rows in groups of about the same size, which are worked on beside each other."""
+    """Divide rows into groups of neighbours of about equal size, for concurrent processing."""
     n_groups = max(min(n_rows, _GROUPS, n_rows * n_columns // _SAMPLES_IN_GROUP), 1)
     groups = np.array_split(np.arange(n_rows), n_groups)
     return [slice(int(group[0]), int(group[-1]) + 1) for group in groups]

@@ -1,4 +1,4 @@
-"""What the atmosphere, the background and the spillover put into the receiver."""
+"""Input of the receiver from the atmosphere, the background and the spillover."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Opacity:
-    """Zenith opacity of the atmosphere as a linear function of the water above it, tau0 = b·PWV + c.
+    """Zenith opacity of the atmosphere as a linear function of PWV, tau0 = b·PWV + c.
 
     Parameters
     ----------
@@ -35,11 +35,14 @@ class Opacity:
     c_image: Floats
 
     def signal(self, pwv: float | Floats) -> Floats:
-        """Zenith opacity in the signal sideband, `pwv` [mm] broadcast behind the channel axis [Np]."""
+        """Compute the zenith opacity in the signal sideband [Np].
+
+        `pwv` [mm] is broadcast behind the channel axis.
+        """
         return _zenith(self.b_signal, self.c_signal, pwv)
 
     def image(self, pwv: float | Floats) -> Floats:
-        """The same in the image sideband; NaN when g = 0."""
+        """Compute the zenith opacity in the image sideband [Np], like `signal`; NaN when g = 0."""
         return _zenith(self.b_image, self.c_image, pwv)
 
 
@@ -74,7 +77,8 @@ class SkyDirection:
     opaque : ndarray, shape (C, 1, A)
         Input temperature of a sky without transmission [K].
     warm, contrast : ndarray, shape (B, C)
-        For each of the B sidebands that count, w_sb J(nu_sb, t_atm) and w_sb [J(nu_sb, t_atm) - J(nu_sb, 2.725 K)] [K].
+        For each of the B sidebands that count, w_sb J(nu_sb, t_atm) and
+        w_sb [J(nu_sb, t_atm) - J(nu_sb, 2.725 K)] [K].
     wet, dry : ndarray, shape (B, C)
         Opacity along the line of sight, airmass·b [Np/mm] and airmass·c [Np].
     forward_efficiency : ndarray, shape (A,)
@@ -97,7 +101,7 @@ class SkyDirection:
         surroundings: Surroundings,
         forward_efficiency: Floats,
     ) -> SkyDirection:
-        """Work out what does not depend on the water.
+        """Compute everything independent of PWV.
 
         Parameters
         ----------
@@ -131,9 +135,10 @@ class SkyDirection:
         )
 
     def look_through(self, pwv: Floats) -> tuple[Floats, Floats]:
-        """Input temperature of the empty sky [K], and transmission t_r(nu_s), both (C, 1 or R, A).
+        """Compute input temperature of blank sky [K] and transmission t_r(nu_s), (C, 1 or R, A).
 
-        The water `pwv` [mm] is of shape (1 or R, A), or (1, 1) where the arrays share it; see :meth:`of_rows`.
+        The water `pwv` [mm] is of shape (1 or R, A), or (1, 1) where the arrays share it; see
+        :meth:`of_rows`.
         """
         shape = (len(pwv), self.forward_efficiency.size)
         water = np.broadcast_to(pwv, shape).reshape(-1, order="F")
@@ -144,7 +149,7 @@ class SkyDirection:
     def of_rows(
         self, water: Floats, array: NDArray[np.int64], n_wanted: int = 3, through: Floats | None = None
     ) -> Floats:
-        """Input temperature of the empty sky, and how it answers to water and to an error of the opacity.
+        """Compute the input temperature of blank sky and its response to PWV and opacity errors.
 
         Parameters
         ----------
@@ -155,14 +160,17 @@ class SkyDirection:
         n_wanted : int
             1 for the temperature alone, 3 for all.
         through : ndarray, shape (Q, C), optional
-            Where to put the transmission in the signal sideband.
+            Output array for the transmission in the signal sideband.
 
         Returns
         -------
         ndarray, shape (1 or 3, Q, C)
-            The temperature, f_eff Σ_sb w_sb [J(nu_sb, t_atm)(1 - t_r) + J(nu_sb, 2.725 K) t_r] + (1 - f_eff) T'_spill
-            [K]; its derivative by PWV [K/mm]; the change of the sky's emission for a relative error of 1 of all
-            opacities, f_eff Σ_sb w_sb J(nu_sb, t_atm)·airmass·tau0·exp(-airmass·tau0) [K].
+            The temperature,
+            f_eff Σ_sb w_sb [J(nu_sb, t_atm)(1 - t_r) + J(nu_sb, 2.725 K) t_r]
+            + (1 - f_eff) T'_spill [K];
+            its derivative by PWV [K/mm]; the change of the sky's emission for a relative error of 1
+            of all opacities,
+            f_eff Σ_sb w_sb J(nu_sb, t_atm)·airmass·tau0·exp(-airmass·tau0) [K].
 
         References
         ----------
@@ -181,7 +189,7 @@ class SkyDirection:
         return found
 
     def on_grid(self, grid: Floats, channels: slice) -> Floats:
-        """Sky temperature of some channels for every PWV of a grid, shape (A, G, c) [K]."""
+        """Compute the sky temperature of some channels at each PWV of a grid, (A, G, c) [K]."""
         seen = np.zeros((len(grid), len(self.opaque[channels])))
         for contrast, wet, dry in zip(self.contrast, self.wet, self.dry, strict=True):
             attenuated = np.exp(np.multiply.outer(-grid, wet[channels]))
@@ -192,7 +200,9 @@ class SkyDirection:
 
 
 class ModelledSky:
-    """The sky in one direction at some water, pixel by pixel; evaluated once where all receivers share the water.
+    """The sky in one direction at a given PWV, pixel by pixel.
+
+    A PWV shared by all receivers is evaluated once.
 
     Parameters
     ----------
@@ -212,7 +222,7 @@ class ModelledSky:
         self._whole = None if shared is None else direction.of_rows(shared, np.arange(n_arrays), n_wanted)
 
     def of(self, pixels: tuple[int, int], chosen: slice = slice(None)) -> tuple[Any, ...]:
-        """What is wanted of :meth:`SkyDirection.of_rows`, each (Q, C), and the row Q of each chosen pixel.
+        """Return the results of :meth:`SkyDirection.of_rows`, each (Q, C), and each pixel's row Q.
 
         Raises
         ------
@@ -231,7 +241,7 @@ class ModelledSky:
 
 @compiled
 def _attenuate(wet: Floats, dry: Floats, pwv: float, minus_depth: Floats) -> None:
-    """Put the opacity along the line of sight, its sign turned, into `minus_depth`; all (B, C)."""
+    """Write the negative opacity along the line of sight to `minus_depth`; all (B, C)."""
     n_bands, n_channels = wet.shape
     for b in range(n_bands):
         for c in range(n_channels):
@@ -249,10 +259,10 @@ def _through(
     transmission: Floats,
     found: Floats,
 ) -> None:
-    """Put temperature, slope and error of the sky into `found`, (3, C), or the temperature alone, (1, C).
+    """Write temperature, slope and error of the sky, (3, C), or temperature, (1, C), to `found`.
 
-    Given are what a :class:`SkyDirection` holds, opacity along the line of sight, its sign turned, and transmission,
-    all (B, C).
+    Inputs are the arrays of a :class:`SkyDirection`, the negative opacity along the line of sight
+    and the transmission, all (B, C).
     """
     n_bands, n_channels = transmission.shape
     for k in range(len(found)):
@@ -275,7 +285,7 @@ def observed_sky(
     skies: Sequence[ModelledSky],
     each: Mapper = one_by_one,
 ) -> tuple[Floats, Floats]:
-    """Input temperature of the sky as observed against the hot load, and what the model leaves of it.
+    """Compute the observed input temperature of the sky, against the hot load, and its residual.
 
     Parameters
     ----------
@@ -286,9 +296,10 @@ def observed_sky(
     t_hot_input : ndarray, shape (C,)
         Input temperature of the hot load [K].
     skies : sequence of ModelledSky
-        The sky at each OFF as it was fitted; of a water that is NaN where it was not.
+        Fitted sky at each OFF; its PWV is NaN if none was fitted.
     each : callable
-        Calls a function on every item of a sequence and returns a list of the results; may use threads.
+        Calls a function on every item of a sequence and returns a list of the results; may use
+        threads.
 
     Returns
     -------
@@ -299,7 +310,7 @@ def observed_sky(
 
     Notes
     -----
-    The sky is linear in the counts, so it is worked out once, of their mean.
+    The sky is linear in the counts, so it is computed once, from their mean.
     """
     n_channels, n_receivers, n_arrays = hot.shape
     counts = [rows(values, hot.shape) for values in off]
@@ -321,9 +332,9 @@ def observed_sky(
 
 @compiled
 def _add_sky(off: Floats, model: Floats, row: NDArray[np.int64], sums: Floats) -> None:
-    """Add an OFF to counts and number of those present, and to counts, number and model of those fitted, (5, P, C).
+    """Add an OFF to the sums (5, P, C): valid counts and number; fitted counts, number, model.
 
-    The model of a pixel is one of the rows (Q, C).
+    `row` gives the row of the model (Q, C) for each pixel.
     """
     n_pixels, n_channels = off.shape
     for p in range(n_pixels):
@@ -341,7 +352,7 @@ def _add_sky(off: Floats, model: Floats, row: NDArray[np.int64], sums: Floats) -
 
 @compiled
 def _mean_sky(sums: Floats, hot: Floats, gamma: Floats, t_hot_input: Floats) -> tuple[Floats, Floats]:
-    """Observed sky, and observed minus modelled, (P, C); NaN where the number is zero."""
+    """Compute observed sky, and observed minus modelled, (P, C); NaN for zero samples."""
     n_pixels, n_channels = hot.shape
     sky, residual = np.empty((n_pixels, n_channels)), np.empty((n_pixels, n_channels))
     for p in range(n_pixels):

@@ -16,18 +16,19 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FitSettings:
-    """What a strategy is told.
+    """Settings of a strategy.
 
     Parameters
     ----------
     bounds : tuple of float
         Smallest and largest PWV [mm].
     grid_steps : int
-        Points of the grid that a fit starts from.
+        Number of points of the initial grid of a fit.
     given : float or None
-        PWV that is given instead of fitted [mm].
+        Given PWV for the strategy ``fixed`` [mm].
     each : callable
-        Calls a function on every item of a sequence and returns a list of the results; may use threads.
+        Calls a function on every item of a sequence and returns a list of the results; may use
+        threads.
     """
 
     bounds: tuple[float, float]
@@ -53,18 +54,22 @@ class Water:
 
 
 Strategy = Callable[[Sequence[Observation], Sequence[NDArray[np.int64]], FitSettings], list[Water]]
-"""Finds the water from the bands that are to share it, and the OFF (R, A, S) that each ON of each is paired with."""
+"""Function that finds the PWV.
+
+Its arguments are the observations of bands that share the PWV, per band the index of the OFF paired
+with each ON (R, A, S), and the settings.
+"""
 
 
 def full(observations: Sequence[Observation], pairs: Sequence[NDArray[np.int64]], settings: FitSettings) -> list[Water]:
-    """One PWV for the whole scan: all pixels and OFFs fitted together, and those of all bands that are given."""
+    """Fit one PWV to all pixels and OFFs of a scan, in all given bands together."""
     return _common(fit_pwv(observations, settings.bounds, settings.grid_steps, each=settings.each), observations)
 
 
 def fixed(
     observations: Sequence[Observation], pairs: Sequence[NDArray[np.int64]], settings: FitSettings
 ) -> list[Water]:
-    """A PWV that is given; its chi² says how well the sky agrees."""
+    """Use a given PWV; its chi² measures the agreement with the sky."""
     if settings.given is None:
         raise ValueError("strategy 'fixed' needs a PWV")
     return _common(evaluate_pwv(observations, settings.given), observations)
@@ -73,7 +78,7 @@ def fixed(
 def per_pixel(
     observations: Sequence[Observation], pairs: Sequence[NDArray[np.int64]], settings: FitSettings
 ) -> list[Water]:
-    """One PWV for each pixel: its OFFs fitted together."""
+    """Fit one PWV per pixel to all its OFFs."""
     waters = []
     for observation in observations:
         fit = fit_pwv([observation], settings.bounds, settings.grid_steps, per_pixel=True, each=settings.each)
@@ -84,9 +89,10 @@ def per_pixel(
 def per_pair(
     observations: Sequence[Observation], pairs: Sequence[NDArray[np.int64]], settings: FitSettings
 ) -> list[Water]:
-    """One PWV for each ON-OFF pair and pixel, from the OFF that the ON is paired with.
+    """Fit one PWV per ON-OFF pair and pixel, to the OFF paired with the ON.
 
-    An OFF that serves several ONs is fitted once; one that serves none in a pixel has no PWV there.
+    An OFF paired with several ONs is fitted once; an OFF without any ON in a pixel has no PWV
+    there.
     """
     waters = []
     for observation, pair in zip(observations, pairs, strict=True):
@@ -104,7 +110,7 @@ def per_pair(
 
 
 def _common(fit: PwvFit, observations: Sequence[Observation]) -> list[Water]:
-    """The same PWV for every band and OFF."""
+    """Assign one common PWV to every band and OFF."""
     return [Water(fit, np.full((len(observation.sky), 1, 1), float(fit.pwv))) for observation in observations]
 
 

@@ -1,4 +1,4 @@
-"""Which OFF is the reference of which ON, and with what weight."""
+"""Assignment of OFFs to ONs as their reference, with weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MILLISECONDS_PER_DAY = 86_400_000.0
 
 
 def interpolation_weights(on_mjd: Floats, off_mjd: Floats, valid: NDArray[np.bool_]) -> Floats:
-    """Weights of the OFFs in the reference of each ON: linear interpolation in time.
+    """Compute the weights of the OFFs in the reference of each ON by linear interpolation in time.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def interpolation_weights(on_mjd: Floats, off_mjd: Floats, valid: NDArray[np.boo
     off_mjd : ndarray, shape (O,)
         Times of the OFFs, in any order [d].
     valid : ndarray of bool, shape (R, A, O)
-        Whether an OFF has a valid dump in a pixel; those without are passed over in that pixel.
+        Whether an OFF has a valid dump in a pixel; an OFF without one is skipped in that pixel.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def _weights_of_sorted(on_mjd: Floats, off_mjd: Floats) -> Floats:
 
 
 def nearest_off(on_mjd: Floats, off_mjd: Floats, valid: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The OFF nearest in time to each ON.
+    """Find the OFF nearest in time to each ON.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def nearest_off(on_mjd: Floats, off_mjd: Floats, valid: NDArray[np.bool_]) -> ND
     off_mjd : ndarray, shape (O,)
         Times of the OFFs [d].
     valid : ndarray of bool, shape (..., O)
-        Which OFFs come into question.
+        True for OFFs to choose from.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def nearest_off(on_mjd: Floats, off_mjd: Floats, valid: NDArray[np.bool_]) -> ND
 def reduction_groups(
     on_mjd: Floats, off_mjd: Floats, on_beam: NDArray[np.str_], off_beam: NDArray[np.str_]
 ) -> NDArray[np.int64]:
-    """The OFF of the reduction group of each ON of a chopped scan: the nearest in time of the same beam.
+    """Find the OFF of each ON of a chopped scan: the nearest in time of the same beam.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def reduction_groups(
 
 
 def pair_beams(mjd: Floats, beam: NDArray[np.str_]) -> list[tuple[int, int]]:
-    """Partners of a dual beam switch: each group of beam A and the group of beam B nearest in time, one to one.
+    """Pair the groups of beams A and B of a dual beam switch by nearest time, one to one.
 
     Parameters
     ----------
@@ -130,8 +130,9 @@ def pair_beams(mjd: Floats, beam: NDArray[np.str_]) -> list[tuple[int, int]]:
     Returns
     -------
     list of tuple of int
-        Positions (A, B), in the order of A. The nearest are paired first, of equally near ones the earlier; times are
-        compared to the millisecond, which is less than an MJD of 64 bits holds safely.
+        Positions (A, B), in the order of A. The nearest are paired first, among equally near ones
+        the earlier. Time differences are compared in whole milliseconds, coarser than the rounding
+        of a 64-bit MJD.
 
     Examples
     --------
@@ -152,7 +153,7 @@ def pair_beams(mjd: Floats, beam: NDArray[np.str_]) -> list[tuple[int, int]]:
 
 
 def weighted_sum(values: Sequence[Floats], weights: Floats) -> Floats:
-    """Sum over OFFs of weighted values; an OFF of weight zero does not count, even where it is NaN.
+    """Sum weighted values over OFFs; ignore an OFF of weight zero, even NaN.
 
     Parameters
     ----------

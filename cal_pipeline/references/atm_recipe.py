@@ -1,4 +1,4 @@
-"""Recipes of atmosphere tables: site, profile of the atmosphere, pressures and frequencies, in TOML."""
+"""Recipes of atmosphere tables in TOML: site, atmospheric profile, pressures and frequencies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RecipeError(CalibrationError, ValueError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an atmosphere table is to hold.
+    """Recipe of an atmosphere table.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Recipe:
     site : str
         Name of the site.
     temperature_profile : str
-        The profile in words, for the table's meta.
+        Description of the profile, for the table's meta.
     atmosphere_type : str
         Standard atmosphere above the tropopause, one of `ATMOSPHERE_TYPES`.
     lapse_rate_k_per_km : float
@@ -45,17 +45,19 @@ class Recipe:
     windows_ghz : tuple of (float, float, float)
         Start, stop and step of each frequency window, ascending [GHz].
     altitude_m : float or None
-        Altitude of the telescope [m]; None for an aircraft: that of each pressure in the standard atmosphere.
+        Altitude of the telescope [m]; None for an aircraft, at the altitude of each pressure in the
+        standard atmosphere.
     ground_temperature_k : float or None
         Air temperature at the telescope [K]; None for an aircraft, as above.
     layers : int
-        Number of layers, equal in pressure, between the telescope and the tropopause; below 40 hPa each.
+        Number of layers, equal in pressure, between the telescope and the tropopause; below 40 hPa
+        each.
     top_km : float
         Height at which the model atmosphere ends [km].
     dry_continuum_limit_ghz : float or None
-        Frequency above which the dry continuum keeps the value it has there [GHz]; None: never.
+        Frequency above which the dry continuum is held constant [GHz]; None: never.
     mantissa_bits : int
-        Bits that b and c keep of their mantissas, so that they compress; relative error up to 2^-(bits + 1).
+        Mantissa bits kept of b and c, so that they compress; relative error up to 2^-(bits + 1).
     """
 
     output: str

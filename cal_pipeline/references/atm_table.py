@@ -23,11 +23,11 @@ GAP_FACTOR = 10.0
 """An interval above this multiple of the median step is a gap between two windows."""
 
 EDGE_TOLERANCE = 1e-6
-"""How far outside a range a value may lie, as a fraction of the range."""
+"""Largest excess of a value over a range, as a fraction of the range."""
 
 
 class AtmTableError(CalibrationError, ValueError):
-    """An atmosphere table that is not what the format asks for."""
+    """An atmosphere table that violates the format."""
 
 
 class AtmRangeError(CalibrationError, ValueError):
@@ -41,7 +41,8 @@ class AtmTable:
     Parameters
     ----------
     frequency : ndarray, shape (F,)
-        Frequencies, ascending, F >= 2 [Hz]. Intervals more than 10 times the median step separate windows.
+        Frequencies, ascending, F >= 2 [Hz]. Intervals more than 10 times the median step separate
+        windows.
     pressure : ndarray, shape (P,)
         Pressures at the telescope, ascending [Pa].
     b : ndarray of float32, shape (P, F)
@@ -49,7 +50,7 @@ class AtmTable:
     c : ndarray of float32, shape (P, F)
         Dry zenith opacity [Np].
     meta : dict
-        Where the numbers come from: model, version, site, altitude_m, temperature_profile, created.
+        Source of the numbers: model, version, site, altitude_m, temperature_profile, created.
     name : str
         File name.
     sha256 : str or None
@@ -85,7 +86,8 @@ class AtmTable:
         Parameters
         ----------
         path : path
-            ASDF file with `frequency` ({start, step, n} or an array), `pressure`, `b`, `c` and `meta`.
+            ASDF file with `frequency` ({start, step, n} or an array), `pressure`, `b`, `c` and
+            `meta`.
 
         Returns
         -------
@@ -162,12 +164,12 @@ class AtmTable:
         return starts, stops
 
     def covers(self, nu: ArrayLike, pressure: float) -> bool:
-        """Whether all `nu` [Hz] and `pressure` [Pa] lie within the table, to 1e-6 of its ranges."""
+        """Tell whether the table covers `nu` [Hz] and `pressure` [Pa], to 1e-6 of its ranges."""
         _, inside = self._clip_to_windows(np.asarray(nu, np.float64))
         return bool(np.all(inside)) and self._holds_pressure(pressure)
 
     def coefficients(self, nu: ArrayLike, pressure: float) -> tuple[Floats, Floats]:
-        """Opacity coefficients at frequencies and a pressure within the table.
+        """Interpolate opacity coefficients at frequencies and a pressure within the table.
 
         Parameters
         ----------
@@ -209,12 +211,12 @@ class AtmTable:
         return float(np.max(self.frequency[after] - self.frequency[after - 1]))
 
     def describe_range(self) -> str:
-        """Windows and pressures of the table in words: GHz and hPa."""
+        """Describe windows and pressures of the table in GHz and hPa."""
         windows = ", ".join(f"{start / 1e9:.6g}-{stop / 1e9:.6g}" for start, stop in self.windows)
         return f"{windows} GHz at {_pressure_range(self.pressure[0], self.pressure[-1])}"
 
     def _clip_to_windows(self, nu: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-        """Frequencies moved onto the nearest window, and which of them lay within its tolerance."""
+        """Clip frequencies to the nearest window; tell which are within its tolerance."""
         starts, stops = self._window_edges
         tolerance = EDGE_TOLERANCE * (stops - starts)
         window = np.clip(np.searchsorted(starts - tolerance, nu, side="right") - 1, 0, None)
@@ -240,7 +242,7 @@ def _pressure_range(low: float, high: float) -> str:
 
 
 def _read_tree(path: Path) -> dict[str, Any]:
-    """Contents of an ASDF file, with the arrays in memory."""
+    """Read the contents of an ASDF file, with the arrays in memory."""
     try:
         with asdf.open(path, lazy_load=False, memmap=False, validate_checksums=True) as file:
             return {
@@ -253,7 +255,7 @@ def _read_tree(path: Path) -> dict[str, Any]:
 
 
 def _frequency_axis(value: Any, name: str) -> Any:
-    """Frequencies from the {start, step, n} of a file; anything else is passed on."""
+    """Expand {start, step, n} of a file to frequencies; pass on anything else."""
     if not isinstance(value, Mapping):
         return value
     missing = [key for key in ("start", "step", "n") if key not in value]
@@ -271,7 +273,7 @@ def _frequency_axis(value: Any, name: str) -> Any:
 
 
 def _regular_grid(frequency: Floats) -> dict[str, float | int] | None:
-    """Find the {start, step, n} that reproduces a grid to a millionth of its step; None without one."""
+    """Find the {start, step, n} that reproduces a grid to 1e-6 of its step; None without one."""
     n = len(frequency)
     start, step = float(frequency[0]), float((frequency[-1] - frequency[0]) / (n - 1))
     if np.max(np.abs(start + step * np.arange(n) - frequency)) > 1e-6 * step:

@@ -19,7 +19,7 @@ from cal_pipeline.references.build_atm import build_table
 from cal_pipeline.references.registry import open_atm_table, shipped_atm_table
 
 DEFAULT_PWV = (0.01, 0.1, 0.5, 1.0, 5.0, 10.0)
-"""Columns of water vapour for which transmissions are shown [mm]; those that leave nothing are dropped."""
+"""Columns of water vapour to show transmissions for [mm], apart from opaque ones."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -122,7 +122,8 @@ def plot_transmission(table: AtmTable, pressure: float, pwv: Sequence[float] | N
     pressure : float
         Pressure at the telescope [Pa].
     pwv : sequence of float, optional
-        Columns of water vapour [mm]; by default those of 0.01 to 10 mm that leave something to be seen.
+        Columns of water vapour [mm]; by default those of 0.01 to 10 mm that leave something to be
+        seen.
 
     Returns
     -------

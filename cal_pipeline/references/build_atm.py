@@ -1,4 +1,4 @@
-"""Build atmosphere tables with the ATM model (Pardo, Cernicharo & Serabyn 2001) as casatools carries it."""
+"""Build atmosphere tables with the ATM model (Pardo, Cernicharo & Serabyn 2001) of casatools."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STANDARD_LEVELS = {
     "subarctsummer": (311.0, (300.6, 258.7, 222.3, 173.9, 128.8, 94.95)),
     "subarctwinter": (332.0, (273.1, 233.5, 199.5, 154.6, 113.0, 82.52)),
 }
-"""Of each standard atmosphere in ATM: pressure below which it takes over, and its levels above 9 km [hPa]."""
+"""Standard atmospheres in ATM: pressure of the junction, and levels above 9 km [hPa]."""
 
 
 class AtmModelError(CalibrationError, RuntimeError):
@@ -69,11 +69,12 @@ def standard_atmosphere(pressure_hpa: float) -> tuple[float, float]:
 
 
 def pressure_ladder(pressure_hpa: float, atmosphere_type: str, layers: int) -> tuple[float, float]:
-    """First pressure step, and its growth, with which ATM's layers join its standard atmosphere cleanly.
+    """Find a pressure step and growth for which ATM's layers join its standard atmosphere.
 
-    ATM climbs from the telescope in pressure steps and then goes over to the fixed levels of a standard
-    atmosphere. Unless the steps are small there and end at one of these levels, levels are skipped or the
-    layer at the junction gets a negative thickness, and opacities jump with pressure by several per cent.
+    ATM climbs from the telescope in pressure steps and then goes over to the fixed levels of a
+    standard atmosphere. Unless the steps are small there and end at one of these levels, levels are
+    skipped or the layer at the junction gets a negative thickness, and opacities jump with pressure
+    by several per cent.
 
     Parameters
     ----------
@@ -99,14 +100,14 @@ def pressure_ladder(pressure_hpa: float, atmosphere_type: str, layers: int) -> t
 
 
 def round_mantissa(values: NDArray[np.floating], bits: int) -> NDArray[np.float32]:
-    """Round to `bits` bits of mantissa: relative error at most 2^-(bits + 1), and zero bits that compress."""
+    """Round to `bits` bits of mantissa for compression; relative error at most 2^-(bits + 1)."""
     mantissa, exponent = np.frexp(np.asarray(values, np.float64))
     scale = 2.0 ** (bits + 1)
     return np.ldexp(np.round(mantissa * scale) / scale, exponent).astype(np.float32)
 
 
 def window_frequencies(window: tuple[float, float, float]) -> Floats:
-    """Frequencies of a window given as start, stop and step [GHz], both ends included; in Hz."""
+    """Make the frequencies [Hz] of a window (start, stop, step) [GHz], ends included."""
     start, stop, step = window
     n = int(np.ceil((stop - start) / step - 1e-6)) + 1
     return np.round((start + step * np.arange(n)) * 1e9)
@@ -133,8 +134,9 @@ def opacity_coefficients(
 
     Notes
     -----
-    b is the opacity of water lines and water continuum over the water column of the profile, to which it is
-    exactly proportional; c that of O2, O3, CO, N2O and the collision-induced dry continuum.
+    b is the opacity of water lines and water continuum over the water column of the profile, to
+    which it is exactly proportional; c that of O2, O3, CO, N2O and the collision-induced dry
+    continuum.
     """
     atm = _with_profile(recipe, pressure_hpa)
     frequencies = window_frequencies(window)
@@ -157,7 +159,7 @@ def build_table(recipe: Recipe, workers: int = 1, report: Callable[[str], None] 
     Parameters
     ----------
     recipe : Recipe
-        What it is to hold.
+        Recipe of the table.
     workers : int
         Number of processes.
     report : callable, optional
@@ -203,7 +205,7 @@ def _evaluate(job: tuple[Recipe, float, tuple[float, float, float]]) -> tuple[Fl
 
 @contextlib.contextmanager
 def _mapper(workers: int) -> Any:
-    """Yield a `map` that runs in this process or in several fresh ones (casatools must not be forked)."""
+    """Yield a `map` for this process or several spawned ones (casatools must not be forked)."""
     if workers <= 1:
         yield map
         return
@@ -222,7 +224,7 @@ def _check_windows(table: AtmTable, recipe: Recipe) -> None:
 
 
 def _meta(recipe: Recipe, version: str) -> dict[str, Any]:
-    """Where the numbers of a table come from."""
+    """Compile the meta data of a table: model, site, profile and units."""
     built = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
     limit = recipe.dry_continuum_limit_ghz
     altitude = recipe.altitude_m
@@ -248,7 +250,8 @@ def _meta(recipe: Recipe, version: str) -> dict[str, Any]:
 def _load_model() -> Callable[[], Any]:
     """Import the atmosphere tool of casatools.
 
-    On import casatools demands tables of the Earth's rotation; ATM needs none, and an empty folder does.
+    On import casatools demands tables of the Earth's rotation; ATM needs none, and an empty folder
+    does.
     """
     try:
         from casaconfig import config

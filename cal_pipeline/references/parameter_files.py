@@ -1,4 +1,4 @@
-"""Which of the parameter files in `cfg` is meant for which data."""
+"""Table that maps data to the parameter files in `cfg`."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Choice:
     parameters : str
         Name of the parameter file, without ``.asdf``.
     purpose : str
-        What it is for.
+        Purpose of the file.
     telescope, frontend, mode : str
-        Patterns of the data it is meant for, in which ``*`` stands for anything; all empty where it is only used when
-        it is named. A telescope goes by the name of its profile.
+        Patterns of the data for the file, with ``*`` for any text; all empty for a file that is
+        used by name only. The telescope is named as in its profile.
     """
 
     parameters: str
@@ -44,17 +44,17 @@ class Choice:
 
     @property
     def automatic(self) -> bool:
-        """Whether the file is chosen by the data."""
+        """Tell whether the file is chosen by the data, not only by name."""
         return bool(self.telescope)
 
     def suits(self, telescope: str, frontend: str, mode: str) -> bool:
-        """Whether the file is meant for such data; case does not matter."""
+        """Tell whether the file is meant for such data; case-insensitive."""
         asked = ((telescope, self.telescope), (frontend, self.frontend), (mode, self.mode))
         return self.automatic and all(fnmatchcase(value.upper(), pattern.upper()) for value, pattern in asked)
 
 
 def cfg_folder() -> Path:
-    """The folder `cfg` of an installation, or of a checkout that the package is used from.
+    """Find the folder `cfg` of the installation, or of the checkout in use.
 
     Raises
     ------
@@ -82,13 +82,13 @@ def read_choices(path: Path | None = None) -> tuple[Choice, ...]:
     Returns
     -------
     tuple of Choice
-        Its rows; of those that suit the first counts.
+        Rows of the table; the first suitable row counts.
 
     Raises
     ------
     ParameterFileError
-        If the table cannot be read, or a row holds what is not known, lacks something, or names a file that does not
-        exist.
+        If the table cannot be read, or a row has unknown or missing entries, or names a file that
+        does not exist.
     """
     path = (path or cfg_folder() / SELECTION).absolute()
     try:
@@ -134,7 +134,7 @@ def _check(path: Path, index: int, row: dict[str, Any]) -> None:
 def choose_parameters(
     telescope: str | None = None, frontend: str | None = None, mode: str | None = None
 ) -> Path | None:
-    """The parameter file for data of a telescope, frontend and mode.
+    """Find the parameter file for data of a telescope, frontend and mode.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ DATA = Path(__file__).parent / "data"
 
 
 def shipped_atm_tables() -> list[Path]:
-    """Paths of the atmosphere tables that come with the package, in alphabetical order."""
+    """List the paths of the shipped atmosphere tables, in alphabetical order."""
     return sorted(DATA.glob("atm_*.asdf"))
 
 
@@ -108,7 +108,7 @@ def find_atm_table(frequencies: ArrayLike | Iterable[ArrayLike], pressure: float
 
 
 def _flatten(frequencies: ArrayLike | Iterable[ArrayLike]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """All frequencies in one flat array; the arrays of an iterable may differ in length."""
+    """Flatten frequencies to one array; arrays of an iterable may differ in length."""
     if isinstance(frequencies, np.ndarray) or not isinstance(frequencies, Iterable):
         return np.asarray(frequencies, np.float64).ravel()
     parts = [np.asarray(part, np.float64).ravel() for part in frequencies]

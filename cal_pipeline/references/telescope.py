@@ -1,4 +1,4 @@
-"""Profiles of telescopes: site, frequency range, efficiencies by frontend, default load temperature."""
+"""Telescope profiles: site, frequency range, efficiencies by frontend, default load temperature."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GENERIC = "generic"
 
 
 class TelescopeProfileError(CalibrationError):
-    """A telescope profile cannot be read, or says what makes no sense."""
+    """A telescope profile cannot be read, or has impossible values."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Frontend:
     Parameters
     ----------
     names : tuple of str
-        Patterns of its name, in which ``*`` stands for anything.
+        Patterns of its name, with ``*`` for any text.
     frequency_range_hz : tuple of float
         Lowest and highest sky frequency [Hz].
     forward_efficiency, beam_efficiency : float
         Forward and main-beam efficiency.
     reference : str
-        Where the numbers come from.
+        Source of the numbers.
     """
 
     names: tuple[str, ...]
@@ -49,14 +49,14 @@ class Frontend:
     reference: str
 
     def covers(self, frequency: float) -> bool:
-        """Whether a sky frequency [Hz] lies in the range."""
+        """Tell whether a sky frequency [Hz] lies in the range."""
         low, high = self.frequency_range_hz
         return low <= frequency <= high
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where a telescope stands or flies.
+    """Location of a telescope on the ground or in the air.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Site:
 
 @dataclass(frozen=True)
 class TelescopeProfile:
-    """What is known of a telescope.
+    """Profile of a telescope.
 
     Parameters
     ----------
@@ -84,11 +84,11 @@ class TelescopeProfile:
     frequency_range_hz : tuple of float
         Lowest and highest sky frequency [Hz].
     site : Site or None
-        Where it stands.
+        Location of the telescope.
     t_cold_default_K : float or None
-        Temperature of the cold load where none was recorded [K].
+        Temperature of the cold load if none was recorded [K].
     frontends : tuple of Frontend
-        Its frontends.
+        Frontends of the telescope.
     sha256 : str
         SHA-256 digest of the file.
     """
@@ -136,14 +136,15 @@ class TelescopeProfile:
         )
 
     def frontend(self, name: str | None, frequency: float) -> Frontend | None:
-        """A frontend of the telescope.
+        """Find a frontend of the telescope.
 
         Parameters
         ----------
         name : str or None
             Its name, as recorded; case does not matter.
         frequency : float
-            Sky frequency, which decides where the name is not recorded or suits several frontends [Hz].
+            Sky frequency, which decides where the name is not recorded or suits several frontends
+            [Hz].
 
         Returns
         -------
@@ -159,12 +160,12 @@ class TelescopeProfile:
 
 
 def shipped_profiles() -> list[Path]:
-    """Profiles that come with the package; the one for all others is last."""
+    """List the shipped profiles; the generic one is last."""
     return sorted(PROFILES.glob("*.toml"), key=lambda path: (path.stem == GENERIC, path.name))
 
 
 def find_profile(telescope: str | None) -> Path:
-    """The shipped profile of a telescope, by the attribute ``telescope`` of its scans; else the generic one."""
+    """Find the shipped profile by the attribute ``telescope`` of scans; else the generic one."""
     for path in shipped_profiles():
         if any(_matches(telescope or "", alias) for alias in open_profile(path).aliases):
             return path
@@ -254,7 +255,7 @@ def _number(
     *,
     or_low: bool = False,
 ) -> float:
-    """A finite number above `low`, or `low` itself where that is allowed, and up to `high`."""
+    """Check a finite number above `low` (or equal, if allowed) and up to `high`."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or not (low < value <= high or (or_low and value == low)):
         lowest = f" {'from' if or_low else 'above'} {low:g}" if math.isfinite(low) else ""

@@ -15,13 +15,13 @@ WIDTH = 100
 """Longest line [characters]."""
 
 _FEW = 5
-"""Scans up to which each is listed."""
+"""Largest number of scans to list one by one."""
 
 _COLUMNS = ("array", "largest", "unit", "relative", "rms", "different", "differ in")
 
 
 def format_comparison(comparison: Comparison, tolerance: float = 0.0, everything: bool = False) -> str:
-    """Write a comparison: first a summary of what differs, then the arrays, largest relative difference first.
+    """Format a comparison: a summary, then the arrays, largest relative difference first.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def _names(comparison: Comparison) -> Iterator[str]:
 
 
 def _scans(comparison: Comparison) -> Iterator[str]:
-    """Lines on scans that only one of the stores has."""
+    """Format the scans found in only one store."""
     records = comparison.records
     for which, numbers in (("first", records.only_first), ("second", records.only_second)):
         if numbers:
@@ -70,7 +70,7 @@ def _scans(comparison: Comparison) -> Iterator[str]:
 
 
 def _records(comparison: Comparison, everything: bool) -> Iterator[str]:
-    """Lines on what was recorded differently."""
+    """Format the differences between the records."""
     records = comparison.records
     by_category: dict[str, list[FactDifference]] = {}
     for fact in records.facts:
@@ -96,7 +96,7 @@ def _records(comparison: Comparison, everything: bool) -> Iterator[str]:
 
 
 def _origins(facts: Sequence[FactDifference], n_bands: int, everything: bool) -> Iterator[str]:
-    """Parameters that differ only in where their value came from, by these places."""
+    """Format parameters that differ only in their origin, grouped by origin."""
     places: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for fact in facts:
         places.setdefault((fact.first, fact.second, fact.bands), []).append(fact.name)
@@ -106,7 +106,7 @@ def _origins(facts: Sequence[FactDifference], n_bands: int, everything: bool) ->
 
 
 def _change(name: str, first: str, second: str, where: str) -> Iterator[str]:
-    """One change in a line, or in three where it is too long for one."""
+    """Format a change in one line, or in three if too long for one."""
     name, first, second = printable(name), printable(first), printable(second)
     line = f"  {name}: {first} -> {second}{where}"
     if len(line) <= WIDTH:
@@ -118,7 +118,7 @@ def _change(name: str, first: str, second: str, where: str) -> Iterator[str]:
 
 
 def _in_bands(bands: Sequence[str], n_bands: int) -> str:
-    """The scans that a difference is in; nothing where it is in all."""
+    """Format the scans with a difference; empty if all have it."""
     if len(bands) == n_bands:
         return ""
     if len(bands) <= _FEW:
@@ -130,7 +130,7 @@ def _in_bands(bands: Sequence[str], n_bands: int) -> str:
 
 
 def _number(number: NumberDifference, n_bands: int, everything: bool) -> Iterator[str]:
-    """Lines on a result: each scan where there are few, else the largest change."""
+    """Format a result: every scan if there are few, else the largest change."""
     values = number.values
     shown = values if everything or len(values) <= _FEW else values[:1]
     if len(shown) < len(values):
@@ -152,8 +152,8 @@ def format_differences(differences: Sequence[ArrayDifference], everything: bool 
     differences : sequence of ArrayDifference
         Differences, of one scan or of many.
     everything : bool
-        Whether each array has its row. Else arrays of one name are one row, with the scan in which the difference is
-        largest, and those that are identical are counted in one line.
+        Whether each array has its row. Else arrays of one name are one row, with the scan in which
+        the difference is largest, and those that are identical are counted in one line.
 
     Returns
     -------
@@ -183,7 +183,7 @@ def _by_size(item: ArrayDifference) -> tuple[bool, float, str]:
 
 
 def _name_of(item: ArrayDifference) -> str:
-    """Name that arrays of several scans have in common, and why they cannot be compared."""
+    """Return the common name of arrays of several scans, and the reason if not comparable."""
     name = re.sub(r"^scan_\d{6}/(band_\d+/)?", "", item.path)
     # Groups of diagnostics hold one array a subscan or earlier scan, told apart by numbers.
     name = re.sub(r"/spectrum_[\d_]+$", "/spectrum_*", name)
@@ -203,7 +203,7 @@ def _row(item: ArrayDifference, where: str) -> tuple[str, ...]:
 
 
 def _table(rows: Sequence[tuple[str, ...]], folded: bool) -> list[str]:
-    """Columns of equal width; a problem takes the place of all columns but the first."""
+    """Format columns of equal width; a problem replaces all columns but the first."""
     columns = _COLUMNS if folded else _COLUMNS[:-1]
     table = [columns, *(row[: len(columns)] if len(row) > 2 else row for row in rows)]
     widths = [

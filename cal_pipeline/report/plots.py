@@ -1,4 +1,4 @@
-"""Pictures of a calibrated scan: its spectrum and how the sky was fitted."""
+"""Figures of a calibrated scan: the spectrum and the fit of the sky."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ Floats = NDArray[np.float64]
 Convention = Literal["radio", "optical"]
 
 VELOCITY_MARGIN_KMS = 100.0
-"""Half the width of a picture around the source velocity: twice what the Earth moves in the LSR, whose part in the
-topocentric velocity of a source is not known."""
+"""Half width of a velocity plot around the source velocity.
+
+Twice the velocity of the Earth in the LSR, whose share in the topocentric velocity is unknown.
+"""
 
 
 def mean_spectrum(scan: xarray.Dataset, receiver: int, array: int) -> tuple[Floats, Floats]:
@@ -36,8 +38,9 @@ def mean_spectrum(scan: xarray.Dataset, receiver: int, array: int) -> tuple[Floa
     spectrum : ndarray, shape (C,)
         Mean T_A*, weighted by 1/sigma², NaN where there is no good sample [K].
     error : ndarray, shape (C,)
-        Its 1-sigma error, as expected from ``sigma`` if the noise of the samples is independent [K]; the noise
-        of a reference is common to the dumps of an ON, so with many dumps it is a lower limit.
+        Its 1-sigma error, as expected from ``sigma`` if the noise of the samples is independent
+        [K]; the noise of a reference is common to the dumps of an ON, so with many dumps it is a
+        lower limit.
     """
     pixel = {"receiver": receiver, "array": array}
     samples = scan.spectra.isel(pixel).transpose("channel", "dump", "subscan").values
@@ -55,8 +58,8 @@ def compute_velocity(
 ) -> xarray.DataArray:
     """Compute the velocity of each channel relative to the rest frequency of the line.
 
-    Frequencies of L0 and L1 are topocentric, hence velocities too: the motion of the telescope relative to the
-    local standard of rest or the Sun is not subtracted.
+    Frequencies of L0 and L1 are topocentric, hence velocities too: the motion of the telescope
+    relative to the local standard of rest or the Sun is not subtracted.
 
     Parameters
     ----------
@@ -128,15 +131,18 @@ def plot_spectrum(
     smooth : int
         Channels to average for the picture.
     window : tuple of float, optional
-        Lowest and highest value to draw, in Hz on a frequency axis and in km/s on a velocity axis. By default the
-        whole band, or 100 km/s on both sides of ``velocity_source_kms`` where the scan has it and covers it.
+        Lowest and highest value to draw, in Hz on a frequency axis and in km/s on a velocity axis.
+        By default the whole band, or 100 km/s on both sides of ``velocity_source_kms`` where the
+        scan has it and covers it.
     axis : {"frequency", "radio", "optical"}
-        Sky frequency, or topocentric velocity in the radio or optical convention (see `compute_velocity`).
+        Sky frequency, or topocentric velocity in the radio or optical convention (see
+        `compute_velocity`).
 
     Raises
     ------
     ValueError
-        If the rest frequency is not known for a velocity axis, or the window holds fewer than `smooth` channels.
+        If the rest frequency is not known for a velocity axis, or the window holds fewer than
+        `smooth` channels.
     """
     abscissa, label = _abscissa(scan, axis)
     if window is None:
@@ -166,7 +172,7 @@ def plot_spectrum(
 
 
 def _abscissa(scan: xarray.Dataset, axis: Literal["frequency", "radio", "optical"]) -> tuple[Floats, str]:
-    """Values of the horizontal axis [GHz or km/s] and its label."""
+    """Compute the values of the horizontal axis [GHz or km/s] and its label."""
     if axis == "frequency":
         return scan.signal_freqs.values * 1e-9, "sky frequency [GHz]"
     velocity = compute_velocity(scan, axis)
@@ -182,7 +188,7 @@ def _velocity_window(scan: xarray.Dataset, velocity: Floats) -> tuple[float, flo
 
 
 def plot_sky_fit(scan: xarray.Dataset, path: str | Path) -> None:
-    """Draw the sky seen in the OFFs, the fitted model and what it leaves, for every pixel.
+    """Plot the sky observed in the OFFs, the fitted model and the residual of every pixel.
 
     Parameters
     ----------
@@ -226,6 +232,6 @@ def _number(value: Any, digits: int = 4) -> str:
 
 
 def _binned(values: Floats, width: int) -> Floats:
-    """Means of groups of `width` channels."""
+    """Average groups of `width` channels."""
     whole = len(values) // width * width
     return np.asarray(values[:whole].reshape(-1, width).mean(axis=1))

@@ -31,14 +31,14 @@ COLUMNS = {
     "flagged_fraction_BAD_CHANNEL": ("", "samples in bad channels"),
     "flagged_fraction_FILL_VALUE": ("", "samples that are missing"),
 }
-"""Figures of a pixel in the table, their units and what they are."""
+"""Figures of a pixel in the table, with units and descriptions."""
 
 _NOTHING = "-"
-"""In place of a text that is empty, which would come back from ECSV as a masked one."""
+"""Substitute for empty text, which ECSV would read back as masked."""
 
 
 def quality_table(product: CalibratedSession | str | Path) -> Table:
-    """The quality figures of an L1 store.
+    """Make the table of the quality figures of an L1 store.
 
     Parameters
     ----------
@@ -48,8 +48,9 @@ def quality_table(product: CalibratedSession | str | Path) -> Table:
     Returns
     -------
     astropy.table.Table
-        A row for each scan, band and pixel, with units; figures that are not known are NaN. ``verdict`` and ``checks``
-        (those that are not passed) are those of the pixel: a pixel may fail in a scan that is merely questionable.
+        One row per scan, band and pixel, with units; unknown figures are NaN. ``verdict`` and
+        ``checks`` (the failed ones) belong to the pixel, which may fail in a scan that is merely
+        questionable.
     """
     product = _opened(product)
     rows = [row for number in product.numbers for row in _rows_of_scan(product, number)]
@@ -67,7 +68,10 @@ def _opened(product: CalibratedSession | str | Path) -> CalibratedSession:
 
 
 def _failing(verdict: dict[str, Any]) -> list[str]:
-    """Pixels that fail a check; where that is not recorded, those concerned if the scan fails it."""
+    """List the pixels that fail a check.
+
+    Older records lack them; then all pixels named for the check fail if the scan fails.
+    """
     return list(verdict.get("failing_pixels", verdict["pixels"] if verdict["verdict"] == FAIL else []))
 
 
@@ -101,7 +105,8 @@ def write_quality_table(product: CalibratedSession | str | Path) -> str | None:
     Returns
     -------
     str or None
-        Where; None where there is nothing to tell. On a file system the table is there whole, or not at all.
+        Where; None where there is nothing to tell. On a file system the table is there whole, or
+        not at all.
     """
     product = _opened(product)
     table = quality_table(product)

@@ -1,4 +1,4 @@
-"""Text for people: counts with their nouns, and names from the data that are safe to print."""
+"""Text for messages: counts with their nouns, and names from data made safe to print."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def count_of(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def printable(text: object) -> str:
-    r"""Escape what would change the layout of a terminal: control characters, line ends, surrogates, text direction.
+    r"""Escape control characters, line ends, surrogates and changes of text direction.
 
     Letters of every script stay as they are; replacing those that a terminal cannot encode is up to
     the stream.
@@ -68,7 +68,7 @@ def _is_harmless(character: str) -> bool:
 
 
 def with_error(value: float, error: float) -> str:
-    """Write a value with its standard error, both rounded to the second significant digit of the error.
+    """Format a value and its standard error, both to two significant digits of the error.
 
     Parameters
     ----------

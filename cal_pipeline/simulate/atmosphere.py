@@ -15,7 +15,7 @@ from cal_pipeline.simulate.errors import SimulationError
 Array = NDArray[np.float64]
 
 TOLERANCE = 1e-6
-"""How far outside the table's range a frequency or pressure may be, as a fraction of the range."""
+"""Largest excess of a frequency or pressure over the table, as a fraction of its range."""
 
 GAP = 10.0
 """A frequency step this many times the table's median step is a gap between two windows."""
@@ -28,7 +28,7 @@ class AtmosphereTable:
     Parameters
     ----------
     name : str
-        Where the table comes from, for messages.
+        Source of the table, for messages.
     frequency : ndarray, shape (F,)
         [Hz], ascending.
     pressure : ndarray, shape (P,)
@@ -45,7 +45,7 @@ class AtmosphereTable:
 
     @classmethod
     def read(cls, path: str | Path) -> AtmosphereTable:
-        """Read an ASDF table with `frequency` (explicit or {start, step, n}), `pressure`, `b` and `c`."""
+        """Read an ASDF table: `frequency` (an array or {start, step, n}), `pressure`, `b`, `c`."""
         if not Path(path).is_file():
             raise SimulationError(f"atmosphere table {path} does not exist; name one with `table` (--atm)")
         try:
@@ -70,13 +70,14 @@ class AtmosphereTable:
     def coefficients(self, nu: Array, pressure: float) -> tuple[Array, Array]:
         """Return b [Np/mm] and c [Np] at frequencies `nu` [Hz] and a `pressure` [Pa].
 
-        Linear in frequency; between pressures the logarithms are linear in ln p, or the values themselves
-        where one of them is 0.
+        Linear in frequency; between pressures the logarithms are linear in ln p, or the values
+        themselves where one of them is 0.
 
         Raises
         ------
         SimulationError
-            Where a frequency or the pressure lies outside the table or in a gap between its windows.
+            If a frequency or the pressure lies outside the table or in a gap between its
+            windows.
         """
         self._check("frequency", float(nu.min()), float(nu.max()), self.frequency, 1e9, "GHz")
         self._check("pressure", pressure, pressure, self.pressure, 100.0, "hPa")
@@ -118,7 +119,7 @@ class AtmosphereTable:
 
 
 def shipped_table(name: str) -> Path:
-    """Return the path of the table that comes with the package for a telescope (ccat, sofia, gbt)."""
+    """Return the path of the shipped table of a telescope (ccat, sofia, gbt)."""
     # Through the parent package: the data are wanted, not the code that lies beside them.
     path = Path(str(files("cal_pipeline").joinpath("references", "data", f"atm_{name}.asdf")))
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""What is simulated: telescope, receivers, atmosphere, lines, scans, faults. All frozen."""
+"""Configuration of a simulation: telescope, receivers, atmosphere, lines, scans; all frozen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Telescope:
-    """Where the telescope stands (or flies).
+    """Name, location and surroundings of the telescope.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Bandpass:
 
 
 FLAT_BANDPASS = Bandpass(tilt=0.0, curvature=0.0, ripple=0.0, edge_width=0.0)
-"""The same gain in every channel."""
+"""Bandpass with equal gain in every channel."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,8 @@ class Receiver:
     t_rec_dsb : float
         Receiver temperature in mid-band [K].
     t_rec_slope, t_rec_spread : float
-        Relative change of t_rec_dsb from mid-band to the last channel; largest relative deviation of a pixel.
+        Relative change of t_rec_dsb from mid-band to the last channel; largest relative deviation
+        of a pixel.
     counts_per_kelvin : float
         Gain in mid-band [ct/K].
     gain_spread : float
@@ -281,8 +282,8 @@ class Line:
     t_peak : float
         Peak of T_A* [K].
     freq_hz : float or None
-        Sky frequency of the line's centre; None: the reference frequency of the first receiver. It shows in
-        whichever sideband of whichever receiver holds it.
+        Sky frequency of the line's centre; None: the reference frequency of the first receiver. It
+        shows in whichever sideband of whichever receiver holds it.
     fwhm_hz : float or None
         Full width at half maximum; None: a continuum, the same at all frequencies.
     source : GaussianSource or None
@@ -414,7 +415,8 @@ class SessionConfig:
     seed : int
         Everything random follows from it.
     chunks : tuple of int or None
-        Chunks of data_5d [C, D, R, A, S]; None: one subscan, as many channels (at most 2048) as fit in 64 MB.
+        Chunks of data_5d [C, D, R, A, S]; None: one subscan, as many channels (at most 2048) as fit
+        in 64 MB.
     compression : int
         zstd level.
     raw_headers : bool

@@ -7,7 +7,7 @@ from ..errors import CalibrationError  # noqa: TID252
 
 
 class SimulationError(CalibrationError, ValueError):
-    """A session that cannot be simulated; the message says which setting is wrong and what is allowed."""
+    """A session that cannot be simulated; the message names the wrong setting and its limits."""
 
 
 def require(condition: bool, message: str) -> None:

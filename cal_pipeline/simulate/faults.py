@@ -1,4 +1,4 @@
-"""What goes wrong: drifts, missing dumps, dead channels, spurs."""
+"""Faults of the instrument: drifts, missing dumps, dead channels, spurs."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class MissingDumps:
     subscan : int
         Zero-based position in the group.
     dumps : tuple of int or None
-        Which dumps.
+        Affected dumps.
     receiver, array, band : int or None
-        Which pixels.
+        Affected pixels.
     group : {"source", "calibration"}
         Where.
     """
@@ -63,7 +63,7 @@ class DeadChannels:
     start, stop : int
         Half-open range of channels.
     receiver, array, band : int or None
-        Which pixels.
+        Affected pixels.
     """
 
     start: int
@@ -93,7 +93,7 @@ class Spur:
     dumps : tuple of int or None
         In which dumps.
     receiver, array, band : int or None
-        Which pixels.
+        Affected pixels.
     """
 
     channel: int

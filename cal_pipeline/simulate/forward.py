@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 Fault = TypeVar("Fault", MissingDumps, DeadChannels, Spur)
 
 NOISE_BLOCK = 256
-"""Channels that share one stream of random numbers: fixed, so that the counts do not depend on the chunks."""
+"""Channels per random stream; fixed, so that counts do not depend on the chunks."""
 
 FILL = np.iinfo(np.int32).min
 """A missing dump in integer counts."""
@@ -41,7 +41,7 @@ class BandModel:
     plan : ScanPlan
         The scan.
     band : int
-        Which of the scan's receivers.
+        Index of the receiver in the scan.
     table : AtmosphereTable
         Zenith opacities.
     """
@@ -103,7 +103,7 @@ class BandModel:
         return {"layer_s": layer.opacity(nu_s, c_s), "layer_i": image, "t_layer": layer.temperature}
 
     def added(self, subscan: Subscan) -> Array:
-        """Return what a subscan sees beside sky and source at the receiver's input [K], shape (C, D)."""
+        """Return the imperfections of a subscan at the receiver's input [K], shape (C, D)."""
         config, phase = self.config, subscan.phase
         offset = self.sky.nu_s - self.receiver.signal_freq
         total = np.zeros((offset.size, phase.dumps))
@@ -120,7 +120,7 @@ class BandModel:
 
     @cached_property
     def line_profiles(self) -> tuple[Array, Array]:
-        """T_A* [K] of each line at its peak on the sky in the signal and the image sideband, each (L, C)."""
+        """Peak T_A* [K] on the sky of each line in signal and image sideband, each (L, C)."""
         lines, centre = self.plan.lines, self.plan.receivers[0].signal_freq
         profiles = []
         for sideband, nu in (("signal", self.sky.nu_s), ("image", self.sky.nu_i)):
@@ -170,7 +170,7 @@ class BandModel:
         return dead
 
     def counts(self, group: str, index: int, start: int, stop: int) -> Array:
-        """Return the counts of channels `start` up to `stop` of a subscan, (C, D, R, A); NaN if missing."""
+        """Return counts (C, D, R, A) of channels start ≤ c < stop of a subscan; NaN if missing."""
         first = start // NOISE_BLOCK
         parts = []
         for block in range(first, -(-stop // NOISE_BLOCK)):
@@ -184,7 +184,7 @@ class BandModel:
         return counts
 
     def check(self) -> None:
-        """Raise `SimulationError` where the band cannot be simulated, before anything is written."""
+        """Raise `SimulationError` if the band cannot be simulated, before anything is written."""
         receiver, kinds = self.receiver, {subscan.phase.kind for subscan in self.plan.calibration}
         where = f"scan {self.plan.number}, {receiver.name}"
         require(float(self.sky.nu_s.min()) > 0.0, f"{where}: signal frequencies must be positive")
@@ -251,7 +251,7 @@ class BandModel:
         return np.asarray(counts)
 
     def _hours(self, subscan: Subscan) -> Array:
-        """Hours since the session's start of each dump, shape (D, 1, 1)."""
+        """Return the time of each dump since the session's start [h], shape (D, 1, 1)."""
         dumps = subscan.phase.dumps
         hours = np.full(dumps, subscan.hours)
         if self.config.drift.per_dump:
@@ -296,7 +296,7 @@ def to_integers(counts: Array, where: str) -> NDArray[np.int32]:
     Raises
     ------
     SimulationError
-        When a count does not fit; `where` names the scan in its message.
+        If a count does not fit; `where` names the scan in its message.
     """
     rounded = np.rint(counts)
     missing = np.isnan(rounded)

@@ -1,4 +1,4 @@
-"""What a receiver sees beside sky and source: waves on the way, an imbalance of the beams, offsets of chop phases."""
+"""Imperfections: standing waves, imbalance of the beams, offsets of chop phases, a warm layer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SkyWave:
-    """A standing wave on what comes from the sky, ON and OFF alike, whose phase moves with time.
+    """A standing wave on the sky signal, in ONs and OFFs alike, with a phase linear in time.
 
     Parameters
     ----------
@@ -23,7 +23,8 @@ class SkyWave:
     amplitude : float
         At the receiver's input [K].
     phase_rad, phase_per_hour : float
-        Phase at the reference frequency of the signal sideband at the session's start [rad] and its change [rad/h].
+        Phase at the reference frequency of the signal sideband at the session's start [rad] and its
+        change [rad/h].
     """
 
     period_hz: float
@@ -35,14 +36,17 @@ class SkyWave:
         require(self.period_hz > 0.0, f"period_hz {self.period_hz} must be positive")
 
     def temperature(self, offset_hz: Array, hours: float) -> Array:
-        """Return what it adds [K], shape (C,), at offsets from the reference frequency [Hz], `hours` from the start."""
+        """Return the added temperature [K], shape (C,).
+
+        `offset_hz` is relative to the reference frequency, `hours` to the session's start.
+        """
         phase = 2.0 * np.pi * offset_hz / self.period_hz + self.phase_rad + self.phase_per_hour * hours
         return np.asarray(self.amplitude * np.cos(phase))
 
 
 @dataclass(frozen=True)
 class Imbalance:
-    """A difference between the two beams of a chopper: added to the ONs of beam A, taken off those of beam B.
+    """A difference between the beams of a chopper, added to ONs of beam A, subtracted from B.
 
     Parameters
     ----------
@@ -62,18 +66,21 @@ class Imbalance:
         require(self.period_hz is None or self.period_hz > 0.0, f"period_hz {self.period_hz} must be positive")
 
     def profile(self, offset_hz: Array) -> Array:
-        """Return what it adds to an ON of beam A [K], shape (C,), at offsets from the reference frequency [Hz]."""
+        """Return the temperature added to ONs of beam A [K], shape (C,).
+
+        `offset_hz` is relative to the reference frequency.
+        """
         return np.asarray(self.temperature * _ripple(offset_hz, self.period_hz, self.phase_rad))
 
 
 @dataclass(frozen=True)
 class ChopPhaseOffset:
-    """What differs between the phases of a chop, in ONs and OFFs alike.
+    """Offsets between the phases of a chop, in ONs and OFFs alike.
 
     Parameters
     ----------
     temperatures : tuple of float
-        One for each dump, at the receiver's input [K].
+        Offset of each dump at the receiver's input [K].
     period_hz : float or None
         Period of a cosine in frequency; None: the same at all frequencies.
     phase_rad : float
@@ -88,24 +95,28 @@ class ChopPhaseOffset:
         require(self.period_hz is None or self.period_hz > 0.0, f"period_hz {self.period_hz} must be positive")
 
     def profile(self, offset_hz: Array) -> Array:
-        """Return what it adds to each dump [K], shape (C, D), at offsets from the reference frequency [Hz]."""
+        """Return the temperature added to each dump [K], shape (C, D).
+
+        `offset_hz` is relative to the reference frequency.
+        """
         ripple = _ripple(offset_hz, self.period_hz, self.phase_rad)
         return np.asarray(np.multiply.outer(ripple, np.array(self.temperatures)))
 
 
 @dataclass(frozen=True)
 class WarmLayer:
-    """A layer above the rest of the atmosphere in which narrow lines form, at a temperature of its own.
+    """A layer of narrow lines above the rest of the atmosphere, at a temperature of its own.
 
-    The lines are part of the opacity of the table, at most its dry part; the transmission of both layers together is
-    that of the table.
+    The lines are part of the opacity of the table, at most its dry part; the transmission of both
+    layers together is that of the table.
 
     Parameters
     ----------
     temperature : float
         [K].
     lines : tuple of (float, float, float)
-        Sky frequency [Hz], full width at half maximum [Hz] and zenith opacity at the centre [Np] of each.
+        Sky frequency [Hz], full width at half maximum [Hz] and zenith opacity at the centre [Np] of
+        each.
     """
 
     temperature: float
@@ -119,7 +130,7 @@ class WarmLayer:
         )
 
     def opacity(self, nu: Array, dry: Array) -> Array:
-        """Return its zenith opacity [Np], shape (C,), at frequencies `nu` [Hz] with a `dry` opacity [Np]."""
+        """Return the zenith opacity of the layer [Np], (C,), at `nu` [Hz], at most `dry` [Np]."""
         total = np.zeros(nu.shape)
         for centre, width, depth in self.lines:
             total += depth / (1.0 + (2.0 * (nu - centre) / width) ** 2)

@@ -1,4 +1,4 @@
-"""What the receiver does: gain and receiver temperature of every channel and pixel."""
+"""Properties of the receiver: gain and receiver temperature of every channel and pixel."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def random_stream(seed: int, *key: int) -> np.random.Generator:
 
 
 def band_position(channels: int) -> Array:
-    """Return where in the band each channel lies, from -1 to 1, shape (C,)."""
+    """Return the relative position of each channel in the band, from -1 to 1, shape (C,)."""
     return np.linspace(-1.0, 1.0, channels) if channels > 1 else np.zeros(1)
 
 
 def bandpass_shape(bandpass: Bandpass, channels: int, ripple_phase: Array) -> Array:
-    """Return the relative gain, shape (C, R, A), for pixels with a `ripple_phase` [rad] of shape (R, A)."""
+    """Return the relative gain, (C, R, A), of pixels with a `ripple_phase` (R, A) [rad]."""
     x = band_position(channels)
     smooth = 1.0 + bandpass.tilt * x - bandpass.curvature * x**2
     cycles = np.pi * bandpass.ripple_cycles * x[:, np.newaxis, np.newaxis]
@@ -44,7 +44,8 @@ def bandpass_shape(bandpass: Bandpass, channels: int, ripple_phase: Array) -> Ar
 def gain_and_t_rec(receiver: Receiver, seed: int, band: int) -> tuple[Array, Array]:
     """Return gain [ct/K] and t_rec_dsb [K], each (C, R, A).
 
-    Pixels differ by draws that depend on `seed` and `band` only, so all scans of a session share them.
+    Pixels differ by draws that depend on `seed` and `band` only, so all scans of a session share
+    them.
     """
     pixels = (len(receiver.pixel_offsets_deg), len(receiver.arrays))
     stream = random_stream(seed, 0, band)

@@ -39,7 +39,7 @@ def coordinates(
     receiver : Receiver
         The band's receiver.
     group : {"source", "calibration"}
-        Which group.
+        L0 group.
     subscans : list of Subscan
         The group's subscans.
     """

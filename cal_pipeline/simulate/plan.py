@@ -87,7 +87,7 @@ def plan_session(config: SessionConfig) -> list[ScanPlan]:
     Raises
     ------
     SimulationError
-        When scan numbers repeat, a scan holds nothing, or the source is not above the horizon.
+        If scan numbers repeat, a scan holds nothing, or the source is not above the horizon.
     """
     plans: list[ScanPlan] = []
     clock, number, last_load = 0.0, 0, 0

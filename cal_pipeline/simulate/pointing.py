@@ -1,4 +1,4 @@
-"""Where the telescope looks: elevation and azimuth in time, raster maps, pixel layouts."""
+"""Pointing of the telescope: elevation and azimuth in time, raster maps, pixel layouts."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def horizontal(hour_angle: float, declination: float, latitude: float) -> tuple[
 
     Notes
     -----
-    Spherical triangle pole-zenith-source, e.g. Meeus, Astronomical Algorithms (1998), eqs. 13.5 and 13.6.
-    Refraction, aberration and polar motion are left out: they shift the elevation by less than 0.1 deg.
+    Spherical triangle pole-zenith-source, e.g. Meeus, Astronomical Algorithms (1998), eqs. 13.5 and
+    13.6. Refraction, aberration and polar motion are left out: they shift the elevation by less
+    than 0.1 deg.
     """
     sin_el = math.sin(latitude) * math.sin(declination) + math.cos(latitude) * math.cos(declination) * math.cos(
         hour_angle
@@ -77,6 +78,6 @@ def hexagon(spacing_deg: float) -> Offsets:
 
 
 def square_grid(side: int, spacing_deg: float) -> Offsets:
-    """Return the `side`² (longitude, latitude) offsets [deg] of a square array, rows of constant latitude."""
+    """Return the `side`² (longitude, latitude) offsets [deg] of a square array, row by row."""
     axis = (np.arange(side) - (side - 1) / 2.0) * spacing_deg
     return tuple((float(lon), float(lat)) for lat in axis for lon in axis)

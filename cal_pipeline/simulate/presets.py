@@ -192,7 +192,7 @@ def preset(
     channels : int, optional
         Channels over the same bandwidth.
     pixels : int, optional
-        Only the first so many pixels of each array.
+        Number of pixels to keep of each array, from the first.
     scans : int or tuple of Scan, optional
         How many scans alike, or the scans themselves.
     mode : {"total_power", "otf", "otf_chopped"}, optional

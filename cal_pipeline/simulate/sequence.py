@@ -1,7 +1,7 @@
 """Observing sequences: the order of phases (ON, OFF, HOT ...) in a scan and where each one looks.
 
-A sequence is any object with `instmode`, `dumps`, `per_dump_offsets` and `phases()`; a new observing mode
-is a new class of that kind.
+A sequence is any object with `instmode`, `dumps`, `per_dump_offsets` and `phases()`; a new
+observing mode is a new class of that kind.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cal_pipeline.simulate.pointing import raster_row
 Kind = Literal["on", "off", "hot", "cold", "sky", "zero"]
 
 LOAD_KINDS: dict[str, Kind] = {"HOT": "hot", "COL": "cold", "COLD": "cold", "SKY": "sky", "ZERO": "zero"}
-"""What each `sobsmode` of a calibration group feeds into the receiver."""
+"""Input of the receiver for each `sobsmode` of a calibration group."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Phase:
     sobsmode : str
         Name of the phase in L0.
     kind : str
-        What feeds the receiver: on (sky with the source), off and sky (sky without), hot, cold or zero.
+        Input of the receiver: on (sky with the source), off and sky (blank sky), hot, cold or zero.
     exptime : float
         Integration time of a dump [s].
     lon, lat : ndarray, shape (D,)
@@ -56,7 +56,7 @@ class Phase:
 
 
 class Sequence(Protocol):
-    """What an observing mode has to offer."""
+    """Interface of an observing mode."""
 
     @property
     def instmode(self) -> str:
@@ -68,7 +68,7 @@ class Sequence(Protocol):
 
     @property
     def per_dump_offsets(self) -> bool:
-        """Whether L0's otf_lon and otf_lat are [D, S] (else [S])."""
+        """Tell whether L0's otf_lon and otf_lat are [D, S] (else [S])."""
 
     def phases(self) -> list[Phase]:
         """Return the phases in the order in which they are observed."""
@@ -87,7 +87,7 @@ class TotalPower:
     pattern : tuple of str
         "ON" and "OFF" in the order in which they are observed.
     cycles : int
-        How often the pattern is repeated.
+        Number of repeats of the pattern.
     dumps : int
         Dumps of each subscan (D).
     exptime, off_exptime : float
@@ -116,7 +116,7 @@ class TotalPower:
 
     @property
     def per_dump_offsets(self) -> bool:
-        """Whether L0's otf_lon and otf_lat are [D, S]: no, one pointing per subscan."""
+        """False: otf_lon and otf_lat are [S] in L0, one pointing per subscan."""
         return False
 
     def phases(self) -> list[Phase]:
@@ -129,7 +129,7 @@ class TotalPower:
 
 @dataclass(frozen=True)
 class Otf:
-    """On-the-fly raster map: each ON subscan is a row, with an OFF before every few rows and one at the end.
+    """On-the-fly raster map: one ON subscan per row, an OFF before every few rows and at the end.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ class Otf:
 
     @property
     def per_dump_offsets(self) -> bool:
-        """Whether L0's otf_lon and otf_lat are [D, S]: yes."""
+        """True: otf_lon and otf_lat are [D, S] in L0, one pointing per dump."""
         return True
 
     def phases(self) -> list[Phase]:
@@ -198,7 +198,7 @@ CHOPPED_PATTERN = ("OTFSWA-ON", "OTFSWA-OFF", "OTFSWB-ON", "OTFSWB-OFF")
 
 @dataclass(frozen=True)
 class OtfChopped:
-    """Chopped on-the-fly map: each row is seen with beam A of the chopper, then with beam B, each with its own OFF.
+    """Chopped on-the-fly map: each row in beam A, then in beam B, each with its own OFF.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ class OtfChopped:
 
     @property
     def per_dump_offsets(self) -> bool:
-        """Whether L0's otf_lon and otf_lat are [D, S]: yes."""
+        """True: otf_lon and otf_lat are [D, S] in L0, one pointing per dump."""
         return True
 
     def phases(self) -> list[Phase]:
@@ -262,7 +262,8 @@ class Loads:
     Parameters
     ----------
     pattern : tuple of str
-        HOT, COL (or COLD), SKY and ZERO in the order in which they are observed; empty: no calibration group.
+        HOT, COL (or COLD), SKY and ZERO in the order in which they are observed; empty: no
+        calibration group.
     dumps : int
         Dumps of each subscan (D).
     exptime : float

@@ -1,4 +1,4 @@
-"""What enters the receiver: loads, atmosphere, spill-over and lines, in both sidebands."""
+"""Input of the receiver: loads, atmosphere, spillover and lines, in both sidebands."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def brightness(nu: Array, temperature: float) -> Array:
 
     Notes
     -----
-    Planck's law without the half photon of Callen and Welton, e.g. Kutner & Ulich 1981, ApJ 250, 341.
+    Planck's law without the half photon of Callen and Welton, e.g. Kutner & Ulich 1981, ApJ 250,
+    341.
     """
     t_photon = PLANCK / BOLTZMANN * nu
     return t_photon / np.expm1(t_photon / temperature)
@@ -39,8 +40,8 @@ class SkyBand:
     nu_s, nu_i : ndarray, shape (C,)
         Signal and image frequency of the channels [Hz].
     b_s, c_s, b_i, c_i : ndarray, shape (C,)
-        Coefficients of the zenith opacity tau0 = b·PWV + c in the signal and image sideband [Np/mm, Np];
-        NaN in the image sideband of a single-sideband receiver.
+        Coefficients of the zenith opacity tau0 = b·PWV + c in the signal and image sideband [Np/mm,
+        Np]; NaN in the image sideband of a single-sideband receiver.
     image_gain : float
         Gain image/signal g.
     forward_efficiency : ndarray, shape (A,)
@@ -50,7 +51,8 @@ class SkyBand:
     t_atm, t_spill : float
         Mean temperature of the atmosphere and of what the spill-over sees [K].
     layer_s, layer_i : ndarray, shape (C,)
-        Zenith opacity of an upper layer in the signal and image sideband, part of that of the atmosphere [Np].
+        Zenith opacity of an upper layer in the signal and image sideband, part of that of the
+        atmosphere [Np].
     t_layer : float
         Temperature of that layer [K].
     """
@@ -81,16 +83,16 @@ class SkyBand:
         return replace(self, **{name: getattr(self, name)[low:high] for name in names})
 
     def opacity(self, pwv: float) -> tuple[Array, Array]:
-        """Return the zenith opacity [Np] in the signal and the image sideband, shape (C,), at `pwv` [mm]."""
+        """Return the zenith opacity [Np] in signal and image sideband, (C,) each, at `pwv` [mm]."""
         return self.b_s * pwv + self.c_s, self.b_i * pwv + self.c_i
 
     def transmission(self, pwv: float, airmass: float) -> tuple[Array, Array]:
-        """Return t_r in the signal and the image sideband, shape (C,), at `pwv` [mm] and `airmass`."""
+        """Return t_r in signal and image sideband, (C,) each, at `pwv` [mm] and `airmass`."""
         tau_s, tau_i = self.opacity(pwv)
         return np.exp(-airmass * tau_s), np.exp(-airmass * tau_i)
 
     def load(self, temperature: float) -> Array:
-        """Return the input temperature [K], shape (C,), of a load at a physical `temperature` [K]."""
+        """Return the input temperature [K], (C,), of a load at a physical `temperature` [K]."""
         w_s, w_i = self.weights
         signal = w_s * brightness(self.nu_s, temperature)
         return signal if w_i == 0.0 else signal + w_i * brightness(self.nu_i, temperature)
@@ -109,14 +111,14 @@ class SkyBand:
             if weight > 0.0:
                 total += weight * (brightness(nu, self.t_atm) * (1.0 - t_r) + brightness(nu, T_CMB) * t_r)
                 if layer.size:
-                    # What the layer emits, seen through the rest, less what its opacity would emit at t_atm.
+                    # Emission of the layer through the rest, minus that of its opacity at t_atm.
                     warmer = brightness(nu, self.t_layer) - brightness(nu, self.t_atm)
                     total += weight * warmer * t_r * np.expm1(airmass * layer)
         f_eff = self.forward_efficiency[np.newaxis, :]
         return f_eff * total[:, np.newaxis] + (1.0 - f_eff) * self.load(self.t_spill)[:, np.newaxis]
 
     def line_response(self, pwv: float, airmass: float) -> tuple[Array, Array]:
-        """Return what 1 K of T_A* in the signal and the image sideband adds to the input [K], (C, A) each."""
+        """Return the input [K] per 1 K of T_A* in signal and image sideband, (C, A) each."""
         w_s, w_i = self.weights
         t_s, t_i = self.transmission(pwv, airmass)
         factor = self.coupling * self.forward_efficiency[np.newaxis, :]

@@ -1,4 +1,4 @@
-"""The truth that lies beside a simulated session: what a perfect calibration would find."""
+"""Truth stored with a simulated session: the results of a perfect calibration."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ _NUMBERS = (
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What is true of one band of one scan.
+    """True values of one band of one scan.
 
     Subscans are those of the source group, in its order; a calibration-only scan has none.
 
     Parameters
     ----------
     scan_number, band : int
-        Which scan and band.
+        Scan number and index of the band.
     sky : SkyBand
         Frequencies, opacity coefficients, efficiencies and temperatures; the rest follows.
     gain, t_rec_dsb : ndarray, shape (C, R, A)
@@ -65,9 +65,9 @@ class Truth:
     pwv, elevation, mjd : ndarray, shape (S,)
         PWV [mm], elevation [rad] and middle (MJD) of each subscan.
     on : ndarray of bool, shape (S,)
-        Which subscans are ONs.
+        True for ONs.
     added : ndarray, shape (C, D, S)
-        What was seen beside sky and source, at the receiver's input [K].
+        Added imperfections at the receiver's input [K].
     line_signal, line_image : ndarray, shape (L, C)
         T_A* [K] of each line at its peak on the sky, in the signal and in the image sideband.
     amplitude : ndarray, shape (L, D, R, A, S_on)
@@ -144,7 +144,7 @@ class Truth:
         return signal, image
 
     def t_sys(self) -> Array:
-        """Return the DSB system temperature without the source [K] in the ONs, shape (C, R, A, S_on)."""
+        """Return the DSB system temperature without the source [K] in the ONs, (C, R, A, S_on)."""
         result = np.empty((*self.t_rec_dsb.shape, self.on_indices.size))
         for position, s in enumerate(self.on_indices):
             sky = self.sky.sky(self.pwv[s], self.airmass[s])
@@ -157,10 +157,10 @@ class Truth:
         Parameters
         ----------
         channels : slice
-            Which channels.
+            Channels to evaluate.
         image : bool
-            Add what lines in the image sideband leave in a spectrum calibrated for the signal sideband,
-            w_i t_r(nu_i)/(w_s t_r(nu_s)) times their own T_A*.
+            Add what lines in the image sideband leave in a spectrum calibrated for the signal
+            sideband, w_i t_r(nu_i)/(w_s t_r(nu_s)) times their own T_A*.
 
         Returns
         -------
@@ -243,12 +243,12 @@ def read_truth(session: str | Path, scan: int, band: int = 0) -> Truth:
     session : str or Path
         The session's store, or that of its truth.
     scan, band : int
-        Which scan, and which of its bands.
+        Scan number and index of the band.
 
     Raises
     ------
     SimulationError
-        When there is no truth for it.
+        If there is no truth for the band.
     """
     path = Path(session)
     path = path if path.name.endswith(".truth.zarr") else truth_path(path)

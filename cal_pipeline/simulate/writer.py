@@ -32,12 +32,12 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
+    """Summary of a written session.
 
     Parameters
     ----------
     session, truth : Path
-        The stores.
+        Locations of the stores.
     scans : tuple of int
         Scan numbers.
     samples : int
@@ -59,7 +59,7 @@ def simulate(config: SessionConfig, path: str | Path, *, overwrite: bool = False
     Parameters
     ----------
     config : SessionConfig
-        What is simulated.
+        Configuration of the simulation.
     path : str or Path
         The store to write.
     overwrite : bool
@@ -68,7 +68,8 @@ def simulate(config: SessionConfig, path: str | Path, *, overwrite: bool = False
     Raises
     ------
     SimulationError
-        When the configuration is impossible (found before anything is written), or the store exists.
+        If the configuration is impossible (found before anything is written), or the store
+        exists.
     """
     if _URL.match(str(path)):
         raise SimulationError(f"{path} is a URL; sessions are simulated into a folder, name its path")
@@ -92,7 +93,7 @@ def simulate(config: SessionConfig, path: str | Path, *, overwrite: bool = False
 
 
 def default_chunks(shape: tuple[int, int, int, int, int]) -> tuple[int, int, int, int, int]:
-    """Return chunks of one subscan and as many channels, at most 2048, as fit in 64 MB of integers."""
+    """Return chunks of one subscan, of at most 2048 channels and 64 MB of integers."""
     channels, dumps, receivers, arrays, _ = shape
     fitting = max(1, CHUNK_SAMPLES // (dumps * receivers * arrays))
     return min(channels, CHUNK_CHANNELS, fitting), dumps, receivers, arrays, 1

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Sky:
-    """What a band tells about the water, and what it was made of."""
+    """Observation of the sky in a band, for the fit of the water vapour, and its ingredients."""
 
     band: Band
     table: AtmTable
@@ -134,7 +134,7 @@ class AtmosphereStep(CalibrationStep):
         return f"{names}: the water vapour cannot be fitted to the OFFs: {'; '.join(reasons)}; {remedy}"
 
     def _look(self, band: Band) -> _Sky:
-        """What a band tells about the water."""
+        """Prepare the observation of the sky in a band for the fit of the water vapour."""
         loads, reference = band.require_loads(), band.require_reference()
         table, opacity = self._opacity(band, loads, reference)
         surroundings = self._surroundings(band, reference)
@@ -161,7 +161,7 @@ class AtmosphereStep(CalibrationStep):
         return _Sky(band, table, opacity, surroundings, off, Observation(load_view, sky, self.model_error))
 
     def _conclude(self, sky: _Sky, water: Water) -> AtmosphereStage:
-        """The atmosphere above a band."""
+        """Make the result of a band from the fitted water vapour."""
         band = sky.band
         loads, reference = band.require_loads(), band.require_reference()
         solution = loads.solution
@@ -183,7 +183,7 @@ class AtmosphereStep(CalibrationStep):
         )
 
     def _opacity(self, band: Band, loads: LoadStage, reference: ReferenceStage) -> tuple[AtmTable, Opacity]:
-        """Opacity against PWV at the frequencies and the pressure of a band."""
+        """Look up the opacity against PWV at the frequencies and the pressure of a band."""
         bands = loads.sidebands
         pressure = float(band.coordinates.pamb[np.concatenate([reference.on, reference.off])].mean())
         wanted = [bands.signal, bands.image] if bands.has_image else [bands.signal]
@@ -198,7 +198,10 @@ class AtmosphereStep(CalibrationStep):
         return table, Opacity(*signal, *image)
 
     def _pressure_hint(self, frequencies: list[NDArray[np.float64]], pressure: float) -> str:
-        """Say so where the pressure would fit a table if ``pamb`` were in hPa: its own limits cannot tell."""
+        """Hint at ``pamb`` in hPa if the pressure would then fit a table; else return nothing.
+
+        The limits of ``pamb`` itself cannot detect this mistake.
+        """
         other = pressure / TORR * 100.0
         try:
             path = self.reference_path("atm", lambda: Path(find_atm_table(frequencies, other)))
@@ -209,7 +212,7 @@ class AtmosphereStep(CalibrationStep):
         return hint if fits else ""
 
     def _surroundings(self, band: Band, reference: ReferenceStage) -> list[Surroundings]:
-        """Temperatures of atmosphere and spillover at each OFF."""
+        """Collect the temperatures of atmosphere and spillover at each OFF [K]."""
         ambient = band.coordinates.tamb[reference.off]
         given = {"t_atm": self.t_atm, "t_spill": self.t_spill}
         unsound = TAMB.find_unsound(ambient)
@@ -225,7 +228,7 @@ class AtmosphereStep(CalibrationStep):
     def _on_airmass(
         self, band: Band, loads: LoadStage, reference: ReferenceStage
     ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """Airmass that each ON is calibrated with, shape (S_on,)."""
+        """Compute the airmass used to calibrate each ON, shape (S_on,)."""
         own = airmass(band.coordinates.elevation[reference.on])
         if self.airmass == "scan" or loads.sidebands.convention.airmass_of_scan:
             return np.full(own.shape, own.mean())
@@ -233,7 +236,7 @@ class AtmosphereStep(CalibrationStep):
 
 
 def _missing_weights(sky: _Sky) -> list[str]:
-    """What leaves the channels of a band without weight in the fit, if anything does."""
+    """List the reasons why no channel of a band has weight in the fit; empty without any."""
     band, observation = sky.band, sky.observation
     loads, reference, at = band.require_loads(), band.require_reference(), band.coordinates
     seen = ~loads.solution.bad_channel

@@ -1,4 +1,4 @@
-"""What all steps and pipelines share: strict parameters, local reference files, status in the scan."""
+"""Base of all steps and pipelines: strict parameters, local reference files, status in the scan."""
 
 from __future__ import annotations
 
@@ -38,19 +38,22 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _OF_ONE_RUN = frozenset({"save_results", "suffix", "output_file", "output_dir", "input_dir", "skip"})
-"""Parameters that stpipe changes in a run. Those of what runs alone are never taken from a file chosen by the data."""
+"""Parameters that stpipe changes in a run.
+
+A step that runs alone never takes them from a file chosen by the data.
+"""
 
 _OTHER_FORMAT = re.compile(
     r"(asdf|cfg|csv|dat|fits?|gz|h5|hdf5?|ini|json|log|nc|np[yz]|parquet|pdf|png|py|sdfits|tar|tgz|toml|txt|ya?ml|zip)"
 )
-"""Suffixes of names that plainly mean a file of another format than Zarr."""
+"""Suffixes of file formats other than Zarr."""
 
 
 class CalibrationBase(CheckedStep):
     """Base of the steps and of the pipeline.
 
-    Parameters are checked wherever they are set: in a file, on the command line, as a keyword, as an
-    attribute. Reference files come from a local registry; no server is ever asked.
+    Parameters are checked wherever they are set: in a file, on the command line, as a keyword, as
+    an attribute. Reference files come from a local registry; no server is ever asked.
     """
 
     spec = """
@@ -70,10 +73,10 @@ class CalibrationBase(CheckedStep):
         Parameters
         ----------
         *args
-            What the step or pipeline is run on.
+            Input of the step or pipeline.
         configure_log : bool
-            Log to standard error, in the format of the commands, as long as this lasts. Nothing is added where the
-            root logger already writes there.
+            Log to standard error, in the format of the commands, as long as this lasts. Nothing is
+            added where the root logger already writes there.
         **parameters
             Parameters, and ``config_file``, a parameter file.
         """
@@ -81,7 +84,7 @@ class CalibrationBase(CheckedStep):
             return super().call(*args, configure_log=False, **parameters)
 
     def adopt_parameters(self, scan: Scan) -> dict[str, str]:
-        """Take what was not given from the parameter file that `cfg` holds for the data, else the default.
+        """Set parameters that were not given, from the file in `cfg` for the data or by default.
 
         Parameters
         ----------
@@ -91,7 +94,7 @@ class CalibrationBase(CheckedStep):
         Returns
         -------
         dict
-            Where each parameter that is not a default comes from, by its name as on the command line.
+            Origin of each parameter that is not a default, by its name on the command line.
         """
         path = self._chosen_file(scan)
         config = self._section(load_parameters(path)) if path else {}
@@ -143,11 +146,11 @@ class CalibrationBase(CheckedStep):
 
     @classmethod
     def _get_crds_parameters(cls, dataset: Any) -> tuple[dict[str, Any], str]:
-        """Return what parameters and reference files are chosen by; nothing is asked of a server."""
+        """Return the keys for the choice of parameter and reference files, without any server."""
         try:
             scan = first_scan(dataset)
         except CalibrationError:
-            # Whoever opens it next says what is wrong with it.
+            # Opening the scan later reports the error.
             return {}, Scan.crds_observatory
         return scan.get_crds_parameters(), scan.crds_observatory
 
@@ -155,12 +158,13 @@ class CalibrationBase(CheckedStep):
     def get_config_from_reference(
         cls, dataset: Any, disable: bool | None = None, crds_observatory: str | None = None
     ) -> ConfigObj:
-        """Parameters that `cfg` holds for data of a telescope, frontend and mode.
+        """Return the parameters in `cfg` for data of a telescope, frontend and mode.
 
         Parameters
         ----------
         dataset : Scan, str, Path or dict
-            The data, or what is known of them: ``telescope``, ``frontend`` and ``mode``. Of a session, its first scan.
+            The data, or what is known of them: ``telescope``, ``frontend`` and ``mode``. Of a
+            session, its first scan.
         disable : bool, optional
             Whether to do without.
         crds_observatory : str, optional
@@ -169,7 +173,8 @@ class CalibrationBase(CheckedStep):
         Returns
         -------
         ConfigObj
-            Empty where no file is meant for such data. What a run takes from it is chosen again for each scan.
+            Empty where no file is meant for such data. What a run takes from it is chosen again for
+            each scan.
         """
         config = Parameters()
         if cls._step_classes():
@@ -186,11 +191,11 @@ class CalibrationBase(CheckedStep):
         return config
 
     def _precache_references(self, input_file: Any) -> None:
-        """Nothing to fetch: reference files are local."""
+        """Fetch nothing: reference files are local."""
 
     @staticmethod
     def get_stpipe_loggers() -> tuple[str, ...]:
-        """Loggers that a run configures; the root logger is left alone."""
+        """List the loggers that a run configures; the root logger is left alone."""
         return ("cal_pipeline", "stpipe")
 
     @classmethod
@@ -211,8 +216,8 @@ class CalibrationBase(CheckedStep):
     ) -> str:
         """Return where a step writes.
 
-        Alone under the name that was given; else named after the scan and the step, in ``output_dir`` or beside the
-        product.
+        Alone under the name that was given; else named after the scan and the step, in
+        ``output_dir`` or beside the product.
         """
         if step.parent is None and step.output_file:
             return str(Path(normalize_location(step.output_dir or "."), normalize_location(step.output_file)))
@@ -233,7 +238,7 @@ class CalibrationBase(CheckedStep):
 
 
 class CalibrationStep(CalibrationBase):
-    """Base of the steps: takes a scan (or where one is stored) and returns it with a result added."""
+    """Base of the steps, which take a scan (or its location) and return it with a result added."""
 
     spec = """
     overwrite = boolean(default=False)   # Replace an existing file
@@ -255,7 +260,7 @@ class CalibrationStep(CalibrationBase):
         Returns
         -------
         Scan
-            The same scan, with the result of this step.
+            The input scan, with the result of this step.
         """
         if source is None:
             raise NoInputError(f"no scan given; name one, as in strun {self.class_alias} session.zarr/scan_025650")
@@ -275,17 +280,17 @@ class CalibrationStep(CalibrationBase):
         return scan
 
     def process_scan(self, scan: Scan) -> None:
-        """Add the result of this step to the bands of a scan; one by one, unless a step needs them together."""
+        """Add the result of this step to the bands of a scan, one by one unless overridden."""
         for band in scan.bands:
             self.process_band(band, scan)
 
     def not_applicable(self, reason: str) -> None:
-        """Say why there is nothing to do, and record the step as skipped."""
+        """Log the reason for having nothing to do, and record the step as skipped."""
         logger.info("%s: skipped: %s", self.class_alias, reason)
         self._applicable = False
 
     def check_parameters(self) -> None:
-        """Refuse parameters that do not go together; overridden where there are any."""
+        """Refuse contradictory parameters; overridden by steps that can have some."""
 
     def check_references(self) -> None:
         """Refuse an override of a reference file that cannot be opened, before any scan is read."""
@@ -310,7 +315,7 @@ class CalibrationStep(CalibrationBase):
             self.open_reference(Path(self.get_ref_override(reference_type)))
 
     def open_reference(self, path: Path) -> object:
-        """Open a reference file, which raises if it is unsuitable; overridden where a step has one."""
+        """Open a reference file or raise an error; overridden by steps with reference files."""
 
     def refuse_to_replace(self, numbers: list[int]) -> None:
         """Refuse to run if a file that the step is to write exists and may not be replaced.
@@ -361,7 +366,7 @@ class CalibrationStep(CalibrationBase):
         return super().save_model(model, *args, **keywords)
 
     def describe_result(self, band: Band) -> str:
-        """Say in a few words what the step has found out of a band, for the log."""
+        """Describe the result of the step for a band in a few words, for the log."""
         return "done"
 
     def process_band(self, band: Band, scan: Scan) -> None:
@@ -369,7 +374,7 @@ class CalibrationStep(CalibrationBase):
         raise TypeError(f"{type(self).__name__} does not say what it does to a band")
 
     def reference_path(self, reference_type: str, choose: Callable[[], Path]) -> Path:
-        """Return the reference file to use: the one given as ``override_<type>``, else what `choose` finds."""
+        """Return the reference file to use: ``override_<type>`` if given, else that of `choose`."""
         override = self.get_ref_override(reference_type)
         path = Path(override) if override else choose()
         crds_client.check_reference_open(str(path))
@@ -378,7 +383,7 @@ class CalibrationStep(CalibrationBase):
 
 
 def refuse_other_format(owner: str, output: str, own: str, advice: str) -> None:
-    """Refuse an output whose name says that it has another format.
+    """Refuse an output whose name implies another format.
 
     Parameters
     ----------
@@ -389,7 +394,7 @@ def refuse_other_format(owner: str, output: str, own: str, advice: str) -> None:
     own : str
         Suffix of its format, with the dot.
     advice : str
-        How to name it.
+        Advice on the name, for the message.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Steps with strict parameters: checked wherever they are set, each with its origin, kept by copies and pickles."""
+"""Steps with strict parameters, checked on every change, whose origins survive copy and pickle."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from cal_pipeline.steps.origins import (
 from cal_pipeline.steps.values import plain_value, refuse_infinite, show_value
 
 _ABOUT_A_FILE = ("name", "class", "logcfg")
-"""What a parameter file says of itself."""
+"""Entries of a parameter file about itself, not parameters."""
 
 _HOOKS = ("pre_hooks", "post_hooks")
 
 
 def _specification(cls: type[Step]) -> dict[str, Any]:
-    """Return the parameters of a step or pipeline (with its steps) and their checks; parsed once a class."""
+    """Return the parameters of a step or pipeline (with its steps) and their checks; cached."""
     if "_parsed_specification" not in vars(cls):
         cls._parsed_specification = dict(cls.load_spec_file())
     return dict(cls._parsed_specification)
@@ -47,13 +47,13 @@ def _specification(cls: type[Step]) -> dict[str, Any]:
 
 @cache
 def _single(name: str, check: str) -> ConfigObj:
-    """Return the specification of one parameter; parsed once, where each of a hundred is set in every run."""
+    """Return the specification of one parameter; cached, since every run sets some hundred."""
     return ConfigObj({name: check}, list_values=False, interpolation=False)
 
 
 @cache
 def _takes_none(check: str) -> bool:
-    """Tell whether None is a value of a parameter: its default, or it has none."""
+    """Tell whether a parameter accepts None: its default is None, or it has no default."""
     try:
         return Validator().get_default_value(check) is None
     except KeyError:
@@ -61,7 +61,7 @@ def _takes_none(check: str) -> bool:
 
 
 class _CheckWithPercent(str):
-    """Specification of a parameter whose default holds ``%``, which stpipe cuts out of it for argparse's help."""
+    """Specification of a parameter with ``%`` in its default, to escape for argparse's help."""
 
     __slots__ = ()
 
@@ -71,10 +71,13 @@ class _CheckWithPercent(str):
 
 
 class CheckedStep(Step):  # type: ignore[misc]
-    """A step whose parameters are checked wherever they are set: in a file, as an option, keyword or attribute."""
+    """A step that checks its parameters, set in a file, as an option, keyword or attribute."""
 
     _setter = "user"
-    """Who sets attributes now: the user, stpipe's ``run``, or ``file`` for what is adopted for the data."""
+    """Present source of attribute changes.
+
+    One of ``user``, stpipe's ``run``, or ``file`` for parameters adopted for the data.
+    """
 
     _uses_parameter_files = True
     _named_by_front = False
@@ -140,7 +143,7 @@ class CheckedStep(Step):  # type: ignore[misc]
             )
 
     def _note_setter(self, name: str) -> None:
-        """Note who sets a parameter: the user's values are given, those of a run are none of the user's."""
+        """Record the source of a parameter, to tell values of the user from those set by a run."""
         if self._setter == "user" and not (name == "save_results" and self._named_by_front):
             self._origins[name] = GIVEN
             self._before_run.pop(name, None)
@@ -171,7 +174,7 @@ class CheckedStep(Step):  # type: ignore[misc]
 
     @classmethod
     def _plain(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return parameters with plain values, those of steps among them; unknown ones are refused."""
+        """Convert parameters, including those of steps, to plain values; refuse unknown ones."""
         with explained(cls.__name__, _specification(cls), parameters):
             return _plain_section(cls.__name__, parameters, _specification(cls))
 
@@ -183,8 +186,8 @@ class CheckedStep(Step):  # type: ignore[misc]
     def load_spec_file(cls, *args: Any, **keywords: Any) -> ConfigObj:
         """Load the specification; see `stpipe.Step.load_spec_file`.
 
-        Comments become argparse's help, which it formats with ``%``: the sign is escaped here, whatever a step writes.
-        Steps of a pipeline have escaped their own.
+        Comments become argparse's help, which it formats with ``%``: the sign is escaped here,
+        whatever a step writes. Steps of a pipeline have escaped their own.
         """
         spec = super().load_spec_file(*args, **keywords)
         for name in spec.scalars:
@@ -246,8 +249,8 @@ class CheckedStep(Step):  # type: ignore[misc]
         Raises
         ------
         ParameterError
-            For a parameter that does not exist, with the nearest that does, and for a value that is not accepted,
-            with those that are.
+            For a parameter that does not exist, with the nearest that does, and for a value that is
+            not accepted, with those that are.
         """
         config_file = str(config_file) if config_file else None
         origins: dict[str, Any] = {}
@@ -275,7 +278,7 @@ class CheckedStep(Step):  # type: ignore[misc]
 
     @contextmanager
     def _set_by(self, setter: str) -> Iterator[None]:
-        """Parameters that are set within the block do not count as given."""
+        """Attribute parameters set within the block to `setter`, not to the user."""
         before, self._setter = self._setter, setter
         try:
             yield
@@ -307,7 +310,7 @@ class CheckedStep(Step):  # type: ignore[misc]
             super().set_primary_input(obj, exclusive)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return all that was set, for copies, pickles and workers; nothing that a run left behind."""
+        """Return the state for copies, pickles and workers, without the leftovers of a run."""
         before = {("_input_dir" if name == "input_dir" else name): value for name, value in self._before_run.items()}
         left: dict[str, Any] = {"_log_records": [], "_reference_files_used": [], "_references": [], "_before_run": {}}
         state = vars(self) | before | left | {"_input_filename": None}
@@ -316,18 +319,18 @@ class CheckedStep(Step):  # type: ignore[misc]
         return state
 
     def __copy__(self) -> CheckedStep:
-        """Copy the step; a pipeline with its steps, a step of a pipeline without that."""
+        """Copy the step: a pipeline with its steps, a step of a pipeline without the pipeline."""
         return copy.deepcopy(self, {id(self.parent): self.parent})
 
     @classmethod
     def _default_parameters(cls) -> dict[str, Any]:
-        """Return parameters when nothing is given; of a pipeline without those of its steps. Made once a class."""
+        """Return the default parameters, those of steps left out; cached per class."""
         if "_defaults" not in vars(cls):
             cls._defaults = {name: value for name, value in cls().get_pars().items() if name != "steps"}
         return dict(cls._defaults)
 
     def given(self, name: str) -> bool:
-        """Tell whether the user gave a parameter another value than its default."""
+        """Tell whether the user set a parameter to another value than its default."""
         origin = self._origins.get(name, RECORDED)
         return not origin.startswith(RECORDED) and getattr(self, name) != self._default_parameters().get(name)
 
@@ -338,8 +341,8 @@ class CheckedStep(Step):  # type: ignore[misc]
     def refuse_idle(self, name: str, cause: str, advice: str) -> None:
         """Refuse a parameter that the user gave and that has no effect with the value of another.
 
-        A value that is the default, as files hold that all parameters were saved to, is never refused; nor is one in a
-        file that an argument makes idle.
+        A value that is the default, as files hold that all parameters were saved to, is never
+        refused; nor is one in a file that an argument makes idle.
 
         Parameters
         ----------
@@ -348,7 +351,7 @@ class CheckedStep(Step):  # type: ignore[misc]
         cause : str
             The other one.
         advice : str
-            What to do instead.
+            Advice for the message.
         """
         if not self.given(name) or (self._origins[name] != GIVEN and self._origins.get(cause) == GIVEN):
             return

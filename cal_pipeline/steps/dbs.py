@@ -13,7 +13,7 @@ from cal_pipeline.steps.base import CalibrationStep
 class DbsStep(CalibrationStep):
     """Average each reduction group of beam A with the one of beam B nearest in time.
 
-    What differs between the two ways the telescope chops, and has the opposite sign in them, cancels.
+    Differences between the beams with opposite sign in the two chop directions cancel.
     """
 
     class_alias = "dbs"

@@ -1,4 +1,4 @@
-"""Messages about parameters that are refused: what was given, what is expected, what was meant."""
+"""Messages about refused parameters: the given value, the expected one, the nearest name."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cal_pipeline.errors import CalibrationError
 from cal_pipeline.steps.values import show_value
 
 OF_STPIPE = frozenset({"name", "qualified_name", "parent", "config_file", "steps", "class", "logcfg"})
-"""What stpipe keeps beside the parameters."""
+"""Entries that stpipe keeps with the parameters, but that are none."""
 
 _LINES = 5
-"""Lines of a message at most."""
+"""Maximum number of lines of a message."""
 
 
 class ParameterError(CalibrationError, AttributeError, ValidationError):  # type: ignore[misc]
@@ -25,20 +25,20 @@ class ParameterError(CalibrationError, AttributeError, ValidationError):  # type
 
 
 def suggest(name: str, known: list[str]) -> str:
-    """Hint at the name that was meant; list the known ones where none is near."""
+    """Suggest the nearest known name; list all known names if none is near."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(known))}"
 
 
 def refusal(owner: str, name: str, value: Any, check: str, reason: str = "") -> ParameterError:
-    """Make the error for a value that a parameter does not take."""
+    """Make the error for a value that a parameter does not accept."""
     lengthy = f" ({reason})" if reason else ""
     return ParameterError(f"{owner}: {name} = {show_value(value)} is not accepted; expected {check}{lengthy}")
 
 
 @contextmanager
 def explained(owner: str, spec: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[None]:
-    """Refuse unknown parameters, and name the accepted values when validation within the block fails."""
+    """Refuse unknown parameters; name the accepted values if validation in the block fails."""
     unknown = _unknown_parameters(config, spec)
     if unknown:
         raise ParameterError(_shortened([f"{owner}: {problem}" for problem in unknown]))

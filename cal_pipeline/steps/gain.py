@@ -1,4 +1,4 @@
-"""Step ``gain``: takes the drift of the receiver between two measurements of the loads out of the counts."""
+"""Step ``gain``: corrects counts for receiver drift between two measurements of the loads."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class GainStep(CalibrationStep):
 
     @property
     def level_to_apply(self) -> int:
-        """Level of the correction; older files say ``skip = False`` without a level, which was 3 then."""
+        """Level of the correction; 3 for ``skip = False`` without a level, as in older files."""
         return self.level or (3 if self.skip is False else 0)
 
     def check_parameters(self) -> None:

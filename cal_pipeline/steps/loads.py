@@ -36,7 +36,7 @@ def _efficiencies(value: list[Any]) -> list[float]:
 
 
 class LoadsStep(CalibrationStep):
-    """Solve the hot and the cold load for gain, receiver and calibration temperature, and bad channels."""
+    """Derive gain, receiver and calibration temperature, and bad channels from the loads."""
 
     class_alias = "loads"
     reference_file_types = ["telescope"]
@@ -120,7 +120,10 @@ class LoadsStep(CalibrationStep):
     def _following(
         self, band: Band, session: Session, before: CalibrationGroup, scan: Scan, profile: TelescopeProfile
     ) -> tuple[CalibrationGroup | None, LoadCounts | None]:
-        """The loads that bracket a band with those used; None where those used are not before it, or none are sound."""
+        """Find the loads after a band that bracket it with the loads used.
+
+        None if the loads used are not before the band, or no sound loads follow.
+        """
         if not before.mjd <= band.coordinates.time_span[0]:
             return None, None
         group = session.find_following(band, self.calibration_interval)
@@ -133,7 +136,7 @@ class LoadsStep(CalibrationStep):
             return None, None
 
     def _sidebands(self, band: Band) -> Sidebands:
-        """Frequency axis of a band, from its first ON."""
+        """Make the frequency axis of a band from its first ON."""
         at = band.coordinates
         axis = at.frequency_axis(first_on(at.sobsmode, at.mjd))
         signal, image = channel_frequencies(band.coordinates.shape[0], **axis)
@@ -154,7 +157,7 @@ class LoadsStep(CalibrationStep):
     def _forward_efficiency(
         self, band: Band, profile: TelescopeProfile
     ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """Forward efficiency of each array, shape (A,): as given, else as the telescope's profile says."""
+        """Return the forward efficiency of each array, (A,), given or from the profile."""
         at = band.coordinates
         n_arrays = at.shape[3]
         values = self.forward_efficiency

@@ -1,4 +1,4 @@
-"""Where parameters come from, noted when they are read: argument, file of the user, file chosen by the data."""
+"""Origins of parameters, recorded on reading: argument, user's file, file chosen by the data."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from cal_pipeline.steps.explain import ParameterError, check_class
 from cal_pipeline.steps.values import show_value
 
 GIVEN = "argument"
-"""Origin of what is given on the command line, as a keyword or as an attribute."""
+"""Origin of parameters given on the command line, as keywords or as attributes."""
 
 RECORDED = "recorded"
-"""First word of the origin of what a product recorded."""
+"""First word of the origin of parameters recorded in a product."""
 
 _UNMARKED = frozenset({"name", "class", "logcfg"})
 
@@ -49,8 +49,8 @@ class Parameters(ConfigObj):  # type: ignore[misc]
     Attributes
     ----------
     origins : dict or None
-        Origins of its plain values, nested like these. None: values of the user are `Sourced` and all others are from
-        a file that was chosen by the data.
+        Origins of its plain values, nested like these. None: values of the user are `Sourced` and
+        all others are from a file that was chosen by the data.
     may_choose : bool
         Whether a file may be chosen by the data.
     """
@@ -84,7 +84,7 @@ def mark_origins(config: Any, config_file: str | None) -> None:
     Parameters
     ----------
     config : ConfigObj
-        What the file of the user and the command line say; changed in place.
+        Settings of the user's file and the command line; changed in place.
     config_file : str or None
         The file.
     """
@@ -123,7 +123,8 @@ def _put(config: Any, name: str, value: Any) -> None:
 def read_nested_files(config: Any, config_file: str | None, steps: Mapping[str, type]) -> None:
     """Take in the parameter files that the steps of a pipeline name as ``config_file``.
 
-    A nested file is over the file that names it if it is given as an argument, else below it; arguments are over both.
+    A nested file is over the file that names it if it is given as an argument, else below it;
+    arguments are over both.
 
     Parameters
     ----------
@@ -155,7 +156,7 @@ def read_nested_files(config: Any, config_file: str | None, steps: Mapping[str, 
 
 
 def settle(config: Any) -> Parameters:
-    """Make plain parameters of a configuration with `Sourced` values; those from a chosen file are left out."""
+    """Unwrap the `Sourced` values of a configuration; leave out those from a chosen file."""
     settled = Parameters()
     settled.may_choose = getattr(config, "may_choose", True)
     settled.origins = _take(config, settled, isinstance(config, Parameters))
@@ -210,14 +211,14 @@ def gather(
 
 
 def recorded_parameters(given: Mapping[str, Any], where: str) -> Parameters:
-    """Parameters that a product recorded, and no others: no file is chosen by the data."""
+    """Wrap the parameters recorded in a product; prevent a choice of files by the data."""
     parameters = gather(given, None, {}, f"{RECORDED} in {where}")
     parameters.may_choose = False
     return parameters
 
 
 def complete_origins(config: Mapping[str, Any], origins: dict[str, Any]) -> dict[str, Any]:
-    """Origins of all values of a configuration; those that were added to it are arguments."""
+    """Complete the origins of a configuration: added values are arguments."""
     complete: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, dict):

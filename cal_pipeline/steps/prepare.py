@@ -66,7 +66,7 @@ class PrepareStep(CalibrationStep):
         )
 
     def describe_result(self, band: Band) -> str:
-        """Say how the subscans were sorted."""
+        """Describe the mode and the numbers of ONs and OFFs."""
         reference = band.require_reference()
         return f"mode {reference.mode}, {count_of(reference.on.size, 'ON')}, {count_of(reference.off.size, 'OFF')}"
 
@@ -74,7 +74,10 @@ class PrepareStep(CalibrationStep):
 def _interpolation(
     band: Band, on: NDArray[np.int64], off: NDArray[np.int64], valid: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Weights (R, A, S, O), moments (S, O) and pairs (R, A, S) where the reference lies between two OFFs."""
+    """Compute weights (R, A, S, O), moments (S, O) and pairs (R, A, S) for interpolated OFFs.
+
+    The reference of an ON is interpolated in time between two OFFs.
+    """
     mjd = band.coordinates.mjd
     weights = interpolation_weights(mjd[on], mjd[off], valid)
     moment = interpolation_weights(mjd[on], mjd[off], np.ones((1, 1, off.size), np.bool_))[0, 0]
@@ -84,7 +87,10 @@ def _interpolation(
 def _reduction_groups(
     band: Band, on: NDArray[np.int64], off: NDArray[np.int64], beam: NDArray[np.str_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """The same where the reference is one OFF of the same beam, dump by dump."""
+    """Compute weights (R, A, S, O), moments (S, O) and pairs (R, A, S) for chopped scans.
+
+    The reference of an ON is one OFF of the same beam, dump by dump.
+    """
     mjd, (_, _, n_receivers, n_arrays, _) = band.coordinates.mjd, band.coordinates.shape
     group = reduction_groups(mjd[on], mjd[off], beam[on], beam[off])
     if (group < 0).any():
@@ -100,13 +106,13 @@ def _reduction_groups(
 
 
 def _by_time(mask: NDArray[np.bool_], mjd: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Subscans of `mask` in the order they were observed, whatever that in the store."""
+    """Return the subscans of `mask` in time order, whatever their order in the store."""
     chosen = np.flatnonzero(mask)
     return chosen[np.argsort(mjd[chosen], kind="stable")]
 
 
 def _refuse_unknown(band: Band, subscans: NDArray[np.int64]) -> None:
-    """Refuse subscans that take part only because the mode was given, if their values were found unsound."""
+    """Refuse subscans with unsound values, which take part only because the mode was given."""
     for name in ("mjd", "exptime", "elevation", "pamb"):
         unknown = subscans[np.isnan(getattr(band.coordinates, name)[subscans])]
         if unknown.size:
@@ -117,7 +123,7 @@ def _refuse_unknown(band: Band, subscans: NDArray[np.int64]) -> None:
 
 
 def _warn_of_left_out(band: Band, taken: NDArray[np.int64]) -> None:
-    """Warn of subscans that take no part, for a phase that is misspelt leaves out what was observed."""
+    """Warn of unused subscans, since a misspelt phase would silently exclude data."""
     phases = band.coordinates.sobsmode
     left = np.setdiff1d(np.arange(phases.size), taken)
     if left.size:
@@ -149,7 +155,7 @@ def _warn_of_frequency_steps(band: Band, on: NDArray[np.int64]) -> None:
 
 
 def _mean_offs(counts: Counts, off: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Mean over the valid dumps of each OFF and their number, both of shape (C, R, A, O)."""
+    """Compute mean and number of the valid dumps of each OFF, both (C, R, A, O)."""
     n_channels, _, n_receivers, n_arrays, _ = counts.shape
     shape = (n_channels, n_receivers, n_arrays, off.size)
     mean, number = np.empty(shape, order="F"), np.empty(shape, np.int32, order="F")

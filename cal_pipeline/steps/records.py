@@ -1,4 +1,4 @@
-"""What a file that a step writes records of how it was made."""
+"""Provenance record of a file written by a step."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def record_of_step(
     Returns
     -------
     dict
-        ``class``, ``parameters`` (all of them), ``parameter_origins``, ``engine_version``, ``time``, and
-        ``reference_files`` with ``type``, ``file`` and ``sha256``.
+        ``class``, ``parameters`` (all of them), ``parameter_origins``, ``engine_version``,
+        ``time``, and ``reference_files`` with ``type``, ``file`` and ``sha256``.
     """
     return {
         "class": f"{type(step).__module__}.{type(step).__qualname__}",

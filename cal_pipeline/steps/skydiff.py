@@ -1,4 +1,4 @@
-"""Step ``skydiff``: lays by the empty skies of a scan, to be compared with those of earlier scans."""
+"""Step ``skydiff``: keeps the blank-sky spectra of a scan for comparison with earlier scans."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SkydiffStep(CalibrationStep):
         return f"{count_of(skies, 'sky', 'skies')}, each to compare with {count_of(self.n, 'earlier OFF')}"
 
     def process_band(self, band: Band, scan: Scan) -> None:
-        """Make the sky spectra of a band: of each OFF, or of each reduction group of a chopped scan."""
+        """Make the sky spectra of a band: one per OFF, or per reduction group of a chopped scan."""
         loads, reference = band.require_loads(), band.require_reference()
         mjd = band.coordinates.mjd
         off = np.stack(band.mean_offs(), axis=-1)

@@ -60,8 +60,8 @@ def open_scan(source: Any, input_dir: str = "") -> Scan:
     Parameters
     ----------
     source : Scan, str or path-like
-        A scan, the path or URL of one in a session (``session.zarr/scan_025650``) or of a session with one scan to
-        calibrate, or a file that a step wrote.
+        A scan, the path or URL of one in a session (``session.zarr/scan_025650``) or of a session
+        with one scan to calibrate, or a file that a step wrote.
     input_dir : str
         Folder of an input that is given without one.
 
@@ -86,13 +86,13 @@ def open_scan(source: Any, input_dir: str = "") -> Scan:
 
 
 def _named_scan(where: str) -> tuple[str, int] | None:
-    """Split the name of a scan into that of its session and its number; None where it names no scan."""
+    """Split the path of a scan into session and scan number; None if it is no scan's path."""
     match = _SCAN.fullmatch(where if is_url(where) else os.path.abspath(where))
     return (match[1], int(match[2])) if match else None
 
 
 def _is_file_of_step(where: str) -> bool:
-    """Tell whether an input is a file on its own, not a store; the only such store is a ZIP file."""
+    """Tell whether an input is a single file, not a store; a ZIP file is a store."""
     path = Path(where)
     return path.suffix == ".asdf" or (not is_url(where) and path.is_file() and path.suffix != ".zip")
 

@@ -1,4 +1,4 @@
-"""Values of parameters as users give them, turned into plain ones in one place before validation."""
+"""Conversion of parameter values given by users to plain values, before validation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST = 60
 
 
 def is_path(name: str) -> bool:
-    """Tell whether a parameter is a path: of an output, an input, a parameter file or a reference file."""
+    """Tell whether a parameter is a path, of an output, input, parameter or reference file."""
     return name in _PATHS or name.startswith("override_")
 
 
