@@ -63,7 +63,7 @@ def test_a_zip_file_is_not_written(tmp_path):
 def bucket(monkeypatch):
     """Address of an empty bucket of an S3 server on this machine."""
     pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")

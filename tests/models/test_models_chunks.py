@@ -142,7 +142,7 @@ def test_flipped_bits_are_noticed_or_change_nothing(tmp_path, dtype, silent, rea
         chunk.write_bytes(bytes(spoilt))
         try:
             found = read(tmp_path)
-        except (ValueError, RuntimeError):
+        except (ValueError, RuntimeError, MemoryError):  # a spoilt header may ask for any memory
             noticed += 1
         else:
             np.testing.assert_array_equal(found, values, err_msg=f"bit {bit} of byte {position}")

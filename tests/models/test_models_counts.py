@@ -359,7 +359,7 @@ def test_other_orders_in_memory_are_read(tmp_path, options, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["bool", "complex128", "datetime64[s]", [("a", "<i4"), ("b", "<f4")]])
-@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+@pytest.mark.filterwarnings("ignore:The data type")
 def test_what_holds_no_numbers_is_refused(tmp_path, dtype):
     zarr.create_array(tmp_path / "s.zarr", name="g/data_5d", shape=SHAPE, dtype=dtype)
     with pytest.raises(
