@@ -190,6 +190,7 @@ class TestCompare:
         session = make_session(channels=16, scans=2)
         return [calibrate(session, name).path for name in ("a.zarr", "b.zarr")]
 
+    @pytest.mark.slow
     def test_the_same(self, stores, capsys):
         assert main(["compare", *map(str, stores)]) == 0
         text = capsys.readouterr().out

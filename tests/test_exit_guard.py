@@ -106,6 +106,7 @@ def test_a_dead_pixel_is_flagged_and_the_others_are_calibrated(session, run, str
     assert_published_numbers_are_honest(scan)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [np.inf, -np.inf, np.nan])
 def test_infinite_counts_are_missing(session, run, count):
     counts = loads_counts(GAIN, 90.0, TEMPERATURES, dumps=3).astype(np.float64)

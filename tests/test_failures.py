@@ -274,6 +274,7 @@ def test_a_killed_run_leaves_complete_scans_only(make_session, calibrate, tmp_pa
         assert CalibratedSession(output).attributes(number)["provenance"]
 
 
+@pytest.mark.slow
 def test_loads_of_another_scan(make_session, calibrate, caplog):
     session = make_session(channels=16, scans=4)
     for number in (2, 3):

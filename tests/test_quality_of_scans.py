@@ -64,6 +64,7 @@ def test_a_fit_at_its_bound_is_told(qa, strategy):
     assert found["pwv_at_bound"]
 
 
+@pytest.mark.slow
 def test_the_table_of_a_session(make_session, calibrate):
     product = calibrate(make_session(channels=64, scans=2), atmosphere={"strategy": "per_pixel"})
     path = product.path.with_name("l1_quality.ecsv")

@@ -38,6 +38,7 @@ def inner(n_channels):
     return slice(n_channels // 10, n_channels - n_channels // 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam", [0, 1])
 def test_gain_of_the_independent_package(product, loads, beam):
     # gamma is counts per kelvin of J(T_hot) - J(T_cold), which differs from T_hot - T_cold by 1.2e-4 at 87 GHz.

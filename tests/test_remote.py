@@ -42,6 +42,7 @@ def assert_same(one, other):
         xarray.testing.assert_identical(*(p.open_scan(number).load().drop_attrs(deep=False) for p in (one, other)))
 
 
+@pytest.mark.slow
 def test_a_zip_file_is_read(session, local, calibrate, tmp_path):
     path = tmp_path / "packed.zarr.zip"
     with zipfile.ZipFile(path, "w") as packed:

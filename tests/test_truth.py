@@ -49,6 +49,7 @@ def test_every_good_channel_of_every_pixel_at_the_true_pwv(make_session, calibra
     np.testing.assert_allclose(scan.t_rec_ssb, truth.t_rec_ssb, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pwv", [0.2, 0.6, 3.0])
 def test_full_fit_finds_the_water(make_session, calibrate, pwv):
     session = make_session(channels=64, noise=False, pwv=pwv)

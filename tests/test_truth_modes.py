@@ -74,6 +74,7 @@ def test_truth_is_recovered(make_session, calibrate, mode, strategy, dbs):
     assert scan.pwv.shape == {"full": (), "per_pixel": (2, 1), "per_pair": (2, 1, scan.sizes["subscan"])}[strategy]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "link"),
     [

@@ -228,6 +228,7 @@ def test_what_a_worker_has_opened_serves_one_run(session, tmp_path):
     assert "no scan 6" not in calibrate_scan(Job(str(session), store, 6, recipe, 1, run="b")).outcome.message
 
 
+@pytest.mark.slow
 def test_a_process_that_may_not_start_others_says_so_and_replaces_nothing(session, tmp_path, monkeypatch):
     output = tmp_path / "l1.zarr"
     zarr.create_group(output)

@@ -16,6 +16,7 @@ def run(tmp_path, table_path):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "instmode"), [("total_power", "TP"), ("otf", "OTF")])
 def test_a_session_is_written_and_summarised(run, tmp_path, capsys, mode, instmode):
     assert run("--mode", mode, "--scans", "2", "--pwv", "0.7", "--no-noise", "--seed", "3") == 0

@@ -136,6 +136,7 @@ class TestStepsOfAPipeline:
         assert open_scan(tmp_path / "scan_000001_loads.asdf").bands[0].loads.sidebands.image_gain == 0.5
         calibrate(session, "other.zarr", loads={"save_results": True, "overwrite": True})
 
+    @pytest.mark.slow
     def test_record_all_steps_so_far(self, session, calibrate, atm_table, tmp_path):
         calibrate(session, atmosphere={"save_results": True, "model_error": 0.05})
         made_by = open_scan(tmp_path / "scan_000001_atmosphere.asdf").meta.made_by
