@@ -108,6 +108,16 @@ def _n_without_factor(band: Band) -> int:
     return int(np.count_nonzero(merged & ~bad)) * band.coordinates.shape[1]
 
 
+def _find_noiseless(sigma: NDArray[np.float32], t_sys: Floats) -> NDArray[np.bool_] | None:
+    """Find channels [C,R,A,S] without finite noise or system temperature; None if there are none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A finite sum proves that all values are finite.
+        if np.isfinite(sigma.sum(dtype=np.float64) + t_sys.sum()):
+            return None
+    lacking = ~(np.isfinite(sigma) & np.isfinite(t_sys))
+    return lacking if lacking.any() else None
+
+
 @contextmanager
 def _in_background(task: Callable[[], None]) -> Iterator[None]:
     """Run a task concurrently with the block; its errors are raised at the end of the block."""
@@ -166,7 +176,7 @@ class _BandWriter:
         self.only_missing = np.zeros((n_blocks, *pixels, first.size), np.int64)
         self.bad = np.zeros((n_blocks, *pixels, first.size), np.int64)
         last = self.band.coupling or calibration
-        self.noise = last.sigma, last.t_sys
+        self.noiseless = _find_noiseless(last.sigma, last.t_sys)
         self.sigma = last.sigma if calibration.precision == "radiometric" else None
         return Tally(np.zeros(first.size, np.int64), n_channels * n_dumps * first.size, probe=self.probe)
 
@@ -226,15 +236,14 @@ class _BandWriter:
         self, channels: slice, out: int, bits: NDArray[np.uint16], bad: NDArray[np.bool_]
     ) -> None:
         """Raise an error for good samples whose noise or system temperature is not finite."""
-        noise, t_sys = (values[channels, ..., out] for values in self.noise)
-        with np.errstate(over="ignore", invalid="ignore"):
-            # Fast path: a finite sum proves that all values are finite, as in most blocks.
-            if np.isfinite(noise.sum(dtype=np.float64) + t_sys.sum()):
-                return
-        lacking = ~(np.isfinite(noise) & np.isfinite(t_sys)) & ~bad
+        if self.noiseless is None:
+            return
+        lacking = self.noiseless[channels, ..., out] & ~bad
         good = lacking & (bits == 0).any(axis=1) if lacking.any() else lacking
         if good.any():
             channel, receiver, array = (int(index[0]) for index in np.nonzero(good))
+            last = self.band.coupling or self.band.require_calibration()
+            noise, t_sys = (values[channels, ..., out] for values in (last.sigma, last.t_sys))
             at, on = self.band.coordinates, int(self.band.require_reference().on[self.band.outputs[0][out]])
             raise NotFiniteError(
                 f"{self.band}: the noise of good samples is no number: of subscan {on}, channel "

@@ -32,12 +32,19 @@ def beams(phases: Texts) -> Texts:
 
 def is_on(phases: Texts) -> Mask:
     """Find the subscans on the source: ON, OTF-ON, and chopped ON phases."""
-    return np.isin(np.char.upper(phases), ONS)
+    return _among(phases, ONS)
 
 
 def is_off(phases: Texts) -> Mask:
     """Find the subscans on blank sky: OFF, OTF-OFF, and chopped OFF phases."""
-    return np.isin(np.char.upper(phases), OFFS)
+    return _among(phases, OFFS)
+
+
+def _among(phases: Texts, names: tuple[str, ...]) -> Mask:
+    """Find the subscans of named phases, in any case of letters."""
+    # A scan has a few dozen subscans: np.isin, which sorts, takes ten times as long.
+    upper = np.char.upper(phases)
+    return np.array([phase in names for phase in upper.ravel().tolist()], np.bool_).reshape(upper.shape)
 
 
 def is_observed(phases: Texts) -> Mask:
