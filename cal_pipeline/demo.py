@@ -18,9 +18,9 @@ from cal_pipeline.commands import CommandParser, run_command, show
 from cal_pipeline.errors import CalibrationError
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.report.plots import mean_spectrum, plot_sky_fit, plot_spectrum
-from cal_pipeline.report.text import count_of
 from cal_pipeline.simulate import Truth, preset, read_truth, simulate
 from cal_pipeline.simulate.presets import Mode
+from cal_pipeline.text import count_of
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from cal_pipeline.models.locations import is_url, normalize_location
 from cal_pipeline.models.product import json_ready
 from cal_pipeline.models.scan import Scan
 from cal_pipeline.models.session import Session
-from cal_pipeline.report.text import count_of, ranges_of
 from cal_pipeline.steps import (
     AtmosphereStep,
     CalibrateStep,
@@ -36,6 +35,7 @@ from cal_pipeline.steps import (
 from cal_pipeline.steps.base import CalibrationBase, CalibrationStep, ParameterError, refuse_other_format
 from cal_pipeline.steps.origins import load_parameters
 from cal_pipeline.steps.sources import locate
+from cal_pipeline.text import count_of, ranges_of
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from cal_pipeline.models.compare import ArrayDifference, Comparison, compare
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.models.recorded import OF_ONE_RUN
 from cal_pipeline.pipeline import CalibrationPipeline
-from cal_pipeline.report.text import ranges_of
 from cal_pipeline.steps.origins import recorded_parameters
+from cal_pipeline.text import ranges_of
 
 
 def recorded_provenance(store: str | Path, scan: int) -> dict[str, Any]:

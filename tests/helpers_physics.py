@@ -60,7 +60,7 @@ class Setup:
         )
 
     def with_opacity_scaled(self, factor: float) -> Setup:
-        """The same receiver under a sky whose opacities are all `factor` times those that the fit assumes."""
+        """Build the receiver under a sky whose opacities are all `factor` times those that the fit assumes."""
         other = replace(self)
         o = self.opacity
         other.sky = replace(
@@ -82,7 +82,7 @@ class Setup:
         return means, solve_loads(means, self.sidebands, self.f_eff, 1.0, 0.01, 200.0)
 
     def views(self, pwv, airmasses, rng=None, model_error=0.03):
-        """What the fit is given, for OFFs at some airmasses."""
+        """Build the input of the fit, for OFFs at some airmasses."""
         means, solution = self.loads(rng)
         off = [self.observe(self.sky.sky(pwv, x)[:, 0], self.off_time, rng) for x in airmasses]
         dumps = [np.ones(counts.shape, np.int32) for counts in off]

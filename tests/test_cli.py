@@ -16,7 +16,7 @@ from cal_pipeline.engine.runner import RunFailedError
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What the pipeline is asked for."""
+    """Record the calls of the pipeline."""
     calls = []
     monkeypatch.setattr(CalibrationPipeline, "call", lambda *args, **kwargs: calls.append((args, kwargs)))
     return calls

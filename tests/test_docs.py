@@ -25,7 +25,7 @@ LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "objec
 
 
 class Page(HTMLParser):
-    """What a page loads, links to, and can be linked at."""
+    """Resources, links and anchors of a page."""
 
     def __init__(self, path):
         super().__init__()

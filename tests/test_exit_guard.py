@@ -45,7 +45,7 @@ def run(tmp_path, atm_table):
 
 
 def failure_of(run, tmp_path, store, **steps):
-    """What is recorded of the only scan, which must fail."""
+    """Return the recorded failure of the only scan."""
     with pytest.raises(RunFailedError) as caught:
         run(store, **steps)
     assert caught.value.exit_status == 1

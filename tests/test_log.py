@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cal_pipeline.logs import log_to_stderr
-from cal_pipeline.report.text import with_error
+from cal_pipeline.text import with_error
 
 BIN = Path(sys.executable).parent
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
 def in_child(function):
-    """What a function returns in a forked child; fails if the child does not end."""
+    """Call a function in a forked child and return its result; fail if the child does not end."""
     context = multiprocessing.get_context("fork")
     mine, other = context.Pipe(duplex=False)
     child = context.Process(target=lambda: other.send(function()))

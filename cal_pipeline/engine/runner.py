@@ -24,7 +24,7 @@ from cal_pipeline.models.locations import is_url
 from cal_pipeline.models.quality import FAIL, SEVERITIES
 from cal_pipeline.models.session import Session
 from cal_pipeline.report.quality_table import write_quality_table
-from cal_pipeline.report.text import count_of
+from cal_pipeline.text import count_of
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from cal_pipeline.models.quality import SEVERITIES
 from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.session import Session
 from cal_pipeline.models.storage import Place
-from cal_pipeline.report.text import printable, with_error
+from cal_pipeline.text import printable, with_error
 
 Stages = Mapping[str, Callable[[Scan], Scan]]
 """Functions applied to a scan, by step name, in processing order."""

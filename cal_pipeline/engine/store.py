@@ -17,7 +17,7 @@ from cal_pipeline.models.chunks import ArrayWriter, chunk_name, group_attributes
 from cal_pipeline.models.locations import is_url, normalize_location
 from cal_pipeline.models.schema import L1_SCHEMA_VERSION, array_attributes, product_array
 from cal_pipeline.models.storage import LocalPlace, Place, open_place, sync_file
-from cal_pipeline.report.text import count_of
+from cal_pipeline.text import count_of
 
 ROOT_ATTRIBUTES = {"cal_schema_version": L1_SCHEMA_VERSION, "cal_engine_version": __version__}
 

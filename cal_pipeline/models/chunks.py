@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cal_pipeline.errors import DataReadError, LayoutError
 from cal_pipeline.models.shards import ShardIndex
 from cal_pipeline.models.storage import Place
-from cal_pipeline.report.text import count_of
+from cal_pipeline.text import count_of
 
 TEXT = "string"
 """Type of arrays of variable-length strings."""

@@ -19,7 +19,7 @@ from cal_pipeline.models.kinds import Kind, identify
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.models.recorded import recorded_bands
 from cal_pipeline.models.storage import Place, RemotePlace
-from cal_pipeline.report.text import ranges_of
+from cal_pipeline.text import ranges_of
 
 EQUAL, DIFFER, NOT_COMPARED = 0, 1, 3
 """Exit statuses of a comparison."""

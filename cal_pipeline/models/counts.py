@@ -17,7 +17,7 @@ from cal_pipeline.models.clock import StageClock
 from cal_pipeline.models.packing import Packing
 from cal_pipeline.models.schema import ARRAY, CHANNEL, DUMP, RECEIVER, SUBSCAN
 from cal_pipeline.models.storage import Place
-from cal_pipeline.report.text import count_of
+from cal_pipeline.text import count_of
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import asdf
 
 from cal_pipeline.models.locations import is_url, normalize_location
 from cal_pipeline.models.storage import LocalPlace, Place, open_place
-from cal_pipeline.report.text import count_of
+from cal_pipeline.text import count_of
 
 _SCAN = re.compile(r"scan_(\d{6})")
 _BAND = re.compile(r"band_\d+")

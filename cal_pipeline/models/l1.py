@@ -12,7 +12,7 @@ from cal_pipeline.errors import StoreError
 from cal_pipeline.models.chunks import group_attributes
 from cal_pipeline.models.kinds import Kind, identify, identify_place
 from cal_pipeline.models.storage import LocalPlace, open_place
-from cal_pipeline.report.text import count_of, ranges_of
+from cal_pipeline.text import count_of, ranges_of
 
 if TYPE_CHECKING:
     import xarray

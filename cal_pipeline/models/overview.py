@@ -26,7 +26,7 @@ from cal_pipeline.physics.quality import channel_stride
 from cal_pipeline.references.parameter_files import choose_parameters
 from cal_pipeline.references.registry import find_atm_table
 from cal_pipeline.references.telescope import find_profile
-from cal_pipeline.report.text import count_of, elide, printable
+from cal_pipeline.text import count_of, elide, printable
 
 
 @dataclass(frozen=True)

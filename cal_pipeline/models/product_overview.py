@@ -14,7 +14,7 @@ from cal_pipeline.models.chunks import ZarrArray, group_attributes
 from cal_pipeline.models.l1 import CalibratedSession
 from cal_pipeline.models.recorded import RecordedBand, recorded_bands
 from cal_pipeline.models.storage import Place
-from cal_pipeline.report.text import count_of, elide, printable, ranges_of, with_error
+from cal_pipeline.text import count_of, elide, printable, ranges_of, with_error
 
 _WIDTH = 100
 _MOST_FAILURES = 20

@@ -25,7 +25,7 @@ from cal_pipeline.physics.loads import LoadMeans, LoadSolution
 from cal_pipeline.physics.planck import CONVENTIONS, Convention, Sidebands
 from cal_pipeline.physics.pwv import PwvFit
 from cal_pipeline.physics.sky import Opacity
-from cal_pipeline.report.text import count_of
+from cal_pipeline.text import count_of
 
 if typing.TYPE_CHECKING:
     from cal_pipeline.models.session import Session

@@ -22,7 +22,7 @@ from cal_pipeline.models.l0 import CalibrationGroup, LoadCounts, read_attributes
 from cal_pipeline.models.phases import first_on, is_on, observing_mode
 from cal_pipeline.models.scan import Band, Scan
 from cal_pipeline.models.storage import open_place
-from cal_pipeline.report.text import ranges_of
+from cal_pipeline.text import ranges_of
 
 logger = logging.getLogger(__name__)
 

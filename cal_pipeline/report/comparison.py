@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from cal_pipeline.models.compare import ArrayDifference, Comparison
 from cal_pipeline.models.compare_records import ABSENT, FactDifference, NumberDifference, relative_change
-from cal_pipeline.report.text import count_of, elide, printable, ranges_of
+from cal_pipeline.text import count_of, elide, printable, ranges_of
 
 WIDTH = 100
 """Longest line [characters]."""

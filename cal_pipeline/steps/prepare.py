@@ -16,8 +16,8 @@ from cal_pipeline.models.threads import in_threads
 from cal_pipeline.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.physics.planck import channel_frequencies
 from cal_pipeline.physics.switching import interpolation_weights, nearest_off, reduction_groups
-from cal_pipeline.report.text import count_of
 from cal_pipeline.steps.base import CalibrationStep
+from cal_pipeline.text import count_of
 
 logger = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cal_pipeline.models.scan import Band, ChopStage, Scan
-from cal_pipeline.report.text import count_of
 from cal_pipeline.steps.base import CalibrationStep
+from cal_pipeline.text import count_of
 
 
 class SkychopdiffStep(CalibrationStep):

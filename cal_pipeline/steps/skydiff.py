@@ -6,8 +6,8 @@ import numpy as np
 
 from cal_pipeline.models.scan import Band, Scan, SkydiffStage
 from cal_pipeline.physics.diagnostics import sky_spectra
-from cal_pipeline.report.text import count_of
 from cal_pipeline.steps.base import CalibrationStep
+from cal_pipeline.text import count_of
 
 
 class SkydiffStep(CalibrationStep):

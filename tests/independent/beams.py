@@ -24,7 +24,7 @@ def partners(result: dict[str, Any]) -> dict[int, int]:
 
 
 def couple(result: dict[str, Any]) -> dict[str, Any]:
-    """What DBS makes of a chopped scan."""
+    """Merge the beams of a chopped scan as DBS does."""
     pairs = partners(result)
     stay = [i for i in range(len(result["_ons"])) if i not in pairs.values()]
     out = {name: np.array(values[..., stay]) for name, values in result.items() if name in ON_ARRAYS}

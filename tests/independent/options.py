@@ -47,7 +47,7 @@ class Options:
 
     @property
     def one_airmass(self) -> bool:
-        """Whether all ONs have the mean airmass of the scan."""
+        """Tell whether all ONs have the mean airmass of the scan."""
         return self.airmass == "scan" or self.physics == "kalibrate_compat"
 
     def efficiencies(self, n_arrays: int) -> np.ndarray:

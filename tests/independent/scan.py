@@ -25,7 +25,7 @@ FILL_VALUE = 2
 
 @dataclass
 class Scan:
-    """What is read and derived before the PWV is known."""
+    """Quantities read and derived before the PWV is known."""
 
     source: Counts
     calibration: Counts
@@ -294,7 +294,7 @@ def coordinates(scan: Scan) -> dict[str, Any]:
 
 
 def intermediate(scan: Scan, factors: dict[tuple[int, int, int], np.ndarray]) -> dict[str, Any]:
-    """What diagnostics and the merging of beams start from."""
+    """Collect the inputs of the diagnostics and of the merging of beams."""
     selection = scan.selection
     return {
         "_sky_data": list(scan.skies.values()),

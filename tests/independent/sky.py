@@ -38,7 +38,7 @@ class Model:
         return sum(sb.weight * self.physics.J(sb.nu, temperature) for sb in self.sidebands)
 
     def sky(self, pwv: float, airmass: float, t_atm: float, t_spill: float) -> np.ndarray:
-        """What the receiver looks at on blank sky, DSB [K]."""
+        """Compute the input temperature of the receiver on blank sky, DSB [K]."""
         total = np.zeros(len(self.sidebands[0].nu))
         for sb in self.sidebands:
             t_r = sb.transmission(pwv, airmass)

@@ -48,7 +48,7 @@ def test_pixels_can_be_fitted_one_by_one():
 
 
 def _of_pixel(observation, only):
-    """What some pixels observed."""
+    """Select the observation of some pixels."""
     sky = [_pixel(view, only) for view in observation.sky]
     return Observation(_pixel(observation.loads, only), sky, observation.model_error)
 

@@ -13,7 +13,7 @@ from cal_pipeline.steps.base import ParameterError
 
 
 def check(pipeline):
-    """What a run checks before it opens anything."""
+    """Run the checks that precede the opening of any data."""
     pipeline.check_parameters()
     for name in pipeline.step_defs:
         getattr(pipeline, name).check_parameters()

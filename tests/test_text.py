@@ -6,8 +6,8 @@ import doctest
 
 import pytest
 
-from cal_pipeline.report import text
-from cal_pipeline.report.text import count_of, elide, printable, ranges_of, with_error
+from cal_pipeline import text
+from cal_pipeline.text import count_of, elide, printable, ranges_of, with_error
 
 
 def test_examples():
