@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 from scipy.optimize import minimize_scalar
 
-from cal_pipeline.references.atm_table import AtmTable
+from cal_pipeline.heterodyne.references.atm_table import AtmTable
 
 H_OVER_K = 6.62607015e-34 / 1.380649e-23
 

@@ -27,8 +27,8 @@ import numpy as np
 import sessions
 
 from cal_pipeline import CalibrationPipeline
-from cal_pipeline.models.storage import LocalPlace
-from cal_pipeline.references.registry import shipped_atm_table
+from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.heterodyne.references.shipped import shipped_atm_table
 
 CORES = len(os.sched_getaffinity(0))
 SETTLED_MEMORY = 4 * 2**30
@@ -139,18 +139,18 @@ def _naive(session: Path, output: Path) -> float:
 @contextmanager
 def storage_that_takes(rate: float) -> Iterator[None]:
     """Delay writes to emulate storage of a given rate [bytes/s], one write at a time."""
-    put, busy = LocalPlace.put, threading.Lock()
+    put, busy = LocalStorePath.put, threading.Lock()
 
-    def slow_put(self: LocalPlace, key: str, *data: bytes) -> None:
+    def slow_put(self: LocalStorePath, key: str, *data: bytes) -> None:
         put(self, key, *data)
         with busy:
             time.sleep(sum(map(len, data)) / rate)
 
-    LocalPlace.put = slow_put
+    LocalStorePath.put = slow_put
     try:
         yield
     finally:
-        LocalPlace.put = put
+        LocalStorePath.put = put
 
 
 def storage(folder: Path, repeat: int) -> None:

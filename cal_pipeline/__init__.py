@@ -9,7 +9,7 @@ Calibrate a session (L0: a folder, a ZIP file or a URL) into an L1 store, then o
     scan = product.open_scan(product.numbers[0])
     scan.spectra.where(scan.flags == 0).mean("dump")
 
-Steps are in `cal_pipeline.steps`, the formulas in `cal_pipeline.physics`, a simulator of sessions in
+Steps are in `cal_pipeline.steps`, the formulas in `cal_pipeline.heterodyne.physics`, a simulator of sessions in
 `cal_pipeline.simulate`, and everything that is raised on purpose in `cal_pipeline.errors`. The same from the shell:
 ``calibrate --help``, ``strun cal_pipeline.CalibrationPipeline --help``.
 """
@@ -20,13 +20,16 @@ from typing import TYPE_CHECKING, Any
 from cal_pipeline._version import __version__
 
 if TYPE_CHECKING:
-    from cal_pipeline.models.l1 import CalibratedSession
-    from cal_pipeline.pipeline import CalibrationPipeline
+    from cal_pipeline.heterodyne.product import CalibratedSession
+    from cal_pipeline.pipelines.calibration import CalibrationPipeline
 
 __all__ = ["CalibratedSession", "CalibrationPipeline", "__version__"]
 
 # Imported when they are first asked for: the command-line tools beside the pipeline start faster.
-_LAZY = {"CalibratedSession": "cal_pipeline.models.l1", "CalibrationPipeline": "cal_pipeline.pipeline"}
+_LAZY = {
+    "CalibratedSession": "cal_pipeline.heterodyne.product",
+    "CalibrationPipeline": "cal_pipeline.pipelines.calibration",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,6 @@
 
 import sys
 
-from cal_pipeline.cli import main
+from cal_pipeline.cli.calibrate import main
 
 sys.exit(main())

@@ -30,7 +30,7 @@ def list_steps() -> list[StepEntry]:
 
 def get_steps() -> list[StepEntry]:
     """List the pipeline and its steps; stpipe calls this before it parses ``strun``'s options."""
-    from cal_pipeline.strun import take_over
+    from cal_pipeline.cli.strun import take_over
 
     take_over()
     return list_steps()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cal_pipeline.models.l0 import read_coordinates
-from cal_pipeline.models.storage import LocalPlace
+from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.heterodyne.l0 import read_coordinates
 
 SHAPE = (4, 2, 2, 1, 4)
 PAGE = " ".join((Path(__file__).parents[1] / "docs" / "input.rst").read_text().split())
@@ -19,7 +19,7 @@ NaN = float("nan")
 
 
 def read(tmp_path):
-    return read_coordinates(LocalPlace(tmp_path / "s.zarr"), "scan_000001/source", SHAPE)
+    return read_coordinates(LocalStorePath(tmp_path / "s.zarr"), "scan_000001/source", SHAPE)
 
 
 def set_attributes(group, name, **attributes):

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from cal_pipeline import CalibratedSession
-from cal_pipeline.models.chunks import ArrayWriter, write_group
-from cal_pipeline.models.compare import compare_stores
-from cal_pipeline.models.storage import LocalPlace, Place
+from cal_pipeline.core.store.chunks import ArrayWriter, write_group
+from cal_pipeline.core.store.compare import compare_stores
+from cal_pipeline.core.store.paths import LocalStorePath, StorePath
 
 AXES = ("channel", "dump", "receiver")
 
@@ -64,12 +64,14 @@ def record(scan: int, **changes: Any) -> dict[str, Any]:
     return attributes | changes | {"qa": qa, "provenance": provenance, "cal_step": {"loads": "COMPLETE"}}
 
 
-def write_array(place: Place, path: str, values: Any, units: str = "K", chunks: tuple[int, ...] | None = None) -> None:
+def write_array(
+    root: StorePath, path: str, values: Any, units: str = "K", chunks: tuple[int, ...] | None = None
+) -> None:
     """Write an array of an L1 store."""
     values = np.asarray(values)
     kind = "str" if values.dtype.kind == "U" else values.dtype.name
     shape = values.shape
-    ArrayWriter(place, path, shape, chunks or shape, kind, AXES[: values.ndim], {"units": units}).write(values)
+    ArrayWriter(root, path, shape, chunks or shape, kind, AXES[: values.ndim], {"units": units}).write(values)
 
 
 def write_product(
@@ -88,17 +90,17 @@ def write_product(
     failures : sequence of dict
         Content of ``failures.json``.
     """
-    place = LocalPlace(path)
-    write_group(place, "", {"cal_schema_version": "1.0", "cal_engine_version": "0.1.0"})
-    place.put("failures.json", json.dumps(list(failures)).encode())
+    root = LocalStorePath(path)
+    write_group(root, "", {"cal_schema_version": "1.0", "cal_engine_version": "0.1.0"})
+    root.put("failures.json", json.dumps(list(failures)).encode())
     if arrays is None:
         arrays = {"spectra": np.arange(12.0).reshape(4, 3), "flags": np.zeros((4, 3), "uint16"), "pixel": ["A", "B"]}
     for scan, attributes in scans.items():
         if "/" in scan:
-            write_group(place, scan.partition("/")[0], {})
-        write_group(place, scan, attributes)
+            write_group(root, scan.partition("/")[0], {})
+        write_group(root, scan, attributes)
         for name, values in arrays.items():
-            write_array(place, f"{scan}/{name}", values)
+            write_array(root, f"{scan}/{name}", values)
     return path
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from helpers_atm import b_at, c_at
 
-from cal_pipeline.physics.loads import LoadMeans, solve_loads
-from cal_pipeline.physics.planck import Sidebands
-from cal_pipeline.physics.pwv import Observation, view_sky
-from cal_pipeline.physics.sky import Opacity, SkyDirection, Surroundings
-from cal_pipeline.simulate.sky import SkyBand
+from cal_pipeline.heterodyne.physics.loads import LoadMeans, solve_loads
+from cal_pipeline.heterodyne.physics.planck import Sidebands
+from cal_pipeline.heterodyne.physics.pwv import SkyObservation, view_sky
+from cal_pipeline.heterodyne.physics.sky import Opacity, SkyDirection, Surroundings
+from cal_pipeline.heterodyne.simulate.sky import SkyBand
 
 PRESSURE = 55000.0
 
@@ -87,6 +87,6 @@ class Setup:
         off = [self.observe(self.sky.sky(pwv, x)[:, 0], self.off_time, rng) for x in airmasses]
         dumps = [np.ones(counts.shape, np.int32) for counts in off]
         around = Surroundings(self.t_ambient, self.t_ambient)
-        towards = [SkyDirection.look(self.sidebands, self.opacity, x, around, self.f_eff) for x in airmasses]
+        towards = [SkyDirection.towards(self.sidebands, self.opacity, x, around, self.f_eff) for x in airmasses]
         loads, sky = view_sky(off, dumps, [self.off_time] * len(off), towards, means, solution, self.width)
-        return Observation(loads, sky, model_error)
+        return SkyObservation(loads, sky, model_error)

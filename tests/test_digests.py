@@ -1,7 +1,7 @@
 """Every L1 array of some sessions, bit for bit what it was when its truth was last reviewed.
 
 The digests in ``digests.json`` hold with the Python, the releases and the processor's instructions that are written
-there; elsewhere sums of the arrays agree to 1e-12. After a reviewed change of results: ``python tests/test_digests.py``.
+there; elsewhere sums of the arrays agree to 1e-12. ``python tests/test_digests.py`` writes them anew.
 """
 
 from __future__ import annotations

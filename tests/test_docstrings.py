@@ -8,12 +8,12 @@ import pkgutil
 
 import pytest
 
-import cal_pipeline.physics
-import cal_pipeline.references
+import cal_pipeline.heterodyne.physics
+import cal_pipeline.heterodyne.references
 
 MODULES = [
     f"{package.__name__}.{module.name}"
-    for package in (cal_pipeline.physics, cal_pipeline.references)
+    for package in (cal_pipeline.heterodyne.physics, cal_pipeline.heterodyne.references)
     for module in pkgutil.iter_modules(package.__path__)
 ]
 

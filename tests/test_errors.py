@@ -12,7 +12,7 @@ import sys
 import pytest
 
 import cal_pipeline
-from cal_pipeline.engine.runner import RunFailedError
+from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.errors import CalibrationError
 
 
@@ -70,7 +70,7 @@ class TestPublicNames:
         code = (
             "import sys, cal_pipeline; names = dir(cal_pipeline);"
             "assert {'CalibratedSession', 'CalibrationPipeline', '__version__'} <= set(names), names;"
-            "assert 'cal_pipeline.pipeline' not in sys.modules"
+            "assert 'cal_pipeline.pipelines.calibration' not in sys.modules"
         )
         subprocess.run([sys.executable, "-c", code], check=True)
 

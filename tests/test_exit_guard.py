@@ -12,10 +12,10 @@ import zarr
 from helpers_l0 import FILL, loads_counts, write_scan
 
 from cal_pipeline import CalibrationPipeline
-from cal_pipeline.engine.runner import RunFailedError
+from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.errors import NotFiniteError
-from cal_pipeline.models.l1 import CalibratedSession
-from cal_pipeline.physics.calibration import antenna_temperature, couple_beams, expected_noise
+from cal_pipeline.heterodyne.physics.calibration import antenna_temperature, couple_beams, expected_noise
+from cal_pipeline.heterodyne.product import CalibratedSession
 
 GAIN = 1e5 * (1.0 + 0.05 * np.arange(14.0)).reshape(7, 2, 1)
 TEMPERATURES = [100.0, 110.0, 120.0, 101.0]
@@ -201,9 +201,9 @@ def test_noise_that_32_bits_cannot_hold_is_unknown():
 
 
 def test_good_samples_whose_noise_is_no_number_are_refused(session, atm_table, tmp_path):
-    from cal_pipeline.engine.stream import write_scan as stream_scan
-    from cal_pipeline.models.session import Session
-    from cal_pipeline.models.storage import LocalPlace
+    from cal_pipeline.core.run.stream import write_scan as stream_scan
+    from cal_pipeline.core.store.paths import LocalStorePath
+    from cal_pipeline.heterodyne.session import Session
     from cal_pipeline.steps import AtmosphereStep, CalibrateStep, LoadsStep, PrepareStep
 
     scan = Session(session()).open_scan(1)
@@ -211,7 +211,7 @@ def test_good_samples_whose_noise_is_no_number_are_refused(session, atm_table, t
         scan = step.run(scan)
     scan.bands[0].calibration.sigma[4, 1, 0, 1] = np.nan
     with pytest.raises(NotFiniteError, match=r"subscan 2, channel 4, pixel PX01 sigma is nan K"):
-        stream_scan(scan, LocalPlace(tmp_path / "out"), {})
+        stream_scan(scan, LocalStorePath(tmp_path / "out"), {})
 
 
 def test_absent_counts_of_the_loads_make_bad_channels(session, run, caplog):

@@ -15,8 +15,8 @@ import zarr
 from helpers_l1 import assert_identical
 
 from cal_pipeline import CalibratedSession
-from cal_pipeline.engine import scan_job
-from cal_pipeline.engine.runner import RunFailedError
+from cal_pipeline.core.run import job as scan_job
+from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.simulate import DeadChannels, Faults, preset, simulate
 
 BAD = 2
@@ -211,8 +211,8 @@ def test_nothing_of_a_scan_is_listed_when_writing_it_fails(make_session, calibra
     session = make_session(channels=16, scans=2)
     write_scan = scan_job.write_scan
 
-    def fail_late(scan, place, provenance):
-        written = write_scan(scan, place, provenance)
+    def fail_late(scan, root, provenance):
+        written = write_scan(scan, root, provenance)
         if scan.number == 1:
             raise OSError("no space left on device")
         return written
@@ -230,9 +230,9 @@ def test_a_lost_chunk_is_noticed_before_publishing(make_session, calibrate, monk
     session = make_session(channels=16)
     write_scan = scan_job.write_scan
 
-    def lose_a_chunk(scan, place, provenance):
-        written = write_scan(scan, place, provenance)
-        next((place.path / "spectra").glob("c.*")).unlink()
+    def lose_a_chunk(scan, root, provenance):
+        written = write_scan(scan, root, provenance)
+        next((root.path / "spectra").glob("c.*")).unlink()
         return written
 
     monkeypatch.setattr(scan_job, "write_scan", lose_a_chunk)
@@ -245,7 +245,7 @@ def test_a_lost_chunk_is_noticed_before_publishing(make_session, calibrate, monk
 
 _DIES_AT_THE_THIRD = """
 import os, signal, sys
-from cal_pipeline.engine import scan_job
+from cal_pipeline.core.run import job as scan_job
 from stpipe._cli.strun import main
 write_scan = scan_job.write_scan
 def write_and_die(scan, place, provenance):

@@ -8,7 +8,7 @@ import pytest
 from stpipe import config_parser
 
 from cal_pipeline import CalibrationPipeline
-from cal_pipeline.references.parameter_files import choose_parameters, read_choices
+from cal_pipeline.core.files.selection import choose_parameters, read_choices
 
 CFG = Path(__file__).parents[1] / "cfg"
 FILES = sorted(CFG.glob("*.asdf"))

@@ -20,12 +20,12 @@ from stpipe.config_parser import ValidationError
 from threadpoolctl import threadpool_info
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
+from cal_pipeline.core.step import ParameterError
 from cal_pipeline.errors import StoreError
-from cal_pipeline.models.schema import L1_ARRAYS
+from cal_pipeline.heterodyne.schema import L1_ARRAYS
 from cal_pipeline.registry import list_steps
 from cal_pipeline.simulate import preset, simulate
 from cal_pipeline.steps import AtmosphereStep, CalibrateStep, LoadsStep
-from cal_pipeline.steps.base import ParameterError
 
 
 def strun(*arguments, cwd=None):
@@ -157,7 +157,7 @@ def test_an_empty_folder_is_taken_as_output(session, calibrate, tmp_path):
 
 
 def test_an_error_before_the_first_scan_leaves_no_store(session, calibrate, tmp_path, monkeypatch):
-    from cal_pipeline.engine import runner
+    from cal_pipeline.core.run import runner
 
     monkeypatch.setattr(runner, "progress_bar", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):

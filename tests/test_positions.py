@@ -10,7 +10,7 @@ import xarray
 import zarr
 from helpers_l0 import write_array
 
-from cal_pipeline.models.schema import L1_ARRAYS
+from cal_pipeline.heterodyne.schema import L1_ARRAYS
 from cal_pipeline.report.quality_table import quality_table
 
 POSITIONS = ("otf_lon", "otf_lat", "pixel_offset_lon", "pixel_offset_lat")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cal_pipeline import CalibrationPipeline
-from cal_pipeline.physics.loads import receiver_temperature
+from cal_pipeline.heterodyne.physics.loads import receiver_temperature
 from cal_pipeline.steps import LoadsStep
 
 SESSION = Path(__file__).parents[2] / "shared" / "data" / "gbt_wband_m82.zarr"

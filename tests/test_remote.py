@@ -17,10 +17,10 @@ import xarray
 from zarr.core.sync import sync
 
 from cal_pipeline import CalibratedSession
-from cal_pipeline.engine.runner import RunFailedError
+from cal_pipeline.core.run.runner import RunFailedError
+from cal_pipeline.core.store.paths import open_store
 from cal_pipeline.errors import StoreError
-from cal_pipeline.models.session import Session
-from cal_pipeline.models.storage import open_place
+from cal_pipeline.heterodyne.session import Session
 
 STEPS = {"skydiff": {"skip": False}}
 
@@ -57,7 +57,7 @@ def test_a_zip_file_is_not_written(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
         packed.writestr("a", "b")
     with pytest.raises(StoreError, match="read only"):
-        open_place(tmp_path / "x.zip", write=True)
+        open_store(tmp_path / "x.zip", write=True)
 
 
 @pytest.fixture
@@ -123,10 +123,10 @@ class TestObjectStore:
 
         address = f"{bucket}/session.zarr"
         self.upload(session, address)
-        place = open_place(address, write=True)
-        assert place.members()
+        root = open_store(address, write=True)
+        assert root.members()
         s3fs.S3FileSystem().rm(address, recursive=True)
-        assert (place.members(), place.exists("zarr.json"), list(place.walk())) == ([], False, [])
+        assert (root.members(), root.exists("zarr.json"), list(root.walk())) == ([], False, [])
 
     def test_no_such_bucket_is_one_line(self, bucket):
         with pytest.raises(StoreError, match="no-such-bucket-here") as told:
@@ -166,11 +166,11 @@ def test_a_web_server_is_read(session, tmp_path):
             here.source_counts(here_clock()).read(slice(0, 24), [1]),
         )
         server.shutdown()
-        sync(found.place.store.fs._session.close())
+        sync(found.root.store.fs._session.close())
 
 
 def here_clock():
-    from cal_pipeline.models.clock import StageClock
+    from cal_pipeline.core.run.clock import StageClock
 
     return StageClock()
 
@@ -195,14 +195,14 @@ def test_a_file_url_is_a_folder_without_any_driver(make_session, tmp_path, atm_t
 
 def test_an_address_of_an_unknown_kind():
     with pytest.raises(StoreError, match=r"cal_pipeline\[remote\]"):
-        open_place("gopher://example/x.zarr")
+        open_store("gopher://example/x.zarr")
 
 
 def test_nothing_in_a_folder_that_was_removed(tmp_path):
-    place = open_place(tmp_path / "x")
-    place.put("a/b", b"1")
-    assert sorted(place.walk()) == ["a/b"]
-    assert place.members("a") == ["b"]
+    root = open_store(tmp_path / "x")
+    root.put("a/b", b"1")
+    assert sorted(root.walk()) == ["a/b"]
+    assert root.members("a") == ["b"]
     shutil.rmtree(tmp_path / "x")
-    assert place.get("a/b") is None
-    assert place.members() == []
+    assert root.get("a/b") is None
+    assert root.members() == []

@@ -10,10 +10,10 @@ from helpers_l1 import record, write_array, write_product
 from test_remote import bucket  # noqa: F401
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
-from cal_pipeline.cli import main
-from cal_pipeline.models.compare import compare
-from cal_pipeline.models.storage import LocalPlace, open_place
-from cal_pipeline.replay import recorded_pipeline, replay_scan
+from cal_pipeline.cli.calibrate import main
+from cal_pipeline.core.replay import recorded_pipeline, replay_scan
+from cal_pipeline.core.store.compare import compare
+from cal_pipeline.core.store.paths import LocalStorePath, open_store
 
 pytestmark = [
     pytest.mark.server,
@@ -23,10 +23,10 @@ pytestmark = [
 
 
 def upload(path, url):
-    place = open_place(url, write=True)
-    source = LocalPlace(path)
+    root = open_store(url, write=True)
+    source = LocalStorePath(path)
     for key in source.walk():
-        place.put(key, source.get(key))
+        root.put(key, source.get(key))
 
 
 def test_compare_tells_what_differs_between_a_folder_and_a_bucket(bucket, tmp_path, capsys):  # noqa: F811
@@ -38,7 +38,7 @@ def test_compare_tells_what_differs_between_a_folder_and_a_bucket(bucket, tmp_pa
 
     scans["scan_000002"] = record(2, engine_version="0.2.0")
     there = write_product(tmp_path / "other.zarr", scans)
-    write_array(LocalPlace(there), "scan_000002/spectra", np.arange(12.0).reshape(4, 3) + 0.5)
+    write_array(LocalStorePath(there), "scan_000002/spectra", np.arange(12.0).reshape(4, 3) + 0.5)
     upload(there, f"{bucket}/other.zarr")
     assert main(["compare", f"{bucket}/same.zarr", f"{bucket}/other.zarr"]) == 1
     text = capsys.readouterr().out

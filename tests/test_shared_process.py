@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from helpers_l1 import assert_identical
 
-from cal_pipeline.engine.records import quiet_stpipe, recorded, this_process
-from cal_pipeline.models.storage import LocalPlace
-from cal_pipeline.models.threads import BlockThreads, WhileUsed, _libraries, in_threads, no_other_threads
+from cal_pipeline.core.run.log_records import quiet_stpipe, recorded, this_process
+from cal_pipeline.core.run.threads import BlockThreads, WhileUsed, _libraries, in_threads, no_other_threads
+from cal_pipeline.core.store.paths import LocalStorePath
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -37,9 +37,9 @@ def in_child(function):
 
 @pytest.fixture
 def as_if_large(monkeypatch):
-    monkeypatch.setattr("cal_pipeline.models.threads.FEW_SAMPLES", 1)
-    monkeypatch.setattr("cal_pipeline.engine.workers.FEW_SAMPLES", 1)
-    monkeypatch.setattr("cal_pipeline.models.storage._LARGE", 1)
+    monkeypatch.setattr("cal_pipeline.core.run.threads.FEW_SAMPLES", 1)
+    monkeypatch.setattr("cal_pipeline.core.run.workers.FEW_SAMPLES", 1)
+    monkeypatch.setattr("cal_pipeline.core.store.paths._LARGE", 1)
 
 
 @forks
@@ -60,16 +60,16 @@ def test_threads_of_a_run_are_made_anew_in_a_child_that_is_forked_within_it():
 
 @forks
 def test_files_on_their_way_to_the_disk_do_not_hold_up_a_child(tmp_path, monkeypatch):
-    monkeypatch.setattr("cal_pipeline.models.storage._LARGE", 1)
-    place = LocalPlace(tmp_path / "store")
-    place.put("large", b"12")
+    monkeypatch.setattr("cal_pipeline.core.store.paths._LARGE", 1)
+    root = LocalStorePath(tmp_path / "store")
+    root.put("large", b"12")
 
     def conclude():
-        place.make_durable()
-        return place.get("large")
+        root.make_durable()
+        return root.get("large")
 
     assert in_child(conclude) == b"12"
-    place.make_durable()
+    root.make_durable()
 
 
 @forks
@@ -217,7 +217,7 @@ def test_a_host_program_hears_each_line_once(make_session, calibrate, caplog, wo
     session = make_session(channels=16, scans=2)
     with caplog.at_level("INFO"):
         calibrate(session, workers=workers, gain={"skip": False})
-    lines = [r.getMessage() for r in caplog.records if r.name.startswith("cal_pipeline.steps.gain")]
+    lines = [r.getMessage() for r in caplog.records if r.name.startswith("cal_pipeline.steps.heterodyne.gain")]
     assert len(lines) == len(set(lines)) > 0
 
 

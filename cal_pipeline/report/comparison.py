@@ -7,9 +7,9 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from cal_pipeline.models.compare import ArrayDifference, Comparison
-from cal_pipeline.models.compare_records import ABSENT, FactDifference, NumberDifference, relative_change
-from cal_pipeline.text import count_of, elide, printable, ranges_of
+from cal_pipeline.core.store.compare import ArrayDifference, Comparison
+from cal_pipeline.core.store.compare_records import ABSENT, FactDifference, NumberDifference, relative_change
+from cal_pipeline.core.text import count_of, elide, printable, ranges_of
 
 WIDTH = 100
 """Longest line [characters]."""

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from cal_pipeline.models.chunks import group_attributes
-from cal_pipeline.models.l1 import CalibratedSession
-from cal_pipeline.models.quality import FAIL, PASS, QUESTIONABLE
-from cal_pipeline.models.storage import LocalPlace, Place, open_place, sync_file
+from cal_pipeline.core.quality import FAIL, PASS, QUESTIONABLE
+from cal_pipeline.core.store.chunks import group_attributes
+from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store, sync_file
+from cal_pipeline.heterodyne.product import CalibratedSession
 
 COLUMNS = {
     "t_rec_ssb_K": ("K", "median receiver temperature, SSB"),
@@ -77,7 +77,7 @@ def _failing(verdict: dict[str, Any]) -> list[str]:
 
 def _rows_of_scan(product: CalibratedSession, number: int) -> Iterator[dict[str, Any]]:
     for path in product.bands(number):
-        attributes = group_attributes(product.place, path)
+        attributes = group_attributes(product.root, path)
         qa: Any = attributes.get("qa") or {}
         for pixel, figures in qa.get("pixels", {}).items():
             not_passed = [verdict for verdict in qa["verdicts"] if pixel in verdict["pixels"]]
@@ -111,19 +111,19 @@ def write_quality_table(product: CalibratedSession | str | Path) -> str | None:
     product = _opened(product)
     table = quality_table(product)
     if isinstance(product.path, Path):
-        beside: Place = LocalPlace(product.path.parent)
+        beside: StorePath = LocalStorePath(product.path.parent)
         name = product.path.name
     else:
         folder, _, name = product.path.rpartition("/")
-        beside = open_place(folder, write=True)
+        beside = open_store(folder, write=True)
     target = name.removesuffix(".zarr") + "_quality.ecsv"
     if len(table) == 0:
-        if isinstance(beside, LocalPlace):
+        if isinstance(beside, LocalStorePath):
             (beside.path / target).unlink(missing_ok=True)
         return None
     text = io.StringIO()
     table.write(text, format="ascii.ecsv")
-    if isinstance(beside, LocalPlace):
+    if isinstance(beside, LocalStorePath):
         beside.put(f"{target}.part", text.getvalue().encode())
         sync_file(beside.path / f"{target}.part")
         (beside.path / f"{target}.part").replace(beside.path / target)

@@ -4,8 +4,8 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 
-from cal_pipeline.references.parameter_files import SELECTION, cfg_folder, read_choices
-from cal_pipeline.references.telescope import open_profile, shipped_profiles
+from cal_pipeline.core.files.selection import SELECTION, cfg_folder, read_choices
+from cal_pipeline.heterodyne.references.telescope import open_profile, shipped_profiles
 
 PIPELINE = "CalibrationPipeline"
 

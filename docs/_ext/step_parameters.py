@@ -8,7 +8,7 @@ from docutils.statemachine import StringList
 from stpipe import config_parser
 from stpipe.utilities import import_class
 
-from cal_pipeline.models.schema import L1_ARRAYS
+from cal_pipeline.heterodyne.schema import L1_ARRAYS
 
 
 class StepParameters(Directive):

@@ -12,8 +12,8 @@ import zarr
 from astropy.table import Table
 
 from cal_pipeline import CalibratedSession
+from cal_pipeline.core.quality import Figures, Limit, Limits, quality
 from cal_pipeline.errors import StoreError
-from cal_pipeline.models.quality import Figures, Limit, Limits, quality
 from cal_pipeline.report.quality_table import COLUMNS, quality_table, write_quality_table
 
 PIXEL = np.array([["PX00"], ["PX01"], ["PX02"]])
@@ -64,18 +64,18 @@ def test_it_reads_back_with_units(make_store):
 
 
 @pytest.mark.parametrize(
-    ("ratios", "of_scan", "of_pixels"),
+    ("ratios", "of_scan", "unpack_rows"),
     [
         ((1.0, 3.0, 1.5), "questionable", ["pass", "fail", "questionable"]),
         ((3.0, 3.0, 1.5), "fail", ["fail", "fail", "questionable"]),
     ],
 )
-def test_a_pixel_has_a_verdict_of_its_own(make_store, ratios, of_scan, of_pixels):
+def test_a_pixel_has_a_verdict_of_its_own(make_store, ratios, of_scan, unpack_rows):
     attributes = scan_attributes(1, ratios)
     assert attributes["qa"]["verdict"] == of_scan
     table = quality_table(make_store({"scan_000001": attributes}))
-    assert list(table["verdict"]) == of_pixels
-    assert list(table["checks"]) == ["-" if verdict == "pass" else "noise_ratio" for verdict in of_pixels]
+    assert list(table["verdict"]) == unpack_rows
+    assert list(table["checks"]) == ["-" if verdict == "pass" else "noise_ratio" for verdict in unpack_rows]
 
 
 def test_scans_that_do_not_name_the_failing_pixels(make_store):

@@ -15,8 +15,9 @@ import pytest
 from helpers_l0 import write_scan
 
 from cal_pipeline import CalibrationPipeline
+from cal_pipeline.core.step import ParameterError, first_scan, open_scan
 from cal_pipeline.errors import CalibrationError, StoreError
-from cal_pipeline.models.scan import Scan
+from cal_pipeline.heterodyne.scan import Scan
 from cal_pipeline.simulate import Scan as Simulated
 from cal_pipeline.steps import (
     AtmosphereStep,
@@ -28,7 +29,6 @@ from cal_pipeline.steps import (
     SkychopdiffStep,
     SkydiffStep,
 )
-from cal_pipeline.steps.base import ParameterError, first_scan, open_scan
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_a_file_records_how_it_was_made(session, here, atm_table):
     assert loads["parameter_origins"]["calibration_interval"] == "cfg/ccat_chai_otf.asdf"
     assert loads["input"] == str(session)
     assert atmosphere["input"] == "prepare.asdf"
-    assert atmosphere["class"] == "cal_pipeline.steps.atmosphere.AtmosphereStep"
+    assert atmosphere["class"] == "cal_pipeline.steps.heterodyne.atmosphere.AtmosphereStep"
     assert atmosphere["engine_version"]
     assert atmosphere["time"]
     digest = hashlib.sha256(atm_table.read_bytes()).hexdigest()
@@ -174,7 +174,7 @@ def test_files_without_a_record_are_read(session, here):
     with asdf.open("plain.asdf") as file:
         assert "made_by" not in file["cal_pipeline_scan"]
     assert Scan.open("plain.asdf").meta.made_by == {}
-    assert PrepareStep().run("plain.asdf").bands[0].reference is not None
+    assert PrepareStep().run("plain.asdf").bands[0].pairing is not None
 
 
 class TestOneLineOfTheResult:
@@ -199,8 +199,8 @@ class TestOneLineOfTheResult:
         scan, line = self.line_of(caplog, GainStep(level=3), scan)
         assert "% (median of pixels), level 3, loads of scans 1 and 2" in line
         scan, line = self.line_of(caplog, PrepareStep(), scan)
-        reference = scan.bands[0].reference
-        assert f"mode otf_chopped, {reference.on.size} ONs, {reference.off.size} OFFs" in line
+        pairing = scan.bands[0].pairing
+        assert f"mode otf_chopped, {pairing.on.size} ONs, {pairing.off.size} OFFs" in line
         scan, line = self.line_of(caplog, AtmosphereStep(override_atm=atm_table), scan)
         fit = scan.bands[0].atmosphere.fit
         errors = f"± {float(fit.error):.2g} (statistical) ± {float(fit.error_model):.2g} (model) mm"

@@ -1,0 +1,1 @@
+"""Framework of calibration pipelines, without knowledge of any instrument."""

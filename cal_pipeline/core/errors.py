@@ -1,0 +1,47 @@
+"""Errors that this package raises on purpose."""
+
+from __future__ import annotations
+
+
+class CalibrationError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class StoreError(CalibrationError):
+    """A store cannot be opened, read or written as asked."""
+
+
+class NoInputError(CalibrationError):
+    """A pipeline or step is run without any data."""
+
+
+class OutputExistsError(StoreError):
+    """An output exists and may not be replaced; the message says so with ``overwrite=True``."""
+
+
+class RunInterruptedError(KeyboardInterrupt):
+    """A run was interrupted; the message says what was kept."""
+
+
+class ObservationError(CalibrationError):
+    """An observation cannot be calibrated; the others can."""
+
+
+class LayoutError(ObservationError):
+    """An array of a scan is missing or has another shape or type than the format says."""
+
+
+class DataReadError(ObservationError):
+    """Counts cannot be read from the store."""
+
+
+class MissingInputError(ObservationError):
+    """A step lacks what an earlier step makes."""
+
+
+class IncompleteWriteError(ObservationError):
+    """Not everything that was written is in the store."""
+
+
+class InternalError(ObservationError):
+    """A fault of this package shows in a scan; please report the message with the scan it names."""

@@ -1,0 +1,1 @@
+"""Declared files: tables in TOML, choice by the data."""

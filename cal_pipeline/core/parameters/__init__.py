@@ -1,0 +1,1 @@
+"""Parameters of steps: values, checks, origins."""

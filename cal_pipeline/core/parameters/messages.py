@@ -1,0 +1,100 @@
+"""Messages about refused parameters: the given value, the expected one, the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from stpipe.config_parser import ValidationError
+
+from cal_pipeline.core.errors import CalibrationError
+from cal_pipeline.core.parameters.values import show_value
+
+OF_STPIPE = frozenset({"name", "qualified_name", "parent", "config_file", "steps", "class", "logcfg"})
+"""Entries that stpipe keeps with the parameters, but that are none."""
+
+_LINES = 5
+"""Maximum number of lines of a message."""
+
+
+class ParameterError(CalibrationError, AttributeError, ValidationError):  # type: ignore[misc]
+    """A parameter that does not exist, or a value that it does not take."""
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """Suggest the nearest known name; list all known names if none is near."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(known))}"
+
+
+def refusal(owner: str, name: str, value: Any, check: str, reason: str = "") -> ParameterError:
+    """Make the error for a value that a parameter does not accept."""
+    lengthy = f" ({reason})" if reason else ""
+    return ParameterError(f"{owner}: {name} = {show_value(value)} is not accepted; expected {check}{lengthy}")
+
+
+@contextmanager
+def explained(owner: str, spec: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[None]:
+    """Refuse unknown parameters; name the accepted values if validation in the block fails."""
+    unknown = _unknown_parameters(config, spec)
+    if unknown:
+        raise ParameterError(_shortened([f"{owner}: {problem}" for problem in unknown]))
+    try:
+        yield
+    except ParameterError:
+        raise
+    except ValidationError as error:
+        lines = [f"{owner}: {_with_expectation(spec, line)}" for line in str(error).splitlines()]
+        raise ParameterError(_shortened(lines)) from error
+
+
+def _shortened(lines: list[str]) -> str:
+    if len(lines) > _LINES:
+        lines = [*lines[: _LINES - 1], f"and {len(lines) - _LINES + 1} more"]
+    return "\n".join(lines)
+
+
+def _unknown_parameters(config: Mapping[str, Any], spec: Mapping[str, Any], where: str = "") -> list[str]:
+    """Describe the parameters in `config` that `spec` does not know, each with a hint."""
+    problems = []
+    for key, value in config.items():
+        if key not in spec:
+            if key not in OF_STPIPE and not key.startswith("_"):
+                problems.append(f"no parameter {where + key!r}{suggest(key, list(spec))}")
+        elif isinstance(spec[key], dict):
+            if isinstance(value, Mapping):
+                problems += _unknown_parameters(value, spec[key], f"{where}{key}.")
+            elif key != "steps" or value is not None:
+                problems.append(f"{where}{key} = {show_value(value)} is no section of parameters")
+    return problems
+
+
+def _with_expectation(spec: Mapping[str, Any], line: str) -> str:
+    """Add to a line of a failed validation the values that the parameter takes."""
+    match = re.match(r"Config parameter '(.+?)': (.*)", line)
+    if not match:
+        return line
+    check: Any = spec
+    for key in match[1].split("/"):
+        check = check.get(key, {}) if isinstance(check, Mapping) else {}
+    problem = match[2].rstrip(".")
+    expected = f"; expected {check}" if isinstance(check, str) else ""
+    return f"{match[1].replace('/', '.')}: {problem}{expected}"
+
+
+def check_class(config: Mapping[str, Any], cls: type, where: str, key: str = "class") -> None:
+    """Refuse a section of parameters that names the class of another step.
+
+    stpipe does not look at the class that a step of a pipeline is said to have.
+    """
+    given = str(config.get(key) or "")
+    alias = getattr(cls, "class_alias", None) or cls.__name__
+    names = [cls.__name__, alias]
+    if not given or given.replace("::", ".").rpartition(".")[2] in names:
+        return
+    hint = difflib.get_close_matches(given.rpartition(".")[2], names, n=1)
+    meant = f"; did you mean {f'{cls.__module__}.{cls.__name__}'!r}?" if hint else ""
+    raise ParameterError(f"{where}: class {given!r} is not that of this step, {cls.__module__}.{cls.__name__}{meant}")

@@ -1,0 +1,63 @@
+"""Provenance record of a file written by a step."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from cal_pipeline._version import __version__
+from cal_pipeline.heterodyne.l1_content import json_ready
+
+if TYPE_CHECKING:
+    from cal_pipeline.core.step import CalibrationBase
+
+
+def record_of_step(
+    step: CalibrationBase, origins: Mapping[str, str], references: list[tuple[str, str]]
+) -> dict[str, Any]:
+    """Record how a step made its result.
+
+    Parameters
+    ----------
+    step : CalibrationBase
+        The step, after its run.
+    origins : mapping
+        Origins of the parameters that are not defaults.
+    references : list of (str, str)
+        Type and path of the reference files that were used.
+
+    Returns
+    -------
+    dict
+        ``class``, ``parameters`` (all of them), ``parameter_origins``, ``engine_version``,
+        ``time``, and ``reference_files`` with ``type``, ``file`` and ``sha256``.
+    """
+    return {
+        "class": f"{type(step).__module__}.{type(step).__qualname__}",
+        "engine_version": __version__,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "input": str(step.search_attr("_input_filename") or ""),
+        "parameters": json_ready(step.get_pars()),
+        "parameter_origins": dict(origins),
+        "reference_files": [
+            {"type": kind, "file": path, "sha256": _digest(path)} for kind, path in dict.fromkeys(references)
+        ],
+    }
+
+
+def _digest(path: str) -> str | None:
+    """SHA-256 digest of a file; None where there is none."""
+    try:
+        return _digest_once(path, os.stat(path).st_mtime_ns)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=16)
+def _digest_once(path: str, mtime_ns: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

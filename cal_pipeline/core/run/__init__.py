@@ -1,0 +1,1 @@
+"""Running a calibration: workers, block stream, threads, progress."""

@@ -1,0 +1,549 @@
+"""Workforces that calibrate scans: this process, or worker processes on this machine."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import logging
+import multiprocessing
+import multiprocessing.connection
+import multiprocessing.util
+import pickle
+import signal
+import threading
+import traceback
+import uuid
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Protocol
+
+from cal_pipeline.core.errors import CalibrationError
+from cal_pipeline.core.run.job import JobResult, ProcessedScan, Recipe, pass_steps, write
+from cal_pipeline.core.run.log_records import Records, log_again, quiet_stpipe, recorded, this_process
+from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, available_cores, no_other_threads
+from cal_pipeline.core.store.output import OutputStore, staging_path
+from cal_pipeline.core.store.paths import StorePath, open_store
+from cal_pipeline.heterodyne.session import Session
+
+logger = logging.getLogger(__name__)
+
+_SCANS_A_COLLECTION = 100
+"""Number of scans between two full garbage collections."""
+
+AHEAD = 8
+"""Number of scans per worker that may overtake a slow scan."""
+
+_WORKER = "cal_pipeline worker"
+"""Name of worker processes."""
+
+_GRACE = 5.0
+"""Time for a worker to end after SIGTERM, before it is killed [s]."""
+
+ATTEMPTS = 3
+"""Maximum number of attempts for a scan whose worker dies."""
+
+
+class WorkerDiedError(CalibrationError):
+    """The process that calibrated a scan ended, each time that it was tried."""
+
+
+JobResults = Generator[JobResult, None, None]
+"""JobResults of scans in the order of completion; closing the generator ends the work."""
+
+
+class Workforce(Protocol):
+    """Calibrator of scans, which writes each to its staging place."""
+
+    def check(self) -> None:
+        """Check, as far as possible before anything is written, that this workforce can work.
+
+        Raises
+        ------
+        CalibrationError
+            If it cannot.
+        """
+
+    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
+        """Calibrate scans and yield their outcomes as they complete."""
+
+
+@dataclass(frozen=True)
+class ThisProcess:
+    """Workforce of this process alone: one scan after the other.
+
+    While the spectra of a large scan are written, the steps of the next scan run concurrently.
+
+    Parameters
+    ----------
+    threads : int or None
+        Threads that read, calibrate and write blocks; one per core if not given. With 1, scans do
+        not overlap either.
+    """
+
+    threads: int | None = None
+
+    def check(self) -> None:
+        """Do nothing: this process can always calibrate."""
+
+    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
+        """Calibrate scans and yield their outcomes in the order of `numbers`."""
+        with (
+            no_other_threads(),
+            BlockThreads(self.threads) as threads,
+            ThreadPoolExecutor(1, thread_name_prefix="steps") as ahead,
+        ):
+            coming: Future[ProcessedScan] | None = None
+            for position, number in enumerate(numbers):
+                calibrated = coming.result() if coming else threads.run(pass_steps, session, number, recipe)
+                coming = None
+                if position + 1 < len(numbers) and self.threads != 1 and calibrated.n_samples >= FEW_SAMPLES:
+                    coming = ahead.submit(threads.run, pass_steps, session, numbers[position + 1], recipe)
+                yield threads.run(write, calibrated, output.staging_of(f"scan_{number:06d}"))
+                _keep_collections_short()
+
+
+_scans_done = itertools.count(1)
+"""Counter of scans over all runs of this process, since short runs leave garbage as well."""
+
+
+def _keep_collections_short() -> None:
+    """Exempt existing objects from garbage collection; run a full collection now and then."""
+    if next(_scans_done) % _SCANS_A_COLLECTION == 0:
+        gc.unfreeze()
+        gc.collect()
+    gc.freeze()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A scan for a worker.
+
+    Parameters
+    ----------
+    session, output : str
+        L0 and L1.
+    number : int
+        Scan number.
+    recipe : bytes
+        The recipe, pickled; the same bytes for all scans of a run.
+    threads : int
+        Threads that read, calibrate and write blocks.
+    run : str
+        Id of the run; workers reuse opened objects within one run only.
+    process : str
+        Id of the process that started the run.
+    """
+
+    session: str
+    output: str
+    number: int
+    recipe: bytes
+    threads: int
+    run: str = ""
+    process: str = ""
+
+
+@dataclass
+class Report:
+    """Report of a worker on a job.
+
+    Parameters
+    ----------
+    outcome : JobResult
+        JobResult of the scan.
+    records : list of tuple
+        Log records of the job: logger, level, message.
+    """
+
+    outcome: JobResult
+    records: Records = field(default_factory=list)
+
+    def log_again(self) -> None:
+        """Repeat the log records of the worker in this process."""
+        log_again(self.records)
+
+
+class NoProcessesError(CalibrationError):
+    """A process that may not start others is to start workers."""
+
+
+class RecipeNotReadError(CalibrationError):
+    """A worker cannot make the pipeline that it was sent."""
+
+
+class RecipeNotSentError(CalibrationError):
+    """The pipeline cannot be sent to workers."""
+
+
+@dataclass
+class _Opened:
+    """Objects opened by a thread of a worker for a run.
+
+    Parameters
+    ----------
+    key : tuple
+        Cache key: the run, L0, L1, the recipe and the number of threads.
+    session : Session
+        L0.
+    output : StorePath
+        L1.
+    recipe : Recipe
+        Steps and parameters.
+    threads : BlockThreads
+        Threads for blocks.
+    """
+
+    key: tuple[Any, ...]
+    session: Session
+    output: StorePath
+    recipe: Recipe
+    threads: BlockThreads
+
+
+_known = threading.local()
+"""Thread-local cache of the objects opened by a thread of a worker."""
+
+
+def _opened(job: Job) -> _Opened:
+    """Open what a job needs, once for all jobs of a run."""
+    key = (job.run, job.session, job.output, job.recipe, job.threads)
+    known: _Opened | None = getattr(_known, "opened", None)
+    if known is None or known.key != key or not job.run:
+        _known.opened = None
+        recipe = _read_recipe(job.recipe)
+        output = open_store(job.output, write=True)
+        known = _known.opened = _Opened(key, Session(job.session), output, recipe, BlockThreads(job.threads))
+    return known
+
+
+def _read_recipe(pickled: bytes) -> Recipe:
+    try:
+        recipe: Recipe = pickle.loads(pickled)
+    except Exception as error:
+        raise RecipeNotReadError(
+            f"a worker cannot make the pipeline that it was sent: {type(error).__name__}: {error}; "
+            "classes and functions that it uses must be importable where the workers run"
+        ) from error
+    return recipe
+
+
+def calibrate_scan(job: Job) -> Report:
+    """Calibrate a scan and write it to its staging place; runs in a worker.
+
+    Errors outside of the scan, in opening the session or unpickling the recipe, are reported as a
+    failure of the scan too.
+    """
+    with quiet_stpipe, no_other_threads(), recorded(job.process) as records:
+        try:
+            known = _opened(job)
+            _keep_collections_short()
+            outcome = known.threads.run(_calibrate_opened, known, job.number)
+        except Exception as error:
+            text = "".join(traceback.format_exception(error))
+            outcome = JobResult(job.number, "load", type(error).__name__, str(error) or repr(error), text)
+    return Report(outcome, records)
+
+
+def _calibrate_opened(known: _Opened, number: int) -> JobResult:
+    calibrated = pass_steps(known.session, number, known.recipe)
+    return write(calibrated, staging_path(known.output, f"scan_{number:06d}"))
+
+
+def make_jobs(session: Session, numbers: list[int], recipe: Recipe, output: OutputStore, threads: int) -> list[Job]:
+    """Make the jobs of a run.
+
+    Raises
+    ------
+    RecipeNotSentError
+        If the recipe cannot be pickled.
+    """
+    try:
+        pickled = pickle.dumps(recipe)
+    except Exception as error:
+        raise RecipeNotSentError(
+            f"the pipeline cannot be sent to workers: {type(error).__name__}: {error}; functions and classes that "
+            "it uses, such as hooks, must be defined at the top of a module, or calibrate with workers=1"
+        ) from error
+    run = uuid.uuid4().hex
+    return [Job(session.path, output.root.name, number, pickled, threads, run, this_process()) for number in numbers]
+
+
+class JobQueue:
+    """Queue of jobs in time order, with a limit on how far a job may overtake an unfinished one.
+
+    Skies of a scan are kept until all earlier scans are done. The limit bounds their number even
+    when one scan takes long.
+
+    Parameters
+    ----------
+    jobs : list of Job
+        The jobs.
+    ahead : int
+        Largest distance from the first unfinished job in the queue; may be changed during a run.
+    """
+
+    def __init__(self, jobs: list[Job], ahead: int) -> None:
+        self.ahead = ahead
+        self._waiting = deque(jobs)
+        self._position = {job.number: position for position, job in enumerate(jobs)}
+        self._running: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting or self._running)
+
+    def next(self) -> Job | None:
+        """Take the next job to start; None if there is none at present."""
+        first = min((self._position[number] for number in self._running), default=None)
+        if not self._waiting or (first is not None and self._position[self._waiting[0].number] > first + self.ahead):
+            return None
+        job = self._waiting.popleft()
+        self._running.add(job.number)
+        return job
+
+    def done(self, number: int) -> None:
+        """Mark a job as done."""
+        self._running.remove(number)
+
+    def again(self, job: Job) -> None:
+        """Requeue a job at the front."""
+        self._running.remove(job.number)
+        self._waiting.appendleft(job)
+
+    def unfinished(self) -> list[int]:
+        """List the numbers of unfinished scans, in queue order."""
+        left = self._running.union(job.number for job in self._waiting)
+        return sorted(left, key=lambda number: self._position[number])
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Workforce of worker processes on this machine; a scan is retried if its worker dies.
+
+    Parameters
+    ----------
+    number : int
+        Number of processes.
+    threads : int or None
+        Threads per process; the cores are divided among the processes if not given.
+    """
+
+    number: int
+    threads: int | None = None
+
+    def check(self) -> None:
+        """Make sure that this process may start others.
+
+        Raises
+        ------
+        NoProcessesError
+            If it may not.
+        """
+        this = multiprocessing.current_process()
+        if this.daemon:
+            raise NoProcessesError(
+                f"workers={self.number} cannot be started here: {this.name} is a daemon process (of a "
+                "multiprocessing.Pool or a Dask worker), which may start no others; expected workers=1, or a process "
+                "that may, as of concurrent.futures.ProcessPoolExecutor"
+            )
+
+    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
+        """Calibrate scans in worker processes and yield their outcomes as they complete."""
+        threads = self.threads or max(available_cores() // self.number, 1)
+        jobs = JobQueue(make_jobs(session, numbers, recipe, output, threads), AHEAD * self.number)
+        attempts: dict[int, int] = {}
+        workers = [_Worker() for _ in range(min(self.number, len(numbers)))]
+        try:
+            while jobs:
+                for worker in workers:
+                    job = jobs.next() if worker.job is None else None
+                    if job is not None:
+                        worker.start(job)
+                for worker in _ready(workers):
+                    job = worker.job
+                    report = worker.report()
+                    if report is not None:
+                        jobs.done(report.outcome.number)
+                        report.log_again()
+                        yield report.outcome
+                    elif job is not None:
+                        attempts[job.number] = attempts.get(job.number, 0) + 1
+                        if worker.never_began:
+                            # Other workers would fail likewise, since all are started alike.
+                            yield from _give_up(jobs, job, worker)
+                            return
+                        workers[workers.index(worker)] = _Worker()
+                        if attempts[job.number] < ATTEMPTS:
+                            logger.warning("scan %d: its worker died; it is tried again", job.number)
+                            jobs.again(job)
+                        else:
+                            jobs.done(job.number)
+                            staging_path(job.output, f"scan_{job.number:06d}").remove()
+                            yield JobResult(job.number, "write", WorkerDiedError.__name__, _obituary(job, worker))
+        finally:
+            for worker in workers:
+                worker.stop()
+
+
+def refuse_in_worker() -> None:
+    """Refuse to start a run in a worker: the run would write to the store of its parent run.
+
+    Raises
+    ------
+    RuntimeError
+        In a worker, which gets here by importing the main script of the parent.
+    """
+    if multiprocessing.current_process().name == _WORKER:
+        raise RuntimeError(
+            "a worker imports the script it is started from, and this one begins a run when it is imported: "
+            "put the call of the pipeline below 'if __name__ == \"__main__\":'"
+        )
+
+
+def _obituary(job: Job, worker: _Worker) -> str:
+    """Describe the death of a worker, as far as its exit status shows."""
+    status = worker.process.exitcode or 0
+    many = f"the process that calibrated scan {job.number} died {ATTEMPTS} times"
+    if status == -signal.SIGKILL:
+        return f"{many}, killed by SIGKILL; the system does so where memory is not enough"
+    if status < 0:
+        return f"{many}, killed by signal {-status} ({_signal_name(-status)}); its standard error may say more"
+    return f"{many}, with exit status {status}; it said why on the standard error"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def _give_up(jobs: JobQueue, job: Job, worker: _Worker) -> Iterator[JobResult]:
+    """Yield a failure for every unfinished scan, because workers cannot start."""
+    message = (
+        f"a worker process ended with exit status {worker.process.exitcode} before it began: it imports the script "
+        "that the run was started from, which must succeed; it said why on the standard error"
+    )
+    for number in jobs.unfinished():
+        yield JobResult(number, "load", WorkerDiedError.__name__, message)
+
+
+class _Worker:
+    """A process that calibrates scans, one at a time.
+
+    The process is spawned, never forked: threads and codecs do not survive a fork.
+    """
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, other = context.Pipe()
+        self.process = context.Process(target=_work, args=(other,), daemon=True, name=_WORKER)
+        with _keyboard_ignored():
+            self.process.start()
+        other.close()
+        self.job: Job | None = None
+        self._began = False
+
+    @property
+    def never_began(self) -> bool:
+        """Tell whether the process failed during startup, neither by a job nor by a signal."""
+        return not self._began and (self.process.exitcode or 0) > 0
+
+    def start(self, job: Job) -> None:
+        """Send a job to the worker."""
+        self.job = job
+        try:
+            self.connection.send(job)
+        except OSError:
+            logger.debug("a worker had ended before it got scan %d", job.number)
+
+    def report(self) -> Report | None:
+        """Receive the report on the current job; None if the worker died."""
+        self.job = None
+        try:
+            report: Report = self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return None
+        return report
+
+    def only_began(self) -> bool:
+        """Consume the first message; True if the worker has sent nothing else yet."""
+        if not self._began:
+            try:
+                self._began = self.connection.recv() == _BEGUN
+            except (EOFError, OSError):
+                return False
+            return not self.connection.poll()
+        return False
+
+    def _has_told(self) -> bool:
+        try:
+            return self.connection.poll()
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """End the worker."""
+        # A worker that has not begun cannot answer SIGTERM; the closed connection ends the worker.
+        if self.job is not None and (self._began or self._has_told()):
+            self.process.terminate()
+        self.connection.close()
+        self.process.join(None if self.job is None else _GRACE)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
+
+
+@contextmanager
+def _keyboard_ignored() -> Iterator[None]:
+    """Let processes started within the block ignore Ctrl-C, sent by a terminal to all processes.
+
+    The parent ends its workers. They inherit the ignored signal, so that no worker is interrupted
+    while it imports the package.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _ready(workers: list[_Worker]) -> list[_Worker]:
+    """Wait for, and return, workers that have a message or have died."""
+    busy = {worker.connection: worker for worker in workers if worker.job is not None}
+    ready = [busy[connection] for connection in multiprocessing.connection.wait(list(busy))]  # type: ignore[index]
+    return [worker for worker in ready if not worker.only_began()]
+
+
+_BEGUN = "begun"
+"""First message of a worker."""
+
+
+def _die(number: int, _frame: FrameType | None) -> None:
+    """End this worker at once by a signal, after releasing its semaphores.
+
+    Python would warn about leaked semaphores at the end of the run. An exception would not do: one
+    raised in a finaliser is lost.
+    """
+    signal.signal(number, signal.SIG_DFL)
+    with suppress(Exception):
+        multiprocessing.util._exit_function()  # type: ignore[attr-defined]
+    signal.raise_signal(number)
+
+
+def _work(connection: Any) -> None:
+    """Process jobs until the connection closes; main function of a worker process."""
+    signal.signal(signal.SIGTERM, _die)
+    try:
+        connection.send(_BEGUN)
+        while True:
+            connection.send(calibrate_scan(connection.recv()))
+    except (OSError, EOFError, KeyboardInterrupt):
+        connection.close()

@@ -1,0 +1,1 @@
+"""Stores: locations, Zarr arrays, staging, products, comparison."""

@@ -1,0 +1,309 @@
+"""Comparison of two L1 stores: their arrays, and what they recorded of how these were made."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.core.errors import CalibrationError, StoreError
+from cal_pipeline.core.store.chunks import TEXT, ZarrArray
+from cal_pipeline.core.store.compare_records import RecordDifferences, compare_records
+from cal_pipeline.core.store.paths import RemoteStorePath, StorePath
+from cal_pipeline.core.store.recorded import recorded_bands
+from cal_pipeline.core.text import ranges_of
+from cal_pipeline.heterodyne.kinds import Kind, identify
+from cal_pipeline.heterodyne.product import CalibratedSession
+
+EQUAL, DIFFER, NOT_COMPARED = 0, 1, 3
+"""Exit statuses of a comparison."""
+
+
+@dataclass(frozen=True)
+class ArrayDifference:
+    """Difference of an array in two stores.
+
+    Parameters
+    ----------
+    path : str
+        Path of the array in both stores.
+    n_samples, n_different : int
+        Values, and how many of them are not the same; NaN is the same as NaN.
+    largest, rms : float
+        Largest and root mean square difference; infinite where one is NaN and the other is not, and
+        for text.
+    units : str
+        Their unit.
+    scale : float
+        Root mean square of the first array, to compare with.
+    problem : str
+        Reason why the array cannot be compared; empty if comparable.
+    unreadable : bool
+        Whether that is because its samples cannot be read.
+    """
+
+    path: str
+    n_samples: int = 0
+    n_different: int = 0
+    largest: float = 0.0
+    rms: float = 0.0
+    units: str = ""
+    scale: float = 0.0
+    problem: str = ""
+    unreadable: bool = False
+
+    @property
+    def relative(self) -> float:
+        """Largest difference over the RMS of the first array; infinite for a problem."""
+        if self.problem:
+            return float("inf")
+        if self.largest == 0.0:
+            return 0.0
+        return self.largest / self.scale if self.scale > 0.0 else float("inf")
+
+    @property
+    def identical(self) -> bool:
+        """Tell whether all values are equal."""
+        return not self.problem and self.n_different == 0
+
+    def within(self, tolerance: float) -> bool:
+        """Tell whether the arrays agree to a tolerance relative to their scale; 0 for equality."""
+        return not self.problem and (self.n_different == 0 or self.largest <= tolerance * self.scale)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Comparison of two L1 stores.
+
+    Parameters
+    ----------
+    first, second : str
+        The stores.
+    records : RecordDifferences
+        Differences in what they recorded.
+    arrays : list of ArrayDifference
+        One for each array that either store has.
+    """
+
+    first: str
+    second: str
+    records: RecordDifferences
+    arrays: list[ArrayDifference]
+
+    def status(self, tolerance: float = 0.0) -> int:
+        """Return the exit status: 0 for equal arrays, 1 for differences, 3 for an unreadable array.
+
+        Differences between records alone do not count.
+        """
+        if any(item.unreadable for item in self.arrays):
+            return NOT_COMPARED
+        return EQUAL if all(item.within(tolerance) for item in self.arrays) else DIFFER
+
+
+def compare(
+    first: str | Path,
+    second: str | Path,
+    scans: Sequence[int] | None = None,
+    leave_out: Sequence[str] = (),
+    origins: bool = True,
+) -> Comparison:
+    """Compare two L1 stores: arrays block by block, and what was recorded of how they were made.
+
+    Parameters
+    ----------
+    first, second : str or Path
+        Stores: folders, ZIP files or URLs.
+    scans : sequence of int, optional
+        Only these scans.
+    leave_out : sequence of str
+        Groups that are not compared, such as ``skydiff``.
+    origins : bool
+        Whether it is a difference that a parameter of the same value came from elsewhere.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    StoreError
+        If one of them is no L1 store, or there is nothing to compare.
+
+    Examples
+    --------
+    ::
+
+        comparison = compare("l1.zarr", "s3://night/l1.zarr", scans=[25650])
+        print(format_comparison(comparison))
+        raise SystemExit(comparison.status(tolerance=1e-6))
+    """
+    products = _open_both(first, second)
+    _require_scans(products, scans)
+    one, two = products
+    arrays = _compare_arrays(products, scans, set(leave_out))
+    if not arrays:
+        raise StoreError(f"neither {one.path} nor {two.path} holds an array of the scans to compare")
+    records = compare_records(
+        recorded_bands(one, scans), recorded_bands(two, scans), (one.failures, two.failures), scans, origins
+    )
+    return Comparison(str(one.path), str(two.path), records, arrays)
+
+
+def compare_stores(
+    first: str | Path, second: str | Path, scans: Sequence[int] | None = None, leave_out: Sequence[str] = ()
+) -> list[ArrayDifference]:
+    """Compare the arrays of two L1 stores, block by block.
+
+    Parameters
+    ----------
+    first, second : str or Path
+        Stores: folders, ZIP files or URLs.
+    scans : sequence of int, optional
+        Only these scans.
+    leave_out : sequence of str
+        Groups that are not compared, such as ``skydiff``.
+
+    Returns
+    -------
+    list of ArrayDifference
+        One for each array that either store has.
+
+    Raises
+    ------
+    StoreError
+        If one of them is no L1 store.
+    """
+    return _compare_arrays(_open_both(first, second), scans, set(leave_out))
+
+
+def _open_both(first: str | Path, second: str | Path) -> list[CalibratedSession]:
+    """Open two L1 stores, or say in one sentence what both are."""
+    found = [identify(store) for store in (first, second)]
+    if all(item.kind is Kind.PRODUCT for item in found):
+        return [CalibratedSession(store) for store in (first, second)]
+    sentence = " and ".join(
+        f"{item.name} is {'no L1 store: it is ' if item.kind is not Kind.PRODUCT else ''}{item.description}"
+        for item in found
+    )
+    raise StoreError(f"{sentence}; two L1 stores are compared")
+
+
+def _require_scans(products: Sequence[CalibratedSession], scans: Sequence[int] | None) -> None:
+    """Refuse a comparison of nothing."""
+    for number in scans or ():
+        if not any(number in product.numbers for product in products):
+            has = "; ".join(f"{product.path} has {ranges_of(product.numbers) or 'none'}" for product in products)
+            raise StoreError(f"neither store has scan {number}: {has}")
+    if not any(product.numbers for product in products):
+        raise StoreError(f"neither {products[0].path} nor {products[1].path} holds a scan")
+
+
+def _compare_arrays(
+    products: Sequence[CalibratedSession], scans: Sequence[int] | None, leave_out: set[str]
+) -> list[ArrayDifference]:
+    places = [product.root for product in products]
+    found = [_array_paths(product, scans, leave_out) for product in products]
+
+    def compare_one(path: str) -> ArrayDifference:
+        missing = [str(root) for root, paths in zip(places, found, strict=True) if path not in paths]
+        if missing:
+            return ArrayDifference(path, problem=f"not in {missing[0]}")
+        return _compare_array(path, *places)
+
+    # Arrays are compared concurrently where the answers of either store take their time.
+    busiest = max(places, key=lambda root: root.n_requests if isinstance(root, RemoteStorePath) else 1)
+    return busiest.each(compare_one, sorted(found[0] | found[1]))
+
+
+def _array_paths(product: CalibratedSession, scans: Sequence[int] | None, leave_out: set[str]) -> set[str]:
+    """List the paths of all arrays of the scans of a store."""
+    root = product.root
+    wanted = [f"scan_{number:06d}" for number in product.numbers if scans is None or number in scans]
+    walks = root.each(lambda scan: [f"{scan}/{key}" for key in root.child(scan).walk()], wanted)
+    keys = set(itertools.chain.from_iterable(walks))
+    nodes = [key.removesuffix("/zarr.json") for key in keys if key.endswith("/zarr.json")]
+    nodes = [node for node in nodes if not leave_out & set(node.split("/"))]
+    kinds = root.each(lambda node: _node_type(root, node), nodes)
+    return {node for node, kind in zip(nodes, kinds, strict=True) if kind == "array"}
+
+
+def _node_type(root: StorePath, node: str) -> str:
+    try:
+        return str(json.loads(root.get(f"{node}/zarr.json") or b"{}").get("node_type"))
+    except (ValueError, AttributeError):
+        # The comparison reports unreadable arrays.
+        return "array"
+
+
+def _compare_array(path: str, first: StorePath, second: StorePath) -> ArrayDifference:
+    """Compare an array that both stores have; what cannot be read is said in the result."""
+    try:
+        one, two = ZarrArray(first, path), ZarrArray(second, path)
+        problem = _objection(one, two)
+        return ArrayDifference(path, problem=problem) if problem else _compare_blocks(path, one, two)
+    except (CalibrationError, ValueError, RuntimeError, OSError, KeyError) as error:
+        return ArrayDifference(path, problem=f"cannot be read: {error}", unreadable=True)
+
+
+def _objection(one: ZarrArray, two: ZarrArray) -> str:
+    """Return why two arrays cannot be subtracted; empty where they can."""
+    if one.shape != two.shape or str(one.dtype) != str(two.dtype):
+        return f"{one.shape} {one.dtype} against {two.shape} {two.dtype}"
+    units = [str(array.attributes.get("units", "")) for array in (one, two)]
+    return "" if units[0] == units[1] else f"unit {units[0]!r} against {units[1]!r}"
+
+
+def _compare_blocks(path: str, one: ZarrArray, two: ZarrArray) -> ArrayDifference:
+    different, squares, size, largest = 0, 0.0, 0.0, 0.0
+    # Along the larger chunks, so that none is decoded twice where the grids nest.
+    chunks = max(one.chunks, two.chunks, key=lambda chunk: int(np.prod(chunk)))
+    for block in _blocks(one.shape, chunks):
+        a, b = _read(one, block), _read(two, block)
+        if one.dtype == TEXT:
+            changed = np.asarray(a != b)
+            different += int(changed.sum())
+            largest = np.inf if changed.any() else largest
+            continue
+        delta = _absolute_difference(a, b)
+        different += int(np.count_nonzero(delta))
+        largest = max(largest, float(delta.max(initial=0.0)))
+        squares += float((delta**2).sum())
+        finite = a[np.isfinite(a)].astype(np.float64)
+        size += float((finite**2).sum())
+    number = max(int(np.prod(one.shape)), 1)
+    rms, scale = (float(np.sqrt(total / number)) for total in (squares, size))
+    return ArrayDifference(path, number, different, largest, rms, str(one.attributes.get("units", "")), scale)
+
+
+def _read(array: ZarrArray, block: tuple[slice, ...]) -> NDArray[Any]:
+    try:
+        return np.atleast_1d(array.read(block))
+    except (ValueError, RuntimeError, OSError) as error:
+        raise StoreError(f"{array.name}: {error}") from error
+
+
+def _absolute_difference(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Return |a - b|: 0 for equal values or two NaNs, infinite for NaN against a number."""
+    same = (a == b) | ((a != a) & (b != b))
+    with np.errstate(invalid="ignore", over="ignore"):
+        delta = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    delta[same] = 0.0
+    delta[np.isnan(delta)] = np.inf
+    # Integers may differ by less than a float64 resolves; such a difference counts too.
+    delta[~same & (delta == 0.0)] = 1.0
+    return delta
+
+
+def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Yield blocks of an array along its chunks."""
+    axes = [
+        [slice(start, min(start + chunk, n)) for start in range(0, n, chunk)]
+        for n, chunk in zip(shape, chunks, strict=True)
+    ]
+    yield from itertools.product(*axes)

@@ -1,0 +1,357 @@
+"""Stores behind drivers: reopened after a fork, closed when dropped, with one-line errors."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import http
+import socket
+import ssl
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from zarr.abc.store import ByteRequest, RangeByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import WrapperStore
+
+from cal_pipeline.core.errors import CalibrationError, StoreError
+from cal_pipeline.core.run.threads import renew_after_fork
+
+Reopen = Callable[[], Awaitable[Store]]
+
+_DETAIL = 160
+"""Characters of a driver's own words that a message repeats."""
+
+_NO_CREDENTIALS = (
+    "NoCredentials",
+    "PartialCredentials",
+    "CredentialRetrieval",
+    "CredentialUnavailable",
+    "DefaultCredentials",
+    "ProfileNotFound",
+    "TokenRetrieval",
+    "ClientAuthentication",
+)
+_NO_CONNECTION = ("ConnectionError", "ConnectionClosed", "ConnectorError", "Disconnected", "ClientOSError")
+
+_ANONYMOUS = {"s3": "FSSPEC_S3_ANON=true", "s3a": "FSSPEC_S3_ANON=true", "gs": "FSSPEC_GS_TOKEN=anon"}
+"""Environment variable by which a driver reads public data, by scheme."""
+
+
+@contextmanager
+def driver_errors(where: str, operation: str) -> Iterator[None]:
+    """Turn what a driver raises within the block into one line.
+
+    Parameters
+    ----------
+    where : str
+        URL or path that is accessed.
+    operation : str
+        Participle of the operation, as in "cannot be {operation}": ``read``, ``listed``,
+        ``written``, ``opened``.
+
+    Raises
+    ------
+    StoreError
+        If the block raises anything but an error of this package.
+    """
+    try:
+        yield
+    except (CalibrationError, MemoryError):
+        raise
+    except Exception as error:
+        raise StoreError(f"{where} cannot be {operation}: {_describe_cause(error, where, operation)}") from error
+
+
+def _describe_cause(error: Exception, where: str, operation: str) -> str:
+    """Say in one line why a driver failed, and what to do about it.
+
+    Drivers are optional and many; their errors are recognised by class name and status, not
+    imported.
+    """
+    chain = list(_causes(error))
+    names = [type(item).__name__ for item in chain]
+    detail = _short(error)
+
+    def named(parts: Iterable[str]) -> bool:
+        return any(part in name for name in names for part in parts)
+
+    if named(_NO_CREDENTIALS):
+        return f"no credentials ({detail}); {_credentials_help(where)}"
+    if any(isinstance(item, ssl.SSLError) for item in chain) or named(["Certificate", "SSLError"]):
+        return f"no secure connection ({detail})"
+    if any(isinstance(item, socket.gaierror) for item in chain) or named(["DNSError"]):
+        return f"its host is not known ({detail})"
+    if any(isinstance(item, TimeoutError) for item in chain) or named(["Timeout"]):
+        return f"no answer in time ({detail})"
+    if any(isinstance(item, ConnectionError) for item in chain) or named(_NO_CONNECTION):
+        return f"no connection ({detail})"
+    status = next((found for item in chain if (found := _http_status(item)) is not None), None)
+    if status in (401, 403) or isinstance(error, PermissionError):
+        return f"access is forbidden ({detail}); {_rights_help(operation)}"
+    if status == 404 or isinstance(error, FileNotFoundError):
+        return f"not there ({detail})"
+    if status is not None and status >= 400:
+        return f"the server answers {status} {_phrase(status)} ({detail})"
+    return f"{type(error).__name__}: {detail}"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that it was raised for."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__ or following.__context__
+
+
+def _short(error: BaseException) -> str:
+    """Return what an error says in one short line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _DETAIL else text[: _DETAIL - 1] + "…"
+
+
+def _http_status(error: BaseException) -> int | None:
+    """Return the HTTP status that an error of a driver carries, under one of the usual names."""
+    response = getattr(error, "response", None)
+    metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+
+    def candidates() -> Iterator[Any]:
+        # One after the other: a driver may warn of the older of its names.
+        yield metadata.get("HTTPStatusCode")
+        yield getattr(response, "status_code", None)
+        for name in ("status", "status_code", "code"):
+            yield getattr(error, name, None)
+
+    return next((int(item) for item in candidates() if isinstance(item, int) and 100 <= item < 600), None)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _credentials_help(where: str) -> str:
+    scheme = where.partition("://")[0]
+    known = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if scheme in ("s3", "s3a") else "set those of the driver"
+    if scheme in _ANONYMOUS:
+        return f"{known}, or, to read public data without any, {_ANONYMOUS[scheme]}"
+    return known
+
+
+def _rights_help(operation: str) -> str:
+    if operation == "listed":
+        return "reading a store needs the right to list its folders"
+    if operation in ("written", "removed"):
+        return "writing a store needs the rights to list, write and delete"
+    return "check the credentials and the rights to read"
+
+
+class CheckedStore(WrapperStore[Store]):
+    """Zarr store whose driver fails with :class:`~cal_pipeline.errors.StoreError` in one line.
+
+    Its connections are closed when it is dropped. In a forked child it is opened anew, since the
+    threads, sockets and file positions below a driver belong to the parent.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+        The store.
+    name : str
+        URL or path for messages.
+    reopen : callable, optional
+        Coroutine function that opens the store again; without, `store` is neither closed nor opened
+        anew.
+    loop : asyncio.AbstractEventLoop, optional
+        Loop that runs the driver; needed with `reopen`.
+    """
+
+    def __init__(
+        self, store: Store, name: str, reopen: Reopen | None = None, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        super().__init__(store)
+        self.name = name
+        self._reopen = reopen
+        self._of_parent = False
+        self._owner: CheckedStore | None = None
+        self._closing: Any = None
+        if loop is not None:
+            self._close_when_dropped(loop)
+        renew_after_fork(self)
+
+    # A store is compared by what it holds, and kept in sets by what it is.
+    __hash__ = object.__hash__
+
+    def _close_when_dropped(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._closing = weakref.finalize(self, _hang_up, self._store, loop)
+        self._closing.atexit = False
+        _open.add(self)
+
+    def after_fork(self) -> None:
+        """Leave the connections to the parent; the next access in the child reopens the store."""
+        if self._closing is not None:
+            self._closing.detach()
+            self._closing = None
+            _inherited.append(self._store)
+            self._of_parent = True
+
+    async def _ready(self) -> Store:
+        """Return the store, opened in this process."""
+        if self._of_parent and self._reopen is not None:
+            store = await self._reopen()
+            if self._of_parent:
+                self._store, self._of_parent = store, False
+                self._close_when_dropped(asyncio.get_running_loop())
+        return self._store
+
+    def close_now(self) -> None:
+        """Close the connections and wait for it, at the end of the process."""
+        # Finalisers do nothing any more at the end of the process, so theirs is done here.
+        held = self._closing.detach() if self._closing is not None else None
+        if held is not None:
+            _, hang_up, arguments, _ = held
+            future = hang_up(*arguments)
+            if future is not None:
+                future.result(timeout=2.0)
+
+    def _with_store(self, store: Store) -> CheckedStore:
+        other = CheckedStore(store, self.name)
+        # Connections are shared, and stay open as long as either store is used.
+        other._owner = self
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._reopen is None:
+            return CheckedStore, (self._store, self.name)
+        return open_checked, (self.name, self._reopen)
+
+    @property
+    def fs(self) -> Any:
+        """File system of the driver; None for a ZIP file."""
+        return getattr(self._store, "fs", None)
+
+    def forget_listings(self) -> None:
+        """Let the driver list anew, where others write to the store as well."""
+        for system in (self.fs, getattr(self.fs, "sync_fs", None)):
+            if system is not None and not self._of_parent:
+                system.invalidate_cache()
+
+    def _errors(self, key: str, operation: str) -> Any:
+        return driver_errors(f"{self.name}/{key}" if key else self.name, operation)
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """Read an object; None where there is none."""
+        with self._errors(key, "read"):
+            return await (await self._ready()).get(key, prototype, byte_range)
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """Read parts of objects."""
+        with self._errors("", "read"):
+            return await (await self._ready()).get_partial_values(prototype, key_ranges)
+
+    async def exists(self, key: str) -> bool:
+        """Tell whether there is an object, or a folder where the driver knows folders."""
+        with self._errors(key, "read"):
+            if await (await self._ready()).exists(key):
+                return True
+            # Some drivers answer no where they get no answer; an attempt to read tells the two apart.
+            one_byte = RangeByteRequest(0, 1)
+            return bool(key) and await (await self._ready()).get(key, default_buffer_prototype(), one_byte) is not None
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write an object."""
+        with self._errors(key, "written"):
+            await (await self._ready()).set(key, value)
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Write an object that is not there."""
+        with self._errors(key, "written"):
+            await (await self._ready()).set_if_not_exists(key, value)
+
+    async def delete(self, key: str) -> None:
+        """Delete an object."""
+        with self._errors(key, "removed"):
+            await (await self._ready()).delete(key)
+
+    async def delete_dir(self, prefix: str) -> None:
+        """Delete all objects below a key."""
+        with self._errors(prefix, "removed"):
+            await (await self._ready()).delete_dir(prefix)
+
+    async def list(self) -> AsyncIterator[str]:
+        """List all objects."""
+        with self._errors("", "listed"):
+            async for key in (await self._ready()).list():
+                yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """List all objects below a key."""
+        with self._errors(prefix, "listed"):
+            async for key in (await self._ready()).list_prefix(prefix):
+                yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """List objects and folders directly below a key."""
+        with self._errors(prefix, "listed"):
+            async for key in (await self._ready()).list_dir(prefix):
+                yield key
+
+
+_open: weakref.WeakSet[CheckedStore] = weakref.WeakSet()
+"""Stores with connections to close at the end of the process."""
+
+_inherited: list[Store | None] = []
+"""Stores of the parent in a forked child, kept alive: collection would close its connections."""
+
+
+def open_checked(name: str, reopen: Reopen) -> CheckedStore:
+    """Open a store that is closed when it is dropped.
+
+    Parameters
+    ----------
+    name : str
+        URL or path for messages.
+    reopen : callable
+        Coroutine function that opens the store.
+    """
+
+    async def opened() -> tuple[Store, asyncio.AbstractEventLoop]:
+        return await reopen(), asyncio.get_running_loop()
+
+    store, loop = sync(opened())
+    return CheckedStore(store, name, reopen, loop)
+
+
+def _hang_up(store: Store, loop: asyncio.AbstractEventLoop) -> Any:
+    """Close a store and the connections of its driver, without waiting for it."""
+    store.close()
+    system = getattr(store, "fs", None)
+    if system is None or not loop.is_running():
+        return None
+    return asyncio.run_coroutine_threadsafe(_close_sessions(system), loop)
+
+
+async def _close_sessions(system: Any) -> None:
+    """Close the sessions of an asynchronous driver, which it leaves to its user."""
+    clients = getattr(system, "_s3creator", None)
+    if clients is not None:
+        await clients.__aexit__(None, None, None)
+    session: Any = getattr(system, "_session", None)
+    if hasattr(session, "close"):
+        await session.close()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what is still open, as long as the loop of the drivers runs."""
+    for store in list(_open):
+        with suppress(Exception):
+            store.close_now()

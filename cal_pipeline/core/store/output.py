@@ -1,0 +1,383 @@
+"""Writing of L1 stores: each scan is written to staging, checked, then published as a whole."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline._version import __version__
+from cal_pipeline.core.errors import IncompleteWriteError, LayoutError, OutputExistsError, StoreError
+from cal_pipeline.core.store.chunks import ArrayWriter, chunk_name, group_attributes, write_group
+from cal_pipeline.core.store.locations import is_url, normalize_location
+from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store, sync_file
+from cal_pipeline.core.text import count_of
+from cal_pipeline.heterodyne.schema import L1_SCHEMA_VERSION, array_attributes, product_array
+
+ROOT_ATTRIBUTES = {"cal_schema_version": L1_SCHEMA_VERSION, "cal_engine_version": __version__}
+
+
+class OutputStore(ABC):
+    """An L1 store under construction.
+
+    Attributes
+    ----------
+    root : StorePath
+        The store.
+    failures : list of dict
+        Scans that could not be calibrated.
+    """
+
+    root: StorePath
+    failures: list[dict[str, Any]]
+
+    @abstractmethod
+    def staging_of(self, name: str) -> StorePath:
+        """Return the staging place of a scan, invisible to readers of the store."""
+
+    @abstractmethod
+    def publish(self, name: str, changed: bool = False) -> None:
+        """Publish a finished scan.
+
+        Parameters
+        ----------
+        name : str
+            ``scan_NNNNNN``.
+        changed : bool
+            Whether the scan was modified since :func:`finish`, so that the check and fsync are
+            repeated.
+
+        Raises
+        ------
+        IncompleteWriteError
+            If it is not complete.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Remove temporary files beside the store."""
+
+    def discard(self) -> None:
+        """Remove the store: nothing was published and no scan failed."""
+        self.root.remove()
+
+    @abstractmethod
+    def _write_failures(self) -> None:
+        """Write ``failures.json``."""
+
+    def record_failure(self, scan_number: int, step: str, error_class: str, message: str) -> None:
+        """Add a failed scan to ``failures.json``."""
+        self.failures.append({"scan_number": scan_number, "step": step, "error_class": error_class, "message": message})
+        self.failures.sort(key=lambda failure: failure["scan_number"])
+        self._write_failures()
+
+    def _failures_as_json(self) -> bytes:
+        return (json.dumps(self.failures, indent=2) + "\n").encode()
+
+
+class LocalOutput(OutputStore):
+    """An L1 store in a folder: scans are written to a staging folder and renamed into place.
+
+    Parameters
+    ----------
+    path : Path
+        The store to make.
+    overwrite : bool
+        Whether an existing store may be replaced.
+    source : str
+        The L0 session, never modified.
+
+    Raises
+    ------
+    StoreError
+        If something exists at `path` and may not be replaced.
+    """
+
+    def __init__(self, path: Path, overwrite: bool, source: str) -> None:
+        self.path = path.absolute()
+        if not self.path.name:
+            raise StoreError(f"output {self.path} is the root folder; name the store, as in l1.zarr")
+        self.root = LocalStorePath(self.path)
+        self.staging = _staging(self.path)
+        self.failures = []
+        written, read = self.path.resolve(), Path(source).resolve()
+        if not is_url(source) and (written == read or written in read.parents or read in written.parents):
+            raise StoreError(
+                f"output {self.path} and input {source} are the same store, or one contains the other; "
+                "name another output"
+            )
+        try:
+            if _holds_anything(self.path):
+                _refuse_to_replace(self.root, overwrite)
+                self.root.remove()
+            self.staging.remove()
+            # The folder beside has the longer name: what cannot be made fails before there is a store.
+            self.staging.path.mkdir(parents=True)
+            write_group(self.root, "", ROOT_ATTRIBUTES)
+            sync_file(self.path / "zarr.json")
+            self._write_failures()
+        except OSError as error:
+            self.close()
+            raise StoreError(f"output {self.path} cannot be written: {error.strerror or error}") from error
+
+    def staging_of(self, name: str) -> StorePath:
+        """Return a folder in the staging folder."""
+        return staging_path(self.root.name, name)
+
+    def publish(self, name: str, changed: bool = False) -> None:
+        """Rename a scan into the store."""
+        staging_of = self.staging.child(name)
+        if changed:
+            finish(staging_of)
+        staging_of.path.rename(self.path / name)
+        sync_file(self.path)
+
+    def close(self) -> None:
+        """Remove the staging folder."""
+        self.staging.remove()
+
+    def _write_failures(self) -> None:
+        self.staging.put("failures.json", self._failures_as_json())
+        draft = self.staging.path / "failures.json"
+        sync_file(draft)
+        draft.replace(self.path / "failures.json")
+
+
+class RemoteOutput(OutputStore):
+    """An L1 store at a URL: the ``zarr.json`` that makes a scan visible is written last.
+
+    Parameters
+    ----------
+    address : str
+        The store to make.
+    overwrite : bool
+        Whether an existing store may be replaced.
+
+    Raises
+    ------
+    StoreError
+        If something exists there and may not be replaced.
+    """
+
+    def __init__(self, address: str, overwrite: bool) -> None:
+        self.root = open_store(address, write=True)
+        self.failures = []
+        if self.root.members():
+            _refuse_to_replace(self.root, overwrite)
+            self.root.remove()
+        write_group(self.root, "", ROOT_ATTRIBUTES)
+        self._write_failures()
+
+    def staging_of(self, name: str) -> StorePath:
+        """Return the final place of the scan, with its ``zarr.json`` under a temporary key."""
+        return staging_path(self.root, name)
+
+    def publish(self, name: str, changed: bool = False) -> None:
+        """Write the ``zarr.json`` of a scan."""
+        if changed:
+            finish(self.root.child(name))
+        draft = self.root.child(f"{_UNPUBLISHED}/{name}")
+        content = draft.get("zarr.json")
+        if content is None:
+            raise IncompleteWriteError(f"{self.root}/{name} has no metadata")
+        self.root.put(f"{name}/zarr.json", content)
+        draft.remove()
+
+    def close(self) -> None:
+        """Do nothing: a remote store has no staging folder."""
+
+    def _write_failures(self) -> None:
+        self.root.put("failures.json", self._failures_as_json())
+
+
+_UNPUBLISHED = ".unpublished"
+"""Key prefix for the metadata of unpublished scans."""
+
+
+class _WithoutRoot(StorePath):
+    """A scan in an object store, unpublished: its own ``zarr.json`` is kept under another key."""
+
+    def __init__(self, store: StorePath, name: str) -> None:
+        self._inner, self._draft = store.child(name), store.child(f"{_UNPUBLISHED}/{name}")
+        self.name = self._inner.name
+
+    def _of(self, key: str) -> StorePath:
+        return self._draft if key == "zarr.json" else self._inner
+
+    def get(self, key: str) -> bytes | None:
+        return self._of(key).get(key)
+
+    def put(self, key: str, *data: bytes) -> None:
+        self._of(key).put(key, *data)
+
+    def exists(self, key: str) -> bool:
+        return self._of(key).exists(key)
+
+    def members(self, key: str = "") -> list[str]:
+        return self._inner.members(key)
+
+    def walk(self) -> Iterator[str]:
+        return self._inner.walk()
+
+    def remove(self) -> None:
+        self._inner.remove()
+        self._draft.remove()
+
+    def make_durable(self) -> None:
+        self._inner.make_durable()
+
+    def child(self, key: str) -> StorePath:
+        return self._inner.child(key)
+
+    def as_zarr(self) -> Any:
+        return self._inner.as_zarr()
+
+
+def staging_path(store: str | StorePath, name: str) -> StorePath:
+    """Return the staging place of a scan, identical in all processes that write to the store.
+
+    Parameters
+    ----------
+    store : str or StorePath
+        The L1 store, or its name; workers pass the store that they opened once for all scans.
+    name : str
+        ``scan_NNNNNN``.
+    """
+    root = open_store(store, write=True) if isinstance(store, str) else store
+    if isinstance(root, LocalStorePath):
+        return _staging(root.path).child(name)
+    return _WithoutRoot(root, name)
+
+
+def _staging(path: Path) -> LocalStorePath:
+    """Return the staging folder beside a store."""
+    return LocalStorePath(path.with_name(path.name + ".staging"))
+
+
+def finish(root: StorePath) -> None:
+    """Check that a group is complete and fsync it, so that it survives a loss of power.
+
+    Raises
+    ------
+    IncompleteWriteError
+        If it is not complete.
+    """
+    check_complete(root)
+    root.make_durable()
+
+
+def make_output(where: str, overwrite: bool, source: str) -> OutputStore:
+    """Create an L1 store, in a folder or at a URL.
+
+    Parameters
+    ----------
+    where : str
+        Folder or URL.
+    overwrite : bool
+        Whether an existing store may be replaced.
+    source : str
+        The L0 session.
+
+    Raises
+    ------
+    StoreError
+        If something exists there and may not be replaced.
+    """
+    where = normalize_location(where)
+    if is_url(where):
+        return RemoteOutput(where, overwrite)
+    return LocalOutput(Path(where), overwrite, source)
+
+
+def _holds_anything(path: Path) -> bool:
+    """Tell whether something is at a path; an empty folder is nothing."""
+    return path.exists() and not (path.is_dir() and next(path.iterdir(), None) is None)
+
+
+def _refuse_to_replace(root: StorePath, overwrite: bool) -> None:
+    """Raise unless `root` is an L1 store that may be replaced."""
+    try:
+        known = "cal_schema_version" in group_attributes(root, "")
+    except LayoutError:
+        known = False
+    if not known:
+        raise StoreError(f"output {root} exists and is no L1 store, so it is never replaced; name another output")
+    if not overwrite:
+        raise OutputExistsError(f"output {root} exists; give overwrite=True to replace it")
+
+
+def create_array(
+    group: StorePath,
+    name: str,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    present: set[str],
+) -> ArrayWriter:
+    """Create an L1 array in a group, empty.
+
+    Parameters
+    ----------
+    group : StorePath
+        The scan or band.
+    name : str
+        Name of the array in the schema; path from the group where it is part of a diagnostic.
+    shape, chunks : tuple of int
+        Its shape and chunks.
+    present : set of str
+        Names of all arrays of the group.
+    """
+    spec = product_array(name)
+    dims = spec.dims_of(len(shape))
+    attributes = array_attributes(name, dims, present)
+    return ArrayWriter(group, name, shape, chunks, spec.dtype, dims, attributes)
+
+
+def write_array(group: StorePath, name: str, values: NDArray[Any], channel_chunk: int, present: set[str]) -> None:
+    """Write a whole L1 array, in chunks of `channel_chunk` where its first axis is the channel."""
+    chunks = tuple(max(n, 1) for n in values.shape)
+    if values.ndim and product_array(name).dims_of(values.ndim)[0] == "channel":
+        chunks = (min(channel_chunk, values.shape[0]), *chunks[1:])
+    create_array(group, name, values.shape, chunks, present).write(values)
+
+
+def create_diagnostic(
+    group: StorePath,
+    name: str,
+    signal: NDArray[np.float64],
+    pixel: NDArray[np.str_],
+    channel_chunk: int,
+    attributes: dict[str, Any],
+) -> None:
+    """Create the group of a diagnostic of a band, with the coordinates of its spectra."""
+    write_group(group, name, attributes)
+    for coordinate, values in (("signal_freqs", signal), ("pixel", pixel)):
+        write_array(group, f"{name}/{coordinate}", values, channel_chunk, set())
+
+
+def check_complete(root: StorePath) -> None:
+    """Check that every chunk of every array below a group is in the store.
+
+    Raises
+    ------
+    IncompleteWriteError
+        If one is not.
+    """
+    keys = set(root.walk())
+    for key in sorted(keys):
+        if not key.endswith("zarr.json"):
+            continue
+        metadata = json.loads(root.get(key) or b"{}")
+        if metadata.get("node_type") == "array":
+            path = key.removesuffix("zarr.json")
+            chunks = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+            grid = [-(-n // c) for n, c in zip(metadata["shape"], chunks, strict=True)]
+            expected = {path + chunk_name(index) for index in np.ndindex(*grid)}
+            present = len(expected & keys)
+            if present != len(expected):
+                where = f"{root}/{path}".rstrip("/")
+                raise IncompleteWriteError(f"{where} holds {count_of(present, 'chunk')}, expected {len(expected)}")

@@ -1,0 +1,420 @@
+"""Byte storage of Zarr stores: a folder, or anything else that zarr can open."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import zarr
+from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+from cal_pipeline.core.errors import StoreError
+from cal_pipeline.core.run.threads import renew_after_fork
+from cal_pipeline.core.store.drivers import CheckedStore, driver_errors, open_checked
+from cal_pipeline.core.store.locations import is_url, normalize_location
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class StorePath(ABC):
+    """Bytes by key, below some root.
+
+    Attributes
+    ----------
+    name : str
+        Name in messages and in the provenance.
+    """
+
+    name: str
+
+    @abstractmethod
+    def get(self, key: str) -> bytes | None:
+        """Read the bytes of a key; None if absent."""
+
+    def get_part(self, key: str, start: int, length: int) -> bytes | None:
+        """Read part of the bytes of a key; fewer at its end, None if absent.
+
+        Parameters
+        ----------
+        key : str
+            The key.
+        start : int
+            First byte; counted from the end where negative.
+        length : int
+            Number of bytes.
+        """
+        data = self.get(key)
+        return None if data is None else data[start:][:length]
+
+    @abstractmethod
+    def put(self, key: str, *data: bytes) -> None:
+        """Write the bytes of a key, given in one piece or several."""
+
+    @abstractmethod
+    def exists(self, key: str) -> bool:
+        """Tell whether there are bytes for a key."""
+
+    @abstractmethod
+    def members(self, key: str = "") -> list[str]:
+        """List the names directly below a key."""
+
+    @abstractmethod
+    def walk(self) -> Iterator[str]:
+        """Yield the keys of all stored bytes."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Remove all stored bytes."""
+
+    @abstractmethod
+    def make_durable(self) -> None:
+        """Wait until all written bytes survive a loss of power (fsync)."""
+
+    def each(self, read: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Read each item with a function; concurrently on high-latency stores."""
+        return [read(item) for item in items]
+
+    @abstractmethod
+    def child(self, key: str) -> StorePath:
+        """Return the place below a key."""
+
+    @abstractmethod
+    def as_zarr(self) -> Any:
+        """Return the object or path that zarr and xarray can open."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LocalStorePath(StorePath):
+    """A folder.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = str(path)
+        self._made: set[str] = set()
+        self._on_their_way: dict[str, Future[None]] = {}
+        self._disk: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LocalStorePath, (self.path,)
+
+    def after_fork(self) -> None:
+        """Forget pending fsyncs in a forked child, which has no thread for them."""
+        self._on_their_way, self._disk, self._lock = {}, None, threading.Lock()
+
+    def get(self, key: str) -> bytes | None:
+        """Read the bytes of a file; None if absent."""
+        try:
+            with open(os.path.join(self.name, key), "rb", buffering=0) as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def get_part(self, key: str, start: int, length: int) -> bytes | None:
+        """Read some bytes of a file; a negative start counts from its end."""
+        try:
+            with open(os.path.join(self.name, key), "rb", buffering=0) as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(start + size, 0) if start < 0 else start)
+                return file.read(length)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def put(self, key: str, *data: bytes) -> None:
+        """Write a file and missing folders; a large file is fsynced in the background at once."""
+        path = os.path.join(self.name, key)
+        folder = os.path.dirname(path)
+        if folder not in self._made:
+            os.makedirs(folder, exist_ok=True)
+            self._made.add(folder)
+        with open(path, "wb", buffering=0) as file:
+            for piece in data:
+                rest = memoryview(piece)
+                # A disk that fills up takes a part first, and raises when asked again.
+                while rest:
+                    rest = rest[file.write(rest) :]
+        if sum(map(len, data)) >= _LARGE:
+            self._start_sync(path)
+
+    def _start_sync(self, path: str) -> None:
+        """Let a thread fsync a file while others are still being made."""
+        # Another thread may be ending the syncs of what was written before: none is submitted to a pool that ended.
+        with self._lock:
+            if self._disk is None:
+                self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
+                renew_after_fork(self)
+            self._on_their_way[path] = self._disk.submit(sync_file, path)
+
+    def _end_sync(self) -> None:
+        with self._lock:
+            disk = self._disk
+            self._on_their_way, self._disk = {}, None
+        if disk is not None:
+            disk.shutdown(cancel_futures=True)
+
+    def exists(self, key: str) -> bool:
+        """Tell whether a file or folder exists."""
+        return os.path.exists(os.path.join(self.name, key))
+
+    def members(self, key: str = "") -> list[str]:
+        """List the names in a folder."""
+        try:
+            return os.listdir(os.path.join(self.name, key))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def walk(self) -> Iterator[str]:
+        """Yield the paths of all files, relative to the folder."""
+        for root, _, files in os.walk(self.name):
+            inner = os.path.relpath(root, self.name).replace(os.sep, "/")
+            for file in files:
+                yield file if inner == "." else f"{inner}/{file}"
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        self._end_sync()
+        self._made.clear()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def make_durable(self) -> None:
+        """Bring all files and folders to the disk."""
+        paths = []
+        for root, _, files in os.walk(self.name):
+            paths += [os.path.join(root, file) for file in files] + [root]
+        try:
+            for path in paths:
+                if path not in self._on_their_way:
+                    sync_file(path)
+            while self._on_their_way:
+                self._on_their_way.popitem()[1].result()
+        finally:
+            self._end_sync()
+
+    def child(self, key: str) -> LocalStorePath:
+        """Return the place of a folder in this one."""
+        return LocalStorePath(self.path / key)
+
+    def as_zarr(self) -> Path:
+        """The folder."""
+        return self.path
+
+
+class RemoteStorePath(StorePath):
+    """A place reached through a zarr store: an object store, a web server, a ZIP file.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+        The store.
+    name : str
+        Name in messages and in the provenance.
+    prefix : str
+        Key prefix of this place in the store.
+    n_requests : int
+        Number of concurrent requests.
+    """
+
+    def __init__(self, store: Store, name: str, prefix: str = "", n_requests: int = 16) -> None:
+        self.store = store if isinstance(store, CheckedStore) else CheckedStore(store, name)
+        self.name = name
+        self.prefix = prefix
+        self.n_requests = n_requests
+
+    def _key(self, key: str) -> str:
+        return str(PurePosixPath(self.prefix, key)) if self.prefix else key
+
+    def _list_anew(self) -> None:
+        """Forget listings of a store that is being written, which workers write to as well."""
+        if not self.store.read_only:
+            self.store.forget_listings()
+
+    def get(self, key: str) -> bytes | None:
+        """Read the bytes of an object; None if absent."""
+        buffer = sync(self.store.get(self._key(key), default_buffer_prototype()))
+        return None if buffer is None else buffer.to_bytes()
+
+    def get_part(self, key: str, start: int, length: int) -> bytes | None:
+        """Read some bytes of an object; a negative start counts from its end."""
+        wanted = SuffixByteRequest(-start) if start < 0 else RangeByteRequest(start, start + length)
+        buffer = sync(self.store.get(self._key(key), default_buffer_prototype(), byte_range=wanted))
+        if buffer is None:
+            return None
+        data = buffer.to_bytes()
+        # A web server may send the whole object instead of a part.
+        whole = len(data) > max(length, -start)
+        return data[start:][:length] if whole else data[:length]
+
+    def put(self, key: str, *data: bytes) -> None:
+        """Write an object."""
+        sync(self.store.set(self._key(key), default_buffer_prototype().buffer.from_bytes(b"".join(data))))
+
+    def exists(self, key: str) -> bool:
+        """Tell whether an object exists."""
+        self._list_anew()
+        return bool(sync(self.store.exists(self._key(key))))
+
+    def members(self, key: str = "") -> list[str]:
+        """List the names of objects and folders.
+
+        Raises
+        ------
+        StoreError
+            If the server gives no listing of a folder that holds a group.
+        """
+        self._list_anew()
+
+        async def listed() -> list[str]:
+            return [name async for name in self.store.list_dir(self._key(key))]
+
+        names = [PurePosixPath(name).name for name in sync(listed())]
+        if not names and self.get(f"{key}/zarr.json" if key else "zarr.json") is not None:
+            where = f"{self.name}/{key}" if key else self.name
+            raise StoreError(f"{where} holds a zarr.json, but is listed as empty; reading needs listings of folders")
+        return names
+
+    def walk(self) -> Iterator[str]:
+        """Yield the keys of all objects."""
+        self._list_anew()
+
+        async def listed() -> list[str]:
+            return [key async for key in self.store.list_prefix(f"{self.prefix}/" if self.prefix else "")]
+
+        start = len(self.prefix) + 1 if self.prefix else 0
+        yield from (key[start:] for key in sync(listed()))
+
+    def remove(self) -> None:
+        """Delete all objects."""
+        self._list_anew()
+        sync(self.store.delete_dir(self.prefix))
+
+    def make_durable(self) -> None:
+        """Do nothing: objects are durable once written."""
+
+    def each(self, read: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Read each item with a function, concurrently."""
+        with ThreadPoolExecutor(self.n_requests) as pool:
+            waiting = [pool.submit(copy_context().run, read, item) for item in items]
+            return [future.result() for future in waiting]
+
+    def child(self, key: str) -> RemoteStorePath:
+        """Return the place of a folder below this one."""
+        return RemoteStorePath(self.store, f"{self.name}/{key}", self._key(key), self.n_requests)
+
+    def as_zarr(self) -> Any:
+        """Return the store with the path in it."""
+        return zarr.storage.StorePath(self.store, self.prefix)
+
+
+_LARGE = 2**20
+"""Minimum size of files to fsync in the background, while others are written [bytes]."""
+
+
+def sync_file(path: str | Path) -> None:
+    """Bring a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_store(where: str | Path, write: bool = False) -> StorePath:
+    """Open a place by what it is called.
+
+    Every call opens anew: listings, connections and open files belong to the place that is returned
+    and to what is below it, and are let go with them.
+
+    Parameters
+    ----------
+    where : str or Path
+        A folder, a ZIP file (to read), or an address such as ``s3://bucket/session.zarr``.
+    write : bool
+        Whether it is to be written.
+
+    Raises
+    ------
+    StoreError
+        If it is an address of a kind that is not known here or has no driver, a ZIP file to be
+        written, or one that holds several stores.
+    """
+    text = normalize_location(where)
+    if is_url(text):
+        return _open_url(text, write)
+    path = Path(text).absolute()
+    if path.suffix.lower() == ".zip" and path.is_file():
+        if write:
+            raise StoreError(f"{path} is a ZIP file; they are read only, name a folder")
+        return _open_zip(path)
+    return LocalStorePath(path)
+
+
+def _open_zip(path: Path) -> StorePath:
+    """Open a ZIP file at the folder of the store that it holds."""
+    reopen = partial(_open_zip_store, path)
+    store = open_checked(str(path), reopen)
+    keys = RemoteStorePath(store, str(path)).walk()
+    return RemoteStorePath(store, str(path), _root_of_store(keys, path), n_requests=1)
+
+
+async def _open_zip_store(path: Path) -> Store:
+    with driver_errors(str(path), "opened"):
+        return await zarr.storage.ZipStore.open(path, mode="r")
+
+
+def _root_of_store(keys: Iterable[str], path: Path) -> str:
+    """Find the folder in a ZIP file that a store lies in: the uppermost one with a ``zarr.json``.
+
+    Programs that pack a folder put its name before every key, and some a folder ``__MACOSX`` beside
+    it.
+    """
+    folders = {PurePosixPath(key).parent for key in keys if PurePosixPath(key).name == "zarr.json"}
+    packed = {folder for folder in folders if folder.parts[:1] != ("__MACOSX",)}
+    roots = sorted(str(folder) for folder in packed if not packed.intersection(folder.parents))
+    if roots and all(re.fullmatch(r"(.*/)?scan_\d{6}", root) for root in roots):
+        # Scans without the zarr.json of their session; opening the session reports it.
+        parents = {str(PurePosixPath(root).parent) for root in roots}
+        roots = sorted(parents)
+    if len(roots) > 1:
+        raise StoreError(f"{path} holds {len(roots)} stores: {', '.join(roots)}; expected a ZIP file of one store")
+    return "" if not roots or roots[0] == "." else roots[0]
+
+
+def _open_url(url: str, write: bool) -> StorePath:
+    reopen = partial(_open_url_store, url, write)
+    return RemoteStorePath(open_checked(url, reopen), url)
+
+
+async def _open_url_store(url: str, write: bool) -> Store:
+    """Open the store at a URL with a file system of its own, which has listed nothing yet."""
+    options = {"skip_instance_cache": True}
+    try:
+        with driver_errors(url, "opened"):
+            return zarr.storage.FsspecStore.from_url(url, storage_options=options, read_only=not write)
+    except StoreError as error:
+        if not isinstance(error.__cause__, (ImportError, ValueError)):
+            raise
+        scheme = url.partition("://")[0]
+        raise StoreError(
+            f"{url} cannot be opened: {error.__cause__}. Install cal_pipeline[remote] for s3, http and https; "
+            f"{scheme}:// may need its own fsspec driver"
+        ) from error.__cause__

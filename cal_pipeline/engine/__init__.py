@@ -1,1 +1,0 @@
-"""Execution of scans: order, block streaming, failures, progress."""

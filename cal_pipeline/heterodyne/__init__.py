@@ -1,0 +1,1 @@
+"""Heterodyne receivers: data, physics, references, simulator."""

@@ -1,0 +1,368 @@
+"""Reading the groups of an L0 session."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.core.errors import LayoutError
+from cal_pipeline.core.run.clock import StageClock
+from cal_pipeline.core.run.threads import in_threads
+from cal_pipeline.core.store.chunks import ZarrArray, group_attributes
+from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.heterodyne.coordinates import Coordinates, check_values, read_arrays, refuse
+from cal_pipeline.heterodyne.counts import Counts
+from cal_pipeline.heterodyne.phases import COLD, HOT, ZERO
+from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
+from cal_pipeline.heterodyne.physics.constants import TORR
+from cal_pipeline.heterodyne.physics.loads import LoadMeans
+from cal_pipeline.heterodyne.physics.quality import load_instability
+from cal_pipeline.heterodyne.schema import (
+    CALIBRATION_COORDINATES,
+    NUMBER_ATTRIBUTES,
+    SOURCE_COORDINATES,
+    TEXT_ATTRIBUTES,
+)
+
+logger = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+
+
+def read_attributes(store: StorePath, group: str) -> dict[str, Any]:
+    """Read the attributes of a scan or band, and check those that decide how it is calibrated.
+
+    Parameters
+    ----------
+    store : StorePath
+        The session.
+    group : str
+        Path of the group in it.
+
+    Returns
+    -------
+    dict
+        The attributes; None in place of a number that is none, with a warning.
+
+    Raises
+    ------
+    LayoutError
+        If there is no such group, or one of :data:`~cal_pipeline.heterodyne.schema.TEXT_ATTRIBUTES` is
+        no text.
+    """
+    attributes = group_attributes(store, group)
+    for name in TEXT_ATTRIBUTES:
+        if not isinstance(attributes.get(name), (str, type(None))):
+            raise LayoutError(f"{store}/{group}: attribute {name} is {attributes[name]!r}, expected text")
+    for name, unit in NUMBER_ATTRIBUTES.items():
+        value = attributes.get(name)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and not is_number:
+            logger.warning(
+                "%s/%s: attribute %s is %r, expected a number [%s]; it is left out", store, group, name, value, unit
+            )
+            attributes[name] = None
+    return attributes
+
+
+def read_coordinates(store: StorePath, group: str, shape: tuple[int, ...]) -> Coordinates:
+    """Read and check what was recorded beside the counts of a ``source`` group.
+
+    Parameters
+    ----------
+    store : StorePath
+        The session.
+    group : str
+        Path of the ``source`` group in it.
+    shape : tuple of int
+        (C, D, R, A, S) of its counts.
+
+    Returns
+    -------
+    Coordinates
+
+    Raises
+    ------
+    LayoutError
+        If an array is missing, has another shape or type than the format says, or holds a number
+        that makes no sense at a subscan that needs it.
+    """
+    where = f"{store}/{group}"
+    values = check_values(where, read_arrays(store, group, SOURCE_COORDINATES, shape), SOURCE_COORDINATES)
+    _, n_dumps, n_receivers, n_arrays, _ = shape
+    for name in ("otf_lon", "otf_lat"):
+        if name in values and values[name].ndim == 1:
+            values[name] = np.broadcast_to(values[name], (n_dumps, shape[4])).copy()
+    values["pamb"] = values["pamb"] * TORR
+    values["pixel"] = pixel_ids(values.pop("frontend_backends"), n_receivers, n_arrays, where)
+    if "lloadsn" in values:
+        values["lloadsn"] = np.where(np.isnan(values["lloadsn"]), -1.0, values["lloadsn"]).astype(np.int64)
+    return Coordinates(shape=shape, **values)
+
+
+def pixel_ids(
+    recorded: NDArray[np.str_], n_receivers: int, n_arrays: int, where: str = "", level: int = logging.WARNING
+) -> NDArray[np.str_]:
+    """Work out the ids of the pixels, each of which is unique.
+
+    Parameters
+    ----------
+    recorded : ndarray of str, shape (R·A,) or (S,)
+        ``frontend_backends``: one id a pixel, at r·A + a; else one a subscan. Of the latter the
+        distinct values in order of appearance are the ids if there are R·A of them, and a single
+        value X gives X_0, X_1, ….
+    n_receivers, n_arrays : int
+        R and A.
+    where : str
+        Name of the group, for messages.
+    level : int
+        Level of the log line when ids are made unique.
+
+    Returns
+    -------
+    ndarray of str, shape (R, A)
+
+    Raises
+    ------
+    LayoutError
+        If the ids of the subscans are neither one nor as many as there are pixels.
+
+    Examples
+    --------
+    >>> pixel_ids(np.array(["HFAV", "HFAV", "HFAV"]), 2, 1).tolist()
+    [['HFAV_0'], ['HFAV_1']]
+    """
+    n_pixels = n_receivers * n_arrays
+    name = f"{where}/frontend_backends" if where else "frontend_backends"
+    ids = recorded.tolist()
+    repeated = sorted(item for item, count in Counter(ids).items() if count > 1)
+    if len(ids) == n_pixels:
+        unique = _made_unique(ids, set(repeated))
+    else:
+        unique = list(dict.fromkeys(ids))
+        if len(unique) == 1:
+            unique = _made_unique(unique * n_pixels, set(unique)) if n_pixels > 1 else unique
+        elif len(unique) == n_pixels:
+            repeated = []
+        else:
+            raise LayoutError(
+                f"{name} names {len(unique)} pixels {unique}, "
+                f"expected {n_pixels} ({n_receivers} receivers x {n_arrays} arrays), or one id for all subscans"
+            )
+    if repeated and n_pixels > 1:
+        logger.log(level, "%s repeats %s; its pixels are called %s", name, ", ".join(repeated), ", ".join(unique))
+    return np.array(unique).reshape(n_receivers, n_arrays)
+
+
+def _made_unique(ids: list[str], repeated: set[str]) -> list[str]:
+    """Append _0, _1, ... to repeated ids, skipping ids that exist already."""
+    taken = set(ids)
+    numbers = {name: itertools.count() for name in repeated}
+    unique = []
+    for name in ids:
+        if name in repeated:
+            name = next(f"{name}_{i}" for i in numbers[name] if f"{name}_{i}" not in taken)
+        unique.append(name)
+    return unique
+
+
+def _names(pixel: NDArray[np.str_]) -> list[str]:
+    """Pixel ids for a message."""
+    return sorted(set(pixel.ravel().tolist()))
+
+
+@dataclass(frozen=True)
+class LoadCounts:
+    """Counts on the loads of a scan.
+
+    Parameters
+    ----------
+    means : LoadMeans
+        Mean counts, with the zero level subtracted.
+    zero : ndarray, shape (C, R, A), or None
+        Zero level [ct]; None if not recorded.
+    instability : ndarray, shape (R, A)
+        Relative change of the band-averaged counts on a load from dump to dump, the larger of hot
+        and cold.
+    """
+
+    means: LoadMeans
+    zero: Floats | None
+    instability: Floats
+
+
+def time_of_loads(store: StorePath, group: str) -> float:
+    """Read the mean time of the hot and cold loads of a ``calibration`` group [d].
+
+    Returns
+    -------
+    float
+        NaN without loads, and where a time of theirs is unknown.
+
+    Raises
+    ------
+    LayoutError
+        If phases and times cannot be read, or make no sense.
+    """
+    wanted = {name: CALIBRATION_COORDINATES[name] for name in ("sobsmode", "mjd")}
+    phases = ZarrArray(store, f"{group}/sobsmode")
+    if phases.ndim != 1:
+        raise LayoutError(f"{phases.name} has shape {phases.shape}, expected one axis (subscan)")
+    shape = (1, 1, 1, 1, *phases.shape)
+    values = check_values(f"{store}/{group}", read_arrays(store, group, wanted, shape), wanted)
+    return _mean_time(values["mjd"], np.char.upper(values["sobsmode"]))
+
+
+def _mean_time(mjd: Floats, phase: NDArray[np.str_]) -> float:
+    """Compute the mean time (MJD) of hot and cold loads [d]; NaN without any."""
+    loads = np.isin(phase, (*HOT, *COLD))
+    return float(mjd[loads].mean()) if loads.any() else float("nan")
+
+
+class CalibrationGroup:
+    """Hot and cold loads of a scan (L0 group ``calibration``).
+
+    Parameters
+    ----------
+    store : StorePath
+        The session.
+    group : str
+        Path of the ``calibration`` group in it.
+    scan_number : int
+        Number of the scan.
+
+    Attributes
+    ----------
+    mjd : float
+        Mean time of the hot and cold loads [d].
+    """
+
+    def __init__(self, store: StorePath, group: str, scan_number: int) -> None:
+        self.scan_number = scan_number
+        self.name = f"{store}/{group}"
+        self._counts = Counts(store, f"{group}/data_5d", StageClock())
+        values = read_arrays(store, group, CALIBRATION_COORDINATES, self._counts.shape)
+        self._phase = np.char.upper(values["sobsmode"])
+        self._values = values
+        _, _, n_receivers, n_arrays, _ = self._counts.shape
+        self._pixel = pixel_ids(values["frontend_backends"], n_receivers, n_arrays, self.name, logging.DEBUG)
+        self.mjd = _mean_time(values["mjd"], self._phase)
+
+    def objection(self, shape: tuple[int, ...], pixel: NDArray[np.str_]) -> str | None:
+        """Explain why these loads cannot calibrate counts (C, D, R, A, S) of `pixel`, or None."""
+        absent = [names[0] for names in (HOT, COLD) if not np.isin(self._phase, names).any()]
+        if absent:
+            return f"{self.name} has no {' and no '.join(absent)} (it has {sorted(set(self._phase.tolist()))})"
+        own = [self._counts.shape[i] for i in (0, 2, 3)]
+        other = [shape[i] for i in (0, 2, 3)]
+        if own != other:
+            return f"{self.name} has {own} channels, receivers, arrays, expected {other}"
+        if set(self._pixel.ravel()) != set(pixel.ravel()):
+            return f"{self.name} has pixels {_names(self._pixel)}, expected {_names(pixel)}"
+        return None
+
+    def means(self, pixel: NDArray[np.str_], clock: StageClock, t_cold_default: float | None = None) -> LoadCounts:
+        """Compute the mean counts on the loads.
+
+        Parameters
+        ----------
+        pixel : ndarray of str, shape (R, A)
+            Pixels of the scan to be calibrated; the loads are brought into their order.
+        clock : StageClock
+            Counts the time of reading under ``load``.
+        t_cold_default : float, optional
+            Temperature of the cold load where none was recorded [K].
+
+        Returns
+        -------
+        LoadCounts
+
+        Raises
+        ------
+        LayoutError
+            If a time, an integration time or a temperature of the loads makes no sense.
+        DataReadError
+            If the counts cannot be read.
+        """
+        self._values = check_values(self.name, self._values, CALIBRATION_COORDINATES)
+        self._counts.clock = clock
+        self._counts.warn_of_absent_chunks()
+        order = self._order_of(pixel)
+        phases = [HOT, COLD, ZERO] if np.isin(self._phase, ZERO).any() else [HOT, COLD]
+        samples = int(np.prod(self._counts.shape))
+        found = in_threads(lambda load: self._mean(load, order), phases, samples)
+        (hot, hot_time, hot_change), (cold, cold_time, cold_change) = found[:2]
+        zero = found[2][0] if len(found) > 2 else None
+        if zero is not None:
+            if not np.isfinite(zero).any():
+                raise LayoutError(
+                    f"{self.name}/data_5d: no dump of ZERO is valid in any pixel, expected one; the zero level is then "
+                    "unknown: mend it, or leave the subscan out where counts have none"
+                )
+            hot, cold = hot - zero, cold - zero
+        t_hot = self._temperature("thot", HOT, None)
+        t_cold = self._temperature("tcold", COLD, t_cold_default)
+        times = (self._time_of(HOT), self._time_of(COLD))
+        means = LoadMeans(hot, cold, hot_time, cold_time, t_hot, t_cold, *times)
+        return LoadCounts(means, zero, np.fmax(hot_change, cold_change))
+
+    def _time_of(self, phases: tuple[str, ...]) -> float:
+        """Compute the mean time (MJD) of a load [d]."""
+        return float(self._values["mjd"][np.isin(self._phase, phases)].mean())
+
+    def _order_of(self, pixel: NDArray[np.str_]) -> NDArray[np.int64]:
+        own, wanted = self._pixel.ravel().tolist(), pixel.ravel().tolist()
+        return np.array([own.index(name) for name in wanted])
+
+    def _mean(self, phases: tuple[str, ...], order: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+        """Compute mean and time of the valid dumps, (C, R, A), and the instability, (R, A)."""
+        subscans = np.flatnonzero(np.isin(self._phase, phases)).tolist()
+        n_channels, n_dumps, *pixels = (self._counts.shape[i] for i in range(4))
+        shape = (n_channels, *pixels)
+        total, time, number = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64)
+        level, samples = (np.zeros((n_dumps, *pixels, len(subscans))) for _ in range(2))
+        for channels, members in self._counts.blocks(subscans):
+            block = self._counts.read(channels, members)
+            for index, subscan in enumerate(members):
+                partial, dumps = sum_of_valid(block[..., index], axis=1)
+                total[channels] += partial
+                number[channels] += dumps
+                time[channels] += dumps * self._values["exptime"][subscan]
+                column = subscans.index(subscan)
+                partial, valid = sum_of_valid(block[..., index], axis=0)
+                level[..., column] += partial
+                samples[..., column] += valid
+        mean = mean_from_sum(total, number)
+        # Dumps that lack channels would differ from the others without any instability.
+        level[samples < samples.max(initial=0)] = 0.0
+        whole = mean_from_sum(level, np.where(level != 0.0, samples, 0).astype(np.int64))
+        change = load_instability(np.moveaxis(whole, -1, 0).reshape(-1, *pixels))
+        flat = (shape[0], -1)
+        return (
+            np.asfortranarray(mean.reshape(flat)[:, order].reshape(shape)),
+            np.asfortranarray(time.reshape(flat)[:, order].reshape(shape)),
+            change.ravel()[order].reshape(change.shape),
+        )
+
+    def _temperature(self, name: str, phases: tuple[str, ...], default: float | None) -> float:
+        """Compute the mean physical temperature of a load [K]; `default` if none was recorded."""
+        spec = CALIBRATION_COORDINATES[name]
+        recorded = self._values[name][np.isin(self._phase, phases)]
+        known = recorded[~np.isnan(recorded)]
+        if "0" in spec.unknown:
+            known = known[known != 0.0]
+        if default is not None and known.size == 0:
+            logger.warning(
+                "%s/%s was not recorded; %g K is assumed, as the telescope's profile says", self.name, name, default
+            )
+            return default
+        unsound = spec.find_unsound(recorded)
+        if known.size == 0 or unsound.any():
+            refuse(f"{self.name}/{name}", spec, recorded[unsound] if known.size else recorded, known)
+        return float(known.mean())

@@ -1,0 +1,123 @@
+"""Means, medians and running means that pass over what is not finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
+
+Floats = NDArray[np.float64]
+
+SMOOTHING_WIDTH = 129
+"""Channels in the running mean that weights are taken from."""
+
+
+def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Compute sum and number of the finite values along an axis.
+
+    Sums of integers are exact up to 2⁵³. The array of numbers may be read-only.
+    """
+    axis %= counts.ndim
+    if counts.flags.f_contiguous and not counts.flags.c_contiguous:
+        total, number = sum_of_valid(counts.T, counts.ndim - 1 - axis)
+        return total.T, number.T
+    before, after = counts.shape[:axis], counts.shape[axis + 1 :]
+    size = counts.shape[axis]
+    flat = np.ascontiguousarray(counts).reshape(int(np.prod(before)), size, int(np.prod(after)))
+    # The axes before vary fastest in the result, like channels in all arrays of results.
+    turned = _sum_in_middle(flat).reshape(*after, *before)
+    total = np.moveaxis(turned, range(len(after)), range(-len(after), 0))
+    if np.isfinite(total).all():
+        return total, np.broadcast_to(np.int64(size), total.shape)
+    valid = np.isfinite(counts)
+    return np.where(valid, counts, 0.0).sum(axis=axis, dtype=np.float64), valid.sum(axis=axis)
+
+
+@compiled
+def _sum_in_middle(values: NDArray[Any]) -> Floats:
+    """Sum (I, N, K) along its middle axis, into (K, I)."""
+    n_before, n_values, n_after = values.shape
+    sums = np.empty((n_after, n_before))
+    for i in range(n_before):
+        for k in range(n_after):
+            total = 0.0
+            for n in range(n_values):
+                total += values[i, n, k]
+            sums[k, i] = total
+    return sums
+
+
+def mean_from_sum(total: Floats, number: NDArray[np.int64]) -> Floats:
+    """Compute the mean of `number` values that sum to `total`; NaN for none."""
+    mean = np.full_like(total, np.nan, np.float64)
+    np.divide(total, number, out=mean, where=number > 0)
+    return mean
+
+
+def median_of_finite(values: NDArray[np.floating[Any]], axis: int | tuple[int, ...]) -> Floats:
+    """Compute the median of the finite values along `axis`; NaN for none."""
+    axes = (axis,) if isinstance(axis, int) else axis
+    last = np.moveaxis(values, axes, range(-len(axes), 0))
+    flat = last.reshape(*last.shape[: last.ndim - len(axes)], -1)
+    finite = np.isfinite(flat)
+    number = finite.sum(axis=-1)
+    if not flat.shape[-1]:
+        return np.full(number.shape, np.nan)
+    # NaN is sorted to the end.
+    ordered = np.sort(np.where(finite, flat, np.nan), axis=-1)
+    middle = np.stack([np.maximum(number - 1, 0) // 2, np.maximum(number, 1) // 2], axis=-1)
+    middle = np.minimum(middle, flat.shape[-1] - 1)
+    return np.asarray(np.take_along_axis(ordered, middle, axis=-1).mean(axis=-1, dtype=np.float64))
+
+
+def running_mean(values: Floats, width: int = SMOOTHING_WIDTH) -> Floats:
+    """Normalised, NaN-aware running mean along the first axis.
+
+    Parameters
+    ----------
+    values : ndarray, shape (C, ...)
+        Values; those that are not finite do not count.
+    width : int
+        Odd number of channels in the window, which is cut off at the ends of the band.
+
+    Returns
+    -------
+    ndarray, shape (C, ...)
+        Mean of the finite values within ``width // 2`` channels; NaN where there is none.
+
+    Examples
+    --------
+    >>> running_mean(np.array([1.0, 2.0, np.nan, 4.0]), 3)
+    array([1.5, 1.5, 3. , 4. ])
+    """
+    if width < 1 or width % 2 == 0:
+        raise ValueError(f"width of the running mean is {width}, expected an odd number of channels")
+    smooth = _running_mean(rows(values.astype(np.float64, copy=False)), width // 2)
+    return np.asarray(unpack_rows(smooth, values.shape[1:]))
+
+
+@compiled
+def _running_mean(values: Floats, half: int) -> Floats:
+    """Running mean of rows (P, C) over `half` channels to either side."""
+    n_rows, n_channels = values.shape
+    mean = np.empty((n_rows, n_channels))
+    # Prefix sums of deviations from the mean: of the counts themselves they would lose digits.
+    total, number = np.zeros(n_channels + 1), np.zeros(n_channels + 1, np.int64)
+    for p in range(n_rows):
+        offset, n_finite = 0.0, 0
+        for c in range(n_channels):
+            if np.isfinite(values[p, c]):
+                offset += values[p, c]
+                n_finite += 1
+        offset /= max(n_finite, 1)
+        for c in range(n_channels):
+            finite = np.isfinite(values[p, c])
+            total[c + 1] = total[c] + (values[p, c] - offset if finite else 0.0)
+            number[c + 1] = number[c] + finite
+        for c in range(n_channels):
+            first, last = max(c - half, 0), min(c + half + 1, n_channels)
+            mean[p, c] = offset + (total[last] - total[first]) / (number[last] - number[first])
+    return mean

@@ -1,0 +1,297 @@
+"""The calibration equation: counts to antenna temperature, and the noise to expect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.heterodyne.physics.compiled import by_channel, compiled, rows, rows_to_fill
+from cal_pipeline.heterodyne.physics.flags import Flag
+
+Floats = NDArray[np.float64]
+
+
+_LARGEST = 2.0**1022
+"""Kelvin from which on a number counts as not finite: the sum of two smaller ones is finite."""
+
+_FEW_PIXELS = 8
+"""Pixels below which the innermost loop is over dumps instead."""
+
+
+def kelvin_per_count(
+    t_cal: Floats,
+    load_difference: Floats,
+    transmission: Floats,
+    bad: NDArray[np.bool_],
+    out: Floats | None = None,
+) -> Floats:
+    """Factor that turns ON - REF into antenna temperature.
+
+    Parameters
+    ----------
+    t_cal : ndarray, shape (C, R, A)
+        Calibration temperature [K].
+    load_difference : ndarray, shape (C, R, A)
+        HOT - COLD [ct].
+    transmission : ndarray, shape (C, R, A), (C, 1, A) or (C, 1, 1)
+        Transmission of the atmosphere in the signal sideband at the ON.
+    bad : ndarray of bool, shape (C, R, A)
+        Channels that are not calibrated.
+    out : ndarray, shape (C, R, A), optional
+        Output array, in Fortran order.
+
+    Returns
+    -------
+    ndarray, shape (C, R, A)
+        t_cal/(HOT - COLD)/t_r(nu_s), NaN in bad channels [K/ct].
+
+    References
+    ----------
+    Penzias & Burrus 1973, ARA&A 11, 51; Kutner & Ulich 1981, ApJ 250, 341.
+    """
+    factor, shape = np.empty(bad.shape, order="F") if out is None else out, bad.shape
+    _factor(
+        rows(t_cal, shape),
+        rows(load_difference, shape),
+        rows(bad, shape),
+        rows(transmission, shape, shared=True),
+        rows_to_fill(factor, shape),
+    )
+    return factor
+
+
+@compiled
+def _factor(
+    t_cal: Floats, load_difference: Floats, bad: NDArray[np.bool_], transmission: Floats, factor: Floats
+) -> None:
+    """Kelvin per count (P, C); the transmission may be the same for several pixels."""
+    n_pixels, n_channels = bad.shape
+    for p in range(n_pixels):
+        q = p * len(transmission) // n_pixels
+        for c in range(n_channels):
+            calibrated = t_cal[p, c] / load_difference[p, c] / transmission[q, c]
+            factor[p, c] = np.nan if bad[p, c] else calibrated
+
+
+def antenna_temperature(
+    on: NDArray[Any], reference: Floats, factor: Floats, bad: NDArray[np.bool_], out: Floats | None = None
+) -> tuple[Floats, NDArray[np.uint16], NDArray[np.bool_] | None]:
+    """Calibrate the dumps of an ON.
+
+    Parameters
+    ----------
+    on : ndarray, shape (C, D, R, A)
+        Counts, integers or floats, NaN where a dump is missing [ct].
+    reference : ndarray, shape (C, R, A) or (C, D, R, A)
+        Counts of the reference [ct].
+    factor : ndarray, shape (C, R, A)
+        Kelvin per count.
+    bad : ndarray of bool, shape (C, R, A)
+        Channels that are not calibrated.
+    out : ndarray, shape (C, D, R, A), optional
+        Output array for the spectra, in C order.
+
+    Returns
+    -------
+    spectra : ndarray, shape (C, D, R, A)
+        T_A* [K], NaN where flagged.
+    flags : ndarray of uint16, shape (C, D, R, A)
+        BAD_CHANNEL and FILL_VALUE bits; not to be written to.
+    missing : ndarray of bool, shape (C, D, R, A), or None
+        True if ON or reference is missing, or T_A* is not finite in a channel that is not bad; None
+        if nothing is missing.
+    """
+    n_channels, n_dumps, *pixels = on.shape
+    flat, shape = (n_channels, n_dumps, int(np.prod(pixels))), (n_channels, *pixels)
+    if reference.shape == on.shape:
+        levels = np.ascontiguousarray(reference, np.float64).reshape(flat)
+    else:
+        levels = by_channel(reference, shape)[:, None]
+    spectra = np.empty(on.shape) if out is None else out
+    if spectra.shape != on.shape or not spectra.flags.c_contiguous:
+        raise ValueError(f"the array to put spectra into has shape {spectra.shape}, expected {on.shape} in C order")
+    counts = np.ascontiguousarray(on).reshape(flat)
+    scale, some_bad, missing = by_channel(factor, shape), bool(bad.any()), None
+    if some_bad:
+        # With a factor of 0 a sample of a bad channel is finite unless it is missing.
+        bad_rows = by_channel(bad, shape)
+        scale[bad_rows] = 0.0
+    if not _calibrate(counts, levels, scale, spectra.reshape(flat)):
+        missing = ~(np.abs(spectra) < _LARGEST)
+        spectra[missing] = np.nan
+    if missing is None and not some_bad:
+        return spectra, np.broadcast_to(np.uint16(0), on.shape), None
+    flags = np.zeros(on.shape, np.uint16)
+    if some_bad:
+        _blank(spectra.reshape(flat), bad_rows)
+        flags[:] = (bad * np.uint16(Flag.BAD_CHANNEL))[:, None]
+    if missing is not None:
+        flags[missing] |= np.uint16(Flag.FILL_VALUE)
+    return spectra, flags, missing
+
+
+@compiled
+def _calibrate(counts: NDArray[Any], reference: Floats, factor: Floats, spectra: Floats) -> bool:
+    """Calibrate counts (C, D, P) into `spectra`; return whether all values are finite.
+
+    The reference has one value per dump, or one for all dumps.
+    """
+    n_channels, n_dumps, n_pixels = counts.shape
+    unusual = False
+    per_dump = 1 if reference.shape[1] > 1 else 0
+    # Pixels are neighbours in memory, but a few of them make an innermost loop too short.
+    few = n_pixels < _FEW_PIXELS
+    n_outer, n_inner = (n_pixels, n_dumps) if few else (n_dumps, n_pixels)
+    for c in range(n_channels):
+        for outer in range(n_outer):
+            for inner in range(n_inner):
+                d, p = (inner, outer) if few else (outer, inner)
+                above = counts[c, d, p] - reference[c, per_dump * d, p]
+                kelvin = above * factor[c, p]
+                unusual |= not np.abs(kelvin) < _LARGEST
+                spectra[c, d, p] = kelvin
+    return not unusual
+
+
+@compiled
+def _blank(spectra: Floats, bad: NDArray[np.bool_]) -> None:
+    """Put NaN into spectra (C, D, P) where a channel of a pixel (C, P) is bad."""
+    n_channels, n_dumps, n_pixels = spectra.shape
+    for c in range(n_channels):
+        for p in range(n_pixels):
+            if bad[c, p]:
+                for d in range(n_dumps):
+                    spectra[c, d, p] = np.nan
+
+
+def round_to_noise(spectra: Floats, sigma: NDArray[np.float32]) -> None:
+    """Round antenna temperatures, in place, to what their noise lets them tell.
+
+    Parameters
+    ----------
+    spectra : ndarray, shape (C, D, R, A)
+        T_A* [K].
+    sigma : ndarray of float32, shape (C, R, A)
+        Expected 1-sigma noise of a dump [K]; where it is not finite nothing is rounded.
+
+    Notes
+    -----
+    The step is the largest power of two that is at most 2 % of sigma, so the error is at most 1 %
+    of sigma; halves go to the even multiple, so that means stay unbiased. Adding and taking off
+    1.5·2⁵² steps lets the arithmetic of 64-bit floats do the rounding.
+    """
+    step = 0.02 * sigma.astype(np.float64)
+    # A number of exponent e lies in 2^(e-1) … 2^e.
+    shift = np.ldexp(1.5, np.frexp(step)[1] + 51)
+    shift[~(np.isfinite(step) & (step > 0.0))] = 0.0
+    n_channels, n_dumps, *pixels = spectra.shape
+    flat = np.ascontiguousarray(spectra).reshape(n_channels, n_dumps, -1)
+    _round(flat, by_channel(shift, (n_channels, *pixels)))
+    if not spectra.flags.c_contiguous:
+        spectra[...] = flat.reshape(spectra.shape)
+
+
+@compiled
+def _round(spectra: Floats, shift: Floats) -> None:
+    """Add and take off a number (C, P) to every dump of spectra (C, D, P), in place."""
+    n_channels, n_dumps, n_pixels = spectra.shape
+    for c in range(n_channels):
+        for d in range(n_dumps):
+            for p in range(n_pixels):
+                spectra[c, d, p] = (spectra[c, d, p] + shift[c, p]) - shift[c, p]
+
+
+def couple_beams(
+    first: tuple[Floats, NDArray[np.uint16]], second: tuple[Floats, NDArray[np.uint16]]
+) -> tuple[Floats, NDArray[np.uint16]]:
+    """Merge the two beams of a dual beam switch.
+
+    Parameters
+    ----------
+    first, second : tuple of ndarray
+        T_A* [K] and flags of beam A and of beam B, all of one shape.
+
+    Returns
+    -------
+    spectra : ndarray
+        0.5·(T_A + T_B) [K], NaN where either is.
+    flags : ndarray of uint16
+        Flags of either.
+    """
+    return 0.5 * (first[0] + second[0]), first[1] | second[1]
+
+
+def expected_noise(
+    t_sys: Floats,
+    line_coupling: Floats,
+    channel_width: float,
+    on_time: float,
+    reference_variance: Floats,
+    out: NDArray[np.floating[Any]] | None = None,
+) -> NDArray[np.floating[Any]]:
+    """Expected 1-sigma noise of one dump of T_A*, by the radiometer equation.
+
+    Parameters
+    ----------
+    t_sys : ndarray, shape (C, R, A)
+        Double-sideband system temperature [K].
+    line_coupling : ndarray, shape (C, R, A), (C, 1, A) or (C, 1, 1)
+        w_s f_eff eta t_r(nu_s): what a line of 1 K of T_A* adds to the input temperature.
+    channel_width : float
+        Noise bandwidth B of a channel [Hz].
+    on_time : float
+        Integration time of a dump of the ON [s].
+    reference_variance : ndarray, shape (C, R, A)
+        Σ_k a_k²/(n_k t_k) over the OFFs in the reference [1/s].
+    out : ndarray, shape (C, R, A), optional
+        Output array, in Fortran order; a new one of 64 bits if not given.
+
+    Returns
+    -------
+    ndarray, shape (C, R, A)
+        t_sys/(w_s f_eff eta t_r)·sqrt[1/(B t_on) + Σ_k a_k²/(B n_k t_k)] [K]; NaN where it is not
+        finite.
+
+    Notes
+    -----
+    The power of the source itself, the noise of the loads and a noise bandwidth other than the
+    channel spacing are not in it; the noise of the reference is common to all dumps of an ON.
+
+    References
+    ----------
+    Dicke 1946, Rev. Sci. Instrum. 17, 268.
+    """
+    noise = np.empty(t_sys.shape, order="F") if out is None else out
+    shape = t_sys.shape
+    _noise(
+        1.0 / on_time,
+        channel_width,
+        rows(t_sys, shape),
+        rows(reference_variance, shape),
+        rows(line_coupling, shape, shared=True),
+        rows_to_fill(noise, shape),
+    )
+    return noise
+
+
+@compiled
+def _noise(
+    on_variance: float,
+    channel_width: float,
+    t_sys: Floats,
+    reference_variance: Floats,
+    line_coupling: Floats,
+    noise: NDArray[np.floating[Any]],
+) -> None:
+    """Expected noise (P, C); the coupling may be the same for several pixels."""
+    n_pixels, n_channels = t_sys.shape
+    for p in range(n_pixels):
+        q = p * len(line_coupling) // n_pixels
+        for c in range(n_channels):
+            variance = (on_variance + reference_variance[p, c]) / channel_width
+            noise[p, c] = t_sys[p, c] / line_coupling[q, c] * np.sqrt(variance)
+            # Looked at as it is stored: 32 bits hold less.
+            if not np.isfinite(noise[p, c]):
+                noise[p, c] = np.nan

@@ -1,0 +1,127 @@
+"""Compiled loops over samples: one pass over memory, without the interpreter's lock."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_SETTING = threading.Lock()
+
+
+def compiled(function: Function) -> Function:
+    """Compile a function of arrays and numbers at its first call, without the interpreter's lock.
+
+    The machine code is cached for later runs in the user's cache folder, or in ``NUMBA_CACHE_DIR``
+    if that is set. Without a writable cache folder every run compiles anew. numba keys the cache by
+    the path and the content (older releases: size and time stamp) of the source file, so a compiled
+    function may use compiled functions and constants of its own file only. Arithmetic is as
+    written: nothing is reordered, and a division by zero follows IEEE 754.
+
+    Examples
+    --------
+    >>> @compiled
+    ... def divide(a, b):
+    ...     return a / b
+    >>> divide(1.0, 4.0), divide(1.0, 0.0)
+    (0.25, inf)
+    """
+    settings = {"nogil": True, "error_model": "numpy", "fastmath": False}
+    try:
+        with _cache_of_the_user():
+            made = numba.njit(**settings, cache=True)(function)
+    except RuntimeError:  # numba found no folder to cache in
+        return cast(Function, numba.njit(**settings)(function))
+    # numba's second choice is beside the source, where files outlive `pip uninstall` and hide an
+    # editable install behind an empty package.
+    if Path(made.stats.cache_path).parent == Path(function.__code__.co_filename).parent:
+        made = numba.njit(**settings)(function)
+    return cast(Function, made)
+
+
+@contextlib.contextmanager
+def _cache_of_the_user() -> Iterator[None]:
+    """Point numba's cache to the user's cache folder, unless ``NUMBA_CACHE_DIR`` is set.
+
+    numba chooses the folder of a function when it is decorated; later changes do not move it. Other
+    packages' functions keep theirs.
+    """
+    with _SETTING:  # modules may be imported by several threads
+        chosen = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = chosen or str(platformdirs.user_cache_path("cal_pipeline", appauthor=False) / "numba")
+        try:
+            yield
+        finally:
+            numba.config.CACHE_DIR = chosen
+
+
+def rows(values: NDArray[Any], shape: tuple[int, ...] | None = None, shared: bool = False) -> NDArray[Any]:
+    """View a Fortran-ordered array (C, R, A) as (R·A, C), one row per pixel; copy other orders.
+
+    An array common to all receivers, (C, 1, A), becomes (A, C). Compiled loops do not check bounds,
+    hence `shape`: the required (C, R, A) or, if the array may be `shared` by pixels, (C, 1, A) or
+    (C, 1, 1) as well.
+
+    Raises
+    ------
+    ValueError
+        If the array has another shape.
+    """
+    if shape is not None and values.shape != shape:
+        n_channels, _, n_arrays = shape
+        others = [(n_channels, 1, n_arrays), (n_channels, 1, 1)] if shared else []
+        if values.shape not in others:
+            raise ValueError(f"an array has shape {values.shape}, expected {' or '.join(map(str, [shape, *others]))}")
+    return np.asfortranarray(values).reshape(len(values), -1, order="F").T
+
+
+def rows_to_fill(out: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """View a Fortran-ordered output array of shape (C, R, A) as rows (R·A, C).
+
+    Raises
+    ------
+    ValueError
+        If the array is not in Fortran order, or has another shape.
+    """
+    if not out.flags.f_contiguous:
+        raise ValueError(f"the array to put results into, of shape {out.shape}, is not in Fortran order")
+    return rows(out, shape)
+
+
+def unpack_rows(values: NDArray[Any], pixels: tuple[int, ...]) -> NDArray[Any]:
+    """View rows (R·A, C) as an array (C, R, A) in Fortran order."""
+    return values.T.reshape(-1, *pixels, order="F")
+
+
+def by_channel(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Copy an array of shape (C, R, A) to (C, R·A) in C order, the pixel order of counts.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape.
+    """
+    values = rows(values, shape)
+    # The row of each pixel is looked up: divisions in the loop would take longer than the copy.
+    order = np.arange(len(values)).reshape(shape[1:], order="F").ravel()
+    return _turned(values, order)
+
+
+@compiled
+def _turned(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    """Transpose rows of pixels (P, C) to (C, P), with the pixels reordered."""
+    n_pixels, n_channels = values.shape
+    turned = np.empty((n_channels, n_pixels), values.dtype)
+    for c in range(n_channels):
+        for p in range(n_pixels):
+            turned[c, p] = values[order[p], c]
+    return turned

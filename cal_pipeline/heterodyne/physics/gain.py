@@ -1,0 +1,110 @@
+"""Drift of the receiver between the loads before and after a scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.heterodyne.physics.loads import LoadMeans
+from cal_pipeline.heterodyne.physics.planck import Sidebands
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class GainDrift:
+    """Counts on the loads as linear functions of time.
+
+    Parameters
+    ----------
+    hot, cold : ndarray, shape (C, R, A)
+        Counts on the loads before the scan [ct].
+    hot_after, cold_after : ndarray, shape (C, R, A)
+        Counts on the loads after it, had they had the temperatures of those before [ct].
+    hot_mjd, cold_mjd : tuple of float
+        Mean times of hot and cold load before and after [d].
+    usable : ndarray of bool, shape (C, R, A)
+        True if HOT > COLD before and after; else counts are left unchanged.
+    """
+
+    hot: Floats
+    cold: Floats
+    hot_after: Floats
+    cold_after: Floats
+    hot_mjd: tuple[float, float]
+    cold_mjd: tuple[float, float]
+    usable: NDArray[np.bool_]
+
+    @classmethod
+    def between(cls, before: LoadMeans, after: LoadMeans, sidebands: Sidebands) -> GainDrift:
+        """Derive the drift between two measurements of the loads.
+
+        Parameters
+        ----------
+        before, after : LoadMeans
+            The measurements.
+        sidebands : Sidebands
+            Frequencies and weights of the sidebands.
+
+        Notes
+        -----
+        The later counts are brought to the temperatures of the earlier loads with their own gain,
+        HOT + gamma (T'_hot,before - T'_hot).
+        """
+
+        def step(t_before: float, t_after: float) -> Floats:
+            difference = sidebands.input_temperature(t_before) - sidebands.input_temperature(t_after)
+            return np.asarray(difference)[:, None, None]
+
+        gamma = (after.hot - after.cold) / step(after.t_hot, after.t_cold)
+        hot, cold = (
+            after.hot + gamma * step(before.t_hot, after.t_hot),
+            after.cold + gamma * step(before.t_cold, after.t_cold),
+        )
+        with np.errstate(invalid="ignore"):
+            usable = (before.hot > before.cold) & (hot > cold)
+        return cls(
+            before.hot,
+            before.cold,
+            hot,
+            cold,
+            (before.hot_mjd, after.hot_mjd),
+            (before.cold_mjd, after.cold_mjd),
+            usable,
+        )
+
+    def restore(self, counts: Floats, mjd: float, channels: slice = slice(None)) -> Floats:
+        """Correct counts to the state of the receiver at the earlier loads.
+
+        Parameters
+        ----------
+        counts : ndarray, shape (c, R, A) or (c, D, R, A)
+            Counts of some channels, without the zero level [ct].
+        mjd : float
+            Time of the counts (MJD) [d].
+        channels : slice
+            Channels of `counts`; all if not given.
+
+        Returns
+        -------
+        ndarray, shape of `counts`
+            C1 + (counts - C(t))·(H1 - C1)/(H(t) - C(t)), exact where gain and offset drift linearly
+            [ct].
+        """
+        hot, cold = self.hot[channels], self.cold[channels]
+        now_hot = _at(mjd, self.hot_mjd, hot, self.hot_after[channels])
+        now_cold = _at(mjd, self.cold_mjd, cold, self.cold_after[channels])
+        usable = self.usable[channels] & (now_hot > now_cold)
+        scale = np.divide(hot - cold, now_hot - now_cold, out=np.ones_like(hot), where=usable)
+        offset = np.where(usable, cold - now_cold * scale, 0.0)
+        if counts.ndim == 4:
+            scale, offset = (np.ascontiguousarray(values)[:, None] for values in (scale, offset))
+        return np.asarray(counts * scale + offset)
+
+
+def _at(mjd: float, times: tuple[float, float], before: Floats, after: Floats) -> Floats:
+    """Linear interpolation in time."""
+    fraction = (mjd - times[0]) / (times[1] - times[0])
+    return np.asarray(before + fraction * (after - before))

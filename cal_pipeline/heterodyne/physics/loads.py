@@ -1,0 +1,161 @@
+"""Receiver gain and noise from the hot and the cold load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.heterodyne.physics.averages import median_of_finite
+from cal_pipeline.heterodyne.physics.planck import Sidebands
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LoadMeans:
+    """Mean counts on the loads.
+
+    Parameters
+    ----------
+    hot, cold : ndarray, shape (C, R, A)
+        Mean counts with the zero level subtracted, NaN without a valid dump [ct].
+    hot_time, cold_time : ndarray, shape (C, R, A)
+        Integration time in those means [s].
+    t_hot, t_cold : float
+        Physical temperatures of the loads [K].
+    hot_mjd, cold_mjd : float
+        Mean times of the loads [d].
+    """
+
+    hot: Floats
+    cold: Floats
+    hot_time: Floats
+    cold_time: Floats
+    t_hot: float
+    t_cold: float
+    hot_mjd: float = float("nan")
+    cold_mjd: float = float("nan")
+
+
+@dataclass(frozen=True)
+class LoadSolution:
+    """Properties of the receiver derived from the loads.
+
+    Parameters
+    ----------
+    gamma : ndarray, shape (C, R, A)
+        Gain [ct/K], double-sideband scale.
+    t_rec_dsb, t_rec_ssb : ndarray, shape (C, R, A)
+        Receiver temperature, double sideband and referred to the signal sideband [K].
+    t_cal : ndarray, shape (C, R, A)
+        Calibration temperature: T_A* equivalent to HOT - COLD below the atmosphere [K].
+    t_hot_input, t_cold_input : ndarray, shape (C,)
+        Input temperatures T' of the loads [K].
+    bad_channel : ndarray of bool, shape (C, R, A)
+        Channels that the loads cannot calibrate.
+    """
+
+    gamma: Floats
+    t_rec_dsb: Floats
+    t_rec_ssb: Floats
+    t_cal: Floats
+    t_hot_input: Floats
+    t_cold_input: Floats
+    bad_channel: NDArray[np.bool_]
+
+
+def receiver_temperature(hot: Floats, cold: Floats, t_hot_input: Floats, t_cold_input: Floats) -> Floats:
+    """Double-sideband receiver temperature by the Y-factor method.
+
+    Parameters
+    ----------
+    hot, cold : ndarray, shape (C, R, A)
+        Counts on the loads [ct].
+    t_hot_input, t_cold_input : ndarray, shape (C,)
+        Input temperatures of the loads [K].
+
+    Returns
+    -------
+    ndarray, shape (C, R, A)
+        (T'_hot - y T'_cold)/(y - 1) with y = HOT/COLD [K]; not finite where HOT = COLD.
+
+    References
+    ----------
+    Ulich & Haas 1976, ApJS 30, 247; Wilson, Rohlfs & Hüttemeister, Tools of Radio Astronomy, sect.
+    4.2.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = hot / cold
+        return np.asarray((t_hot_input[:, None, None] - y * t_cold_input[:, None, None]) / (y - 1.0))
+
+
+def solve_loads(
+    means: LoadMeans,
+    sidebands: Sidebands,
+    forward_efficiency: Floats,
+    coupling: float,
+    clip_counts: float,
+    clip_tsys: float,
+) -> LoadSolution:
+    """Solve the hot and the cold load for gain, receiver temperature and calibration temperature.
+
+    Parameters
+    ----------
+    means : LoadMeans
+        Counts on the loads.
+    sidebands : Sidebands
+        Frequencies and weights of the sidebands.
+    forward_efficiency : ndarray, shape (A,)
+        Forward efficiency of each array.
+    coupling : float
+        Further losses between sky and receiver, eta = eta_fss·gain_el_correction.
+    clip_counts : float
+        A channel whose HOT - COLD is below this fraction of the pixel's median is bad.
+    clip_tsys : float
+        A channel whose t_rec_ssb exceeds this multiple of the quantum limit h nu_s/k is bad.
+
+    Returns
+    -------
+    LoadSolution
+
+    Notes
+    -----
+    Counts are G·(t_rec_dsb + T_in); a line of T_A* in the signal sideband adds
+    w_s f_eff eta t_r(nu_s) T_A* to T_in. So gamma = (HOT - COLD)/(T'_hot - T'_cold) and
+    t_cal = (T'_hot - T'_cold)/(w_s f_eff eta).
+
+    References
+    ----------
+    Kutner & Ulich 1981, ApJ 250, 341; Guan et al. 2012, A&A 542, L4 (the kalibrate engine of
+    GREAT).
+    """
+    t_hot_input = sidebands.input_temperature(means.t_hot)
+    t_cold_input = sidebands.input_temperature(means.t_cold)
+    load_step = (t_hot_input - t_cold_input)[:, None, None]
+    difference = means.hot - means.cold
+    gamma = difference / load_step
+    t_rec_dsb = receiver_temperature(means.hot, means.cold, t_hot_input, t_cold_input)
+    t_rec_ssb = t_rec_dsb / sidebands.weight_signal
+    t_cal = load_step / (sidebands.weight_signal * forward_efficiency[None, None, :] * coupling)
+
+    quantum_limit = (sidebands.convention.h_over_k * sidebands.signal)[:, None, None]
+    with np.errstate(invalid="ignore"):
+        good = (
+            (difference > 0.0)
+            & (difference >= clip_counts * median_of_finite(difference, axis=0))
+            & (t_rec_ssb > 0.0)
+            & (t_rec_ssb <= clip_tsys * quantum_limit)
+            & np.isfinite(means.hot)
+            & np.isfinite(means.cold)
+        )
+    return LoadSolution(
+        gamma=gamma,
+        t_rec_dsb=t_rec_dsb,
+        t_rec_ssb=t_rec_ssb,
+        t_cal=np.asfortranarray(np.broadcast_to(t_cal, gamma.shape)),
+        t_hot_input=t_hot_input,
+        t_cold_input=t_cold_input,
+        bad_channel=~good,
+    )

@@ -1,0 +1,252 @@
+"""Overview of an L1 store: its scans, what came out, and what they were made with."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cal_pipeline.core.errors import CalibrationError
+from cal_pipeline.core.store.chunks import ZarrArray, group_attributes
+from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.store.recorded import RecordedBand, recorded_bands
+from cal_pipeline.core.text import count_of, elide, printable, ranges_of, with_error
+from cal_pipeline.heterodyne.product import CalibratedSession
+
+_WIDTH = 100
+_MOST_FAILURES = 20
+_UNKNOWN = "-"
+
+
+@dataclass(frozen=True)
+class BandResult:
+    """Results of a band of an L1 scan, medians over its pixels; None where they are not known.
+
+    Parameters
+    ----------
+    scan : int
+        Scan number.
+    band : str
+        Name of the band; empty where the scan is not divided.
+    source, telescope, mode, strategy : str
+        Source, telescope, observing mode and strategy of the water vapour fit.
+    verdict : str
+        Verdict on its quality.
+    checks : tuple of str
+        Checks that it does not pass.
+    pwv_mm, pwv_err_mm, pwv_err_total_mm : float or None
+        Water vapour, its statistical error, and its total error sqrt(pwv_err² + pwv_err_model²)
+        [mm].
+    t_rec_ssb_K, t_sys_dsb_K : float or None
+        Receiver (SSB) and system temperature (DSB), those of ``qa`` [K].
+    loads : str
+        Scans of the loads, and why these.
+    atm, profile : str
+        Atmosphere table and telescope profile.
+    parameter_files : tuple of str
+        Files that parameters came from.
+    engine, time, l0_store : str
+        Version of the engine, time at which it was made, session it was made from.
+    """
+
+    scan: int
+    band: str
+    source: str
+    telescope: str
+    mode: str
+    strategy: str
+    verdict: str
+    checks: tuple[str, ...]
+    pwv_mm: float | None
+    pwv_err_mm: float | None
+    pwv_err_total_mm: float | None
+    t_rec_ssb_K: float | None
+    t_sys_dsb_K: float | None
+    loads: str
+    atm: str
+    profile: str
+    parameter_files: tuple[str, ...]
+    engine: str
+    time: str
+    l0_store: str
+
+
+@dataclass(frozen=True)
+class ProductOverview:
+    """Overview of an L1 store.
+
+    Parameters
+    ----------
+    store : str
+        Path or URL.
+    schema_version, engine_version : str
+        Versions of the format and of the engine that made the store.
+    bands : tuple of BandResult
+        Results, in the order of scan and band.
+    failures : tuple of dict
+        Scans that failed: ``scan_number``, ``step``, ``error_class``, ``message``.
+    """
+
+    store: str
+    schema_version: str
+    engine_version: str
+    bands: tuple[BandResult, ...]
+    failures: tuple[Mapping[str, Any], ...]
+
+
+def product_overview(product: CalibratedSession) -> ProductOverview:
+    """Describe an L1 store; of its arrays only the errors of the water vapour are read.
+
+    Parameters
+    ----------
+    product : CalibratedSession
+        L1 store.
+
+    Returns
+    -------
+    ProductOverview
+    """
+    root = product.root
+    attributes = group_attributes(root, "")
+    records = recorded_bands(product)
+    errors = root.each(lambda record: _total_error(root, record.path), records)
+    return ProductOverview(
+        str(product.path),
+        str(attributes.get("cal_schema_version") or ""),
+        str(attributes.get("cal_engine_version") or ""),
+        tuple(_result(record, error) for record, error in zip(records, errors, strict=True)),
+        tuple(product.failures),
+    )
+
+
+def _total_error(root: StorePath, path: str) -> float | None:
+    """Compute the median over pixels and pairs of the total error of the water vapour [mm]."""
+    try:
+        terms = [ZarrArray(root, f"{path}/{name}").read() for name in ("pwv_err", "pwv_err_model")]
+        total = np.hypot(*(np.asarray(term, np.float64) for term in terms))
+    except (CalibrationError, ValueError, RuntimeError):
+        return None
+    finite = total[np.isfinite(total)]
+    return float(np.median(finite)) if finite.size else None
+
+
+def _result(record: RecordedBand, total_error: float | None) -> BandResult:
+    attributes, provenance = record.attributes, record.provenance
+
+    def text(values: Mapping[str, Any], name: str) -> str:
+        return "" if values.get(name) is None else str(values[name])
+
+    return BandResult(
+        scan=record.scan,
+        band=record.band,
+        source=text(attributes, "source"),
+        telescope=text(attributes, "telescope"),
+        mode=text(attributes, "mode"),
+        strategy=text(attributes, "cal_strategy"),
+        verdict=record.verdict,
+        checks=tuple(record.checks),
+        pwv_mm=record.figure("pwv_mm_median"),
+        pwv_err_mm=record.figure("pwv_err_mm_median"),
+        pwv_err_total_mm=total_error,
+        t_rec_ssb_K=record.figure("t_rec_ssb_median_K"),
+        t_sys_dsb_K=record.figure("t_sys_median_K"),
+        loads=record.loads,
+        atm=text(provenance, "atm_file"),
+        profile=text(provenance, "telescope_profile"),
+        parameter_files=tuple(record.parameter_files),
+        engine=text(provenance, "engine_version"),
+        time=text(provenance, "time"),
+        l0_store=text(provenance, "l0_store"),
+    )
+
+
+def format_product(overview: ProductOverview) -> str:
+    """Write an overview of an L1 store as text.
+
+    Parameters
+    ----------
+    overview : ProductOverview
+        Overview.
+
+    Returns
+    -------
+    str
+        Lines of at most 100 characters.
+    """
+    n_scans = len({band.scan for band in overview.bands})
+    failed = f", {len(overview.failures)} failed" if overview.failures else ""
+    lines = [
+        elide(printable(overview.store), _WIDTH),
+        f"L1 store of {count_of(n_scans, 'scan')}{failed}; format {overview.schema_version or _UNKNOWN}",
+        *_made_with(overview.bands),
+        *_table(overview.bands),
+    ]
+    return "\n".join([*lines, *_failures(overview.failures)])
+
+
+def _made_with(bands: Sequence[BandResult]) -> Iterator[str]:
+    """Format common properties of scans, with the scans of each value if they differ."""
+    properties: dict[str, Callable[[BandResult], str]] = {
+        "engine": lambda band: band.engine,
+        "made from": lambda band: band.l0_store,
+        "made at": lambda band: band.time.partition("T")[0],
+        "telescope": lambda band: band.profile,
+        "atmosphere": lambda band: f"{band.atm} ({band.strategy})" if band.atm else band.strategy,
+        "parameters": lambda band: ", ".join(band.parameter_files) or "no file",
+        # The age of loads differs from scan to scan; how they were chosen does not.
+        "loads": lambda band: band.loads.partition("(")[2].rstrip(")").partition(",")[0],
+    }
+    for name, value_of in properties.items():
+        scans: dict[str, list[int]] = {}
+        for band in bands:
+            scans.setdefault(value_of(band) or _UNKNOWN, []).append(band.scan)
+        for value, numbers in scans.items():
+            where = f"  [{elide(ranges_of(sorted(set(numbers))), 40)}]" if len(scans) > 1 else ""
+            yield f"    {name:11}{elide(printable(value), _WIDTH - 15 - len(where))}{where}"
+
+
+def _table(bands: Sequence[BandResult]) -> list[str]:
+    """Format one line per band: verdict and results."""
+    if not bands:
+        return []
+    titles = ("scan", "source", "mode", "PWV [mm]", "T_rec SSB [K]", "T_sys DSB [K]", "verdict")
+    rows = [titles, *(_row(band) for band in bands)]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]) - 1)]
+    return [
+        elide("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]), _WIDTH)
+        for row in rows
+    ]
+
+
+def _row(band: BandResult) -> tuple[str, ...]:
+    return (
+        f"{band.scan} {band.band}".rstrip(),
+        elide(printable(band.source or _UNKNOWN), 20),
+        elide(printable(band.mode or _UNKNOWN), 12),
+        _with_error(band.pwv_mm, band.pwv_err_total_mm),
+        _rounded(band.t_rec_ssb_K),
+        _rounded(band.t_sys_dsb_K),
+        printable(": ".join(filter(None, [band.verdict or _UNKNOWN, ", ".join(band.checks)]))),
+    )
+
+
+def _failures(failures: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for failure in failures[:_MOST_FAILURES]:
+        reason = f"{failure.get('error_class')}: {failure.get('message')}"
+        text = printable(f"scan {failure.get('scan_number')} failed in step {failure.get('step')}: {reason}")
+        yield from textwrap.wrap(text, _WIDTH, subsequent_indent="    ")
+    if len(failures) > _MOST_FAILURES:
+        yield f"and {len(failures) - _MOST_FAILURES} more failed; see failures.json in the store"
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    if value is None:
+        return _UNKNOWN
+    return f"{value:.4g}" if error is None else with_error(value, error)
+
+
+def _rounded(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value:.0f}"

@@ -1,0 +1,153 @@
+"""Recipes of atmosphere tables in TOML: site, atmospheric profile, pressures and frequencies."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from cal_pipeline.core.errors import CalibrationError
+
+RECIPES = Path(__file__).parent / "recipes"
+"""Directory of the recipes of the shipped tables."""
+
+ATMOSPHERE_TYPES = ("tropical", "midlatsummer", "midlatwinter", "subarctsummer", "subarctwinter")
+"""Standard atmospheres of ATM, in the order of its type numbers 1 to 5."""
+
+
+class RecipeError(CalibrationError, ValueError):
+    """A recipe that does not say what is needed."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Recipe of an atmosphere table.
+
+    Parameters
+    ----------
+    output : str
+        File name of the table.
+    site : str
+        Name of the site.
+    temperature_profile : str
+        Description of the profile, for the table's meta.
+    atmosphere_type : str
+        Standard atmosphere above the tropopause, one of `ATMOSPHERE_TYPES`.
+    lapse_rate_k_per_km : float
+        Change of temperature with height below the tropopause, negative [K/km].
+    water_scale_height_km : float
+        Scale height of the water vapour density [km].
+    pressures_hpa : tuple of float
+        Pressures at the telescope, ascending [hPa].
+    windows_ghz : tuple of (float, float, float)
+        Start, stop and step of each frequency window, ascending [GHz].
+    altitude_m : float or None
+        Altitude of the telescope [m]; None for an aircraft, at the altitude of each pressure in the
+        standard atmosphere.
+    ground_temperature_k : float or None
+        Air temperature at the telescope [K]; None for an aircraft, as above.
+    layers : int
+        Number of layers, equal in pressure, between the telescope and the tropopause; below 40 hPa
+        each.
+    top_km : float
+        Height at which the model atmosphere ends [km].
+    dry_continuum_limit_ghz : float or None
+        Frequency above which the dry continuum is held constant [GHz]; None: never.
+    mantissa_bits : int
+        Mantissa bits kept of b and c, so that they compress; relative error up to 2^-(bits + 1).
+    """
+
+    output: str
+    site: str
+    temperature_profile: str
+    atmosphere_type: str
+    lapse_rate_k_per_km: float
+    water_scale_height_km: float
+    pressures_hpa: tuple[float, ...]
+    windows_ghz: tuple[tuple[float, float, float], ...]
+    altitude_m: float | None = None
+    ground_temperature_k: float | None = None
+    layers: int = 12
+    top_km: float = 48.0
+    dry_continuum_limit_ghz: float | None = None
+    mantissa_bits: int = 23
+
+    def __post_init__(self) -> None:
+        problems = [text for wrong, text in self._checks() if wrong]
+        if problems:
+            raise RecipeError("; ".join(problems))
+
+    @classmethod
+    def read(cls, path: str | PathLike[str]) -> Recipe:
+        """Read a recipe.
+
+        Parameters
+        ----------
+        path : path
+            TOML file with the fields of this class as keys.
+
+        Raises
+        ------
+        RecipeError
+            If the file is no TOML, a key is missing or unknown, or a value makes no sense.
+        """
+        path = Path(path)
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            return cls.from_mapping(values)
+        except (tomllib.TOMLDecodeError, RecipeError) as error:
+            raise RecipeError(f"recipe {path}: {error}") from error
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Recipe:
+        """Make a recipe from the keys and values of a TOML file."""
+        known = {item.name for item in fields(cls)}
+        required = {item.name for item in fields(cls) if item.default is MISSING}
+        unknown, missing = sorted(set(values) - known), sorted(required - set(values))
+        if unknown or missing:
+            raise RecipeError(
+                f"unknown keys: {', '.join(unknown) or 'none'}; missing keys: {', '.join(missing) or 'none'}"
+                f"; a recipe has {', '.join(sorted(known))}"
+            )
+        values = dict(values)
+        try:
+            values["pressures_hpa"] = tuple(float(p) for p in values["pressures_hpa"])
+            values["windows_ghz"] = tuple(
+                (float(start), float(stop), float(step)) for start, stop, step in values["windows_ghz"]
+            )
+        except (TypeError, ValueError) as error:
+            raise RecipeError(f"pressures_hpa is [p, …] and windows_ghz [[start, stop, step], …]: {error}") from error
+        return cls(**values)
+
+    @property
+    def atmosphere_number(self) -> int:
+        """ATM's number of the standard atmosphere."""
+        return ATMOSPHERE_TYPES.index(self.atmosphere_type) + 1
+
+    def _checks(self) -> list[tuple[bool, str]]:
+        pressures, windows = self.pressures_hpa, self.windows_ghz
+        edges = [edge for start, stop, _ in windows for edge in (start, stop)]
+        return [
+            (
+                self.atmosphere_type not in ATMOSPHERE_TYPES,
+                f"atmosphere_type is {self.atmosphere_type!r}, expected one of {', '.join(ATMOSPHERE_TYPES)}",
+            ),
+            (
+                not pressures or list(pressures) != sorted(set(pressures)) or pressures[0] <= 0.0,
+                "pressures_hpa must ascend from above 0",
+            ),
+            (
+                not windows or edges != sorted(set(edges)) or edges[0] <= 0.0,
+                "windows_ghz must be separate and ascend from above 0",
+            ),
+            (any(step <= 0.0 for _, _, step in windows), "the steps of windows_ghz must be above 0"),
+            (
+                (self.altitude_m is None) != (self.ground_temperature_k is None),
+                "give both altitude_m and ground_temperature_k, or neither for the standard atmosphere",
+            ),
+            (self.layers < 1, f"layers is {self.layers}, expected 1 or more"),
+            (not 8 <= self.mantissa_bits <= 23, f"mantissa_bits is {self.mantissa_bits}, expected 8 to 23"),
+        ]

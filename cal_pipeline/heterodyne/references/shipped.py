@@ -1,0 +1,115 @@
+"""The atmosphere tables that come with the package, and which of them suits a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cal_pipeline.heterodyne.references.atm_table import AtmRangeError, AtmTable, describe_request
+
+DATA = Path(__file__).parent / "data"
+"""Directory of the tables that come with the package."""
+
+
+def shipped_atm_tables() -> list[Path]:
+    """List the paths of the shipped atmosphere tables, in alphabetical order."""
+    return sorted(DATA.glob("atm_*.asdf"))
+
+
+def shipped_atm_table(name: str) -> Path:
+    """Path of a shipped table by its short name.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``ccat`` for ``atm_ccat.asdf``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such table; names those there are.
+    """
+    path = DATA / f"atm_{name}.asdf"
+    if not path.is_file():
+        names = ", ".join(table.stem.removeprefix("atm_") for table in shipped_atm_tables())
+        raise FileNotFoundError(f"no shipped atmosphere table {name!r}; there are: {names or 'none'}")
+    return path
+
+
+def open_atm_table(path: str | PathLike[str]) -> AtmTable:
+    """Open an atmosphere table, reading each file once per process as long as it does not change.
+
+    Parameters
+    ----------
+    path : path
+        ASDF file.
+
+    Returns
+    -------
+    AtmTable
+        Shared between callers; its arrays are read-only.
+
+    Raises
+    ------
+    FileNotFoundError, AtmTableError
+        As `AtmTable.open` does.
+    """
+    path = Path(path).absolute()
+    if not path.is_file():
+        return AtmTable.open(path)  # raises, with the remedy
+    return _open_cached(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _open_cached(path: Path, mtime_ns: int) -> AtmTable:
+    return AtmTable.open(path)
+
+
+def find_atm_table(frequencies: ArrayLike | Iterable[ArrayLike], pressure: float) -> Path:
+    """Pick the shipped table that holds all frequencies and the pressure of a scan.
+
+    Parameters
+    ----------
+    frequencies : array_like or iterable of array_like
+        Sky frequencies, such as those of the signal and of the image sideband [Hz].
+    pressure : float
+        Pressure at the telescope [Pa].
+
+    Returns
+    -------
+    Path
+        Where several tables hold them, the one with the finest frequency grid there.
+
+    Raises
+    ------
+    AtmRangeError
+        If no shipped table holds them; says what each offers.
+    """
+    nu = _flatten(frequencies)
+    suited = []
+    offers = []
+    for path in shipped_atm_tables():
+        table = open_atm_table(path)
+        offers.append(f"{path.name}: {table.describe_range()}")
+        if table.covers(nu, pressure):
+            suited.append((table.step_at(nu), path))
+    if not suited:
+        raise AtmRangeError(
+            f"no shipped atmosphere table covers {describe_request(nu, pressure)}; they offer "
+            f"{'; '.join(offers) or 'nothing'}. "
+            "Build one with 'atm-table build' and name it with override_atm"
+        )
+    return min(suited)[1]
+
+
+def _flatten(frequencies: ArrayLike | Iterable[ArrayLike]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Flatten frequencies to one array; arrays of an iterable may differ in length."""
+    if isinstance(frequencies, np.ndarray) or not isinstance(frequencies, Iterable):
+        return np.asarray(frequencies, np.float64).ravel()
+    parts = [np.asarray(part, np.float64).ravel() for part in frequencies]
+    return np.concatenate(parts) if parts else np.empty(0)

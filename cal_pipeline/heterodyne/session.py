@@ -1,0 +1,406 @@
+"""An L0 session: its scans, and which loads belong to which."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cal_pipeline.core.errors import DataReadError, LayoutError, ObservationError, StoreError
+from cal_pipeline.core.run.clock import StageClock
+from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.text import ranges_of
+from cal_pipeline.heterodyne.coordinates import read_first_time, read_phases
+from cal_pipeline.heterodyne.counts import Counts
+from cal_pipeline.heterodyne.errors import NoLoadsError
+from cal_pipeline.heterodyne.kinds import Kind, identify_store
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts, read_attributes, read_coordinates, time_of_loads
+from cal_pipeline.heterodyne.phases import first_on, is_on, observing_mode
+from cal_pipeline.heterodyne.scan import Band, Scan
+
+logger = logging.getLogger(__name__)
+
+_SCAN = re.compile(r"scan_(\d{6})$")
+_BAND = re.compile(r"band_(\d+)$")
+_MARGIN = 1e-8
+_SECONDS_PER_DAY = 86400.0
+_REMEMBERED_LOADS = 4
+
+
+class Session:
+    """An L0 session.
+
+    Parameters
+    ----------
+    path : str or Path
+        The Zarr store: a folder, a ZIP file, or an address such as ``s3://bucket/session.zarr``.
+
+    Attributes
+    ----------
+    root : StorePath
+        The store.
+    path : str
+        Name of the store.
+    numbers : list of int
+        Numbers of all scans, ascending, calibration-only ones too.
+
+    Raises
+    ------
+    StoreError
+        If there is no such store, or no scan in it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.root = open_store(path)
+        self.path = self.root.name
+        names = self.root.members()
+        if "zarr.json" not in names:
+            what = "no Zarr v3 group (no zarr.json in it)" if self._is_there(path, names) else "not there"
+            raise StoreError(f"{self.path} is {what}; expected an L0 session with groups scan_NNNNNN")
+        self._groups = {int(match[1]): match[0] for name in names if (match := _SCAN.match(name))}
+        self.numbers = sorted(self._groups)
+        if not self.numbers:
+            raise StoreError(f"{self.path} holds no scan; expected groups scan_NNNNNN, six digits")
+        self._calibration: dict[tuple[int, str], tuple[CalibrationGroup | None, str]] = {}
+        self._times: dict[str, list[tuple[float, int]]] = {}
+        self._loads: dict[Any, LoadCounts] = {}
+
+    def _is_there(self, path: str | Path, names: list[str]) -> bool:
+        """Tell whether anything exists at a path, even an empty ZIP file."""
+        return bool(names) or self.root.exists("") or os.path.exists(path)
+
+    def has_source(self, number: int) -> bool:
+        """Tell whether a scan has a source group; False for a calibration-only scan.
+
+        An unreadable scan counts as having one.
+        """
+        try:
+            return any("source" in self.root.members(group) for group, _ in self._bands(number))
+        except (OSError, LayoutError):
+            # Opening the scan later reports the error without ending the other scans.
+            logger.debug("%s/%s cannot be read", self.path, self._groups[number], exc_info=True)
+            return True
+
+    def describe(self, number: int) -> dict[str, str | None] | None:
+        """Read telescope, frontend and observing mode of a scan from attributes and phases.
+
+        Parameters
+        ----------
+        number : int
+            Scan number.
+
+        Returns
+        -------
+        dict or None
+            Keys for the choice of parameter files; None if unreadable, which opening the scan
+            explains.
+        """
+        try:
+            group, name = next(band for band in self._bands(number) if "source" in self.root.members(band[0]))
+            attributes = read_attributes(self.root, self._groups[number])
+            if name:
+                attributes |= read_attributes(self.root, group)
+            phases = read_phases(self.root, f"{group}/source")
+            mode = observing_mode(phases, str(attributes.get("instmode", "")))
+        except Exception:
+            logger.debug("%s: scan %d cannot be described", self.path, number, exc_info=True)
+            return None
+        return {"telescope": attributes.get("telescope"), "frontend": attributes.get("frontend"), "mode": mode}
+
+    def in_order_of_time(self, numbers: list[int]) -> list[int]:
+        """Sort scans by the time of their first subscan; unreadable ones are last."""
+
+        def first_time(number: int) -> float:
+            times = []
+            # Opening the scan later reports the error.
+            with suppress(OSError, LayoutError):
+                for group, _ in self._bands(number):
+                    try:
+                        times.append(read_first_time(self.root, f"{group}/source"))
+                    except Exception:
+                        logger.debug("%s/%s: no times", self.path, group, exc_info=True)
+            return min(times, default=float("inf"))
+
+        times = self.root.each(first_time, numbers)
+        return [number for _, number in sorted(zip(times, numbers, strict=True))]
+
+    def open_scan(self, number: int) -> Scan:
+        """Open a scan; of its counts nothing is read yet.
+
+        Parameters
+        ----------
+        number : int
+            Scan number.
+
+        Returns
+        -------
+        Scan
+
+        Raises
+        ------
+        ObservationError
+            If the scan is not laid out as the format says.
+        """
+        if number not in self._groups:
+            raise LayoutError(f"{self.path} has no scan {number}")
+        clock = StageClock()
+        with clock("load"):
+            attributes = read_attributes(self.root, self._groups[number])
+            recorded = attributes.get("scan_number", number)
+            if recorded != number or isinstance(recorded, bool):
+                raise LayoutError(
+                    f"{self.path}/{self._groups[number]}: attribute scan_number is {recorded!r}, expected {number}"
+                )
+            try:
+                found = [band for band in self._bands(number) if "source" in self.root.members(band[0])]
+            except OSError as error:
+                raise DataReadError(
+                    f"{self.path}/{self._groups[number]} cannot be listed: {type(error).__name__}: {error}"
+                ) from error
+            bands = [self._open_band(number, group, name, attributes, clock) for group, name in found]
+        if not bands:
+            raise LayoutError(f"{self.path}/{self._groups[number]} has no group 'source': calibration only")
+        return Scan(number, attributes, bands, clock=clock, session=self)
+
+    def _open_band(self, number: int, group: str, name: str, attributes: dict[str, Any], clock: StageClock) -> Band:
+        counts = Counts(self.root, f"{group}/source/data_5d", clock)
+        coordinates = read_coordinates(self.root, f"{group}/source", counts.shape)
+        own = read_attributes(self.root, group) if name else {}
+        return Band(name, self.path, group, number, coordinates, attributes | own).read_from(self.root)
+
+    def _bands(self, number: int) -> list[tuple[str, str]]:
+        """Return path and name of each band of a scan; the name is empty for an undivided scan."""
+        scan = self._groups[number]
+        members = self.root.members(scan)
+        names = sorted(
+            (name for name in members if _BAND.match(name)), key=lambda name: int(name.removeprefix("band_"))
+        )
+        if names and "source" in members:
+            raise LayoutError(
+                f"{self.path}/{scan} holds source beside {', '.join(names)}, expected either; remove what is left over"
+            )
+        return [(f"{scan}/{name}", name) for name in names] or [(scan, "")]
+
+    def find_loads(self, band: Band, interval: float) -> tuple[CalibrationGroup, str]:
+        """Find the hot and cold load that belong to a band of a scan.
+
+        In this order: its own; those of the scan that the first ON names (``lloadsn``); the nearest
+        in the past within the interval of the scan's first subscan; the nearest in the future
+        within it.
+
+        Parameters
+        ----------
+        band : Band
+            The band to calibrate.
+        interval : float
+            Longest time between loads and scan [s].
+
+        Returns
+        -------
+        loads : CalibrationGroup
+        reason : str
+            Reason for the choice.
+
+        Raises
+        ------
+        NoLoadsError
+            If there are none; says where was searched.
+        """
+        at = band.coordinates
+        searched = []
+        for number, reason in self._load_candidates(band, interval):
+            group, absence = self._calibration_group(number, band.name)
+            if group is None:
+                searched.append(f"scan {number} ({reason}): {absence}")
+                continue
+            objection = group.objection(at.shape, at.pixel)
+            if objection is None:
+                return group, reason
+            logger.warning("%s: loads of scan %d (%s) are passed over: %s", band, number, reason, objection)
+            searched.append(f"scan {number} ({reason}): {objection}")
+        raise NoLoadsError(
+            f"{band} in {self.path}: no hot and cold load found. Searched: "
+            + ("; ".join(searched) if searched else "its own calibration group, lloadsn")
+            + f"; all scans within calibration_interval = {interval:g} s of MJD {at.time_span[0]:.6f}"
+        )
+
+    def find_following(self, band: Band, interval: float) -> CalibrationGroup | None:
+        """Find the first loads after a scan.
+
+        Parameters
+        ----------
+        band : Band
+            The band to calibrate.
+        interval : float
+            Longest time from the scan's last subscan to them [s].
+
+        Returns
+        -------
+        CalibrationGroup or None
+            None where there are none that fit.
+        """
+        at = band.coordinates
+        for age, number in reversed(self._ages(band.name, at.time_span[1], interval)):
+            group = self._calibration_group(number, band.name)[0] if age < 0 else None
+            if group is not None and group.objection(at.shape, at.pixel) is None:
+                return group
+        return None
+
+    def load_counts(
+        self, group: CalibrationGroup, band: Band, clock: StageClock, t_cold_default: float | None = None
+    ) -> LoadCounts:
+        """Return the counts on the loads of a scan, in a band's pixel order, from a small cache.
+
+        The cache pays: loads are measured after one scan and before the next.
+        """
+        key = (group.scan_number, band.name, tuple(band.coordinates.pixel.ravel().tolist()), t_cold_default)
+        if key not in self._loads:
+            self._loads[key] = group.means(band.coordinates.pixel, clock, t_cold_default)
+            while len(self._loads) > _REMEMBERED_LOADS:
+                self._loads.pop(next(iter(self._loads)))
+        return self._loads[key]
+
+    def _ages(self, band_name: str, mjd: float, interval: float) -> list[tuple[float, int]]:
+        """List the ages of the loads of all scans at a time (MJD) [d], with the scan numbers.
+
+        Ages [s] are positive for loads before that time and at most `interval` [s] in size.
+        """
+        known = self._times_of_loads(band_name)
+        span = interval / _SECONDS_PER_DAY
+        first = bisect_left(known, (mjd - span - _MARGIN, 0))
+        last = bisect_left(known, (mjd + span + _MARGIN, 0))
+        ages = [((mjd - measured) * _SECONDS_PER_DAY, number) for measured, number in known[first:last]]
+        return sorted(item for item in ages if abs(item[0]) <= interval)
+
+    def _times_of_loads(self, band_name: str) -> list[tuple[float, int]]:
+        """List the times of all loads (MJD) [d] with their scan numbers, in time order."""
+        if band_name not in self._times:
+            times = self.root.each(lambda number: self._time_of_loads(number, band_name), self.numbers)
+            known = zip(times, self.numbers, strict=True)
+            self._times[band_name] = sorted(item for item in known if np.isfinite(item[0]))
+        return self._times[band_name]
+
+    def _load_candidates(self, band: Band, interval: float) -> Iterator[tuple[int, str]]:
+        """Yield candidate scans for the loads, best first, with the reason; read times lazily."""
+        named = self._last_load(band)
+        tried = {band.scan_number, named}
+        yield band.scan_number, "own"
+        if named is not None and named != band.scan_number:
+            yield named, "lloadsn"
+        ages = self._ages(band.name, band.coordinates.time_span[0], interval)
+        for age, number in (item for item in ages if item[0] >= 0 and item[1] not in tried):
+            yield number, f"nearest in the past, {age:.0f} s before"
+        for age, number in sorted((-age, number) for age, number in ages if age < 0 and number not in tried):
+            yield number, f"nearest in the future, {age:.0f} s after"
+
+    def _last_load(self, band: Band) -> int | None:
+        """Return the scan that the first ON names for its last load; None if unknown."""
+        at = band.coordinates
+        if at.lloadsn is None:
+            return None
+        if not is_on(at.sobsmode).any():
+            return None
+        named = int(at.lloadsn[first_on(at.sobsmode, at.mjd)])
+        return named if named >= 0 else None
+
+    def _calibration_group(self, number: int, band_name: str) -> tuple[CalibrationGroup | None, str]:
+        """Return the calibration group of a scan, or None and the reason for its absence."""
+        key = (number, band_name)
+        if key not in self._calibration:
+            self._calibration[key] = self._open_calibration(number, band_name)
+        return self._calibration[key]
+
+    def _open_calibration(self, number: int, band_name: str) -> tuple[CalibrationGroup | None, str]:
+        try:
+            group = self._calibration_path(number, band_name)
+            if group is None:
+                return None, "no calibration group"
+            return CalibrationGroup(self.root, group, number), ""
+        except MemoryError:
+            raise
+        except Exception as error:  # what is wrong with these loads must not end the scans that look for some
+            words = _log_unreadable(number, error)
+            return None, f"cannot be read: {words}"
+
+    def _time_of_loads(self, number: int, band_name: str) -> float:
+        """Read the time of the loads of a scan (MJD) [d]; NaN without loads or if unreadable."""
+        try:
+            group = self._calibration_path(number, band_name)
+            return time_of_loads(self.root, group) if group else float("nan")
+        except MemoryError:
+            raise
+        except Exception as error:  # as above
+            _log_unreadable(number, error)
+            return float("nan")
+
+    def _calibration_path(self, number: int, band_name: str) -> str | None:
+        bands = self._bands(number) if number in self._groups else []
+        group = {name: path for path, name in bands}.get(band_name)
+        if group is None or not self.root.exists(f"{group}/calibration/zarr.json"):
+            return None
+        return f"{group}/calibration"
+
+    def select(self, wanted: list[Any] | str | None) -> list[int]:
+        """Select the numbers of the scans to calibrate.
+
+        Parameters
+        ----------
+        wanted : list, str or None
+            Numbers and inclusive ranges, as in ``"25650,25660:25670"``; None for all.
+
+        Returns
+        -------
+        list of int
+            Those that have something to calibrate, ascending.
+
+        Raises
+        ------
+        StoreError
+            If a number is not in the session, or nothing is left.
+        """
+        sources = self.root.each(self.has_source, self.numbers)
+        observed = [number for number, has_source in zip(self.numbers, sources, strict=True) if has_source]
+        named = set(observed) if wanted is None else _parse_scans(wanted, self.numbers, self.path)
+        chosen = sorted(named & set(observed))
+        if not chosen:
+            found = identify_store(self.root)
+            if found.kind is Kind.PRODUCT:
+                raise StoreError(f"{self.path} is {found.description}; expected an L0 session")
+            raise StoreError(
+                f"{self.path}: no scan to calibrate is chosen by scans={wanted!r}; "
+                f"it has {ranges_of(observed) or 'calibration-only scans'}"
+            )
+        return chosen
+
+
+def _log_unreadable(number: int, error: Exception) -> str:
+    """Warn of loads that cannot be read, and return the reason in words."""
+    words = str(error) if isinstance(error, ObservationError) else f"{type(error).__name__}: {error}"
+    logger.warning("scan %d: its loads cannot be read: %s", number, words)
+    logger.debug("scan %d: its loads", number, exc_info=error)
+    return words
+
+
+def _parse_scans(wanted: list[Any] | str, present: list[int], path: str) -> set[int]:
+    items = wanted.split(",") if isinstance(wanted, str) else [w for x in wanted for w in str(x).split(",")]
+    chosen: set[int] = set()
+    for item in (text.strip() for text in items):
+        match = re.fullmatch(r"(\d+)\s*(?::\s*(\d+))?", item)
+        if not match:
+            hint = "; numbers are 0 or more" if re.match(r"-\d", item) else ""
+            raise StoreError(f"scans: {item!r} is neither a scan number nor a range like 25660:25670{hint}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise StoreError(f"scans: the range {item!r} runs backwards; expected {last}:{first}")
+        found = {number for number in present if first <= number <= last}
+        if not found:
+            raise StoreError(f"scans: {path} has no scan {item}; it has {ranges_of(present)}")
+        chosen |= found
+    return chosen

@@ -1,0 +1,63 @@
+"""L0 sessions with a known sky.
+
+`simulate(preset("sofia_lfa", channels=256), "session.zarr")` writes a session and its truth;
+`read_truth` reads the latter.
+"""
+
+from cal_pipeline.heterodyne.simulate.config import (
+    FLAT_BANDPASS,
+    Atmosphere,
+    Bandpass,
+    GaussianSource,
+    Line,
+    Receiver,
+    Scan,
+    SessionConfig,
+    Source,
+    StandingWave,
+    Telescope,
+)
+from cal_pipeline.heterodyne.simulate.errors import SimulationError
+from cal_pipeline.heterodyne.simulate.faults import DeadChannels, Drift, Faults, MissingDumps, Spur
+from cal_pipeline.heterodyne.simulate.imperfections import ChopPhaseOffset, Imbalance, SkyWave, WarmLayer
+from cal_pipeline.heterodyne.simulate.presets import PRESETS, preset
+from cal_pipeline.heterodyne.simulate.sequence import Loads, Otf, OtfChopped, Phase, Sequence, TotalPower
+from cal_pipeline.heterodyne.simulate.truth import Truth, read_truth, truth_path
+from cal_pipeline.heterodyne.simulate.writer import Written, simulate
+
+__all__ = [
+    "FLAT_BANDPASS",
+    "PRESETS",
+    "Atmosphere",
+    "Bandpass",
+    "ChopPhaseOffset",
+    "DeadChannels",
+    "Drift",
+    "Faults",
+    "GaussianSource",
+    "Imbalance",
+    "Line",
+    "Loads",
+    "MissingDumps",
+    "Otf",
+    "OtfChopped",
+    "Phase",
+    "Receiver",
+    "Scan",
+    "Sequence",
+    "SessionConfig",
+    "SimulationError",
+    "SkyWave",
+    "Source",
+    "Spur",
+    "StandingWave",
+    "Telescope",
+    "TotalPower",
+    "Truth",
+    "WarmLayer",
+    "Written",
+    "preset",
+    "read_truth",
+    "simulate",
+    "truth_path",
+]

@@ -1,0 +1,456 @@
+"""Configuration of a simulation: telescope, receivers, atmosphere, lines, scans; all frozen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.heterodyne.simulate.errors import require
+from cal_pipeline.heterodyne.simulate.faults import Drift, Faults
+from cal_pipeline.heterodyne.simulate.imperfections import ChopPhaseOffset, Imbalance, SkyWave, WarmLayer
+from cal_pipeline.heterodyne.simulate.sequence import Loads, Sequence, TotalPower
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Telescope:
+    """Name, location and surroundings of the telescope.
+
+    Parameters
+    ----------
+    name : str
+        Name in L0.
+    table : str
+        Name of the shipped atmosphere table: ccat, sofia or gbt.
+    latitude_deg : float
+        Geographic latitude.
+    pressure_pa, t_ambient : float
+        Ambient pressure [Pa] and temperature [K].
+    """
+
+    name: str
+    table: str
+    latitude_deg: float
+    pressure_pa: float
+    t_ambient: float
+
+
+@dataclass(frozen=True)
+class Bandpass:
+    """Shape of the gain over the band; x runs from -1 to 1.
+
+    Parameters
+    ----------
+    tilt, curvature : float
+        Shape 1 + tilt·x - curvature·x².
+    ripple, ripple_cycles : float
+        Amplitude and number of periods over the band of a cosine on top.
+    edge_width : float
+        Fraction of the band over which each edge rolls off (0: not at all).
+    edge_level : float
+        Gain at the very edge, as a fraction of the gain inside.
+    """
+
+    tilt: float = 0.15
+    curvature: float = 0.2
+    ripple: float = 0.05
+    ripple_cycles: float = 2.5
+    edge_width: float = 0.03
+    edge_level: float = 0.1
+
+    def __post_init__(self) -> None:
+        require(0.0 < self.edge_level <= 1.0, f"edge_level {self.edge_level} must be above 0 and at most 1")
+        require(0.0 <= self.edge_width <= 0.5, f"edge_width {self.edge_width} must be between 0 and 0.5")
+        require(
+            abs(self.tilt) + max(self.curvature, 0.0) + abs(self.ripple) < 1.0,
+            "tilt + curvature + ripple must stay below 1, or the gain would not be positive",
+        )
+
+
+FLAT_BANDPASS = Bandpass(tilt=0.0, curvature=0.0, ripple=0.0, edge_width=0.0)
+"""Bandpass with equal gain in every channel."""
+
+
+@dataclass(frozen=True)
+class StandingWave:
+    """A reflection between two optical surfaces: a cosine in frequency, the same in every pixel.
+
+    Parameters
+    ----------
+    period_hz : float
+        c/(2·distance) [Hz].
+    gain_amplitude : float
+        Relative amplitude on the gain.
+    t_rec_amplitude : float
+        Additive amplitude on t_rec_dsb [K].
+    phase_rad : float
+        Phase at the reference frequency of the signal sideband.
+    """
+
+    period_hz: float
+    gain_amplitude: float = 0.02
+    t_rec_amplitude: float = 0.0
+    phase_rad: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.period_hz > 0.0, f"period_hz {self.period_hz} must be positive")
+        require(abs(self.gain_amplitude) < 1.0, f"gain_amplitude {self.gain_amplitude} must be below 1")
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """A receiver array with its spectrometers: one frequency axis, R pixels times A arrays.
+
+    Parameters
+    ----------
+    name : str
+        Name of the frontend.
+    arrays : tuple of str
+        Prefix of the pixel ids of each array (A), e.g. ("LFAH", "LFAV").
+    pixel_offsets_deg : tuple of (float, float)
+        Longitude and latitude offset of each pixel [deg] (R).
+    signal_freq, image_freq : float
+        Topocentric frequency of the reference channel in the signal and image sideband [Hz].
+    bandwidth : float
+        Width of all channels together [Hz]; negative: frequency falls with the channel number.
+    channels : int
+        Number of channels (C).
+    freq_off : float
+        Offset of the reference channel [Hz].
+    rest_freq : float or None
+        Rest frequency of the line [Hz]; None: `signal_freq`.
+    line : str
+        Name of the line.
+    image_gain : float
+        Gain image/signal: 1 double sideband, 0 single sideband.
+    forward_efficiency : float or tuple of float
+        f_eff, one for all arrays or one each.
+    coupling : float
+        eta, what else of a line is lost.
+    t_rec_dsb : float
+        Receiver temperature in mid-band [K].
+    t_rec_slope, t_rec_spread : float
+        Relative change of t_rec_dsb from mid-band to the last channel; largest relative deviation
+        of a pixel.
+    counts_per_kelvin : float
+        Gain in mid-band [ct/K].
+    gain_spread : float
+        Largest relative deviation of a pixel's gain.
+    bandpass : Bandpass
+        Shape of the gain.
+    standing_waves : tuple of StandingWave
+        Ripples on gain and receiver temperature.
+    zero_level : float
+        Counts of a spectrometer without input [ct]; needs a ZERO in the loads.
+    """
+
+    name: str
+    arrays: tuple[str, ...]
+    pixel_offsets_deg: tuple[tuple[float, float], ...]
+    signal_freq: float
+    image_freq: float
+    bandwidth: float
+    channels: int = 1024
+    freq_off: float = 0.0
+    rest_freq: float | None = None
+    line: str = ""
+    image_gain: float = 1.0
+    forward_efficiency: float | tuple[float, ...] = 1.0
+    coupling: float = 1.0
+    t_rec_dsb: float = 200.0
+    t_rec_slope: float = 0.1
+    t_rec_spread: float = 0.1
+    counts_per_kelvin: float = 20000.0
+    gain_spread: float = 0.2
+    bandpass: Bandpass = field(default_factory=Bandpass)
+    standing_waves: tuple[StandingWave, ...] = ()
+    zero_level: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(
+            self.channels > 0 and bool(self.arrays) and bool(self.pixel_offsets_deg),
+            f"{self.name} is empty: at least 1 channel, 1 pixel and 1 array are needed",
+        )
+        require(self.bandwidth != 0.0, f"{self.name}: bandwidth must not be 0")
+        require(self.image_gain >= 0.0, f"{self.name}: image_gain {self.image_gain} must not be negative")
+        f_eff = self.f_eff
+        require(
+            f_eff.size == len(self.arrays),
+            f"{self.name}: forward_efficiency must be one number or one per array",
+        )
+        require(bool(np.all((f_eff > 0) & (f_eff <= 1))), f"{self.name}: forward_efficiency must be in (0, 1]")
+        require(0.0 < self.coupling <= 1.0, f"{self.name}: coupling {self.coupling} must be in (0, 1]")
+        require(
+            self.t_rec_dsb > 0.0 and self.counts_per_kelvin > 0.0,
+            f"{self.name}: t_rec and gain must be positive",
+        )
+        require(
+            max(abs(self.t_rec_slope), abs(self.t_rec_spread), abs(self.gain_spread)) < 1.0,
+            f"{self.name}: t_rec_slope, t_rec_spread and gain_spread must be below 1",
+        )
+
+    @property
+    def freq_res(self) -> float:
+        """Distance of two channels [Hz], signed."""
+        return self.bandwidth / self.channels
+
+    @property
+    def ref_channel(self) -> float:
+        """Zero-based reference channel, exact in 32 bits."""
+        return float(np.float32((self.channels - 1) / 2.0))
+
+    @property
+    def f_eff(self) -> Array:
+        """Forward efficiency of each array, shape (A,)."""
+        value = np.atleast_1d(np.asarray(self.forward_efficiency, dtype=np.float64))
+        return np.full(len(self.arrays), value[0]) if value.size == 1 else value
+
+    @property
+    def pixel_ids(self) -> list[str]:
+        """Pixel ids, index r·A + a."""
+        return [f"{name}_PX{r:02d}" for r in range(len(self.pixel_offsets_deg)) for name in self.arrays]
+
+    def frequencies(self) -> tuple[Array, Array]:
+        """Return signal and image frequency of the channels [Hz], shape (C,)."""
+        offset = self.freq_off + (np.arange(self.channels) - self.ref_channel) * self.freq_res
+        return np.asarray(self.signal_freq + offset), np.asarray(self.image_freq - offset)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The direction that is observed.
+
+    Parameters
+    ----------
+    name : str
+        Name in L0.
+    ra_deg, dec_deg : float
+        Position, ICRS [deg].
+    hour_angle_h : float
+        Hour angle at the session's start [h].
+    velocity_kms : float
+        Source velocity, only recorded [km/s].
+    elevation_deg : float or None
+        Keep this elevation instead of following the sky.
+    """
+
+    name: str = "SIM"
+    ra_deg: float = 83.8
+    dec_deg: float = -5.4
+    hour_angle_h: float = -1.5
+    velocity_kms: float = 0.0
+    elevation_deg: float | None = None
+
+
+@dataclass(frozen=True)
+class GaussianSource:
+    """A round source on the sky, as wide as the beam makes it.
+
+    Parameters
+    ----------
+    fwhm_deg : float
+        Full width at half maximum [deg].
+    lon_deg, lat_deg : float
+        Offset of the peak from the source position [deg].
+    """
+
+    fwhm_deg: float
+    lon_deg: float = 0.0
+    lat_deg: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.fwhm_deg > 0.0, f"fwhm_deg {self.fwhm_deg} must be positive")
+
+    def amplitude(self, lon: Array, lat: Array) -> Array:
+        """Return the brightness relative to the peak at offsets `lon`, `lat` [deg]."""
+        squared = (lon - self.lon_deg) ** 2 + (lat - self.lat_deg) ** 2
+        return np.asarray(np.exp(-4.0 * np.log(2.0) * squared / self.fwhm_deg**2))
+
+
+@dataclass(frozen=True)
+class Line:
+    """A spectral line or a continuum of the source.
+
+    Parameters
+    ----------
+    t_peak : float
+        Peak of T_A* [K].
+    freq_hz : float or None
+        Sky frequency of the line's centre; None: the reference frequency of the first receiver. It
+        shows in whichever sideband of whichever receiver holds it.
+    fwhm_hz : float or None
+        Full width at half maximum; None: a continuum, the same at all frequencies.
+    source : GaussianSource or None
+        Its shape on the sky; None: the same in all ONs.
+    sidebands : {"both", "signal", "image"}
+        Leave a sideband out, as no real source would.
+    """
+
+    t_peak: float
+    freq_hz: float | None = None
+    fwhm_hz: float | None = None
+    source: GaussianSource | None = None
+    sidebands: Literal["both", "signal", "image"] = "both"
+
+    def __post_init__(self) -> None:
+        require(self.fwhm_hz is None or self.fwhm_hz > 0.0, f"fwhm_hz {self.fwhm_hz} must be positive")
+        require(self.sidebands in ("both", "signal", "image"), f"sidebands {self.sidebands!r} is unknown")
+
+    def profile(self, nu: Array, default_freq: float) -> Array:
+        """Return T_A* [K] at the peak of the source, shape (C,), at frequencies `nu` [Hz]."""
+        if self.fwhm_hz is None:
+            return np.full(nu.shape, self.t_peak)
+        centre = default_freq if self.freq_hz is None else self.freq_hz
+        return np.asarray(self.t_peak * np.exp(-4.0 * np.log(2.0) * ((nu - centre) / self.fwhm_hz) ** 2))
+
+
+@dataclass(frozen=True)
+class Atmosphere:
+    """The true atmosphere.
+
+    Parameters
+    ----------
+    pwv_mm : float
+        Precipitable water vapour at the session's start [mm].
+    pwv_per_hour : float
+        Its linear drift [mm/h].
+    t_atm, t_spill : float or None
+        Temperature of the atmosphere and of the spill-over [K]; None: ambient.
+    table : str or None
+        Path of an atmosphere table; None: the telescope's shipped one.
+    layer : WarmLayer or None
+        A layer with a temperature of its own.
+    """
+
+    pwv_mm: float = 0.5
+    pwv_per_hour: float = 0.0
+    t_atm: float | None = None
+    t_spill: float | None = None
+    table: str | None = None
+    layer: WarmLayer | None = None
+
+    def __post_init__(self) -> None:
+        require(0.0 <= self.pwv_mm < math.inf, f"pwv_mm {self.pwv_mm} must not be negative, and be finite")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan; what is None is as in the session.
+
+    Parameters
+    ----------
+    number : int or None
+        Scan number; None: one more than the scan before.
+    sequence : Sequence or None
+        What is observed.
+    calibration_only : bool
+        Only loads, no source group.
+    loads : Loads or None
+        Its loads; `Loads(pattern=())`: none of its own.
+    lloadsn : int or None
+        Scan of the last load as L0 names it; None: the truth.
+    gap_s : float
+        Idle time before the scan [s].
+    pwv_mm : float or None
+        PWV at the session's start that this scan sees [mm].
+    source : Source or None
+        Another source.
+    receivers : tuple of Receiver or None
+        Another set-up.
+    lines : tuple of Line or None
+        Other lines.
+    faults : Faults or None
+        Its faults.
+    """
+
+    number: int | None = None
+    sequence: Sequence | None = None
+    calibration_only: bool = False
+    loads: Loads | None = None
+    lloadsn: int | None = None
+    gap_s: float = 0.0
+    pwv_mm: float | None = None
+    source: Source | None = None
+    receivers: tuple[Receiver, ...] | None = None
+    lines: tuple[Line, ...] | None = None
+    faults: Faults | None = None
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """A session: one store of scans.
+
+    Parameters
+    ----------
+    telescope : Telescope
+        Site.
+    receivers : tuple of Receiver
+        One, or several observing at the same time: the bands of each scan.
+    source, sequence, loads, atmosphere, lines, faults : object
+        What is observed and how; a `Scan` can override most of it.
+    scans : tuple of Scan
+        The scans in time order.
+    drift : Drift
+        Instability of gain and offset.
+    sky_waves : tuple of SkyWave
+        Standing waves on what comes from the sky.
+    imbalance : Imbalance or None
+        Difference between the beams of a chopper.
+    chop_phase_offset : ChopPhaseOffset or None
+        Differences between the phases of a chop.
+    mjd_start : float
+        Start of the session (MJD, UTC).
+    overhead_s : float
+        Time between two subscans [s].
+    noise : bool
+        Radiometer noise.
+    dtype : {"int32", "float64"}
+        Counts rounded to integers as a spectrometer delivers them, or unrounded.
+    seed : int
+        Everything random follows from it.
+    chunks : tuple of int or None
+        Chunks of data_5d [C, D, R, A, S]; None: one subscan, as many channels (at most 2048) as fit
+        in 64 MB.
+    compression : int
+        zstd level.
+    raw_headers : bool
+        Write `raw_fits_headers`.
+    attributes : mapping
+        Further attributes of the scan groups.
+    """
+
+    telescope: Telescope
+    receivers: tuple[Receiver, ...]
+    source: Source = field(default_factory=Source)
+    sequence: Sequence = field(default_factory=TotalPower)
+    loads: Loads = field(default_factory=Loads)
+    atmosphere: Atmosphere = field(default_factory=Atmosphere)
+    lines: tuple[Line, ...] = ()
+    faults: Faults = field(default_factory=Faults)
+    scans: tuple[Scan, ...] = field(default_factory=lambda: (Scan(),))
+    drift: Drift = field(default_factory=Drift)
+    sky_waves: tuple[SkyWave, ...] = ()
+    imbalance: Imbalance | None = None
+    chop_phase_offset: ChopPhaseOffset | None = None
+    mjd_start: float = 60310.25
+    overhead_s: float = 3.0
+    noise: bool = True
+    dtype: Literal["int32", "float64"] = "int32"
+    seed: int = 0
+    chunks: tuple[int, int, int, int, int] | None = None
+    compression: int = 1
+    raw_headers: bool = False
+    attributes: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(bool(self.scans), "a session needs at least one scan")
+        require(bool(self.receivers), "a session needs at least one receiver")
+        require(self.dtype in ("int32", "float64"), f'dtype {self.dtype!r}: choose "int32" or "float64"')
+        require(self.seed >= 0, f"seed {self.seed} must not be negative")
+        require(self.chunks is None or min(self.chunks) > 0, f"chunks {self.chunks} must be positive")

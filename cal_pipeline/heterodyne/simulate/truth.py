@@ -1,0 +1,264 @@
+"""Truth stored with a simulated session: the results of a perfect calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from cal_pipeline.heterodyne.simulate.errors import SimulationError
+from cal_pipeline.heterodyne.simulate.forward import BandModel
+from cal_pipeline.heterodyne.simulate.sky import SkyBand
+
+Array = NDArray[np.float64]
+
+_SKY_ARRAYS = ("nu_s", "nu_i", "b_s", "c_s", "b_i", "c_i", "forward_efficiency", "layer_s", "layer_i")
+_SKY_NUMBERS = ("image_gain", "coupling", "t_atm", "t_spill", "t_layer")
+_ARRAYS = {
+    "gain": ("channel", "receiver", "array"),
+    "t_rec_dsb": ("channel", "receiver", "array"),
+    "dead": ("channel", "receiver", "array"),
+    "missing": ("dump", "receiver", "array", "subscan"),
+    "pwv": ("subscan",),
+    "elevation": ("subscan",),
+    "mjd": ("subscan",),
+    "on": ("subscan",),
+    "added": ("channel", "dump", "subscan"),
+    "line_signal": ("line", "channel"),
+    "line_image": ("line", "channel"),
+    "amplitude": ("line", "dump", "receiver", "array", "on_subscan"),
+}
+_NUMBERS = (
+    "scan_number",
+    "band",
+    "t_hot",
+    "t_cold",
+    "zero_level",
+    "gain_per_hour",
+    "offset_per_hour",
+    "mjd_start",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """True values of one band of one scan.
+
+    Subscans are those of the source group, in its order; a calibration-only scan has none.
+
+    Parameters
+    ----------
+    scan_number, band : int
+        Scan number and index of the band.
+    sky : SkyBand
+        Frequencies, opacity coefficients, efficiencies and temperatures; the rest follows.
+    gain, t_rec_dsb : ndarray, shape (C, R, A)
+        Gain [ct/K] at the session's start and receiver temperature [K].
+    dead : ndarray of bool, shape (C, R, A)
+        Channels without signal.
+    missing : ndarray of bool, shape (D, R, A, S)
+        Lost dumps.
+    pwv, elevation, mjd : ndarray, shape (S,)
+        PWV [mm], elevation [rad] and middle (MJD) of each subscan.
+    on : ndarray of bool, shape (S,)
+        True for ONs.
+    added : ndarray, shape (C, D, S)
+        Added imperfections at the receiver's input [K].
+    line_signal, line_image : ndarray, shape (L, C)
+        T_A* [K] of each line at its peak on the sky, in the signal and in the image sideband.
+    amplitude : ndarray, shape (L, D, R, A, S_on)
+        Brightness of each line relative to its peak, in each dump of the ONs.
+    t_hot, t_cold : float
+        Load temperatures [K].
+    zero_level : float
+        Counts without input [ct].
+    gain_per_hour, offset_per_hour : float
+        Drift of the gain [1/h] and of the offset [K/h] since `mjd_start`.
+    mjd_start : float
+        Start of the session (MJD).
+    """
+
+    scan_number: int
+    band: int
+    sky: SkyBand
+    gain: Array
+    t_rec_dsb: Array
+    dead: NDArray[np.bool_]
+    missing: NDArray[np.bool_]
+    pwv: Array
+    elevation: Array
+    mjd: Array
+    on: NDArray[np.bool_]
+    added: Array
+    line_signal: Array
+    line_image: Array
+    amplitude: Array
+    t_hot: float
+    t_cold: float
+    zero_level: float
+    gain_per_hour: float
+    offset_per_hour: float
+    mjd_start: float
+
+    @property
+    def on_indices(self) -> NDArray[np.int64]:
+        """Zero-based positions of the ONs among the scan's subscans, shape (S_on,)."""
+        return np.flatnonzero(self.on).astype(np.int64)
+
+    @property
+    def airmass(self) -> Array:
+        """Airmass of each subscan, shape (S,)."""
+        return np.asarray(1.0 / np.sin(self.elevation))
+
+    @property
+    def pwv_mm(self) -> float:
+        """Mean PWV of the OFFs [mm]; NaN without one."""
+        offs = self.pwv[~self.on]
+        return float(offs.mean()) if offs.size else float("nan")
+
+    @property
+    def tau_signal(self) -> Array:
+        """Zenith opacity of the signal sideband [Np] at `pwv_mm`, shape (C,)."""
+        return self.sky.opacity(self.pwv_mm)[0]
+
+    @property
+    def tau_image(self) -> Array:
+        """Zenith opacity of the image sideband [Np] at `pwv_mm`, shape (C,)."""
+        return self.sky.opacity(self.pwv_mm)[1]
+
+    @property
+    def t_rec_ssb(self) -> Array:
+        """Single-sideband receiver temperature [K], shape (C, R, A)."""
+        return self.t_rec_dsb / self.sky.weights[0]
+
+    def transmission(self) -> tuple[Array, Array]:
+        """Return t_r of the signal and the image sideband in the ONs, each (C, S_on)."""
+        signal = np.empty((self.sky.nu_s.size, self.on_indices.size))
+        image = np.empty_like(signal)
+        for position, s in enumerate(self.on_indices):
+            signal[:, position], image[:, position] = self.sky.transmission(self.pwv[s], self.airmass[s])
+        return signal, image
+
+    def t_sys(self) -> Array:
+        """Return the DSB system temperature without the source [K] in the ONs, (C, R, A, S_on)."""
+        result = np.empty((*self.t_rec_dsb.shape, self.on_indices.size))
+        for position, s in enumerate(self.on_indices):
+            sky = self.sky.sky(self.pwv[s], self.airmass[s])
+            result[..., position] = self.t_rec_dsb + sky[:, np.newaxis, :]
+        return result
+
+    def t_a_star(self, channels: slice = slice(None), *, image: bool = True) -> Array:
+        """Return T_A* of the source in the ONs.
+
+        Parameters
+        ----------
+        channels : slice
+            Channels to evaluate.
+        image : bool
+            Add what lines in the image sideband leave in a spectrum calibrated for the signal
+            sideband, w_i t_r(nu_i)/(w_s t_r(nu_s)) times their own T_A*.
+
+        Returns
+        -------
+        ndarray, shape (C, D, R, A, S_on)
+            [K]; lost dumps and dead channels are filled in all the same.
+        """
+        result = np.einsum("lc,ldras->cdras", self.line_signal[:, channels], self.amplitude)
+        w_s, w_i = self.sky.weights
+        if image and w_i > 0.0 and np.any(self.line_image):
+            t_s, t_i = self.transmission()
+            ratio = (w_i * t_i / (w_s * t_s))[channels, np.newaxis, np.newaxis, np.newaxis, :]
+            result += ratio * np.einsum("lc,ldras->cdras", self.line_image[:, channels], self.amplitude)
+        return np.asarray(result)
+
+
+def truth_path(session: str | Path) -> Path:
+    """Return where the truth of a session lies: `<name>.truth.zarr` beside it."""
+    session = Path(session)
+    return session.with_name(session.name.removesuffix(".zarr") + ".truth.zarr")
+
+
+def true_values(model: BandModel) -> Truth:
+    """Collect the truth of a band of a scan."""
+    subscans, drift, loads = model.plan.observed, model.config.drift, model.plan.loads
+    ons = [subscan for subscan in subscans if subscan.phase.kind == "on"]
+    dumps = subscans[0].phase.dumps if subscans else 0
+    amplitude = np.zeros((len(model.plan.lines), dumps, *model.pixels, len(ons)))
+    missing = np.zeros((dumps, *model.pixels, len(subscans)), dtype=bool)
+    for position, subscan in enumerate(ons):
+        amplitude[..., position] = model.amplitudes(subscan)
+    for position in range(len(subscans)):
+        missing[..., position] = model.missing("source", position)
+    return Truth(
+        scan_number=model.plan.number,
+        band=model.band,
+        sky=model.sky,
+        gain=model.instrument[0],
+        t_rec_dsb=model.instrument[1],
+        dead=model.dead,
+        missing=missing,
+        pwv=np.array([subscan.pwv for subscan in subscans]),
+        elevation=np.array([subscan.elevation for subscan in subscans]),
+        mjd=np.array([subscan.mjd for subscan in subscans]),
+        on=np.array([subscan.phase.kind == "on" for subscan in subscans], dtype=bool),
+        added=np.stack([model.added(subscan) for subscan in subscans], axis=-1)
+        if subscans
+        else np.zeros((model.receiver.channels, 0, 0)),
+        line_signal=model.line_profiles[0],
+        line_image=model.line_profiles[1],
+        amplitude=amplitude,
+        t_hot=loads.stored_t_hot,
+        t_cold=loads.stored_t_cold,
+        zero_level=model.receiver.zero_level,
+        gain_per_hour=drift.gain_per_hour,
+        offset_per_hour=drift.offset_per_hour,
+        mjd_start=model.config.mjd_start,
+    )
+
+
+def write_truth(group: zarr.Group, truth: Truth) -> None:
+    """Write the truth of a band into an empty Zarr group."""
+    arrays: dict[str, tuple[tuple[str, ...], Any]] = {
+        name: (dims, getattr(truth, name)) for name, dims in _ARRAYS.items()
+    }
+    for name in _SKY_ARRAYS:
+        axis = {"forward_efficiency": "array", "layer_s": "layer", "layer_i": "layer"}.get(name, "channel")
+        arrays[f"sky_{name}"] = ((axis,), getattr(truth.sky, name))
+    for name, (dims, values) in arrays.items():
+        group.create_array(name, data=np.ascontiguousarray(values), dimension_names=dims)
+    numbers = {name: getattr(truth, name) for name in _NUMBERS}
+    numbers |= {f"sky_{name}": getattr(truth.sky, name) for name in _SKY_NUMBERS}
+    group.update_attributes(numbers)
+
+
+def read_truth(session: str | Path, scan: int, band: int = 0) -> Truth:
+    """Read the truth of a band of a scan.
+
+    Parameters
+    ----------
+    session : str or Path
+        The session's store, or that of its truth.
+    scan, band : int
+        Scan number and index of the band.
+
+    Raises
+    ------
+    SimulationError
+        If there is no truth for the band.
+    """
+    path = Path(session)
+    path = path if path.name.endswith(".truth.zarr") else truth_path(path)
+    name = f"scan_{scan:06d}/band_{band}"
+    if not (path / name).is_dir():
+        known = sorted(str(p.relative_to(path)) for p in path.glob("scan_*/band_*"))
+        raise SimulationError(f"{path} holds no {name}; it holds {', '.join(known) or 'nothing'}")
+    group = zarr.open_group(path, path=name, mode="r")
+    values: dict[str, Any] = {key: np.asarray(cast("zarr.Array[Any]", group[key])[...]) for key in _ARRAYS}
+    sky: dict[str, Any] = {key: np.asarray(cast("zarr.Array[Any]", group[f"sky_{key}"])[...]) for key in _SKY_ARRAYS}
+    sky.update({key: group.attrs[f"sky_{key}"] for key in _SKY_NUMBERS})
+    numbers: dict[str, Any] = {key: group.attrs[key] for key in _NUMBERS}
+    return Truth(sky=SkyBand(**sky), **values, **numbers)

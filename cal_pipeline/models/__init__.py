@@ -1,1 +1,0 @@
-"""Data model: names and units, sessions and scans, the L1 product."""

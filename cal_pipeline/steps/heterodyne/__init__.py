@@ -1,0 +1,1 @@
+"""Steps that calibrate heterodyne receivers, one a file."""

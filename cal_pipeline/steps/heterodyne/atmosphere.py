@@ -1,0 +1,260 @@
+"""Step ``atmosphere``: water vapour and opacity from the sky in the OFFs."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.core.errors import CalibrationError, LayoutError
+from cal_pipeline.core.parameters.values import positive
+from cal_pipeline.core.run.threads import in_threads
+from cal_pipeline.core.step import CalibrationStep, ParameterError
+from cal_pipeline.heterodyne.errors import FrequencyRangeError, NotFiniteError
+from cal_pipeline.heterodyne.physics.constants import TORR
+from cal_pipeline.heterodyne.physics.opacity import airmass
+from cal_pipeline.heterodyne.physics.pwv import SkyObservation, view_sky
+from cal_pipeline.heterodyne.physics.sky import ModelledSky, Opacity, SkyDirection, Surroundings, observed_sky
+from cal_pipeline.heterodyne.physics.strategies import STRATEGIES, FitSettings, Water
+from cal_pipeline.heterodyne.references.atm_table import AtmRangeError, AtmTable
+from cal_pipeline.heterodyne.references.shipped import find_atm_table, open_atm_table
+from cal_pipeline.heterodyne.scan import AtmosphereStage, Band, LoadStage, PairingStage, Scan
+from cal_pipeline.heterodyne.schema import TAMB
+from cal_pipeline.steps.heterodyne.describe import median_of_pixels
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Sky:
+    """SkyObservation of the sky in a band, for the fit of the water vapour, and its ingredients."""
+
+    band: Band
+    table: AtmTable
+    opacity: Opacity
+    surroundings: list[Surroundings]
+    off: list[NDArray[np.float64]]
+    observation: SkyObservation
+
+
+class AtmosphereStep(CalibrationStep):
+    """Fit precipitable water vapour to the OFFs and compute the opacity."""
+
+    class_alias = "atmosphere"
+    reference_file_types = ["atm"]
+
+    spec = f"""
+    link_bands     = boolean(default=False)                   # One PWV for all bands of a scan
+    strategy       = option({", ".join(repr(name) for name in STRATEGIES)}, default='full') # How PWV is found
+    pwv            = float(min=0.0, default=None)             # Given PWV, for strategy 'fixed' [mm]
+    pwv_min        = float(min=0.0, default=0.001)            # Smallest PWV [mm]
+    pwv_max        = float(min=0.0, default=10.0)             # Largest PWV [mm]
+    pwv_grid_steps = integer(min=2, default=100)              # Points of the grid that the fit starts from
+    model_error    = float(min=0.0, default=0.03)             # Fractional error of the opacity model
+    airmass        = option('subscan', 'scan', default='subscan') # Airmass of each ON, or the mean of the scan
+    t_atm          = float(min=0.0, default=None)             # Temperature of the atmosphere (tamb of the OFF) [K]
+    t_spill        = float(min=0.0, default=None)             # Temperature of the spillover (tamb of the OFF) [K]
+    """
+
+    coercions = {"t_atm": positive, "t_spill": positive}
+
+    link_bands: bool
+    strategy: str
+    pwv: float | None
+    pwv_min: float
+    pwv_max: float
+    pwv_grid_steps: int
+    model_error: float
+    airmass: str
+    t_atm: float | None
+    t_spill: float | None
+
+    def check_parameters(self) -> None:
+        """Refuse bounds that are none, and the strategy ``fixed`` without a PWV."""
+        if not 0.0 < self.pwv_min < self.pwv_max:
+            raise ParameterError(
+                f"atmosphere: pwv_min = {self.pwv_min:g} and pwv_max = {self.pwv_max:g} mm, "
+                "expected 0 < pwv_min < pwv_max"
+            )
+        if self.strategy == "fixed" and self.pwv is None:
+            raise ParameterError("atmosphere: strategy 'fixed' needs pwv, in mm")
+        if self.strategy == "fixed":
+            for name in ("pwv_min", "pwv_max", "pwv_grid_steps"):
+                self.refuse_idle(name, "strategy", "leave it out, or choose a strategy that fits PWV")
+        if self.given_or_default("strategy") != "fixed":
+            self.refuse_idle("pwv", "strategy", "give strategy = 'fixed' with it, or leave pwv out")
+        if self.link_bands and self.strategy not in ("full", "fixed"):
+            raise ParameterError(
+                f"atmosphere: link_bands makes the bands share one PWV, strategy {self.strategy!r} gives each pixel "
+                "its own; expected strategy 'full'"
+            )
+
+    def open_reference(self, path: Path) -> object:
+        """Open an atmosphere table."""
+        return open_atm_table(path)
+
+    def describe_result(self, band: Band) -> str:
+        """Say how much water there is, and how well that is known."""
+        sky = band.require_atmosphere()
+        pwv, error, model, chi2 = (
+            median_of_pixels(getattr(sky.fit, name)) for name in ("pwv", "error", "error_model", "chi2")
+        )
+        errors = "mm (given)" if sky.strategy == "fixed" else f"± {error:.2g} (statistical) ± {model:.2g} (model) mm"
+        median = " (medians)" if np.size(sky.fit.pwv) > 1 else ""
+        bounds = ", at a bound" if np.any(sky.fit.at_bound) else ""
+        return f"PWV {pwv:.4g} {errors}, chi² {chi2:.3g}{median}{bounds}, strategy {sky.strategy}, table {sky.table}"
+
+    def process_scan(self, scan: Scan) -> None:
+        """Find PWV and opacity for the bands of a scan."""
+        samples = sum(band.require_pairing().off_mean.size for band in scan.bands)
+        each = partial(in_threads, samples=samples)
+        settings = FitSettings((self.pwv_min, self.pwv_max), self.pwv_grid_steps, self.pwv, each)
+        skies = [self._observe_sky(band) for band in scan.bands]
+        for linked in [skies] if self.link_bands else [[sky] for sky in skies]:
+            observations = [sky.observation for sky in linked]
+            pairs = [sky.band.require_pairing().pair for sky in linked]
+            waters = STRATEGIES[self.strategy](observations, pairs, settings)
+            for sky, water in zip(linked, waters, strict=True):
+                if not np.isfinite(water.fit.pwv).any():
+                    raise NotFiniteError(self._why_no_pwv(sky, linked))
+                sky.band.atmosphere = self._conclude(sky, water)
+
+    def _why_no_pwv(self, sky: _Sky, linked: list[_Sky]) -> str:
+        """Say why the water vapour of a band came out as no number."""
+        names = " and ".join(str(one.band) for one in linked) if self.link_bands else str(sky.band)
+        if self.strategy == "fixed":
+            return f"{names}: pwv is {self.pwv} mm, expected a finite number (parameter pwv of the step atmosphere)"
+        reasons = [reason for one in linked for reason in _missing_weights(one)]
+        remedy = "mend that, or give a PWV (strategy='fixed', pwv=… of the step atmosphere)"
+        if not reasons:
+            return f"{names}: the fit of the water vapour to the OFFs ended without a number, expected mm; {remedy}"
+        return f"{names}: the water vapour cannot be fitted to the OFFs: {'; '.join(reasons)}; {remedy}"
+
+    def _observe_sky(self, band: Band) -> _Sky:
+        """Prepare the observation of the sky in a band for the fit of the water vapour."""
+        loads, pairing = band.require_loads(), band.require_pairing()
+        table, opacity = self._opacity(band, loads, pairing)
+        surroundings = self._surroundings(band, pairing)
+        off = band.mean_offs()
+        at = band.coordinates
+        path = airmass(at.elevation[pairing.off])
+        each = partial(in_threads, samples=pairing.off_mean.size)
+        directions = each(
+            lambda k: SkyDirection.towards(
+                loads.sidebands, opacity, float(path[k]), surroundings[k], loads.forward_efficiency
+            ),
+            range(len(off)),
+        )
+        load_view, sky = view_sky(
+            off,
+            [pairing.off_dumps[..., k] for k in range(len(off))],
+            at.exptime[pairing.off].tolist(),
+            directions,
+            loads.means,
+            loads.solution,
+            band.channel_width,
+            each,
+        )
+        return _Sky(band, table, opacity, surroundings, off, SkyObservation(load_view, sky, self.model_error))
+
+    def _conclude(self, sky: _Sky, water: Water) -> AtmosphereStage:
+        """Make the result of a band from the fitted water vapour."""
+        band = sky.band
+        loads, pairing = band.require_loads(), band.require_pairing()
+        solution = loads.solution
+        views = sky.observation.sky
+        each = partial(in_threads, samples=pairing.off_mean.size)
+        skies = each(lambda k: ModelledSky(views[k].direction, water.at_off[k], n_wanted=1), range(len(views)))
+        t_sky, residual = observed_sky(sky.off, loads.means.hot, solution.gamma, solution.t_hot_input, skies, each)
+        return AtmosphereStage(
+            strategy=self.strategy,
+            fit=water.fit,
+            opacity=sky.opacity,
+            on_airmass=self._on_airmass(band, loads, pairing),
+            t_atm=np.array([around.t_atm for around in sky.surroundings]),
+            t_spill=np.array([around.t_spill for around in sky.surroundings]),
+            t_sky=t_sky,
+            sky_residual=residual,
+            table=sky.table.name,
+            table_sha256=sky.table.sha256 or "",
+        )
+
+    def _opacity(self, band: Band, loads: LoadStage, pairing: PairingStage) -> tuple[AtmTable, Opacity]:
+        """Look up the opacity against PWV at the frequencies and the pressure of a band."""
+        bands = loads.sidebands
+        pressure = float(band.coordinates.pamb[np.concatenate([pairing.on, pairing.off])].mean())
+        wanted = [bands.signal, bands.image] if bands.has_image else [bands.signal]
+        absent = np.full(bands.image.shape, np.nan)
+        try:
+            path = self.reference_path("atm", lambda: Path(find_atm_table(wanted, pressure)))
+            table = open_atm_table(path)
+            found = in_threads(lambda nu: table.coefficients(nu, pressure), wanted, pairing.off_mean.size)
+        except AtmRangeError as error:
+            raise FrequencyRangeError(f"{band}: {error}{self._pressure_hint(wanted, pressure)}") from error
+        signal, image = found if bands.has_image else (*found, (absent, absent))
+        return table, Opacity(*signal, *image)
+
+    def _pressure_hint(self, frequencies: list[NDArray[np.float64]], pressure: float) -> str:
+        """Hint at ``pamb`` in hPa if the pressure would then fit a table; else return nothing.
+
+        The limits of ``pamb`` itself cannot detect this mistake.
+        """
+        other = pressure / TORR * 100.0
+        try:
+            path = self.reference_path("atm", lambda: Path(find_atm_table(frequencies, other)))
+            fits = all(open_atm_table(path).covers(nu, other) for nu in frequencies)
+        except (AtmRangeError, CalibrationError):
+            fits = False
+        hint = f"; pamb looks like hPa (mbar): {pressure / TORR:.6g} hPa would fit, convert it to Torr"
+        return hint if fits else ""
+
+    def _surroundings(self, band: Band, pairing: PairingStage) -> list[Surroundings]:
+        """Collect the temperatures of atmosphere and spillover at each OFF [K]."""
+        ambient = band.coordinates.tamb[pairing.off]
+        given = {"t_atm": self.t_atm, "t_spill": self.t_spill}
+        unsound = TAMB.find_unsound(ambient)
+        for name, value in given.items():
+            if not value and unsound.any():
+                raise LayoutError(
+                    f"{band}: tamb of the OFFs is {TAMB.describe(ambient)}, expected {TAMB.expected}"
+                    f"{TAMB.guess_unit(ambient)}; else give the parameter {name} of the step atmosphere"
+                )
+        t_atm, t_spill = (np.full(ambient.shape, value) if value else ambient for value in given.values())
+        return [Surroundings(float(a), float(s)) for a, s in zip(t_atm, t_spill, strict=True)]
+
+    def _on_airmass(
+        self, band: Band, loads: LoadStage, pairing: PairingStage
+    ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Compute the airmass used to calibrate each ON, shape (S_on,)."""
+        own = airmass(band.coordinates.elevation[pairing.on])
+        if self.airmass == "scan" or loads.sidebands.convention.airmass_of_scan:
+            return np.full(own.shape, own.mean())
+        return own
+
+
+def _missing_weights(sky: _Sky) -> list[str]:
+    """List the reasons why no channel of a band has weight in the fit; empty without any."""
+    band, observation = sky.band, sky.observation
+    loads, pairing, at = band.require_loads(), band.require_pairing(), band.coordinates
+    seen = ~loads.solution.bad_channel
+    reasons = []
+    for name, time in (("HOT", loads.means.hot_time), ("COLD", loads.means.cold_time)):
+        if not (np.isfinite(time[seen]) & (time[seen] > 0.0)).any():
+            reasons.append(
+                f"exptime of the loads (scan {loads.scan_numbers[0]}, {name}) adds up to {time[seen][0]:g} s, "
+                "expected above 0 s"
+            )
+    if not (np.isfinite(band.channel_width) and band.channel_width > 0.0):
+        reasons.append(f"freq_res is {band.channel_width:g} Hz, expected finite and not 0 Hz")
+    exptime = at.exptime[pairing.off]
+    if not (np.isfinite(exptime) & (exptime > 0.0)).any():
+        reasons.append(f"exptime of the OFFs is {exptime.tolist()} s, expected above 0 s")
+    if not (np.isfinite(np.stack(sky.off, axis=-1)).any(axis=-1) & seen).any():
+        reasons.append("no channel that the loads can calibrate has a valid dump in an OFF")
+    elif not reasons and not any(np.isfinite(view.variance).any() for view in observation.sky):
+        reasons.append("no channel of an OFF has a finite noise")
+    return reasons

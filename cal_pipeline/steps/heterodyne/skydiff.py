@@ -1,0 +1,52 @@
+"""Step ``skydiff``: keeps the blank-sky spectra of a scan for comparison with earlier scans."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cal_pipeline.core.step import CalibrationStep
+from cal_pipeline.core.text import count_of
+from cal_pipeline.heterodyne.physics.diagnostics import sky_spectra
+from cal_pipeline.heterodyne.scan import Band, Scan, SkydiffStage
+
+
+class SkydiffStep(CalibrationStep):
+    """Make spectra of blank sky, for comparison between scans.
+
+    Differences are computed when scans are written, in order of time.
+    """
+
+    class_alias = "skydiff"
+
+    spec = """
+    skip = boolean(default=True)        # Do not compare the blank sky of different scans
+    n    = integer(min=1, default=1)    # Number of earlier OFFs to compare each OFF with
+    """
+
+    n: int
+
+    def check_parameters(self) -> None:
+        """Refuse a number of earlier OFFs for a step that does not run."""
+        if self.parent is not None and self.given_or_default("skip"):
+            self.refuse_idle("n", "skip", "give skip = False with it")
+
+    def describe_result(self, band: Band) -> str:
+        """Say how many skies are laid by."""
+        skies = band.skydiff.offs.size if band.skydiff else 0
+        return f"{count_of(skies, 'sky', 'skies')}, each to compare with {count_of(self.n, 'earlier OFF')}"
+
+    def process_band(self, band: Band, scan: Scan) -> None:
+        """Make the sky spectra of a band: one per OFF, or per reduction group of a chopped scan."""
+        loads, pairing = band.require_loads(), band.require_pairing()
+        mjd = band.coordinates.mjd
+        off = np.stack(band.mean_offs(), axis=-1)
+        entries = np.arange(pairing.off.size)
+        times = mjd[pairing.off]
+        if pairing.per_dump:
+            group = pairing.time_weights.argmax(axis=1)
+            first, second = band.outputs
+            entries, partners = group[first], np.where(second < 0, group[first], group[second])
+            times = 0.5 * (times[entries] + times[partners])
+            off = 0.5 * (off[..., entries] + off[..., partners])
+        spectra = sky_spectra(off, loads.means.hot, loads.solution.gamma, loads.solution.bad_channel)
+        band.skydiff = SkydiffStage(self.n, pairing.off[entries], times, spectra)

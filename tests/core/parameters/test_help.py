@@ -1,0 +1,82 @@
+"""The help of every class that the command line lists, also as newer Pythons check it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from stpipe import Step, _cmdline
+from stpipe.utilities import import_class
+
+from cal_pipeline.core.step import CalibrationStep
+from cal_pipeline.registry import get_steps
+from cal_pipeline.steps import CalibrateStep
+
+CLASSES = [name for name, _, _ in get_steps()]
+
+
+def parser_of(cls):
+    return _cmdline._build_arg_parser_from_spec(cls.load_spec_file(), cls, parent=_cmdline._build_parent_arg_parser())
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_help_prints(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        Step.from_cmdline([name, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert "%%" not in text
+    assert "--save_results" in text
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_option_passes_the_check_that_newer_pythons_make_when_it_is_added(name):
+    parser = parser_of(import_class(name))
+    formatter = parser._get_formatter()
+    for action in parser._actions:
+        if action.help:
+            formatter._expand_help(action)
+
+
+def test_the_sign_stands_in_the_help_once(capsys):
+    parser_of(CalibrateStep).print_help()
+    assert "Exact, or rounded to 1 % of sigma" in capsys.readouterr().out
+
+
+class _PercentStep(CalibrationStep):
+    """Take 5 % off."""
+
+    class_alias = "percent"
+
+    spec = """
+    share  = float(default=0.5)              # Share, 100 % is 1; in a format %d %(prog)s; escaped %%
+    format = string(default='%Y-%m at 5 %')  # Form of a date
+    """
+
+
+def test_whatever_a_step_writes_is_printed_as_it_is(capsys):
+    parser_of(_PercentStep).print_help()
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Take 5 % off." in text
+    assert "Share, 100 % is 1; in a format %d %(prog)s; escaped %% [default=0.5]" in text
+    assert "Form of a date [default='%Y-%m at 5 %']" in text
+    assert _PercentStep().format == "%Y-%m at 5 %"
+
+
+def test_the_printed_specification_is_as_it_was_written(capfdbinary):
+    CalibrateStep.print_configspec()
+    sys.stdout.flush()
+    printed = capfdbinary.readouterr().out.decode()
+    assert "# Exact, or rounded to 1 % of sigma" in printed
+
+
+@pytest.mark.slow
+def test_help_of_the_command_has_status_0():
+    strun = Path(sys.executable).with_name("strun")
+    done = subprocess.run(
+        [strun, "cal_pipeline.CalibrationPipeline", "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stdout.count("1 % of sigma") == 1

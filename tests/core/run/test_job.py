@@ -1,0 +1,62 @@
+"""Nothing is left of a scan that cannot be written."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from cal_pipeline.core.run import job as scan_job
+from cal_pipeline.core.run.clock import StageClock
+from cal_pipeline.core.run.job import ProcessedScan, write
+from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.errors import LayoutError
+
+
+@pytest.fixture
+def attempt(tmp_path, monkeypatch):
+    """Write a scan, of which a part is there when an error comes."""
+    root = LocalStorePath(tmp_path / "scan_000001")
+
+    def start(error):
+        def write_scan(scan, root, provenance):
+            root.put("gamma/c.0", b"1")
+            raise error
+
+        monkeypatch.setattr(scan_job, "write_scan", write_scan)
+        try:
+            return write(ProcessedScan(1, SimpleNamespace(number=1, clock=StageClock()), store="night.zarr"), root)
+        finally:
+            assert not root.path.exists()
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(OSError("disk full"), "disk full"), (MemoryError(), "MemoryError()"), (LayoutError("x"), "x")],
+)
+def test_an_error_is_an_outcome(attempt, error, message):
+    outcome = attempt(error)
+    assert (outcome.failed_in, outcome.error_class, outcome.message) == ("write", type(error).__name__, message)
+    assert "write_scan" in outcome.traceback
+
+
+@pytest.mark.parametrize("error", [KeyError("gain"), ValueError("bad"), TypeError(), ZeroDivisionError("by nought")])
+def test_an_error_that_nobody_raised_on_purpose_is_a_fault_to_be_reported(attempt, error):
+    outcome = attempt(error)
+    assert (outcome.failed_in, outcome.error_class) == ("write", "InternalError")
+    said = (
+        f"scan 1 in night.zarr: step write ended in {type(error).__name__}: ",
+        str(error),
+        "fault of cal_pipeline",
+        "report",
+    )
+    assert all(words in outcome.message for words in said), outcome.message
+    assert f"{type(error).__name__}" in outcome.traceback
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_is_not_held_back(attempt, error):
+    with pytest.raises(error):
+        attempt(error())

@@ -1,0 +1,119 @@
+"""Files on their way to the disk, and what is asked of places that are far away."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+import pytest
+from zarr.storage import MemoryStore
+
+from cal_pipeline.core.store import paths as storage
+from cal_pipeline.core.store.paths import LocalStorePath, RemoteStorePath
+
+
+@pytest.fixture
+def root(tmp_path):
+    return LocalStorePath(tmp_path / "store")
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """Names of what was brought to the disk, in order."""
+    names = []
+    monkeypatch.setattr(storage, "sync_file", lambda path: names.append(str(path)))
+    return names
+
+
+def test_every_file_and_folder_is_brought_to_the_disk_once(root, synced):
+    root.put("a/large", bytes(storage._LARGE))
+    root.put("a/small", b"1")
+    root.make_durable()
+    assert sorted(synced) == [f"{root}{key}" for key in ("", "/a", "/a/large", "/a/small")]
+
+
+def test_a_large_file_starts_on_its_way_at_once(root, monkeypatch):
+    synced = queue.SimpleQueue()
+    monkeypatch.setattr(storage, "sync_file", synced.put)
+    root.put("large", bytes(storage._LARGE // 2), bytes(storage._LARGE // 2))
+    assert synced.get(timeout=30) == f"{root}/large"
+
+
+def test_a_disk_that_fails_later_is_told_of(root, monkeypatch):
+    def fail(path):
+        raise OSError(5, "Input/output error", path)
+
+    monkeypatch.setattr(storage, "sync_file", fail)
+    root.put("large", bytes(storage._LARGE))
+    monkeypatch.setattr(storage, "sync_file", lambda path: None)
+    with pytest.raises(OSError, match="large"):
+        root.make_durable()
+
+
+def test_pieces_are_joined(root):
+    root.put("key", b"ab", b"", b"c")
+    assert root.get("key") == b"abc"
+
+
+def test_a_disk_that_takes_a_part_is_asked_again(root, monkeypatch):
+    class Reluctant:
+        def __init__(self, path, *_, **__):
+            self.file = open_file(path, "wb")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, data):
+            return self.file.write(data[:3])
+
+    open_file = open
+    monkeypatch.setattr(storage, "open", Reluctant, raising=False)
+    root.put("key", b"abcdefgh", b"ij")
+    monkeypatch.undo()
+    assert root.get("key") == b"abcdefghij"
+
+
+def test_a_store_far_away_is_asked_for_several_things_at_once():
+    # None of the readers gets on before all have been called.
+    far, together = RemoteStorePath(MemoryStore(), "far"), threading.Barrier(8)
+    root = far.child("deeper")
+
+    def read(item):
+        together.wait(timeout=30)
+        return -item
+
+    assert root.each(read, range(8)) == [-item for item in range(8)]
+    with pytest.raises(ZeroDivisionError):
+        root.each(lambda item: 1 // item, [1, 0, 2])
+
+
+def test_a_folder_is_read_one_thing_after_the_other(tmp_path):
+    assert LocalStorePath(tmp_path).each(lambda _: threading.get_ident(), range(3)) == [threading.get_ident()] * 3
+
+
+def test_files_are_written_while_earlier_ones_are_brought_to_the_disk(root, monkeypatch):
+    monkeypatch.setattr(storage, "_LARGE", 1)
+    stop = threading.Event()
+    errors = []
+
+    def bring():
+        while not stop.is_set():
+            try:
+                root.make_durable()
+            except Exception as error:
+                errors.append(error)
+
+    root.put("0", b"1")
+    other = threading.Thread(target=bring)
+    other.start()
+    try:
+        for k in range(300):
+            root.put(str(k), b"1")
+    finally:
+        stop.set()
+        other.join()
+    assert not errors
+    assert len(list(root.walk())) == 300

@@ -1,0 +1,110 @@
+import importlib.util
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cal_pipeline.heterodyne.references import build_atm
+from cal_pipeline.heterodyne.references.atm_recipe import RECIPES, Recipe
+from cal_pipeline.heterodyne.references.build_atm import (
+    STANDARD_LEVELS,
+    AtmModelError,
+    build_table,
+    opacity_coefficients,
+    pressure_ladder,
+    round_mantissa,
+    standard_atmosphere,
+    window_frequencies,
+)
+
+needs_model = pytest.mark.skipif(importlib.util.find_spec("casatools") is None, reason="casatools not installed")
+
+
+@pytest.mark.parametrize(
+    ("pressure", "altitude", "temperature"),
+    # U.S. Standard Atmosphere, 1976, table I, geopotential altitudes
+    [(1013.25, 0, 288.15), (540.20, 5000, 255.65), (226.32, 11000, 216.65), (120.45, 15000, 216.65)],
+)
+def test_standard_atmosphere(pressure, altitude, temperature):
+    got = standard_atmosphere(pressure)
+    assert got[0] == pytest.approx(altitude, abs=1.0)
+    assert got[1] == pytest.approx(temperature, abs=0.01)
+
+
+@given(
+    pressure=st.floats(100.0, 1000.0),
+    layers=st.integers(2, 30),
+    atmosphere_type=st.sampled_from(list(STANDARD_LEVELS)),
+)
+def test_ladder_ends_at_a_standard_level(pressure, layers, atmosphere_type):
+    step, growth = pressure_ladder(pressure, atmosphere_type, layers)
+    _, levels = STANDARD_LEVELS[atmosphere_type]
+    assert growth == 1.0
+    assert np.min(np.abs(np.array(levels) - (pressure - layers * step))) < 0.0101
+
+
+def test_too_high_for_the_model():
+    with pytest.raises(AtmModelError, match="80 hPa"):
+        pressure_ladder(80.0, "tropical", 1)
+
+
+@given(value=st.floats(1e-12, 1e6), bits=st.integers(8, 23))
+def test_rounding_is_bounded(value, bits):
+    got = round_mantissa(np.array([value]), bits)
+    assert got.dtype == np.float32
+    assert abs(float(got[0]) / value - 1.0) <= 1.01 * 2.0 ** -(bits + 1)
+    assert int(got.view(np.uint32)[0]) % 2 ** (23 - bits) == 0
+
+
+def test_zero_stays_zero():
+    assert round_mantissa(np.zeros(2), 12).tolist() == [0.0, 0.0]
+
+
+def test_window_holds_both_ends():
+    np.testing.assert_array_equal(window_frequencies((1.0, 1.3, 0.1)), [1.0e9, 1.1e9, 1.2e9, 1.3e9])
+    assert window_frequencies((1.0, 1.25, 0.1))[-1] == 1.3e9
+
+
+def test_missing_model_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(
+        build_atm, "_load_model", lambda: (_ for _ in ()).throw(AtmModelError("pip install 'cal_pipeline[atm]'"))
+    )
+    with pytest.raises(AtmModelError, match="pip install"):
+        build_table(Recipe.read(RECIPES / "gbt.toml"))
+
+
+@needs_model
+def test_builds_the_same_table_each_time():
+    recipe = replace(
+        Recipe.read(RECIPES / "gbt.toml"), pressures_hpa=(900.0, 930.0), windows_ghz=((80, 82, 0.25), (100, 102, 0.5))
+    )
+    first, second = build_table(recipe), build_table(recipe)
+    np.testing.assert_array_equal(first.b, second.b)
+    np.testing.assert_array_equal(first.c, second.c)
+    assert first.windows == [(80e9, 82e9), (100e9, 102e9)]
+    assert np.all(first.b[1] > first.b[0])  # more pressure, broader lines
+    assert set(first.meta) >= {"model", "version", "site", "altitude_m", "temperature_profile", "created"}
+
+
+@needs_model
+def test_opacity_is_what_the_model_says():
+    """b·PWV + c against the sum of the model's own parts, at a PWV far from that of the profile."""
+    recipe = Recipe.read(RECIPES / "ccat.toml")
+    b, c = opacity_coefficients(recipe, 520.0, (461.0, 461.02, 0.01))
+    atm = build_atm._with_profile(recipe, 520.0)
+    build_atm._set_frequencies(atm, window_frequencies((461.0, 461.02, 0.01)), 0.01)
+    atm.setUserWH2O({"value": 3.7, "unit": "mm"})
+    wet = atm.getH2OLinesOpacity(1, 0) + atm.getH2OContOpacity(1, 0)
+    parts = ("getDryContOpacity", "getO2LinesOpacity", "getO3LinesOpacity", "getCOLinesOpacity", "getN2OLinesOpacity")
+    dry = sum(getattr(atm, part)(1, 0) for part in parts)
+    assert b[1] * 3.7 + c[1] == pytest.approx(wet + dry, rel=1e-9)
+
+
+@needs_model
+def test_dry_continuum_stops_growing_where_told():
+    recipe = Recipe.read(RECIPES / "sofia.toml")
+    held = opacity_coefficients(recipe, 180.0, (4744.0, 4744.02, 0.01))[1]
+    grown = opacity_coefficients(replace(recipe, dry_continuum_limit_ghz=None), 180.0, (4744.0, 4744.02, 0.01))[1]
+    assert grown[1] / held[1] == pytest.approx((4744.0 / 2000.0) ** 2, rel=0.01)

@@ -1,0 +1,237 @@
+"""Which scans a session has, and which loads belong to them."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+import zarr
+from helpers_l0 import MJD, SECOND, write_array, write_scan
+
+from cal_pipeline.errors import DataReadError, LayoutError, NoLoadsError, StoreError
+from cal_pipeline.heterodyne import session
+from cal_pipeline.heterodyne.session import Session
+
+AFTER_SUBSCANS = 30.0
+
+
+def loads_at(seconds):
+    """A calibration group whose mean time is so long after the scans' first subscan."""
+    return {"mjd": MJD + SECOND * np.array([seconds - 5.0, seconds + 5.0])}
+
+
+def choice(store, number=1, interval=3600.0):
+    session = Session(store)
+    (band,) = session.open_scan(number).bands
+    group, reason = session.find_loads(band, interval)
+    return group.scan_number, reason
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Scan 1 without loads, names scan 9, which is not there."""
+    write_scan(tmp_path / "s.zarr", 1, source={"lloadsn": np.full(4, 9, np.int32)}, calibration=False)
+    return tmp_path / "s.zarr"
+
+
+class TestWhichLoads:
+    def test_its_own_before_all_others(self, tmp_path):
+        write_scan(tmp_path / "s.zarr", 1, source={"lloadsn": np.full(4, 2, np.int32)})
+        write_scan(tmp_path / "s.zarr", 2)
+        assert choice(tmp_path / "s.zarr") == (1, "own")
+
+    def test_the_named_one_however_old(self, store):
+        write_scan(store, 9, source=False, calibration=loads_at(-1e6))
+        write_scan(store, 2, source=False, calibration=loads_at(-10.0))
+        assert choice(store) == (9, "lloadsn")
+
+    def test_named_is_what_the_first_on_names(self, store):
+        write_array(_group(store, 1), "lloadsn", np.array([2, 2, 3, 2], np.int32))
+        write_array(_group(store, 1), "mjd", MJD + SECOND * np.array([0.0, 20.0, 10.0, 30.0]))
+        for number in (2, 3):
+            write_scan(store, number, source=False)
+        assert choice(store) == (3, "lloadsn")
+
+    def test_the_nearest_in_the_past_before_any_in_the_future(self, store):
+        for number, seconds in ((2, -3000.0), (3, -2000.0), (4, AFTER_SUBSCANS + 1.0)):
+            write_scan(store, number, source=False, calibration=loads_at(seconds))
+        assert choice(store) == (3, "nearest in the past, 2000 s before")
+
+    def test_the_nearest_in_the_future_when_the_past_has_none(self, store):
+        for number, seconds in ((2, -3700.0), (3, 2000.0), (4, 1000.0)):
+            write_scan(store, number, source=False, calibration=loads_at(seconds))
+        assert choice(store) == (4, "nearest in the future, 1000 s after")
+
+    @pytest.mark.parametrize(("seconds", "within"), [(-99.0, True), (-101.0, False), (99.0, True), (101.0, False)])
+    def test_within_the_interval_of_the_first_subscan(self, store, seconds, within):
+        write_scan(store, 2, source=False, calibration=loads_at(seconds))
+        if within:
+            assert choice(store, interval=100.0)[0] == 2
+        else:
+            with pytest.raises(NoLoadsError):
+                choice(store, interval=100.0)
+
+    def test_none_says_where_was_searched(self, store):
+        words = (
+            r"scan 1 \(own\): no calibration group; scan 9 \(lloadsn\): no .*calibration_interval = 3600 s of MJD 60000"
+        )
+        with pytest.raises(NoLoadsError, match=words):
+            choice(store)
+
+    @pytest.mark.parametrize(
+        ("odd", "words"),
+        [
+            ({"gain": np.ones((5, 2, 1))}, "5, 2, 1"),
+            ({"gain": np.ones((4, 3, 1))}, "4, 3, 1"),
+            ({"calibration": {"frontend_backends": ["A", "B"]}}, "pixels ['A', 'B']"),
+            ({"calibration": {"phases": ["HOT", "SKY"]}}, "has no COLD"),
+            ({"calibration": {"thot": None}}, "lacks thot"),
+        ],
+    )
+    def test_another_layout_is_passed_over_with_a_warning(self, store, caplog, odd, words):
+        write_scan(store, 9, source=False, **odd)
+        write_scan(store, 2, source=False, calibration=loads_at(-500.0))
+        with caplog.at_level(logging.WARNING, "cal_pipeline"):
+            assert choice(store)[0] == 2
+        assert words in caplog.text
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", ["mjd", "sobsmode", "data_5d"])
+    @pytest.mark.parametrize("damage", ["a scalar", "metadata that are a folder", "a link to itself"])
+    def test_nothing_of_other_scans_ends_a_scan_that_looks_for_loads(self, store, name, damage):
+        write_scan(store, 2, source=False, calibration=loads_at(-500.0))
+        write_scan(store, 3, source=False, calibration=loads_at(-20.0))
+        array = store / "scan_000003/calibration" / name
+        chunk = next(path for path in array.glob("c/**/*") if path.is_file())
+        if damage == "a scalar":
+            values = zarr.open_array(array)[...]
+            shutil.rmtree(array)
+            write_array(zarr.open_group(array.parent), name, values.ravel()[0])
+        elif damage == "metadata that are a folder":
+            (array / "zarr.json").unlink()
+            (array / "zarr.json").mkdir()
+        else:
+            chunk.unlink()
+            chunk.symlink_to(chunk.name)
+        # Counts are read only once the loads are chosen.
+        assert choice(store)[0] == (3 if (name, damage) == ("data_5d", "a link to itself") else 2)
+
+    def test_a_fault_of_this_package_in_other_scans_is_warned_of(self, store, monkeypatch, caplog):
+        write_scan(store, 2, source=False, calibration=loads_at(-500.0))
+        write_scan(store, 3, source=False, calibration=loads_at(-20.0))
+        read = session.time_of_loads
+
+        def fail(root, group):
+            if "000003" in group:
+                raise IndexError("tuple index out of range")
+            return read(root, group)
+
+        monkeypatch.setattr(session, "time_of_loads", fail)
+        assert choice(store)[0] == 2
+        assert "scan 3: its loads cannot be read: IndexError: tuple index out of range" in caplog.text
+
+    def test_pixels_in_another_order_are_the_same_layout(self, store):
+        write_scan(store, 9, source=False, calibration={"frontend_backends": ["PX01", "PX00"]})
+        assert choice(store) == (9, "lloadsn")
+
+    def test_of_a_band_come_from_the_same_band(self, tmp_path):
+        for band in ("band_0", "band_1"):
+            write_scan(tmp_path / "s.zarr", 1, band=band, calibration=False)
+        write_scan(tmp_path / "s.zarr", 2, band="band_1", source=False, calibration=loads_at(-100.0))
+        session = Session(tmp_path / "s.zarr")
+        first, second = session.open_scan(1).bands
+        assert session.find_loads(second, 3600.0)[0].scan_number == 2
+        with pytest.raises(NoLoadsError, match="scan 1 band_0"):
+            session.find_loads(first, 3600.0)
+
+
+def _group(store, number):
+    import zarr
+
+    return zarr.open_group(store, path=f"scan_{number:06d}/source", mode="r+")
+
+
+class TestScans:
+    def test_numbers_and_what_else_lies_about(self, store):
+        write_scan(store, 25650)
+        (store / "scan_7").mkdir()
+        (store / "notes.txt").write_text("windy")
+        assert Session(store).numbers == [1, 25650]
+
+    def test_one_with_and_without_bands_is_not_passed_over(self, store):
+        (store / "scan_000001/band_7").mkdir()
+        opened = Session(store)
+        assert opened.select(None) == [1]
+        assert opened.in_order_of_time([1]) == [1]
+        with pytest.raises(LayoutError, match="scan_000001 holds source beside band_7, expected either"):
+            opened.open_scan(1)
+
+    def test_one_that_cannot_be_listed_fails_alone(self, store):
+        (store / "scan_000005").symlink_to("scan_000005")
+        write_scan(store, 2, source=False, calibration=loads_at(-500.0))
+        opened = Session(store)
+        assert opened.select(None) == [1, 5]
+        assert opened.in_order_of_time([5, 1]) == [1, 5]
+        assert choice(store)[0] == 2
+        with pytest.raises(DataReadError, match=r"scan_000005.* cannot be (read|listed): OSError"):
+            opened.open_scan(5)
+
+    def test_calibration_only_scans_are_not_selected(self, store):
+        write_scan(store, 2, source=False)
+        write_scan(store, 3)
+        session = Session(store)
+        assert session.select(None) == [1, 3]
+        assert session.select("1:3") == [1, 3]
+        with pytest.raises(StoreError, match=r"no scan to calibrate is chosen by scans='2'; it has 1, 3"):
+            session.select("2")
+        with pytest.raises(LayoutError, match="has no group 'source': calibration only"):
+            session.open_scan(2)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("wanted", "numbers"),
+        [("2", [2]), ("2,4:9", [2, 4, 5]), (["1", "3:4"], [1, 3, 4]), ([3, "3"], [3]), (None, [1, 2, 3, 4, 5])],
+    )
+    def test_numbers_and_ranges(self, tmp_path, wanted, numbers):
+        for number in range(1, 6):
+            write_scan(tmp_path / "s.zarr", number)
+        assert Session(tmp_path / "s.zarr").select(wanted) == numbers
+
+    @pytest.mark.parametrize("wanted", ["1:", "a", "-3", "1;2", [""], "1:2:3"])
+    def test_what_is_no_selection(self, store, wanted):
+        with pytest.raises(StoreError, match="neither a scan number nor a range like 25660:25670"):
+            Session(store).select(wanted)
+
+    def test_bands_are_counted_not_spelt(self, tmp_path):
+        for band in ("band_0", "band_2", "band_10"):
+            group = write_scan(tmp_path / "s.zarr", 1, band=band)
+            group[band].attrs["line"] = band.upper()
+        group.attrs.update(line="all", source="M82")
+        scan = Session(tmp_path / "s.zarr").open_scan(1)
+        assert [band.name for band in scan.bands] == ["band_0", "band_2", "band_10"]
+        assert [band.attributes["line"] for band in scan.bands] == ["BAND_0", "BAND_2", "BAND_10"]
+        assert scan.bands[0].attributes["source"] == "M82"
+
+    def test_nothing_there(self, tmp_path):
+        with pytest.raises(StoreError, match="not there"):
+            Session(tmp_path / "s.zarr")
+        (tmp_path / "v2.zarr").mkdir()
+        with pytest.raises(StoreError, match="no Zarr v3 group"):
+            Session(tmp_path / "v2.zarr")
+
+    def test_an_empty_zip_file_is_there(self, tmp_path):
+        zipfile.ZipFile(tmp_path / "s.zip", "w").close()
+        with pytest.raises(StoreError, match=r"s.zip is no Zarr v3 group \(no zarr.json in it\)"):
+            Session(tmp_path / "s.zip")
+
+    def test_no_scan_in_it(self, store):
+        shutil.rmtree(store / "scan_000001")
+        with pytest.raises(StoreError, match="holds no scan; expected groups scan_NNNNNN"):
+            Session(store)
+
+    def test_a_number_that_is_not_there(self, store):
+        with pytest.raises(LayoutError, match="has no scan 5"):
+            Session(store).open_scan(5)
