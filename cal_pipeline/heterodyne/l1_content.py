@@ -17,8 +17,9 @@ from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_fi
 from cal_pipeline.heterodyne.physics.loads import LoadMeans
 from cal_pipeline.heterodyne.physics.planck import Sidebands
 from cal_pipeline.heterodyne.physics.quality import channel_stride, gain_change, noise_ratio, ripple
-from cal_pipeline.heterodyne.scan import AtmosphereStage, Band, Scan
+from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import SCAN_ATTRIBUTES
+from cal_pipeline.heterodyne.stages import AtmosphereStage
 
 REFERENCE_STRATEGIES = {
     "total_power": "linear interpolation in MJD between the OFFs before and after",

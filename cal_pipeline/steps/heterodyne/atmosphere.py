@@ -22,8 +22,9 @@ from cal_pipeline.heterodyne.physics.sky import ModelledSky, Opacity, SkyDirecti
 from cal_pipeline.heterodyne.physics.strategies import STRATEGIES, FitSettings, Water
 from cal_pipeline.heterodyne.references.atm_table import AtmRangeError, AtmTable
 from cal_pipeline.heterodyne.references.shipped import find_atm_table, open_atm_table
-from cal_pipeline.heterodyne.scan import AtmosphereStage, Band, LoadStage, PairingStage, Scan
+from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import TAMB
+from cal_pipeline.heterodyne.stages import AtmosphereStage, LoadStage, PairingStage
 from cal_pipeline.steps.heterodyne.describe import median_of_pixels
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from cal_pipeline.heterodyne.physics.calibration import expected_noise, kelvin_p
 from cal_pipeline.heterodyne.physics.quality import channel_stride
 from cal_pipeline.heterodyne.physics.sky import SkyDirection, Surroundings
 from cal_pipeline.heterodyne.physics.switching import weighted_sum
-from cal_pipeline.heterodyne.scan import Band, CalibrationStage, Scan
+from cal_pipeline.heterodyne.scan import Band, Scan
+from cal_pipeline.heterodyne.stages import CalibrationStage
 from cal_pipeline.steps.heterodyne.describe import median_of_channels
 
 Floats = NDArray[np.float64]

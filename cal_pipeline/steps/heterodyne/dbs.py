@@ -7,7 +7,8 @@ import numpy as np
 from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.core.text import count_of
 from cal_pipeline.heterodyne.physics.switching import pair_beams
-from cal_pipeline.heterodyne.scan import Band, CouplingStage, Scan
+from cal_pipeline.heterodyne.scan import Band, Scan
+from cal_pipeline.heterodyne.stages import CouplingStage
 
 
 class DbsStep(CalibrationStep):

@@ -17,9 +17,10 @@ from cal_pipeline.heterodyne.phases import first_on
 from cal_pipeline.heterodyne.physics.loads import solve_loads
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
 from cal_pipeline.heterodyne.references.telescope import TelescopeProfile, find_profile, open_profile
-from cal_pipeline.heterodyne.scan import Band, LoadStage, Scan
+from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES
 from cal_pipeline.heterodyne.session import Session
+from cal_pipeline.heterodyne.stages import LoadStage
 from cal_pipeline.steps.heterodyne.describe import median_of_channels
 
 logger = logging.getLogger(__name__)

@@ -17,8 +17,9 @@ from cal_pipeline.heterodyne.phases import MODES, beams, first_on, is_off, is_on
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.heterodyne.physics.planck import channel_frequencies
 from cal_pipeline.heterodyne.physics.switching import interpolation_weights, nearest_off, reduction_groups
-from cal_pipeline.heterodyne.scan import Band, PairingStage, Scan
+from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES
+from cal_pipeline.heterodyne.stages import PairingStage
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.core.text import count_of
-from cal_pipeline.heterodyne.scan import Band, ChopStage, Scan
+from cal_pipeline.heterodyne.scan import Band, Scan
+from cal_pipeline.heterodyne.stages import ChopStage
 
 
 class SkychopdiffStep(CalibrationStep):

@@ -1,0 +1,91 @@
+"""Observations and the inputs that hold them, as the framework sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cal_pipeline.core.run.clock import StageClock
+from cal_pipeline.core.store.paths import StorePath
+
+
+class Observation(Protocol):
+    """Unit of work: what passes through the steps and is written as a whole, such as a scan.
+
+    Attributes
+    ----------
+    number : int
+        Number, unique within the input.
+    meta : object
+        File name (``filename``) and status of the steps (``cal_step``), for stpipe.
+    clock : StageClock
+        Time per stage.
+    n_samples : int
+        Number of samples to process.
+    """
+
+    number: int
+    meta: Any
+    clock: StageClock
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples to process."""
+
+    def get_crds_parameters(self) -> dict[str, Any]:
+        """Return the keys for the choice of parameter and reference files."""
+
+
+class Dataset(Protocol):
+    """Input with numbered observations.
+
+    Attributes
+    ----------
+    root : StorePath
+        The store.
+    path : str
+        Name of the store.
+    """
+
+    root: StorePath
+    path: str
+
+    def describe(self, number: int) -> Mapping[str, Any] | None:
+        """Return the keys for the choice of parameter files; None if unreadable."""
+
+    def in_order_of_time(self, numbers: list[int]) -> list[int]:
+        """Sort observations by time; unreadable ones are last."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Observation that was written, but is not published yet.
+
+    Parameters
+    ----------
+    summary : str
+        Log line.
+    verdict : str
+        Quality verdict.
+    carried : object
+        Data for :meth:`History.complete` from the process that wrote the observation; None for none.
+    """
+
+    summary: str
+    verdict: str = ""
+    carried: Any = None
+
+
+class History:
+    """Memory of a run over its observations, which are completed in the order of time.
+
+    This one remembers nothing; a family that compares observations with earlier ones has its own.
+    """
+
+    def complete(self, carried: Any, root: StorePath) -> bool:
+        """Complete an observation before it is published; return whether anything was written."""
+        return False
+
+    def add(self, carried: Any) -> None:
+        """Remember an observation that was published."""

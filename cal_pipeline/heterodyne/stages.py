@@ -1,0 +1,258 @@
+"""Results of the steps, one class a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.heterodyne.physics.gain import GainDrift
+from cal_pipeline.heterodyne.physics.loads import LoadMeans, LoadSolution
+from cal_pipeline.heterodyne.physics.planck import Sidebands
+from cal_pipeline.heterodyne.physics.pwv import PwvFit
+from cal_pipeline.heterodyne.physics.sky import Opacity
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LoadStage:
+    """Result of the step ``loads``: receiver properties, and the loads they were derived from.
+
+    Parameters
+    ----------
+    sidebands : Sidebands
+        Frequencies and weights of the sidebands.
+    means : LoadMeans
+        Mean counts on the loads.
+    solution : LoadSolution
+        Gain and receiver temperature.
+    zero : ndarray, shape (C, R, A), or None
+        Zero level to subtract from all counts [ct].
+    forward_efficiency : ndarray, shape (A,)
+        Forward efficiency of each array.
+    coupling : float
+        eta = eta_fss·gain_el_correction.
+    scan_numbers : tuple of int
+        Scans whose loads were used.
+    reason : str
+        Reason for the choice of these scans.
+    instability : ndarray, shape (R, A)
+        Relative change of the band-averaged counts on a load from dump to dump.
+    following : LoadMeans or None
+        The first loads after the scan.
+    following_scan : int or None
+        Scan number of `following`.
+    telescope : str
+        Name of the telescope's profile.
+    telescope_sha256 : str
+        Its SHA-256 digest.
+    """
+
+    sidebands: Sidebands
+    means: LoadMeans
+    solution: LoadSolution
+    zero: Floats | None
+    forward_efficiency: Floats
+    coupling: float
+    scan_numbers: tuple[int, ...]
+    reason: str
+    instability: Floats
+    following: LoadMeans | None = None
+    following_scan: int | None = None
+    telescope: str = ""
+    telescope_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class GainStage:
+    """Result of the step ``gain``: drift of the receiver, and the counts to correct for it.
+
+    Parameters
+    ----------
+    level : int
+        2: correct the ONs; 3: correct ONs and OFFs; 0: no loads to derive a drift from.
+    drift : GainDrift or None
+        The drift.
+    reason : str
+        Loads that the drift was derived from, or the reason why there is none.
+    """
+
+    level: int
+    drift: GainDrift | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class PairingStage:
+    """Result of the step ``prepare``: pairing of ONs and OFFs, and the mean OFFs.
+
+    Parameters
+    ----------
+    mode : str
+        Observing mode.
+    on, off : ndarray of int, shape (S_on,), (O,)
+        Zero-based subscans of the ONs and OFFs, in the order of time.
+    off_mean : ndarray, shape (C, R, A, O)
+        Mean counts of each OFF as recorded, NaN without a valid dump [ct].
+    off_dumps : ndarray of int, shape (C, R, A, O)
+        Number of valid dumps in each mean.
+    weights : ndarray, shape (R, A, S_on, O)
+        Weights of the OFFs in the reference of each ON; in a chopped scan 1 for the OFF of the
+        reduction group.
+    time_weights : ndarray, shape (S_on, O)
+        Weights from times (and beams) alone, without regard to missing data in a pixel.
+    pair : ndarray of int, shape (R, A, S_on)
+        Index into `off` of the OFF paired with each ON; -1 if a pixel has none.
+    beam : ndarray of str, shape (S_on,)
+        Beam of each ON, ``"A"`` or ``"B"``; empty for an unchopped scan.
+    """
+
+    mode: str
+    on: NDArray[np.int64]
+    off: NDArray[np.int64]
+    off_mean: Floats
+    off_dumps: NDArray[np.int32]
+    weights: Floats
+    time_weights: Floats
+    pair: NDArray[np.int64]
+    beam: NDArray[np.str_]
+
+    @property
+    def per_dump(self) -> bool:
+        """Tell whether the reference of a dump is the same dump of the OFF, not a mean."""
+        return self.mode == "otf_chopped"
+
+
+@dataclass(frozen=True)
+class AtmosphereStage:
+    """Result of the step ``atmosphere``: the sky above the scan.
+
+    Parameters
+    ----------
+    strategy : str
+        Name of the PWV strategy.
+    fit : PwvFit
+        PWV, its errors and the quality of the fit.
+    opacity : Opacity
+        Opacity against PWV at the pressure of the scan.
+    on_airmass : ndarray, shape (S_on,)
+        Airmass used to calibrate each ON.
+    t_atm, t_spill : ndarray, shape (O,)
+        Temperatures of atmosphere and spillover at each OFF [K].
+    t_sky : ndarray, shape (C, R, A)
+        Observed input temperature of the sky, mean over the OFFs [K].
+    sky_residual : ndarray, shape (C, R, A)
+        Observed minus fitted sky, mean over the OFFs [K].
+    table : str
+        Name of the atmosphere table.
+    table_sha256 : str
+        Its SHA-256 digest.
+    """
+
+    strategy: str
+    fit: PwvFit
+    opacity: Opacity
+    on_airmass: Floats
+    t_atm: Floats
+    t_spill: Floats
+    t_sky: Floats
+    sky_residual: Floats
+    table: str
+    table_sha256: str
+
+    @property
+    def tau_signal(self) -> Floats:
+        """Zenith opacity in the signal sideband, shape (C,), (C, R, A) or (C, R, A, S_on) [Np]."""
+        return self.opacity.signal(self.fit.pwv)
+
+    @property
+    def tau_image(self) -> Floats:
+        """Zenith opacity in the image sideband, shaped like `tau_signal` [Np]."""
+        return self.opacity.image(self.fit.pwv)
+
+
+@dataclass(frozen=True)
+class CalibrationStage:
+    """Result of the step ``calibrate``: conversion of counts to kelvin, and expected noise.
+
+    Parameters
+    ----------
+    factor : ndarray, shape (C, R, A, S_on)
+        Kelvin of T_A* per count of ON - REF, NaN in bad channels.
+    bad_channel : ndarray of bool, shape (C, R, A, S_on)
+        Channels that are not calibrated.
+    t_sys : ndarray, shape (C, R, A, S_on)
+        Double-sideband system temperature [K].
+    sigma : ndarray of float32, shape (C, R, A, S_on)
+        Expected 1-sigma noise of one dump [K].
+    precision : str
+        ``lossless``, or ``radiometric`` for spectra that are rounded to a fraction of their noise.
+    """
+
+    factor: Floats
+    bad_channel: NDArray[np.bool_]
+    t_sys: Floats
+    sigma: NDArray[np.float32]
+    precision: str = "lossless"
+
+
+@dataclass(frozen=True)
+class CouplingStage:
+    """Result of the step ``dbs``: pairs of ONs to average, with their noise and system temperature.
+
+    Parameters
+    ----------
+    first, second : ndarray of int, shape (S_out,)
+        Indices among the ONs for each spectrum: the ON that gives its position and time, and its
+        partner of the other beam in the average; -1 without a partner.
+    t_sys : ndarray, shape (C, R, A, S_out)
+        Double-sideband system temperature, mean of the two [K].
+    sigma : ndarray of float32, shape (C, R, A, S_out)
+        Expected 1-sigma noise of one dump [K].
+    """
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    t_sys: Floats
+    sigma: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SkydiffStage:
+    """Result of the step ``skydiff``: blank-sky spectra to compare with those of earlier scans.
+
+    Parameters
+    ----------
+    n : int
+        Number of earlier skies to compare with.
+    offs : ndarray of int, shape (E,)
+        Zero-based subscans of the OFFs.
+    mjds : ndarray, shape (E,)
+        Times of observation (MJD) [d].
+    spectra : ndarray, shape (C, R, A, E)
+        S_obs [K].
+    """
+
+    n: int
+    offs: NDArray[np.int64]
+    mjds: Floats
+    spectra: Floats
+
+
+@dataclass(frozen=True)
+class ChopStage:
+    """Result of the step ``skychopdiff``: the ONs whose OFFs get their chop phases compared.
+
+    Parameters
+    ----------
+    ons : ndarray of int, shape (G,)
+        Indices among the ONs of the tagged ONs.
+    partners : ndarray of int, shape (G,)
+        Indices among the ONs of their partners of the other beam, -1 without one; the counts of
+        both OFFs are averaged.
+    """
+
+    ons: NDArray[np.int64]
+    partners: NDArray[np.int64]
