@@ -12,8 +12,8 @@ import numpy as np
 
 from cal_pipeline import CalibratedSession
 from cal_pipeline.core.store.chunks import ArrayWriter, write_group
-from cal_pipeline.core.store.compare import compare_stores
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath
+from cal_pipeline.heterodyne.compare import compare_stores
 
 AXES = ("channel", "dump", "receiver")
 

@@ -15,8 +15,8 @@ import zarr
 from helpers_l1 import assert_identical
 
 from cal_pipeline import CalibratedSession
-from cal_pipeline.core.run import job as scan_job
 from cal_pipeline.core.run.runner import RunFailedError
+from cal_pipeline.pipelines import calibration
 from cal_pipeline.simulate import DeadChannels, Faults, preset, simulate
 
 BAD = 2
@@ -209,7 +209,7 @@ def test_a_flipped_bit_in_the_product_raises(make_session, calibrate):
 @pytest.mark.slow
 def test_nothing_of_a_scan_is_listed_when_writing_it_fails(make_session, calibrate, monkeypatch, tmp_path):
     session = make_session(channels=16, scans=2)
-    write_scan = scan_job.write_scan
+    write_scan = calibration.write_scan
 
     def fail_late(scan, root, provenance):
         written = write_scan(scan, root, provenance)
@@ -217,7 +217,7 @@ def test_nothing_of_a_scan_is_listed_when_writing_it_fails(make_session, calibra
             raise OSError("no space left on device")
         return written
 
-    monkeypatch.setattr(scan_job, "write_scan", fail_late)
+    monkeypatch.setattr(calibration, "write_scan", fail_late)
     with pytest.raises(RunFailedError):
         calibrate(session)
     product = CalibratedSession(tmp_path / "l1.zarr")
@@ -228,14 +228,14 @@ def test_nothing_of_a_scan_is_listed_when_writing_it_fails(make_session, calibra
 
 def test_a_lost_chunk_is_noticed_before_publishing(make_session, calibrate, monkeypatch, tmp_path):
     session = make_session(channels=16)
-    write_scan = scan_job.write_scan
+    write_scan = calibration.write_scan
 
     def lose_a_chunk(scan, root, provenance):
         written = write_scan(scan, root, provenance)
         next((root.path / "spectra").glob("c.*")).unlink()
         return written
 
-    monkeypatch.setattr(scan_job, "write_scan", lose_a_chunk)
+    monkeypatch.setattr(calibration, "write_scan", lose_a_chunk)
     with pytest.raises(RunFailedError):
         calibrate(session)
     product = CalibratedSession(tmp_path / "l1.zarr")
@@ -245,15 +245,15 @@ def test_a_lost_chunk_is_noticed_before_publishing(make_session, calibrate, monk
 
 _DIES_AT_THE_THIRD = """
 import os, signal, sys
-from cal_pipeline.core.run import job as scan_job
+from cal_pipeline.pipelines import calibration
 from stpipe._cli.strun import main
-write_scan = scan_job.write_scan
+write_scan = calibration.write_scan
 def write_and_die(scan, place, provenance):
     written = write_scan(scan, place, provenance)
     if scan.number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return written
-scan_job.write_scan = write_and_die
+calibration.write_scan = write_and_die
 sys.argv = ["strun", "cal_pipeline.CalibrationPipeline", *sys.argv[1:]]
 main()
 """

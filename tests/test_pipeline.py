@@ -159,7 +159,7 @@ def test_an_empty_folder_is_taken_as_output(session, calibrate, tmp_path):
 def test_an_error_before_the_first_scan_leaves_no_store(session, calibrate, tmp_path, monkeypatch):
     from cal_pipeline.core.run import runner
 
-    monkeypatch.setattr(runner, "progress_bar", lambda _: 1 / 0)
+    monkeypatch.setattr(runner, "progress_bar", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         calibrate(session)
     assert not (tmp_path / "l1.zarr").exists()

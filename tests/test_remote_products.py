@@ -12,8 +12,8 @@ from test_remote import bucket  # noqa: F401
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.cli.calibrate import main
 from cal_pipeline.core.replay import recorded_pipeline, replay_scan
-from cal_pipeline.core.store.compare import compare
 from cal_pipeline.core.store.paths import LocalStorePath, open_store
+from cal_pipeline.heterodyne.compare import compare
 
 pytestmark = [
     pytest.mark.server,

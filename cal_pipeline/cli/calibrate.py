@@ -16,7 +16,8 @@ from cal_pipeline.cli.commands import DONE, CommandParser, UsageError, complain,
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.logs import log_to_stderr
 from cal_pipeline.core.replay import recorded_pipeline, replay_and_compare
-from cal_pipeline.core.store.compare import NOT_COMPARED, compare
+from cal_pipeline.core.store.compare import NOT_COMPARED
+from cal_pipeline.heterodyne.compare import compare
 from cal_pipeline.heterodyne.overview import describe
 from cal_pipeline.pipelines.calibration import CalibrationPipeline
 from cal_pipeline.report.comparison import format_comparison

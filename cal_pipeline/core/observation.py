@@ -83,9 +83,9 @@ class History:
     This one remembers nothing; a family that compares observations with earlier ones has its own.
     """
 
-    def complete(self, carried: Any, root: StorePath) -> bool:
+    def complete(self, carried: Any, root: StorePath, /) -> bool:
         """Complete an observation before it is published; return whether anything was written."""
         return False
 
-    def add(self, carried: Any) -> None:
+    def add(self, carried: Any, /) -> None:
         """Remember an observation that was published."""

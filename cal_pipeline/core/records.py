@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cal_pipeline._version import __version__
-from cal_pipeline.heterodyne.l1_content import json_ready
+from cal_pipeline.core.store.attributes import json_ready
 
 if TYPE_CHECKING:
     from cal_pipeline.core.step import CalibrationBase

@@ -8,9 +8,10 @@ from typing import Any
 
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.parameters.origins import recorded_parameters
-from cal_pipeline.core.store.compare import ArrayDifference, Comparison, compare
-from cal_pipeline.core.store.recorded import OF_ONE_RUN
+from cal_pipeline.core.store.compare import ArrayDifference, Comparison
+from cal_pipeline.core.store.records import OF_ONE_RUN
 from cal_pipeline.core.text import ranges_of
+from cal_pipeline.heterodyne.compare import compare
 from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.pipelines.calibration import CalibrationPipeline
 

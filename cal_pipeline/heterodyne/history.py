@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.store.output import create_diagnostic, write_array
+from cal_pipeline.core.observation import History
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.scan import Scan
+from cal_pipeline.heterodyne.schema import L1
 
 Layout = tuple[Any, ...]
 """Key shared by comparable skies: band, shape (C, R, A) of the spectra, pixel ids."""
@@ -102,13 +103,13 @@ def sky_entries(scan: Scan) -> list[SkyEntries]:
     ]
 
 
-class SkyHistory:
+class SkyHistory(History):
     """Cache of the newest skies of each layout; scans must be added in time order."""
 
     def __init__(self) -> None:
         self._newest: dict[Layout, list[Sky]] = {}
 
-    def write(self, skies: list[SkyEntries], root: StorePath) -> bool:
+    def complete(self, skies: list[SkyEntries], root: StorePath) -> bool:
         """Write the differences between the skies of a scan and those of earlier scans.
 
         Parameters
@@ -151,7 +152,8 @@ def _write_differences(entries: SkyEntries, group: StorePath, references: list[S
         "ref_mjds": [earlier.mjd for _, earlier in pairs],
         "ref_offs": [earlier.off for _, earlier in pairs],
     }
-    create_diagnostic(group, "skydiff", entries.signal, entries.pixel, n_channels, attributes)
+    coordinates = {"signal_freqs": entries.signal, "pixel": entries.pixel}
+    L1.create_diagnostic(group, "skydiff", coordinates, n_channels, attributes)
     for index, (now, earlier) in enumerate(pairs):
         difference = now.spectrum - earlier.spectrum
-        write_array(group, f"skydiff/spectrum_{index}", difference, n_channels, {"signal_freqs", "pixel"})
+        L1.write_array(group, f"skydiff/spectrum_{index}", difference, n_channels, {"signal_freqs", "pixel"})

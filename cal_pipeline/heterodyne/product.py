@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import operator
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex
 
 from cal_pipeline.core.errors import StoreError
-from cal_pipeline.core.store.chunks import group_attributes
-from cal_pipeline.core.store.paths import LocalStorePath, open_store
-from cal_pipeline.core.text import count_of, ranges_of
+from cal_pipeline.core.store.product import Product, ProductKind
+from cal_pipeline.core.text import ranges_of
 from cal_pipeline.heterodyne.kinds import Kind, identify, identify_store
+from cal_pipeline.heterodyne.schema import L1_SCHEMA_VERSION
 
 if TYPE_CHECKING:
     import xarray
 
 
-class CalibratedSession:
+class CalibratedSession(Product):
     """L1 store.
 
     Parameters
@@ -51,43 +50,23 @@ class CalibratedSession:
             scan = product.open_scan(number)
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.root = open_store(path)
-        self._is_local = isinstance(self.root, LocalStorePath)
-        self.path: Any = self.root.path if isinstance(self.root, LocalStorePath) else self.root.name
-        metadata = self.root.get("zarr.json")
-        if not _says_it_is_l1(metadata):
-            found = identify(path) if self._is_local else identify_store(self.root)
-            if found.kind is not Kind.PRODUCT:
-                raise StoreError(f"{self.path} is no L1 store: it is {found.description}")
-        self.numbers = sorted(
-            int(match[1])
-            for name in self.root.members()
-            if (match := re.fullmatch(r"scan_(\d{6})", name)) and self.root.exists(f"{name}/zarr.json")
-        )
-        self.failures = self._read_failures()
+    kind = ProductKind("scan", "L1 store", L1_SCHEMA_VERSION, "L0 scan")
 
-    def _read_failures(self) -> list[dict[str, Any]]:
-        try:
-            failures = json.loads(self.root.get("failures.json") or b"[]")
-        except ValueError as error:
-            raise StoreError(f"{self.path}/failures.json cannot be read: {error}") from error
-        if not isinstance(failures, list) or not all(isinstance(item, dict) for item in failures):
-            raise StoreError(f"{self.path}/failures.json holds no list of failures")
-        return failures
+    def _refuse_unmarked(self, path: str | Path) -> None:
+        """Say what a store is that its root does not mark, unless its scans show it to be one."""
+        found = identify(path) if self._is_local else identify_store(self.root)
+        if found.kind is not Kind.PRODUCT:
+            raise StoreError(f"{self.path} is no L1 store: it is {found.description}")
 
-    def attributes(self, number: int) -> dict[str, Any]:
-        """Return the attributes of a scan, of its first band where it has several."""
-        name, *_ = self.bands(number)
-        return group_attributes(self.root, name)
+    def groups(self, number: int) -> list[str]:
+        """Return the paths of the bands of a scan, or the path of an undivided scan."""
+        (scan,) = super().groups(number)
+        bands = [int(match[1]) for name in self.root.members(scan) if (match := re.fullmatch(r"band_(\d+)", name))]
+        return [f"{scan}/band_{band}" for band in sorted(bands)] or [scan]
 
     def bands(self, number: int) -> list[str]:
         """Return the paths of the bands of a scan, or the path of an undivided scan."""
-        scan = f"scan_{number:06d}"
-        if not self.root.exists(f"{scan}/zarr.json"):
-            raise StoreError(f"{self.path} has no scan {number}; it has {self._scans()}")
-        bands = [int(match[1]) for name in self.root.members(scan) if (match := re.fullmatch(r"band_(\d+)", name))]
-        return [f"{scan}/band_{band}" for band in sorted(bands)] or [scan]
+        return self.groups(number)
 
     def open_scan(self, number: SupportsIndex, band: SupportsIndex | str | None = None) -> xarray.Dataset:
         """Open a scan, lazily.
@@ -142,20 +121,6 @@ class CalibratedSession:
     def _bands(paths: list[str]) -> str:
         numbers = ranges_of([int(path.rpartition("_")[2]) for path in paths])
         return f"bands {numbers}" if len(paths) > 1 else f"band {numbers}"
-
-    def _scans(self) -> str:
-        return f"scans [{ranges_of(self.numbers)}]" if self.numbers else "no scan"
-
-    def __repr__(self) -> str:
-        return f"<CalibratedSession {self.path}: {count_of(len(self.numbers), 'scan')}, {len(self.failures)} failed>"
-
-
-def _says_it_is_l1(content: bytes | None) -> bool:
-    """Tell whether the metadata of a group carry the version of the L1 format."""
-    try:
-        return "cal_schema_version" in json.loads(content or b"{}").get("attributes", {})
-    except (ValueError, AttributeError, TypeError):
-        return False
 
 
 def _band_number(band: SupportsIndex | str) -> str:

@@ -12,8 +12,9 @@ import numpy as np
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.store.chunks import ZarrArray, group_attributes
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.store.recorded import RecordedBand, recorded_bands
+from cal_pipeline.core.store.records import ObservationRecord, read_records
 from cal_pipeline.core.text import count_of, elide, printable, ranges_of, with_error
+from cal_pipeline.heterodyne.compare import describe_loads
 from cal_pipeline.heterodyne.product import CalibratedSession
 
 _WIDTH = 100
@@ -111,7 +112,7 @@ def product_overview(product: CalibratedSession) -> ProductOverview:
     """
     root = product.root
     attributes = group_attributes(root, "")
-    records = recorded_bands(product)
+    records = read_records(product)
     errors = root.each(lambda record: _total_error(root, record.path), records)
     return ProductOverview(
         str(product.path),
@@ -133,15 +134,15 @@ def _total_error(root: StorePath, path: str) -> float | None:
     return float(np.median(finite)) if finite.size else None
 
 
-def _result(record: RecordedBand, total_error: float | None) -> BandResult:
+def _result(record: ObservationRecord, total_error: float | None) -> BandResult:
     attributes, provenance = record.attributes, record.provenance
 
     def text(values: Mapping[str, Any], name: str) -> str:
         return "" if values.get(name) is None else str(values[name])
 
     return BandResult(
-        scan=record.scan,
-        band=record.band,
+        scan=record.number,
+        band=record.part,
         source=text(attributes, "source"),
         telescope=text(attributes, "telescope"),
         mode=text(attributes, "mode"),
@@ -153,7 +154,7 @@ def _result(record: RecordedBand, total_error: float | None) -> BandResult:
         pwv_err_total_mm=total_error,
         t_rec_ssb_K=record.figure("t_rec_ssb_median_K"),
         t_sys_dsb_K=record.figure("t_sys_median_K"),
-        loads=record.loads,
+        loads=describe_loads(record),
         atm=text(provenance, "atm_file"),
         profile=text(provenance, "telescope_profile"),
         parameter_files=tuple(record.parameter_files),

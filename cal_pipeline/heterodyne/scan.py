@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import types
 import typing
@@ -216,6 +217,11 @@ class Scan:
 
     def __repr__(self) -> str:
         return f"<Scan {self.number}: {count_of(len(self.bands), 'band')}>"
+
+    @property
+    def n_samples(self) -> int:
+        """Number of count samples."""
+        return sum(math.prod(band.coordinates.shape) for band in self.bands)
 
     def get_crds_parameters(self) -> dict[str, Any]:
         """Return the keys for the choice of reference and parameter files."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.core.store.schema import ProductArray, ProductSchema
 from cal_pipeline.heterodyne.physics.flags import Flag
 
 L1_SCHEMA_VERSION = "1.0"
@@ -267,35 +268,6 @@ NUMBER_ATTRIBUTES = {"rest_freq_hz": "Hz", "velocity_source_kms": "km/s"}
 """Attributes of an L0 scan or band that are numbers, or null where unknown, and their units."""
 
 
-@dataclass(frozen=True)
-class ProductArray:
-    """An array of an L1 scan.
-
-    Parameters
-    ----------
-    dims : tuple of tuple of str
-        The axes it may have.
-    dtype : str
-        NumPy type, or ``"str"``.
-    units : str
-        Unit that astropy parses in its default, FITS and VOUnit formats, or CF time.
-    long_name : str
-        What it is.
-    """
-
-    dims: tuple[tuple[str, ...], ...]
-    dtype: str
-    units: str
-    long_name: str
-
-    def dims_of(self, ndim: int) -> tuple[str, ...]:
-        """Return the axes of an array with `ndim` dimensions."""
-        for dims in self.dims:
-            if len(dims) == ndim:
-                return dims
-        raise ValueError(f"{self.long_name}: {ndim} axes, expected one of {self.dims}")
-
-
 _PER_FIT = ((), (R, A), (R, A, S))
 _TAU = ((C,), (C, R, A), (C, R, A, S))
 _CRA = ((C, R, A),)
@@ -363,37 +335,5 @@ EXTRA_ATTRIBUTES: dict[str, dict[str, Any]] = {
 }
 """Further attributes of some L1 arrays."""
 
-
-def product_array(name: str) -> ProductArray:
-    """Look up the specification of an L1 array by its name or, for a diagnostic, its path."""
-    group, _, array = name.partition("/")
-    if array.startswith("spectrum_"):
-        return L1_DIAGNOSTICS[group]
-    return L1_ARRAYS[array or group]
-
-
-def array_attributes(name: str, dims: tuple[str, ...], present: set[str]) -> dict[str, Any]:
-    """Make the CF attributes of an L1 array.
-
-    Parameters
-    ----------
-    name : str
-        Name of the array; its path in the scan where it is part of a diagnostic.
-    dims : tuple of str
-        Its axes.
-    present : set of str
-        Names of all arrays of the group.
-
-    Returns
-    -------
-    dict
-        ``long_name``, ``units``, ``coordinates`` (of a data variable) and what else CF wants for
-        it.
-    """
-    spec = product_array(name)
-    attributes: dict[str, Any] = {"long_name": spec.long_name, "units": spec.units}
-    if name.rpartition("/")[2] not in L1_COORDINATES:
-        coordinates = [c for c, axes in L1_COORDINATES.items() if c in present and set(axes) <= set(dims)]
-        if coordinates:
-            attributes["coordinates"] = " ".join(coordinates)
-    return attributes | EXTRA_ATTRIBUTES.get(name, {})
+L1 = ProductSchema(L1_ARRAYS, L1_COORDINATES, L1_DIAGNOSTICS, CHANNEL, EXTRA_ATTRIBUTES)
+"""All arrays of an L1 scan."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,19 +14,25 @@ from stpipe import Pipeline
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import NoInputError
+from cal_pipeline.core.observation import History, Written
 from cal_pipeline.core.parameters.origins import load_parameters
 from cal_pipeline.core.run.cluster import DaskCluster
-from cal_pipeline.core.run.runner import calibrate_session, default_output
+from cal_pipeline.core.run.runner import calibrate_observations
+from cal_pipeline.core.run.stream import write_scan
 from cal_pipeline.core.run.workers import Processes, ThisProcess, Workforce, refuse_in_worker
 from cal_pipeline.core.step import CalibrationBase, CalibrationStep, ParameterError, refuse_other_format
+from cal_pipeline.core.store.attributes import json_ready
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.output import make_output
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.text import count_of, ranges_of
-from cal_pipeline.heterodyne.l1_content import json_ready
+from cal_pipeline.heterodyne.history import SkyHistory, sky_entries
 from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.heterodyne.scan import Scan
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.heterodyne.sources import locate
+from cal_pipeline.heterodyne.summary import format_timing, summarize_scan, worst_verdict
+from cal_pipeline.report.quality_table import write_quality_table
 from cal_pipeline.steps import (
     AtmosphereStep,
     CalibrateStep,
@@ -71,6 +78,8 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         "skychopdiff": SkychopdiffStep,
         "skydiff": SkydiffStep,
     }
+
+    product_kind = CalibratedSession.kind
 
     coercions = {"scans": lambda value: [str(item) for item in value]}
 
@@ -130,10 +139,11 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         workforce = self._workforce()
         workforce.check()
         beginning = self._describe_run(session, numbers)
-        output = make_output(self._where_to(session), self.overwrite, session.path)
+        output = make_output(self._where_to(session), self.overwrite, session.path, self.product_kind)
         for line in beginning:
             logger.info("%s", line)
-        return calibrate_session(session, numbers, self, output, workforce, self.timing)
+        product: CalibratedSession = calibrate_observations(session, numbers, self, output, workforce, self.timing)
+        return product
 
     def _describe_run(self, session: Session, numbers: list[int]) -> list[str]:
         """Describe a run in lines: its scans, and parameters other than defaults by origin."""
@@ -205,6 +215,37 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
         """Return the functions to apply to a scan, by step name, in processing order."""
         return {name: step.run for name, step in self._steps().items()}
 
+    def open_input(self, location: str) -> Session:
+        """Open an L0 session."""
+        return Session(location)
+
+    def open_observation(self, dataset: Session, number: int) -> Scan:
+        """Open a scan of a session."""
+        return dataset.open_scan(number)
+
+    def write_observation(self, observation: Scan, root: StorePath, provenance: dict[str, Any]) -> Written:
+        """Compute the spectra of a scan and write them."""
+        written = write_scan(observation, root, provenance)
+        attributes = [band.attributes for band in written]
+        skies = sky_entries(observation) or None
+        return Written(summarize_scan(observation, attributes), worst_verdict(attributes), skies)
+
+    def describe_timing(self, observation: Scan) -> str:
+        """Format the timing line of a scan."""
+        return format_timing(observation)
+
+    def start_history(self) -> History:
+        """Make the memory of the blank skies of a run."""
+        return SkyHistory()
+
+    def open_product(self, location: str) -> CalibratedSession:
+        """Open an L1 store."""
+        return CalibratedSession(location)
+
+    def finish_product(self, product: CalibratedSession) -> None:
+        """Write the table of quality figures beside the product."""
+        write_quality_table(product)
+
     def _steps(self) -> dict[str, CalibrationStep]:
         return {name: getattr(self, name) for name in self.step_defs}
 
@@ -221,3 +262,10 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
     @classmethod
     def _section(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:
         return config
+
+
+def default_output(session: Session) -> str:
+    """Return the default name of the L1 store."""
+    name = session.path.rsplit("/", 1)[-1] if is_url(session.path) else Path(session.path).name
+    stem = re.sub(r"(\.zarr)?(\.zip)?$", "", name, flags=re.IGNORECASE)
+    return f"{stem}_l1.zarr"

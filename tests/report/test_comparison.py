@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from helpers_l1 import record, write_product
 
-from cal_pipeline.core.store.compare import ArrayDifference, Comparison, compare
+from cal_pipeline.core.store.compare import ArrayDifference, Comparison
 from cal_pipeline.core.store.compare_records import FactDifference, NumberDifference, RecordDifferences
+from cal_pipeline.heterodyne.compare import compare
 from cal_pipeline.report.comparison import WIDTH, format_comparison, format_differences
 
 

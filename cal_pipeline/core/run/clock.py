@@ -1,4 +1,4 @@
-"""Time spent in each stage of a scan."""
+"""Time spent in each stage of an observation."""
 
 from __future__ import annotations
 

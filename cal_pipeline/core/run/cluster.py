@@ -1,4 +1,4 @@
-"""Calibration of scans on a Dask cluster, whose workers may come and go."""
+"""Calibration of observations on a Dask cluster, whose workers may come and go."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError
+from cal_pipeline.core.observation import Dataset
 from cal_pipeline.core.run.job import JobResult, Recipe
-from cal_pipeline.core.run.workers import AHEAD, ATTEMPTS, Job, JobQueue, JobResults, calibrate_scan, make_jobs
+from cal_pipeline.core.run.workers import AHEAD, ATTEMPTS, Job, JobQueue, JobResults, calibrate_observation, make_jobs
 from cal_pipeline.core.store.output import OutputStore
-from cal_pipeline.heterodyne.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _POLLING = 0.25
 """Polling interval for the workers of a cluster [s]."""
 
 _AT_ONCE = 10**6
-"""Priority of the version query, above the scans of any run."""
+"""Priority of the version query, above the jobs of any run."""
 
 
 class ClusterError(CalibrationError):
@@ -38,15 +38,15 @@ class ClusterError(CalibrationError):
 class DaskCluster:
     """Workforce on a running Dask cluster.
 
-    Every worker is asked for its version of this package before it gets a scan, including workers
-    that join during the run. The thread count of the cluster is updated while scans are calibrated.
+    Every worker is asked for its version of this package before it gets a job, including workers
+    that join during the run. The thread count of the cluster is updated while jobs are running.
 
     Parameters
     ----------
     scheduler : str
         Its address, such as ``tcp://head:8786``.
     threads : int or None
-        Threads that each scan may use; 1 if not given, because workers of a
+        Threads that each job may use; 1 if not given, because workers of a
         cluster have threads of their own.
     """
 
@@ -66,14 +66,15 @@ class DaskCluster:
             workers.refresh()
             workers.wait_for_answers()
 
-    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
-        """Calibrate scans on the cluster and yield their outcomes as they complete."""
-        jobs = JobQueue(make_jobs(session, numbers, recipe, output, self.threads or 1), AHEAD)
+    def calibrate(self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
+        """Calibrate observations on the cluster and yield their results as they complete."""
+        jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, self.threads or 1), AHEAD)
         with self._connect() as client:
             events: SimpleQueue[Any] = SimpleQueue()
-            workers = _Workers(client, self.scheduler, events)
+            noun = output.kind.noun
+            workers = _Workers(client, self.scheduler, events, noun)
             workers.wait_for_first()
-            yield from _Dispatch(client, workers, jobs, events).outcomes()
+            yield from _Dispatch(client, workers, jobs, events, noun).results()
 
     def _connect(self) -> Any:
         """Connect to the scheduler, without becoming the default client of the program."""
@@ -103,10 +104,12 @@ class _Workers:
         Its address.
     events : SimpleQueue
         Queue that announces the answers of workers.
+    noun : str
+        Name of an observation.
     """
 
-    def __init__(self, client: Any, scheduler: str, events: SimpleQueue[Any]) -> None:
-        self._client, self._scheduler, self._events = client, scheduler, events
+    def __init__(self, client: Any, scheduler: str, events: SimpleQueue[Any], noun: str = "observation") -> None:
+        self._client, self._scheduler, self._events, self._noun = client, scheduler, events, noun
         self._asked: dict[str, Any] = {}
         self._found: dict[str, str] = {}
         self._last_warning = float("-inf")
@@ -206,7 +209,7 @@ class _Workers:
             return
 
     def warn_if_waiting(self) -> None:
-        """Say now and then that no worker can take scans."""
+        """Warn now and then that no worker can take jobs."""
         if self.fit():
             self._last_warning = float("-inf")
         elif time.monotonic() - self._last_warning >= PATIENCE:
@@ -229,9 +232,11 @@ class _Workers:
         return ", ".join(some) + (f" and {more} more" if more else "")
 
     def leave_out(self, unfit: list[str]) -> None:
-        """Say that workers get no scans that came during the run."""
+        """Warn that workers which joined during the run get no jobs."""
         if unfit:
-            logger.warning("workers that came get no scans: %s; expected %s", self._describe(unfit), __version__)
+            logger.warning(
+                f"workers that came get no {self._noun}s: %s; expected %s", self._describe(unfit), __version__
+            )
 
     def fit(self) -> list[str]:
         """List the addresses of the workers that can calibrate."""
@@ -256,17 +261,20 @@ class _Dispatch:
         Jobs that are left.
     events : SimpleQueue
         Queue that announces finished futures.
+    noun : str
+        Name of an observation.
     """
 
     client: Any
     workers: _Workers
     jobs: JobQueue
     events: SimpleQueue[Any]
+    noun: str
     running: dict[str, tuple[Any, Job, frozenset[str]]] = field(default_factory=dict)
     """Future, job and the workers that may do it, by key."""
 
-    def outcomes(self) -> Iterator[JobResult]:
-        """Submit jobs as threads allow, and yield what becomes of each scan."""
+    def results(self) -> Iterator[JobResult]:
+        """Submit jobs as threads allow, and yield the result of each."""
         while self.jobs:
             self.workers.refresh()
             self.workers.leave_out(self.workers.collect_answers())
@@ -280,25 +288,25 @@ class _Dispatch:
             if done.key in self.running:
                 future, job, _ = self.running.pop(done.key)
                 if future.cancelled():
-                    raise ClusterError("the cluster has cancelled a scan; is its scheduler gone?")
+                    raise ClusterError(f"the cluster has cancelled a {self.noun}; is its scheduler gone?")
                 self.jobs.done(job.number)
-                yield _outcome_of(future, job.number)
+                yield _result_of(future, job.number)
                 future.release()
 
     def _submit(self) -> None:
-        """Submit two scans a thread, so that none waits for its next one."""
+        """Submit two jobs a thread, so that none waits for its next one."""
         fit = self.workers.fit()
         n_threads = self.workers.n_threads()
         self.jobs.ahead = AHEAD * max(n_threads, 1)
         while len(self.running) < 2 * n_threads and (job := self.jobs.next()) is not None:
             future = self.client.submit(
-                calibrate_scan, job, workers=fit, allow_other_workers=False, pure=False, retries=ATTEMPTS - 1
+                calibrate_observation, job, workers=fit, allow_other_workers=False, pure=False, retries=ATTEMPTS - 1
             )
             self.running[future.key] = future, job, frozenset(fit)
             future.add_done_callback(self.events.put)
 
     def _requeue_orphans(self) -> None:
-        """Requeue scans without any worker left, since the scheduler would hold them forever."""
+        """Requeue jobs without any worker left, since the scheduler would hold them forever."""
         fit = set(self.workers.fit())
         for key, (future, job, allowed) in reversed(list(self.running.items())):
             if not allowed & fit and not future.done():
@@ -307,12 +315,12 @@ class _Dispatch:
                 self.jobs.again(job)
 
 
-def _outcome_of(future: Any, number: int) -> JobResult:
-    """Return the outcome of a scan on the cluster; dead workers count as a failure of the scan."""
+def _result_of(future: Any, number: int) -> JobResult:
+    """Return the result of a job on the cluster; dead workers count as a failure of the observation."""
     try:
         report = future.result()
     except Exception as error:
         return JobResult(number, "write", type(error).__name__, str(error) or repr(error))
     report.log_again()
-    outcome: JobResult = report.outcome
-    return outcome
+    result: JobResult = report.result
+    return result

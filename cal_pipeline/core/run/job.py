@@ -1,61 +1,77 @@
-"""Work of a worker: one scan from L0 to an unpublished, complete L1 group."""
+"""Work of a worker: one observation from the input to an unpublished, complete group of the product."""
 
 from __future__ import annotations
 
-import math
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import numpy as np
-
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError, InternalError
-from cal_pipeline.core.quality import SEVERITIES
-from cal_pipeline.core.run.stream import WrittenBand, write_scan
+from cal_pipeline.core.observation import Dataset, History, Observation, Written
 from cal_pipeline.core.store.output import finish
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.text import printable, with_error
-from cal_pipeline.heterodyne.history import SkyEntries, sky_entries
-from cal_pipeline.heterodyne.scan import Band, Scan
-from cal_pipeline.heterodyne.session import Session
+from cal_pipeline.core.store.product import Product, ProductKind
 
-Stages = Mapping[str, Callable[[Scan], Scan]]
-"""Functions applied to a scan, by step name, in processing order."""
+Stages = Mapping[str, Callable[[Any], Any]]
+"""Functions applied to an observation, by step name, in processing order."""
 
 
 class Recipe(Protocol):
-    """Steps and parameters of a calibration."""
+    """Steps and parameters of a calibration, and what its family does with its data."""
 
-    def prepare_for(self, scan: Scan) -> dict[str, Any]:
-        """Adapt the parameters to a scan; return their provenance, ready for JSON."""
+    product_kind: ProductKind
+
+    def open_input(self, location: str) -> Dataset:
+        """Open the input."""
+
+    def open_observation(self, dataset: Any, number: int) -> Any:
+        """Open an observation of the input."""
+
+    def prepare_for(self, observation: Any) -> dict[str, Any]:
+        """Adapt the parameters to an observation; return their provenance, ready for JSON."""
 
     def stages(self) -> Stages:
-        """Return the functions to apply to the scan, by step name, in processing order."""
+        """Return the functions to apply to the observation, by step name, in processing order."""
+
+    def write_observation(self, observation: Any, root: StorePath, provenance: dict[str, Any]) -> Written:
+        """Write an observation after all steps, unpublished."""
+
+    def describe_timing(self, observation: Any) -> str:
+        """Format a log line with the time spent in each stage."""
+
+    def start_history(self) -> History:
+        """Make the memory of a run over its observations."""
+
+    def open_product(self, location: str) -> Product:
+        """Open the product."""
+
+    def finish_product(self, product: Any) -> None:
+        """Complete the product at the end of a run."""
 
 
 @dataclass
 class JobResult:
-    """JobResult of the calibration of a scan.
+    """Result of the calibration of an observation.
 
     Parameters
     ----------
     number : int
-        Scan number.
+        Number of the observation.
     failed_in : str
         The step that failed; empty after success.
     error_class, message, traceback : str
         Class, message and traceback of the error.
     summary : str
-        Log line of the scan.
+        Log line of the observation.
     verdict : str
         Quality verdict.
     timing : str
         Log line with the time spent in each stage.
-    skies : list of SkyEntries
-        Blank-sky spectra for the comparison with other scans; empty without the step ``skydiff``.
+    carried : object
+        Data for the history of the run; None for none.
     """
 
     number: int
@@ -66,100 +82,100 @@ class JobResult:
     summary: str = ""
     verdict: str = ""
     timing: str = ""
-    skies: list[SkyEntries] = field(default_factory=list)
+    carried: Any = None
 
 
 @dataclass
-class ProcessedScan:
-    """A scan after all steps, or the outcome of the step that failed.
+class ProcessedObservation:
+    """An observation after all steps, or the result of the step that failed.
 
     Parameters
     ----------
     number : int
-        Scan number.
-    scan : Scan or None
-        The scan.
+        Number of the observation.
+    observation : Observation or None
+        The observation.
     provenance : dict
-        Provenance for the L1 attributes.
+        Provenance for the attributes of the product.
     failure : JobResult or None
-        JobResult of a failed step; then there is no scan.
+        Result of a failed step; then there is no observation.
     store : str
-        The L0 session.
+        The input.
     """
 
     number: int
-    scan: Scan | None = None
+    observation: Observation | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     failure: JobResult | None = None
     store: str = ""
 
     @property
     def n_samples(self) -> int:
-        """Number of count samples in the scan; 0 after a failure."""
-        return sum(math.prod(band.coordinates.shape) for band in self.scan.bands) if self.scan else 0
+        """Number of samples in the observation; 0 after a failure."""
+        return self.observation.n_samples if self.observation is not None else 0
 
 
-def pass_steps(session: Session, number: int, recipe: Recipe) -> ProcessedScan:
-    """Open a scan and apply the steps to it, without computing its spectra.
+def pass_steps(dataset: Dataset, number: int, recipe: Recipe) -> ProcessedObservation:
+    """Open an observation and apply the steps to it, without processing its samples.
 
     Parameters
     ----------
-    session : Session
-        L0.
+    dataset : Dataset
+        The input.
     number : int
-        Scan number.
+        Number of the observation.
     recipe : Recipe
         The steps.
     """
     step = "load"
     try:
-        scan = session.open_scan(number)
-        used = recipe.prepare_for(scan)
+        observation = recipe.open_observation(dataset, number)
+        used = recipe.prepare_for(observation)
         stages = recipe.stages()
         for step, stage in stages.items():
-            with scan.clock(step):
-                scan = stage(scan)
+            with observation.clock(step):
+                observation = stage(observation)
     except Exception as error:
-        return ProcessedScan(number, failure=_failure(number, step, error, session.path))
+        failure = _describe_failure(recipe.product_kind, number, step, error, dataset.path)
+        return ProcessedObservation(number, failure=failure)
     made = {"engine_version": __version__, "time": datetime.now(UTC).isoformat(timespec="seconds")}
-    return ProcessedScan(number, scan, made | used, store=session.path)
+    return ProcessedObservation(number, observation, made | used, store=dataset.path)
 
 
-def write(calibrated: ProcessedScan, root: StorePath) -> JobResult:
-    """Compute the spectra of a scan and write them, unpublished; remove everything on failure.
+def write(processed: ProcessedObservation, root: StorePath, recipe: Recipe) -> JobResult:
+    """Process the samples of an observation and write it, unpublished; remove everything on failure.
 
     Parameters
     ----------
-    calibrated : ProcessedScan
-        A scan after all steps.
+    processed : ProcessedObservation
+        An observation after all steps.
     root : StorePath
-        Destination of the scan.
+        Staging path of the observation.
+    recipe : Recipe
+        The steps.
     """
-    if calibrated.scan is None:
-        assert calibrated.failure is not None
-        return calibrated.failure
-    scan = calibrated.scan
+    observation, number = processed.observation, processed.number
+    if observation is None:
+        assert processed.failure is not None
+        return processed.failure
     try:
         root.remove()
-        written = write_scan(scan, root, calibrated.provenance)
-        with scan.clock("write"):
+        written = recipe.write_observation(observation, root, processed.provenance)
+        with observation.clock("write"):
             finish(root)
+        timing = recipe.describe_timing(observation)
         return JobResult(
-            scan.number,
-            summary=_summarize(scan, written),
-            verdict=_verdict_of(written),
-            timing=_format_timing(scan),
-            skies=sky_entries(scan),
+            number, summary=written.summary, verdict=written.verdict, timing=timing, carried=written.carried
         )
     except Exception as error:
         root.remove()
-        return _failure(scan.number, "write", error, calibrated.store)
+        return _describe_failure(recipe.product_kind, number, "write", error, processed.store)
     except BaseException:
         root.remove()
         raise
 
 
-def _failure(number: int, step: str, error: Exception, store: str) -> JobResult:
+def _describe_failure(kind: ProductKind, number: int, step: str, error: Exception, store: str) -> JobResult:
     """Describe a failure to the user.
 
     An exception outside of the expected classes is reported as a fault of this package.
@@ -168,80 +184,8 @@ def _failure(number: int, step: str, error: Exception, store: str) -> JobResult:
     if isinstance(error, (CalibrationError, OSError, MemoryError)):
         return JobResult(number, step, type(error).__name__, str(error) or repr(error), text)
     message = (
-        f"scan {number} in {store}: step {step} ended in {type(error).__name__}: {str(error) or 'no message'}. "
+        f"{kind.noun} {number} in {store}: step {step} ended in {type(error).__name__}: {str(error) or 'no message'}. "
         f"This is a fault of cal_pipeline {__version__}: please report it with this message, the traceback (in the log "
-        "at level DEBUG) and, if you can, the L0 scan"
+        f"at level DEBUG) and, if you can, the {kind.input_noun}"
     )
     return JobResult(number, step, InternalError.__name__, message, text)
-
-
-def _verdict_of(written: list[WrittenBand]) -> str:
-    """Return the worst verdict of the bands of a scan."""
-    return max((str(band.attributes["qa"]["verdict"]) for band in written), key=SEVERITIES.index)
-
-
-def _summarize(scan: Scan, written: list[WrittenBand]) -> str:
-    """Format the log line of a scan; its medians are those of ``qa`` in L1.
-
-    Receiver and system temperature are both given for a double-sideband receiver.
-    """
-    parts = [f"scan {scan.number} {printable(scan.attributes.get('source') or '')}".strip()]
-    bands = [_summarize_band(band, in_product) for band, in_product in zip(scan.bands, written, strict=True)]
-    return ", ".join([*parts, "; ".join(bands)]) if len(bands) == 1 else "; ".join([*parts, *bands])
-
-
-def _summarize_band(band: Band, written: WrittenBand) -> str:
-    qa = written.attributes["qa"]
-    parts = [band.name] if band.name else []
-    if band.pairing is not None:
-        parts.append(band.pairing.mode)
-    if band.atmosphere is not None:
-        fit = band.atmosphere.fit
-        error = _typical(np.hypot(fit.error, fit.error_model))
-        given = " (given)" if band.atmosphere.strategy == "fixed" else ""
-        parts.append(f"PWV {with_error(_typical(fit.pwv), error)} mm{given}")
-    # Without an image sideband both conventions are one.
-    convention = "DSB" if band.loads is not None and band.loads.sidebands.has_image else "SSB"
-    for name, key in (("T_rec", "t_rec_dsb_median_K"), ("T_sys", "t_sys_median_K")):
-        if qa.get(key) is not None:
-            parts.append(f"{name} {qa[key]:.0f} K {convention}")
-    if qa.get("flagged_fraction") is not None:
-        parts.append(f"flagged {100 * qa['flagged_fraction']:.2f} %")
-    parts.append(_format_verdict(qa))
-    if band.loads is not None and band.loads.reason != "own":
-        parts.append(f"loads of scan {band.loads.scan_numbers[0]} ({band.loads.reason})")
-    return ", ".join(parts)
-
-
-def _format_verdict(qa: dict[str, Any]) -> str:
-    """Format a verdict with the names of the failed checks."""
-    if not qa["checks"]:
-        return "not judged"
-    names = " ".join(verdict["name"] for verdict in qa["verdicts"])
-    return f"{qa['verdict']}: {names}" if names else str(qa["verdict"])
-
-
-_TIMES = {
-    "load": ("load",),
-    "resolve": ("loads", "gain"),
-    "atm": ("atmosphere",),
-    "prepare": ("prepare",),
-    "calibrate": ("calibrate", "dbs", "skychopdiff", "skydiff"),
-    "write": ("write",),
-}
-"""Clock stages that add up to each time of the timing line."""
-
-
-def _format_timing(scan: Scan) -> str:
-    """Format the timing line of a scan like older engines; times of concurrent threads add up."""
-    seconds = scan.clock.seconds
-    times = {name: sum(seconds.get(stage, 0.0) for stage in stages) for name, stages in _TIMES.items()}
-    parts = [f"{name}_ms={1e3 * time:.1f}" for name, time in times.items()]
-    return f"scan timing breakdown scan={scan.number} {' '.join(parts)}"
-
-
-def _typical(values: Any) -> float:
-    """Compute the median of the finite values; NaN without any."""
-    array = np.asarray(values, np.float64)
-    finite = array[np.isfinite(array)]
-    return float(np.median(finite)) if finite.size else float("nan")

@@ -14,7 +14,7 @@ Records = list[tuple[str, int, str]]
 """Logger, level and message of each line."""
 
 _records: ContextVar[Records | None] = ContextVar("cal_pipeline_records", default=None)
-"""Lines of the scan that the calling thread works on."""
+"""Lines of the observation that the calling thread works on."""
 
 
 class _Here:
@@ -41,7 +41,7 @@ def this_process() -> str:
 def recorded(run_process: str) -> Iterator[Records]:
     """Note what this package logs within the block, if that is not heard by the run anyway.
 
-    Lines are told apart by the scan that they belong to: a worker may have several threads.
+    Lines are told apart by the observation that they belong to: a worker may have several threads.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def log_again(records: Records) -> None:
 
 
 class _Recorder(logging.Handler):
-    """Adds a line to those of the scan that is worked on in its context."""
+    """Adds a line to those of the observation that is worked on in its context."""
 
     def emit(self, record: logging.LogRecord) -> None:
         records = _records.get()
@@ -110,4 +110,4 @@ def _stpipe_at_warning() -> Iterator[None]:
 
 
 quiet_stpipe = WhileUsed(_stpipe_at_warning)
-"""Context manager that silences stpipe's log lines per step and scan, except for debugging."""
+"""Context manager that silences stpipe's log lines per step and observation, except for debugging."""

@@ -1,4 +1,4 @@
-"""A bar that shows scans and rate while a session is calibrated, on a terminal."""
+"""A bar that shows observations and rate of a run, on a terminal."""
 
 from __future__ import annotations
 
@@ -12,37 +12,39 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[], None]]:
+def progress_bar(total: int, nouns: str) -> Iterator[Callable[[], None]]:
     """Show progress on standard error if it is a terminal.
 
     Parameters
     ----------
     total : int
-        Number of scans.
+        Number of observations.
+    nouns : str
+        Name of the observations, such as ``"scans"``.
 
     Yields
     ------
     callable
-        To be called after each scan.
+        To be called after each observation.
     """
     # A daemon has no standard error, and a program that keeps a log may replace it by an object that can only write.
     if not getattr(sys.stderr, "isatty", bool)():
         yield lambda: None
         return
     columns = (
-        TextColumn("[bold]scans"),
+        TextColumn(f"[bold]{nouns}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar, _logs_above(bar):
-        task = bar.add_task("scans", total=total, rate="")
+        task = bar.add_task(nouns, total=total, rate="")
 
         def advance() -> None:
             bar.advance(task)
             speed = bar.tasks[0].speed
-            bar.update(task, rate=f"{speed:.2f} scans/s" if speed else "")
+            bar.update(task, rate=f"{speed:.2f} {nouns}/s" if speed else "")
 
         yield advance
 

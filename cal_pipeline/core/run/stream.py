@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.run.threads import in_threads
 from cal_pipeline.core.store.chunks import ArrayWriter, write_group
-from cal_pipeline.core.store.output import create_array, create_diagnostic, write_array
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.errors import NotFiniteError
@@ -24,6 +23,7 @@ from cal_pipeline.heterodyne.physics.diagnostics import chop_phase_differences
 from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.physics.switching import weighted_sum
 from cal_pipeline.heterodyne.scan import Band, Scan
+from cal_pipeline.heterodyne.schema import L1
 
 CHUNK_SAMPLES = 2**18
 """Samples a chunk of spectra is filled up to, 2 MB: what a core works on stays in its cache."""
@@ -156,7 +156,7 @@ class _BandWriter:
 
     def _write_small(self, name: str, values: NDArray[Any] | Callable[[], NDArray[Any]], present: set[str]) -> None:
         with self.clock("write"):
-            write_array(self.group, name, values() if callable(values) else values, self.step, present)
+            L1.write_array(self.group, name, values() if callable(values) else values, self.step, present)
 
     def _prepare_spectra(self, present: set[str]) -> Tally:
         """Make the arrays that blocks are written to."""
@@ -164,8 +164,8 @@ class _BandWriter:
         shape = (*self.counts.shape[:4], first.size)
         chunks = (min(self.step, shape[0]), *shape[1:4], 1)
         with self.clock("write"):
-            self.spectra = create_array(self.group, "spectra", shape, chunks, present)
-            self.flags = create_array(self.group, "flags", shape, chunks, present)
+            self.spectra = L1.create_array(self.group, "spectra", shape, chunks, present)
+            self.flags = L1.create_array(self.group, "flags", shape, chunks, present)
             self.chop = self._chop_arrays()
         n_channels, n_dumps, *pixels = shape[:4]
         self.probe = np.full((n_channels, *pixels, first.size), np.nan, np.float32, order="F")
@@ -343,11 +343,11 @@ class _BandWriter:
             "n_spectra_per_on": [n_dumps - 1] * on.size,
         }
         signal, pixel = self.band.require_loads().sidebands.signal, self.band.coordinates.pixel
-        create_diagnostic(self.group, "skychopdiff", signal, pixel, self.step, attributes)
+        L1.create_diagnostic(self.group, "skychopdiff", {"signal_freqs": signal, "pixel": pixel}, self.step, attributes)
         names = [[f"skychopdiff/spectrum_{subscan}_{j}" for j in range(1, n_dumps)] for subscan in on]
         shape, chunks = (n_channels, *pixels), (min(self.step, n_channels), *pixels)
         present = {"signal_freqs", "pixel"}
-        return [[create_array(self.group, name, shape, chunks, present) for name in row] for row in names]
+        return [[L1.create_array(self.group, name, shape, chunks, present) for name in row] for row in names]
 
     def _write_chop(self, arrays: list[ArrayWriter], channels: slice, out: int, read: dict[int, Samples]) -> None:
         """Write the differences of chop phases of some channels."""

@@ -1,4 +1,4 @@
-"""Threads that share the work on a scan, and process-wide settings that several runs share."""
+"""Threads that share the work on an observation, and process-wide settings that several runs share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workforces that calibrate scans: this process, or worker processes on this machine."""
+"""Workforces that calibrate observations: this process, or worker processes on this machine."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from types import FrameType
 from typing import Any, Protocol
 
 from cal_pipeline.core.errors import CalibrationError
-from cal_pipeline.core.run.job import JobResult, ProcessedScan, Recipe, pass_steps, write
+from cal_pipeline.core.observation import Dataset
+from cal_pipeline.core.run.job import JobResult, ProcessedObservation, Recipe, pass_steps, write
 from cal_pipeline.core.run.log_records import Records, log_again, quiet_stpipe, recorded, this_process
 from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, available_cores, no_other_threads
 from cal_pipeline.core.store.output import OutputStore, staging_path
 from cal_pipeline.core.store.paths import StorePath, open_store
-from cal_pipeline.heterodyne.session import Session
 
 logger = logging.getLogger(__name__)
 
-_SCANS_A_COLLECTION = 100
-"""Number of scans between two full garbage collections."""
+_OBSERVATIONS_A_COLLECTION = 100
+"""Number of observations between two full garbage collections."""
 
 AHEAD = 8
-"""Number of scans per worker that may overtake a slow scan."""
+"""Number of observations per worker that may overtake a slow one."""
 
 _WORKER = "cal_pipeline worker"
 """Name of worker processes."""
@@ -44,19 +44,19 @@ _GRACE = 5.0
 """Time for a worker to end after SIGTERM, before it is killed [s]."""
 
 ATTEMPTS = 3
-"""Maximum number of attempts for a scan whose worker dies."""
+"""Maximum number of attempts for an observation whose worker dies."""
 
 
 class WorkerDiedError(CalibrationError):
-    """The process that calibrated a scan ended, each time that it was tried."""
+    """The process that calibrated an observation ended, each time that it was tried."""
 
 
 JobResults = Generator[JobResult, None, None]
-"""JobResults of scans in the order of completion; closing the generator ends the work."""
+"""Results of observations in the order of completion; closing the generator ends the work."""
 
 
 class Workforce(Protocol):
-    """Calibrator of scans, which writes each to its staging place."""
+    """Calibrator of observations, which writes each to its staging path."""
 
     def check(self) -> None:
         """Check, as far as possible before anything is written, that this workforce can work.
@@ -67,21 +67,21 @@ class Workforce(Protocol):
             If it cannot.
         """
 
-    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
-        """Calibrate scans and yield their outcomes as they complete."""
+    def calibrate(self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
+        """Calibrate observations and yield their results as they complete."""
 
 
 @dataclass(frozen=True)
 class ThisProcess:
-    """Workforce of this process alone: one scan after the other.
+    """Workforce of this process alone: one observation after the other.
 
-    While the spectra of a large scan are written, the steps of the next scan run concurrently.
+    While the samples of a large observation are processed, the steps of the next one run concurrently.
 
     Parameters
     ----------
     threads : int or None
-        Threads that read, calibrate and write blocks; one per core if not given. With 1, scans do
-        not overlap either.
+        Threads that read, calibrate and write blocks; one per core if not given. With 1,
+        observations do not overlap either.
     """
 
     threads: int | None = None
@@ -89,30 +89,30 @@ class ThisProcess:
     def check(self) -> None:
         """Do nothing: this process can always calibrate."""
 
-    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
-        """Calibrate scans and yield their outcomes in the order of `numbers`."""
+    def calibrate(self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
+        """Calibrate observations and yield their results in the order of `numbers`."""
         with (
             no_other_threads(),
             BlockThreads(self.threads) as threads,
             ThreadPoolExecutor(1, thread_name_prefix="steps") as ahead,
         ):
-            coming: Future[ProcessedScan] | None = None
+            coming: Future[ProcessedObservation] | None = None
             for position, number in enumerate(numbers):
-                calibrated = coming.result() if coming else threads.run(pass_steps, session, number, recipe)
+                processed = coming.result() if coming else threads.run(pass_steps, dataset, number, recipe)
                 coming = None
-                if position + 1 < len(numbers) and self.threads != 1 and calibrated.n_samples >= FEW_SAMPLES:
-                    coming = ahead.submit(threads.run, pass_steps, session, numbers[position + 1], recipe)
-                yield threads.run(write, calibrated, output.staging_of(f"scan_{number:06d}"))
+                if position + 1 < len(numbers) and self.threads != 1 and processed.n_samples >= FEW_SAMPLES:
+                    coming = ahead.submit(threads.run, pass_steps, dataset, numbers[position + 1], recipe)
+                yield threads.run(write, processed, output.staging_of(output.kind.group_name(number)), recipe)
                 _keep_collections_short()
 
 
-_scans_done = itertools.count(1)
-"""Counter of scans over all runs of this process, since short runs leave garbage as well."""
+_done = itertools.count(1)
+"""Counter of observations over all runs of this process, since short runs leave garbage as well."""
 
 
 def _keep_collections_short() -> None:
     """Exempt existing objects from garbage collection; run a full collection now and then."""
-    if next(_scans_done) % _SCANS_A_COLLECTION == 0:
+    if next(_done) % _OBSERVATIONS_A_COLLECTION == 0:
         gc.unfreeze()
         gc.collect()
     gc.freeze()
@@ -120,16 +120,16 @@ def _keep_collections_short() -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """A scan for a worker.
+    """An observation for a worker.
 
     Parameters
     ----------
-    session, output : str
-        L0 and L1.
+    input, output : str
+        Input and product.
     number : int
-        Scan number.
+        Number of the observation.
     recipe : bytes
-        The recipe, pickled; the same bytes for all scans of a run.
+        The recipe, pickled; the same bytes for all jobs of a run.
     threads : int
         Threads that read, calibrate and write blocks.
     run : str
@@ -138,7 +138,7 @@ class Job:
         Id of the process that started the run.
     """
 
-    session: str
+    input: str
     output: str
     number: int
     recipe: bytes
@@ -153,13 +153,13 @@ class Report:
 
     Parameters
     ----------
-    outcome : JobResult
-        JobResult of the scan.
+    result : JobResult
+        Result of the observation.
     records : list of tuple
         Log records of the job: logger, level, message.
     """
 
-    outcome: JobResult
+    result: JobResult
     records: Records = field(default_factory=list)
 
     def log_again(self) -> None:
@@ -187,8 +187,8 @@ class _Opened:
     ----------
     key : tuple
         Cache key: the run, L0, L1, the recipe and the number of threads.
-    session : Session
-        L0.
+    dataset : Dataset
+        The input.
     output : StorePath
         L1.
     recipe : Recipe
@@ -198,7 +198,7 @@ class _Opened:
     """
 
     key: tuple[Any, ...]
-    session: Session
+    dataset: Dataset
     output: StorePath
     recipe: Recipe
     threads: BlockThreads
@@ -210,13 +210,13 @@ _known = threading.local()
 
 def _opened(job: Job) -> _Opened:
     """Open what a job needs, once for all jobs of a run."""
-    key = (job.run, job.session, job.output, job.recipe, job.threads)
+    key = (job.run, job.input, job.output, job.recipe, job.threads)
     known: _Opened | None = getattr(_known, "opened", None)
     if known is None or known.key != key or not job.run:
         _known.opened = None
         recipe = _read_recipe(job.recipe)
         output = open_store(job.output, write=True)
-        known = _known.opened = _Opened(key, Session(job.session), output, recipe, BlockThreads(job.threads))
+        known = _known.opened = _Opened(key, recipe.open_input(job.input), output, recipe, BlockThreads(job.threads))
     return known
 
 
@@ -231,29 +231,30 @@ def _read_recipe(pickled: bytes) -> Recipe:
     return recipe
 
 
-def calibrate_scan(job: Job) -> Report:
-    """Calibrate a scan and write it to its staging place; runs in a worker.
+def calibrate_observation(job: Job) -> Report:
+    """Calibrate an observation and write it to its staging path; runs in a worker.
 
-    Errors outside of the scan, in opening the session or unpickling the recipe, are reported as a
-    failure of the scan too.
+    Errors outside of the observation, in opening the input or unpickling the recipe, are reported
+    as a failure of the observation too.
     """
     with quiet_stpipe, no_other_threads(), recorded(job.process) as records:
         try:
             known = _opened(job)
             _keep_collections_short()
-            outcome = known.threads.run(_calibrate_opened, known, job.number)
+            result = known.threads.run(_calibrate_opened, known, job.number)
         except Exception as error:
             text = "".join(traceback.format_exception(error))
-            outcome = JobResult(job.number, "load", type(error).__name__, str(error) or repr(error), text)
-    return Report(outcome, records)
+            result = JobResult(job.number, "load", type(error).__name__, str(error) or repr(error), text)
+    return Report(result, records)
 
 
 def _calibrate_opened(known: _Opened, number: int) -> JobResult:
-    calibrated = pass_steps(known.session, number, known.recipe)
-    return write(calibrated, staging_path(known.output, f"scan_{number:06d}"))
+    processed = pass_steps(known.dataset, number, known.recipe)
+    name = known.recipe.product_kind.group_name(number)
+    return write(processed, staging_path(known.output, name), known.recipe)
 
 
-def make_jobs(session: Session, numbers: list[int], recipe: Recipe, output: OutputStore, threads: int) -> list[Job]:
+def make_jobs(dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, threads: int) -> list[Job]:
     """Make the jobs of a run.
 
     Raises
@@ -269,14 +270,14 @@ def make_jobs(session: Session, numbers: list[int], recipe: Recipe, output: Outp
             "it uses, such as hooks, must be defined at the top of a module, or calibrate with workers=1"
         ) from error
     run = uuid.uuid4().hex
-    return [Job(session.path, output.root.name, number, pickled, threads, run, this_process()) for number in numbers]
+    return [Job(dataset.path, output.root.name, number, pickled, threads, run, this_process()) for number in numbers]
 
 
 class JobQueue:
     """Queue of jobs in time order, with a limit on how far a job may overtake an unfinished one.
 
-    Skies of a scan are kept until all earlier scans are done. The limit bounds their number even
-    when one scan takes long.
+    Data to compare are kept until all earlier observations are done. The limit bounds their number
+    even when one observation takes long.
 
     Parameters
     ----------
@@ -314,14 +315,14 @@ class JobQueue:
         self._waiting.appendleft(job)
 
     def unfinished(self) -> list[int]:
-        """List the numbers of unfinished scans, in queue order."""
+        """List the numbers of unfinished observations, in queue order."""
         left = self._running.union(job.number for job in self._waiting)
         return sorted(left, key=lambda number: self._position[number])
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Workforce of worker processes on this machine; a scan is retried if its worker dies.
+    """Workforce of worker processes on this machine; an observation is retried if its worker dies.
 
     Parameters
     ----------
@@ -350,11 +351,12 @@ class Processes:
                 "that may, as of concurrent.futures.ProcessPoolExecutor"
             )
 
-    def calibrate(self, session: Session, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
-        """Calibrate scans in worker processes and yield their outcomes as they complete."""
+    def calibrate(self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
+        """Calibrate observations in worker processes and yield their results as they complete."""
         threads = self.threads or max(available_cores() // self.number, 1)
-        jobs = JobQueue(make_jobs(session, numbers, recipe, output, threads), AHEAD * self.number)
+        jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, threads), AHEAD * self.number)
         attempts: dict[int, int] = {}
+        kind = output.kind
         workers = [_Worker() for _ in range(min(self.number, len(numbers)))]
         try:
             while jobs:
@@ -366,9 +368,9 @@ class Processes:
                     job = worker.job
                     report = worker.report()
                     if report is not None:
-                        jobs.done(report.outcome.number)
+                        jobs.done(report.result.number)
                         report.log_again()
-                        yield report.outcome
+                        yield report.result
                     elif job is not None:
                         attempts[job.number] = attempts.get(job.number, 0) + 1
                         if worker.never_began:
@@ -377,12 +379,14 @@ class Processes:
                             return
                         workers[workers.index(worker)] = _Worker()
                         if attempts[job.number] < ATTEMPTS:
-                            logger.warning("scan %d: its worker died; it is tried again", job.number)
+                            logger.warning(f"{kind.noun} %d: its worker died; it is tried again", job.number)
                             jobs.again(job)
                         else:
                             jobs.done(job.number)
-                            staging_path(job.output, f"scan_{job.number:06d}").remove()
-                            yield JobResult(job.number, "write", WorkerDiedError.__name__, _obituary(job, worker))
+                            output.staging_of(kind.group_name(job.number)).remove()
+                            yield JobResult(
+                                job.number, "write", WorkerDiedError.__name__, _obituary(kind.noun, job, worker)
+                            )
         finally:
             for worker in workers:
                 worker.stop()
@@ -403,10 +407,10 @@ def refuse_in_worker() -> None:
         )
 
 
-def _obituary(job: Job, worker: _Worker) -> str:
+def _obituary(noun: str, job: Job, worker: _Worker) -> str:
     """Describe the death of a worker, as far as its exit status shows."""
     status = worker.process.exitcode or 0
-    many = f"the process that calibrated scan {job.number} died {ATTEMPTS} times"
+    many = f"the process that calibrated {noun} {job.number} died {ATTEMPTS} times"
     if status == -signal.SIGKILL:
         return f"{many}, killed by SIGKILL; the system does so where memory is not enough"
     if status < 0:
@@ -422,7 +426,7 @@ def _signal_name(number: int) -> str:
 
 
 def _give_up(jobs: JobQueue, job: Job, worker: _Worker) -> Iterator[JobResult]:
-    """Yield a failure for every unfinished scan, because workers cannot start."""
+    """Yield a failure for every unfinished observation, because workers cannot start."""
     message = (
         f"a worker process ended with exit status {worker.process.exitcode} before it began: it imports the script "
         "that the run was started from, which must succeed; it said why on the standard error"
@@ -432,7 +436,7 @@ def _give_up(jobs: JobQueue, job: Job, worker: _Worker) -> Iterator[JobResult]:
 
 
 class _Worker:
-    """A process that calibrates scans, one at a time.
+    """A process that calibrates observations, one at a time.
 
     The process is spawned, never forked: threads and codecs do not survive a fork.
     """
@@ -458,7 +462,7 @@ class _Worker:
         try:
             self.connection.send(job)
         except OSError:
-            logger.debug("a worker had ended before it got scan %d", job.number)
+            logger.debug("a worker had ended before it got job %d", job.number)
 
     def report(self) -> Report | None:
         """Receive the report on the current job; None if the worker died."""
@@ -544,6 +548,6 @@ def _work(connection: Any) -> None:
     try:
         connection.send(_BEGUN)
         while True:
-            connection.send(calibrate_scan(connection.recv()))
+            connection.send(calibrate_observation(connection.recv()))
     except (OSError, EOFError, KeyboardInterrupt):
         connection.close()

@@ -1,4 +1,4 @@
-"""Comparison of two L1 stores: their arrays, and what they recorded of how these were made."""
+"""Comparison of two products: their arrays, and what they recorded of how these were made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import CalibrationError, StoreError
 from cal_pipeline.core.store.chunks import TEXT, ZarrArray
-from cal_pipeline.core.store.compare_records import RecordDifferences, compare_records
+from cal_pipeline.core.store.compare_records import (
+    Describe,
+    Figures,
+    RecordDifferences,
+    compare_records,
+    describe_record,
+)
 from cal_pipeline.core.store.paths import RemoteStorePath, StorePath
-from cal_pipeline.core.store.recorded import recorded_bands
+from cal_pipeline.core.store.product import Product
+from cal_pipeline.core.store.records import read_records
 from cal_pipeline.core.text import ranges_of
-from cal_pipeline.heterodyne.kinds import Kind, identify
-from cal_pipeline.heterodyne.product import CalibratedSession
 
 EQUAL, DIFFER, NOT_COMPARED = 0, 1, 3
 """Exit statuses of a comparison."""
@@ -79,7 +84,7 @@ class ArrayDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Comparison of two L1 stores.
+    """Comparison of two products.
 
     Parameters
     ----------
@@ -106,25 +111,29 @@ class Comparison:
         return EQUAL if all(item.within(tolerance) for item in self.arrays) else DIFFER
 
 
-def compare(
-    first: str | Path,
-    second: str | Path,
-    scans: Sequence[int] | None = None,
+def compare_products(
+    one: Product,
+    two: Product,
+    numbers: Sequence[int] | None = None,
     leave_out: Sequence[str] = (),
     origins: bool = True,
+    describe: Describe = describe_record,
+    figures: Figures = MappingProxyType({}),
 ) -> Comparison:
-    """Compare two L1 stores: arrays block by block, and what was recorded of how they were made.
+    """Compare two products: arrays block by block, and what was recorded of how they were made.
 
     Parameters
     ----------
-    first, second : str or Path
-        Stores: folders, ZIP files or URLs.
-    scans : sequence of int, optional
-        Only these scans.
+    one, two : Product
+        The products.
+    numbers : sequence of int, optional
+        Only these observations.
     leave_out : sequence of str
-        Groups that are not compared, such as ``skydiff``.
+        Groups that are not compared.
     origins : bool
         Whether it is a difference that a parameter of the same value came from elsewhere.
+    describe, figures
+        See :func:`~cal_pipeline.core.store.compare_records.compare_records`.
 
     Returns
     -------
@@ -133,99 +142,67 @@ def compare(
     Raises
     ------
     StoreError
-        If one of them is no L1 store, or there is nothing to compare.
-
-    Examples
-    --------
-    ::
-
-        comparison = compare("l1.zarr", "s3://night/l1.zarr", scans=[25650])
-        print(format_comparison(comparison))
-        raise SystemExit(comparison.status(tolerance=1e-6))
+        If there is nothing to compare.
     """
-    products = _open_both(first, second)
-    _require_scans(products, scans)
-    one, two = products
-    arrays = _compare_arrays(products, scans, set(leave_out))
+    _require_observations((one, two), numbers)
+    arrays = compare_arrays((one, two), numbers, leave_out)
     if not arrays:
-        raise StoreError(f"neither {one.path} nor {two.path} holds an array of the scans to compare")
-    records = compare_records(
-        recorded_bands(one, scans), recorded_bands(two, scans), (one.failures, two.failures), scans, origins
-    )
-    return Comparison(str(one.path), str(two.path), records, arrays)
+        raise StoreError(f"neither {one.path} nor {two.path} holds an array of the {one.kind.noun}s to compare")
+    first, second = read_records(one, numbers), read_records(two, numbers)
+    failures = one.failures, two.failures
+    differences = compare_records(first, second, failures, numbers, origins, describe, figures)
+    return Comparison(str(one.path), str(two.path), differences, arrays)
 
 
-def compare_stores(
-    first: str | Path, second: str | Path, scans: Sequence[int] | None = None, leave_out: Sequence[str] = ()
+def _require_observations(products: Sequence[Product], numbers: Sequence[int] | None) -> None:
+    """Refuse a comparison of nothing."""
+    noun = products[0].kind.noun
+    for number in numbers or ():
+        if not any(number in product.numbers for product in products):
+            has = "; ".join(f"{product.path} has {ranges_of(product.numbers) or 'none'}" for product in products)
+            raise StoreError(f"neither store has {noun} {number}: {has}")
+    if not any(product.numbers for product in products):
+        raise StoreError(f"neither {products[0].path} nor {products[1].path} holds a {noun}")
+
+
+def compare_arrays(
+    products: Sequence[Product], numbers: Sequence[int] | None = None, leave_out: Sequence[str] = ()
 ) -> list[ArrayDifference]:
-    """Compare the arrays of two L1 stores, block by block.
+    """Compare all arrays of two products, block by block.
 
     Parameters
     ----------
-    first, second : str or Path
-        Stores: folders, ZIP files or URLs.
-    scans : sequence of int, optional
-        Only these scans.
+    products : pair of Product
+        The products.
+    numbers : sequence of int, optional
+        Only these observations.
     leave_out : sequence of str
-        Groups that are not compared, such as ``skydiff``.
+        Groups that are not compared.
 
     Returns
     -------
     list of ArrayDifference
-        One for each array that either store has.
-
-    Raises
-    ------
-    StoreError
-        If one of them is no L1 store.
+        One for each array that either product has.
     """
-    return _compare_arrays(_open_both(first, second), scans, set(leave_out))
-
-
-def _open_both(first: str | Path, second: str | Path) -> list[CalibratedSession]:
-    """Open two L1 stores, or say in one sentence what both are."""
-    found = [identify(store) for store in (first, second)]
-    if all(item.kind is Kind.PRODUCT for item in found):
-        return [CalibratedSession(store) for store in (first, second)]
-    sentence = " and ".join(
-        f"{item.name} is {'no L1 store: it is ' if item.kind is not Kind.PRODUCT else ''}{item.description}"
-        for item in found
-    )
-    raise StoreError(f"{sentence}; two L1 stores are compared")
-
-
-def _require_scans(products: Sequence[CalibratedSession], scans: Sequence[int] | None) -> None:
-    """Refuse a comparison of nothing."""
-    for number in scans or ():
-        if not any(number in product.numbers for product in products):
-            has = "; ".join(f"{product.path} has {ranges_of(product.numbers) or 'none'}" for product in products)
-            raise StoreError(f"neither store has scan {number}: {has}")
-    if not any(product.numbers for product in products):
-        raise StoreError(f"neither {products[0].path} nor {products[1].path} holds a scan")
-
-
-def _compare_arrays(
-    products: Sequence[CalibratedSession], scans: Sequence[int] | None, leave_out: set[str]
-) -> list[ArrayDifference]:
-    places = [product.root for product in products]
-    found = [_array_paths(product, scans, leave_out) for product in products]
+    roots = [product.root for product in products]
+    found = [_array_paths(product, numbers, set(leave_out)) for product in products]
 
     def compare_one(path: str) -> ArrayDifference:
-        missing = [str(root) for root, paths in zip(places, found, strict=True) if path not in paths]
+        missing = [str(root) for root, paths in zip(roots, found, strict=True) if path not in paths]
         if missing:
             return ArrayDifference(path, problem=f"not in {missing[0]}")
-        return _compare_array(path, *places)
+        return _compare_array(path, *roots)
 
     # Arrays are compared concurrently where the answers of either store take their time.
-    busiest = max(places, key=lambda root: root.n_requests if isinstance(root, RemoteStorePath) else 1)
+    busiest = max(roots, key=lambda root: root.n_requests if isinstance(root, RemoteStorePath) else 1)
     return busiest.each(compare_one, sorted(found[0] | found[1]))
 
 
-def _array_paths(product: CalibratedSession, scans: Sequence[int] | None, leave_out: set[str]) -> set[str]:
-    """List the paths of all arrays of the scans of a store."""
+def _array_paths(product: Product, numbers: Sequence[int] | None, leave_out: set[str]) -> set[str]:
+    """List the paths of all arrays of the observations of a product."""
     root = product.root
-    wanted = [f"scan_{number:06d}" for number in product.numbers if scans is None or number in scans]
-    walks = root.each(lambda scan: [f"{scan}/{key}" for key in root.child(scan).walk()], wanted)
+    wanted = [product.kind.group_name(n) for n in product.numbers if numbers is None or n in numbers]
+    walks = root.each(lambda group: [f"{group}/{key}" for key in root.child(group).walk()], wanted)
     keys = set(itertools.chain.from_iterable(walks))
     nodes = [key.removesuffix("/zarr.json") for key in keys if key.endswith("/zarr.json")]
     nodes = [node for node in nodes if not leave_out & set(node.split("/"))]

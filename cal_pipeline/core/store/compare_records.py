@@ -1,23 +1,26 @@
-"""Differences in what two L1 stores recorded of how they were made, and of what came out."""
+"""Differences in what two products recorded of how they were made, and of what came out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
-from cal_pipeline.core.store.recorded import RecordedBand
+from cal_pipeline.core.store.records import ObservationRecord, mapping_of
 
 ABSENT = "-"
 """In place of a value that a store did not record."""
 
-NUMBERS = {
-    "PWV": ("pwv_mm_median", "mm"),
-    "T_rec SSB": ("t_rec_ssb_median_K", "K"),
-    "T_sys DSB": ("t_sys_median_K", "K"),
-}
-"""Results that are compared as numbers: medians over the pixels of a band, and their units."""
+Fact = tuple[str, str]
+"""Category and name of what was recorded."""
+
+Describe = Callable[[ObservationRecord], dict[Fact, str]]
+"""Function that describes what was recorded once an observation or part."""
+
+Figures = Mapping[str, tuple[str, str]]
+"""Results that are compared as numbers, by their name: key in the record and unit."""
 
 
 @dataclass(frozen=True)
@@ -88,25 +91,75 @@ class RecordDifferences:
     numbers: tuple[NumberDifference, ...] = field(default=())
 
 
+def describe_record(record: ObservationRecord) -> dict[Fact, str]:
+    """Describe what every product records of an observation, by category and name."""
+    return {
+        ("engine", "version"): describe_text(record.provenance.get("engine_version")),
+        (record.kind.noun, "steps done"): describe_steps(record),
+        ("reference files", "limits of quality"): describe_limits(record),
+        ("verdicts", "verdict"): describe_verdict(record),
+    }
+
+
+def describe_steps(record: ObservationRecord) -> str:
+    """List the steps that were done."""
+    steps = mapping_of(record.attributes.get("cal_step"))
+    return ", ".join(str(name) for name, state in steps.items() if state == "COMPLETE") or ABSENT
+
+
+def describe_limits(record: ObservationRecord) -> str:
+    """Identify the file of quality limits."""
+    limits = mapping_of(record.quality.get("thresholds"))
+    return describe_file(limits.get("file"), limits.get("sha256"))
+
+
+def describe_verdict(record: ObservationRecord) -> str:
+    """Give the verdict with the checks that were not passed."""
+    return record.verdict + (f" ({', '.join(record.checks)})" if record.checks else "") or ABSENT
+
+
+def describe_file(name: Any, sha256: Any) -> str:
+    """Format a reference file with the start of its checksum, which identifies the file."""
+    if name is None and sha256 is None:
+        return ABSENT
+    return f"{name} (sha256 {str(sha256)[:12]})"
+
+
+def describe_value(value: Any) -> str:
+    """Format a value of any type: text as it is, others as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def describe_text(value: Any) -> str:
+    """Format a value that may be absent."""
+    return ABSENT if value is None else str(value)
+
+
 def compare_records(
-    first: Sequence[RecordedBand],
-    second: Sequence[RecordedBand],
+    first: Sequence[ObservationRecord],
+    second: Sequence[ObservationRecord],
     failures: Sequence[Sequence[Mapping[str, Any]]] = ((), ()),
-    scans: Sequence[int] | None = None,
+    numbers: Sequence[int] | None = None,
     origins: bool = True,
+    describe: Describe = describe_record,
+    figures: Figures = MappingProxyType({}),
 ) -> RecordDifferences:
     """Compare the records of two stores.
 
     Parameters
     ----------
-    first, second : sequence of RecordedBand
+    first, second : sequence of ObservationRecord
         Records of the stores.
     failures : pair of sequences of dict
         Their failures.
-    scans : sequence of int, optional
-        Only the failures of these scans.
+    numbers : sequence of int, optional
+        Only the failures of these observations.
     origins : bool
         Whether it is a difference that a parameter of the same value came from elsewhere.
+    describe : callable
+        Function that describes what was recorded once, by category and name.
+    figures : mapping
+        Results that are compared as numbers: name in quality figures or attributes, and unit.
 
     Returns
     -------
@@ -114,38 +167,47 @@ def compare_records(
     """
     by_path = [{record.path: record for record in records} for records in (first, second)]
     pairs = [(by_path[0][path], by_path[1][path]) for path in by_path[0] if path in by_path[1]]
-    held = [{record.scan for record in records} for records in (first, second)]
-    lost = [f for f in failures[0] if f.get("scan_number") in held[1] - held[0]]
-    lost += [f for f in failures[1] if f.get("scan_number") in held[0] - held[1]]
+    held = [{record.number for record in records} for records in (first, second)]
+    keys = {record.kind.number_key for record in (*first, *second)}
+
+    def number_of(failure: Mapping[str, Any]) -> Any:
+        return next((failure[key] for key in keys if key in failure), None)
+
+    lost = [f for f in failures[0] if number_of(f) in held[1] - held[0]]
+    lost += [f for f in failures[1] if number_of(f) in held[0] - held[1]]
     return RecordDifferences(
         len(pairs),
         tuple(sorted(held[0] - held[1])),
         tuple(sorted(held[1] - held[0])),
-        tuple(f for f in lost if scans is None or f.get("scan_number") in scans),
-        tuple(_facts(pairs, origins)),
-        tuple(_numbers(pairs)),
+        tuple(f for f in lost if numbers is None or number_of(f) in numbers),
+        tuple(_find_facts(pairs, origins, describe)),
+        tuple(_find_numbers(pairs, figures)),
     )
 
 
-def _facts(pairs: Sequence[tuple[RecordedBand, RecordedBand]], origins: bool) -> Iterator[FactDifference]:
+def _find_facts(
+    pairs: Sequence[tuple[ObservationRecord, ObservationRecord]], origins: bool, describe: Describe
+) -> Iterator[FactDifference]:
     """Yield differences other than in numbers, merged if several bands share them."""
     shared: dict[tuple[str, str, str, str], list[str]] = {}
     for one, two in pairs:
-        for category, name, a, b in _facts_of_band(one, two):
+        for category, name, a, b in _facts_of(one, two, describe):
             if a != b and (origins or category != "origins"):
                 shared.setdefault((category, name, a, b), []).append(one.label)
     for (category, name, a, b), bands in shared.items():
         yield FactDifference(category, name, a, b, tuple(bands))
 
 
-def _facts_of_band(one: RecordedBand, two: RecordedBand) -> Iterator[tuple[str, str, str, str]]:
+def _facts_of(
+    one: ObservationRecord, two: ObservationRecord, describe: Describe
+) -> Iterator[tuple[str, str, str, str]]:
     """Category, name and both values of everything that is compared; equal or not."""
-    described = [_described(record) for record in (one, two)]
+    described = [describe(record) for record in (one, two)]
     for key in described[0]:
         yield *key, described[0][key], described[1][key]
     parameters = [record.parameters for record in (one, two)]
     for name in dict.fromkeys([*parameters[0], *parameters[1]]):
-        values = [_value(found[name]) if name in found else ABSENT for found in parameters]
+        values = [describe_value(found[name]) if name in found else ABSENT for found in parameters]
         sources = [record.origin(name) for record in (one, two)]
         if values[0] == values[1]:
             yield "origins", name, sources[0], sources[1]
@@ -154,52 +216,10 @@ def _facts_of_band(one: RecordedBand, two: RecordedBand) -> Iterator[tuple[str, 
             yield "parameters", name, a, b
 
 
-def _described(record: RecordedBand) -> dict[tuple[str, str], str]:
-    """Everything that was recorded once a band, by category and name."""
-    provenance, quality = record.provenance, record.quality
-    limits = quality.get("thresholds")
-    limits = limits if isinstance(limits, Mapping) else {}
-    verdict = record.verdict + (f" ({', '.join(record.checks)})" if record.checks else "")
-    return {
-        ("engine", "version"): _text(provenance.get("engine_version")),
-        ("input", "L0 session"): _text(provenance.get("l0_store")),
-        ("scan", "source"): _text(record.attributes.get("source")),
-        ("scan", "observing mode"): _text(record.attributes.get("mode")),
-        ("scan", "forward efficiency"): _value(provenance.get("forward_efficiency")),
-        ("scan", "steps done"): _steps_done(record),
-        ("reference files", "atmosphere table"): _file(provenance.get("atm_file"), provenance.get("atm_sha256")),
-        ("reference files", "telescope profile"): _file(
-            provenance.get("telescope_profile"), provenance.get("telescope_sha256")
-        ),
-        ("reference files", "limits of quality"): _file(limits.get("file"), limits.get("sha256")),
-        ("loads", "scan of the loads"): record.loads or ABSENT,
-        ("verdicts", "verdict"): verdict or ABSENT,
-    }
-
-
-def _steps_done(record: RecordedBand) -> str:
-    steps = record.attributes.get("cal_step")
-    done = [str(name) for name, state in steps.items() if state == "COMPLETE"] if isinstance(steps, Mapping) else []
-    return ", ".join(done) or ABSENT
-
-
-def _file(name: Any, sha256: Any) -> str:
-    """Format a reference file with the start of its checksum, which identifies the file."""
-    if name is None and sha256 is None:
-        return ABSENT
-    return f"{name} (sha256 {str(sha256)[:12]})"
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _text(value: Any) -> str:
-    return ABSENT if value is None else str(value)
-
-
-def _numbers(pairs: Sequence[tuple[RecordedBand, RecordedBand]]) -> Iterator[NumberDifference]:
-    for name, (figure, unit) in NUMBERS.items():
+def _find_numbers(
+    pairs: Sequence[tuple[ObservationRecord, ObservationRecord]], figures: Figures
+) -> Iterator[NumberDifference]:
+    for name, (figure, unit) in figures.items():
         found = [(one.label, one.figure(figure), two.figure(figure)) for one, two in pairs]
         differing = [item for item in found if item[1] != item[2]]
         if differing:

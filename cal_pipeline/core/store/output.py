@@ -1,4 +1,4 @@
-"""Writing of L1 stores: each scan is written to staging, checked, then published as a whole."""
+"""Writing of products: each observation is written to staging, checked, then published as a whole."""
 
 from __future__ import annotations
 
@@ -9,47 +9,46 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import IncompleteWriteError, LayoutError, OutputExistsError, StoreError
-from cal_pipeline.core.store.chunks import ArrayWriter, chunk_name, group_attributes, write_group
+from cal_pipeline.core.store.chunks import chunk_name, group_attributes, write_group
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store, sync_file
+from cal_pipeline.core.store.product import MARKER, ProductKind
 from cal_pipeline.core.text import count_of
-from cal_pipeline.heterodyne.schema import L1_SCHEMA_VERSION, array_attributes, product_array
-
-ROOT_ATTRIBUTES = {"cal_schema_version": L1_SCHEMA_VERSION, "cal_engine_version": __version__}
 
 
 class OutputStore(ABC):
-    """An L1 store under construction.
+    """A product under construction.
 
     Attributes
     ----------
     root : StorePath
         The store.
+    kind : ProductKind
+        Kind of the product.
     failures : list of dict
-        Scans that could not be calibrated.
+        Observations that could not be calibrated.
     """
 
     root: StorePath
+    kind: ProductKind
     failures: list[dict[str, Any]]
 
     @abstractmethod
     def staging_of(self, name: str) -> StorePath:
-        """Return the staging place of a scan, invisible to readers of the store."""
+        """Return the staging path of an observation, invisible to readers of the store."""
 
     @abstractmethod
     def publish(self, name: str, changed: bool = False) -> None:
-        """Publish a finished scan.
+        """Publish a finished observation.
 
         Parameters
         ----------
         name : str
-            ``scan_NNNNNN``.
+            Name of its group, such as ``scan_NNNNNN``.
         changed : bool
-            Whether the scan was modified since :func:`finish`, so that the check and fsync are
+            Whether the group was modified since :func:`finish`, so that the check and fsync are
             repeated.
 
         Raises
@@ -63,17 +62,18 @@ class OutputStore(ABC):
         """Remove temporary files beside the store."""
 
     def discard(self) -> None:
-        """Remove the store: nothing was published and no scan failed."""
+        """Remove the store: nothing was published and nothing failed."""
         self.root.remove()
 
     @abstractmethod
     def _write_failures(self) -> None:
         """Write ``failures.json``."""
 
-    def record_failure(self, scan_number: int, step: str, error_class: str, message: str) -> None:
-        """Add a failed scan to ``failures.json``."""
-        self.failures.append({"scan_number": scan_number, "step": step, "error_class": error_class, "message": message})
-        self.failures.sort(key=lambda failure: failure["scan_number"])
+    def record_failure(self, number: int, step: str, error_class: str, message: str) -> None:
+        """Add a failed observation to ``failures.json``."""
+        key = self.kind.number_key
+        self.failures.append({key: number, "step": step, "error_class": error_class, "message": message})
+        self.failures.sort(key=lambda failure: failure[key])
         self._write_failures()
 
     def _failures_as_json(self) -> bytes:
@@ -81,7 +81,7 @@ class OutputStore(ABC):
 
 
 class LocalOutput(OutputStore):
-    """An L1 store in a folder: scans are written to a staging folder and renamed into place.
+    """A product in a folder: observations are written to a staging folder and renamed into the store.
 
     Parameters
     ----------
@@ -90,7 +90,9 @@ class LocalOutput(OutputStore):
     overwrite : bool
         Whether an existing store may be replaced.
     source : str
-        The L0 session, never modified.
+        The input, never modified.
+    kind : ProductKind
+        Kind of the product.
 
     Raises
     ------
@@ -98,8 +100,8 @@ class LocalOutput(OutputStore):
         If something exists at `path` and may not be replaced.
     """
 
-    def __init__(self, path: Path, overwrite: bool, source: str) -> None:
-        self.path = path.absolute()
+    def __init__(self, path: Path, overwrite: bool, source: str, kind: ProductKind) -> None:
+        self.path, self.kind = path.absolute(), kind
         if not self.path.name:
             raise StoreError(f"output {self.path} is the root folder; name the store, as in l1.zarr")
         self.root = LocalStorePath(self.path)
@@ -113,12 +115,12 @@ class LocalOutput(OutputStore):
             )
         try:
             if _holds_anything(self.path):
-                _refuse_to_replace(self.root, overwrite)
+                _refuse_to_replace(self.root, kind, overwrite)
                 self.root.remove()
             self.staging.remove()
             # The folder beside has the longer name: what cannot be made fails before there is a store.
             self.staging.path.mkdir(parents=True)
-            write_group(self.root, "", ROOT_ATTRIBUTES)
+            write_group(self.root, "", kind.root_attributes)
             sync_file(self.path / "zarr.json")
             self._write_failures()
         except OSError as error:
@@ -130,7 +132,7 @@ class LocalOutput(OutputStore):
         return staging_path(self.root.name, name)
 
     def publish(self, name: str, changed: bool = False) -> None:
-        """Rename a scan into the store."""
+        """Rename an observation into the store."""
         staging_of = self.staging.child(name)
         if changed:
             finish(staging_of)
@@ -149,7 +151,7 @@ class LocalOutput(OutputStore):
 
 
 class RemoteOutput(OutputStore):
-    """An L1 store at a URL: the ``zarr.json`` that makes a scan visible is written last.
+    """A product at a URL: the ``zarr.json`` that makes an observation visible is written last.
 
     Parameters
     ----------
@@ -157,6 +159,8 @@ class RemoteOutput(OutputStore):
         The store to make.
     overwrite : bool
         Whether an existing store may be replaced.
+    kind : ProductKind
+        Kind of the product.
 
     Raises
     ------
@@ -164,21 +168,21 @@ class RemoteOutput(OutputStore):
         If something exists there and may not be replaced.
     """
 
-    def __init__(self, address: str, overwrite: bool) -> None:
-        self.root = open_store(address, write=True)
+    def __init__(self, address: str, overwrite: bool, kind: ProductKind) -> None:
+        self.root, self.kind = open_store(address, write=True), kind
         self.failures = []
         if self.root.members():
-            _refuse_to_replace(self.root, overwrite)
+            _refuse_to_replace(self.root, kind, overwrite)
             self.root.remove()
-        write_group(self.root, "", ROOT_ATTRIBUTES)
+        write_group(self.root, "", kind.root_attributes)
         self._write_failures()
 
     def staging_of(self, name: str) -> StorePath:
-        """Return the final place of the scan, with its ``zarr.json`` under a temporary key."""
+        """Return the final path of the observation, with its ``zarr.json`` under a temporary key."""
         return staging_path(self.root, name)
 
     def publish(self, name: str, changed: bool = False) -> None:
-        """Write the ``zarr.json`` of a scan."""
+        """Write the ``zarr.json`` of an observation."""
         if changed:
             finish(self.root.child(name))
         draft = self.root.child(f"{_UNPUBLISHED}/{name}")
@@ -196,11 +200,11 @@ class RemoteOutput(OutputStore):
 
 
 _UNPUBLISHED = ".unpublished"
-"""Key prefix for the metadata of unpublished scans."""
+"""Key prefix for the metadata of unpublished observations."""
 
 
 class _WithoutRoot(StorePath):
-    """A scan in an object store, unpublished: its own ``zarr.json`` is kept under another key."""
+    """Unpublished observation in an object store, with its own ``zarr.json`` under another key."""
 
     def __init__(self, store: StorePath, name: str) -> None:
         self._inner, self._draft = store.child(name), store.child(f"{_UNPUBLISHED}/{name}")
@@ -239,14 +243,14 @@ class _WithoutRoot(StorePath):
 
 
 def staging_path(store: str | StorePath, name: str) -> StorePath:
-    """Return the staging place of a scan, identical in all processes that write to the store.
+    """Return the staging path of an observation, identical in all processes that write to the store.
 
     Parameters
     ----------
     store : str or StorePath
-        The L1 store, or its name; workers pass the store that they opened once for all scans.
+        The product, or its name; workers pass the store that they opened once for all jobs.
     name : str
-        ``scan_NNNNNN``.
+        Name of the observation's group, such as ``scan_NNNNNN``.
     """
     root = open_store(store, write=True) if isinstance(store, str) else store
     if isinstance(root, LocalStorePath):
@@ -271,8 +275,8 @@ def finish(root: StorePath) -> None:
     root.make_durable()
 
 
-def make_output(where: str, overwrite: bool, source: str) -> OutputStore:
-    """Create an L1 store, in a folder or at a URL.
+def make_output(where: str, overwrite: bool, source: str, kind: ProductKind) -> OutputStore:
+    """Create a product, in a folder or at a URL.
 
     Parameters
     ----------
@@ -281,7 +285,9 @@ def make_output(where: str, overwrite: bool, source: str) -> OutputStore:
     overwrite : bool
         Whether an existing store may be replaced.
     source : str
-        The L0 session.
+        The input.
+    kind : ProductKind
+        Kind of the product.
 
     Raises
     ------
@@ -290,8 +296,8 @@ def make_output(where: str, overwrite: bool, source: str) -> OutputStore:
     """
     where = normalize_location(where)
     if is_url(where):
-        return RemoteOutput(where, overwrite)
-    return LocalOutput(Path(where), overwrite, source)
+        return RemoteOutput(where, overwrite, kind)
+    return LocalOutput(Path(where), overwrite, source, kind)
 
 
 def _holds_anything(path: Path) -> bool:
@@ -299,64 +305,16 @@ def _holds_anything(path: Path) -> bool:
     return path.exists() and not (path.is_dir() and next(path.iterdir(), None) is None)
 
 
-def _refuse_to_replace(root: StorePath, overwrite: bool) -> None:
-    """Raise unless `root` is an L1 store that may be replaced."""
+def _refuse_to_replace(root: StorePath, kind: ProductKind, overwrite: bool) -> None:
+    """Raise unless `root` is a product that may be replaced."""
     try:
-        known = "cal_schema_version" in group_attributes(root, "")
+        known = MARKER in group_attributes(root, "")
     except LayoutError:
         known = False
     if not known:
-        raise StoreError(f"output {root} exists and is no L1 store, so it is never replaced; name another output")
+        raise StoreError(f"output {root} exists and is no {kind.name}, so it is never replaced; name another output")
     if not overwrite:
         raise OutputExistsError(f"output {root} exists; give overwrite=True to replace it")
-
-
-def create_array(
-    group: StorePath,
-    name: str,
-    shape: tuple[int, ...],
-    chunks: tuple[int, ...],
-    present: set[str],
-) -> ArrayWriter:
-    """Create an L1 array in a group, empty.
-
-    Parameters
-    ----------
-    group : StorePath
-        The scan or band.
-    name : str
-        Name of the array in the schema; path from the group where it is part of a diagnostic.
-    shape, chunks : tuple of int
-        Its shape and chunks.
-    present : set of str
-        Names of all arrays of the group.
-    """
-    spec = product_array(name)
-    dims = spec.dims_of(len(shape))
-    attributes = array_attributes(name, dims, present)
-    return ArrayWriter(group, name, shape, chunks, spec.dtype, dims, attributes)
-
-
-def write_array(group: StorePath, name: str, values: NDArray[Any], channel_chunk: int, present: set[str]) -> None:
-    """Write a whole L1 array, in chunks of `channel_chunk` where its first axis is the channel."""
-    chunks = tuple(max(n, 1) for n in values.shape)
-    if values.ndim and product_array(name).dims_of(values.ndim)[0] == "channel":
-        chunks = (min(channel_chunk, values.shape[0]), *chunks[1:])
-    create_array(group, name, values.shape, chunks, present).write(values)
-
-
-def create_diagnostic(
-    group: StorePath,
-    name: str,
-    signal: NDArray[np.float64],
-    pixel: NDArray[np.str_],
-    channel_chunk: int,
-    attributes: dict[str, Any],
-) -> None:
-    """Create the group of a diagnostic of a band, with the coordinates of its spectra."""
-    write_group(group, name, attributes)
-    for coordinate, values in (("signal_freqs", signal), ("pixel", pixel)):
-        write_array(group, f"{name}/{coordinate}", values, channel_chunk, set())
 
 
 def check_complete(root: StorePath) -> None:

@@ -12,6 +12,7 @@ import time
 import pytest
 from helpers_l0 import write_scan
 
+from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.core.run import cluster as dask_cluster
 from cal_pipeline.core.run.cluster import ClusterError, DaskCluster
 from cal_pipeline.core.run.job import pass_steps
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 LACKING = "import sys\nsys.modules['cal_pipeline'] = None\n"
 
 
-class Idle:
+class Idle(CalibrationPipeline):
     """A recipe that does nothing."""
 
     def prepare_for(self, scan):
@@ -52,7 +53,7 @@ def empty_cluster():
 
 
 def run(cluster, l0, tmp_path, numbers=None):
-    output = LocalOutput(tmp_path / "l1.zarr", False, l0.path)
+    output = LocalOutput(tmp_path / "l1.zarr", False, l0.path, CalibratedSession.kind)
     return DaskCluster(cluster.scheduler_address).calibrate(l0, numbers or l0.numbers, Idle(), output)
 
 
@@ -61,7 +62,7 @@ def test_twelve_scans_are_in_flight_once_six_workers_have_come(empty_cluster, l0
 
     def held(session, number, recipe):
         # No scan gets on until twelve are in flight; they would time out if there were fewer.
-        tasks = [key for key in empty_cluster.scheduler.tasks if "calibrate_scan" in str(key)]
+        tasks = [key for key in empty_cluster.scheduler.tasks if "calibrate_observation" in str(key)]
         seen.add(len(tasks))
         if len(tasks) >= 12:
             release.set()

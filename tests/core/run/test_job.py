@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from cal_pipeline.core.run import job as scan_job
+from cal_pipeline import CalibrationPipeline
 from cal_pipeline.core.run.clock import StageClock
-from cal_pipeline.core.run.job import ProcessedScan, write
+from cal_pipeline.core.run.job import ProcessedObservation, write
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import LayoutError
+from cal_pipeline.pipelines import calibration
 
 
 @pytest.fixture
@@ -23,9 +24,10 @@ def attempt(tmp_path, monkeypatch):
             root.put("gamma/c.0", b"1")
             raise error
 
-        monkeypatch.setattr(scan_job, "write_scan", write_scan)
+        monkeypatch.setattr(calibration, "write_scan", write_scan)
+        processed = ProcessedObservation(1, SimpleNamespace(number=1, clock=StageClock()), store="night.zarr")
         try:
-            return write(ProcessedScan(1, SimpleNamespace(number=1, clock=StageClock()), store="night.zarr"), root)
+            return write(processed, root, CalibrationPipeline())
         finally:
             assert not root.path.exists()
 
@@ -36,24 +38,24 @@ def attempt(tmp_path, monkeypatch):
     ("error", "message"),
     [(OSError("disk full"), "disk full"), (MemoryError(), "MemoryError()"), (LayoutError("x"), "x")],
 )
-def test_an_error_is_an_outcome(attempt, error, message):
-    outcome = attempt(error)
-    assert (outcome.failed_in, outcome.error_class, outcome.message) == ("write", type(error).__name__, message)
-    assert "write_scan" in outcome.traceback
+def test_an_error_is_an_result(attempt, error, message):
+    result = attempt(error)
+    assert (result.failed_in, result.error_class, result.message) == ("write", type(error).__name__, message)
+    assert "write_scan" in result.traceback
 
 
 @pytest.mark.parametrize("error", [KeyError("gain"), ValueError("bad"), TypeError(), ZeroDivisionError("by nought")])
 def test_an_error_that_nobody_raised_on_purpose_is_a_fault_to_be_reported(attempt, error):
-    outcome = attempt(error)
-    assert (outcome.failed_in, outcome.error_class) == ("write", "InternalError")
+    result = attempt(error)
+    assert (result.failed_in, result.error_class) == ("write", "InternalError")
     said = (
         f"scan 1 in night.zarr: step write ended in {type(error).__name__}: ",
         str(error),
         "fault of cal_pipeline",
         "report",
     )
-    assert all(words in outcome.message for words in said), outcome.message
-    assert f"{type(error).__name__}" in outcome.traceback
+    assert all(words in result.message for words in said), result.message
+    assert f"{type(error).__name__}" in result.traceback
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])

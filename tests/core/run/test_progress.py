@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 def test_nothing_is_shown_where_no_terminal_is(monkeypatch):
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    with progress_bar(2) as advance:
+    with progress_bar(2, "scans") as advance:
         advance()
     assert stream.getvalue() == ""
 
@@ -30,7 +30,7 @@ def test_scans_are_counted_on_a_terminal(monkeypatch):
     logger = logging.getLogger("cal_pipeline")
     logger.addHandler(handler)
     try:
-        with progress_bar(2) as advance:
+        with progress_bar(2, "scans") as advance:
             advance()
             logger.warning("a line in between")
             assert handler.stream is not stream, "the line must go through the bar"

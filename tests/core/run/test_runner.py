@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 from helpers_l0 import write_scan
 
-from cal_pipeline.core.run.runner import RunFailedError, calibrate_session, default_output
+from cal_pipeline import CalibratedSession, CalibrationPipeline
+from cal_pipeline.core.run.runner import RunFailedError, calibrate_observations
 from cal_pipeline.core.run.workers import ThisProcess
 from cal_pipeline.core.store.output import LocalOutput
 from cal_pipeline.errors import LayoutError
 from cal_pipeline.heterodyne.session import Session
+from cal_pipeline.pipelines.calibration import default_output
 
 
-class Recipe:
+class Recipe(CalibrationPipeline):
     """Stages that need no parameters."""
 
     def __init__(self, stages):
+        super().__init__()
         self._stages = stages
 
     def prepare_for(self, scan):
@@ -38,8 +41,8 @@ def session(tmp_path):
 @pytest.fixture
 def run(session, tmp_path):
     def start(**stages):
-        output = LocalOutput(tmp_path / "l1.zarr", True, session.path)
-        return calibrate_session(session, session.numbers, Recipe(stages), output, ThisProcess())
+        output = LocalOutput(tmp_path / "l1.zarr", True, session.path, CalibratedSession.kind)
+        return calibrate_observations(session, session.numbers, Recipe(stages), output, ThisProcess())
 
     return start
 

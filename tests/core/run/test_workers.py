@@ -18,12 +18,13 @@ import pytest
 import zarr
 from helpers_l1 import assert_identical
 
-from cal_pipeline import CalibrationPipeline
-from cal_pipeline.core.run import job as scan_job
-from cal_pipeline.core.run.job import JobResult, pass_steps, write_scan
+from cal_pipeline import CalibratedSession, CalibrationPipeline
+from cal_pipeline.core.run.job import JobResult, pass_steps
 from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.core.run.threads import use_threads
-from cal_pipeline.core.run.workers import Job, JobQueue, NoProcessesError, Processes, calibrate_scan
+from cal_pipeline.core.run.workers import Job, JobQueue, NoProcessesError, Processes, calibrate_observation
+from cal_pipeline.pipelines import calibration
+from cal_pipeline.pipelines.calibration import write_scan
 from cal_pipeline.simulate import Otf, Scan, TotalPower
 
 STEPS = {"skydiff": {"skip": False, "n": 2}, "gain": {"skip": False}, "atmosphere": {"strategy": "per_pixel"}}
@@ -129,7 +130,7 @@ class DiesOnce(CalibrationPipeline):
         dies = scan.number in (2, 5) and not first_time.exists()
         first_time.touch()
         # In a worker of its own, which has one scan at a time.
-        scan_job.write_scan = _write_and_die if dies else write_scan
+        calibration.write_scan = _write_and_die if dies else write_scan
         return super().prepare_for(scan)
 
 
@@ -151,7 +152,7 @@ def test_a_worker_that_dies_costs_a_retry_of_its_scan(session, calibrate, caplog
     assert not any("left_over" in path for path in assert_identical(one.path, two.path))
 
 
-class Deadly:
+class Deadly(CalibrationPipeline):
     """A recipe that kills whoever works on scan 2."""
 
     def prepare_for(self, scan):
@@ -168,7 +169,7 @@ def test_a_scan_that_kills_its_workers_is_given_up(session, tmp_path):
     from cal_pipeline.core.store.output import LocalOutput
     from cal_pipeline.heterodyne.session import Session
 
-    output = LocalOutput(tmp_path / "l1.zarr", False, str(session))
+    output = LocalOutput(tmp_path / "l1.zarr", False, str(session), CalibratedSession.kind)
     outcomes = {o.number: o for o in Processes(2).calibrate(Session(session), [1, 2, 3], Deadly(), output)}
     assert {n: o.error_class for n, o in outcomes.items()} == {1: "", 2: "WorkerDiedError", 3: ""}
     assert "died 3 times" in outcomes[2].message
@@ -190,7 +191,7 @@ def test_a_recipe_that_workers_cannot_make_is_the_cause_that_is_told(session, tm
     from cal_pipeline.core.store.output import LocalOutput
     from cal_pipeline.heterodyne.session import Session
 
-    output = LocalOutput(tmp_path / "l1.zarr", False, str(session))
+    output = LocalOutput(tmp_path / "l1.zarr", False, str(session), CalibratedSession.kind)
     outcomes = list(Processes(2).calibrate(Session(session), [1, 2, 3], NotMade(), output))
     assert {o.number: o.error_class for o in outcomes} == dict.fromkeys((1, 2, 3), "RecipeNotReadError")
     assert [o.number for o in outcomes if "ImportError: no module named receiver_site" not in o.message] == []
@@ -204,15 +205,15 @@ def test_a_recipe_that_cannot_be_sent_is_refused(session, tmp_path):
     from cal_pipeline.heterodyne.session import Session
 
     recipe = Deadly()
-    recipe.hook = lambda: None
-    output = LocalOutput(tmp_path / "l1.zarr", False, str(session))
+    recipe._hook = lambda: None
+    output = LocalOutput(tmp_path / "l1.zarr", False, str(session), CalibratedSession.kind)
     with pytest.raises(CalibrationError, match="cannot be sent to workers"):
         next(iter(Processes(2).calibrate(Session(session), [1, 2], recipe, output)))
 
 
 def test_a_session_that_a_worker_cannot_open_is_the_cause_that_is_told(tmp_path):
-    job = Job(str(tmp_path / "not_here.zarr"), str(tmp_path / "l1.zarr"), 4, pickle.dumps(NotMade), 1)
-    outcome = calibrate_scan(job).outcome
+    job = Job(str(tmp_path / "not_here.zarr"), str(tmp_path / "l1.zarr"), 4, pickle.dumps(Deadly()), 1)
+    outcome = calibrate_observation(job).result
     assert (outcome.number, outcome.failed_in, outcome.error_class) == (4, "load", "StoreError")
     assert "not_here.zarr" in outcome.message
 
@@ -223,9 +224,9 @@ def test_what_a_worker_has_opened_serves_one_run(session, tmp_path):
     store = str(tmp_path / "l1.zarr")
     late = session.parent / "scan_000006"
     (session / "scan_000006").rename(late)
-    assert calibrate_scan(Job(str(session), store, 6, recipe, 1, run="a")).outcome.error_class == "LayoutError"
+    assert calibrate_observation(Job(str(session), store, 6, recipe, 1, run="a")).result.error_class == "LayoutError"
     late.rename(session / "scan_000006")
-    assert "no scan 6" not in calibrate_scan(Job(str(session), store, 6, recipe, 1, run="b")).outcome.message
+    assert "no scan 6" not in calibrate_observation(Job(str(session), store, 6, recipe, 1, run="b")).result.message
 
 
 @pytest.mark.slow
@@ -245,7 +246,7 @@ def test_many_short_runs_leave_no_more_garbage_than_a_long_one(make_session, cal
         def __init__(self):
             self.itself = self
 
-    monkeypatch.setattr("cal_pipeline.core.run.workers._SCANS_A_COLLECTION", 2)
+    monkeypatch.setattr("cal_pipeline.core.run.workers._OBSERVATIONS_A_COLLECTION", 2)
     session = make_session(channels=16, scans=1)
     gc.unfreeze()
     lost = Cycle()
@@ -294,12 +295,12 @@ def test_a_pipeline_is_the_same_in_another_process(atm_table):
 def test_a_job_is_done_where_it_is_sent(session, atm_table, tmp_path):
     recipe = CalibrationPipeline(steps={"atmosphere": {"override_atm": str(atm_table)}})
     store = str(tmp_path / "l1.zarr")
-    report = calibrate_scan(Job(str(session), store, 1, pickle.dumps(recipe), 1))
-    assert isinstance(report.outcome, JobResult)
-    assert report.outcome.failed_in == ""
+    report = calibrate_observation(Job(str(session), store, 1, pickle.dumps(recipe), 1))
+    assert isinstance(report.result, JobResult)
+    assert report.result.failed_in == ""
     assert (tmp_path / "l1.zarr.staging" / "scan_000001" / "zarr.json").exists()
-    report = calibrate_scan(Job(str(session), store, 99, pickle.dumps(recipe), 1))
-    assert report.outcome.error_class == "LayoutError"
+    report = calibrate_observation(Job(str(session), store, 99, pickle.dumps(recipe), 1))
+    assert report.result.error_class == "LayoutError"
 
 
 @pytest.mark.slow

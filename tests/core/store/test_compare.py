@@ -10,9 +10,10 @@ import zarr
 from helpers_l0 import write_scan
 from helpers_l1 import record, write_array, write_product
 
-from cal_pipeline.core.store.compare import DIFFER, EQUAL, NOT_COMPARED, compare, compare_stores
+from cal_pipeline.core.store.compare import DIFFER, EQUAL, NOT_COMPARED
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import StoreError
+from cal_pipeline.heterodyne.compare import compare, compare_stores
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from zarr.storage import MemoryStore, WrapperStore
 
 from cal_pipeline import CalibratedSession
 from cal_pipeline.cli import calibrate as cli
-from cal_pipeline.core.run.runner import default_output
 from cal_pipeline.core.store import drivers
 from cal_pipeline.core.store.paths import RemoteStorePath, open_store
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.session import Session
+from cal_pipeline.pipelines.calibration import default_output
 
 
 class ClientResponseError(Exception):

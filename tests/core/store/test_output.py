@@ -9,22 +9,25 @@ import pytest
 import zarr
 
 from cal_pipeline.core.store.chunks import write_group
-from cal_pipeline.core.store.output import LocalOutput, check_complete, create_array, finish, staging_path, write_array
+from cal_pipeline.core.store.output import LocalOutput, check_complete, finish, staging_path
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import IncompleteWriteError, StoreError
-from cal_pipeline.heterodyne.schema import L1_ARRAYS
+from cal_pipeline.heterodyne.product import CalibratedSession
+from cal_pipeline.heterodyne.schema import L1, L1_ARRAYS
 
 
 @pytest.fixture
 def output(tmp_path):
-    return LocalOutput(tmp_path / "l1.zarr", overwrite=False, source=str(tmp_path / "session.zarr"))
+    return LocalOutput(
+        tmp_path / "l1.zarr", overwrite=False, source=str(tmp_path / "session.zarr"), kind=CalibratedSession.kind
+    )
 
 
 def fill(root, names=("spectra", "pwv")):
     write_group(root, "", {})
     for name in names:
         shape = (5, 3, 2, 1, 4)[: len(L1_ARRAYS[name].dims[0])]
-        write_array(root, name, np.zeros(shape), 2, set(names))
+        L1.write_array(root, name, np.zeros(shape), 2, set(names))
 
 
 def test_a_scan_appears_all_at_once(output):
@@ -56,8 +59,8 @@ def test_a_chunk_that_is_lost_is_noticed(output, lost):
 
 def test_chunks_of_fill_values_are_written_too(tmp_path):
     group = LocalStorePath(tmp_path / "g")
-    write_array(group, "spectra", np.full((5, 1, 1, 1, 2), np.nan), 2, {"spectra"})
-    write_array(group, "flags", np.zeros((5, 1, 1, 1, 2), np.uint16), 2, {"flags"})
+    L1.write_array(group, "spectra", np.full((5, 1, 1, 1, 2), np.nan), 2, {"spectra"})
+    L1.write_array(group, "flags", np.zeros((5, 1, 1, 1, 2), np.uint16), 2, {"flags"})
     check_complete(group)
 
 
@@ -67,7 +70,7 @@ def test_every_array_of_the_schema_can_be_made(tmp_path, name):
     for k, dims in enumerate(spec.dims):
         group = LocalStorePath(tmp_path / f"g{k}")
         shape = tuple(range(2, 2 + len(dims)))
-        array = create_array(group, name, shape, shape, {name})
+        array = L1.create_array(group, name, shape, shape, {name})
         metadata = json.loads((tmp_path / f"g{k}" / name / "zarr.json").read_text())
         assert metadata["dimension_names"] == list(dims)
         checksummed = {"zstd": {"level": -1, "checksum": True}, "crc32c": None}
@@ -95,29 +98,29 @@ class TestWhatIsInTheWay:
     def test_a_file(self, tmp_path):
         (tmp_path / "l1.zarr").write_text("not a store")
         with pytest.raises(StoreError, match="no L1 store, so it is never replaced"):
-            LocalOutput(tmp_path / "l1.zarr", True, str(tmp_path / "s.zarr"))
+            LocalOutput(tmp_path / "l1.zarr", True, str(tmp_path / "s.zarr"), kind=CalibratedSession.kind)
         assert (tmp_path / "l1.zarr").read_text() == "not a store"
 
     def test_another_zarr_store(self, tmp_path):
         zarr.create_group(tmp_path / "l0.zarr", attributes={"mine": 1})
         with pytest.raises(StoreError, match="no L1 store"):
-            LocalOutput(tmp_path / "l0.zarr", True, str(tmp_path / "s.zarr"))
+            LocalOutput(tmp_path / "l0.zarr", True, str(tmp_path / "s.zarr"), kind=CalibratedSession.kind)
         assert (tmp_path / "l0.zarr" / "zarr.json").exists()
 
     def test_an_l1_store(self, output, tmp_path):
         fill(output.staging_of("scan_000001"))
         output.publish("scan_000001")
         with pytest.raises(StoreError, match="give overwrite=True to replace it"):
-            LocalOutput(output.path, False, str(tmp_path / "s.zarr"))
-        LocalOutput(output.path, True, str(tmp_path / "s.zarr"))
+            LocalOutput(output.path, False, str(tmp_path / "s.zarr"), kind=CalibratedSession.kind)
+        LocalOutput(output.path, True, str(tmp_path / "s.zarr"), kind=CalibratedSession.kind)
         assert not (output.path / "scan_000001").exists()
 
     def test_staging_of_a_run_that_was_killed(self, tmp_path):
         (tmp_path / "l1.zarr.staging" / "scan_000009").mkdir(parents=True)
-        output = LocalOutput(tmp_path / "l1.zarr", False, str(tmp_path / "s.zarr"))
+        output = LocalOutput(tmp_path / "l1.zarr", False, str(tmp_path / "s.zarr"), kind=CalibratedSession.kind)
         assert list(output.staging.path.iterdir()) == []
 
     @pytest.mark.parametrize("path", ["s.zarr", "s.zarr/l1.zarr", ""])
     def test_the_session_itself(self, tmp_path, path):
         with pytest.raises(StoreError, match="are the same store, or one contains the other"):
-            LocalOutput(tmp_path / path, True, str(tmp_path / "s.zarr"))
+            LocalOutput(tmp_path / path, True, str(tmp_path / "s.zarr"), kind=CalibratedSession.kind)

@@ -1,4 +1,4 @@
-"""Records of each band in an L1 store: parameters, reference files, loads, results."""
+"""Records of each observation in a product: parameters, reference files, results."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cal_pipeline.core.store.attributes import json_ready
 from cal_pipeline.core.store.chunks import group_attributes
-from cal_pipeline.heterodyne.l1_content import json_ready
-from cal_pipeline.heterodyne.product import CalibratedSession
+from cal_pipeline.core.store.product import Product, ProductKind
 
 OF_ONE_RUN = frozenset(
     {
@@ -38,67 +38,64 @@ DEFAULT = "default"
 
 
 @dataclass(frozen=True)
-class RecordedBand:
-    """Record of a band of an L1 scan; missing entries are None or empty.
+class ObservationRecord:
+    """Record of an observation, or of a part of one; missing entries are None or empty.
 
     Parameters
     ----------
     path : str
-        Path in the store, ``scan_NNNNNN`` or ``scan_NNNNNN/band_B``.
+        Path in the product, such as ``scan_NNNNNN`` or ``scan_NNNNNN/band_B``.
     attributes : dict
         Attributes of that group.
+    kind : ProductKind
+        Kind of the product.
     """
 
     path: str
     attributes: Mapping[str, Any]
+    kind: ProductKind
 
     @property
-    def scan(self) -> int:
-        """Scan number."""
-        return int(self.path[5:11])
+    def number(self) -> int:
+        """Number of the observation."""
+        number = self.kind.number_of(self.path.partition("/")[0])
+        assert number is not None
+        return number
 
     @property
-    def band(self) -> str:
-        """Name of the band; empty where the scan is not divided."""
+    def part(self) -> str:
+        """Name of the part; empty where the observation is not divided."""
         return self.path.partition("/")[2]
 
     @property
     def label(self) -> str:
         """Name in messages, such as ``"scan 1 band_0"``."""
-        return f"scan {self.scan} {self.band}".rstrip()
+        return f"{self.kind.noun} {self.number} {self.part}".rstrip()
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """Provenance of the band."""
-        return _mapping(self.attributes.get("provenance"))
+        """Provenance of the results."""
+        return mapping_of(self.attributes.get("provenance"))
 
     @property
     def quality(self) -> Mapping[str, Any]:
         """Figures and verdicts."""
-        return _mapping(self.attributes.get("qa"))
+        return mapping_of(self.attributes.get("qa"))
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Parameters with an effect on results, by their name on the command line."""
-        return dict(_flat(_mapping(self.provenance.get("parameters"))))
+        return dict(_flat(mapping_of(self.provenance.get("parameters"))))
 
     def origin(self, parameter: str) -> str:
         """Origin of a parameter."""
-        return str(_mapping(self.provenance.get("parameter_origins")).get(parameter, DEFAULT))
+        return str(mapping_of(self.provenance.get("parameter_origins")).get(parameter, DEFAULT))
 
     @property
     def parameter_files(self) -> list[str]:
         """Files that parameters came from."""
-        origins = _mapping(self.provenance.get("parameter_origins")).values()
+        origins = mapping_of(self.provenance.get("parameter_origins")).values()
         return sorted({str(origin) for origin in origins if str(origin).startswith(("cfg/", "file "))})
-
-    @property
-    def loads(self) -> str:
-        """Scan numbers of the loads used, with the reason for the choice."""
-        scans = self.provenance.get("calibration_scans")
-        if not isinstance(scans, Sequence) or isinstance(scans, str) or not scans:
-            return ""
-        return f"{'+'.join(map(str, scans))} ({self.provenance.get('calibration_reason') or 'no reason recorded'})"
 
     @property
     def verdict(self) -> str:
@@ -110,7 +107,7 @@ class RecordedBand:
         """Checks that were not passed."""
         verdicts = self.quality.get("verdicts")
         found = verdicts if isinstance(verdicts, list) else []
-        return [str(_mapping(item).get("name")) for item in found]
+        return [str(mapping_of(item).get("name")) for item in found]
 
     def figure(self, name: str) -> float | None:
         """Look up a number among the quality figures or the attributes; None if unknown."""
@@ -118,25 +115,25 @@ class RecordedBand:
         return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def recorded_bands(product: CalibratedSession, scans: Sequence[int] | None = None) -> list[RecordedBand]:
-    """Read the records of an L1 store; concurrently on high-latency stores.
+def read_records(product: Product, numbers: Sequence[int] | None = None) -> list[ObservationRecord]:
+    """Read the records of a product; concurrently on high-latency stores.
 
     Parameters
     ----------
-    product : CalibratedSession
-        L1 store.
-    scans : sequence of int, optional
-        Only these scans, of those that there are.
+    product : Product
+        The product.
+    numbers : sequence of int, optional
+        Only these observations, of those that there are.
 
     Returns
     -------
-    list of RecordedBand
-        In the order of scan and band.
+    list of ObservationRecord
+        In the order of observation and part.
     """
-    wanted = [number for number in product.numbers if scans is None or number in scans]
-    paths = [path for bands in product.root.each(product.bands, wanted) for path in bands]
+    wanted = [number for number in product.numbers if numbers is None or number in numbers]
+    paths = [path for parts in product.root.each(product.groups, wanted) for path in parts]
     attributes = product.root.each(lambda path: group_attributes(product.root, path), paths)
-    return [RecordedBand(path, found) for path, found in zip(paths, attributes, strict=True)]
+    return [ObservationRecord(path, found, product.kind) for path, found in zip(paths, attributes, strict=True)]
 
 
 def _flat(parameters: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
@@ -148,5 +145,6 @@ def _flat(parameters: Mapping[str, Any], start: str = "") -> Iterator[tuple[str,
             yield f"{start}{name}", json_ready(value)
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def mapping_of(value: Any) -> Mapping[str, Any]:
+    """Return a mapping, or an empty one for anything else that an attribute may hold."""
     return value if isinstance(value, Mapping) else {}

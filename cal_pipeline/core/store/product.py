@@ -1,0 +1,143 @@
+"""Products: stores of observations that were calibrated, each in a group of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from cal_pipeline._version import __version__
+from cal_pipeline.core.errors import StoreError
+from cal_pipeline.core.store.chunks import group_attributes
+from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store
+from cal_pipeline.core.text import count_of, ranges_of
+
+MARKER = "cal_schema_version"
+"""Attribute of the root by which a store is known to be a product of this package."""
+
+
+@dataclass(frozen=True)
+class ProductKind:
+    """Names of a family's product and of the observations in it.
+
+    Parameters
+    ----------
+    noun : str
+        Name of an observation, such as ``"scan"``; its groups are ``scan_NNNNNN``.
+    name : str
+        Name of the product, such as ``"L1 store"``.
+    schema_version : str
+        Version of its format.
+    input_noun : str
+        Name of an observation in the input, such as ``"L0 scan"``.
+    """
+
+    noun: str
+    name: str
+    schema_version: str
+    input_noun: str
+
+    @property
+    def number_key(self) -> str:
+        """Key of the number of an observation in records, such as ``"scan_number"``."""
+        return f"{self.noun}_number"
+
+    @property
+    def root_attributes(self) -> dict[str, str]:
+        """Attributes of the root of a product."""
+        return {MARKER: self.schema_version, "cal_engine_version": __version__}
+
+    def group_name(self, number: int) -> str:
+        """Return the name of the group of an observation.
+
+        Examples
+        --------
+        >>> ProductKind("scan", "L1 store", "1.0", "L0 scan").group_name(25650)
+        'scan_025650'
+        """
+        return f"{self.noun}_{number:06d}"
+
+    def number_of(self, group: str) -> int | None:
+        """Return the number of the observation in a group of the root; None for other groups."""
+        match = re.fullmatch(rf"{self.noun}_(\d{{6}})", group)
+        return int(match[1]) if match else None
+
+
+class Product:
+    """Store of calibrated observations.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder, ZIP file or URL such as ``s3://bucket/l1.zarr``.
+
+    Attributes
+    ----------
+    root : StorePath
+        The store.
+    path : Path or str
+        Path of a folder; name of a ZIP file; URL.
+    numbers : list of int
+        Observations it holds, ascending.
+    failures : list of dict
+        Observations that could not be calibrated: number, ``step``, ``error_class``, ``message``.
+
+    Raises
+    ------
+    StoreError
+        If there is no such store.
+    """
+
+    kind: ClassVar[ProductKind]
+
+    def __init__(self, path: str | Path) -> None:
+        self.root: StorePath = open_store(path)
+        self._is_local = isinstance(self.root, LocalStorePath)
+        self.path: Any = self.root.path if isinstance(self.root, LocalStorePath) else self.root.name
+        if not _is_marked(self.root.get("zarr.json")):
+            self._refuse_unmarked(path)
+        found = ((self.kind.number_of(name), name) for name in self.root.members())
+        self.numbers = sorted(
+            number for number, name in found if number is not None and self.root.exists(f"{name}/zarr.json")
+        )
+        self.failures = self._read_failures()
+
+    def _refuse_unmarked(self, path: str | Path) -> None:
+        """Refuse a store whose root does not say that it is a product."""
+        raise StoreError(f"{self.path} is no {self.kind.name}: it has no attribute {MARKER}")
+
+    def _read_failures(self) -> list[dict[str, Any]]:
+        try:
+            failures = json.loads(self.root.get("failures.json") or b"[]")
+        except ValueError as error:
+            raise StoreError(f"{self.path}/failures.json cannot be read: {error}") from error
+        if not isinstance(failures, list) or not all(isinstance(item, dict) for item in failures):
+            raise StoreError(f"{self.path}/failures.json holds no list of failures")
+        return failures
+
+    def groups(self, number: int) -> list[str]:
+        """Return the paths of the groups with the arrays of an observation: one unless it has parts."""
+        group = self.kind.group_name(number)
+        if not self.root.exists(f"{group}/zarr.json"):
+            has = f"{self.kind.noun}s [{ranges_of(self.numbers)}]" if self.numbers else f"no {self.kind.noun}"
+            raise StoreError(f"{self.path} has no {self.kind.noun} {number}; it has {has}")
+        return [group]
+
+    def attributes(self, number: int) -> dict[str, Any]:
+        """Return the attributes of an observation, of its first part where it has several."""
+        name, *_ = self.groups(number)
+        return group_attributes(self.root, name)
+
+    def __repr__(self) -> str:
+        noun = count_of(len(self.numbers), self.kind.noun)
+        return f"<{type(self).__name__} {self.path}: {noun}, {len(self.failures)} failed>"
+
+
+def _is_marked(content: bytes | None) -> bool:
+    """Tell whether the metadata of a group carry the marker of a product."""
+    try:
+        return MARKER in json.loads(content or b"{}").get("attributes", {})
+    except (ValueError, AttributeError, TypeError):
+        return False

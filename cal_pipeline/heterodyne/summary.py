@@ -1,0 +1,91 @@
+"""Log lines of a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cal_pipeline.core.quality import SEVERITIES
+from cal_pipeline.core.text import printable, with_error
+from cal_pipeline.heterodyne.scan import Band, Scan
+
+
+def worst_verdict(written: Sequence[Mapping[str, Any]]) -> str:
+    """Return the worst verdict of the bands of a scan, from their attributes in L1."""
+    return max((str(attributes["qa"]["verdict"]) for attributes in written), key=SEVERITIES.index)
+
+
+def summarize_scan(scan: Scan, written: Sequence[Mapping[str, Any]]) -> str:
+    """Format the log line of a scan; its medians are those of ``qa`` in L1.
+
+    Receiver and system temperature are both given for a double-sideband receiver.
+
+    Parameters
+    ----------
+    scan : Scan
+        The scan, after all steps.
+    written : sequence of mapping
+        Attributes of its bands in L1.
+    """
+    parts = [f"scan {scan.number} {printable(scan.attributes.get('source') or '')}".strip()]
+    bands = [_summarize_band(band, in_product) for band, in_product in zip(scan.bands, written, strict=True)]
+    return ", ".join([*parts, "; ".join(bands)]) if len(bands) == 1 else "; ".join([*parts, *bands])
+
+
+def _summarize_band(band: Band, attributes: Mapping[str, Any]) -> str:
+    qa = attributes["qa"]
+    parts = [band.name] if band.name else []
+    if band.pairing is not None:
+        parts.append(band.pairing.mode)
+    if band.atmosphere is not None:
+        fit = band.atmosphere.fit
+        error = _typical(np.hypot(fit.error, fit.error_model))
+        given = " (given)" if band.atmosphere.strategy == "fixed" else ""
+        parts.append(f"PWV {with_error(_typical(fit.pwv), error)} mm{given}")
+    # Without an image sideband both conventions are one.
+    convention = "DSB" if band.loads is not None and band.loads.sidebands.has_image else "SSB"
+    for name, key in (("T_rec", "t_rec_dsb_median_K"), ("T_sys", "t_sys_median_K")):
+        if qa.get(key) is not None:
+            parts.append(f"{name} {qa[key]:.0f} K {convention}")
+    if qa.get("flagged_fraction") is not None:
+        parts.append(f"flagged {100 * qa['flagged_fraction']:.2f} %")
+    parts.append(_format_verdict(qa))
+    if band.loads is not None and band.loads.reason != "own":
+        parts.append(f"loads of scan {band.loads.scan_numbers[0]} ({band.loads.reason})")
+    return ", ".join(parts)
+
+
+def _format_verdict(qa: dict[str, Any]) -> str:
+    """Format a verdict with the names of the failed checks."""
+    if not qa["checks"]:
+        return "not judged"
+    names = " ".join(verdict["name"] for verdict in qa["verdicts"])
+    return f"{qa['verdict']}: {names}" if names else str(qa["verdict"])
+
+
+_TIMES = {
+    "load": ("load",),
+    "resolve": ("loads", "gain"),
+    "atm": ("atmosphere",),
+    "prepare": ("prepare",),
+    "calibrate": ("calibrate", "dbs", "skychopdiff", "skydiff"),
+    "write": ("write",),
+}
+"""Clock stages that add up to each time of the timing line."""
+
+
+def format_timing(scan: Scan) -> str:
+    """Format the timing line of a scan like older engines; times of concurrent threads add up."""
+    seconds = scan.clock.seconds
+    times = {name: sum(seconds.get(stage, 0.0) for stage in stages) for name, stages in _TIMES.items()}
+    parts = [f"{name}_ms={1e3 * time:.1f}" for name, time in times.items()]
+    return f"scan timing breakdown scan={scan.number} {' '.join(parts)}"
+
+
+def _typical(values: Any) -> float:
+    """Compute the median of the finite values; NaN without any."""
+    array = np.asarray(values, np.float64)
+    finite = array[np.isfinite(array)]
+    return float(np.median(finite)) if finite.size else float("nan")

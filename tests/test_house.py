@@ -1,0 +1,101 @@
+"""The house: rooms that import downwards only, a core without any family, families without each other."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import cal_pipeline
+
+PACKAGE = Path(cal_pipeline.__file__).parent
+FAMILIES = ("heterodyne",)
+ROOMS = ("core", *FAMILIES, "report", "steps", "pipelines", "cli")
+"""Rooms from the ground up; a module imports from its own room and from those below."""
+
+FRONT = ("cal_pipeline", "cal_pipeline.errors", "cal_pipeline.simulate", "cal_pipeline.pipeline", "cal_pipeline.steps")
+"""Modules for users, which gather names from the rooms."""
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Modules of the package that a module imports anywhere in it, for the type checker too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for name in node.names:
+                full = f"{node.module}.{name.name}"
+                yield full if full in MODULES else str(node.module)
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+GRAPH = {
+    name: {imported for imported in imports_of(path) if imported in MODULES and imported != name}
+    for name, path in MODULES.items()
+}
+
+
+def room(module: str) -> str:
+    return module.removeprefix("cal_pipeline.").partition(".")[0]
+
+
+def test_every_module_has_a_room():
+    rooms = {room(name) for name in MODULES if name not in FRONT}
+    assert rooms - {"_version", "_asdf", "registry", "__main__"} == set(ROOMS)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if room(name) in ROOMS and name not in FRONT])
+def test_imports_point_down(name):
+    allowed = {*ROOMS[: ROOMS.index(room(name)) + 1], "_version"}
+    if room(name) in FAMILIES:
+        allowed -= set(FAMILIES) - {room(name)}
+    up = {imported for imported in GRAPH[name] if room(imported) not in allowed or imported in FRONT}
+    assert not up
+
+
+def test_no_module_imports_itself_through_others():
+    try:
+        list(TopologicalSorter(GRAPH).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+BLOCKED = """
+import importlib, pkgutil, sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if any(name == room or name.startswith(room + ".") for room in {blocked!r}):
+            raise ImportError(f"{{name}} is not to be imported")
+
+sys.meta_path.insert(0, Blocker())
+for name in {names!r}:
+    importlib.import_module(name)
+"""
+
+
+@pytest.mark.parametrize("kept", ["core", *FAMILIES])
+def test_a_room_works_without_the_others(kept):
+    """Import the core with every family blocked, and each family with all others blocked."""
+    above = [f"cal_pipeline.{name}" for name in (*FAMILIES, *ROOMS[ROOMS.index("report") :]) if name != kept]
+    names = [name for name in MODULES if room(name) == kept]
+    assert len(names) > 10
+    script = BLOCKED.format(blocked=above, names=names)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
