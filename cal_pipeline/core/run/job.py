@@ -14,13 +14,13 @@ import numpy as np
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError, InternalError
 from cal_pipeline.core.quality import SEVERITIES
-from cal_pipeline.core.run.stream import WrittenBand, write_scan
 from cal_pipeline.core.store.output import finish
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.text import printable, with_error
 from cal_pipeline.heterodyne.history import SkyEntries, sky_entries
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.session import Session
+from cal_pipeline.steps.heterodyne.writing import WrittenBand, write_scan
 
 Stages = Mapping[str, Callable[[Scan], Scan]]
 """Functions applied to a scan, by step name, in processing order."""
