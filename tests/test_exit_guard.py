@@ -201,17 +201,17 @@ def test_noise_that_32_bits_cannot_hold_is_unknown():
 
 
 def test_good_samples_whose_noise_is_no_number_are_refused(session, atm_table, tmp_path):
-    from cal_pipeline.core.run.stream import write_scan as stream_scan
     from cal_pipeline.core.store.paths import LocalStorePath
     from cal_pipeline.heterodyne.session import Session
     from cal_pipeline.steps import AtmosphereStep, CalibrateStep, LoadsStep, PrepareStep
+    from cal_pipeline.steps.heterodyne.writing import write_scan as stream_scan
 
     scan = Session(session()).open_scan(1)
     for step in (LoadsStep(), PrepareStep(), AtmosphereStep(override_atm=str(atm_table)), CalibrateStep()):
         scan = step.run(scan)
     scan.bands[0].calibration.sigma[4, 1, 0, 1] = np.nan
     with pytest.raises(NotFiniteError, match=r"subscan 2, channel 4, pixel PX01 sigma is nan K"):
-        stream_scan(scan, LocalStorePath(tmp_path / "out"), {})
+        stream_scan(scan, LocalStorePath(tmp_path / "out"), {}, tuple(CalibrationPipeline.step_defs.values()))
 
 
 def test_absent_counts_of_the_loads_make_bad_channels(session, run, caplog):

@@ -1,11 +1,10 @@
-"""L1 content of a calibrated scan apart from its spectra: small arrays and attributes."""
+"""L1 content of a calibrated scan apart from its spectra: pointing, quality figures and attributes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,15 @@ from cal_pipeline.core.quality import Figures, quality, read_limits
 from cal_pipeline.core.run.threads import in_threads
 from cal_pipeline.core.store.attributes import json_ready
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
-from cal_pipeline.heterodyne.physics.loads import LoadMeans
-from cal_pipeline.heterodyne.physics.planck import Sidebands
+from cal_pipeline.heterodyne.physics.loads import gain_of_loads
+from cal_pipeline.heterodyne.physics.opacity import airmass
 from cal_pipeline.heterodyne.physics.quality import channel_stride, gain_change, noise_ratio, ripple
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import SCAN_ATTRIBUTES
-from cal_pipeline.heterodyne.stages import AtmosphereStage
+from cal_pipeline.heterodyne.stages import PairingStage
+
+L1Arrays = dict[str, NDArray[Any] | Callable[[], NDArray[Any]]]
+"""Arrays by their L1 names, of a type that is yet to become that of L1, or functions that make them."""
 
 REFERENCE_STRATEGIES = {
     "total_power": "linear interpolation in MJD between the OFFs before and after",
@@ -36,8 +38,6 @@ class Tally:
 
     Parameters
     ----------
-    n_dumps : ndarray of int, shape (S_out,)
-        Dumps with any valid sample, of both ONs where two are merged.
     n_samples : int
         Number of samples of a pixel.
     flagged : dict
@@ -46,61 +46,15 @@ class Tally:
         T_A* of the middle dump of each ON [K].
     """
 
-    n_dumps: NDArray[np.int64]
     n_samples: int = 0
     flagged: dict[str, Any] = field(default_factory=dict)
     probe: NDArray[np.float32] | None = None
 
 
-def small_arrays(band: Band) -> dict[str, NDArray[Any] | Callable[[], NDArray[Any]]]:
-    """Make every L1 array of a band except those with samples of the ONs.
-
-    Parameters
-    ----------
-    band : Band
-        The band; arrays of a skipped step are absent.
-
-    Returns
-    -------
-    dict
-        Arrays by their L1 names, of a type that is yet to become that of L1, or what makes them
-        when it is called.
-    """
-    arrays: dict[str, Any] = {"pixel": band.coordinates.pixel}
-    if band.loads is not None:
-        solution, sidebands = band.loads.solution, band.loads.sidebands
-        arrays |= {"signal_freqs": sidebands.signal, "image_freqs": sidebands.image}
-        arrays |= {name: getattr(solution, name) for name in ("t_rec_ssb", "gamma", "t_cal")}
-    if band.pairing is not None:
-        arrays |= _pointing(band, band.pairing.on[band.outputs[0]], band.pairing.mode)
-    if band.atmosphere is not None:
-        arrays |= _atmosphere(band, band.atmosphere)
-    if band.calibration is not None:
-        last = band.coupling or band.calibration
-        arrays |= {"t_sys": last.t_sys, "sigma": last.sigma}
-    return {name: array if callable(array) else np.asarray(array) for name, array in arrays.items()}
-
-
-def _atmosphere(band: Band, sky: AtmosphereStage) -> dict[str, Any]:
-    """Collect PWV and opacity; values per pair are taken at the ON of a spectrum's position."""
-    fit = sky.fit
-    arrays: dict[str, Any] = {
-        "pwv": fit.pwv,
-        "pwv_err": fit.error,
-        "pwv_err_model": fit.error_model,
-        "pwv_chi2": fit.chi2,
-    }
-    if fit.pwv.ndim == 3 and band.pairing is not None:
-        arrays = {name: values[..., band.outputs[0]] for name, values in arrays.items()}
-    pwv = arrays["pwv"]
-    arrays |= {"tau_signal": partial(sky.opacity.signal, pwv), "tau_image": partial(sky.opacity.image, pwv)}
-    return arrays | {"t_sky": sky.t_sky, "sky_residual": sky.sky_residual}
-
-
-def _pointing(band: Band, on: NDArray[np.int64], mode: str) -> dict[str, Any]:
-    """Collect times, directions and recorded positions of the ONs; per dump in OTF scans."""
-    at = band.coordinates
-    arrays: dict[str, Any] = {"mjd": at.mjd[on], "elevation": at.elevation[on]}
+def pointing_arrays(band: Band, pairing: PairingStage) -> L1Arrays:
+    """Collect times, directions and recorded positions of the spectra; per dump in OTF scans."""
+    at, on, mode = band.coordinates, pairing.on[band.outputs[0]], pairing.mode
+    arrays: L1Arrays = {"mjd": at.mjd[on], "elevation": at.elevation[on]}
     shape = (at.shape[1], on.size)
     for name in ("otf_lon", "otf_lat", "pixel_offset_lon", "pixel_offset_lat"):
         recorded = getattr(at, name)
@@ -109,7 +63,7 @@ def _pointing(band: Band, on: NDArray[np.int64], mode: str) -> dict[str, Any]:
         elif mode != "total_power" and name.startswith("otf"):
             arrays[name] = np.full(shape, np.nan)
     if mode != "total_power":
-        arrays["otf_airmass"] = np.broadcast_to(1.0 / np.sin(at.elevation[on]), shape)
+        arrays["otf_airmass"] = np.broadcast_to(airmass(at.elevation[on]), shape)
     return arrays
 
 
@@ -197,17 +151,17 @@ def _receiver(band: Band, tally: Tally) -> dict[str, Any]:
     """Compute the figures that follow from the loads."""
     if band.loads is None:
         return {}
-    solution, after = band.loads.solution, band.loads.following
-    t_rec_ssb = _pixel_median(solution.t_rec_ssb, ~solution.bad_channel)
+    solution, sidebands, after, bad = band.loads.solution, band.loads.sidebands, band.loads.following, band.bad_channel
+    t_rec_ssb = _pixel_median(solution.t_rec_ssb, ~bad)
     figures = {
         "t_rec_ssb_K": t_rec_ssb,
-        "t_rec_dsb_K": t_rec_ssb * band.loads.sidebands.weight_signal,
-        "bad_channel_fraction": solution.bad_channel.mean(axis=0),
+        "t_rec_dsb_K": t_rec_ssb * sidebands.weight_signal,
+        "bad_channel_fraction": bad.mean(axis=0),
         "load_instability": band.loads.instability,
     }
     if after is not None:
-        gamma = (after.hot - after.cold) / _load_step(band.loads.sidebands, after)
-        figures["gain_drift"] = gain_change(solution.gamma, gamma, solution.bad_channel)
+        gamma = gain_of_loads(after, sidebands.input_difference(after.t_hot, after.t_cold))
+        figures["gain_drift"] = gain_change(solution.gamma, gamma, bad)
     return figures
 
 
@@ -233,7 +187,7 @@ def _spectra(band: Band, tally: Tally) -> dict[str, Any]:
     """Compute the figures that follow from the spectra."""
     if band.calibration is None or tally.probe is None or band.loads is None:
         return {}
-    good = ~band.loads.solution.bad_channel
+    good = ~band.bad_channel
     last = band.coupling or band.calibration
     some = slice(None, None, channel_stride(len(good)))
     return {
@@ -248,12 +202,6 @@ def _baseline(band: Band, tally: Tally) -> dict[str, Any]:
     if tally.probe is None or band.loads is None:
         return {}
     return {"ripple_K": ripple(_mean_of_ons(tally.probe), band.channel_width)[0]}
-
-
-def _load_step(sidebands: Sidebands, means: LoadMeans) -> NDArray[np.float64]:
-    """Compute T'_hot - T'_cold, shape (C, 1, 1) [K]."""
-    step = sidebands.input_temperature(means.t_hot) - sidebands.input_temperature(means.t_cold)
-    return np.asarray(step)[:, None, None]
 
 
 def _mean_of_ons(probe: NDArray[np.float32]) -> NDArray[np.float64]:

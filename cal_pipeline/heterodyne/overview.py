@@ -186,7 +186,7 @@ def _results(band: Band) -> dict[str, float | None]:
         found["pwv_err_total_mm"] = _median(np.hypot(fit.error, fit.error_model))
     if band.loads is None:
         return found
-    good = ~band.loads.solution.bad_channel
+    good = ~band.bad_channel
     found["t_rec_ssb_K"] = _median(median_of_finite(np.where(good, band.loads.solution.t_rec_ssb, np.nan), 0))
     last = band.coupling or band.calibration
     if last is not None:

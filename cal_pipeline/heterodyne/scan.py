@@ -125,6 +125,17 @@ class Band:
         ons = np.arange(self.require_pairing().on.size)
         return ons, np.full(ons.size, -1)
 
+    def ons_of(self, output: int) -> list[int]:
+        """Return the indices of the one or two ONs averaged in a spectrum."""
+        return [int(ons[output]) for ons in self.outputs if ons[output] >= 0]
+
+    @property
+    def bad_channel(self) -> NDArray[np.bool_]:
+        """Channels (C, R, A) that the loads before or after the scan cannot calibrate."""
+        bad = self.require_loads().solution.bad_channel
+        unusable = self.gain.unusable if self.gain is not None else None
+        return bad if unusable is None else np.asarray(bad | unusable)
+
     def corrected(self, counts: NDArray[Any], subscan: int, channels: slice = slice(None)) -> NDArray[Any]:
         """Subtract the zero level and, if the step ``gain`` asks for it, correct receiver drift.
 
@@ -146,6 +157,11 @@ class Band:
         if self.gain.level < 3 and is_off(at.sobsmode)[subscan]:
             return counts
         return self.gain.drift.restore(counts, float(at.mjd[subscan]), channels)
+
+    def without_drift(self, counts: NDArray[Any], subscan: int, channels: slice) -> NDArray[Any]:
+        """Correct counts like `corrected`; unchanged without drift, since the zero level cancels in ON - OFF."""
+        drifts = self.gain is not None and self.gain.drift is not None
+        return self.corrected(counts, subscan, channels) if drifts else counts
 
     def mean_offs(self) -> list[Floats]:
         """Compute the corrected mean counts of each OFF, shape (C, R, A) each [ct]."""

@@ -77,11 +77,14 @@ class GainStage:
         The drift.
     reason : str
         Loads that the drift was derived from, or the reason why there is none.
+    unusable : ndarray of bool, shape (C, R, A), or None
+        Channels without a drift in pixels that have one; None without a drift.
     """
 
     level: int
     drift: GainDrift | None
     reason: str
+    unusable: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,15 @@ class PairingStage:
         """Tell whether the reference of a dump is the same dump of the OFF, not a mean."""
         return self.mode == "otf_chopped"
 
+    @property
+    def group(self) -> NDArray[np.int64]:
+        """Index into `off` of the OFF in the reduction group of each ON of a chopped scan, shape (S_on,)."""
+        return np.asarray(self.time_weights.argmax(axis=1))
+
+    def off_of(self, on: int) -> int:
+        """Return the zero-based subscan of the OFF in the reduction group of an ON."""
+        return int(self.off[self.time_weights[on].argmax()])
+
 
 @dataclass(frozen=True)
 class AtmosphereStage:
@@ -161,6 +173,11 @@ class AtmosphereStage:
     sky_residual: Floats
     table: str
     table_sha256: str
+
+    def pwv_at(self, on: int) -> Floats:
+        """Return the PWV above each pixel at an ON, shape (R, A), or (1, 1) where all share it [mm]."""
+        pwv = self.fit.pwv
+        return np.atleast_2d(pwv if pwv.ndim < 3 else pwv[..., on])
 
     @property
     def tau_signal(self) -> Floats:

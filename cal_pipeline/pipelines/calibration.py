@@ -18,7 +18,6 @@ from cal_pipeline.core.observation import History, Written
 from cal_pipeline.core.parameters.origins import load_parameters
 from cal_pipeline.core.run.cluster import DaskCluster
 from cal_pipeline.core.run.runner import calibrate_observations
-from cal_pipeline.core.run.stream import write_scan
 from cal_pipeline.core.run.workers import Processes, ThisProcess, Workforce, refuse_in_worker
 from cal_pipeline.core.step import CalibrationBase, CalibrationStep, ParameterError, refuse_other_format
 from cal_pipeline.core.store.attributes import json_ready
@@ -43,6 +42,7 @@ from cal_pipeline.steps import (
     SkychopdiffStep,
     SkydiffStep,
 )
+from cal_pipeline.steps.heterodyne.writing import write_scan
 
 logger = logging.getLogger(__name__)
 
@@ -225,7 +225,7 @@ class CalibrationPipeline(CalibrationBase, Pipeline):  # type: ignore[misc]
 
     def write_observation(self, observation: Scan, root: StorePath, provenance: dict[str, Any]) -> Written:
         """Compute the spectra of a scan and write them."""
-        written = write_scan(observation, root, provenance)
+        written = write_scan(observation, root, provenance, tuple(self.step_defs.values()))
         attributes = [band.attributes for band in written]
         skies = sky_entries(observation) or None
         return Written(summarize_scan(observation, attributes), worst_verdict(attributes), skies)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.physics.compiled import by_channel, compiled, rows, rows_to_fill
 from cal_pipeline.heterodyne.physics.flags import Flag
+from cal_pipeline.heterodyne.physics.switching import weighted_sum
 
 Floats = NDArray[np.float64]
 
@@ -221,6 +223,293 @@ def couple_beams(
         Flags of either.
     """
     return 0.5 * (first[0] + second[0]), first[1] | second[1]
+
+
+def either_missing(first: NDArray[np.bool_] | None, second: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """Find the samples that are missing in either of two beams.
+
+    Parameters
+    ----------
+    first, second : ndarray of bool, or None
+        Missing samples of each beam, of one shape; None if there are none.
+
+    Returns
+    -------
+    ndarray of bool, or None
+        ``first | second``.
+
+    Examples
+    --------
+    >>> either_missing(None, np.array([True, False]))
+    array([ True, False])
+    """
+    if first is None or second is None:
+        return second if first is None else first
+    return first | second
+
+
+def couple_noise(
+    t_sys: Floats, sigma: NDArray[np.float32], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> tuple[Floats, NDArray[np.float32]]:
+    """Compute system temperature and noise of merged beams.
+
+    Parameters
+    ----------
+    t_sys : ndarray, shape (C, R, A, S)
+        System temperature at each ON [K].
+    sigma : ndarray of float32, shape (C, R, A, S)
+        Expected noise of a dump of each ON [K].
+    first, second : ndarray of int, shape (S_out,)
+        Indices of the ONs that are averaged; -1 for one without a partner.
+
+    Returns
+    -------
+    t_sys : ndarray, shape (C, R, A, S_out)
+        0.5·(t_sys_A + t_sys_B) [K].
+    sigma : ndarray of float32, shape (C, R, A, S_out)
+        0.5·sqrt(sigma_A² + sigma_B²) [K].
+
+    Examples
+    --------
+    >>> t_sys, sigma = np.array([[[[100.0, 120.0, 90.0]]]]), np.array([[[[3.0, 4.0, 2.0]]]], np.float32)
+    >>> [values.ravel().tolist() for values in couple_noise(t_sys, sigma, np.array([0, 2]), np.array([1, -1]))]
+    [[110.0, 90.0], [2.5, 2.0]]
+    """
+    coupled_t_sys, coupled_sigma = t_sys[..., first], sigma[..., first]
+    for out in np.flatnonzero(second >= 0):
+        other = second[out]
+        coupled_t_sys[..., out] = 0.5 * (coupled_t_sys[..., out] + t_sys[..., other])
+        coupled_sigma[..., out] = 0.5 * np.hypot(
+            coupled_sigma[..., out].astype(np.float64), sigma[..., other].astype(np.float64)
+        )
+    return coupled_t_sys, coupled_sigma
+
+
+def find_without_noise(sigma: NDArray[np.float32], t_sys: Floats) -> NDArray[np.bool_] | None:
+    """Find samples without finite noise or system temperature.
+
+    Parameters
+    ----------
+    sigma, t_sys : ndarray, shape (C, R, A, S)
+        Expected noise and system temperature [K].
+
+    Returns
+    -------
+    ndarray of bool, shape (C, R, A, S), or None
+        True where either is not finite; None if both are finite everywhere.
+
+    Examples
+    --------
+    >>> find_without_noise(np.array([1.0, np.nan], np.float32), np.array([100.0, 100.0]))
+    array([False,  True])
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A finite sum proves that all values are finite.
+        if np.isfinite(sigma.sum(dtype=np.float64) + t_sys.sum()):
+            return None
+    lacking = ~(np.isfinite(sigma) & np.isfinite(t_sys))
+    return lacking if lacking.any() else None
+
+
+def count_without_factor(
+    factor: Floats, bad: NDArray[np.bool_], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> int:
+    """Count channels of spectra that are good but have no finite factor.
+
+    Parameters
+    ----------
+    factor : ndarray, shape (C, R, A, S)
+        Kelvin per count at each ON.
+    bad : ndarray of bool, shape (C, R, A, S)
+        Channels that are not calibrated.
+    first, second : ndarray of int, shape (S_out,)
+        Indices of the one or two ONs of a spectrum; -1 for one ON.
+
+    Examples
+    --------
+    >>> factor = np.array([[[[np.nan, 1.0]]], [[[np.inf, np.nan]]]])
+    >>> bad = np.array([[[[True, False]]], [[[False, False]]]])
+    >>> count_without_factor(factor, bad, np.array([0, 1]), np.array([-1, -1]))
+    2
+    """
+    lacking = ~np.isfinite(factor) & ~bad
+    merged = lacking[..., first] | (lacking[..., second] & (second >= 0))
+    either_bad = bad[..., first] | (bad[..., second] & (second >= 0))
+    return int(np.count_nonzero(merged & ~either_bad))
+
+
+def find_bad_channels(
+    uncalibrated: NDArray[np.bool_], transmission: Floats, minimum: float, out: NDArray[np.bool_]
+) -> None:
+    """Find the channels of an ON that are not calibrated.
+
+    Parameters
+    ----------
+    uncalibrated : ndarray of bool, shape (C, R, A)
+        Channels that the loads cannot calibrate.
+    transmission : ndarray, shape (C, R, A), (C, 1, A) or (C, 1, 1)
+        Transmission of the atmosphere in the signal sideband at the ON.
+    minimum : float
+        Smallest transmission of a good channel.
+    out : ndarray of bool, shape (C, R, A)
+        Output array.
+
+    Examples
+    --------
+    >>> bad = np.empty((3, 1, 1), bool)
+    >>> transmission = np.array([0.9, 0.9, 1e-4])[:, None, None]
+    >>> find_bad_channels(np.array([True, False, False])[:, None, None], transmission, 1e-3, bad)
+    >>> bad.ravel()
+    array([ True, False,  True])
+    """
+    np.logical_or(uncalibrated, transmission < minimum, out=out)
+
+
+def system_temperature(t_rec: Floats, t_sky: Floats, out: Floats) -> None:
+    """Compute the double-sideband system temperature.
+
+    Parameters
+    ----------
+    t_rec : ndarray, shape (C, R, A)
+        Receiver temperature, double sideband [K].
+    t_sky : ndarray, shape (C, R, A), (C, 1, A) or (C, 1, 1)
+        Input temperature of blank sky [K].
+    out : ndarray, shape (C, R, A)
+        Output array, t_rec + t_sky [K].
+
+    Examples
+    --------
+    >>> t_sys = np.empty((1, 1, 1))
+    >>> system_temperature(np.array([[[80.0]]]), np.array([[[45.0]]]), t_sys)
+    >>> t_sys
+    array([[[125.]]])
+    """
+    np.add(t_rec, t_sky, out=out)
+
+
+def line_coupling(weight_signal: float, forward_efficiency: Floats, coupling: float, transmission: Floats) -> Floats:
+    """Compute the input temperature that a line of 1 K of T_A* in the signal sideband adds.
+
+    Parameters
+    ----------
+    weight_signal : float
+        Weight w_s of the signal sideband.
+    forward_efficiency : ndarray, shape (A,)
+        Forward efficiency of each array.
+    coupling : float
+        Further losses eta between sky and receiver.
+    transmission : ndarray, shape (C, R, A), (C, 1, A) or (C, 1, 1)
+        Transmission t_r of the atmosphere in the signal sideband.
+
+    Returns
+    -------
+    ndarray
+        w_s f_eff eta t_r(nu_s), in Fortran order.
+
+    Examples
+    --------
+    >>> line_coupling(0.5, np.array([0.9]), 1.0, np.array([[[0.8]]]))
+    array([[[0.36]]])
+    """
+    return np.multiply(weight_signal * forward_efficiency * coupling, transmission, order="F")
+
+
+def variance_of_mean(dumps: NDArray[np.int32], exptime: float) -> Floats:
+    """Compute the variance of the mean of dumps, relative to T_sys²/B.
+
+    Parameters
+    ----------
+    dumps : ndarray of int
+        Number n of dumps in the mean.
+    exptime : float
+        Integration time t of a dump [s].
+
+    Returns
+    -------
+    ndarray, shape of `dumps`
+        1/(n t) [1/s]; infinite without a dump.
+
+    Examples
+    --------
+    >>> variance_of_mean(np.array([4, 0]), 0.5)
+    array([0.5, inf])
+    """
+    with np.errstate(divide="ignore"):
+        return np.asarray(1.0 / (dumps * exptime))
+
+
+def reference_variance(variances: Sequence[Floats], weights: Floats) -> Floats:
+    """Compute the variance of a weighted mean of OFFs.
+
+    Parameters
+    ----------
+    variances : sequence of ndarray, shape (C, R, A)
+        Variance v of each OFF.
+    weights : ndarray, shape (R, A, O)
+        Weights a of the OFFs; one of weight zero is ignored, even if its variance is infinite.
+
+    Returns
+    -------
+    ndarray, shape (C, R, A)
+        Σ_k a_k² v_k, in the unit of `variances`; NaN in a pixel whose weights are all zero.
+
+    Examples
+    --------
+    >>> one = np.ones((1, 1, 1))
+    >>> reference_variance([2.0 * one, 4.0 * one, np.inf * one], np.array([[[0.5, 0.5, 0.0]]]))
+    array([[[1.5]]])
+    """
+    return weighted_sum(variances, weights**2)
+
+
+def blank_channels(values: NDArray[np.floating[Any]], bad: NDArray[np.bool_]) -> None:
+    """Set values of bad channels to NaN, in place.
+
+    Parameters
+    ----------
+    values : ndarray
+        Values.
+    bad : ndarray of bool, shape of `values`
+        Channels that are not calibrated.
+
+    Examples
+    --------
+    >>> noise = np.array([1.0, 2.0])
+    >>> blank_channels(noise, np.array([False, True]))
+    >>> noise
+    array([ 1., nan])
+    """
+    np.copyto(values, np.nan, where=bad)
+
+
+def integration_time(
+    valid: NDArray[np.bool_], exptime: Floats, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> Floats:
+    """Compute the time that spectra were integrated on source.
+
+    Parameters
+    ----------
+    valid : ndarray of bool, shape (B, D, S)
+        Whether a dump of an ON has a valid sample in each of B blocks.
+    exptime : ndarray, shape (S,)
+        Integration time of a dump of each ON [s].
+    first, second : ndarray of int, shape (S_out,)
+        Indices of the one or two ONs of each spectrum; -1 for one ON.
+
+    Returns
+    -------
+    ndarray, shape (S_out,)
+        Number of dumps with any valid sample times their integration time, of both ONs [s].
+
+    Examples
+    --------
+    >>> valid = np.array([[[True, True, False], [True, False, False]]])
+    >>> integration_time(valid, np.array([2.0, 3.0, 3.0]), np.array([0, 2]), np.array([1, -1]))
+    array([7., 0.])
+    """
+    # The index -1 meets the appended zero.
+    exposure = np.append(valid.any(axis=0).sum(axis=0) * exptime, 0.0)
+    return np.asarray(exposure[first] + exposure[second])
 
 
 def expected_noise(

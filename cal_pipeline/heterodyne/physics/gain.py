@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.physics.loads import LoadMeans
+from cal_pipeline.heterodyne.physics.loads import LoadMeans, gain_of_loads
 from cal_pipeline.heterodyne.physics.planck import Sidebands
 
 Floats = NDArray[np.float64]
@@ -53,15 +53,10 @@ class GainDrift:
         The later counts are brought to the temperatures of the earlier loads with their own gain,
         HOT + gamma (T'_hot,before - T'_hot).
         """
-
-        def step(t_before: float, t_after: float) -> Floats:
-            difference = sidebands.input_temperature(t_before) - sidebands.input_temperature(t_after)
-            return np.asarray(difference)[:, None, None]
-
-        gamma = (after.hot - after.cold) / step(after.t_hot, after.t_cold)
+        gamma = gain_of_loads(after, sidebands.input_difference(after.t_hot, after.t_cold))
         hot, cold = (
-            after.hot + gamma * step(before.t_hot, after.t_hot),
-            after.cold + gamma * step(before.t_cold, after.t_cold),
+            after.hot + gamma * sidebands.input_difference(before.t_hot, after.t_hot),
+            after.cold + gamma * sidebands.input_difference(before.t_cold, after.t_cold),
         )
         with np.errstate(invalid="ignore"):
             usable = (before.hot > before.cold) & (hot > cold)
@@ -74,6 +69,25 @@ class GainDrift:
             (before.cold_mjd, after.cold_mjd),
             usable,
         )
+
+    @property
+    def unknown_pixels(self) -> NDArray[np.bool_]:
+        """Pixels (R, A) without any usable channel, which are left uncorrected as a whole."""
+        return np.asarray(~self.usable.any(axis=0))
+
+    @property
+    def unusable_channels(self) -> NDArray[np.bool_]:
+        """Channels (C, R, A) that cannot be corrected, in pixels that can.
+
+        Examples
+        --------
+        >>> one = np.ones((2, 1, 2))
+        >>> usable = np.array([[[True, False]], [[False, False]]])
+        >>> drift = GainDrift(2 * one, one, 2 * one, one, (0.0, 1.0), (0.0, 1.0), usable)
+        >>> drift.unusable_channels.tolist()
+        [[[False, False]], [[True, False]]]
+        """
+        return np.asarray(~self.usable & ~self.unknown_pixels)
 
     def restore(self, counts: Floats, mjd: float, channels: slice = slice(None)) -> Floats:
         """Correct counts to the state of the receiver at the earlier loads.

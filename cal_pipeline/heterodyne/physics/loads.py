@@ -38,6 +38,11 @@ class LoadMeans:
     hot_mjd: float = float("nan")
     cold_mjd: float = float("nan")
 
+    @property
+    def difference(self) -> Floats:
+        """HOT - COLD, shape (C, R, A) [ct]."""
+        return np.asarray(self.hot - self.cold)
+
 
 @dataclass(frozen=True)
 class LoadSolution:
@@ -64,6 +69,30 @@ class LoadSolution:
     t_hot_input: Floats
     t_cold_input: Floats
     bad_channel: NDArray[np.bool_]
+
+
+def gain_of_loads(means: LoadMeans, input_difference: Floats) -> Floats:
+    """Compute the gain of the receiver from hot and cold load.
+
+    Parameters
+    ----------
+    means : LoadMeans
+        Counts on the loads.
+    input_difference : ndarray, shape (C, 1, 1)
+        T'_hot - T'_cold, the difference of their input temperatures [K].
+
+    Returns
+    -------
+    ndarray, shape (C, R, A)
+        gamma = (HOT - COLD)/(T'_hot - T'_cold) [ct/K].
+
+    Examples
+    --------
+    >>> one = np.ones((1, 1, 1))
+    >>> gain_of_loads(LoadMeans(4e5 * one, 2e5 * one, one, one, 290.0, 90.0), 200.0 * one)
+    array([[[1000.]]])
+    """
+    return np.asarray(means.difference / input_difference)
 
 
 def receiver_temperature(hot: Floats, cold: Floats, t_hot_input: Floats, t_cold_input: Floats) -> Floats:
@@ -134,8 +163,8 @@ def solve_loads(
     t_hot_input = sidebands.input_temperature(means.t_hot)
     t_cold_input = sidebands.input_temperature(means.t_cold)
     load_step = (t_hot_input - t_cold_input)[:, None, None]
-    difference = means.hot - means.cold
-    gamma = difference / load_step
+    difference = means.difference
+    gamma = gain_of_loads(means, load_step)
     t_rec_dsb = receiver_temperature(means.hot, means.cold, t_hot_input, t_cold_input)
     t_rec_ssb = t_rec_dsb / sidebands.weight_signal
     t_cal = load_step / (sidebands.weight_signal * forward_efficiency[None, None, :] * coupling)

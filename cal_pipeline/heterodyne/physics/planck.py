@@ -140,6 +140,10 @@ class Sidebands:
         in_image = brightness(self.image, temperature) if self.has_image else 0.0
         return self.combine(brightness(self.signal, temperature), in_image)
 
+    def input_difference(self, t_one: float, t_other: float) -> Floats:
+        """Difference T'_one - T'_other of the input temperatures of two black bodies, (C, 1, 1) [K]."""
+        return np.asarray(self.input_temperature(t_one) - self.input_temperature(t_other))[:, None, None]
+
 
 def channel_frequencies(
     n_channels: int,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
+from cal_pipeline.heterodyne.physics.compiled import compiled, rows, rows_to_fill, unpack_rows
 from cal_pipeline.heterodyne.physics.opacity import zenith_opacity
 from cal_pipeline.heterodyne.physics.planck import Sidebands
 from cal_pipeline.heterodyne.physics.sharing import Mapper, groups_of_rows, one_by_one
@@ -66,6 +66,29 @@ class Surroundings:
 
     t_atm: float
     t_spill: float
+
+    @classmethod
+    def average(cls, weights: Floats, t_atm: Floats, t_spill: Floats) -> Surroundings:
+        """Average the temperatures at several OFFs.
+
+        Parameters
+        ----------
+        weights : ndarray, shape (O,)
+            Weights w of the OFFs, which sum to 1.
+        t_atm, t_spill : ndarray, shape (O,)
+            Temperatures at each OFF [K].
+
+        Returns
+        -------
+        Surroundings
+            Σ w t_atm and Σ w t_spill [K].
+
+        Examples
+        --------
+        >>> Surroundings.average(np.array([0.75, 0.25]), np.array([280.0, 284.0]), np.array([270.0, 270.0]))
+        Surroundings(t_atm=281.0, t_spill=270.0)
+        """
+        return cls(*(float(weights @ temperature) for temperature in (t_atm, t_spill)))
 
 
 @dataclass(frozen=True)
@@ -350,6 +373,47 @@ def _add_sky(off: Floats, model: Floats, row: NDArray[np.int64], sums: Floats) -
                     sums[4, p, c] += model[q, c]
 
 
+def sky_above_hot(off: Floats, hot: Floats, gamma: Floats) -> Floats:
+    """Compute the observed input temperature of the sky above that of the hot load.
+
+    Parameters
+    ----------
+    off : ndarray, shape (C, R, A)
+        Mean counts of an OFF [ct].
+    hot, gamma : ndarray, shape (C, R, A)
+        Counts on the hot load [ct] and gain [ct/K].
+
+    Returns
+    -------
+    ndarray, shape (C, R, A)
+        (OFF - HOT)/gamma, negative for a sky colder than the load [K].
+
+    Examples
+    --------
+    >>> one = np.ones((1, 1, 1))
+    >>> sky_above_hot(800.0 * one, 1000.0 * one, 2.0 * one)
+    array([[[-100.]]])
+    """
+    sky = np.empty(hot.shape, order="F")
+    _above_hot_rows(rows(off, hot.shape), rows(hot), rows(gamma, hot.shape), rows_to_fill(sky, hot.shape))
+    return sky
+
+
+@compiled
+def _above_hot(off: float, hot: float, gamma: float) -> float:
+    """(OFF - HOT)/gamma: the one place where counts on the sky become kelvin."""
+    return (off - hot) / gamma
+
+
+@compiled
+def _above_hot_rows(off: Floats, hot: Floats, gamma: Floats, sky: Floats) -> None:
+    """Put the sky above the hot load into `sky`; all (P, C)."""
+    n_pixels, n_channels = hot.shape
+    for p in range(n_pixels):
+        for c in range(n_channels):
+            sky[p, c] = _above_hot(off[p, c], hot[p, c], gamma[p, c])
+
+
 @compiled
 def _mean_sky(sums: Floats, hot: Floats, gamma: Floats, t_hot_input: Floats) -> tuple[Floats, Floats]:
     """Compute observed sky, and observed minus modelled, (P, C); NaN for zero samples."""
@@ -358,7 +422,7 @@ def _mean_sky(sums: Floats, hot: Floats, gamma: Floats, t_hot_input: Floats) -> 
     for p in range(n_pixels):
         for c in range(n_channels):
             present, fitted = sums[1, p, c], sums[3, p, c]
-            sky[p, c] = (sums[0, p, c] / present - hot[p, c]) / gamma[p, c] + t_hot_input[c]
-            seen = (sums[2, p, c] / fitted - hot[p, c]) / gamma[p, c] + t_hot_input[c]
+            sky[p, c] = _above_hot(sums[0, p, c] / present, hot[p, c], gamma[p, c]) + t_hot_input[c]
+            seen = _above_hot(sums[2, p, c] / fitted, hot[p, c], gamma[p, c]) + t_hot_input[c]
             residual[p, c] = seen - sums[4, p, c] / fitted
     return sky, residual

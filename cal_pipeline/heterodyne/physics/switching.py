@@ -152,6 +152,33 @@ def pair_beams(mjd: Floats, beam: NDArray[np.str_]) -> list[tuple[int, int]]:
     return sorted(pairs.items())
 
 
+def merge_order(mjd: Floats, beam: NDArray[np.str_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Order the spectra of a dual beam switch, with beams A and B merged.
+
+    Parameters
+    ----------
+    mjd : ndarray, shape (S,)
+        Times of the tagged ONs [d].
+    beam : ndarray of str, shape (S,)
+        ``"A"`` or ``"B"``.
+
+    Returns
+    -------
+    first, second : ndarray of int, shape (S_out,)
+        Positions of each ON that is not merged into another one, and of its partner; -1 without a
+        partner.
+
+    Examples
+    --------
+    >>> merge_order(np.array([0.0, 1.0, 2.0]), np.array(["A", "B", "B"]))
+    (array([0, 2]), array([ 1, -1]))
+    """
+    partner = dict(pair_beams(mjd, beam))
+    merged = set(partner.values())
+    first = np.array([on for on in range(mjd.size) if on not in merged])
+    return first, np.array([partner.get(int(on), -1) for on in first])
+
+
 def weighted_sum(values: Sequence[Floats], weights: Floats) -> Floats:
     """Sum weighted values over OFFs; ignore an OFF of weight zero, even NaN.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from cal_pipeline.core.parameters.values import positive
 from cal_pipeline.core.run.threads import in_threads
 from cal_pipeline.core.step import CalibrationStep, ParameterError
 from cal_pipeline.heterodyne.errors import FrequencyRangeError, NotFiniteError
+from cal_pipeline.heterodyne.l1_content import L1Arrays
 from cal_pipeline.heterodyne.physics.constants import TORR
 from cal_pipeline.heterodyne.physics.opacity import airmass
 from cal_pipeline.heterodyne.physics.pwv import SkyObservation, view_sky
@@ -124,6 +125,24 @@ class AtmosphereStep(CalibrationStep):
                     raise NotFiniteError(self._why_no_pwv(sky, linked))
                 sky.band.atmosphere = self._conclude(sky, water)
 
+    @staticmethod
+    def l1_arrays(band: Band) -> L1Arrays:
+        """Return PWV and opacity; values per pair are taken at the ON of a spectrum's position."""
+        sky = band.atmosphere
+        if sky is None:
+            return {}
+        arrays = {
+            "pwv": sky.fit.pwv,
+            "pwv_err": sky.fit.error,
+            "pwv_err_model": sky.fit.error_model,
+            "pwv_chi2": sky.fit.chi2,
+        }
+        if sky.fit.pwv.ndim == 3 and band.pairing is not None:
+            arrays = {name: values[..., band.outputs[0]] for name, values in arrays.items()}
+        pwv = arrays["pwv"]
+        opacities = {"tau_signal": partial(sky.opacity.signal, pwv), "tau_image": partial(sky.opacity.image, pwv)}
+        return {**arrays, **opacities, "t_sky": sky.t_sky, "sky_residual": sky.sky_residual}
+
     def _why_no_pwv(self, sky: _Sky, linked: list[_Sky]) -> str:
         """Say why the water vapour of a band came out as no number."""
         names = " and ".join(str(one.band) for one in linked) if self.link_bands else str(sky.band)
@@ -156,7 +175,7 @@ class AtmosphereStep(CalibrationStep):
             at.exptime[pairing.off].tolist(),
             directions,
             loads.means,
-            loads.solution,
+            replace(loads.solution, bad_channel=band.bad_channel),
             band.channel_width,
             each,
         )
@@ -241,7 +260,7 @@ def _missing_weights(sky: _Sky) -> list[str]:
     """List the reasons why no channel of a band has weight in the fit; empty without any."""
     band, observation = sky.band, sky.observation
     loads, pairing, at = band.require_loads(), band.require_pairing(), band.coordinates
-    seen = ~loads.solution.bad_channel
+    seen = ~band.bad_channel
     reasons = []
     for name, time in (("HOT", loads.means.hot_time), ("COLD", loads.means.cold_time)):
         if not (np.isfinite(time[seen]) & (time[seen] > 0.0)).any():

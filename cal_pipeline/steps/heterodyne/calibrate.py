@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.core.run.stream import Operation, Target
 from cal_pipeline.core.run.threads import in_threads
 from cal_pipeline.core.step import CalibrationStep
-from cal_pipeline.heterodyne.physics.calibration import expected_noise, kelvin_per_count
+from cal_pipeline.heterodyne.errors import NotFiniteError
+from cal_pipeline.heterodyne.l1_content import L1Arrays
+from cal_pipeline.heterodyne.physics.calibration import (
+    antenna_temperature,
+    blank_channels,
+    expected_noise,
+    find_bad_channels,
+    find_without_noise,
+    integration_time,
+    kelvin_per_count,
+    line_coupling,
+    reference_variance,
+    round_to_noise,
+    system_temperature,
+    variance_of_mean,
+)
+from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.physics.quality import channel_stride
 from cal_pipeline.heterodyne.physics.sky import SkyDirection, Surroundings
-from cal_pipeline.heterodyne.physics.switching import weighted_sum
 from cal_pipeline.heterodyne.scan import Band, Scan
+from cal_pipeline.heterodyne.schema import L1
 from cal_pipeline.heterodyne.stages import CalibrationStage
+from cal_pipeline.steps.heterodyne.block import Dumps, SpectrumBlock
 from cal_pipeline.steps.heterodyne.describe import median_of_channels
 
 Floats = NDArray[np.float64]
@@ -36,7 +57,7 @@ class CalibrateStep(CalibrationStep):
 
     def describe_result(self, band: Band) -> str:
         """Say how noisy receiver and sky are, and how much is left out."""
-        calibration, bad = band.require_calibration(), band.require_loads().solution.bad_channel
+        calibration, bad = band.require_calibration(), band.bad_channel
         some = slice(None, None, channel_stride(len(bad)))
         t_sys = median_of_channels(calibration.t_sys[some], bad[some])
         return f"T_sys {t_sys:.4g} K DSB (median), bad samples {100 * float(calibration.bad_channel.mean()):.2f} %"
@@ -44,7 +65,7 @@ class CalibrateStep(CalibrationStep):
     def process_band(self, band: Band, scan: Scan) -> None:
         """Work out the calibration of every ON of a band."""
         loads, pairing, sky = band.require_loads(), band.require_pairing(), band.require_atmosphere()
-        at, solution = band.coordinates, loads.solution
+        at, solution, unsolved = band.coordinates, loads.solution, band.bad_channel
         shape = (*solution.gamma.shape, pairing.on.size)
         factor, t_sys = np.empty(shape, order="F"), np.empty(shape, order="F")
         sigma, bad = np.empty(shape, np.float32, order="F"), np.empty(shape, np.bool_, order="F")
@@ -52,37 +73,143 @@ class CalibrateStep(CalibrationStep):
         def variance(off: int) -> Floats:
             # A chopped reference is one dump of its OFF, else it is the mean of all that are valid.
             dumps = np.ones_like(pairing.off_dumps[..., off]) if pairing.per_dump else pairing.off_dumps[..., off]
-            with np.errstate(divide="ignore"):
-                return np.asarray(1.0 / (dumps * at.exptime[pairing.off[off]]))
+            return variance_of_mean(dumps, at.exptime[pairing.off[off]])
 
         variances = in_threads(variance, range(pairing.off.size), pairing.off_mean.size)
-        load_difference = loads.means.hot - loads.means.cold
+        load_difference = loads.means.difference
 
         def work_out(on: int) -> None:
-            subscan = pairing.on[on]
-            airmass = float(sky.on_airmass[on])
-            pwv = np.atleast_2d(sky.fit.pwv if sky.fit.pwv.ndim < 3 else sky.fit.pwv[..., on])
             direction = SkyDirection.towards(
                 loads.sidebands,
                 sky.opacity,
-                airmass,
-                Surroundings(*(float(pairing.time_weights[on] @ sky_t) for sky_t in (sky.t_atm, sky.t_spill))),
+                float(sky.on_airmass[on]),
+                Surroundings.average(pairing.time_weights[on], sky.t_atm, sky.t_spill),
                 loads.forward_efficiency,
             )
-            temperature, t_r = direction.observe(pwv)
-            np.logical_or(solution.bad_channel, t_r < self.min_transmission, out=bad[..., on])
+            temperature, t_r = direction.observe(sky.pwv_at(on))
+            find_bad_channels(unsolved, t_r, self.min_transmission, out=bad[..., on])
             kelvin_per_count(solution.t_cal, load_difference, t_r, bad[..., on], out=factor[..., on])
-            np.add(solution.t_rec_dsb, temperature, out=t_sys[..., on])
-            line_coupling = loads.sidebands.weight_signal * loads.forward_efficiency * loads.coupling
+            system_temperature(solution.t_rec_dsb, temperature, out=t_sys[..., on])
             expected_noise(
                 t_sys[..., on],
-                np.multiply(line_coupling, t_r, order="F"),
+                line_coupling(loads.sidebands.weight_signal, loads.forward_efficiency, loads.coupling, t_r),
                 band.channel_width,
-                float(at.exptime[subscan]),
-                weighted_sum(variances, pairing.weights[:, :, on] ** 2),
+                float(at.exptime[pairing.on[on]]),
+                reference_variance(variances, pairing.weights[:, :, on]),
                 out=sigma[..., on],
             )
-            np.copyto(sigma[..., on], np.nan, where=bad[..., on])
+            blank_channels(sigma[..., on], bad[..., on])
 
         in_threads(work_out, range(pairing.on.size), factor.size)
         band.calibration = CalibrationStage(factor, bad, t_sys, sigma, self.precision)
+
+    @staticmethod
+    def operation(band: Band) -> CalibrateDumps | None:
+        """Return the work on samples; None without a calibration."""
+        return CalibrateDumps(band, band.calibration) if band.calibration is not None else None
+
+    @staticmethod
+    def l1_arrays(band: Band) -> L1Arrays:
+        """Return system temperature and noise of each ON."""
+        return {} if band.calibration is None else {"t_sys": band.calibration.t_sys, "sigma": band.calibration.sigma}
+
+
+class CalibrateDumps(Operation[SpectrumBlock]):
+    """Calibrate dumps to antenna temperature, and write them with their flags."""
+
+    def __init__(self, band: Band, calibration: CalibrationStage) -> None:
+        self._band, self._calibration = band, calibration
+        self._on = band.require_pairing().on
+        last = band.coupling or calibration
+        self._t_sys, self._sigma, self._rounds = last.t_sys, last.sigma, calibration.precision == "radiometric"
+        self._without_noise = find_without_noise(last.sigma, last.t_sys)
+
+    def indexes(self, output: int) -> Iterable[int]:
+        """Return the ONs of a spectrum."""
+        return [int(self._on[on]) for on in self._band.ons_of(output)]
+
+    def begin(self, target: Target) -> None:
+        """Create the arrays of spectra and flags, and memory for what is learnt of them."""
+        n_channels, n_dumps, *pixels, _ = target.shape
+        n_spectra = self._sigma.shape[-1]
+        shape = (n_channels, n_dumps, *pixels, n_spectra)
+        chunks = (min(target.rows, n_channels), *shape[1:4], 1)
+        self._target = target
+        self._spectra = L1.create_array(target.group, "spectra", shape, chunks, target.present)
+        self._flags = L1.create_array(target.group, "flags", shape, chunks, target.present)
+        self._probe = np.full((n_channels, *pixels, n_spectra), np.nan, np.float32, order="F")
+        # Blocks of different channels may learn of the same dumps; each has a row of its own.
+        self._valid = np.zeros((target.n_blocks, n_dumps, self._on.size), np.bool_)
+        of_blocks = (target.n_blocks, *pixels, n_spectra)
+        self._missing, self._only_missing, self._bad = (np.zeros(of_blocks, np.int64) for _ in range(3))
+
+    def apply(self, block: SpectrumBlock) -> None:
+        """Calibrate the ONs of a spectrum."""
+        calibration, channels = self._calibration, block.rows
+        for on, reference in zip(self._band.ons_of(block.output), block.references, strict=True):
+            counts = block.samples[int(self._on[on])]
+            dumps = Dumps(
+                *antenna_temperature(
+                    counts,
+                    reference,
+                    calibration.factor[channels, ..., on],
+                    calibration.bad_channel[channels, ..., on],
+                    block.memory(len(block.dumps), counts.shape),
+                )
+            )
+            self._valid[block.number, :, on] = True if dumps.missing is None else ~dumps.missing.all(axis=(0, 2, 3))
+            block.dumps.append(dumps)
+
+    def write(self, block: SpectrumBlock) -> None:
+        """Count the flags of a spectrum, round it if asked to, and write it."""
+        (kelvin, flags, missing), channels, output = block.dumps[0], block.rows, block.output
+        ons = self._band.ons_of(output)
+        bad = np.logical_or.reduce([self._calibration.bad_channel[channels, ..., on] for on in ons])
+        if missing is not None:
+            self._missing[block.number, ..., output] = missing.sum(axis=(0, 1))
+            self._only_missing[block.number, ..., output] = (flags == Flag.FILL_VALUE).sum(axis=(0, 1))
+        self._refuse_without_noise(block, bad)
+        with np.errstate(over="ignore"):
+            self._probe[channels, ..., output] = kelvin[:, kelvin.shape[1] // 2]
+        if self._rounds:
+            round_to_noise(kelvin, self._sigma[channels, ..., output])
+        index = (block.number, 0, 0, 0, output)
+        self._spectra.write_chunk(index, kelvin[..., None])
+        if missing is not None or bad.any():
+            self._bad[block.number, ..., output] = np.count_nonzero(bad, axis=0)
+            self._flags.write_chunk(index, flags[..., None])
+        else:
+            self._flags.write_zeros(index)
+
+    def _refuse_without_noise(self, block: SpectrumBlock, bad: NDArray[np.bool_]) -> None:
+        """Raise an error for good samples whose noise or system temperature is not finite."""
+        if self._without_noise is None:
+            return
+        channels, output = block.rows, block.output
+        lacking = self._without_noise[channels, ..., output] & ~bad
+        good = lacking & (block.dumps[0].flags == 0).any(axis=1) if lacking.any() else lacking
+        if good.any():
+            channel, receiver, array = (int(index[0]) for index in np.nonzero(good))
+            noise, t_sys = (values[channels, ..., output] for values in (self._sigma, self._t_sys))
+            band, at, on = self._band, self._band.coordinates, int(self._on[self._band.ons_of(output)[0]])
+            raise NotFiniteError(
+                f"{band}: the noise of good samples is no number: of subscan {on}, channel "
+                f"{channels.start + channel}, pixel {at.pixel[receiver, array]} sigma is "
+                f"{noise[channel, receiver, array]:g} K and t_sys {t_sys[channel, receiver, array]:g} K; expected "
+                f"finite ones. Look at freq_res ({band.channel_width:g} Hz), exptime ({at.exptime[on]:g} s) and "
+                "the parameters of the step atmosphere"
+            )
+
+    def conclude(self) -> dict[str, Any]:
+        """Write the integration times; return the statistics of the samples."""
+        (first, second), target = self._band.outputs, self._target
+        n_channels, n_dumps = target.shape[:2]
+        t_int = integration_time(self._valid, self._band.coordinates.exptime[self._on], first, second)
+        L1.write_array(target.group, "t_int", t_int, target.rows, target.present)
+        bad = self._bad.sum(axis=(0, -1)) * n_dumps
+        flagged = {
+            "": bad + self._only_missing.sum(axis=(0, -1)),
+            "BAD_CHANNEL": bad,
+            "FILL_VALUE": self._missing.sum(axis=(0, -1)),
+        }
+        return {"n_samples": n_channels * n_dumps * first.size, "flagged": flagged, "probe": self._probe}

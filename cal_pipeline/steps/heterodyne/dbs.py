@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from cal_pipeline.core.run.stream import Operation
 from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.core.text import count_of
-from cal_pipeline.heterodyne.physics.switching import pair_beams
+from cal_pipeline.heterodyne.l1_content import L1Arrays
+from cal_pipeline.heterodyne.physics.calibration import couple_beams, couple_noise, either_missing
+from cal_pipeline.heterodyne.physics.switching import merge_order
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.stages import CouplingStage
+from cal_pipeline.steps.heterodyne.block import Dumps, SpectrumBlock
 
 
 class DbsStep(CalibrationStep):
@@ -38,15 +40,26 @@ class DbsStep(CalibrationStep):
         if not pairing.per_dump:
             self.not_applicable(f"{band} is of mode {pairing.mode}, there are no beams to merge")
             return
-        partner = dict(pair_beams(band.coordinates.mjd[pairing.on], pairing.beam))
-        merged = set(partner.values())
-        first = np.array([on for on in range(pairing.on.size) if on not in merged])
-        second = np.array([partner.get(int(on), -1) for on in first])
-        t_sys, sigma = calibration.t_sys[..., first], calibration.sigma[..., first]
-        for out in np.flatnonzero(second >= 0):
-            other = second[out]
-            t_sys[..., out] = 0.5 * (t_sys[..., out] + calibration.t_sys[..., other])
-            sigma[..., out] = 0.5 * np.hypot(
-                sigma[..., out].astype(np.float64), calibration.sigma[..., other].astype(np.float64)
-            )
+        first, second = merge_order(band.coordinates.mjd[pairing.on], pairing.beam)
+        t_sys, sigma = couple_noise(calibration.t_sys, calibration.sigma, first, second)
         band.coupling = CouplingStage(first, second, t_sys, sigma)
+
+    @staticmethod
+    def operation(band: Band) -> MergeBeams | None:
+        """Return the work on samples; None without beams to merge."""
+        return MergeBeams() if band.coupling is not None else None
+
+    @staticmethod
+    def l1_arrays(band: Band) -> L1Arrays:
+        """Return system temperature and noise of the merged spectra."""
+        return {} if band.coupling is None else {"t_sys": band.coupling.t_sys, "sigma": band.coupling.sigma}
+
+
+class MergeBeams(Operation[SpectrumBlock]):
+    """Average the dumps of two beams."""
+
+    def apply(self, block: SpectrumBlock) -> None:
+        """Merge the beams of a spectrum, unless it has no partner."""
+        if len(block.dumps) == 2:
+            one, two = block.dumps
+            block.dumps = [Dumps(*couple_beams(one[:2], two[:2]), either_missing(one.missing, two.missing))]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-
-import numpy as np
 
 from cal_pipeline.core.parameters.origins import GIVEN
+from cal_pipeline.core.run.stream import Operation
 from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.heterodyne.physics.gain import GainDrift
 from cal_pipeline.heterodyne.physics.quality import gain_change
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.stages import GainStage
+from cal_pipeline.steps.heterodyne.block import SpectrumBlock
 from cal_pipeline.steps.heterodyne.describe import median_of_pixels
 
 logger = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ class GainStep(CalibrationStep):
 
     def describe_result(self, band: Band) -> str:
         """Say how much the gain changed between the loads."""
-        bad, gain = band.require_loads().solution.bad_channel, band.gain
+        bad, gain = band.bad_channel, band.gain
         if gain is None or gain.drift is None:
             return f"counts left alone: {gain.reason if gain else 'no result'}"
         drift = gain.drift
@@ -92,13 +91,27 @@ class GainStep(CalibrationStep):
             band.gain = GainStage(0, None, reason)
             return
         drift = GainDrift.between(loads.means, loads.following, loads.sidebands)
-        lost = ~drift.usable.any(axis=0)
+        lost = drift.unknown_pixels
         if lost.any():
             pixels = band.coordinates.pixel[lost].tolist()
             logger.warning("%s: the loads after the scan say nothing about %s, left as they are", band, pixels)
+        reason = f"loads of scans {loads.scan_numbers[0]} and {loads.following_scan}"
         # A channel that only the later loads cannot calibrate would stand out among corrected ones.
-        bad = loads.solution.bad_channel | (~drift.usable & ~lost)
-        band.loads = replace(loads, solution=replace(loads.solution, bad_channel=np.asarray(bad)))
-        band.gain = GainStage(
-            self.level_to_apply, drift, f"loads of scans {loads.scan_numbers[0]} and {loads.following_scan}"
-        )
+        band.gain = GainStage(self.level_to_apply, drift, reason, drift.unusable_channels)
+
+    @staticmethod
+    def operation(band: Band) -> RestoreCounts | None:
+        """Return the work on samples; None without a drift."""
+        return RestoreCounts(band) if band.gain is not None and band.gain.drift is not None else None
+
+
+class RestoreCounts(Operation[SpectrumBlock]):
+    """Restore counts to the state of the receiver at the loads before the scan."""
+
+    def __init__(self, band: Band) -> None:
+        self._band = band
+
+    def apply(self, block: SpectrumBlock) -> None:
+        """Restore the counts of all subscans."""
+        for subscan, counts in block.samples.items():
+            block.samples[subscan] = self._band.corrected(counts, subscan, block.rows)

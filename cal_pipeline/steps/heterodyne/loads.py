@@ -13,6 +13,7 @@ from cal_pipeline.core.parameters.values import positive
 from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.heterodyne.errors import BadChannelsError
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
+from cal_pipeline.heterodyne.l1_content import L1Arrays
 from cal_pipeline.heterodyne.phases import first_on
 from cal_pipeline.heterodyne.physics.loads import solve_loads
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
@@ -118,6 +119,20 @@ class LoadsStep(CalibrationStep):
         bad = 100 * float(solution.bad_channel.mean())
         scans = ", ".join(map(str, loads.scan_numbers))
         return f"T_rec {t_rec:.4g} K SSB (median), bad channels {bad:.2f} %, loads of scan {scans} ({loads.reason})"
+
+    @staticmethod
+    def l1_arrays(band: Band) -> L1Arrays:
+        """Return the frequencies and the properties of the receiver."""
+        if band.loads is None:
+            return {}
+        sidebands, solution = band.loads.sidebands, band.loads.solution
+        return {
+            "signal_freqs": sidebands.signal,
+            "image_freqs": sidebands.image,
+            "t_rec_ssb": solution.t_rec_ssb,
+            "gamma": solution.gamma,
+            "t_cal": solution.t_cal,
+        }
 
     def _following(
         self, band: Band, session: Session, before: CalibrationGroup, scan: Scan, profile: TelescopeProfile

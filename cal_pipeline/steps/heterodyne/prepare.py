@@ -13,6 +13,7 @@ from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.core.text import count_of
 from cal_pipeline.heterodyne.counts import Block, Counts
 from cal_pipeline.heterodyne.errors import NoReferenceError
+from cal_pipeline.heterodyne.l1_content import L1Arrays, pointing_arrays
 from cal_pipeline.heterodyne.phases import MODES, beams, first_on, is_off, is_on, observing_mode
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.heterodyne.physics.planck import channel_frequencies
@@ -20,6 +21,7 @@ from cal_pipeline.heterodyne.physics.switching import interpolation_weights, nea
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES
 from cal_pipeline.heterodyne.stages import PairingStage
+from cal_pipeline.steps.heterodyne.reference import FindReference
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +73,16 @@ class PrepareStep(CalibrationStep):
         """Describe the mode and the numbers of ONs and OFFs."""
         pairing = band.require_pairing()
         return f"mode {pairing.mode}, {count_of(pairing.on.size, 'ON')}, {count_of(pairing.off.size, 'OFF')}"
+
+    @staticmethod
+    def operation(band: Band) -> FindReference | None:
+        """Return the work on samples; None without pairs of ON and OFF."""
+        return FindReference(band, band.pairing) if band.pairing is not None else None
+
+    @staticmethod
+    def l1_arrays(band: Band) -> L1Arrays:
+        """Return times, directions and recorded positions of the spectra."""
+        return {} if band.pairing is None else pointing_arrays(band, band.pairing)
 
 
 def _interpolation(

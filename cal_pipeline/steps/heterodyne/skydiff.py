@@ -6,7 +6,7 @@ import numpy as np
 
 from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.core.text import count_of
-from cal_pipeline.heterodyne.physics.diagnostics import sky_spectra
+from cal_pipeline.heterodyne.physics.diagnostics import average_pairs, pair_offs, sky_spectra
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.stages import SkydiffStage
 
@@ -39,15 +39,10 @@ class SkydiffStep(CalibrationStep):
     def process_band(self, band: Band, scan: Scan) -> None:
         """Make the sky spectra of a band: one per OFF, or per reduction group of a chopped scan."""
         loads, pairing = band.require_loads(), band.require_pairing()
-        mjd = band.coordinates.mjd
-        off = np.stack(band.mean_offs(), axis=-1)
-        entries = np.arange(pairing.off.size)
-        times = mjd[pairing.off]
+        counts, times, offs = np.stack(band.mean_offs(), axis=-1), band.coordinates.mjd[pairing.off], pairing.off
         if pairing.per_dump:
-            group = pairing.time_weights.argmax(axis=1)
-            first, second = band.outputs
-            entries, partners = group[first], np.where(second < 0, group[first], group[second])
-            times = 0.5 * (times[entries] + times[partners])
-            off = 0.5 * (off[..., entries] + off[..., partners])
-        spectra = sky_spectra(off, loads.means.hot, loads.solution.gamma, loads.solution.bad_channel)
-        band.skydiff = SkydiffStage(self.n, pairing.off[entries], times, spectra)
+            first, second = pair_offs(pairing.group, *band.outputs)
+            counts, times = (average_pairs(values, first, second) for values in (counts, times))
+            offs = offs[first]
+        spectra = sky_spectra(counts, loads.means.hot, loads.solution.gamma, band.bad_channel)
+        band.skydiff = SkydiffStage(self.n, offs, times, spectra)

@@ -1,0 +1,156 @@
+"""Writing of a scan: the arrays that the steps make, and the spectra that they work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.core.run.stream import Operation, Stream
+from cal_pipeline.core.step import CalibrationStep
+from cal_pipeline.core.store.chunks import write_group
+from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.heterodyne.errors import NotFiniteError
+from cal_pipeline.heterodyne.l1_content import L1Arrays, Tally, band_attributes
+from cal_pipeline.heterodyne.physics.calibration import count_without_factor
+from cal_pipeline.heterodyne.scan import Band, Scan
+from cal_pipeline.heterodyne.schema import L1
+from cal_pipeline.steps.heterodyne.block import SpectrumBlock
+
+Steps = Sequence[type[CalibrationStep]]
+"""Steps in processing order, which is that of their work on samples."""
+
+
+class WrittenBand(NamedTuple):
+    """Band that was written: its attributes in L1, and what was learnt of its samples."""
+
+    attributes: dict[str, Any]
+    tally: Tally
+
+
+def write_scan(scan: Scan, root: StorePath, provenance: dict[str, Any], steps: Steps) -> list[WrittenBand]:
+    """Write a calibrated scan as an L1 group.
+
+    Parameters
+    ----------
+    scan : Scan
+        The scan, with what the steps have made.
+    root : StorePath
+        Destination of the scan.
+    provenance : dict
+        Engine, parameters and time of the run.
+    steps : sequence of type
+        Steps whose arrays are written and whose work on samples is done, in this order.
+
+    Returns
+    -------
+    list of WrittenBand
+        In the order of the bands.
+
+    Raises
+    ------
+    NotFiniteError
+        If no sample of the scan is good, or good ones have no noise or system temperature.
+    """
+    written = []
+    for band in scan.bands:
+        group = root.child(band.name) if band.name else root
+        tally = _write_arrays(band, scan, group, steps)
+        # The disk works while the quality is judged.
+        with _in_background(group.make_durable), scan.clock("write"):
+            attributes = band_attributes(band, scan, tally, provenance)
+            write_group(group, "", attributes)
+        written.append(WrittenBand(attributes, tally))
+    _refuse_without_samples(scan, [band.tally for band in written])
+    if scan.bands[0].name:
+        write_group(root, "", {"scan_number": scan.number, "bands": [band.name for band in scan.bands]})
+    return written
+
+
+def operations_of(band: Band, steps: Steps) -> list[Operation[SpectrumBlock]]:
+    """Collect the work of the steps on the samples of a band; none before it is calibrated.
+
+    Parameters
+    ----------
+    band : Band
+        The band.
+    steps : sequence of type
+        Steps. Those with work on samples have a static method ``operation``, which returns it for a
+        band, or None.
+    """
+    if band.calibration is None:
+        return []
+    found = [step.operation(band) for step in steps if hasattr(step, "operation")]
+    return [operation for operation in found if operation is not None]
+
+
+def l1_arrays(band: Band, steps: Steps) -> L1Arrays:
+    """Collect the L1 arrays of a band, except those that operations write.
+
+    Parameters
+    ----------
+    band : Band
+        The band; arrays of a skipped step are absent.
+    steps : sequence of type
+        Steps. Those with arrays have a static method ``l1_arrays``, which returns them for a band;
+        those of a later step replace those of an earlier one.
+    """
+    arrays: L1Arrays = {"pixel": band.coordinates.pixel}
+    for step in steps:
+        if hasattr(step, "l1_arrays"):
+            arrays |= step.l1_arrays(band)
+    return arrays
+
+
+def _write_arrays(band: Band, scan: Scan, group: StorePath, steps: Steps) -> Tally:
+    """Write all arrays of a band concurrently; return the statistics of its samples."""
+    operations = operations_of(band, steps)
+    n_spectra = band.outputs[0].size if operations else 0
+    counts = band.source_counts(scan.clock)
+    stream = Stream(counts, n_spectra, operations, SpectrumBlock, scan.clock)
+    with scan.clock("write"):
+        arrays = l1_arrays(band, steps)
+
+    def write_small(name: str, made: NDArray[Any] | Callable[[], NDArray[Any]]) -> None:
+        with scan.clock("write"):
+            L1.write_array(group, name, np.asarray(made() if callable(made) else made), stream.rows, set(arrays))
+
+    return Tally(**stream.run(group, set(arrays), [partial(write_small, *item) for item in arrays.items()]))
+
+
+def _refuse_without_samples(scan: Scan, tallies: list[Tally]) -> None:
+    """Refuse a scan none of whose samples is a number, and say why there is none."""
+    calibrated = [(band, tally) for band, tally in zip(scan.bands, tallies, strict=True) if band.calibration]
+    total = sum(tally.n_samples * band.coordinates.pixel.size for band, tally in calibrated)
+    flagged = sum(int(np.sum(tally.flagged[""])) for _, tally in calibrated)
+    if not calibrated or flagged < total:
+        return
+    bad = sum(int(np.sum(tally.flagged["BAD_CHANNEL"])) for _, tally in calibrated)
+    unknown = sum(_n_without_factor(band) for band, _ in calibrated)
+    raise NotFiniteError(
+        f"scan {scan.number}: none of its {total} samples of T_A* is a number: {bad} are of bad channels, in {unknown} "
+        f"the factor from counts to kelvin is not finite, in {total - bad - unknown} ON or reference is missing "
+        "(or T_A* exceeds the numbers). Expected at least one; look at the counts of its ONs and OFFs, at its loads "
+        "and at the efficiencies given"
+    )
+
+
+def _n_without_factor(band: Band) -> int:
+    """Count samples in good channels without a finite factor from counts to kelvin."""
+    calibration = band.require_calibration()
+    channels = count_without_factor(calibration.factor, calibration.bad_channel, *band.outputs)
+    return channels * band.coordinates.shape[1]
+
+
+@contextmanager
+def _in_background(task: Callable[[], None]) -> Iterator[None]:
+    """Run a task concurrently with the block; its errors are raised at the end of the block."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(task)
+        yield
+        future.result()
