@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.core.json_values import json_ready
 from cal_pipeline.core.quality import Figures, quality, read_limits
 from cal_pipeline.core.run.threads import in_threads
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
@@ -282,20 +283,3 @@ def _median(values: Any, where: NDArray[np.bool_] | None = None) -> float | None
     array = np.asarray(values, np.float64)
     finite = array[np.isfinite(array) if where is None else np.isfinite(array) & where]
     return float(np.median(finite)) if finite.size else None
-
-
-def json_ready(value: Any) -> Any:
-    """Convert a value to plain JSON types; numbers that are not finite become None."""
-    if isinstance(value, Mapping):
-        return {str(key): json_ready(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set)):
-        return [json_ready(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return json_ready(value.tolist())
-    if isinstance(value, np.generic):
-        return json_ready(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)

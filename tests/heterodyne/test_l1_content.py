@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_pipeline.heterodyne.l1_content import json_ready
+from cal_pipeline.core.json_values import json_ready
 from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.heterodyne.schema import EXTRA_ATTRIBUTES, L1_ARRAYS, L1_COORDINATES, array_attributes

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.run.threads import in_threads
-from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.heterodyne.physics.calibration import expected_noise, kelvin_per_count
 from cal_pipeline.heterodyne.physics.quality import channel_stride
 from cal_pipeline.heterodyne.physics.sky import SkyDirection, Surroundings
 from cal_pipeline.heterodyne.physics.switching import weighted_sum
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.stages import CalibrationStage
+from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.describe import median_of_channels
 
 Floats = NDArray[np.float64]

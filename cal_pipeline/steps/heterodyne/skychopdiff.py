@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.core.text import count_of
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.stages import ChopStage
+from cal_pipeline.steps.heterodyne.base import CalibrationStep
 
 
 class SkychopdiffStep(CalibrationStep):
