@@ -20,7 +20,7 @@ from stpipe.config_parser import ValidationError
 from threadpoolctl import threadpool_info
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
-from cal_pipeline.core.step import ParameterError
+from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.schema import L1_ARRAYS
 from cal_pipeline.registry import list_steps

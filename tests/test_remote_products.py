@@ -11,7 +11,7 @@ from test_remote import bucket  # noqa: F401
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.cli.calibrate import main
-from cal_pipeline.core.replay import recorded_pipeline, replay_scan
+from cal_pipeline.core.replay import recorded_pipeline, replay_and_compare
 from cal_pipeline.core.store.paths import LocalStorePath, open_store
 from cal_pipeline.heterodyne.compare import compare
 
@@ -64,14 +64,14 @@ def test_replay_from_and_to_a_bucket(bucket, make_session, atm_table, capsys):  
     steps = {"loads": {"forward_efficiency": 0.95}, "atmosphere": {"override_atm": str(atm_table), "t_atm": 261.5}}
     store = f"{bucket}/l1.zarr"
     CalibrationPipeline.call(f"{bucket}/session.zarr", output_file=store, steps=steps, configure_log=False)
-    assert recorded_pipeline(store, 2).atmosphere.t_atm == 261.5
+    assert recorded_pipeline(CalibrationPipeline, store, 2).atmosphere.t_atm == 261.5
 
     assert main(["replay", store, "2"]) == 0
     text = capsys.readouterr().out
     assert "arrays are identical" in text
     assert store in text
 
-    differences = replay_scan(store, 2, f"{bucket}/again.zarr")
+    differences = replay_and_compare(CalibrationPipeline, store, 2, f"{bucket}/again.zarr").arrays
     assert len(differences) > 20
     assert all(item.identical for item in differences)
     assert CalibratedSession(f"{bucket}/again.zarr").numbers == [2]

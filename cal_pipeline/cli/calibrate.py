@@ -227,7 +227,7 @@ def _replay(arguments: list[str]) -> int:
     parser.add_argument("--parameters", metavar="FILE", help="write the parameters to this .asdf file, for strun")
     given = parser.parse_args(arguments)
     if given.parameters:
-        pipeline = recorded_pipeline(given.store, given.scan)
+        pipeline = recorded_pipeline(CalibrationPipeline, given.store, given.scan)
         try:
             pipeline.export_config(given.parameters)
         except OSError as error:
@@ -235,7 +235,7 @@ def _replay(arguments: list[str]) -> int:
             raise UsageError(f"--parameters {given.parameters} cannot be written: {error.strerror or error}") from error
     with tempfile.TemporaryDirectory() as folder:
         output = given.output or str(Path(folder) / "replay.zarr")
-        comparison = replay_and_compare(given.store, given.scan, output)
+        comparison = replay_and_compare(CalibrationPipeline, given.store, given.scan, output)
     show(format_comparison(comparison))
     return comparison.status()
 

@@ -81,7 +81,7 @@ def _is_foreign(identifier: str) -> bool:
     except Exception:
         return False
     # A class derived from ours has imported this module.
-    base = getattr(sys.modules.get("cal_pipeline.core.step"), "CalibrationBase", None)
+    base = getattr(sys.modules.get("cal_pipeline.core.step"), "BaseStep", None)
     return cls is not Step and (base is None or not issubclass(cls, base))
 
 

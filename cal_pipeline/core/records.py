@@ -10,20 +10,18 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cal_pipeline._version import __version__
-from cal_pipeline.core.store.attributes import json_ready
+from cal_pipeline.core.json_values import json_ready
 
 if TYPE_CHECKING:
-    from cal_pipeline.core.step import CalibrationBase
+    from cal_pipeline.core.step import BaseStep
 
 
-def record_of_step(
-    step: CalibrationBase, origins: Mapping[str, str], references: list[tuple[str, str]]
-) -> dict[str, Any]:
+def record_of_step(step: BaseStep, origins: Mapping[str, str], references: list[tuple[str, str]]) -> dict[str, Any]:
     """Record how a step made its result.
 
     Parameters
     ----------
-    step : CalibrationBase
+    step : BaseStep
         The step, after its run.
     origins : mapping
         Origins of the parameters that are not defaults.

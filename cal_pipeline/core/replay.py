@@ -1,95 +1,99 @@
-"""Calibrates a scan again with the parameters that L1 recorded of it."""
+"""Repeat the processing of an observation with the parameters that its product recorded."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.parameters.origins import recorded_parameters
-from cal_pipeline.core.store.compare import ArrayDifference, Comparison
+from cal_pipeline.core.pipeline import ObservationPipeline
+from cal_pipeline.core.store.compare import Comparison
 from cal_pipeline.core.store.records import OF_ONE_RUN
 from cal_pipeline.core.text import ranges_of
-from cal_pipeline.heterodyne.compare import compare
-from cal_pipeline.heterodyne.product import CalibratedSession
-from cal_pipeline.pipelines.calibration import CalibrationPipeline
+
+P = TypeVar("P", bound=ObservationPipeline)
 
 
-def recorded_provenance(store: str | Path, scan: int) -> dict[str, Any]:
-    """Read the provenance of a scan from an L1 store.
+def recorded_provenance(pipeline_class: type[ObservationPipeline], store: str | Path, number: int) -> dict[str, Any]:
+    """Read the provenance of an observation from a product.
 
     Parameters
     ----------
+    pipeline_class : type
+        Class of the pipeline that made the product.
     store : str or Path
-        The L1 store.
-    scan : int
-        Scan number.
+        The product.
+    number : int
+        Number of the observation.
 
     Raises
     ------
     StoreError
-        If there is no such scan, or the scan has no recorded parameters.
+        If there is no such observation, or it has no recorded parameters.
     """
-    product = CalibratedSession(store)
-    if scan not in product.numbers:
-        raise StoreError(f"{product.path} has no scan {scan}; it has {ranges_of(product.numbers) or 'none'}")
-    provenance: Any = product.attributes(scan).get("provenance")
+    noun = pipeline_class.noun
+    product = pipeline_class().open_product(str(store))
+    if number not in product.numbers:
+        raise StoreError(f"{product.path} has no {noun} {number}; it has {ranges_of(product.numbers) or 'none'}")
+    provenance: Any = product.attributes(number).get("provenance")
     if not isinstance(provenance, dict) or "parameters" not in provenance:
-        raise StoreError(f"{product.path}: scan {scan} did not record its parameters")
+        raise StoreError(f"{product.path}: {noun} {number} did not record its parameters")
     return provenance
 
 
-def recorded_pipeline(store: str | Path, scan: int) -> CalibrationPipeline:
-    """Make a pipeline with exactly the parameters that a scan was calibrated with.
+def recorded_pipeline(pipeline_class: type[P], store: str | Path, number: int) -> P:
+    """Make a pipeline with exactly the parameters that an observation was processed with.
 
     Parameters
     ----------
+    pipeline_class : type
+        Class of the pipeline.
     store : str or Path
-        The L1 store.
-    scan : int
-        Scan number.
+        The product.
+    number : int
+        Number of the observation.
     """
-    config = recorded_parameters(_to_give(recorded_provenance(store, scan)["parameters"]), str(store))
-    pipeline: CalibrationPipeline = CalibrationPipeline.from_config_section(config)
+    recorded = recorded_provenance(pipeline_class, store, number)["parameters"]
+    pipeline: P = pipeline_class.from_config_section(recorded_parameters(_to_give(recorded), str(store)))
     return pipeline
 
 
-def replay_scan(store: str | Path, scan: int, output: str | Path) -> list[ArrayDifference]:
-    """Calibrate a scan again and compare the arrays; see :func:`replay_and_compare`."""
-    return replay_and_compare(store, scan, output).arrays
-
-
-def replay_and_compare(store: str | Path, scan: int, output: str | Path) -> Comparison:
-    """Calibrate a scan again with the parameters recorded of it, and compare.
+def replay_and_compare(
+    pipeline_class: type[ObservationPipeline], store: str | Path, number: int, output: str | Path
+) -> Comparison:
+    """Process an observation again with the parameters recorded of it, and compare.
 
     Parameters
     ----------
+    pipeline_class : type
+        Class of the pipeline.
     store : str or Path
-        The L1 store: folder, ZIP file or URL.
-    scan : int
-        Scan number.
+        The product: folder, ZIP file or URL.
+    number : int
+        Number of the observation.
     output : str or Path
-        Output store of the replayed scan: folder or URL.
+        Output store of the replay: folder or URL.
 
     Returns
     -------
     Comparison
-        Differences of the arrays, and of what is recorded of them: of the engine, reference files,
-        loads and results. The differences to earlier scans (``skydiff``), which are not calibrated,
-        are left out.
+        Differences of the arrays, and of what is recorded of them: of the engine, reference files
+        and results. Groups that depend on other observations, which are not processed, are left
+        out.
 
     Raises
     ------
     StoreError
-        If the store, the scan or the L0 session that was recorded is not there.
+        If the store, the observation or the input that was recorded is not there.
     """
-    pipeline = recorded_pipeline(store, scan)
-    pipeline.scans = [scan]
+    pipeline = recorded_pipeline(pipeline_class, store, number)
+    setattr(pipeline, pipeline.selection, [number])
     pipeline.output_file = str(output)
-    pipeline.run(recorded_provenance(store, scan)["l0_store"])
+    pipeline.run(recorded_provenance(pipeline_class, store, number)[pipeline.input_key])
     # Every recorded parameter was given as an argument: its origin tells nothing.
-    return compare(store, output, [scan], leave_out=["skydiff"], origins=False)
+    return pipeline.compare(store, output, [number], pipeline.not_replayed)
 
 
 def _to_give(parameters: Mapping[str, Any]) -> dict[str, Any]:

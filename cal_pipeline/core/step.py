@@ -1,4 +1,4 @@
-"""Base of all steps and pipelines: strict parameters, local reference files, status in the scan."""
+"""Base of all steps and pipelines: strict parameters, local reference files, status in the observation."""
 
 from __future__ import annotations
 
@@ -9,31 +9,20 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from os.path import abspath, dirname, splitext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from configobj import ConfigObj
 from stpipe import Step, config_parser, crds_client
 from stpipe.step import get_disable_crds_steppars
 
 from cal_pipeline.core.errors import CalibrationError, NoInputError, OutputExistsError
-from cal_pipeline.core.files.selection import choose_parameters
 from cal_pipeline.core.logs import log_to_stderr
+from cal_pipeline.core.observation import Observation
 from cal_pipeline.core.parameters.checked import CheckedStep
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.origins import Parameters, load_parameters
 from cal_pipeline.core.records import record_of_step
 from cal_pipeline.core.store.locations import is_url, normalize_location
-from cal_pipeline.heterodyne.scan import Band, Scan
-from cal_pipeline.heterodyne.sources import first_scan, open_scan
-
-__all__ = [
-    "CalibrationBase",
-    "CalibrationStep",
-    "ParameterError",
-    "first_scan",
-    "open_scan",
-    "refuse_other_format",
-]
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +38,14 @@ _OTHER_FORMAT = re.compile(
 """Suffixes of file formats other than Zarr."""
 
 
-class CalibrationBase(CheckedStep):
-    """Base of the steps and of the pipeline.
+class BaseStep(CheckedStep):
+    """Base of steps and pipelines.
 
     Parameters are checked wherever they are set: in a file, on the command line, as a keyword, as
     an attribute. Reference files come from a local registry; no server is ever asked.
+
+    A family of instruments overrides :meth:`open_source`, :meth:`first_observation`,
+    :meth:`choose_parameter_file` and the names below.
     """
 
     spec = """
@@ -64,7 +56,59 @@ class CalibrationBase(CheckedStep):
 
     prefetch_references = False
 
+    noun: ClassVar[str] = "observation"
+    """Word for an observation in messages and in the names of groups."""
+
+    observation_type: ClassVar[type[Any]] = object
+    """Class of the observations."""
+
+    stage_names: ClassVar[tuple[str, ...]] = ()
+    """Aliases of the steps of the family, which end the names of the files that they write."""
+
     _applicable = True
+
+    @classmethod
+    def open_source(cls, source: Any, input_dir: str = "") -> Any:
+        """Open an observation.
+
+        Parameters
+        ----------
+        source : object
+            An observation, or the location of one.
+        input_dir : str
+            Folder of an input that is given without one.
+
+        Raises
+        ------
+        CalibrationError
+            If there is no observation, or more than one.
+        """
+        raise TypeError(f"{cls.__name__} does not say how its data are opened")
+
+    @classmethod
+    def first_observation(cls, source: Any) -> Any:
+        """Open the observation that represents an input: the only one, or the first of many."""
+        return cls.open_source(source)
+
+    @classmethod
+    def choose_parameter_file(cls, described: Mapping[str, Any]) -> Path | None:
+        """Choose the parameter file for data; None for none.
+
+        Parameters
+        ----------
+        described : mapping
+            Keys of the data, as of :meth:`Observation.get_crds_parameters`.
+        """
+        return None
+
+    def describe_by_parameters(self) -> dict[str, Any]:
+        """Return keys for the choice of the parameter file that given parameters override."""
+        return {}
+
+    @classmethod
+    def group_name(cls, number: int) -> str:
+        """Return the name of the group of an observation in a store, as in ``scan_000001``."""
+        return f"{cls.noun}_{number:06d}"
 
     @classmethod
     def call(cls, *args: Any, configure_log: bool = True, **parameters: Any) -> Any:
@@ -83,12 +127,12 @@ class CalibrationBase(CheckedStep):
         with log_to_stderr() if configure_log else nullcontext():
             return super().call(*args, configure_log=False, **parameters)
 
-    def adopt_parameters(self, scan: Scan) -> dict[str, str]:
+    def adopt_parameters(self, observation: Observation) -> dict[str, str]:
         """Set parameters that were not given, from the file in `cfg` for the data or by default.
 
         Parameters
         ----------
-        scan : Scan
+        observation : Observation
             The data.
 
         Returns
@@ -96,24 +140,15 @@ class CalibrationBase(CheckedStep):
         dict
             Origin of each parameter that is not a default, by its name on the command line.
         """
-        path = self._chosen_file(scan)
+        path = self._file_for(observation.get_crds_parameters())
         config = self._section(load_parameters(path)) if path else {}
         return self._adopt(config, f"cfg/{path.name}" if path else "")
 
-    def _chosen_file(self, scan: Scan) -> Path | None:
-        """Return the parameter file that is meant for the data; None for none."""
-        return self._file_for(scan.get_crds_parameters())
-
     def _file_for(self, described: Mapping[str, Any]) -> Path | None:
-        """Return the parameter file for data of a telescope, frontend and mode; None for none."""
+        """Return the parameter file for described data; None for none."""
         if not self._uses_parameter_files or get_disable_crds_steppars():
             return None
-        return choose_parameters(**{**described, **self._described_by_parameters()})
-
-    def _described_by_parameters(self) -> dict[str, Any]:
-        """Return what parameters say of the data, over what the data say of themselves."""
-        mode = getattr(self, "mode", "auto") if "mode" in self._origins else "auto"
-        return {} if mode == "auto" else {"mode": mode}
+        return self.choose_parameter_file({**described, **self.describe_by_parameters()})
 
     def _adopt(self, config: Mapping[str, Any], file: str) -> dict[str, str]:
         kept = _OF_ONE_RUN if self.parent is None else _OF_ONE_RUN - {"skip"}
@@ -147,24 +182,24 @@ class CalibrationBase(CheckedStep):
     @classmethod
     def _get_crds_parameters(cls, dataset: Any) -> tuple[dict[str, Any], str]:
         """Return the keys for the choice of parameter and reference files, without any server."""
+        observatory = str(getattr(cls.observation_type, "crds_observatory", ""))
         try:
-            scan = first_scan(dataset)
+            observation = cls.first_observation(dataset)
         except CalibrationError:
-            # Opening the scan later reports the error.
-            return {}, Scan.crds_observatory
-        return scan.get_crds_parameters(), scan.crds_observatory
+            # Opening the observation later reports the error.
+            return {}, observatory
+        return dict(observation.get_crds_parameters()), observatory
 
     @classmethod
     def get_config_from_reference(
         cls, dataset: Any, disable: bool | None = None, crds_observatory: str | None = None
     ) -> ConfigObj:
-        """Return the parameters in `cfg` for data of a telescope, frontend and mode.
+        """Return the parameters in `cfg` for data.
 
         Parameters
         ----------
-        dataset : Scan, str, Path or dict
-            The data, or what is known of them: ``telescope``, ``frontend`` and ``mode``. Of a
-            session, its first scan.
+        dataset : Observation, str, Path or dict
+            The data, or their keys. Of an input with many observations, the first one.
         disable : bool, optional
             Whether to do without.
         crds_observatory : str, optional
@@ -174,7 +209,7 @@ class CalibrationBase(CheckedStep):
         -------
         ConfigObj
             Empty where no file is meant for such data. What a run takes from it is chosen again for
-            each scan.
+            each observation.
         """
         config = Parameters()
         if cls._step_classes():
@@ -183,7 +218,7 @@ class CalibrationBase(CheckedStep):
             config.may_choose = False
             return config
         described = dataset if isinstance(dataset, dict) else cls._get_crds_parameters(dataset)[0]
-        path = choose_parameters(**described) if described else None
+        path = cls.choose_parameter_file(described) if described else None
         if path is not None:
             config_parser.merge_config(config, cls._section(load_parameters(path)))
             for name in ("name", "class"):
@@ -199,8 +234,8 @@ class CalibrationBase(CheckedStep):
         return ("cal_pipeline", "stpipe")
 
     @classmethod
-    def _datamodels_open(cls, init: Any, **_: Any) -> Scan:
-        return open_scan(init)
+    def _datamodels_open(cls, init: Any, **_: Any) -> Any:
+        return cls.open_source(init)
 
     def input_folder(self) -> str:
         """Return the folder that the user named for inputs; empty for none."""
@@ -216,7 +251,7 @@ class CalibrationBase(CheckedStep):
     ) -> str:
         """Return where a step writes.
 
-        Alone under the name that was given; else named after the scan and the step, in
+        Alone under the name that was given; else named after the observation and the step, in
         ``output_dir`` or beside the product.
         """
         if step.parent is None and step.output_file:
@@ -231,14 +266,14 @@ class CalibrationBase(CheckedStep):
         return str(Path(normalize_location(folder)) / file)
 
     def finalize_result(self, result: Any, reference_files_used: list[tuple[str, str]]) -> None:
-        """Record in the scan that the step has run, or that there was nothing for it to do."""
+        """Record in the observation that the step has run, or that there was nothing to do."""
         self._references = list(reference_files_used)
-        if isinstance(result, Scan) and self.class_alias and not self.skip:
+        if isinstance(result, self.observation_type) and self.class_alias and not self.skip:
             setattr(result.meta.cal_step, self.class_alias, "COMPLETE" if self._applicable else "SKIPPED")
 
 
-class CalibrationStep(CalibrationBase):
-    """Base of the steps, which take a scan (or its location) and return it with a result added."""
+class ObservationStep(BaseStep):
+    """Base of the steps, which take an observation (or its location) and add a result to it."""
 
     spec = """
     overwrite = boolean(default=False)   # Replace an existing file
@@ -246,43 +281,45 @@ class CalibrationStep(CalibrationBase):
 
     overwrite: bool
 
-    stage_names = ("loads", "gain", "prepare", "atmosphere", "calibrate", "dbs", "skychopdiff", "skydiff")
+    example_source: ClassVar[str] = "data.zarr"
+    """Location of an observation, as in messages."""
 
-    def process(self, source: Scan | str | Path | None = None) -> Scan:
-        """Run the step on every band of a scan.
+    def process(self, source: Any = None) -> Any:
+        """Run the step on an observation.
 
         Parameters
         ----------
-        source : Scan, str or Path
-            A scan, a file that a step wrote, or a session with one scan to calibrate
-            (``session.zarr/scan_025650`` for one of many).
+        source : Observation, str or Path
+            An observation, or the location of one.
 
         Returns
         -------
-        Scan
-            The input scan, with the result of this step.
+        Observation
+            The input, with the result of this step.
         """
         if source is None:
-            raise NoInputError(f"no scan given; name one, as in strun {self.class_alias} session.zarr/scan_025650")
+            raise NoInputError(f"no {self.noun} given; name one, as in strun {self.class_alias} {self.example_source}")
         alone = self.parent is None
-        scan = open_scan(source, self.input_folder() if alone else "")
+        observation = self.open_source(source, self.input_folder() if alone else "")
         if alone:
-            self.adopt_parameters(scan)
+            self.adopt_parameters(observation)
         self.check_parameters()
         if alone:
             self.check_references()
-            self.refuse_to_replace([scan.number])
+            self.refuse_to_replace([observation.number])
         self._applicable = True
-        self.process_scan(scan)
+        self.process_observation(observation)
         if alone and self._applicable:
-            described = (f"{band}: {self.describe_result(band)}" for band in scan.bands)
-            logger.info("%s: %s", self.class_alias, "; ".join(described))
-        return scan
+            logger.info("%s: %s", self.class_alias, self.describe_observation(observation))
+        return observation
 
-    def process_scan(self, scan: Scan) -> None:
-        """Add the result of this step to the bands of a scan, one by one unless overridden."""
-        for band in scan.bands:
-            self.process_band(band, scan)
+    def process_observation(self, observation: Any) -> None:
+        """Add the result of this step to an observation."""
+        raise TypeError(f"{type(self).__name__} does not say what it does to {self.noun}s")
+
+    def describe_observation(self, observation: Any) -> str:
+        """Describe the result of the step in a few words, for the log."""
+        return "done"
 
     def not_applicable(self, reason: str) -> None:
         """Log the reason for having nothing to do, and record the step as skipped."""
@@ -293,7 +330,7 @@ class CalibrationStep(CalibrationBase):
         """Refuse contradictory parameters; overridden by steps that can have some."""
 
     def check_references(self) -> None:
-        """Refuse an override of a reference file that cannot be opened, before any scan is read."""
+        """Refuse an override of a reference file that cannot be opened, before any data are read."""
         for reference_type in self.reference_file_types:
             override = getattr(self, crds_client.get_override_name(reference_type), None)
             if override:
@@ -323,7 +360,7 @@ class CalibrationStep(CalibrationBase):
         Parameters
         ----------
         numbers : list of int
-            Numbers of the scans.
+            Numbers of the observations.
 
         Raises
         ------
@@ -339,7 +376,7 @@ class CalibrationStep(CalibrationBase):
         if self.overwrite or (self.parent is not None and self.parent.overwrite):
             return
         for number in numbers:
-            path = self.make_output_path(basepath=f"scan_{number:06d}.asdf")
+            path = self.make_output_path(basepath=f"{self.group_name(number)}.asdf")
             if os.path.exists(path):
                 raise OutputExistsError(f"{self.class_alias}: output {path} exists; give overwrite=True to replace it")
 
@@ -356,22 +393,14 @@ class CalibrationStep(CalibrationBase):
             self.refuse_idle("suffix", "output_file", "leave one of them out")
 
     def save_model(self, model: Any, *args: Any, **keywords: Any) -> Any:
-        """Write a scan, with the parameters that made it; see `stpipe.Step.save_model`."""
-        if isinstance(model, Scan):
+        """Write an observation, with the parameters that made it; see `stpipe.Step.save_model`."""
+        if isinstance(model, self.observation_type):
             steps = [self] if self.parent is None else [getattr(self.parent, name) for name in self.parent.step_defs]
             done = vars(model.meta.cal_step)
             for step in steps:
                 if step is self or done.get(step.class_alias) == "COMPLETE":
                     model.meta.made_by[step.class_alias] = record_of_step(step, step._used_origins, step._references)
         return super().save_model(model, *args, **keywords)
-
-    def describe_result(self, band: Band) -> str:
-        """Describe the result of the step for a band in a few words, for the log."""
-        return "done"
-
-    def process_band(self, band: Band, scan: Scan) -> None:
-        """Add the result of this step to a band."""
-        raise TypeError(f"{type(self).__name__} does not say what it does to a band")
 
     def reference_path(self, reference_type: str, choose: Callable[[], Path]) -> Path:
         """Return the reference file to use: ``override_<type>`` if given, else that of `choose`."""

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.core.json_values import json_ready
 from cal_pipeline.core.quality import Figures, quality, read_limits
 from cal_pipeline.core.run.threads import in_threads
-from cal_pipeline.core.store.attributes import json_ready
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
 from cal_pipeline.heterodyne.physics.loads import gain_of_loads
 from cal_pipeline.heterodyne.physics.opacity import airmass

@@ -13,7 +13,7 @@ from stpipe import config_parser
 
 from cal_pipeline.core.errors import CalibrationError, StoreError
 from cal_pipeline.core.files.selection import choose_parameters
-from cal_pipeline.core.store.attributes import json_ready
+from cal_pipeline.core.json_values import json_ready
 from cal_pipeline.core.store.locations import normalize_location
 from cal_pipeline.core.text import count_of, elide, printable
 from cal_pipeline.heterodyne.kinds import Kind, identify

@@ -8,46 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from cal_pipeline.core.errors import CalibrationError, StoreError
-from cal_pipeline.core.parameters.values import show_value
-from cal_pipeline.core.store.locations import is_url, normalize_location
+from cal_pipeline.core.inputs import locate_input
+from cal_pipeline.core.store.locations import is_url
 from cal_pipeline.heterodyne.scan import Scan
 from cal_pipeline.heterodyne.session import Session
 
 _SCAN = re.compile(r"(.+)/scan_(\d{6})/*")
 
 
-def locate(source: Any, input_dir: str = "") -> str:
-    """Return the plain path or URL of an input.
-
-    Parameters
-    ----------
-    source : str or path-like
-        Path or URL.
-    input_dir : str
-        Folder, or URL of one, of an input that is given without a folder.
-
-    Raises
-    ------
-    CalibrationError
-        If `source` is no path.
-    """
-    if not isinstance(source, (str, bytes, os.PathLike)):
-        raise CalibrationError(
-            f"input {show_value(source)} cannot be opened; expected the path or URL of a session (session.zarr), of a "
-            "scan of it (session.zarr/scan_025650) or a file that a step wrote (.asdf)"
-        )
-    where = normalize_location(os.fsdecode(source) if isinstance(source, bytes) else source)
-    if input_dir and where and not is_url(where) and not os.path.dirname(where.rstrip("/")):
-        folder = normalize_location(input_dir)
-        return f"{folder}/{where}" if is_url(folder) else os.path.join(folder, where)
-    return where
+EXPECTED_INPUT = (
+    "the path or URL of a session (session.zarr), of a scan of it (session.zarr/scan_025650) or a file that a step "
+    "wrote (.asdf)"
+)
+"""Description of inputs, for messages."""
 
 
 def first_scan(source: Any, input_dir: str = "") -> Scan:
     """Open the scan that tells what data there are: the only one, or the first of a session."""
     if isinstance(source, Scan):
         return source
-    where = locate(source, input_dir)
+    where = locate_input(source, input_dir, EXPECTED_INPUT)
     if _is_file_of_step(where) or _named_scan(where):
         return open_scan(where)
     session = Session(where)
@@ -72,7 +52,7 @@ def open_scan(source: Any, input_dir: str = "") -> Scan:
     """
     if isinstance(source, Scan):
         return source
-    where = locate(source, input_dir)
+    where = locate_input(source, input_dir, EXPECTED_INPUT)
     if _is_file_of_step(where):
         return _open_file(where)
     named = _named_scan(where)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_pipeline.core.store.attributes import json_ready
+from cal_pipeline.core.json_values import json_ready
 from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.product import CalibratedSession
-from cal_pipeline.heterodyne.schema import EXTRA_ATTRIBUTES, L1_ARRAYS, L1_COORDINATES, array_attributes
+from cal_pipeline.heterodyne.schema import EXTRA_ATTRIBUTES, L1_ARRAYS, L1_COORDINATES
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.floats(width=32).map(np.float32),
@@ -47,12 +47,12 @@ def test_every_axis_list_of_an_array_has_its_own_length(name):
 def test_coordinates_are_those_that_lie_in_the_axes(name):
     present = set(L1_ARRAYS)
     for dims in L1_ARRAYS[name].dims:
-        named = array_attributes(name, dims, present).get("coordinates", "").split()
+        named = L1.attributes_of(name, dims, present).get("coordinates", "").split()
         if name in L1_COORDINATES:
             assert named == []
         else:
             assert set(named) == {c for c in L1_COORDINATES if set(L1_COORDINATES[c]) <= set(dims)}
-        assert "mjd" not in array_attributes(name, dims, present - {"mjd"}).get("coordinates", "").split()
+        assert "mjd" not in L1.attributes_of(name, dims, present - {"mjd"}).get("coordinates", "").split()
 
 
 def test_flag_bits_are_those_of_the_format():

@@ -15,9 +15,10 @@ import pytest
 from helpers_l0 import write_scan
 
 from cal_pipeline import CalibrationPipeline
-from cal_pipeline.core.step import ParameterError, first_scan, open_scan
+from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.errors import CalibrationError, StoreError
 from cal_pipeline.heterodyne.scan import Scan
+from cal_pipeline.heterodyne.sources import first_scan, open_scan
 from cal_pipeline.simulate import Scan as Simulated
 from cal_pipeline.steps import (
     AtmosphereStep,

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import CalibrationError, LayoutError
+from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.values import positive
 from cal_pipeline.core.run.threads import in_threads
-from cal_pipeline.core.step import CalibrationStep, ParameterError
 from cal_pipeline.heterodyne.errors import FrequencyRangeError, NotFiniteError
 from cal_pipeline.heterodyne.l1_content import L1Arrays
 from cal_pipeline.heterodyne.physics.constants import TORR
@@ -26,6 +26,7 @@ from cal_pipeline.heterodyne.references.shipped import find_atm_table, open_atm_
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import TAMB
 from cal_pipeline.heterodyne.stages import AtmosphereStage, LoadStage, PairingStage
+from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.describe import median_of_pixels
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.run.stream import Operation, Target
 from cal_pipeline.core.run.threads import in_threads
-from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.heterodyne.errors import NotFiniteError
 from cal_pipeline.heterodyne.l1_content import L1Arrays
 from cal_pipeline.heterodyne.physics.calibration import (
@@ -33,6 +32,7 @@ from cal_pipeline.heterodyne.physics.sky import SkyDirection, Surroundings
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import L1
 from cal_pipeline.heterodyne.stages import CalibrationStage
+from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.block import Dumps, SpectrumBlock
 from cal_pipeline.steps.heterodyne.describe import median_of_channels
 

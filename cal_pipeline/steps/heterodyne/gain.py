@@ -6,11 +6,11 @@ import logging
 
 from cal_pipeline.core.parameters.origins import GIVEN
 from cal_pipeline.core.run.stream import Operation
-from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.heterodyne.physics.gain import GainDrift
 from cal_pipeline.heterodyne.physics.quality import gain_change
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.stages import GainStage
+from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.block import SpectrumBlock
 from cal_pipeline.steps.heterodyne.describe import median_of_pixels
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from cal_pipeline.core.errors import LayoutError, ObservationError
 from cal_pipeline.core.parameters.values import positive
-from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.heterodyne.errors import BadChannelsError
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
 from cal_pipeline.heterodyne.l1_content import L1Arrays
@@ -22,6 +21,7 @@ from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.heterodyne.stages import LoadStage
+from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.describe import median_of_channels
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import LayoutError
 from cal_pipeline.core.run.threads import in_threads
-from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.core.text import count_of
 from cal_pipeline.heterodyne.counts import Block, Counts
 from cal_pipeline.heterodyne.errors import NoReferenceError
@@ -21,6 +20,7 @@ from cal_pipeline.heterodyne.physics.switching import interpolation_weights, nea
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES
 from cal_pipeline.heterodyne.stages import PairingStage
+from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.reference import FindReference
 
 logger = logging.getLogger(__name__)

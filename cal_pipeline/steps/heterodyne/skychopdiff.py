@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from cal_pipeline.core.run.stream import Operation, Target
-from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.core.text import count_of
 from cal_pipeline.heterodyne.physics.diagnostics import chop_phase_differences, mean_reference
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import L1
 from cal_pipeline.heterodyne.stages import ChopStage
+from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.block import SpectrumBlock
 
 

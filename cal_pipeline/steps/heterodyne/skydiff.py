@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.core.text import count_of
 from cal_pipeline.heterodyne.physics.diagnostics import average_pairs, pair_offs, sky_spectra
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.stages import SkydiffStage
+from cal_pipeline.steps.heterodyne.base import CalibrationStep
 
 
 class SkydiffStep(CalibrationStep):

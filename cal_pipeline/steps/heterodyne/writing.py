@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.run.stream import Operation, Stream
-from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.core.store.chunks import write_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.errors import NotFiniteError
@@ -20,6 +19,7 @@ from cal_pipeline.heterodyne.l1_content import L1Arrays, Tally, band_attributes
 from cal_pipeline.heterodyne.physics.calibration import count_without_factor
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import L1
+from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.block import SpectrumBlock
 
 Steps = Sequence[type[CalibrationStep]]

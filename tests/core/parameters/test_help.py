@@ -10,9 +10,9 @@ import pytest
 from stpipe import Step, _cmdline
 from stpipe.utilities import import_class
 
-from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.registry import get_steps
 from cal_pipeline.steps import CalibrateStep
+from cal_pipeline.steps.heterodyne.base import CalibrationStep
 
 CLASSES = [name for name, _, _ in get_steps()]
 

@@ -6,8 +6,8 @@ import pytest
 from helpers_l0 import write_scan
 
 from cal_pipeline import CalibrationPipeline
-from cal_pipeline.core.replay import recorded_parameters
-from cal_pipeline.core.step import ParameterError
+from cal_pipeline.core.parameters.messages import ParameterError
+from cal_pipeline.core.parameters.origins import recorded_parameters
 from cal_pipeline.errors import StoreError
 from cal_pipeline.steps import GainStep
 

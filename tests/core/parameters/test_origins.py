@@ -6,8 +6,8 @@ import pytest
 from stpipe import Step, _cmdline
 
 from cal_pipeline import CalibrationPipeline
-from cal_pipeline.core.replay import recorded_parameters
-from cal_pipeline.core.step import ParameterError
+from cal_pipeline.core.parameters.messages import ParameterError
+from cal_pipeline.core.parameters.origins import recorded_parameters
 from cal_pipeline.steps import AtmosphereStep, LoadsStep
 
 NAME = "cal_pipeline.pipelines.calibration.CalibrationPipeline"

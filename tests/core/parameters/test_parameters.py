@@ -6,9 +6,10 @@ import pytest
 from helpers_l0 import write_scan
 
 from cal_pipeline import CalibrationPipeline
-from cal_pipeline.core.step import ParameterError, open_scan
+from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.errors import CalibrationError
 from cal_pipeline.heterodyne.scan import Scan
+from cal_pipeline.heterodyne.sources import open_scan
 from cal_pipeline.steps import (
     AtmosphereStep,
     CalibrateStep,

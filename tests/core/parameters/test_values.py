@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cal_pipeline import CalibrationPipeline
-from cal_pipeline.core.step import ParameterError
+from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.steps import AtmosphereStep, GainStep, LoadsStep, PrepareStep, SkydiffStep
 
 

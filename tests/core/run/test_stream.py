@@ -44,7 +44,7 @@ def stream(tmp_path, atm_table):
         steps = [LoadsStep(), PrepareStep(), AtmosphereStep(override_atm=str(atm_table)), CalibrateStep()]
         for step in steps[:-1] if skip_calibrate else steps:
             scan = step.run(scan)
-        written = stream_scan(scan, LocalStorePath(tmp_path / name), {"engine_version": "x"}, STEPS, STEPS)
+        written = stream_scan(scan, LocalStorePath(tmp_path / name), {"engine_version": "x"}, STEPS)
         return zarr.open_group(tmp_path / name, mode="r"), [band.tally for band in written]
 
     return run

@@ -18,11 +18,11 @@ from zarr.storage import MemoryStore, WrapperStore
 
 from cal_pipeline import CalibratedSession
 from cal_pipeline.cli import calibrate as cli
+from cal_pipeline.core.pipeline import default_output
 from cal_pipeline.core.store import drivers
 from cal_pipeline.core.store.paths import RemoteStorePath, open_store
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.session import Session
-from cal_pipeline.pipelines.calibration import default_output
 
 
 class ClientResponseError(Exception):
@@ -269,7 +269,7 @@ def test_a_zip_file_is_opened_at_the_folder_of_its_store(tmp_path):
         session = Session(tmp_path / name)
         assert session.numbers == [7]
         assert session.open_scan(7).bands[0].coordinates.shape == (4, 2, 2, 1, 4)
-        assert default_output(session) == f"{name.split('.')[0]}_l1.zarr"
+        assert default_output(session.path) == f"{name.split('.')[0]}_l1.zarr"
 
 
 def test_a_zip_file_of_two_stores_names_them(tmp_path):

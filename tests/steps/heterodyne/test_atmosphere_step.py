@@ -8,7 +8,7 @@ import zarr
 from helpers_atm import b_at, c_at, write_test_atm_table
 from helpers_l0 import write_array, write_scan
 
-from cal_pipeline.core.step import ParameterError
+from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.errors import FrequencyRangeError, LayoutError
 from cal_pipeline.steps import AtmosphereStep, LoadsStep, PrepareStep
 

@@ -1,4 +1,4 @@
-"""Attributes of products, as JSON holds them."""
+"""Values as JSON holds them."""
 
 from __future__ import annotations
 

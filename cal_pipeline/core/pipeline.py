@@ -1,0 +1,304 @@
+"""Pipeline over the observations of an input: the life of a run, from checks to the finished product."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from stpipe import Pipeline
+
+from cal_pipeline._version import __version__
+from cal_pipeline.core.errors import NoInputError
+from cal_pipeline.core.inputs import locate_input
+from cal_pipeline.core.json_values import json_ready
+from cal_pipeline.core.observation import Dataset, History, Observation, Written
+from cal_pipeline.core.parameters.messages import ParameterError
+from cal_pipeline.core.parameters.origins import load_parameters
+from cal_pipeline.core.run.cluster import DaskCluster
+from cal_pipeline.core.run.runner import calibrate_observations
+from cal_pipeline.core.run.workers import Processes, ThisProcess, Workforce, refuse_in_worker
+from cal_pipeline.core.step import BaseStep, ObservationStep, refuse_other_format
+from cal_pipeline.core.store.compare import Comparison, compare_products
+from cal_pipeline.core.store.locations import is_url, normalize_location
+from cal_pipeline.core.store.output import make_output
+from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.store.product import ProductKind
+from cal_pipeline.core.text import count_of, ranges_of
+
+logger = logging.getLogger(__name__)
+
+_STORE_ADVICE = "the product is a Zarr store, a folder: name it as in l1.zarr"
+
+RUN_PARAMETERS = """
+    overwrite = boolean(default=False)       # Replace an existing L1 store
+    workers   = integer(min=1, default=1)    # Number of local processes
+    threads   = integer(min=1, default=None) # Threads per process (default: cores / workers)
+    scheduler = string(default=None)         # Address of a Dask scheduler, to run on its cluster
+    timing    = boolean(default=False)       # Log the time that each stage of a scan took
+"""
+"""Parameters of every run.
+
+They belong in the ``spec`` of each pipeline, below its own: stpipe lists those of a base class
+first.
+"""
+
+
+class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
+    """Base of the pipelines that process the observations of an input and write them as a product.
+
+    A family of instruments derives its pipeline, with `RUN_PARAMETERS` in its ``spec``, and
+    overrides :meth:`open_input`, :meth:`select`, :meth:`open_observation`,
+    :meth:`write_observation` and :meth:`open_product`; the other hooks have defaults.
+    """
+
+    input_noun: ClassVar[str] = "input"
+    """Word for an input in messages."""
+
+    example_input: ClassVar[str] = "data.zarr"
+    """Location of an input, as in messages."""
+
+    expected_input: ClassVar[str] = "a path or URL"
+    """Description of inputs that can be opened, for messages."""
+
+    selection: ClassVar[str] = ""
+    """Parameter that selects observations by their numbers."""
+
+    product_kind: ClassVar[ProductKind]
+    """Names of the product and of its groups."""
+
+    input_key: ClassVar[str] = "input"
+    """Key of the input in the provenance of an observation."""
+
+    not_replayed: ClassVar[tuple[str, ...]] = ()
+    """Groups of a product that depend on other observations, which a replay leaves out."""
+
+    _adopted: tuple[Path | None, dict[str, Any]] | None = None
+    """Last parameter file adopted in this run, and the provenance of the parameters."""
+
+    overwrite: bool
+    workers: int
+    threads: int | None
+    scheduler: str | None
+    timing: bool
+    output_file: str | None
+    output_dir: str | None
+
+    def open_input(self, location: str) -> Dataset:
+        """Open the input."""
+        raise TypeError(f"{type(self).__name__} does not say how its input is opened")
+
+    def select(self, dataset: Any) -> list[int]:
+        """Select the observations to process.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            The input.
+
+        Returns
+        -------
+        list of int
+            Their numbers.
+        """
+        raise TypeError(f"{type(self).__name__} does not say which {self.noun}s it processes")
+
+    def open_observation(self, dataset: Any, number: int) -> Any:
+        """Open an observation of the input."""
+        raise TypeError(f"{type(self).__name__} does not say how a {self.noun} is opened")
+
+    def write_observation(self, observation: Any, root: StorePath, provenance: dict[str, Any]) -> Written:
+        """Write an observation after all steps, unpublished.
+
+        Parameters
+        ----------
+        observation : Observation
+            The observation.
+        root : StorePath
+            Destination.
+        provenance : dict
+            Provenance, ready for JSON.
+        """
+        raise TypeError(f"{type(self).__name__} does not say how a {self.noun} is written")
+
+    def start_history(self) -> History:
+        """Make the memory of a run, for observations that are completed in the order of time."""
+        return History()
+
+    def open_product(self, location: str) -> Any:
+        """Open the product of a run."""
+        raise TypeError(f"{type(self).__name__} does not say how its product is opened")
+
+    def finish_product(self, product: Any) -> None:
+        """Add to the product, at the end of a run, what describes it as a whole: nothing."""
+
+    def describe_timing(self, observation: Any) -> str:
+        """Format a log line with the time spent in each stage of an observation."""
+        times = " ".join(f"{stage}_ms={1e3 * time:.1f}" for stage, time in observation.clock.seconds.items())
+        return f"timing of {self.noun} {observation.number}: {times}"
+
+    def compare(
+        self, first: str | Path, second: str | Path, numbers: Sequence[int], leave_out: Sequence[str]
+    ) -> Comparison:
+        """Compare observations of two products, whatever the origins of their parameters."""
+        products = [self.open_product(str(store)) for store in (first, second)]
+        return compare_products(products[0], products[1], numbers, leave_out, origins=False)
+
+    def default_output(self, dataset: Any) -> str:
+        """Return the name of a product whose name was not given."""
+        return default_output(dataset.path)
+
+    def run(self, *args: Any) -> Any:
+        """Run the pipeline; see `stpipe.Step.run`."""
+        # The run and each of its steps begin with a garbage collection; what the imports made need not be looked at
+        # each time. The end of the run lets it be collected again.
+        gc.freeze()
+        try:
+            return super().run(*args)
+        finally:
+            gc.unfreeze()
+
+    def process(self, source: Any = None) -> Any:
+        """Process the observations of an input.
+
+        Parameters
+        ----------
+        source : str or Path
+            The input.
+
+        Returns
+        -------
+        object
+            The product.
+
+        Raises
+        ------
+        RunFailedError
+            At the end, if an observation could not be processed; the others are written.
+        RunInterruptedError
+            After a KeyboardInterrupt; finished observations are kept.
+        """
+        if source is None or source == "":
+            raise NoInputError(
+                f"no {self.input_noun} given; name one, as in strun cal_pipeline.{type(self).__name__} "
+                f"{self.example_input}"
+            )
+        refuse_in_worker()
+        self._adopted = None
+        self.check_parameters()
+        for step in self._steps().values():
+            step.check_parameters()
+            step.check_references()
+        dataset = self.open_input(locate_input(source, self.input_folder(), self.expected_input))
+        numbers = self.select(dataset)
+        for step in self._steps().values():
+            step.refuse_to_replace(numbers)
+        workforce = self._workforce()
+        workforce.check()
+        beginning = self._describe_run(dataset, numbers)
+        output = make_output(self._where_to(dataset), self.overwrite, dataset.path, self.product_kind)
+        for line in beginning:
+            logger.info("%s", line)
+        return calibrate_observations(dataset, numbers, self, output, workforce, self.timing)
+
+    def check_parameters(self) -> None:
+        """Refuse contradictory parameters of the run, and an output that is plainly no store."""
+        if self.scheduler == "":
+            raise ParameterError("scheduler is empty; expected the address of a Dask scheduler, as in tcp://head:8786")
+        if self.scheduler:
+            self.refuse_idle("workers", "scheduler", "the cluster has its own; leave one of them out")
+        if self.output_file:
+            refuse_other_format(str(self.class_alias), self.output_file, ".zarr", _STORE_ADVICE)
+            written = any(step.save_results or step.output_file for step in self._steps().values())
+            if not written and (is_url(self.output_file) or Path(self.output_file).is_absolute()):
+                self.refuse_idle("output_dir", "output_file", "leave it out, or name the store without its folder")
+
+    def _describe_run(self, dataset: Dataset, numbers: list[int]) -> list[str]:
+        """Describe a run in lines: its observations, and parameters other than defaults by origin."""
+        lines = [f"cal_pipeline {__version__}: {count_of(len(numbers), self.noun)} of {dataset.path}"]
+        numbers_of: dict[Path | None, list[int]] = defaultdict(list)
+        for number, described in zip(numbers, dataset.root.each(dataset.describe, numbers), strict=True):
+            if described is not None:
+                numbers_of[self._file_for(described)].append(number)
+        for file, some in numbers_of.items():
+            name = f"cfg/{file.name}" if file else "none is meant for such data"
+            noun = self.noun if len(some) == 1 else f"{self.noun}s"
+            lines.append(f"parameter file of {noun} {ranges_of(some)}: {name}")
+            differing = self._differing_parameters(file)
+            lines += [f"  {origin}: {', '.join(parameters)}" for origin, parameters in differing.items()]
+        return lines
+
+    def _differing_parameters(self, file: Path | None) -> dict[str, list[str]]:
+        """List parameters that differ from their defaults as ``name=value``, by origin.
+
+        Parameters
+        ----------
+        file : Path or None
+            Parameter file that is chosen by the data.
+        """
+        config = self._section(load_parameters(file)) if file else {}
+        found: dict[str, list[str]] = defaultdict(list)
+        for name, origin in self._adopt(config, f"cfg/{file.name}" if file else "").items():
+            step, _, parameter = name.removeprefix("steps.").rpartition(".")
+            owner: BaseStep = getattr(self, step) if step else self
+            value = getattr(owner, parameter)
+            if value != owner._default_parameters().get(parameter):
+                found[origin].append(f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}")
+        return found
+
+    def _where_to(self, dataset: Dataset) -> str:
+        """Return the location of the product to write."""
+        name = normalize_location(self.output_file or self.default_output(dataset))
+        folder = normalize_location(self.output_dir or ".")
+        if is_url(name):
+            return name
+        return f"{folder}/{name}" if is_url(folder) else str(Path(folder) / name)
+
+    def _workforce(self) -> Workforce:
+        """Choose the workforce: a Dask cluster, worker processes or this process."""
+        if self.scheduler:
+            return DaskCluster(self.scheduler, self.threads)
+        return Processes(self.workers, self.threads) if self.workers > 1 else ThisProcess(self.threads)
+
+    def prepare_for(self, observation: Observation) -> dict[str, Any]:
+        """Adopt the parameters for an observation; return their provenance."""
+        file = self._file_for(observation.get_crds_parameters())
+        if self._adopted is None or self._adopted[0] != file:
+            origins = self.adopt_parameters(observation)
+            self._adopted = file, json_ready({"parameters": self.get_pars(), "parameter_origins": origins})
+        return self._adopted[1]
+
+    def stages(self) -> dict[str, Callable[[Any], Any]]:
+        """Return the functions to apply to an observation, by step name, in processing order."""
+        return {name: step.run for name, step in self._steps().items()}
+
+    def _steps(self) -> dict[str, ObservationStep]:
+        return {name: getattr(self, name) for name in self.step_defs}
+
+    def _adopt(self, config: Mapping[str, Any], file: str) -> dict[str, str]:
+        origins = super()._adopt(config, file)
+        for name, step in self._steps().items():
+            adopted = step._adopt(step._section(config), file)
+            origins |= {f"steps.{name}.{parameter}": origin for parameter, origin in adopted.items()}
+        return origins
+
+    @classmethod
+    def _section(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        return config
+
+
+def default_output(path: str) -> str:
+    """Return the default name of the product of an input.
+
+    Examples
+    --------
+    >>> default_output("/data/night.zarr.zip")
+    'night_l1.zarr'
+    """
+    name = path.rsplit("/", 1)[-1] if is_url(path) else Path(path).name
+    stem = re.sub(r"(\.zarr)?(\.zip)?$", "", name, flags=re.IGNORECASE)
+    return f"{stem}_l1.zarr"
