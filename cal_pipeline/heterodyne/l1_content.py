@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.quality import Figures, quality, read_limits
 from cal_pipeline.core.run.threads import in_threads
+from cal_pipeline.heterodyne.modes import Mode, mode_named
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
 from cal_pipeline.heterodyne.physics.loads import LoadMeans
 from cal_pipeline.heterodyne.physics.planck import Sidebands
@@ -20,13 +21,6 @@ from cal_pipeline.heterodyne.physics.quality import channel_stride, gain_change,
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import SCAN_ATTRIBUTES
 from cal_pipeline.heterodyne.stages import AtmosphereStage
-
-REFERENCE_STRATEGIES = {
-    "total_power": "linear interpolation in MJD between the OFFs before and after",
-    "otf": "linear interpolation in MJD between the OFFs before and after",
-    "otf_chopped": "same dump of the OFF of the same beam nearest in MJD",
-}
-"""Construction of the reference of an ON, by observing mode."""
 
 
 @dataclass
@@ -71,7 +65,7 @@ def small_arrays(band: Band) -> dict[str, NDArray[Any] | Callable[[], NDArray[An
         arrays |= {"signal_freqs": sidebands.signal, "image_freqs": sidebands.image}
         arrays |= {name: getattr(solution, name) for name in ("t_rec_ssb", "gamma", "t_cal")}
     if band.pairing is not None:
-        arrays |= _pointing(band, band.pairing.on[band.outputs[0]], band.pairing.mode)
+        arrays |= _pointing(band, band.pairing.on[band.outputs[0]], mode_named(band.pairing.mode))
     if band.atmosphere is not None:
         arrays |= _atmosphere(band, band.atmosphere)
     if band.calibration is not None:
@@ -96,8 +90,8 @@ def _atmosphere(band: Band, sky: AtmosphereStage) -> dict[str, Any]:
     return arrays | {"t_sky": sky.t_sky, "sky_residual": sky.sky_residual}
 
 
-def _pointing(band: Band, on: NDArray[np.int64], mode: str) -> dict[str, Any]:
-    """Collect times, directions and recorded positions of the ONs; per dump in OTF scans."""
+def _pointing(band: Band, on: NDArray[np.int64], mode: Mode) -> dict[str, Any]:
+    """Collect times, directions and recorded positions of the ONs; per dump in maps."""
     at = band.coordinates
     arrays: dict[str, Any] = {"mjd": at.mjd[on], "elevation": at.elevation[on]}
     shape = (at.shape[1], on.size)
@@ -105,9 +99,9 @@ def _pointing(band: Band, on: NDArray[np.int64], mode: str) -> dict[str, Any]:
         recorded = getattr(at, name)
         if recorded is not None:
             arrays[name] = recorded[..., on]
-        elif mode != "total_power" and name.startswith("otf"):
+        elif mode.has_dump_positions and name in ("otf_lon", "otf_lat"):
             arrays[name] = np.full(shape, np.nan)
-    if mode != "total_power":
+    if mode.has_dump_positions:
         arrays["otf_airmass"] = np.broadcast_to(1.0 / np.sin(at.elevation[on]), shape)
     return arrays
 
@@ -141,7 +135,7 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
         "pwv_mm": _median(sky.fit.pwv) if sky else None,
         "pwv_err_mm": _median(sky.fit.error) if sky else None,
         "cal_strategy": sky.strategy if sky else None,
-        "ref_strategy": REFERENCE_STRATEGIES[band.pairing.mode] if band.pairing else None,
+        "ref_strategy": mode_named(band.pairing.mode).reference_strategy if band.pairing else None,
         "cal_step": dict(vars(scan.meta.cal_step)),
         "qa": scan_quality(band, tally),
         "scan_metadata": {k: v for k, v in band.attributes.items() if k not in SCAN_ATTRIBUTES},

@@ -6,6 +6,7 @@ import os
 import types
 import typing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from cal_pipeline.core.store.paths import StorePath, open_store
 from cal_pipeline.core.text import count_of
 from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.counts import Counts
-from cal_pipeline.heterodyne.phases import first_on, is_off, observing_mode
+from cal_pipeline.heterodyne.modes import Mode, determine_mode
 from cal_pipeline.heterodyne.saved_stages import from_tree, plain, to_tree
 from cal_pipeline.heterodyne.stages import (
     AtmosphereStage,
@@ -89,16 +90,24 @@ class Band:
         return f"scan {self.scan_number}" + (f" {self.name}" if self.name else "")
 
     @property
+    def mode(self) -> Mode:
+        """Observing mode, determined from phases and instrument mode."""
+        return determine_mode(self.coordinates.sobsmode, str(self.attributes.get("instmode", "")))
+
+    @cached_property
+    def first_on(self) -> int:
+        """Zero-based subscan of the earliest ON."""
+        return self.mode.find_first_on(self.coordinates.sobsmode, self.coordinates.mjd)
+
+    @property
     def channel_width(self) -> float:
         """Noise bandwidth B = |freq_res| of a channel, at the first ON [Hz]."""
-        at = self.coordinates
-        return float(abs(at.freq_res[first_on(at.sobsmode, at.mjd)]))
+        return float(abs(self.coordinates.freq_res[self.first_on]))
 
     @property
     def signal_frequency(self) -> float:
         """Sky frequency of the reference channel in the signal sideband, at the first ON [Hz]."""
-        at = self.coordinates
-        return float(at.signal_freq[first_on(at.sobsmode, at.mjd)])
+        return float(self.coordinates.signal_freq[self.first_on])
 
     def require_loads(self) -> LoadStage:
         """Return the result of the step ``loads``; raise an error if missing."""
@@ -141,10 +150,9 @@ class Band:
             counts = counts - (zero[channels] if counts.ndim == 3 else np.ascontiguousarray(zero[channels])[:, None])
         if self.gain is None or self.gain.drift is None:
             return counts
-        at = self.coordinates
-        if self.gain.level < 3 and is_off(at.sobsmode)[subscan]:
+        if self.gain.level < 3 and subscan in self.require_pairing().off:
             return counts
-        return self.gain.drift.restore(counts, float(at.mjd[subscan]), channels)
+        return self.gain.drift.restore(counts, float(self.coordinates.mjd[subscan]), channels)
 
     def mean_offs(self) -> list[Floats]:
         """Compute the corrected mean counts of each OFF, shape (C, R, A) each [ct]."""
@@ -220,11 +228,10 @@ class Scan:
     def get_crds_parameters(self) -> dict[str, Any]:
         """Return the keys for the choice of reference and parameter files."""
         band = self.bands[0]
-        mode = observing_mode(band.coordinates.sobsmode, str(band.attributes.get("instmode", "")))
         return {
             "telescope": band.attributes.get("telescope"),
             "frontend": band.attributes.get("frontend"),
-            "mode": mode,
+            "mode": band.mode.name,
         }
 
     def save(self, path: str, dir_path: str | None = None, **_: Any) -> str:

@@ -13,7 +13,6 @@ from cal_pipeline.core.parameters.values import positive
 from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.heterodyne.errors import BadChannelsError
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
-from cal_pipeline.heterodyne.phases import first_on
 from cal_pipeline.heterodyne.physics.loads import solve_loads
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
 from cal_pipeline.heterodyne.references.telescope import TelescopeProfile, find_profile, open_profile
@@ -140,7 +139,7 @@ class LoadsStep(CalibrationStep):
     def _sidebands(self, band: Band) -> Sidebands:
         """Make the frequency axis of a band from its first ON."""
         at = band.coordinates
-        axis = at.frequency_axis(first_on(at.sobsmode, at.mjd))
+        axis = at.frequency_axis(band.first_on)
         signal, image = channel_frequencies(band.coordinates.shape[0], **axis)
         if self.image_gain > 0 and not axis["image_freq"] > 0:
             raise LayoutError(
