@@ -8,7 +8,7 @@ import typing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import asdf
 import numpy as np
@@ -20,6 +20,7 @@ from cal_pipeline.core.store.paths import StorePath, open_store
 from cal_pipeline.core.text import count_of
 from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.counts import Counts
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
 from cal_pipeline.heterodyne.modes import Mode, determine_mode
 from cal_pipeline.heterodyne.saved_stages import FIELDS, MAPPING, PLAIN, from_tree, nested, plain, to_tree
 from cal_pipeline.heterodyne.stages import (
@@ -32,9 +33,6 @@ from cal_pipeline.heterodyne.stages import (
     PairingStage,
     SkydiffStage,
 )
-
-if typing.TYPE_CHECKING:
-    from cal_pipeline.heterodyne.session import Session
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
@@ -205,6 +203,21 @@ class ScanMeta:
         self.cal_step = types.SimpleNamespace(**(cal_step or {}))
 
 
+class LoadSource(Protocol):
+    """What a scan needs of the session it was opened from: the loads of other scans."""
+
+    def find_loads(self, band: Band, interval: float) -> tuple[CalibrationGroup, str]:
+        """Find the hot and cold load that belong to a band of a scan, and the reason."""
+
+    def find_following(self, band: Band, interval: float) -> CalibrationGroup | None:
+        """Find the first loads after a scan; None where there are none that fit."""
+
+    def read_loads(
+        self, group: CalibrationGroup, band: Band, clock: StageClock, t_cold_default: float | None = None
+    ) -> LoadCounts:
+        """Read the counts on the loads of a scan, in a band's pixel order."""
+
+
 @dataclass
 class Scan:
     """One scan: its bands, its attributes, and which steps it has passed.
@@ -221,8 +234,8 @@ class Scan:
         File name and status of the steps, for stpipe.
     clock : StageClock
         Time per stage.
-    session : Session, optional
-        The session it was opened from, which knows the other scans.
+    session : LoadSource, optional
+        The session it was opened from, which knows the loads of all scans.
     """
 
     number: int
@@ -230,7 +243,7 @@ class Scan:
     bands: list[Band]
     meta: ScanMeta = field(init=False)
     clock: StageClock = field(default_factory=StageClock)
-    session: Session | None = None
+    session: LoadSource | None = None
 
     crds_observatory: typing.ClassVar[str] = "cal_pipeline"
 

@@ -254,10 +254,10 @@ class Session:
                 return group
         return None
 
-    def load_counts(
+    def read_loads(
         self, group: CalibrationGroup, band: Band, clock: StageClock, t_cold_default: float | None = None
     ) -> LoadCounts:
-        """Return the counts on the loads of a scan, in a band's pixel order, from a small cache.
+        """Read the counts on the loads of a scan, in a band's pixel order, through a small cache.
 
         The cache pays: loads are measured after one scan and before the next.
         """

@@ -16,7 +16,7 @@ from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
 from cal_pipeline.heterodyne.physics.loads import solve_loads
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
 from cal_pipeline.heterodyne.references.telescope import TelescopeProfile, find_profile, open_profile
-from cal_pipeline.heterodyne.scan import Band, Scan
+from cal_pipeline.heterodyne.scan import Band, LoadSource, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.heterodyne.stages import LoadStage
@@ -71,13 +71,13 @@ class LoadsStep(CalibrationStep):
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Find the loads of a band and solve them."""
-        session = scan.session or Session(band.store)
+        session: LoadSource = scan.session or Session(band.store)
         profile = open_profile(self.reference_path("telescope", lambda: find_profile(band.attributes.get("telescope"))))
         sidebands = self._sidebands(band)
         efficiency = self._forward_efficiency(band, profile)
         coupling = self.eta_fss * self.gain_el_correction
         group, reason = session.find_loads(band, self.calibration_interval)
-        counts = session.load_counts(group, band, scan.clock, profile.t_cold_default_K)
+        counts = session.read_loads(group, band, scan.clock, profile.t_cold_default_K)
         means = counts.means
         solution = solve_loads(means, sidebands, efficiency, coupling, self.clip_counts, self.clip_tsys)
         if solution.bad_channel.all():
@@ -119,7 +119,7 @@ class LoadsStep(CalibrationStep):
         return f"T_rec {t_rec:.4g} K SSB (median), bad channels {bad:.2f} %, loads of scan {scans} ({loads.reason})"
 
     def _following(
-        self, band: Band, session: Session, before: CalibrationGroup, scan: Scan, profile: TelescopeProfile
+        self, band: Band, session: LoadSource, before: CalibrationGroup, scan: Scan, profile: TelescopeProfile
     ) -> tuple[CalibrationGroup | None, LoadCounts | None]:
         """Find the loads after a band that bracket it with the loads used.
 
@@ -131,7 +131,7 @@ class LoadsStep(CalibrationStep):
         if group is None:
             return None, None
         try:
-            return group, session.load_counts(group, band, scan.clock, profile.t_cold_default_K)
+            return group, session.read_loads(group, band, scan.clock, profile.t_cold_default_K)
         except ObservationError as error:
             logger.warning("%s: the loads that follow it are passed over: %s", band, error)
             return None, None
