@@ -56,6 +56,11 @@ class Mode(ABC):
         True if the telescope moves during an ON: L1 then has a position for every dump.
     reference_strategy : str
         Construction of the reference, as L1 describes it.
+
+    Notes
+    -----
+    A mode with phases of its own must match the scans that have them: values are checked and the
+    first ON is looked for before the step ``prepare``, whose parameter may name another mode.
     """
 
     name: ClassVar[str]
