@@ -18,18 +18,11 @@ from cal_pipeline.core.logs import log_to_stderr
 from cal_pipeline.core.replay import recorded_pipeline, replay_and_compare
 from cal_pipeline.core.store.compare import NOT_COMPARED
 from cal_pipeline.heterodyne.compare import compare
+from cal_pipeline.heterodyne.modes import MODES, resolve_alias
 from cal_pipeline.heterodyne.overview import describe
 from cal_pipeline.pipelines.calibration import CalibrationPipeline
 from cal_pipeline.report.comparison import format_comparison
 from cal_pipeline.steps import LoadsStep
-
-_MODES = {
-    "tp": "total_power",
-    "totalpower": "total_power",
-    "total-power": "total_power",
-    "otf-chopped": "otf_chopped",
-}
-"""Other names of observing modes."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,7 +72,7 @@ def calibrate_parser() -> argparse.ArgumentParser:
     add("--overwrite", action="store_true", help="replace an existing L1 store")
     add("--atm-table", metavar="FILE", help="atmosphere table")
     add("--telescope", metavar="FILE", help="telescope profile")
-    add("--mode", help="observing mode: total_power (tp, totalpower), otf or otf_chopped (otf-chopped)")
+    add("--mode", help=f"observing mode: {_describe_modes()}")
     add("--foeff", type=float, nargs="+", help="forward efficiency: one value, or one per array")
     add("--image-gain", type=float, help="ratio of image to signal gain: 1 double sideband, 0 single sideband")
     add("--physics", choices=["exact", "kalibrate-compat"], help="physical constants and rounding (default: exact)")
@@ -145,10 +138,17 @@ _OF_PIPELINE = {
 """Options that set a parameter of the pipeline."""
 
 
+def _describe_modes() -> str:
+    """List the observing modes, with their aliases in parentheses."""
+    return ", ".join(
+        f"{mode.name} ({', '.join(mode.aliases)})" if mode.aliases else mode.name for mode in MODES.values()
+    )
+
+
 _MEANING: dict[str, Callable[[Any], tuple[str, dict[str, Any]]]] = {
     "atm_table": lambda value: ("atmosphere", {"override_atm": value}),
     "telescope": lambda value: ("loads", {"override_telescope": value}),
-    "mode": lambda value: ("prepare", {"mode": _MODES.get(value.lower(), value)}),
+    "mode": lambda value: ("prepare", {"mode": resolve_alias(value)}),
     "foeff": lambda value: ("loads", {"forward_efficiency": value}),
     "image_gain": lambda value: ("loads", {"image_gain": value}),
     "physics": lambda value: ("loads", {"physics": value.replace("-", "_")}),

@@ -15,12 +15,12 @@ from cal_pipeline.core.errors import DataReadError, LayoutError
 from cal_pipeline.core.store.chunks import TEXT, ZarrArray
 from cal_pipeline.core.store.packing import Packing
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.heterodyne.phases import COLD, HOT, is_observed, is_off, is_on
+from cal_pipeline.heterodyne.modes import determine_mode
+from cal_pipeline.heterodyne.phases import COLD, HOT, Mask, Texts, find_phases
 from cal_pipeline.heterodyne.schema import MJD, SOURCE_COORDINATES, Coordinate
 
 logger = logging.getLogger(__name__)
 
-Texts = NDArray[np.str_]
 Floats = NDArray[np.float64]
 
 
@@ -84,12 +84,19 @@ class Coordinates:
         return {name: float(getattr(self, name)[subscan]) for name in names}
 
 
-NEEDED: dict[str, Callable[[Texts], NDArray[np.bool_]]] = {
-    "on": lambda phases: is_on(phases) & is_observed(phases),
-    "observed": lambda phases: (is_on(phases) | is_off(phases)) & is_observed(phases),
-    "loads": lambda phases: np.isin(np.char.upper(phases), (*HOT, *COLD)),
+NEEDED: dict[str, Callable[[Texts, str], Mask]] = {
+    "on": lambda phases, instmode: determine_mode(phases, instmode).find_ons(phases),
+    "observed": lambda phases, instmode: _find_observed(phases, instmode),
+    "loads": lambda phases, instmode: find_phases(phases, (*HOT, *COLD)),
 }
-"""Subscans whose values go into a product, by the name that the schema gives them."""
+"""Subscans whose values go into a product, from phases and instrument mode, by their name in the schema."""
+
+
+def _find_observed(phases: Texts, instmode: str) -> Mask:
+    """Find the subscans that the observing mode calibrates."""
+    mode = determine_mode(phases, instmode)
+    return mode.find_ons(phases) | mode.find_offs(phases)
+
 
 _CHANGES_TEXT = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Encoding")
 _NEUTRAL_TEXT = {"_FillValue": ("",), "missing_value": ("",), "_Encoding": ("utf-8", "utf8", "ascii", "us-ascii")}
@@ -270,7 +277,9 @@ def _decode_text(raw: NDArray[Any], array: ZarrArray) -> Texts:
     return np.array(texts, dtype=np.str_).reshape(raw.shape)
 
 
-def check_values(where: str, values: Mapping[str, NDArray[Any]], wanted: Mapping[str, Coordinate]) -> dict[str, Any]:
+def check_values(
+    where: str, values: Mapping[str, NDArray[Any]], wanted: Mapping[str, Coordinate], instmode: str = ""
+) -> dict[str, Any]:
     """Check the numbers of a group at the subscans that need them.
 
     Parameters
@@ -281,6 +290,8 @@ def check_values(where: str, values: Mapping[str, NDArray[Any]], wanted: Mapping
         Its arrays, with ``sobsmode``.
     wanted : mapping
         Their entries in the schema.
+    instmode : str
+        Instrument mode of the scan, which can tell the subscans of ``source`` to calibrate.
 
     Returns
     -------
@@ -301,7 +312,7 @@ def check_values(where: str, values: Mapping[str, NDArray[Any]], wanted: Mapping
         if spec.is_sound(values[name]):
             continue
         unsound = spec.find_unsound(values[name])
-        needed = NEEDED[spec.needed](phases)
+        needed = NEEDED[spec.needed](phases, instmode)
         wrong = np.flatnonzero(unsound.any(axis=tuple(range(unsound.ndim - 1))) & needed)
         if wrong.size:
             subject = f"{where}/{name} of subscans {_listed(wrong)}"

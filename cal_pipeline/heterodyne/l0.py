@@ -71,7 +71,7 @@ def read_attributes(store: StorePath, group: str) -> dict[str, Any]:
     return attributes
 
 
-def read_coordinates(store: StorePath, group: str, shape: tuple[int, ...]) -> Coordinates:
+def read_coordinates(store: StorePath, group: str, shape: tuple[int, ...], instmode: str = "") -> Coordinates:
     """Read and check what was recorded beside the counts of a ``source`` group.
 
     Parameters
@@ -82,6 +82,8 @@ def read_coordinates(store: StorePath, group: str, shape: tuple[int, ...]) -> Co
         Path of the ``source`` group in it.
     shape : tuple of int
         (C, D, R, A, S) of its counts.
+    instmode : str
+        Instrument mode of the scan.
 
     Returns
     -------
@@ -94,7 +96,8 @@ def read_coordinates(store: StorePath, group: str, shape: tuple[int, ...]) -> Co
         that makes no sense at a subscan that needs it.
     """
     where = f"{store}/{group}"
-    values = check_values(where, read_arrays(store, group, SOURCE_COORDINATES, shape), SOURCE_COORDINATES)
+    arrays = read_arrays(store, group, SOURCE_COORDINATES, shape)
+    values = check_values(where, arrays, SOURCE_COORDINATES, instmode)
     _, n_dumps, n_receivers, n_arrays, _ = shape
     for name in ("otf_lon", "otf_lat"):
         if name in values and values[name].ndim == 1:

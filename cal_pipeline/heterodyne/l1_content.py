@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cal_pipeline.core.json_values import json_ready
 from cal_pipeline.core.quality import Figures, quality, read_limits
 from cal_pipeline.core.run.threads import in_threads
+from cal_pipeline.heterodyne.modes import mode_named
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
 from cal_pipeline.heterodyne.physics.loads import gain_of_loads
 from cal_pipeline.heterodyne.physics.opacity import airmass
@@ -23,13 +24,6 @@ from cal_pipeline.heterodyne.stages import PairingStage
 
 L1Arrays = dict[str, NDArray[Any] | Callable[[], NDArray[Any]]]
 """Arrays by their L1 names, of a type that is yet to become that of L1, or functions that make them."""
-
-REFERENCE_STRATEGIES = {
-    "total_power": "linear interpolation in MJD between the OFFs before and after",
-    "otf": "linear interpolation in MJD between the OFFs before and after",
-    "otf_chopped": "same dump of the OFF of the same beam nearest in MJD",
-}
-"""Construction of the reference of an ON, by observing mode."""
 
 
 @dataclass
@@ -53,16 +47,16 @@ class Tally:
 
 def pointing_arrays(band: Band, pairing: PairingStage) -> L1Arrays:
     """Collect times, directions and recorded positions of the spectra; per dump in OTF scans."""
-    at, on, mode = band.coordinates, pairing.on[band.outputs[0]], pairing.mode
+    at, on, mode = band.coordinates, pairing.on[band.outputs[0]], mode_named(pairing.mode)
     arrays: L1Arrays = {"mjd": at.mjd[on], "elevation": at.elevation[on]}
     shape = (at.shape[1], on.size)
     for name in ("otf_lon", "otf_lat", "pixel_offset_lon", "pixel_offset_lat"):
         recorded = getattr(at, name)
         if recorded is not None:
             arrays[name] = recorded[..., on]
-        elif mode != "total_power" and name.startswith("otf"):
+        elif mode.has_dump_positions and name in ("otf_lon", "otf_lat"):
             arrays[name] = np.full(shape, np.nan)
-    if mode != "total_power":
+    if mode.has_dump_positions:
         arrays["otf_airmass"] = np.broadcast_to(airmass(at.elevation[on]), shape)
     return arrays
 
@@ -96,7 +90,7 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
         "pwv_mm": _median(sky.fit.pwv) if sky else None,
         "pwv_err_mm": _median(sky.fit.error) if sky else None,
         "cal_strategy": sky.strategy if sky else None,
-        "ref_strategy": REFERENCE_STRATEGIES[band.pairing.mode] if band.pairing else None,
+        "ref_strategy": mode_named(band.pairing.mode).reference_strategy if band.pairing else None,
         "cal_step": dict(vars(scan.meta.cal_step)),
         "qa": scan_quality(band, tally),
         "scan_metadata": {k: v for k, v in band.attributes.items() if k not in SCAN_ATTRIBUTES},

@@ -17,7 +17,6 @@ from cal_pipeline.core.json_values import json_ready
 from cal_pipeline.core.store.locations import normalize_location
 from cal_pipeline.core.text import count_of, elide, printable
 from cal_pipeline.heterodyne.kinds import Kind, identify
-from cal_pipeline.heterodyne.phases import first_on
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
 from cal_pipeline.heterodyne.physics.planck import channel_frequencies
 from cal_pipeline.heterodyne.physics.quality import channel_stride
@@ -261,7 +260,7 @@ def session_overview(path: str | Path, calibration_interval: float) -> list[Band
 
 def _overview(session: Session, band: Band, interval: float, described: dict[str, str | None]) -> BandOverview:
     at, attributes = band.coordinates, band.attributes
-    axis = at.frequency_axis(first_on(at.sobsmode, at.mjd))
+    axis = at.frequency_axis(band.first_on)
     signal, image = channel_frequencies(at.shape[0], **axis)
     parameters = choose_parameters(**described)
     return BandOverview(

@@ -3,71 +3,162 @@
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cal_pipeline.heterodyne.coordinates import Coordinates
+from cal_pipeline.heterodyne.physics.gain import GainDrift
+from cal_pipeline.heterodyne.physics.loads import LoadMeans, LoadSolution
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Convention, Sidebands
+from cal_pipeline.heterodyne.physics.pwv import PwvFit
+from cal_pipeline.heterodyne.physics.sky import Opacity
+from cal_pipeline.heterodyne.stages import (
+    AtmosphereStage,
+    CalibrationStage,
+    ChopStage,
+    CouplingStage,
+    GainStage,
+    LoadStage,
+    PairingStage,
+    SkydiffStage,
+)
 
 T = TypeVar("T")
 
 
 def plain(value: Any) -> Any:
     """Convert containers of an ASDF tree to built-in ones."""
-    if isinstance(value, typing.Mapping):
+    if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
 
 
-_FILE_NAMES = {"pairing": "reference", "time_weights": "moment"}
-"""Names in files of fields that have another name since."""
+def _array_to_file(array: Any) -> Any:
+    """Convert text to a list, and what has no axes to a number."""
+    if isinstance(array, np.ndarray) and array.dtype.kind in "UOT":
+        return array.astype(object).tolist()
+    return array.item() if np.ndim(array) == 0 and hasattr(array, "item") else array
 
 
-def to_tree(value: Any) -> Any:
-    """Convert a dataclass of arrays, numbers and dataclasses to an ASDF tree."""
-    if isinstance(value, Sidebands):
-        names = [f.name for f in dataclasses.fields(value)]
-        return {n: getattr(value, n) for n in names if n != "convention"} | {"convention": value.convention.name}
-    if dataclasses.is_dataclass(value):
-        tree = {_FILE_NAMES.get(f.name, f.name): to_tree(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {name: item for name, item in tree.items() if item is not None}
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray) and value.dtype.kind in "UOT":
-        return value.astype(object).tolist()
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        return value.item()
-    if isinstance(value, tuple):
-        return list(value)
+def _array_from_file(item: Any) -> NDArray[Any]:
+    array = np.asarray(item)
+    return array.astype(np.str_) if array.dtype.kind in "UOT" else array
+
+
+def _unchanged(value: Any) -> Any:
     return value
 
 
-def from_tree(cls: type[T], tree: Any) -> T:
-    """Restore the dataclass `cls` from the tree made by :func:`to_tree`."""
-    hints = typing.get_type_hints(cls)
-    names = {f.name: _FILE_NAMES.get(f.name, f.name) for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    return cls(**{name: _restore(hints[name], tree[key]) if key in tree else None for name, key in names.items()})
+class Converter(NamedTuple):
+    """Conversion of a field.
+
+    Parameters
+    ----------
+    kinds : tuple of type
+        Types of its values.
+    to_file, from_file : callable
+        Conversion of a value to what an ASDF file takes, and back.
+    """
+
+    kinds: tuple[type, ...]
+    to_file: Callable[[Any], Any]
+    from_file: Callable[[Any], Any]
 
 
-def _restore(hint: Any, item: Any) -> Any:
-    """Restore a field of a dataclass from its tree, by its annotation."""
-    options = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        hint = options[0]
-    if hint is Convention:
-        return CONVENTIONS[item]
-    if dataclasses.is_dataclass(hint):
-        return from_tree(typing.cast("type[Any]", hint), item)
-    if typing.get_origin(hint) is tuple:
-        return tuple(item)
-    if typing.get_origin(hint) is dict:
-        return plain(item)
-    if hint is typing.Any or isinstance(hint, type):
-        return item
-    # Only arrays are left; their annotation at run time depends on the version of NumPy.
-    array = np.asarray(item)
-    return array.astype(np.str_) if array.dtype.kind in "UOT" else array
+ARRAY = Converter((np.ndarray, np.number, np.bool_, float), _array_to_file, _array_from_file)
+PLAIN = Converter((str, int, float, np.number), lambda x: x.item() if isinstance(x, np.number) else x, _unchanged)
+"""Text or number."""
+
+TUPLE = Converter((tuple,), list, tuple)
+MAPPING = Converter((Mapping,), _unchanged, plain)
+CONVENTION = Converter((Convention,), lambda convention: convention.name, CONVENTIONS.__getitem__)
+
+_NAMES_IN_FILES = {"pairing": "reference", "time_weights": "moment"}
+"""Names in files of fields that have another name since."""
+
+
+def to_tree(saved: Any) -> dict[str, Any]:
+    """Convert an object of a class in :data:`FIELDS` to an ASDF tree, without the fields that are None.
+
+    Raises
+    ------
+    TypeError
+        If a field holds a value of another type than :data:`FIELDS` says.
+    """
+    tree = {}
+    for field in dataclasses.fields(saved):
+        value = getattr(saved, field.name)
+        if value is None:
+            continue
+        converter = FIELDS[type(saved)].get(field.name, ARRAY)
+        if not isinstance(value, converter.kinds):
+            expected = " or ".join(kind.__name__ for kind in converter.kinds)
+            raise TypeError(
+                f"{type(saved).__name__}.{field.name} is {type(value).__name__}, expected {expected}; a field that is "
+                "no array needs a converter in saved_stages.FIELDS"
+            )
+        tree[_NAMES_IN_FILES.get(field.name, field.name)] = converter.to_file(value)
+    return tree
+
+
+def from_tree(cls: type[T], tree: Mapping[str, Any]) -> T:
+    """Restore an object of a class in :data:`FIELDS` from the tree made by :func:`to_tree`.
+
+    A field that the tree lacks gets its default, or None without one.
+    """
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        name = _NAMES_IN_FILES.get(field.name, field.name)
+        if name in tree:
+            values[field.name] = FIELDS[cls].get(field.name, ARRAY).from_file(tree[name])
+        elif field.default is dataclasses.MISSING:
+            values[field.name] = None
+    return cls(**values)
+
+
+def nested(cls: type) -> Converter:
+    """Make the converter of a field that holds an object of a class in :data:`FIELDS`."""
+    return Converter((cls,), to_tree, partial(from_tree, cls))
+
+
+FIELDS: dict[type, dict[str, Converter]] = {
+    Coordinates: {"shape": TUPLE},
+    Sidebands: {"image_gain": PLAIN, "convention": CONVENTION},
+    LoadMeans: dict.fromkeys(("t_hot", "t_cold", "hot_mjd", "cold_mjd"), PLAIN),
+    LoadSolution: {},
+    LoadStage: {
+        "sidebands": nested(Sidebands),
+        "means": nested(LoadMeans),
+        "solution": nested(LoadSolution),
+        "coupling": PLAIN,
+        "scan_numbers": TUPLE,
+        "reason": PLAIN,
+        "following": nested(LoadMeans),
+        "following_scan": PLAIN,
+        "telescope": PLAIN,
+        "telescope_sha256": PLAIN,
+    },
+    GainDrift: {"hot_mjd": TUPLE, "cold_mjd": TUPLE},
+    GainStage: {"level": PLAIN, "drift": nested(GainDrift), "reason": PLAIN},
+    PairingStage: {"mode": PLAIN},
+    PwvFit: {},
+    Opacity: {},
+    AtmosphereStage: {
+        "strategy": PLAIN,
+        "fit": nested(PwvFit),
+        "opacity": nested(Opacity),
+        "table": PLAIN,
+        "table_sha256": PLAIN,
+    },
+    CalibrationStage: {"precision": PLAIN},
+    CouplingStage: {},
+    SkydiffStage: {"n": PLAIN},
+    ChopStage: {},
+}
+"""Converters of the fields of the classes that are saved; a field that is not listed is an array."""

@@ -7,8 +7,9 @@ import os
 import types
 import typing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import asdf
 import numpy as np
@@ -20,8 +21,9 @@ from cal_pipeline.core.store.paths import StorePath, open_store
 from cal_pipeline.core.text import count_of
 from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.counts import Counts
-from cal_pipeline.heterodyne.phases import first_on, is_off, observing_mode
-from cal_pipeline.heterodyne.saved_stages import from_tree, plain, to_tree
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
+from cal_pipeline.heterodyne.modes import Mode, determine_mode
+from cal_pipeline.heterodyne.saved_stages import FIELDS, MAPPING, PLAIN, from_tree, nested, plain, to_tree
 from cal_pipeline.heterodyne.stages import (
     AtmosphereStage,
     CalibrationStage,
@@ -32,9 +34,6 @@ from cal_pipeline.heterodyne.stages import (
     PairingStage,
     SkydiffStage,
 )
-
-if typing.TYPE_CHECKING:
-    from cal_pipeline.heterodyne.session import Session
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
@@ -90,16 +89,24 @@ class Band:
         return f"scan {self.scan_number}" + (f" {self.name}" if self.name else "")
 
     @property
+    def mode(self) -> Mode:
+        """Observing mode, determined from phases and instrument mode."""
+        return determine_mode(self.coordinates.sobsmode, str(self.attributes.get("instmode", "")))
+
+    @cached_property
+    def first_on(self) -> int:
+        """Zero-based subscan of the earliest ON."""
+        return self.mode.find_first_on(self.coordinates.sobsmode, self.coordinates.mjd)
+
+    @property
     def channel_width(self) -> float:
         """Noise bandwidth B = |freq_res| of a channel, at the first ON [Hz]."""
-        at = self.coordinates
-        return float(abs(at.freq_res[first_on(at.sobsmode, at.mjd)]))
+        return float(abs(self.coordinates.freq_res[self.first_on]))
 
     @property
     def signal_frequency(self) -> float:
         """Sky frequency of the reference channel in the signal sideband, at the first ON [Hz]."""
-        at = self.coordinates
-        return float(at.signal_freq[first_on(at.sobsmode, at.mjd)])
+        return float(self.coordinates.signal_freq[self.first_on])
 
     def require_loads(self) -> LoadStage:
         """Return the result of the step ``loads``; raise an error if missing."""
@@ -153,10 +160,9 @@ class Band:
             counts = counts - (zero[channels] if counts.ndim == 3 else np.ascontiguousarray(zero[channels])[:, None])
         if self.gain is None or self.gain.drift is None:
             return counts
-        at = self.coordinates
-        if self.gain.level < 3 and is_off(at.sobsmode)[subscan]:
+        if self.gain.level < 3 and subscan in self.require_pairing().off:
             return counts
-        return self.gain.drift.restore(counts, float(at.mjd[subscan]), channels)
+        return self.gain.drift.restore(counts, float(self.coordinates.mjd[subscan]), channels)
 
     def without_drift(self, counts: NDArray[Any], subscan: int, channels: slice) -> NDArray[Any]:
         """Correct counts like `corrected`; unchanged without drift, since the zero level cancels in ON - OFF."""
@@ -188,6 +194,21 @@ class Band:
         return self
 
 
+FIELDS[Band] = {
+    **dict.fromkeys(("name", "store", "group", "scan_number"), PLAIN),
+    "coordinates": nested(Coordinates),
+    "attributes": MAPPING,
+    "loads": nested(LoadStage),
+    "gain": nested(GainStage),
+    "pairing": nested(PairingStage),
+    "atmosphere": nested(AtmosphereStage),
+    "calibration": nested(CalibrationStage),
+    "coupling": nested(CouplingStage),
+    "skydiff": nested(SkydiffStage),
+    "chop": nested(ChopStage),
+}
+
+
 class ScanMeta:
     """File name and step status for stpipe, and provenance of steps that wrote files."""
 
@@ -197,6 +218,21 @@ class ScanMeta:
         self.filename = filename
         self.made_by = made_by or {}
         self.cal_step = types.SimpleNamespace(**(cal_step or {}))
+
+
+class LoadSource(Protocol):
+    """What a scan needs of the session it was opened from: the loads of other scans."""
+
+    def find_loads(self, band: Band, interval: float) -> tuple[CalibrationGroup, str]:
+        """Find the hot and cold load that belong to a band of a scan, and the reason."""
+
+    def find_following(self, band: Band, interval: float) -> CalibrationGroup | None:
+        """Find the first loads after a scan; None where there are none that fit."""
+
+    def read_loads(
+        self, group: CalibrationGroup, band: Band, clock: StageClock, t_cold_default: float | None = None
+    ) -> LoadCounts:
+        """Read the counts on the loads of a scan, in a band's pixel order."""
 
 
 @dataclass
@@ -215,8 +251,8 @@ class Scan:
         File name and status of the steps, for stpipe.
     clock : StageClock
         Time per stage.
-    session : Session, optional
-        The session it was opened from, which knows the other scans.
+    session : LoadSource, optional
+        The session it was opened from, which knows the loads of all scans.
     """
 
     number: int
@@ -224,7 +260,7 @@ class Scan:
     bands: list[Band]
     meta: ScanMeta = field(init=False)
     clock: StageClock = field(default_factory=StageClock)
-    session: Session | None = None
+    session: LoadSource | None = None
 
     crds_observatory: typing.ClassVar[str] = "cal_pipeline"
 
@@ -242,11 +278,10 @@ class Scan:
     def get_crds_parameters(self) -> dict[str, Any]:
         """Return the keys for the choice of reference and parameter files."""
         band = self.bands[0]
-        mode = observing_mode(band.coordinates.sobsmode, str(band.attributes.get("instmode", "")))
         return {
             "telescope": band.attributes.get("telescope"),
             "frontend": band.attributes.get("frontend"),
-            "mode": mode,
+            "mode": band.mode.name,
         }
 
     def save(self, path: str, dir_path: str | None = None, **_: Any) -> str:

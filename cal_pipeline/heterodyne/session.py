@@ -22,7 +22,7 @@ from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.errors import NoLoadsError
 from cal_pipeline.heterodyne.kinds import Kind, identify_store
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts, read_attributes, read_coordinates, time_of_loads
-from cal_pipeline.heterodyne.phases import first_on, is_on, observing_mode
+from cal_pipeline.heterodyne.modes import determine_mode
 from cal_pipeline.heterodyne.scan import Band, Scan
 
 logger = logging.getLogger(__name__)
@@ -108,11 +108,11 @@ class Session:
             if name:
                 attributes |= read_attributes(self.root, group)
             phases = read_phases(self.root, f"{group}/source")
-            mode = observing_mode(phases, str(attributes.get("instmode", "")))
+            mode = determine_mode(phases, str(attributes.get("instmode", "")))
         except Exception:
             logger.debug("%s: scan %d cannot be described", self.path, number, exc_info=True)
             return None
-        return {"telescope": attributes.get("telescope"), "frontend": attributes.get("frontend"), "mode": mode}
+        return {"telescope": attributes.get("telescope"), "frontend": attributes.get("frontend"), "mode": mode.name}
 
     def in_order_of_time(self, numbers: list[int]) -> list[int]:
         """Sort scans by the time of their first subscan; unreadable ones are last."""
@@ -171,9 +171,10 @@ class Session:
 
     def _open_band(self, number: int, group: str, name: str, attributes: dict[str, Any], clock: StageClock) -> Band:
         counts = Counts(self.root, f"{group}/source/data_5d", clock)
-        coordinates = read_coordinates(self.root, f"{group}/source", counts.shape)
-        own = read_attributes(self.root, group) if name else {}
-        return Band(name, self.path, group, number, coordinates, attributes | own).read_from(self.root)
+        attributes = attributes | (read_attributes(self.root, group) if name else {})
+        instmode = str(attributes.get("instmode", ""))
+        coordinates = read_coordinates(self.root, f"{group}/source", counts.shape, instmode)
+        return Band(name, self.path, group, number, coordinates, attributes).read_from(self.root)
 
     def _bands(self, number: int) -> list[tuple[str, str]]:
         """Return path and name of each band of a scan; the name is empty for an undivided scan."""
@@ -253,10 +254,10 @@ class Session:
                 return group
         return None
 
-    def load_counts(
+    def read_loads(
         self, group: CalibrationGroup, band: Band, clock: StageClock, t_cold_default: float | None = None
     ) -> LoadCounts:
-        """Return the counts on the loads of a scan, in a band's pixel order, from a small cache.
+        """Read the counts on the loads of a scan, in a band's pixel order, through a small cache.
 
         The cache pays: loads are measured after one scan and before the next.
         """
@@ -305,9 +306,9 @@ class Session:
         at = band.coordinates
         if at.lloadsn is None:
             return None
-        if not is_on(at.sobsmode).any():
+        if not band.mode.find_ons(at.sobsmode).any():
             return None
-        named = int(at.lloadsn[first_on(at.sobsmode, at.mjd)])
+        named = int(at.lloadsn[band.first_on])
         return named if named >= 0 else None
 
     def _calibration_group(self, number: int, band_name: str) -> tuple[CalibrationGroup | None, str]:

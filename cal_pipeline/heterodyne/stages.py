@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.heterodyne.modes import mode_named
 from cal_pipeline.heterodyne.physics.gain import GainDrift
 from cal_pipeline.heterodyne.physics.loads import LoadMeans, LoadSolution
 from cal_pipeline.heterodyne.physics.planck import Sidebands
@@ -125,7 +126,12 @@ class PairingStage:
     @property
     def per_dump(self) -> bool:
         """Tell whether the reference of a dump is the same dump of the OFF, not a mean."""
-        return self.mode == "otf_chopped"
+        return mode_named(self.mode).per_dump
+
+    @property
+    def has_beams(self) -> bool:
+        """Tell whether the ONs were observed in beams."""
+        return bool((self.beam != "").any())
 
     @property
     def group(self) -> NDArray[np.int64]:

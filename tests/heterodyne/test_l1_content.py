@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cal_pipeline.core.json_values import json_ready
 from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.product import CalibratedSession
-from cal_pipeline.heterodyne.schema import EXTRA_ATTRIBUTES, L1_ARRAYS, L1_COORDINATES
+from cal_pipeline.heterodyne.schema import EXTRA_ATTRIBUTES, L1, L1_ARRAYS, L1_COORDINATES
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.floats(width=32).map(np.float32),

@@ -40,9 +40,13 @@ _HOOKS = ("pre_hooks", "post_hooks")
 
 def _specification(cls: type[Step]) -> dict[str, Any]:
     """Return the parameters of a step or pipeline (with its steps) and their checks; cached."""
-    if "_parsed_specification" not in vars(cls):
-        cls._parsed_specification = dict(cls.load_spec_file())
-    return dict(cls._parsed_specification)
+    # Options may come from a registry that has grown since.
+    texts = [kind.spec for kind in (cls, *getattr(cls, "step_defs", {}).values())]
+    known, parsed = vars(cls).get("_parsed_specification", (None, {}))
+    if known != texts:
+        parsed = dict(cls.load_spec_file())
+        cls._parsed_specification = (texts, parsed)
+    return dict(parsed)
 
 
 @cache

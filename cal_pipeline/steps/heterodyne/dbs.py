@@ -37,7 +37,7 @@ class DbsStep(CalibrationStep):
     def process_band(self, band: Band, scan: Scan) -> None:
         """Pair the reduction groups of a band."""
         pairing, calibration = band.require_pairing(), band.require_calibration()
-        if not pairing.per_dump:
+        if not pairing.has_beams:
             self.not_applicable(f"{band} is of mode {pairing.mode}, there are no beams to merge")
             return
         first, second = merge_order(band.coordinates.mjd[pairing.on], pairing.beam)

@@ -13,11 +13,10 @@ from cal_pipeline.core.parameters.values import positive
 from cal_pipeline.heterodyne.errors import BadChannelsError
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
 from cal_pipeline.heterodyne.l1_content import L1Arrays
-from cal_pipeline.heterodyne.phases import first_on
 from cal_pipeline.heterodyne.physics.loads import solve_loads
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
 from cal_pipeline.heterodyne.references.telescope import TelescopeProfile, find_profile, open_profile
-from cal_pipeline.heterodyne.scan import Band, Scan
+from cal_pipeline.heterodyne.scan import Band, LoadSource, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.heterodyne.stages import LoadStage
@@ -73,13 +72,13 @@ class LoadsStep(CalibrationStep):
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Find the loads of a band and solve them."""
-        session = scan.session or Session(band.store)
+        session: LoadSource = scan.session or Session(band.store)
         profile = open_profile(self.reference_path("telescope", lambda: find_profile(band.attributes.get("telescope"))))
         sidebands = self._sidebands(band)
         efficiency = self._forward_efficiency(band, profile)
         coupling = self.eta_fss * self.gain_el_correction
         group, reason = session.find_loads(band, self.calibration_interval)
-        counts = session.load_counts(group, band, scan.clock, profile.t_cold_default_K)
+        counts = session.read_loads(group, band, scan.clock, profile.t_cold_default_K)
         means = counts.means
         solution = solve_loads(means, sidebands, efficiency, coupling, self.clip_counts, self.clip_tsys)
         if solution.bad_channel.all():
@@ -135,7 +134,7 @@ class LoadsStep(CalibrationStep):
         }
 
     def _following(
-        self, band: Band, session: Session, before: CalibrationGroup, scan: Scan, profile: TelescopeProfile
+        self, band: Band, session: LoadSource, before: CalibrationGroup, scan: Scan, profile: TelescopeProfile
     ) -> tuple[CalibrationGroup | None, LoadCounts | None]:
         """Find the loads after a band that bracket it with the loads used.
 
@@ -147,7 +146,7 @@ class LoadsStep(CalibrationStep):
         if group is None:
             return None, None
         try:
-            return group, session.load_counts(group, band, scan.clock, profile.t_cold_default_K)
+            return group, session.read_loads(group, band, scan.clock, profile.t_cold_default_K)
         except ObservationError as error:
             logger.warning("%s: the loads that follow it are passed over: %s", band, error)
             return None, None
@@ -155,7 +154,7 @@ class LoadsStep(CalibrationStep):
     def _sidebands(self, band: Band) -> Sidebands:
         """Make the frequency axis of a band from its first ON."""
         at = band.coordinates
-        axis = at.frequency_axis(first_on(at.sobsmode, at.mjd))
+        axis = at.frequency_axis(band.first_on)
         signal, image = channel_frequencies(band.coordinates.shape[0], **axis)
         if self.image_gain > 0 and not axis["image_freq"] > 0:
             raise LayoutError(

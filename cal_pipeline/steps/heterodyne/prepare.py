@@ -13,10 +13,9 @@ from cal_pipeline.core.text import count_of
 from cal_pipeline.heterodyne.counts import Block, Counts
 from cal_pipeline.heterodyne.errors import NoReferenceError
 from cal_pipeline.heterodyne.l1_content import L1Arrays, pointing_arrays
-from cal_pipeline.heterodyne.phases import MODES, beams, first_on, is_off, is_on, observing_mode
+from cal_pipeline.heterodyne.modes import MODES, Mode, mode_named
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.heterodyne.physics.planck import channel_frequencies
-from cal_pipeline.heterodyne.physics.switching import interpolation_weights, nearest_off, reduction_groups
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES
 from cal_pipeline.heterodyne.stages import PairingStage
@@ -26,37 +25,38 @@ from cal_pipeline.steps.heterodyne.reference import FindReference
 logger = logging.getLogger(__name__)
 
 
+class _Specification:
+    """Specification of the step, whose options are the modes that are registered when it is read."""
+
+    def __get__(self, step: object, kind: type | None = None) -> str:
+        options = ", ".join(repr(name) for name in ("auto", *MODES))
+        return f"mode = option({options}, default='auto') # Observing mode"
+
+
 class PrepareStep(CalibrationStep):
     """Sort the subscans by observing mode, average the OFFs and pair them with the ONs."""
 
     class_alias = "prepare"
 
-    spec = f"""
-    mode = option('auto', {", ".join(repr(mode) for mode in MODES)}, default='auto') # Observing mode
-    """
+    spec = _Specification()
 
     mode: str
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Sort the subscans of a band and average its OFFs."""
         at = band.coordinates
-        mode = (
-            observing_mode(at.sobsmode, str(band.attributes.get("instmode", ""))) if self.mode == "auto" else self.mode
-        )
-        chopped = mode == "otf_chopped"
-        beam = beams(at.sobsmode)
-        observed = (beam != "") if chopped else np.ones(beam.shape, np.bool_)
-        on, off = (_by_time(mask & observed, at.mjd) for mask in (is_on(at.sobsmode), is_off(at.sobsmode)))
+        mode = band.mode if self.mode == "auto" else mode_named(self.mode)
+        on, off = (_by_time(mask, at.mjd) for mask in (mode.find_ons(at.sobsmode), mode.find_offs(at.sobsmode)))
         if on.size == 0 or off.size == 0:
             raise NoReferenceError(
                 f"{band}: {on.size} ON and {off.size} OFF among the phases {sorted(set(at.sobsmode.tolist()))}, "
-                f"expected at least one of each for mode {mode}"
+                f"expected at least one of each for mode {mode.name}"
             )
         taken = np.concatenate([on, off])
         _refuse_unknown(band, taken)
-        _warn_of_left_out(band, taken)
+        _warn_of_left_out(band, mode, taken)
         _warn_of_frequency_steps(band, on)
-        if mode != "total_power" and (at.otf_lon is None or at.otf_lat is None):
+        if mode.has_dump_positions and (at.otf_lon is None or at.otf_lat is None):
             logger.warning("%s: otf_lon or otf_lat was not recorded; the positions of its dumps are NaN", band)
         counts = band.source_counts(scan.clock)
         counts.warn_of_absent_chunks()
@@ -64,10 +64,11 @@ class PrepareStep(CalibrationStep):
         valid = np.asarray(off_dumps.max(axis=0) > 0)
         if not valid.any():
             raise NoReferenceError(f"{band}: none of its {off.size} OFFs has a valid dump in any pixel")
-        pairing = _reduction_groups(band, on, off, beam) if chopped else _interpolation(band, on, off, valid)
-        band.pairing = PairingStage(
-            mode, on, off, off_mean, off_dumps, *pairing, beam=beam[on] if chopped else np.full(on.size, "")
-        )
+        try:
+            pairing = mode.pair(at.sobsmode, at.mjd, on, off, valid)
+        except NoReferenceError as error:
+            raise NoReferenceError(f"{band}: {error}") from error
+        band.pairing = PairingStage(mode.name, on, off, off_mean, off_dumps, *pairing)
 
     def describe_result(self, band: Band) -> str:
         """Describe the mode and the numbers of ONs and OFFs."""
@@ -83,44 +84,6 @@ class PrepareStep(CalibrationStep):
     def l1_arrays(band: Band) -> L1Arrays:
         """Return times, directions and recorded positions of the spectra."""
         return {} if band.pairing is None else pointing_arrays(band, band.pairing)
-
-
-def _interpolation(
-    band: Band, on: NDArray[np.int64], off: NDArray[np.int64], valid: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Compute weights (R, A, S, O), moments (S, O) and pairs (R, A, S) for interpolated OFFs.
-
-    The reference of an ON is interpolated in time between two OFFs.
-    """
-    mjd = band.coordinates.mjd
-    weights = interpolation_weights(mjd[on], mjd[off], valid)
-    time_weights = interpolation_weights(mjd[on], mjd[off], np.ones((1, 1, off.size), np.bool_))[0, 0]
-    return weights, time_weights, nearest_off(mjd[on], mjd[off], valid)
-
-
-def _reduction_groups(
-    band: Band, on: NDArray[np.int64], off: NDArray[np.int64], beam: NDArray[np.str_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Compute weights (R, A, S, O), moments (S, O) and pairs (R, A, S) for chopped scans.
-
-    The reference of an ON is one OFF of the same beam, dump by dump.
-    """
-    mjd, (_, _, n_receivers, n_arrays, _) = band.coordinates.mjd, band.coordinates.shape
-    group = reduction_groups(mjd[on], mjd[off], beam[on], beam[off])
-    if (group < 0).any():
-        alone = sorted(set(beam[on[group < 0]].tolist()))
-        raise NoReferenceError(
-            f"{band}: no OFF of beam {' and '.join(alone)} among the phases "
-            f"{sorted(set(band.coordinates.sobsmode.tolist()))}, expected at least one for each beam with an ON"
-        )
-    time_weights = np.zeros((on.size, off.size))
-    time_weights[np.arange(on.size), group] = 1.0
-    pixels = (n_receivers, n_arrays)
-    return (
-        np.broadcast_to(time_weights, (*pixels, *time_weights.shape)),
-        time_weights,
-        np.broadcast_to(group, (*pixels, on.size)),
-    )
 
 
 def _by_time(mask: NDArray[np.bool_], mjd: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -140,17 +103,18 @@ def _refuse_unknown(band: Band, subscans: NDArray[np.int64]) -> None:
             )
 
 
-def _warn_of_left_out(band: Band, taken: NDArray[np.int64]) -> None:
+def _warn_of_left_out(band: Band, mode: Mode, taken: NDArray[np.int64]) -> None:
     """Warn of unused subscans, since a misspelt phase would silently exclude data."""
     phases = band.coordinates.sobsmode
     left = np.setdiff1d(np.arange(phases.size), taken)
     if left.size:
         names = sorted({phases[subscan] or "''" for subscan in left.tolist()})
         logger.warning(
-            "%s: %s of phase %s left out; ON, OFF, OTF-ON, OTF-OFF or, with a beam, SWA-ON and the like take part",
+            "%s: %s of phase %s left out; %s take part",
             band,
             count_of(left.size, "subscan"),
             ", ".join(names) + (" is" if left.size == 1 else " are"),
+            mode.describe_phases(),
         )
 
 
@@ -158,7 +122,7 @@ def _warn_of_frequency_steps(band: Band, on: NDArray[np.int64]) -> None:
     """Warn when the frequency axis of an ON is more than half a channel off that of the first."""
     at = band.coordinates
     n_channels = at.shape[0]
-    first, _ = channel_frequencies(n_channels, **at.frequency_axis(first_on(at.sobsmode, at.mjd)))
+    first, _ = channel_frequencies(n_channels, **at.frequency_axis(band.first_on))
     width = abs(at.freq_res[on]).min()
     for subscan in on:
         axis, _ = channel_frequencies(n_channels, **at.frequency_axis(subscan))
