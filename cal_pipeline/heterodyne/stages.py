@@ -128,7 +128,7 @@ class PairingStage:
         return self.mode == "otf_chopped"
 
     @property
-    def group(self) -> NDArray[np.int64]:
+    def reduction_group(self) -> NDArray[np.int64]:
         """Index into `off` of the OFF in the reduction group of each ON of a chopped scan, shape (S_on,)."""
         return np.asarray(self.time_weights.argmax(axis=1))
 
