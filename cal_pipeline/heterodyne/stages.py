@@ -134,9 +134,13 @@ class PairingStage:
         return bool((self.beam != "").any())
 
     @property
-    def group(self) -> NDArray[np.int64]:
+    def reduction_group(self) -> NDArray[np.int64]:
         """Index into `off` of the OFF in the reduction group of each ON of a chopped scan, shape (S_on,)."""
         return np.asarray(self.time_weights.argmax(axis=1))
+
+    def dumps_in_reference(self, off: int) -> NDArray[np.int32]:
+        """Return the number of dumps (C, R, A) of the OFF at an index that a reference is the mean of."""
+        return np.ones_like(self.off_dumps[..., off]) if self.per_dump else self.off_dumps[..., off]
 
     def off_of(self, on: int) -> int:
         """Return the zero-based subscan of the OFF in the reduction group of an ON."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,9 +112,6 @@ class Operation(Generic[AnyBlock]):
     :meth:`apply` and :meth:`write` are called concurrently, for different blocks.
     """
 
-    stage: ClassVar[str] = "calibrate"
-    """Stage that :meth:`apply` is timed under."""
-
     def indexes(self, output: int) -> Iterable[int]:
         """Return the indexes along the last axis whose samples are needed for an output."""
         return ()
@@ -149,7 +146,9 @@ class Stream(Generic[AnyBlock]):
     make_block : callable
         Class of the blocks, called with the parameters of :class:`Block`.
     clock : StageClock
-        Counts the time of the operations.
+        Clock of the observation.
+    stage : str
+        Stage that the clock counts :meth:`Operation.apply` under; all else is ``write``.
     """
 
     def __init__(
@@ -159,8 +158,10 @@ class Stream(Generic[AnyBlock]):
         operations: Sequence[Operation[AnyBlock]],
         make_block: Callable[..., AnyBlock],
         clock: StageClock,
+        stage: str,
     ) -> None:
-        self._source, self._operations, self._make_block, self._clock = source, operations, make_block, clock
+        self._source, self._operations, self._make_block = source, operations, make_block
+        self._clock, self._stage = clock, stage
         self._needed = [set().union(*(each.indexes(output) for each in operations)) for output in range(n_outputs)]
         self.rows = source.channel_step(CHUNK_SAMPLES)
         self._own: dict[tuple[int, Hashable], Floats] = {}
@@ -210,8 +211,8 @@ class Stream(Generic[AnyBlock]):
         for output in outputs:
             samples_of_output = {index: read[index] for index in self._needed[output]}
             block = self._make_block(rows, rows.start // self.rows, output, samples_of_output, self._memory)
-            for operation in self._operations:
-                with self._clock(operation.stage):
+            with self._clock(self._stage):
+                for operation in self._operations:
                     operation.apply(block)
             with self._clock("write"):
                 for operation in self._operations:

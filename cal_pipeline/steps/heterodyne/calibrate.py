@@ -71,9 +71,7 @@ class CalibrateStep(CalibrationStep):
         sigma, bad = np.empty(shape, np.float32, order="F"), np.empty(shape, np.bool_, order="F")
 
         def variance(off: int) -> Floats:
-            # A chopped reference is one dump of its OFF, else it is the mean of all that are valid.
-            dumps = np.ones_like(pairing.off_dumps[..., off]) if pairing.per_dump else pairing.off_dumps[..., off]
-            return variance_of_mean(dumps, at.exptime[pairing.off[off]])
+            return variance_of_mean(pairing.dumps_in_reference(off), at.exptime[pairing.off[off]])
 
         variances = in_threads(variance, range(pairing.off.size), pairing.off_mean.size)
         load_difference = loads.means.difference

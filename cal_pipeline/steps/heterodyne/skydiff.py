@@ -41,7 +41,7 @@ class SkydiffStep(CalibrationStep):
         loads, pairing = band.require_loads(), band.require_pairing()
         counts, times, offs = np.stack(band.mean_offs(), axis=-1), band.coordinates.mjd[pairing.off], pairing.off
         if pairing.per_dump:
-            first, second = pair_offs(pairing.group, *band.outputs)
+            first, second = pair_offs(pairing.reduction_group, *band.outputs)
             counts, times = (average_pairs(values, first, second) for values in (counts, times))
             offs = offs[first]
         spectra = sky_spectra(counts, loads.means.hot, loads.solution.gamma, band.bad_channel)

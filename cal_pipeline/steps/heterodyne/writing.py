@@ -112,7 +112,7 @@ def _write_arrays(band: Band, scan: Scan, group: StorePath, steps: Steps) -> Tal
     operations = operations_of(band, steps)
     n_spectra = band.outputs[0].size if operations else 0
     counts = band.source_counts(scan.clock)
-    stream = Stream(counts, n_spectra, operations, SpectrumBlock, scan.clock)
+    stream = Stream(counts, n_spectra, operations, SpectrumBlock, scan.clock, "calibrate")
     with scan.clock("write"):
         arrays = l1_arrays(band, steps)
 

@@ -1,110 +1,156 @@
-"""What is streamed to L1 does not depend on how L0 is stored."""
+"""Samples pass once through a list of operations, whatever these do and however the samples are stored."""
 
 from __future__ import annotations
 
-import json
+import doctest
+import threading
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import zarr
-from helpers_l0 import FILL, loads_counts, write_scan
 
-from cal_pipeline import CalibrationPipeline
+from cal_pipeline.core.run import stream as stream_module
+from cal_pipeline.core.run.clock import StageClock
+from cal_pipeline.core.run.stream import Block, Operation, Stream
+from cal_pipeline.core.run.threads import BlockThreads
 from cal_pipeline.core.store.paths import LocalStorePath
-from cal_pipeline.heterodyne.session import Session
-from cal_pipeline.steps import AtmosphereStep, CalibrateStep, LoadsStep, PrepareStep
-from cal_pipeline.steps.heterodyne.writing import write_scan as stream_scan
 
-GAIN = 1e5 * (1.0 + 0.05 * np.arange(14.0)).reshape(7, 2, 1)
+VALUES = np.arange(10 * 3 * 6).reshape(10, 3, 6)
 
 
-STEPS = tuple(CalibrationPipeline.step_defs.values())
+class Numbers:
+    """Numbers (10, 3, 6) in chunks of two rows and some indexes, which remember what is read."""
+
+    def __init__(self, indexes_in_chunk=1, step=4):
+        self.shape = VALUES.shape
+        self.subscans_in_chunk = indexes_in_chunk
+        self.step = step
+        self.read_at = []
+
+    def channel_step(self, target_samples):
+        return self.step
+
+    def blocks(self, indexes, rows):
+        for chunk in sorted({index // self.subscans_in_chunk for index in indexes}):
+            yield slice(0, rows), [index for index in indexes if index // self.subscans_in_chunk == chunk]
+
+    def read(self, rows, indexes):
+        self.read_at.append((rows.start, indexes[0] // self.subscans_in_chunk))
+        return VALUES[rows][..., indexes]
 
 
-def source_counts():
-    counts = loads_counts(GAIN, 90.0, [100.0, 110.0, 120.0, 101.0], dumps=3)
-    counts[:, 1, 0, 0, 2] = FILL
-    return counts
+@dataclass
+class SumBlock(Block):
+    total: np.ndarray | None = None
 
 
-@pytest.fixture
-def stream(tmp_path, atm_table):
-    def run(name, chunks=None, dtype=np.int32, shards=None, skip_calibrate=False, order=(0, 1, 2, 3)):
-        store = tmp_path / f"{name}.zarr"
-        write_scan(store, 1, gain=GAIN, source={"counts": source_counts()})
-        if chunks:
-            values = source_counts().astype(dtype)
-            if np.dtype(dtype).kind == "f":
-                values[values == FILL] = np.nan
-            group = zarr.open_group(store, path="scan_000001/source", mode="r+")
-            options = {"chunks": chunks, "shards": shards, "fill_value": FILL if values.dtype.kind == "i" else np.nan}
-            array = group.create_array("data_5d", shape=values.shape, dtype=dtype, overwrite=True, **options)
-            array[...] = values
-        scan = Session(store).open_scan(1)
-        steps = [LoadsStep(), PrepareStep(), AtmosphereStep(override_atm=str(atm_table)), CalibrateStep()]
-        for step in steps[:-1] if skip_calibrate else steps:
-            scan = step.run(scan)
-        written = stream_scan(scan, LocalStorePath(tmp_path / name), {"engine_version": "x"}, STEPS)
-        return zarr.open_group(tmp_path / name, mode="r"), [band.tally for band in written]
+class Doubling(Operation[SumBlock]):
+    """Doubles all samples that others need."""
 
-    return run
+    def apply(self, block):
+        for index, samples in block.samples.items():
+            block.samples[index] = 2 * samples
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("chunks", "dtype", "shards"),
-    [
-        ((7, 3, 2, 1, 1), np.int32, None),
-        ((2, 1, 1, 1, 3), np.int32, None),
-        ((3, 2, 2, 1, 4), np.int64, None),
-        ((1, 3, 1, 1, 2), np.float32, None),
-        ((7, 3, 2, 1, 4), np.float64, None),
-        ((2, 3, 1, 1, 1), np.int32, (4, 3, 2, 1, 2)),
-    ],
-)
-def test_chunks_and_types_of_l0_leave_no_trace(stream, chunks, dtype, shards):
-    plain, _ = stream("plain")
-    other, _ = stream("other", chunks, dtype, shards)
-    assert {"spectra", "flags", "sigma"} < set(plain.array_keys()) == set(other.array_keys())
-    for name in plain.array_keys():
-        tolerance = 1e-6 if dtype == np.float32 else 0.0
-        one, two = plain[name][...], other[name][...]
-        if one.dtype.kind == "f":
-            np.testing.assert_allclose(two, one, rtol=tolerance, atol=30 * tolerance, err_msg=name)
-        else:
-            assert one.tolist() == two.tolist()
+class Summing(Operation[SumBlock]):
+    """Sums the samples of an output and counts them."""
+
+    def __init__(self, needed):
+        self.needed, self.memory, self.order = needed, {}, []
+        self.results = np.full((10, 3, len(needed)), -1.0)
+
+    def indexes(self, output):
+        return self.needed[output]
+
+    def begin(self, target):
+        self.order.append("begin")
+        self.counted = np.zeros(target.n_blocks, int)
+        assert target.shape == VALUES.shape
+        assert target.present == {"other"}
+
+    def apply(self, block):
+        assert set(block.samples) == set(self.needed[block.output])
+        total = block.memory("total", block.samples[self.needed[block.output][0]].shape)
+        self.memory.setdefault((threading.get_ident(), total.shape), set()).add(total.ctypes.data)
+        total[...] = 0.0
+        for samples in block.samples.values():
+            total += samples
+        block.total = total
+
+    def write(self, block):
+        self.results[block.rows, :, block.output] = block.total
+        self.counted[block.number] += block.total.size
+
+    def conclude(self):
+        self.order.append("conclude")
+        return {"n_samples": int(self.counted.sum())}
 
 
-@pytest.mark.slow
-def test_lines_come_out_and_missing_dumps_stay_where_they_are(stream):
-    group, (tally,) = stream("l1")
-    spectra, flags = group["spectra"][...], group["flags"][...]
-    missing = np.zeros(spectra.shape, bool)
-    missing[:, 1, 0, 0, 1] = True
-    np.testing.assert_array_equal(np.isnan(spectra), missing)
-    np.testing.assert_array_equal(flags, np.where(missing, 2, 0))
-    assert tally.flagged[""].tolist() == tally.flagged["FILL_VALUE"].tolist() == missing.sum(axis=(0, 1, 4)).tolist()
-    assert tally.n_samples * 2 == missing.size
-    np.testing.assert_array_equal(tally.probe, spectra[:, 1].astype(np.float32))
-    assert group["t_int"][...].tolist() == [6.0, 6.0]
-    ratio = np.nanmean(spectra[..., 1]) / np.nanmean(spectra[..., 0])
-    assert ratio == pytest.approx((120 - 100 - 2 / 3) / (110 - 100 - 1 / 3), rel=1e-6)
+def run(tmp_path, source, operations, n_outputs, others=(), threads=2):
+    clock = StageClock()
+    stream = Stream(source, n_outputs, operations, SumBlock, clock, "work")
+    with BlockThreads(threads) as pool:
+        learnt = pool.run(stream.run, LocalStorePath(tmp_path), {"other"}, others)
+    return learnt, clock
 
 
-def test_without_calibration_there_is_all_but_spectra(stream):
-    group, (tally,) = stream("l1", skip_calibrate=True)
-    names = set(group.array_keys())
-    assert not names & {"spectra", "flags", "t_sys", "sigma", "t_int"}
-    assert {"gamma", "pwv", "tau_signal", "mjd"} <= names
-    assert tally.n_samples == 0
+NEEDED = [[0, 1], [1, 4], [5], [2]]
 
 
-def test_attributes_are_strict_json(stream, tmp_path):
-    stream("l1")
+@pytest.mark.parametrize("indexes_in_chunk", [1, 2, 3, 6])
+@pytest.mark.parametrize("step", [1, 4, 10])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_operations_are_applied_in_order_however_the_samples_are_stored(tmp_path, indexes_in_chunk, step, threads):
+    source, summing = Numbers(indexes_in_chunk, step), Summing(NEEDED)
+    learnt, clock = run(tmp_path, source, [Doubling(), summing], len(NEEDED), threads=threads)
+    expected = np.stack([2 * VALUES[..., needed].sum(axis=-1) for needed in NEEDED], axis=-1)
+    np.testing.assert_array_equal(summing.results, expected)
+    assert learnt == {"n_samples": 10 * 3 * len(NEEDED)}
+    assert summing.order == ["begin", "conclude"]
+    assert set(clock.seconds) == {"work", "write"}
 
-    def refuse(text):
-        raise AssertionError(text)
 
-    metadata = json.loads((tmp_path / "l1" / "zarr.json").read_text(), parse_constant=refuse)
-    assert "consolidated_metadata" not in metadata or metadata["consolidated_metadata"] is None
-    assert metadata["attributes"]["provenance"]["l0_group"] == "scan_000001"
+@pytest.mark.parametrize("indexes_in_chunk", [1, 2, 3, 6])
+def test_each_chunk_is_read_once(tmp_path, indexes_in_chunk):
+    source = Numbers(indexes_in_chunk)
+    run(tmp_path, source, [Summing(NEEDED)], len(NEEDED))
+    assert len(source.read_at) == len(set(source.read_at))
+    assert {chunk for _, chunk in source.read_at} == {index // indexes_in_chunk for index in (0, 1, 2, 4, 5)}
+
+
+def test_samples_that_outputs_share_are_not_changed_for_others(tmp_path):
+    summing = Summing([[3], [3], [3]])
+    run(tmp_path, Numbers(), [Doubling(), Doubling(), summing], 3)
+    for output in range(3):
+        np.testing.assert_array_equal(summing.results[..., output], 4 * VALUES[..., 3])
+
+
+def test_memory_is_reused_by_each_thread(tmp_path):
+    summing = Summing(NEEDED)
+    run(tmp_path, Numbers(step=5), [summing], len(NEEDED))
+    assert all(len(addresses) == 1 for addresses in summing.memory.values())
+
+
+def test_without_outputs_only_the_other_tasks_run(tmp_path):
+    done, source = [], Numbers()
+    learnt, _ = run(tmp_path, source, [], 0, [lambda: done.append(1), lambda: done.append(2)])
+    assert (learnt, sorted(done), source.read_at) == ({}, [1, 2], [])
+
+
+def test_an_error_of_an_operation_ends_the_stream(tmp_path):
+    class Failing(Operation[SumBlock]):
+        def indexes(self, output):
+            return [output]
+
+        def apply(self, block):
+            raise ValueError(f"output {block.output}")
+
+        def conclude(self):
+            raise AssertionError("concluded after an error")
+
+    with pytest.raises(ValueError, match="output 0"):
+        run(tmp_path, Numbers(), [Failing()], 1)
+
+
+def test_the_examples_are_true():
+    assert doctest.testmod(stream_module).failed == 0
