@@ -16,13 +16,13 @@ from stpipe import Step, config_parser, crds_client
 from stpipe.step import get_disable_crds_steppars
 
 from cal_pipeline.core.errors import CalibrationError, NoInputError, OutputExistsError
-from cal_pipeline.core.files.selection import choose_parameters
 from cal_pipeline.core.logs import log_to_stderr
 from cal_pipeline.core.parameters.checked import CheckedStep
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.origins import Parameters, load_parameters
 from cal_pipeline.core.records import record_of_step
 from cal_pipeline.core.store.locations import is_url, normalize_location
+from cal_pipeline.heterodyne.parameter_files import choose_parameters
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.sources import first_scan, open_scan
 
