@@ -343,7 +343,7 @@ def _suggest(key: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"expected {', '.join(sorted(known))}"
 
 
-def _table_of(declaration: type[T]) -> Table[T]:
+def table_of(declaration: type[T]) -> Table[T]:
     """Make the table that a dataclass declares."""
     hints = get_type_hints(declaration, include_extras=True)
     keys: dict[str, Kind] = {}
@@ -368,7 +368,7 @@ def _table_of(declaration: type[T]) -> Table[T]:
 
 
 def _as_table(declaration: type[T] | Table[T]) -> Table[T]:
-    return declaration if isinstance(declaration, Table) else _table_of(declaration)
+    return declaration if isinstance(declaration, Table) else table_of(declaration)
 
 
 def read_declared(
