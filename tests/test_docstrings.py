@@ -8,12 +8,13 @@ import pkgutil
 
 import pytest
 
+import cal_pipeline.core.files
 import cal_pipeline.heterodyne.physics
 import cal_pipeline.heterodyne.references
 
 MODULES = [
     f"{package.__name__}.{module.name}"
-    for package in (cal_pipeline.heterodyne.physics, cal_pipeline.heterodyne.references)
+    for package in (cal_pipeline.core.files, cal_pipeline.heterodyne.physics, cal_pipeline.heterodyne.references)
     for module in pkgutil.iter_modules(package.__path__)
 ]
 

@@ -8,7 +8,8 @@ import pytest
 from stpipe import config_parser
 
 from cal_pipeline import CalibrationPipeline
-from cal_pipeline.core.files.selection import choose_parameters, read_choices
+from cal_pipeline.core.files.selection import read_choices
+from cal_pipeline.heterodyne.parameter_files import CHOICES, choose_parameters
 
 CFG = Path(__file__).parents[1] / "cfg"
 FILES = sorted(CFG.glob("*.asdf"))
@@ -35,7 +36,7 @@ def test_a_file_changes_something(path):
 
 
 def test_every_file_stands_in_the_table():
-    assert {choice.parameters for choice in read_choices()} == {path.stem for path in FILES}
+    assert {choice.parameters for choice in read_choices(CHOICES)} == {path.stem for path in FILES}
 
 
 @pytest.mark.slow
@@ -50,14 +51,17 @@ def test_the_file_for_a_mode_asks_for_that_mode(telescope, frontend, file, mode)
     assert _settings(path)["steps"]["prepare"]["mode"] == mode
 
 
-@pytest.mark.parametrize("choice", [c for c in read_choices() if c.automatic], ids=lambda choice: choice.parameters)
+@pytest.mark.parametrize(
+    "choice", [c for c in read_choices(CHOICES) if c.automatic], ids=lambda choice: choice.parameters
+)
 def test_no_row_hides_another(choice):
-    path = choose_parameters(choice.telescope, choice.frontend.replace("*", "_X"), choice.mode)
+    data = choice.patterns | {"frontend": choice.patterns["frontend"].replace("*", "_X")}
+    path = choose_parameters(**data)
     assert path == CFG / f"{choice.parameters}.asdf"
 
 
 def test_what_is_named_only_is_never_chosen():
-    named = {choice.parameters for choice in read_choices() if not choice.automatic}
+    named = {choice.parameters for choice in read_choices(CHOICES) if not choice.automatic}
     assert named == {"kalibrate_compat", "quicklook"}
     assert choose_parameters("APEX", "LASMA", "otf") is None
     assert choose_parameters(None, None, None) is None

@@ -1,392 +1,294 @@
-"""Verdicts on a band of a scan: figures of its pixels against the limits of one file."""
+"""Quality of an observation: figures that a family declares, and verdicts on them.
+
+An observation has elements, such as the pixels of a receiver. A figure is one number for each
+element. A check compares figures, or what follows from them, with limits.
+"""
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import math
-import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from fnmatch import fnmatchcase
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.errors import CalibrationError
-from cal_pipeline.core.files.selection import cfg_folder
-from cal_pipeline.heterodyne.physics.averages import median_of_finite
+from cal_pipeline.core.limits import Limit, Limits
+from cal_pipeline.core.run.threads import in_threads
 
-Pixels = NDArray[Any]
+Values = NDArray[Any]
+Measured = Values | Mapping[str, Values]
+"""Values of a figure by element; a mapping of such for a figure with parts, the total first."""
 
 PASS, QUESTIONABLE, FAIL = "pass", "questionable", "fail"
 SEVERITIES = (PASS, QUESTIONABLE, FAIL)
 """Verdicts, the worst last."""
 
-
-class QualityLimitsError(CalibrationError):
-    """The file with the limits cannot be used."""
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Quality figures of each pixel of a band, shape (R, A); None if unknown.
-
-    Parameters
-    ----------
-    t_rec_ssb_K, t_rec_dsb_K, t_sys_K : ndarray
-        Median receiver (SSB, DSB) and system temperature (DSB) over the good channels [K].
-    pwv_mm, pwv_err_mm, pwv_chi2 : ndarray
-        Water vapour, its statistical error [mm] and the reduced chi² of its fit; medians over
-        several fits.
-    pwv_at_bound, pwv_unconstrained, pwv_converged : ndarray of bool
-        Whether any fit ended at a bound, any was unconstrained, and all converged.
-    noise_ratio : ndarray
-        Measured over expected noise.
-    ripple_K : ndarray
-        Amplitude of the strongest ripple of the mean spectrum [K].
-    load_instability : ndarray
-        Relative change of the counts on a load from dump to dump.
-    gain_drift : ndarray
-        Relative change of the gain between the loads before and after the scan.
-    bad_channel_fraction : ndarray
-        Fraction of channels that the loads cannot calibrate.
-    sky_below_cold_load_fraction : ndarray
-        Fraction of channels in which the sky is colder than the cold load.
-    flagged_fraction : dict
-        Fraction of samples with each flag by its name, ``""`` for any.
-    """
-
-    t_rec_ssb_K: Pixels | None = None
-    t_rec_dsb_K: Pixels | None = None
-    t_sys_K: Pixels | None = None
-    pwv_mm: Pixels | None = None
-    pwv_err_mm: Pixels | None = None
-    pwv_chi2: Pixels | None = None
-    pwv_at_bound: Pixels | None = None
-    pwv_unconstrained: Pixels | None = None
-    pwv_converged: Pixels | None = None
-    noise_ratio: Pixels | None = None
-    ripple_K: Pixels | None = None
-    load_instability: Pixels | None = None
-    gain_drift: Pixels | None = None
-    bad_channel_fraction: Pixels | None = None
-    sky_below_cold_load_fraction: Pixels | None = None
-    flagged_fraction: Mapping[str, Pixels] = field(default_factory=dict)
-
-    def by_name(self) -> dict[str, Pixels]:
-        """Return all known figures, those of flags under ``flagged_fraction_<FLAG>``."""
-        known = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "flagged_fraction"}
-        flags = {
-            f"flagged_fraction_{name}" if name else "flagged_fraction": v for name, v in self.flagged_fraction.items()
-        }
-        return {name: values for name, values in (known | flags).items() if values is not None}
-
-    def checked(self) -> dict[str, Pixels]:
-        """Return the values that limits apply to, by the name of the check."""
-        known = self.by_name()
-        checks = {name: known[name] for name in _CHECKED_AS_THEY_ARE if name in known}
-        if self.ripple_K is not None and self.t_sys_K is not None:
-            checks["ripple_over_t_sys"] = self.ripple_K / self.t_sys_K
-        if self.gain_drift is not None:
-            checks["gain_drift"] = np.abs(self.gain_drift)
-        if self.pwv_converged is not None:
-            checks["pwv_not_converged"] = ~self.pwv_converged
-        if self.bad_channel_fraction is not None:
-            checks["dead_pixel"] = self.bad_channel_fraction >= 1.0
-        return checks
-
-
-_CHECKED_AS_THEY_ARE = (
-    "t_rec_ssb_K",
-    "pwv_chi2",
-    "pwv_at_bound",
-    "pwv_unconstrained",
-    "noise_ratio",
-    "load_instability",
-    "flagged_fraction",
-)
-
-CHECKS = (*_CHECKED_AS_THEY_ARE, "ripple_over_t_sys", "gain_drift", "pwv_not_converged", "dead_pixel")
-"""Names of all checks; each can have limits."""
-
-_SELECTORS = ("telescope", "frontend", "frequency_range_hz")
+TOTAL = ""
+"""Key of the total in a figure with parts."""
 
 
 @dataclass(frozen=True)
-class Limit:
-    """Limits beyond which a figure is questionable or fails.
+class Parts:
+    """Parts of a figure, such as the fractions of samples with each flag.
 
     Parameters
     ----------
-    explanation : str
-        Meaning of the check.
-    questionable, fail : float or None
-        Upper limits: a larger figure is questionable, or fails.
-    questionable_below, fail_below : float or None
-        Lower limits: a smaller figure is questionable, or fails.
+    reduced : str
+        Name of the reduced parts in the record.
+    meanings : dict
+        Descriptions of the parts that have a column in the table of a session, by part.
     """
 
-    explanation: str
-    questionable: float | None = None
-    fail: float | None = None
-    questionable_below: float | None = None
-    fail_below: float | None = None
-
-    def severity(self, values: Pixels) -> NDArray[np.int64]:
-        """Grade each value: 0 pass, 1 questionable, 2 fail; NaN (unknown) passes."""
-        numbers = np.asarray(values, np.float64)
-        result = np.zeros(numbers.shape, np.int64)
-        for severity, above, below in (
-            (1, self.questionable, self.questionable_below),
-            (2, self.fail, self.fail_below),
-        ):
-            if above is not None:
-                result[numbers > above] = severity
-            if below is not None:
-                result[numbers < below] = severity
-        return result
-
-    def crossed(self, severity: int) -> list[float]:
-        """Return the finite limits of a severity."""
-        pair = (self.questionable, self.questionable_below) if severity == 1 else (self.fail, self.fail_below)
-        return [limit for limit in pair if limit is not None and math.isfinite(limit)]
+    reduced: str
+    meanings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Limits for some data.
+class Figure:
+    """Quality figure: one number for each element.
 
     Parameters
     ----------
-    checks : dict
-        Limit of each check by its name.
-    file : str
-        Name of the limits file.
-    sha256 : str
-        SHA-256 digest of the file.
+    name : str
+        Name in the record.
+    meaning : str
+        Description.
+    compute : callable
+        Function of the data, and of the figures in `of`, that returns the values by element; None
+        if unknown. With parts, a mapping of the total (`TOTAL`) and the parts.
+    unit : str
+        Unit.
+    reduce : {"median", "mean", "any", "all"}
+        Reduction of all elements to one number.
+    reduced : str
+        Name of that number; by default `name`, with ``_median`` after it for a median.
+    of : tuple of str
+        Figures that this one is computed from.
+    checked : bool
+        Whether limits apply to the figure as it is.
+    in_table : bool
+        Whether the figure has a column in the table of a session.
+    parts : Parts or None
+        Parts of the figure.
     """
 
-    checks: dict[str, Limit]
-    file: str
-    sha256: str
+    name: str
+    meaning: str
+    compute: Callable[..., Measured | None]
+    unit: str = ""
+    reduce: Literal["median", "mean", "any", "all"] = "median"
+    reduced: str = ""
+    of: tuple[str, ...] = ()
+    checked: bool = False
+    in_table: bool = True
+    parts: Parts | None = None
+
+    @property
+    def reduced_name(self) -> str:
+        """Name of the reduced figure."""
+        return self.reduced or (f"{self.name}_median" if self.reduce == "median" else self.name)
+
+    def part_name(self, part: str) -> str:
+        """Return the name of a part in the record of an element."""
+        return self.name if part == TOTAL else f"{self.name}_{part}"
 
 
 @dataclass(frozen=True)
-class QualityLimits:
-    """All that a file of limits holds.
+class Check:
+    """Check of what follows from figures.
 
     Parameters
     ----------
-    default : dict
-        Settings of each check.
-    sections : tuple of dict
-        Settings for some data only; later sections win.
-    file : str
-        Name of the file.
-    sha256 : str
-        SHA-256 digest of the file.
+    name : str
+        Name of the check.
+    of : tuple of str
+        Figures; the check is made if all are known.
+    derive : callable
+        Function of their values that returns the values to check.
+    excludes : bool
+        Whether elements for which the values are true are judged by no other check.
     """
 
-    default: dict[str, dict[str, Any]]
-    sections: tuple[dict[str, Any], ...]
-    file: str
-    sha256: str
+    name: str
+    of: tuple[str, ...]
+    derive: Callable[..., Values]
+    excludes: bool = False
 
-    def for_data(self, telescope: str | None, frontend: str | None, frequency: float) -> Limits:
-        """Limits for some data.
+
+@dataclass(frozen=True, eq=False)
+class QualityScheme:
+    """Figures of a family of instruments, and their checks.
+
+    Parameters
+    ----------
+    figures : tuple of Figure
+        Figures in the order of the record.
+    derived_checks : tuple of Check
+        Checks of what follows from figures, in the order of the record; they come after those of
+        figures as they are.
+    elements : str
+        Plural noun for the elements, as in the record.
+    """
+
+    figures: tuple[Figure, ...]
+    derived_checks: tuple[Check, ...] = ()
+    elements: str = "elements"
+
+    @cached_property
+    def checks(self) -> tuple[str, ...]:
+        """Names of all checks; each can have limits."""
+        return (*(f.name for f in self.figures if f.checked), *(check.name for check in self.derived_checks))
+
+    def measure(self, *data: Any, samples: int = 0) -> dict[str, Measured]:
+        """Compute the figures of an observation.
 
         Parameters
         ----------
-        telescope, frontend : str or None
-            As recorded in the attributes of the scan; what is not recorded only suits ``*``.
-        frequency : float
-            Sky frequency [Hz].
+        *data
+            Arguments of the functions of the figures.
+        samples : int
+            Number of samples in the data; threads share the work on many.
 
         Returns
         -------
-        Limits
-            Checks without settings are not made.
+        dict
+            Values by figure; what is unknown is left out.
         """
-        checks = {name: dict(settings) for name, settings in self.default.items()}
-        for section in self.sections:
-            if _suits(section, telescope or "", frontend or "", frequency):
-                for name in CHECKS:
-                    checks.setdefault(name, {}).update(section.get(name, {}))
-        return Limits(
-            {name: Limit(**settings) for name, settings in checks.items() if settings}, self.file, self.sha256
-        )
+        direct = [figure for figure in self.figures if not figure.of]
+        computed = in_threads(lambda figure: figure.compute(*data), direct, samples)
+        found = {figure.name: values for figure, values in zip(direct, computed, strict=True) if values is not None}
+        for figure in self.figures:
+            if figure.of and all(name in found for name in figure.of):
+                values = figure.compute(*data, *(found[name] for name in figure.of))
+                if values is not None:
+                    found[figure.name] = values
+        return found
+
+    def judge(self, measured: Mapping[str, Measured], elements: NDArray[np.str_], limits: Limits) -> dict[str, Any]:
+        """Make the record of figures and verdicts of an observation.
+
+        Parameters
+        ----------
+        measured : dict
+            Values by figure, in the shape of `elements`.
+        elements : ndarray of str
+            Ids of the elements.
+        limits : Limits
+            Limits for the checks.
+
+        Returns
+        -------
+        dict
+            Ready for JSON, None for what is not known. Reduced figures; ``verdict``, the worst of
+            all; ``verdicts``, one for each check that some element does not pass, with these
+            ``elements`` and, of them, the ``failing_elements``; ``checks``, all that were made;
+            ``thresholds``, where the limits are from; ``elements``, figures by element. The noun
+            for elements is that of the scheme.
+
+        Notes
+        -----
+        A check fails when it fails in more than half of the elements; when it fails in fewer, it is
+        questionable, and the elements are named. Elements that a check excludes are judged by no
+        other.
+        """
+        none = np.zeros(elements.shape, np.bool_)
+        values, excluded = self._checked(measured, none)
+        checks = [name for name in values if name in limits.checks]
+        verdicts: list[dict[str, Any]] = []
+        for name in checks:
+            not_judged = none if name in self._excluding else excluded
+            verdicts += self._verdicts(name, values[name], limits.checks[name], elements, not_judged)
+        worst = max((SEVERITIES.index(verdict["verdict"]) for verdict in verdicts), default=0)
+        return {
+            **self._reduce(measured),
+            "verdict": SEVERITIES[worst],
+            "verdicts": verdicts,
+            "checks": sorted(checks),
+            "thresholds": {"file": limits.file, "sha256": limits.sha256},
+            self.elements: self._by_element(measured, elements),
+        }
+
+    @cached_property
+    def _excluding(self) -> frozenset[str]:
+        return frozenset(check.name for check in self.derived_checks if check.excludes)
+
+    def _checked(
+        self, measured: Mapping[str, Measured], none: NDArray[np.bool_]
+    ) -> tuple[dict[str, Values], NDArray[np.bool_]]:
+        """Return the values that limits apply to by check, and the elements that are excluded."""
+        totals = {name: values[TOTAL] if isinstance(values, Mapping) else values for name, values in measured.items()}
+        values = {
+            figure.name: totals[figure.name] for figure in self.figures if figure.checked and figure.name in totals
+        }
+        excluded = none
+        for check in self.derived_checks:
+            if all(name in totals for name in check.of):
+                values[check.name] = check.derive(*(totals[name] for name in check.of))
+                if check.excludes:
+                    excluded = excluded | values[check.name]
+        return values, excluded
+
+    def _verdicts(
+        self, name: str, values: Values, limit: Limit, elements: NDArray[np.str_], not_judged: NDArray[np.bool_]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the verdict on one check, where it is not passed."""
+        severity = np.where(not_judged, 0, limit.severity(values))
+        worst = int(severity.max(initial=0))
+        if worst == 0:
+            return
+        concerned = severity == worst
+        judged = max(int((~not_judged).sum()), 1)
+        verdict = FAIL if worst == 2 and 2 * concerned.sum() > judged else QUESTIONABLE
+        shown = np.asarray(values, np.float64)[concerned]
+        yield {
+            "name": name,
+            "verdict": verdict,
+            "value": _finite(float(shown[np.argmax(np.abs(shown - np.median(limit.crossed(worst))))])),
+            "limit": limit.crossed(worst),
+            self.elements: elements[severity > 0].tolist(),
+            f"failing_{self.elements}": elements[severity == 2].tolist(),
+            "explanation": limit.explanation,
+        }
+
+    def _reduce(self, measured: Mapping[str, Measured]) -> dict[str, Any]:
+        """Reduce each figure to one number for all elements."""
+        result: dict[str, Any] = {}
+        for figure in self.figures:
+            if figure.name not in measured:
+                continue
+            reduce, values = _REDUCTIONS[figure.reduce], measured[figure.name]
+            if not isinstance(values, Mapping):
+                result[figure.reduced_name] = reduce(values)
+                continue
+            result[figure.reduced_name] = reduce(values[TOTAL])
+            if figure.parts is not None:
+                result[figure.parts.reduced] = {part: reduce(values[part]) for part in values if part != TOTAL}
+        return result
+
+    def _by_element(self, measured: Mapping[str, Measured], elements: NDArray[np.str_]) -> dict[str, dict[str, Any]]:
+        """List the figures of each element; those with parts only where they are known."""
+        names = [figure.name for figure in self.figures if figure.parts is None]
+        unknown = [None] * elements.size
+        columns: dict[str, list[Any]] = dict.fromkeys(names, unknown)
+        for figure in self.figures:
+            values = measured.get(figure.name)
+            if isinstance(values, Mapping):
+                columns |= {figure.part_name(part): _plain(of_part) for part, of_part in values.items()}
+            elif values is not None:
+                columns[figure.name] = _plain(values)
+        rows = zip(*columns.values(), strict=True)
+        return {
+            element: dict(zip(columns, row, strict=True))
+            for element, row in zip(elements.ravel().tolist(), rows, strict=True)
+        }
 
 
-def read_limits(path: Path | None = None) -> QualityLimits:
-    """Read a file of limits, once as long as it does not change.
-
-    Parameters
-    ----------
-    path : Path, optional
-        TOML file; ``quality.toml`` in `cfg` if not given.
-
-    Returns
-    -------
-    QualityLimits
-
-    Raises
-    ------
-    QualityLimitsError
-        If it cannot be read or holds what is not known.
-    """
-    path = Path(path or cfg_folder() / "quality.toml").absolute()
-    try:
-        return _read(path, path.stat().st_mtime_ns)
-    except (OSError, ValueError) as error:
-        raise QualityLimitsError(f"{path} cannot be read: {error}") from error
-
-
-@lru_cache(maxsize=4)
-def _read(path: Path, mtime_ns: int) -> QualityLimits:
-    content = path.read_bytes()
-    tree = tomllib.loads(content.decode("utf-8"))
-    _known(path, tree, {"default", "section"})
-    default, sections = tree.get("default", {}), tree.get("section", [])
-    _check_settings(path, "default", default, set())
-    if not isinstance(sections, list):
-        raise QualityLimitsError(f"{path}: section is {type(sections).__name__}, expected entries [[section]]")
-    for index, section in enumerate(sections):
-        _check_settings(path, f"section[{index}]", section, set(_SELECTORS))
-        _check_selectors(path, f"section[{index}]", section)
-    _check_explained(path, {"default": default} | {f"section[{i}]": section for i, section in enumerate(sections)})
-    return QualityLimits(default, tuple(sections), path.name, hashlib.sha256(content).hexdigest())
-
-
-def _check_settings(path: Path, where: str, section: Any, selectors: set[str]) -> None:
-    _known(path, section, set(CHECKS) | selectors, where)
-    names = {f.name for f in fields(Limit)}
-    for name, settings in section.items():
-        if name in CHECKS:
-            _known(path, settings, names, f"{where}.{name}")
-            for key, value in settings.items():
-                if not (isinstance(value, str) if key == "explanation" else _is_number(value)):
-                    raise QualityLimitsError(
-                        f"{path}: {where}.{name}.{key} is {value!r}, expected a number (text to explain)"
-                    )
-
-
-def _check_selectors(path: Path, where: str, section: Mapping[str, Any]) -> None:
-    for name in ("telescope", "frontend"):
-        if not isinstance(section.get(name, ""), str):
-            raise QualityLimitsError(f"{path}: {where}.{name} is {section[name]!r}, expected text; '*' is anything")
-    window = section.get("frequency_range_hz", [0.0, 1.0])
-    ordered = isinstance(window, list) and len(window) == 2 and all(map(_is_number, window)) and window[0] < window[1]
-    if not ordered:
-        raise QualityLimitsError(f"{path}: {where}.frequency_range_hz is {window!r}, expected [lowest, highest] in Hz")
-
-
-def _check_explained(path: Path, sections: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    """Require an explanation of each check, in the default or in the section that adds it."""
-    for where, section in sections.items():
-        for name in set(section) & set(CHECKS) - set(sections["default"] if where != "default" else ()):
-            if not section[name].get("explanation"):
-                raise QualityLimitsError(f"{path}: {where}.{name} lacks an explanation")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
-
-
-def _known(path: Path, section: Any, known: set[str], where: str = "") -> None:
-    """Raise an error unless a value is a table with known names only."""
-    if not isinstance(section, Mapping):
-        raise QualityLimitsError(f"{path}: {where} is {section!r}, expected a table with {', '.join(sorted(known))}")
-    where += "." if where else ""
-    for key in section:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(sorted(known))}"
-            raise QualityLimitsError(f"{path}: {where}{key} is not known; {hint}")
-
-
-def _suits(section: Mapping[str, Any], telescope: str, frontend: str, frequency: float) -> bool:
-    low, high = section.get("frequency_range_hz", (0.0, float("inf")))
-    return (
-        fnmatchcase(telescope.upper(), section.get("telescope", "*").upper())
-        and fnmatchcase(frontend.upper(), section.get("frontend", "*").upper())
-        and low <= frequency <= high
-    )
-
-
-def quality(figures: Figures, pixel: NDArray[np.str_], limits: Limits) -> dict[str, Any]:
-    """Make the figures and verdicts of a band.
-
-    Parameters
-    ----------
-    figures : Figures
-        Measured figures.
-    pixel : ndarray of str, shape (R, A)
-        Ids of the pixels.
-    limits : Limits
-        Limits for the checks.
-
-    Returns
-    -------
-    dict
-        Ready for JSON, None for what is not known. Medians over the pixels; ``pixels``, figures by
-        pixel; ``verdict``, the worst of all; ``verdicts``, one for each check that some pixel does
-        not pass, with these ``pixels`` and, of them, the ``failing_pixels``; ``checks``, all that
-        were made; ``thresholds``, where the limits are from.
-
-    Notes
-    -----
-    A check fails when it fails in more than half of the pixels; when it fails in fewer, it is
-    questionable, and the pixels are named. Pixels without any good channel are not judged but for
-    being dead.
-    """
-    checks = {name: values for name, values in figures.checked().items() if name in limits.checks}
-    dead = figures.checked().get("dead_pixel", np.zeros(pixel.shape, np.bool_))
-    verdicts = [
-        verdict
-        for name, values in checks.items()
-        for verdict in _verdicts(name, values, limits.checks[name], pixel, dead & (name != "dead_pixel"))
-    ]
-    worst = max((SEVERITIES.index(verdict["verdict"]) for verdict in verdicts), default=0)
-    by_name = figures.by_name()
-    unknown = {f.name: None for f in fields(figures) if f.name != "flagged_fraction"}
-    return {
-        **_of_all_pixels(figures),
-        "verdict": SEVERITIES[worst],
-        "verdicts": verdicts,
-        "checks": sorted(checks),
-        "thresholds": {"file": limits.file, "sha256": limits.sha256},
-        "pixels": {
-            str(pixel[index]): unknown | {name: _finite(values[index].item()) for name, values in by_name.items()}
-            for index in np.ndindex(pixel.shape)
-        },
-    }
-
-
-def _verdicts(
-    name: str, values: Pixels, limit: Limit, pixel: NDArray[np.str_], not_judged: NDArray[np.bool_]
-) -> Iterator[dict[str, Any]]:
-    """The verdict on one check, where it is not passed."""
-    severity = np.where(not_judged, 0, limit.severity(values))
-    worst = int(severity.max(initial=0))
-    if worst == 0:
-        return
-    concerned = severity == worst
-    judged = max(int((~not_judged).sum()), 1)
-    verdict = FAIL if worst == 2 and 2 * concerned.sum() > judged else QUESTIONABLE
-    shown = np.asarray(values, np.float64)[concerned]
-    yield {
-        "name": name,
-        "verdict": verdict,
-        "value": _finite(float(shown[np.argmax(np.abs(shown - np.median(limit.crossed(worst))))])),
-        "limit": limit.crossed(worst),
-        "pixels": [str(name) for name in pixel[severity > 0]],
-        "failing_pixels": [str(name) for name in pixel[severity == 2]],
-        "explanation": limit.explanation,
-    }
+def _plain(values: Values) -> list[Any]:
+    """List the values of all elements, None for what is not finite."""
+    return [_finite(value) for value in np.ravel(values).tolist()]
 
 
 def _finite(value: Any) -> Any:
@@ -394,25 +296,16 @@ def _finite(value: Any) -> Any:
     return value if math.isfinite(value) else None
 
 
-def _of_all_pixels(figures: Figures) -> dict[str, Any]:
-    """Reduce each figure to one number for the band."""
-    known = figures.by_name()
-    medians = {
-        "t_rec_ssb_K": "t_rec_ssb_median_K",
-        "t_rec_dsb_K": "t_rec_dsb_median_K",
-        "t_sys_K": "t_sys_median_K",
-        "pwv_chi2": "pwv_chi2_median",
-    }
-    result: dict[str, Any] = {}
-    for name, values in known.items():
-        if name.startswith("flagged_fraction_"):
-            by_flag = result.setdefault("flagged_fraction_by_flag", {})
-            by_flag[name.removeprefix("flagged_fraction_")] = _finite(float(np.mean(values)))
-        elif values.dtype == np.bool_:
-            result[name] = bool(values.all() if name == "pwv_converged" else values.any())
-        elif name.endswith("_fraction"):
-            result[name] = _finite(float(np.mean(values)))
-        else:
-            flat = np.asarray(values, np.float64).ravel()
-            result[medians.get(name, f"{name}_median")] = _finite(float(median_of_finite(flat, axis=0)))
-    return result
+def _median(values: Values) -> float | None:
+    """Return the median of the finite values; None without any."""
+    finite = np.asarray(values, np.float64).ravel()
+    finite = finite[np.isfinite(finite)]
+    return float(np.median(finite)) if finite.size else None
+
+
+_REDUCTIONS: dict[str, Callable[[Values], Any]] = {
+    "median": _median,
+    "mean": lambda values: _finite(float(np.mean(values))),
+    "any": lambda values: bool(values.any()),
+    "all": lambda values: bool(values.all()),
+}

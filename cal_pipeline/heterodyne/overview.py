@@ -12,11 +12,11 @@ import numpy as np
 from stpipe import config_parser
 
 from cal_pipeline.core.errors import CalibrationError, StoreError
-from cal_pipeline.core.files.selection import choose_parameters
 from cal_pipeline.core.json_values import json_ready
 from cal_pipeline.core.store.locations import normalize_location
 from cal_pipeline.core.text import count_of, elide, printable
 from cal_pipeline.heterodyne.kinds import Kind, identify
+from cal_pipeline.heterodyne.parameter_files import choose_parameters
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
 from cal_pipeline.heterodyne.physics.planck import channel_frequencies
 from cal_pipeline.heterodyne.physics.quality import channel_stride

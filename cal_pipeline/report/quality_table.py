@@ -10,26 +10,17 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from cal_pipeline.core.quality import FAIL, PASS, QUESTIONABLE
+from cal_pipeline.core.quality import FAIL, PASS, QUESTIONABLE, TOTAL
 from cal_pipeline.core.store.chunks import group_attributes
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store, sync_file
+from cal_pipeline.heterodyne.figures import QUALITY
 from cal_pipeline.heterodyne.product import CalibratedSession
 
 COLUMNS = {
-    "t_rec_ssb_K": ("K", "median receiver temperature, SSB"),
-    "t_sys_K": ("K", "median system temperature, DSB"),
-    "pwv_mm": ("mm", "water vapour"),
-    "pwv_err_mm": ("mm", "its statistical error"),
-    "pwv_chi2": ("", "reduced chi-squared of its fit"),
-    "noise_ratio": ("", "measured over expected noise"),
-    "ripple_K": ("K", "amplitude of the strongest ripple of the mean spectrum"),
-    "load_instability": ("", "relative change on a load from dump to dump"),
-    "gain_drift": ("", "relative change of the gain between the loads before and after"),
-    "bad_channel_fraction": ("", "channels that the loads cannot calibrate"),
-    "sky_below_cold_load_fraction": ("", "channels in which the sky is colder than the cold load"),
-    "flagged_fraction": ("", "flagged samples"),
-    "flagged_fraction_BAD_CHANNEL": ("", "samples in bad channels"),
-    "flagged_fraction_FILL_VALUE": ("", "samples that are missing"),
+    figure.part_name(part): (figure.unit, meaning)
+    for figure in QUALITY.figures
+    if figure.in_table
+    for part, meaning in {TOTAL: figure.meaning, **(figure.parts.meanings if figure.parts else {})}.items()
 }
 """Figures of a pixel in the table, with units and descriptions."""
 

@@ -4,7 +4,8 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 
-from cal_pipeline.core.files.selection import SELECTION, cfg_folder, read_choices
+from cal_pipeline.core.files.selection import cfg_folder, read_choices
+from cal_pipeline.heterodyne.parameter_files import CHOICES
 from cal_pipeline.heterodyne.references.telescope import open_profile, shipped_profiles
 
 PIPELINE = "CalibrationPipeline"
@@ -14,11 +15,11 @@ class ParameterChoice(Directive):
     """Lists the parameter files, the data they are meant for, and what each is."""
 
     def run(self):
-        _depends_on(self, cfg_folder() / SELECTION)
-        rows = [("telescope", "frontend", "mode", "pipeline", "parameters", "meant for")]
-        for choice in read_choices():
-            data = [_pattern(value) for value in (choice.telescope, choice.frontend, choice.mode)]
-            given = data if choice.automatic else ["when it is named", "", ""]
+        _depends_on(self, cfg_folder() / CHOICES.file)
+        rows = [(*CHOICES.keys, "pipeline", "parameters", "meant for")]
+        for choice in read_choices(CHOICES):
+            data = [_pattern(choice.patterns[key]) for key in CHOICES.keys if choice.automatic]
+            given = data or ["when it is named", *[""] * (len(CHOICES.keys) - 1)]
             rows.append((*given, f"``{PIPELINE}``", f"``{choice.parameters}``", choice.purpose))
         return _table(self, rows)
 

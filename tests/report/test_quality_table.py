@@ -12,8 +12,9 @@ import zarr
 from astropy.table import Table
 
 from cal_pipeline import CalibratedSession
-from cal_pipeline.core.quality import Figures, Limit, Limits, quality
+from cal_pipeline.core.limits import Limit, Limits
 from cal_pipeline.errors import StoreError
+from cal_pipeline.heterodyne.figures import QUALITY
 from cal_pipeline.report.quality_table import COLUMNS, quality_table, write_quality_table
 
 PIXEL = np.array([["PX00"], ["PX01"], ["PX02"]])
@@ -21,13 +22,14 @@ LIMITS = Limits({"noise_ratio": Limit("the noise is not as expected", 1.2, 2.0)}
 
 
 def scan_attributes(number: int, ratios: tuple[float, ...]) -> dict[str, Any]:
-    figures = Figures(
-        noise_ratio=np.array(ratios)[:, None],
-        t_sys_K=np.array([[150.0], [np.nan], [170.0]]),
-        pwv_mm=np.full((3, 1), 0.5),
-        flagged_fraction={"": np.zeros((3, 1)), "FILL_VALUE": np.full((3, 1), 0.25)},
-    )
-    return {"scan_number": number, "source": "A source, named", "mode": "otf", "qa": quality(figures, PIXEL, LIMITS)}
+    measured = {
+        "noise_ratio": np.array(ratios)[:, None],
+        "t_sys_K": np.array([[150.0], [np.nan], [170.0]]),
+        "pwv_mm": np.full((3, 1), 0.5),
+        "flagged_fraction": {"": np.zeros((3, 1)), "FILL_VALUE": np.full((3, 1), 0.25)},
+    }
+    qa = QUALITY.judge(measured, PIXEL, LIMITS)
+    return {"scan_number": number, "source": "A source, named", "mode": "otf", "qa": qa}
 
 
 @pytest.fixture

@@ -1,18 +1,14 @@
-"""Table that maps data to the parameter files in `cfg`."""
+"""Choice by the data: tables that map data to the parameter files in `cfg`."""
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from dataclasses import dataclass, fields
-from fnmatch import fnmatchcase
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import cal_pipeline
 from cal_pipeline.core.errors import CalibrationError
-from cal_pipeline.heterodyne.references.telescope import find_profile, open_profile
+from cal_pipeline.core.files.declared import PATTERN, FileBeside, Kind, Table, Tables, Text, matches, read_declared
 
 SELECTION = "selection.toml"
 
@@ -23,7 +19,7 @@ class ParameterFileError(CalibrationError):
 
 @dataclass(frozen=True)
 class Choice:
-    """A row of the table.
+    """A row of a table.
 
     Parameters
     ----------
@@ -31,26 +27,53 @@ class Choice:
         Name of the parameter file, without ``.asdf``.
     purpose : str
         Purpose of the file.
-    telescope, frontend, mode : str
-        Patterns of the data for the file, with ``*`` for any text; all empty for a file that is
-        used by name only. The telescope is named as in its profile.
+    patterns : dict
+        Pattern of the data for the file by key of the table, with ``*`` for any text; empty for a
+        file that is used by name only.
     """
 
     parameters: str
     purpose: str
-    telescope: str = ""
-    frontend: str = ""
-    mode: str = ""
+    patterns: Mapping[str, str]
 
     @property
     def automatic(self) -> bool:
         """Tell whether the file is chosen by the data, not only by name."""
-        return bool(self.telescope)
+        return bool(self.patterns)
 
-    def suits(self, telescope: str, frontend: str, mode: str) -> bool:
+    def suits(self, described: Mapping[str, str | None]) -> bool:
         """Tell whether the file is meant for such data; case-insensitive."""
-        asked = ((telescope, self.telescope), (frontend, self.frontend), (mode, self.mode))
-        return self.automatic and all(fnmatchcase(value.upper(), pattern.upper()) for value, pattern in asked)
+        return self.automatic and all(matches(described.get(key), self.patterns[key]) for key in self.patterns)
+
+
+@dataclass(frozen=True, eq=False)
+class ChoiceTable:
+    """Table that maps data to parameter files.
+
+    Parameters
+    ----------
+    keys : tuple of str
+        Keys that describe the data, such as ``telescope``. A row has a pattern for each of them, or
+        for none.
+    file : str
+        Name of the table in `cfg`.
+    """
+
+    keys: tuple[str, ...]
+    file: str = SELECTION
+
+    @cached_property
+    def declaration(self) -> Table[tuple[Choice, ...]]:
+        """Keys of the file."""
+        kinds: dict[str, Kind] = {"parameters": FileBeside(".asdf"), "purpose": Text()}
+        row = Table(kinds | dict.fromkeys(self.keys, PATTERN), self._make_choice, required=tuple(kinds))
+        return Table({"choice": Tables(row)}, lambda choice=(): choice)
+
+    def _make_choice(self, parameters: str, purpose: str, **patterns: str) -> Choice:
+        missing = [key for key in self.keys if key not in patterns]
+        if patterns and missing:
+            raise ValueError(f"{missing[0]} is missing, expected {', '.join(self.keys)} or none of these")
+        return Choice(parameters, purpose, patterns)
 
 
 def cfg_folder() -> Path:
@@ -61,7 +84,7 @@ def cfg_folder() -> Path:
     ParameterFileError
         If there is neither.
     """
-    package = Path(cal_pipeline.__file__).parent
+    package = Path(__file__).parents[2]
     candidates = [package / "cfg", package.parent / "cfg"]
     for folder in candidates:
         if (folder / SELECTION).is_file():
@@ -71,13 +94,15 @@ def cfg_folder() -> Path:
     )
 
 
-def read_choices(path: Path | None = None) -> tuple[Choice, ...]:
-    """Read the table.
+def read_choices(table: ChoiceTable, path: Path | None = None) -> tuple[Choice, ...]:
+    """Read a table, once as long as it does not change.
 
     Parameters
     ----------
+    table : ChoiceTable
+        Its keys.
     path : Path, optional
-        The table; the one in `cfg` if not given.
+        The file; the one in `cfg` if not given.
 
     Returns
     -------
@@ -90,66 +115,25 @@ def read_choices(path: Path | None = None) -> tuple[Choice, ...]:
         If the table cannot be read, or a row has unknown or missing entries, or names a file that
         does not exist.
     """
-    path = (path or cfg_folder() / SELECTION).absolute()
-    try:
-        changed = path.stat().st_mtime_ns
-    except OSError as error:
-        raise ParameterFileError(f"{path} cannot be read: {error}") from error
-    return _read(path, changed)
+    return read_declared(path or cfg_folder() / table.file, table.declaration, ParameterFileError)
 
 
-@lru_cache(maxsize=4)
-def _read(path: Path, mtime_ns: int) -> tuple[Choice, ...]:
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ParameterFileError(f"{path} cannot be read: {error}") from error
-    found = tree.get("choice", [])
-    if set(tree) - {"choice"} or not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise ParameterFileError(f"{path} holds {', '.join(sorted(tree))}, expected rows that start with [[choice]]")
-    for index, row in enumerate(found):
-        _check(path, index, row)
-    return tuple(Choice(**row) for row in found)
-
-
-def _check(path: Path, index: int, row: dict[str, Any]) -> None:
-    known = [field.name for field in fields(Choice)]
-    where = f"{path}: choice[{index}]"
-    for key in row:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; expected {', '.join(known)}"
-            raise ParameterFileError(f"{where}: {key!r} is not known{hint}")
-        if not isinstance(row[key], str) or not row[key]:
-            raise ParameterFileError(f"{where}: {key} is {row[key]!r}, expected text; '*' stands for anything")
-    missing = [name for name in ("parameters", "purpose") if name not in row]
-    patterns = [name for name in ("telescope", "frontend", "mode") if name in row]
-    if missing or len(patterns) not in (0, 3):
-        wanted = "parameters and purpose, and telescope, frontend and mode or none of these"
-        raise ParameterFileError(f"{where} has {sorted(row)}, expected {wanted}")
-    if not (path.parent / f"{row['parameters']}.asdf").is_file():
-        raise ParameterFileError(f"{where}: there is no {path.parent / row['parameters']}.asdf")
-
-
-def choose_parameters(
-    telescope: str | None = None, frontend: str | None = None, mode: str | None = None
-) -> Path | None:
-    """Find the parameter file for data of a telescope, frontend and mode.
+def choose_parameters(table: ChoiceTable, described: Mapping[str, str | None]) -> Path | None:
+    """Find the parameter file for data.
 
     Parameters
     ----------
-    telescope, frontend : str or None
-        As recorded in the attributes of the scan.
-    mode : str or None
-        Observing mode.
+    table : ChoiceTable
+        Table that maps data to files.
+    described : dict
+        Description of the data by key of the table; None for what is not known.
 
     Returns
     -------
     Path or None
         The ASDF file; None where the defaults of the steps are meant.
     """
-    profile = open_profile(find_profile(telescope)).name
-    for choice in read_choices():
-        if choice.suits(profile, frontend or "", mode or ""):
+    for choice in read_choices(table):
+        if choice.suits(described):
             return cfg_folder() / f"{choice.parameters}.asdf"
     return None

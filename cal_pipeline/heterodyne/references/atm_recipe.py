@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 from cal_pipeline.core.errors import CalibrationError
+from cal_pipeline.core.files.declared import Each, Number, Row, Text, WholeNumber, read_declared
 
 RECIPES = Path(__file__).parent / "recipes"
 """Directory of the recipes of the shipped tables."""
 
 ATMOSPHERE_TYPES = ("tropical", "midlatsummer", "midlatwinter", "subarctsummer", "subarctwinter")
 """Standard atmospheres of ATM, in the order of its type numbers 1 to 5."""
+
+
+_WINDOW = Row(("start", "stop", "step"), Number(unit="GHz"))
 
 
 class RecipeError(CalibrationError, ValueError):
@@ -60,20 +62,20 @@ class Recipe:
         Mantissa bits kept of b and c, so that they compress; relative error up to 2^-(bits + 1).
     """
 
-    output: str
-    site: str
-    temperature_profile: str
-    atmosphere_type: str
-    lapse_rate_k_per_km: float
-    water_scale_height_km: float
-    pressures_hpa: tuple[float, ...]
-    windows_ghz: tuple[tuple[float, float, float], ...]
-    altitude_m: float | None = None
-    ground_temperature_k: float | None = None
-    layers: int = 12
-    top_km: float = 48.0
-    dry_continuum_limit_ghz: float | None = None
-    mantissa_bits: int = 23
+    output: Annotated[str, Text()]
+    site: Annotated[str, Text()]
+    temperature_profile: Annotated[str, Text()]
+    atmosphere_type: Annotated[str, Text()]
+    lapse_rate_k_per_km: Annotated[float, Number(unit="K/km")]
+    water_scale_height_km: Annotated[float, Number(unit="km")]
+    pressures_hpa: Annotated[tuple[float, ...], Each(Number(unit="hPa"))]
+    windows_ghz: Annotated[tuple[tuple[float, float, float], ...], Each(_WINDOW)]
+    altitude_m: Annotated[float | None, Number(unit="m")] = None
+    ground_temperature_k: Annotated[float | None, Number(unit="K")] = None
+    layers: Annotated[int, WholeNumber()] = 12
+    top_km: Annotated[float, Number(unit="km")] = 48.0
+    dry_continuum_limit_ghz: Annotated[float | None, Number(unit="GHz")] = None
+    mantissa_bits: Annotated[int, WholeNumber()] = 23
 
     def __post_init__(self) -> None:
         problems = [text for wrong, text in self._checks() if wrong]
@@ -92,35 +94,9 @@ class Recipe:
         Raises
         ------
         RecipeError
-            If the file is no TOML, a key is missing or unknown, or a value makes no sense.
+            If the file cannot be read or is no TOML, a key is missing or unknown, or a value makes no sense.
         """
-        path = Path(path)
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-            return cls.from_mapping(values)
-        except (tomllib.TOMLDecodeError, RecipeError) as error:
-            raise RecipeError(f"recipe {path}: {error}") from error
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> Recipe:
-        """Make a recipe from the keys and values of a TOML file."""
-        known = {item.name for item in fields(cls)}
-        required = {item.name for item in fields(cls) if item.default is MISSING}
-        unknown, missing = sorted(set(values) - known), sorted(required - set(values))
-        if unknown or missing:
-            raise RecipeError(
-                f"unknown keys: {', '.join(unknown) or 'none'}; missing keys: {', '.join(missing) or 'none'}"
-                f"; a recipe has {', '.join(sorted(known))}"
-            )
-        values = dict(values)
-        try:
-            values["pressures_hpa"] = tuple(float(p) for p in values["pressures_hpa"])
-            values["windows_ghz"] = tuple(
-                (float(start), float(stop), float(step)) for start, stop, step in values["windows_ghz"]
-            )
-        except (TypeError, ValueError) as error:
-            raise RecipeError(f"pressures_hpa is [p, …] and windows_ghz [[start, stop, step], …]: {error}") from error
-        return cls(**values)
+        return read_declared(path, cls, RecipeError, "recipe")
 
     @property
     def atmosphere_number(self) -> int:

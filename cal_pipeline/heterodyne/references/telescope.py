@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import math
-import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from functools import lru_cache
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 from cal_pipeline.core.errors import CalibrationError
+from cal_pipeline.core.files.declared import PATTERN, Each, Fact, Number, Tables, Text, interval, matches, read_declared
 
 PROFILES = Path(__file__).parent / "telescopes"
 """Folder of the profiles that come with the package."""
 
 GENERIC = "generic"
+
+_NAMES = Each(PATTERN, lone=True)
+_FREQUENCIES = interval(Number(above=0.0, unit="Hz"))
+_EFFICIENCY = Number(above=0.0, up_to=1.0)
 
 
 class TelescopeProfileError(CalibrationError):
@@ -42,11 +40,18 @@ class Frontend:
         Source of the numbers.
     """
 
-    names: tuple[str, ...]
-    frequency_range_hz: tuple[float, float]
-    forward_efficiency: float
-    beam_efficiency: float
-    reference: str
+    names: Annotated[tuple[str, ...], _NAMES, "name"]
+    frequency_range_hz: Annotated[tuple[float, float], _FREQUENCIES]
+    forward_efficiency: Annotated[float, _EFFICIENCY]
+    beam_efficiency: Annotated[float, _EFFICIENCY]
+    reference: Annotated[str, Text()]
+
+    def __post_init__(self) -> None:
+        if self.beam_efficiency > self.forward_efficiency:
+            raise ValueError(
+                f"beam_efficiency is {self.beam_efficiency:g}, expected at most the forward_efficiency of "
+                f"{self.forward_efficiency:g}, as the main beam is a part of forward"
+            )
 
     def covers(self, frequency: float) -> bool:
         """Tell whether a sky frequency [Hz] lies in the range."""
@@ -66,9 +71,9 @@ class Site:
         Altitude above sea level [m].
     """
 
-    latitude_deg: float
-    longitude_deg: float
-    altitude_m: float
+    latitude_deg: Annotated[float, Number(at_least=-90.0, up_to=90.0, unit="deg")]
+    longitude_deg: Annotated[float, Number(at_least=-180.0, up_to=360.0, unit="deg")]
+    altitude_m: Annotated[float, Number(unit="m")]
 
 
 @dataclass(frozen=True)
@@ -83,57 +88,23 @@ class TelescopeProfile:
         Patterns of the attribute ``telescope`` of its scans.
     frequency_range_hz : tuple of float
         Lowest and highest sky frequency [Hz].
+    sha256 : str
+        SHA-256 digest of the file.
     site : Site or None
         Location of the telescope.
     t_cold_default_K : float or None
         Temperature of the cold load if none was recorded [K].
     frontends : tuple of Frontend
         Frontends of the telescope.
-    sha256 : str
-        SHA-256 digest of the file.
     """
 
-    name: str
-    aliases: tuple[str, ...]
-    frequency_range_hz: tuple[float, float]
-    site: Site | None
-    t_cold_default_K: float | None
-    frontends: tuple[Frontend, ...]
-    sha256: str
-
-    @classmethod
-    def read(cls, path: str | PathLike[str]) -> TelescopeProfile:
-        """Read a profile.
-
-        Parameters
-        ----------
-        path : path
-            TOML file.
-
-        Raises
-        ------
-        TelescopeProfileError
-            If it cannot be read, lacks something, or holds what is not known or makes no sense.
-        """
-        try:
-            text = Path(path).read_bytes()
-            tree = tomllib.loads(text.decode("utf-8"))
-        except (OSError, ValueError) as error:
-            raise TelescopeProfileError(f"telescope profile {path} cannot be read: {error}") from error
-        known = {"name", "aliases", "frequency_range_hz", "site", "t_cold_default_K", "frontend"}
-        _check_keys(path, "", tree, known, {"name", "aliases", "frequency_range_hz"})
-        site, cold, frontends = tree.get("site"), tree.get("t_cold_default_K"), tree.get("frontend", [])
-        if not isinstance(frontends, list):
-            raise TelescopeProfileError(f"telescope profile {path}: frontend is one table, expected [[frontend]]")
-        return cls(
-            name=_text(path, "name", tree["name"]),
-            aliases=_patterns(path, "aliases", tree["aliases"]),
-            frequency_range_hz=_range(path, "frequency_range_hz", tree["frequency_range_hz"]),
-            site=None if site is None else _site(path, site),
-            t_cold_default_K=None if cold is None else _number(path, "t_cold_default_K", cold, low=0.0),
-            frontends=tuple(_frontend(path, k, entry) for k, entry in enumerate(frontends)),
-            sha256=hashlib.sha256(text).hexdigest(),
-        )
+    name: Annotated[str, Text()]
+    aliases: Annotated[tuple[str, ...], _NAMES]
+    frequency_range_hz: Annotated[tuple[float, float], _FREQUENCIES]
+    sha256: Annotated[str, Fact("sha256")]
+    site: Annotated[Site | None, Site] = None
+    t_cold_default_K: Annotated[float | None, Number(above=0.0, unit="K")] = None
+    frontends: Annotated[tuple[Frontend, ...], Tables(Frontend), "frontend"] = ()
 
     def frontend(self, name: str | None, frequency: float) -> Frontend | None:
         """Find a frontend of the telescope.
@@ -153,7 +124,7 @@ class TelescopeProfile:
         """
         candidates = self.frontends
         if name:
-            candidates = tuple(f for f in candidates if any(_matches(name, pattern) for pattern in f.names))
+            candidates = tuple(f for f in candidates if any(matches(name, pattern) for pattern in f.names))
             if len(candidates) == 1:
                 return candidates[0]
         return next((frontend for frontend in candidates if frontend.covers(frequency)), None)
@@ -167,107 +138,26 @@ def shipped_profiles() -> list[Path]:
 def find_profile(telescope: str | None) -> Path:
     """Find the shipped profile by the attribute ``telescope`` of scans; else the generic one."""
     for path in shipped_profiles():
-        if any(_matches(telescope or "", alias) for alias in open_profile(path).aliases):
+        if any(matches(telescope, alias) for alias in open_profile(path).aliases):
             return path
     return PROFILES / f"{GENERIC}.toml"
 
 
 def open_profile(path: str | PathLike[str]) -> TelescopeProfile:
-    """Read a profile, once as long as the file does not change."""
-    path = Path(path).absolute()
-    return _open_cached(path, path.stat().st_mtime_ns) if path.is_file() else TelescopeProfile.read(path)
+    """Read a profile, once as long as the file does not change.
 
+    Parameters
+    ----------
+    path : path
+        TOML file.
 
-@lru_cache(maxsize=16)
-def _open_cached(path: Path, mtime_ns: int) -> TelescopeProfile:
-    return TelescopeProfile.read(path)
+    Returns
+    -------
+    TelescopeProfile
 
-
-def _matches(name: str, pattern: str) -> bool:
-    return fnmatchcase(name.strip().upper(), pattern.upper())
-
-
-def _site(path: str | PathLike[str], entry: Any) -> Site:
-    names = {"latitude_deg", "longitude_deg", "altitude_m"}
-    _check_keys(path, "site.", entry, names, names)
-    return Site(
-        latitude_deg=_number(path, "site.latitude_deg", entry["latitude_deg"], -90.0, 90.0, or_low=True),
-        longitude_deg=_number(path, "site.longitude_deg", entry["longitude_deg"], -180.0, 360.0, or_low=True),
-        altitude_m=_number(path, "site.altitude_m", entry["altitude_m"]),
-    )
-
-
-def _frontend(path: str | PathLike[str], index: int, entry: Any) -> Frontend:
-    where = f"frontend[{index}]."
-    names = {"name", "frequency_range_hz", "forward_efficiency", "beam_efficiency", "reference"}
-    _check_keys(path, where, entry, names, names)
-    efficiency = {
-        name: _number(path, where + name, entry[name], low=0.0, high=1.0)
-        for name in ("forward_efficiency", "beam_efficiency")
-    }
-    if efficiency["beam_efficiency"] > efficiency["forward_efficiency"]:
-        raise TelescopeProfileError(
-            f"telescope profile {path}: {where}beam_efficiency is {efficiency['beam_efficiency']:g}, expected at most "
-            f"the forward_efficiency of {efficiency['forward_efficiency']:g}, as the main beam is a part of forward"
-        )
-    return Frontend(
-        names=_patterns(path, where + "name", entry["name"]),
-        frequency_range_hz=_range(path, where + "frequency_range_hz", entry["frequency_range_hz"]),
-        reference=_text(path, where + "reference", entry["reference"]),
-        **efficiency,
-    )
-
-
-def _check_keys(path: str | PathLike[str], where: str, entry: Any, known: set[str], needed: set[str]) -> None:
-    if not isinstance(entry, Mapping):
-        names = ", ".join(sorted(known))
-        raise TelescopeProfileError(
-            f"telescope profile {path}: {where.rstrip('.')} is {entry!r}, expected a table of {names}"
-        )
-    for key in entry:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(sorted(known))}"
-            raise TelescopeProfileError(f"telescope profile {path}: {where}{key} is not known; {hint}")
-    missing = sorted(needed - set(entry))
-    if missing:
-        names = ", ".join(where + name for name in missing)
-        raise TelescopeProfileError(f"telescope profile {path}: {names} is missing")
-
-
-def _text(path: str | PathLike[str], name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise TelescopeProfileError(f"telescope profile {path}: {name} is {value!r}, expected text")
-    return value
-
-
-def _patterns(path: str | PathLike[str], name: str, value: Any) -> tuple[str, ...]:
-    """One name or several."""
-    return tuple(_text(path, name, item) for item in (value if isinstance(value, list) else [value]))
-
-
-def _number(
-    path: str | PathLike[str],
-    name: str,
-    value: Any,
-    low: float = -math.inf,
-    high: float = math.inf,
-    *,
-    or_low: bool = False,
-) -> float:
-    """Check a finite number above `low` (or equal, if allowed) and up to `high`."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or not (low < value <= high or (or_low and value == low)):
-        lowest = f" {'from' if or_low else 'above'} {low:g}" if math.isfinite(low) else ""
-        bounds = lowest + (f" up to {high:g}" if math.isfinite(high) else "")
-        raise TelescopeProfileError(f"telescope profile {path}: {name} is {value!r}, expected a finite number{bounds}")
-    return float(value)
-
-
-def _range(path: str | PathLike[str], name: str, value: Any) -> tuple[float, float]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise TelescopeProfileError(f"telescope profile {path}: {name} is {value!r}, expected [lowest, highest] in Hz")
-    low, high = (_number(path, name, item, low=0.0) for item in value)
-    if not low < high:
-        raise TelescopeProfileError(f"telescope profile {path}: {name} is {value!r}, expected [lowest, highest] in Hz")
-    return low, high
+    Raises
+    ------
+    TelescopeProfileError
+        If it cannot be read, lacks something, or holds what is not known or makes no sense.
+    """
+    return read_declared(path, TelescopeProfile, TelescopeProfileError, "telescope profile")

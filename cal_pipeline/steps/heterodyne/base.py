@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cal_pipeline.core.files.selection import choose_parameters
 from cal_pipeline.core.step import BaseStep, ObservationStep
+from cal_pipeline.heterodyne.parameter_files import choose_parameters
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.sources import first_scan, open_scan
 from cal_pipeline.registry import list_steps

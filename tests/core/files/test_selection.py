@@ -1,78 +1,89 @@
-"""The table that chooses parameter files."""
+"""Tables that choose parameter files by the data."""
 
 from __future__ import annotations
 
 import pytest
 
 import cal_pipeline
-from cal_pipeline.core.files import selection as parameter_files
+from cal_pipeline.core.files import selection
 from cal_pipeline.core.files.selection import (
+    ChoiceTable,
     ParameterFileError,
     cfg_folder,
     choose_parameters,
     read_choices,
 )
 
+TABLE = ChoiceTable(("array", "trigger"), file="showers.toml")
 ROW = """
 [[choice]]
-telescope = "T*"
-frontend = "*"
-mode = "otf"
+array = "LST*"
+trigger = "stereo"
 parameters = "fast"
 purpose = "to test"
 """
 
 
 @pytest.fixture
-def table(tmp_path):
+def write(tmp_path):
     (tmp_path / "fast.asdf").touch()
 
-    def write(text):
-        (tmp_path / "selection.toml").write_text(text)
-        return tmp_path / "selection.toml"
+    def to_file(text):
+        (tmp_path / TABLE.file).write_text(text)
+        return tmp_path / TABLE.file
 
-    return write
+    return to_file
 
 
-def test_a_row(table):
-    (choice,) = read_choices(table(ROW))
+def test_a_row(write):
+    (choice,) = read_choices(TABLE, write(ROW))
     assert choice.automatic
-    assert choice.suits("t800", "", "OTF")
-    assert not choice.suits("T800", "", "total_power")
-    assert not choice.suits("", "", "otf")
+    assert (choice.parameters, choice.purpose) == ("fast", "to test")
+    assert choice.patterns == {"array": "LST*", "trigger": "stereo"}
+    assert choice.suits({"array": "lst1", "trigger": "Stereo", "zenith": "low"})
+    assert not choice.suits({"array": "LST1", "trigger": "mono"})
+    assert not choice.suits({"array": "LST1", "trigger": None})
+    assert not choice.suits({})
+
+
+def test_a_row_without_patterns_is_for_use_by_name(write):
+    (choice,) = read_choices(TABLE, write('[[choice]]\nparameters = "fast"\npurpose = "to test"'))
+    assert not choice.automatic
+    assert not choice.suits({"array": "LST1", "trigger": "stereo"})
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("frontend", "fronted"), "'fronted' is not known; did you mean 'frontend'"),
-        (('purpose = "to test"', ""), "expected parameters and purpose"),
-        (('mode = "otf"', ""), "telescope, frontend and mode or none"),
-        (('"fast"', '"slow"'), "there is no .*slow.asdf"),
+        (("trigger", "triger"), r"choice\[0\].triger is not known; did you mean 'trigger'"),
+        (("trigger", "telescope"), r"choice\[0\].telescope is not known; expected array, parameters, purpose, trigger"),
+        (('purpose = "to test"', ""), r"choice\[0\].purpose is missing"),
+        (('trigger = "stereo"', ""), r"choice\[0\].trigger is missing, expected array, trigger or none"),
+        (('"fast"', '"slow"'), "parameters is 'slow', .*there is no .*slow.asdf"),
         (('"fast"', "fast"), "cannot be read"),
-        (('"otf"', "3"), "mode is 3, expected text"),
-        (('"T*"', '""'), "telescope is '', expected text"),
-        (("[[choice]]", "[[choices]]"), r"holds choices, expected rows that start with \[\[choice"),
-        (("[[choice]]", "[choice]"), r"expected rows that start with \[\[choice"),
+        (('"stereo"', "3"), "trigger is 3, expected text"),
+        (('"LST*"', '""'), "array is '', expected text"),
+        (("[[choice]]", "[[choices]]"), "choices is not known; did you mean 'choice'"),
+        (("[[choice]]", "[choice]"), r"choice is one table, expected \[\[choice\]\]"),
     ],
 )
-def test_what_is_wrong_is_named(table, change, words):
-    with pytest.raises(ParameterFileError, match=words):
-        read_choices(table(ROW.replace(*change)))
+def test_what_is_wrong_is_named(write, change, words):
+    with pytest.raises(ParameterFileError, match=rf"showers\.toml.*{words}"):
+        read_choices(TABLE, write(ROW.replace(*change)))
 
 
-def test_the_first_row_that_suits_counts(table, tmp_path, monkeypatch):
+def test_the_first_row_that_suits_counts(write, tmp_path, monkeypatch):
     (tmp_path / "slow.asdf").touch()
-    table(ROW.replace('"T*"', '"CC*"') + ROW.replace('"T*"', '"*"').replace('"fast"', '"slow"'))
-    monkeypatch.setattr(parameter_files, "cfg_folder", lambda: tmp_path)
-    assert choose_parameters("FYST", "CHAI_LFA", "otf") == tmp_path / "fast.asdf"
-    assert choose_parameters("SOFIA", "LFA", "otf") == tmp_path / "slow.asdf"
-    assert choose_parameters("SOFIA", "LFA", "total_power") is None
+    write(ROW + ROW.replace('"LST*"', '"*"').replace('"fast"', '"slow"'))
+    monkeypatch.setattr(selection, "cfg_folder", lambda: tmp_path)
+    assert choose_parameters(TABLE, {"array": "LST1", "trigger": "stereo"}) == tmp_path / "fast.asdf"
+    assert choose_parameters(TABLE, {"array": "MST", "trigger": "stereo"}) == tmp_path / "slow.asdf"
+    assert choose_parameters(TABLE, {"array": "MST", "trigger": "mono"}) is None
 
 
 def test_no_table(tmp_path):
-    with pytest.raises(ParameterFileError, match=r"selection\.toml cannot be read"):
-        read_choices(tmp_path / "selection.toml")
+    with pytest.raises(ParameterFileError, match=r"showers\.toml cannot be read"):
+        read_choices(TABLE, tmp_path / TABLE.file)
 
 
 def test_no_folder(tmp_path, monkeypatch):

@@ -4,19 +4,25 @@ import pytest
 
 from cal_pipeline.heterodyne.references.atm_recipe import RECIPES, Recipe, RecipeError
 
+RECIPE = """
+output = "hill.asdf"
+site = "a hill"
+temperature_profile = "mild"
+atmosphere_type = "midlatsummer"
+lapse_rate_k_per_km = -6.5
+water_scale_height_km = 2
+pressures_hpa = [700, 750]
+windows_ghz = [[100, 110, 0.1], [200, 210, 0.1]]
+"""
+
 
 @pytest.fixture
-def values():
-    return {
-        "output": "hill.asdf",
-        "site": "a hill",
-        "temperature_profile": "mild",
-        "atmosphere_type": "midlatsummer",
-        "lapse_rate_k_per_km": -6.5,
-        "water_scale_height_km": 2.0,
-        "pressures_hpa": [700, 750],
-        "windows_ghz": [[100, 110, 0.1], [200, 210, 0.1]],
-    }
+def read(tmp_path):
+    def from_text(text=RECIPE):
+        (tmp_path / "hill.toml").write_text(text)
+        return Recipe.read(tmp_path / "hill.toml")
+
+    return from_text
 
 
 @pytest.mark.parametrize("name", ["ccat", "sofia", "gbt"])
@@ -26,8 +32,8 @@ def test_shipped_recipes_parse(name):
     assert (recipe.altitude_m is None) == (name == "sofia")
 
 
-def test_from_mapping(values):
-    recipe = Recipe.from_mapping(values)
+def test_a_recipe_is_read(read):
+    recipe = read()
     assert recipe.pressures_hpa == (700.0, 750.0)
     assert recipe.windows_ghz[1] == (200.0, 210.0, 0.1)
     assert recipe.atmosphere_number == 2
@@ -46,25 +52,34 @@ def test_from_mapping(values):
         ({"mantissa_bits": 30}, "mantissa_bits is 30"),
     ],
 )
-def test_senseless_values(values, change, message):
-    recipe = Recipe.from_mapping(values)
+def test_senseless_values(read, change, message):
+    recipe = read()
     with pytest.raises(RecipeError, match=message):
         replace(recipe, **change)
 
 
-def test_unknown_and_missing_keys(values):
-    del values["site"]
-    with pytest.raises(RecipeError, match=r"unknown keys: colour; missing keys: site"):
-        Recipe.from_mapping(values | {"colour": "blue"})
-
-
-def test_windows_of_the_wrong_form(values):
-    with pytest.raises(RecipeError, match="start, stop, step"):
-        Recipe.from_mapping(values | {"windows_ghz": [[100, 110]]})
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("site =", "sight ="), r"recipe .*hill\.toml: sight is not known; did you mean 'site'"),
+        (('site = "a hill"', 'colour = "blue"'), "colour is not known; expected altitude_m, "),
+        (('site = "a hill"', ""), "site is missing"),
+        (("[200, 210, 0.1]", "[200, 210]"), r"windows_ghz\[1\] is \[200, 210\], expected \[start, stop, step\] in GHz"),
+        (("[700, 750]", '["low"]'), r"pressures_hpa\[0\] is 'low', expected a finite number in hPa"),
+        (("-6.5", '"steep"'), "lapse_rate_k_per_km is 'steep', expected a finite number in K/km"),
+        (("midlatsummer", "lunar"), r"hill\.toml: atmosphere_type is 'lunar', expected one of tropical"),
+        (("water", "layers = 8.5\nwater"), "layers is 8.5, expected a whole number"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_key(read, change, message):
+    with pytest.raises(RecipeError, match=message):
+        read(RECIPE.replace(*change))
 
 
 def test_no_toml_names_the_file(tmp_path):
     path = tmp_path / "bad.toml"
     path.write_text("site = ")
-    with pytest.raises(RecipeError, match=r"bad\.toml"):
+    with pytest.raises(RecipeError, match=r"recipe .*bad\.toml cannot be read"):
         Recipe.read(path)
+    with pytest.raises(RecipeError, match=r"recipe .*none\.toml cannot be read"):
+        Recipe.read(tmp_path / "none.toml")

@@ -7,7 +7,6 @@ import os
 import pytest
 
 from cal_pipeline.heterodyne.references.telescope import (
-    TelescopeProfile,
     TelescopeProfileError,
     find_profile,
     open_profile,
@@ -46,7 +45,7 @@ def write(tmp_path):
 
 
 def test_a_profile_is_read(write):
-    profile = TelescopeProfile.read(write(PROFILE))
+    profile = open_profile(write(PROFILE))
     assert (profile.name, profile.t_cold_default_K, profile.site.altitude_m) == ("T800", 80.0, 5000.0)
     assert len(profile.sha256) == 64
     assert profile.frontend("rx1", 1.0).forward_efficiency == 0.9
@@ -61,7 +60,7 @@ def test_the_frequency_decides_where_a_name_suits_several(write):
         .replace('"RX*"', '["RX*", "HIGH"]')
         .replace("[400e9, 500e9]", "[700e9, 800e9]")
     )
-    profile = TelescopeProfile.read(write(PROFILE + second))
+    profile = open_profile(write(PROFILE + second))
     assert profile.frontend("RX", 450e9) == profile.frontends[0]
     assert profile.frontend("RX", 750e9) == profile.frontends[1]
     assert profile.frontend("RX", 600e9) is None
@@ -97,17 +96,17 @@ def test_a_profile_that_changed_is_read_again(write):
 )
 def test_what_is_wrong_is_named(write, change, words):
     with pytest.raises(TelescopeProfileError, match=words):
-        TelescopeProfile.read(write(PROFILE.replace(*change)))
+        open_profile(write(PROFILE.replace(*change)))
 
 
 def test_a_single_alias_needs_no_brackets(write):
-    assert TelescopeProfile.read(write(PROFILE.replace('["T8*"]', '"T8*"'))).aliases == ("T8*",)
+    assert open_profile(write(PROFILE.replace('["T8*"]', '"T8*"'))).aliases == ("T8*",)
 
 
 def test_a_site_that_is_no_table(write):
     head = PROFILE[: PROFILE.index("[site]")]
     with pytest.raises(TelescopeProfileError, match="site is 3, expected a table of altitude_m"):
-        TelescopeProfile.read(write(head + "site = 3"))
+        open_profile(write(head + "site = 3"))
 
 
 def test_a_file_that_is_not_there(tmp_path):

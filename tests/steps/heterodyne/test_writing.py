@@ -12,11 +12,11 @@ from helpers_l0 import FILL, loads_counts, write_scan
 
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.core.run.stream import Operation
-from cal_pipeline.core.step import CalibrationStep
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.heterodyne.schema import L1_ARRAYS
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.steps import AtmosphereStep, CalibrateStep, LoadsStep, PrepareStep
+from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.block import SpectrumBlock
 from cal_pipeline.steps.heterodyne.writing import write_scan as stream_scan
 

@@ -1,0 +1,237 @@
+"""Limits of quality checks, read from a file with sections for some data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.core.errors import CalibrationError
+from cal_pipeline.core.files.declared import (
+    PATTERN,
+    Fact,
+    Kind,
+    Number,
+    Table,
+    Tables,
+    Text,
+    interval,
+    matches,
+    read_declared,
+    table_of,
+)
+
+_LIMIT = Number(finite=False, as_written=True)
+
+
+class QualityLimitsError(CalibrationError):
+    """The file with the limits cannot be used."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Limits beyond which a figure is questionable or fails.
+
+    Parameters
+    ----------
+    explanation : str
+        Meaning of the check.
+    questionable, fail : float or None
+        Upper limits: a larger figure is questionable, or fails.
+    questionable_below, fail_below : float or None
+        Lower limits: a smaller figure is questionable, or fails.
+    """
+
+    explanation: Annotated[str, Text()]
+    questionable: Annotated[float | None, _LIMIT] = None
+    fail: Annotated[float | None, _LIMIT] = None
+    questionable_below: Annotated[float | None, _LIMIT] = None
+    fail_below: Annotated[float | None, _LIMIT] = None
+
+    def severity(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Grade each value: 0 pass, 1 questionable, 2 fail; NaN (unknown) passes."""
+        numbers = np.asarray(values, np.float64)
+        result = np.zeros(numbers.shape, np.int64)
+        for severity, above, below in (
+            (1, self.questionable, self.questionable_below),
+            (2, self.fail, self.fail_below),
+        ):
+            if above is not None:
+                result[numbers > above] = severity
+            if below is not None:
+                result[numbers < below] = severity
+        return result
+
+    def crossed(self, severity: int) -> list[float]:
+        """Return the finite limits of a severity."""
+        pair = (self.questionable, self.questionable_below) if severity == 1 else (self.fail, self.fail_below)
+        return [limit for limit in pair if limit is not None and math.isfinite(limit)]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits for some data.
+
+    Parameters
+    ----------
+    checks : dict
+        Limit of each check by its name.
+    file : str
+        Name of the limits file.
+    sha256 : str
+        SHA-256 digest of the file.
+    """
+
+    checks: dict[str, Limit]
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """Section of a file of limits, for some data only.
+
+    Parameters
+    ----------
+    patterns : dict
+        Pattern of the data by key, with ``*`` for any text; what is left out suits all data.
+    interval : tuple of float, or None
+        Lowest and highest number that describes the data; None for any.
+    settings : dict
+        Settings of each check that the section changes.
+    """
+
+    patterns: Mapping[str, str]
+    interval: tuple[float, float] | None
+    settings: Mapping[str, Mapping[str, Any]]
+
+    def suits(self, described: Mapping[str, str | None], number: float) -> bool:
+        """Tell whether the section is meant for such data."""
+        if self.interval is not None and not self.interval[0] <= number <= self.interval[1]:
+            return False
+        return all(matches(described.get(key), pattern) for key, pattern in self.patterns.items())
+
+
+@dataclass(frozen=True)
+class QualityLimits:
+    """All that a file of limits holds.
+
+    Parameters
+    ----------
+    default : dict
+        Settings of each check.
+    sections : tuple of Section
+        Settings for some data only; later sections win.
+    file : str
+        Name of the file.
+    sha256 : str
+        SHA-256 digest of the file.
+    """
+
+    default: Mapping[str, Mapping[str, Any]]
+    sections: tuple[Section, ...]
+    file: str
+    sha256: str
+
+    def for_data(self, described: Mapping[str, str | None], number: float = math.nan) -> Limits:
+        """Limits for some data.
+
+        Parameters
+        ----------
+        described : dict
+            Description of the data by key; what is not recorded only suits ``*``.
+        number : float
+            Number that the intervals of the sections are compared with.
+
+        Returns
+        -------
+        Limits
+            Checks without settings are not made.
+        """
+        checks = dict(self.default)
+        for section in self.sections:
+            if section.suits(described, number):
+                for name, settings in section.settings.items():
+                    checks[name] = {**checks.get(name, {}), **settings}
+        return Limits(
+            {name: Limit(**settings) for name, settings in checks.items() if settings}, self.file, self.sha256
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LimitsTable:
+    """Keys of a file of limits.
+
+    Parameters
+    ----------
+    checks : tuple of str
+        Names of the checks.
+    patterns : tuple of str
+        Keys that describe the data; a section may have a pattern for each.
+    interval, unit : str
+        Key of an interval for a number that describes the data, and its unit; empty for none.
+    """
+
+    checks: tuple[str, ...]
+    patterns: tuple[str, ...] = ()
+    interval: str = ""
+    unit: str = ""
+
+    def read(self, path: Path | str) -> QualityLimits:
+        """Read a file of limits, once as long as it does not change.
+
+        Parameters
+        ----------
+        path : path
+            TOML file.
+
+        Returns
+        -------
+        QualityLimits
+
+        Raises
+        ------
+        QualityLimitsError
+            If it cannot be read or holds what is not known.
+        """
+        return read_declared(path, self._declaration, QualityLimitsError)
+
+    @cached_property
+    def _declaration(self) -> Table[QualityLimits]:
+        checks: dict[str, Kind] = dict.fromkeys(self.checks, Table(table_of(Limit).keys, dict))
+        selectors: dict[str, Kind] = dict.fromkeys(self.patterns, PATTERN)
+        if self.interval:
+            selectors[self.interval] = interval(Number(unit=self.unit, finite=False))
+        section = Table(selectors | checks, self._make_section)
+        keys: dict[str, Kind] = {"default": Table(checks, dict), "section": Tables(section)}
+        return Table(keys, _make_limits, facts={"file": Fact("name"), "sha256": Fact("sha256")})
+
+    def _make_section(self, **entries: Any) -> Section:
+        return Section(
+            patterns={key: entries[key] for key in self.patterns if key in entries},
+            interval=entries.get(self.interval),
+            settings={name: entries[name] for name in self.checks if name in entries},
+        )
+
+
+def _make_limits(
+    file: str, sha256: str, default: Mapping[str, Mapping[str, Any]] | None = None, section: tuple[Section, ...] = ()
+) -> QualityLimits:
+    """Require an explanation of each check, in the default or in the section that adds it."""
+    default = default or {}
+    _require_explanations("default", default, ())
+    for index, entry in enumerate(section):
+        _require_explanations(f"section[{index}]", entry.settings, default)
+    return QualityLimits(default, section, file, sha256)
+
+
+def _require_explanations(where: str, checks: Mapping[str, Mapping[str, Any]], explained: Collection[str]) -> None:
+    for name, settings in checks.items():
+        if name not in explained and "explanation" not in settings:
+            raise ValueError(f"{where}.{name} lacks an explanation")

@@ -1,0 +1,214 @@
+"""Quality figures of a calibrated band, by pixel, and the checks of them.
+
+A figure is a function of the band and of the statistics of its samples, and an entry in
+`QUALITY.figures`; its limits are in ``cfg/quality.toml``. It returns one value a pixel, (R, A), or
+None if it is unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.core.files.selection import cfg_folder
+from cal_pipeline.core.limits import Limits, LimitsTable
+from cal_pipeline.core.quality import Check, Figure, Parts, QualityScheme
+from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
+from cal_pipeline.heterodyne.physics.loads import gain_of_loads
+from cal_pipeline.heterodyne.physics.quality import channel_stride, gain_change, noise_ratio, ripple
+from cal_pipeline.heterodyne.scan import Band
+from cal_pipeline.heterodyne.stages import AtmosphereStage
+from cal_pipeline.heterodyne.tally import Tally
+
+Pixels = NDArray[Any]
+Compute = Callable[[Band, Tally], Pixels | None]
+
+
+def scan_quality(band: Band, tally: Tally) -> dict[str, Any]:
+    """Compute the quality figures and verdicts of a band."""
+    at = band.coordinates
+    measured = QUALITY.measure(band, tally, samples=math.prod(at.shape))
+    return QUALITY.judge(measured, at.pixel, read_band_limits(band))
+
+
+def read_band_limits(band: Band) -> Limits:
+    """Read the limits for a band from ``cfg/quality.toml``."""
+    return LIMITS.read(cfg_folder() / "quality.toml").for_data(band.attributes, band.signal_frequency)
+
+
+def _t_rec_ssb(band: Band, tally: Tally) -> Pixels | None:
+    if band.loads is None:
+        return None
+    return _pixel_median(band.loads.solution.t_rec_ssb, ~band.bad_channel)
+
+
+def _t_rec_dsb(band: Band, tally: Tally, t_rec_ssb: Pixels) -> Pixels:
+    return t_rec_ssb * band.require_loads().sidebands.weight_signal
+
+
+def _t_sys(band: Band, tally: Tally) -> Pixels | None:
+    if band.calibration is None or tally.probe is None or band.loads is None:
+        return None
+    good = ~band.bad_channel
+    t_sys = (band.coupling or band.calibration).t_sys
+    some = slice(None, None, channel_stride(len(good)))
+    return _pixel_median(np.moveaxis(t_sys[some], -1, 0), good[some], axis=(0, 1))
+
+
+def _bad_channels(band: Band, tally: Tally) -> Pixels | None:
+    return None if band.loads is None else band.bad_channel.mean(axis=0)
+
+
+def _load_instability(band: Band, tally: Tally) -> Pixels | None:
+    return None if band.loads is None else band.loads.instability
+
+
+def _gain_drift(band: Band, tally: Tally) -> Pixels | None:
+    if band.loads is None or band.loads.following is None:
+        return None
+    loads, after = band.loads, band.loads.following
+    gamma = gain_of_loads(after, loads.sidebands.input_difference(after.t_hot, after.t_cold))
+    return gain_change(loads.solution.gamma, gamma, band.bad_channel)
+
+
+def _of_fit(values: Callable[[AtmosphereStage], Any], reduce: Callable[..., Any] | None = None) -> Compute:
+    """Make the function of a figure that follows from the fit of the sky."""
+
+    def compute(band: Band, tally: Tally) -> Pixels | None:
+        if band.atmosphere is None or band.loads is None:
+            return None
+        return _of_pixels(values(band.atmosphere), band.coordinates.pixel.shape, reduce)
+
+    return compute
+
+
+def _unconstrained(sky: AtmosphereStage) -> NDArray[np.bool_]:
+    return ~np.isfinite(sky.fit.error) & (sky.strategy != "fixed")
+
+
+def _sky_below_cold_load(band: Band, tally: Tally) -> Pixels | None:
+    if band.atmosphere is None or band.loads is None:
+        return None
+    below = band.atmosphere.t_sky < band.loads.solution.t_cold_input[:, None, None]
+    return np.asarray(below.mean(axis=0))
+
+
+def _noise_ratio(band: Band, tally: Tally) -> Pixels | None:
+    if band.calibration is None or tally.probe is None:
+        return None
+    return noise_ratio(tally.probe, (band.coupling or band.calibration).sigma)
+
+
+def _ripple(band: Band, tally: Tally) -> Pixels | None:
+    return None if tally.probe is None else ripple(_mean_of_ons(tally.probe), band.channel_width)[0]
+
+
+def _flagged(band: Band, tally: Tally) -> dict[str, Pixels] | None:
+    """Compute the fraction of samples with each flag; the total is that of samples with any."""
+    if band.calibration is None or tally.probe is None:
+        return None
+    return {flag: count / tally.n_samples for flag, count in tally.flagged.items()}
+
+
+def _mean_of_ons(probe: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Average one dump of each ON over the ONs, ignoring NaN; shape (C, R, A)."""
+    return mean_from_sum(*sum_of_valid(probe, axis=-1))
+
+
+def _pixel_median(values: NDArray[Any], good: NDArray[np.bool_], axis: int | tuple[int, ...] = 0) -> NDArray[Any]:
+    """Compute the median of the good and finite values of each pixel; NaN without any."""
+    return median_of_finite(np.where(good, values, np.nan), axis)
+
+
+def _of_pixels(values: Any, pixels: tuple[int, ...], reduce: Callable[..., Any] | None = None) -> NDArray[Any]:
+    """Expand a fit result to one value per pixel.
+
+    A single value is broadcast; values of ON-OFF pairs are reduced by `reduce`, the median by
+    default.
+    """
+    array = np.asarray(values)
+    if array.ndim < 3:
+        return np.broadcast_to(array, pixels)
+    return np.asarray(median_of_finite(array, -1) if reduce is None else reduce(array, axis=-1))
+
+
+FLAGS = Parts(
+    "flagged_fraction_by_flag",
+    {"BAD_CHANNEL": "samples in bad channels", "FILL_VALUE": "samples that are missing"},
+)
+
+QUALITY = QualityScheme(
+    elements="pixels",
+    figures=(
+        Figure(
+            "t_rec_ssb_K",
+            "median receiver temperature, SSB",
+            _t_rec_ssb,
+            "K",
+            reduced="t_rec_ssb_median_K",
+            checked=True,
+        ),
+        Figure(
+            "t_rec_dsb_K",
+            "median receiver temperature, DSB",
+            _t_rec_dsb,
+            "K",
+            of=("t_rec_ssb_K",),
+            reduced="t_rec_dsb_median_K",
+            in_table=False,
+        ),
+        Figure("t_sys_K", "median system temperature, DSB", _t_sys, "K", reduced="t_sys_median_K"),
+        Figure("pwv_mm", "water vapour", _of_fit(lambda sky: sky.fit.pwv), "mm"),
+        Figure("pwv_err_mm", "its statistical error", _of_fit(lambda sky: sky.fit.error), "mm"),
+        Figure("pwv_chi2", "reduced chi-squared of its fit", _of_fit(lambda sky: sky.fit.chi2), checked=True),
+        Figure(
+            "pwv_at_bound",
+            "any fit ended at a bound",
+            _of_fit(lambda sky: sky.fit.at_bound, np.any),
+            reduce="any",
+            checked=True,
+            in_table=False,
+        ),
+        Figure(
+            "pwv_unconstrained",
+            "any fit was not constrained by the data",
+            _of_fit(_unconstrained, np.any),
+            reduce="any",
+            checked=True,
+            in_table=False,
+        ),
+        Figure(
+            "pwv_converged",
+            "all fits converged",
+            _of_fit(lambda sky: sky.fit.converged, np.all),
+            reduce="all",
+            in_table=False,
+        ),
+        Figure("noise_ratio", "measured over expected noise", _noise_ratio, checked=True),
+        Figure("ripple_K", "amplitude of the strongest ripple of the mean spectrum", _ripple, "K"),
+        Figure("load_instability", "relative change on a load from dump to dump", _load_instability, checked=True),
+        Figure("gain_drift", "relative change of the gain between the loads before and after", _gain_drift),
+        Figure("bad_channel_fraction", "channels that the loads cannot calibrate", _bad_channels, reduce="mean"),
+        Figure(
+            "sky_below_cold_load_fraction",
+            "channels in which the sky is colder than the cold load",
+            _sky_below_cold_load,
+            reduce="mean",
+        ),
+        Figure("flagged_fraction", "flagged samples", _flagged, reduce="mean", checked=True, parts=FLAGS),
+    ),
+    derived_checks=(
+        Check("ripple_over_t_sys", ("ripple_K", "t_sys_K"), np.divide),
+        Check("gain_drift", ("gain_drift",), np.abs),
+        Check("pwv_not_converged", ("pwv_converged",), np.logical_not),
+        Check("dead_pixel", ("bad_channel_fraction",), lambda fraction: fraction >= 1.0, excludes=True),
+    ),
+)
+"""Figures of a band, and their checks."""
+
+LIMITS = LimitsTable(QUALITY.checks, ("telescope", "frontend"), "frequency_range_hz", "Hz")
+"""Keys of the file with the limits of the checks."""

@@ -1,0 +1,28 @@
+"""Statistics of the samples of a band."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass
+class Tally:
+    """Statistics of a band, collected while its samples are streamed.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of samples of a pixel.
+    flagged : dict
+        Number of samples of each pixel, (R, A), with each flag by its name; ``""`` for any.
+    probe : ndarray of float32, shape (C, R, A, S_out), or None
+        T_A* of the middle dump of each ON [K].
+    """
+
+    n_samples: int = 0
+    flagged: dict[str, Any] = field(default_factory=dict)
+    probe: NDArray[np.float32] | None = None
