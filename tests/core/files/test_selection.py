@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-import cal_pipeline
 from cal_pipeline.core.files import selection
 from cal_pipeline.core.files.selection import (
     ChoiceTable,
@@ -87,7 +86,7 @@ def test_no_table(tmp_path):
 
 
 def test_no_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(cal_pipeline, "__file__", str(tmp_path / "cal_pipeline" / "__init__.py"))
+    monkeypatch.setattr(selection, "__file__", str(tmp_path / "cal_pipeline" / "core" / "files" / "selection.py"))
     with pytest.raises(ParameterFileError, match="neither"):
         cfg_folder()
     (tmp_path / "cfg").mkdir()
