@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from cal_pipeline._version import __version__
+from cal_pipeline.core.parameters.values import plain_numbers
 from cal_pipeline.core.pipeline import RUN_PARAMETERS, ObservationPipeline
 from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.heterodyne.scan import Scan
@@ -50,6 +52,7 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
         "skydiff": SkydiffStep,
     }
 
+    conversions = {"scans": partial(plain_numbers, noun="scan")}
     coercions = {"scans": lambda value: [str(item) for item in value]}
 
     input_noun = "session"

@@ -26,14 +26,27 @@ Stages = Mapping[str, Callable[[Scan], Scan]]
 """Functions applied to a scan, by step name, in processing order."""
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Steps for an observation.
+
+    Parameters
+    ----------
+    provenance : dict
+        Provenance of their parameters, ready for JSON.
+    stages : mapping
+        Functions to apply to the observation, by step name, in processing order.
+    """
+
+    provenance: dict[str, Any]
+    stages: Stages
+
+
 class Recipe(Protocol):
     """Steps and parameters of a calibration."""
 
-    def prepare_for(self, scan: Scan) -> dict[str, Any]:
-        """Adapt the parameters to a scan; return their provenance, ready for JSON."""
-
-    def stages(self) -> Stages:
-        """Return the functions to apply to the scan, by step name, in processing order."""
+    def prepare_for(self, observation: Any) -> Prepared:
+        """Resolve the parameters for an observation, and make steps with them."""
 
 
 @dataclass
@@ -114,15 +127,14 @@ def pass_steps(session: Session, number: int, recipe: Recipe) -> ProcessedScan:
     step = "load"
     try:
         scan = session.open_scan(number)
-        used = recipe.prepare_for(scan)
-        stages = recipe.stages()
-        for step, stage in stages.items():
+        prepared = recipe.prepare_for(scan)
+        for step, stage in prepared.stages.items():
             with scan.clock(step):
                 scan = stage(scan)
     except Exception as error:
         return ProcessedScan(number, failure=_failure(number, step, error, session.path))
     made = {"engine_version": __version__, "time": datetime.now(UTC).isoformat(timespec="seconds")}
-    return ProcessedScan(number, scan, made | used, store=session.path)
+    return ProcessedScan(number, scan, made | prepared.provenance, store=session.path)
 
 
 def write(calibrated: ProcessedScan, root: StorePath) -> JobResult:

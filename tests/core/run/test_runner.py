@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers_l0 import write_scan
 
+from cal_pipeline.core.run.job import Prepared
 from cal_pipeline.core.run.runner import RunFailedError, calibrate_session, default_output
 from cal_pipeline.core.run.workers import ThisProcess
 from cal_pipeline.core.store.output import LocalOutput
@@ -22,10 +23,7 @@ class Recipe:
         self._stages = stages
 
     def prepare_for(self, scan):
-        return {"parameters": {"a": None, "b": [1, scan.number]}}
-
-    def stages(self):
-        return self._stages
+        return Prepared({"parameters": {"a": None, "b": [1, scan.number]}}, self._stages)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from helpers_l1 import assert_identical
 
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.core.run import job as scan_job
-from cal_pipeline.core.run.job import JobResult, pass_steps, write_scan
+from cal_pipeline.core.run.job import JobResult, Prepared, pass_steps, write_scan
 from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.core.run.threads import use_threads
 from cal_pipeline.core.run.workers import Job, JobQueue, NoProcessesError, Processes, calibrate_scan
@@ -157,10 +157,7 @@ class Deadly:
     def prepare_for(self, scan):
         if scan.number == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        return {}
-
-    def stages(self):
-        return {}
+        return Prepared({}, {})
 
 
 @pytest.mark.slow
@@ -287,7 +284,7 @@ def test_a_pipeline_is_the_same_in_another_process(atm_table):
     pipeline.loads.image_gain = 0.5
     other = pickle.loads(pickle.dumps(pipeline))
     assert other.get_pars() == pipeline.get_pars()
-    assert other.loads._origins == pipeline.loads._origins == {"image_gain": "argument"}
+    assert other.loads.parameters.origins == pipeline.loads.parameters.origins == {"image_gain": "argument"}
     assert other._uses_parameter_files
 
 
