@@ -101,6 +101,7 @@ def _run(argv: Sequence[str], identifier: str, known: argparse.Namespace) -> int
         _replaced(_cmdline, argparse=SimpleNamespace(ArgumentParser=reports.make_parser)),
         _replaced(_cmdline, _print_important_message=reports.show_before_debugger),
         _replaced(_cmdline, _override_config_from_args=partial(_set_options, cls.load_spec_file())),
+        _replaced(_cmdline, _build_step_from_args=partial(build_step, _cmdline._build_step_from_args)),
         _replaced(_cmdline, _determine_log_configuration=_explained(_cmdline._determine_log_configuration)),
         _replaced(_log, LogConfig=_RunLog),
     ):
@@ -117,6 +118,26 @@ def _run(argv: Sequence[str], identifier: str, known: argparse.Namespace) -> int
                 raise
             show(f"parameters saved to {known.save_parameters}")
     return DONE
+
+
+def build_step(build: Callable[..., tuple[Any, list[str]]], *args: Any) -> tuple[Any, list[str]]:
+    """Build the step of a command line; what stpipe adds to it is no wish of the user.
+
+    Parameters
+    ----------
+    build : callable
+        stpipe's function, which lets the step save its results and notes the folder of the input.
+    *args
+        Arguments of the function.
+
+    Returns
+    -------
+    step, arguments : Step, list of str
+        The step, and the arguments to run it with.
+    """
+    step, arguments = build(*args)
+    step.count_attributes_as_defaults()
+    return step, arguments
 
 
 def _set_options(spec: Mapping[str, Any], config: dict[str, Any], options: argparse.Namespace) -> None:
@@ -191,6 +212,13 @@ class _Reports:
             complain(f"strun: {message}")
 
 
+class _PlainHelp(argparse.HelpFormatter):
+    """Format of the help that takes a ``%`` as it is; specifications have some in comments and defaults."""
+
+    def _expand_help(self, action: argparse.Action) -> str:
+        return (action.help or "").replace("%%", "%")
+
+
 class _Parser(argparse.ArgumentParser):
     """Parser of stpipe's options that raises errors, and prints its help only when asked to."""
 
@@ -200,7 +228,7 @@ class _Parser(argparse.ArgumentParser):
         # Some hundred options make a usage of two screens, and the rest of the docstring is meant for Python.
         settings["usage"] = "strun [options] CLASS_OR_PARAMETER_FILE [SESSION]"
         settings["description"] = (settings.get("description") or "").strip().partition("\n\n")[0]
-        super().__init__(*args, **settings)
+        super().__init__(*args, **settings | {"formatter_class": _PlainHelp})
 
     def error(self, message: str) -> NoReturn:
         """Raise the error with the nearest option."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,8 +17,9 @@ from cal_pipeline.core.inputs import locate_input
 from cal_pipeline.core.json_values import json_ready
 from cal_pipeline.core.observation import Dataset, History, Observation, Written
 from cal_pipeline.core.parameters.messages import ParameterError
-from cal_pipeline.core.parameters.origins import load_parameters
+from cal_pipeline.core.parameters.specification import defaults
 from cal_pipeline.core.run.cluster import DaskCluster
+from cal_pipeline.core.run.job import Prepared
 from cal_pipeline.core.run.runner import calibrate_observations
 from cal_pipeline.core.run.workers import Processes, ThisProcess, Workforce, refuse_in_worker
 from cal_pipeline.core.step import BaseStep, ObservationStep, refuse_other_format
@@ -77,8 +77,8 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     not_replayed: ClassVar[tuple[str, ...]] = ()
     """Groups of a product that depend on other observations, which a replay leaves out."""
 
-    _adopted: tuple[Path | None, dict[str, Any]] | None = None
-    """Last parameter file adopted in this run, and the provenance of the parameters."""
+    _prepared: dict[Path | None, Prepared]
+    """Steps for observations, by the parameter file that was chosen; of a run only."""
 
     overwrite: bool
     workers: int
@@ -152,16 +152,6 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         """Return the name of a product whose name was not given."""
         return default_output(dataset.path)
 
-    def run(self, *args: Any) -> Any:
-        """Run the pipeline; see `stpipe.Step.run`."""
-        # The run and each of its steps begin with a garbage collection; what the imports made need not be looked at
-        # each time. The end of the run lets it be collected again.
-        gc.freeze()
-        try:
-            return super().run(*args)
-        finally:
-            gc.unfreeze()
-
     def process(self, source: Any = None) -> Any:
         """Process the observations of an input.
 
@@ -188,7 +178,6 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
                 f"{self.example_input}"
             )
         refuse_in_worker()
-        self._adopted = None
         self.check_parameters()
         for step in self._steps().values():
             step.check_parameters()
@@ -240,13 +229,12 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         file : Path or None
             Parameter file that is chosen by the data.
         """
-        config = self._section(load_parameters(file)) if file else {}
+        resolved = self.resolve_with(file)
+        values, usual = resolved.flat_values(), _defaults_of_pipeline(type(self))
         found: dict[str, list[str]] = defaultdict(list)
-        for name, origin in self._adopt(config, f"cfg/{file.name}" if file else "").items():
-            step, _, parameter = name.removeprefix("steps.").rpartition(".")
-            owner: BaseStep = getattr(self, step) if step else self
-            value = getattr(owner, parameter)
-            if value != owner._default_parameters().get(parameter):
+        for name, origin in resolved.flat_origins().items():
+            value = values[name]
+            if value != usual[name]:
                 found[origin].append(f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}")
         return found
 
@@ -264,31 +252,36 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             return DaskCluster(self.scheduler, self.threads)
         return Processes(self.workers, self.threads) if self.workers > 1 else ThisProcess(self.threads)
 
-    def prepare_for(self, observation: Observation) -> dict[str, Any]:
-        """Adopt the parameters for an observation; return their provenance."""
-        file = self._file_for(observation.get_crds_parameters())
-        if self._adopted is None or self._adopted[0] != file:
-            origins = self.adopt_parameters(observation)
-            self._adopted = file, json_ready({"parameters": self.get_pars(), "parameter_origins": origins})
-        return self._adopted[1]
+    def prepare_for(self, observation: Observation) -> Prepared:
+        """Resolve the parameters for an observation, and make steps with them.
 
-    def stages(self) -> dict[str, Callable[[Any], Any]]:
-        """Return the functions to apply to an observation, by step name, in processing order."""
-        return {name: step.run for name, step in self._steps().items()}
+        Consecutive observations with the same parameter file share their steps.
+        """
+        file = self._file_for(observation.get_crds_parameters())
+        if self._resolved is None:
+            # Outside of a run parameters may still change.
+            return self._prepare(file)
+        prepared: dict[Path | None, Prepared] = self.__dict__.setdefault("_prepared", {})
+        if file not in prepared:
+            prepared[file] = self._prepare(file)
+        return prepared[file]
+
+    def _prepare(self, file: Path | None) -> Prepared:
+        """Make steps with the parameters for a file that is chosen by the data, or none."""
+        fresh = self.with_parameters(self.resolve_with(file))
+        provenance = {"parameters": fresh.get_pars(), "parameter_origins": fresh.parameters.flat_origins()}
+        return Prepared(json_ready(provenance), {name: step.run for name, step in fresh._steps().items()})
 
     def _steps(self) -> dict[str, ObservationStep]:
         return {name: getattr(self, name) for name in self.step_defs}
 
-    def _adopt(self, config: Mapping[str, Any], file: str) -> dict[str, str]:
-        origins = super()._adopt(config, file)
-        for name, step in self._steps().items():
-            adopted = step._adopt(step._section(config), file)
-            origins |= {f"steps.{name}.{parameter}": origin for parameter, origin in adopted.items()}
-        return origins
 
-    @classmethod
-    def _section(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        return config
+def _defaults_of_pipeline(cls: type[ObservationPipeline]) -> dict[str, Any]:
+    """Return the default parameters, by their names on the command line."""
+    steps = {
+        f"steps.{key}.{name}": value for key, step in cls.step_defs.items() for name, value in defaults(step).items()
+    }
+    return {**defaults(cls), **steps}
 
 
 def default_output(path: str) -> str:

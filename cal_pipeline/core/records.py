@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -16,15 +15,13 @@ if TYPE_CHECKING:
     from cal_pipeline.core.step import BaseStep
 
 
-def record_of_step(step: BaseStep, origins: Mapping[str, str], references: list[tuple[str, str]]) -> dict[str, Any]:
+def record_of_step(step: BaseStep, references: list[tuple[str, str]]) -> dict[str, Any]:
     """Record how a step made its result.
 
     Parameters
     ----------
     step : BaseStep
         The step, after its run.
-    origins : mapping
-        Origins of the parameters that are not defaults.
     references : list of (str, str)
         Type and path of the reference files that were used.
 
@@ -40,7 +37,7 @@ def record_of_step(step: BaseStep, origins: Mapping[str, str], references: list[
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "input": str(step.search_attr("_input_filename") or ""),
         "parameters": json_ready(step.get_pars()),
-        "parameter_origins": dict(origins),
+        "parameter_origins": dict(step.parameters.origins),
         "reference_files": [
             {"type": kind, "file": path, "sha256": _digest(path)} for kind, path in dict.fromkeys(references)
         ],

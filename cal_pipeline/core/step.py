@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from os.path import abspath, dirname, splitext
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,10 +18,10 @@ from stpipe.step import get_disable_crds_steppars
 
 from cal_pipeline.core.errors import CalibrationError, NoInputError, OutputExistsError
 from cal_pipeline.core.logs import log_to_stderr
-from cal_pipeline.core.observation import Observation
 from cal_pipeline.core.parameters.checked import CheckedStep
 from cal_pipeline.core.parameters.messages import ParameterError
-from cal_pipeline.core.parameters.origins import Parameters, load_parameters
+from cal_pipeline.core.parameters.origins import Parameters, load_parameters, plain_tree
+from cal_pipeline.core.parameters.resolved import DEFAULT, ResolvedParameters
 from cal_pipeline.core.records import record_of_step
 from cal_pipeline.core.store.locations import is_url, normalize_location
 
@@ -127,22 +128,20 @@ class BaseStep(CheckedStep):
         with log_to_stderr() if configure_log else nullcontext():
             return super().call(*args, configure_log=False, **parameters)
 
-    def adopt_parameters(self, observation: Observation) -> dict[str, str]:
-        """Set parameters that were not given, from the file in `cfg` for the data or by default.
+    def resolve_parameters(self, described: Mapping[str, Any]) -> ResolvedParameters:
+        """Resolve the parameters for data: of those that were not given, some come from a file in `cfg`.
 
         Parameters
         ----------
-        observation : Observation
-            The data.
-
-        Returns
-        -------
-        dict
-            Origin of each parameter that is not a default, by its name on the command line.
+        described : mapping
+            Keys of the data.
         """
-        path = self._file_for(observation.get_crds_parameters())
-        config = self._section(load_parameters(path)) if path else {}
-        return self._adopt(config, f"cfg/{path.name}" if path else "")
+        return self.resolve_with(self._file_for(described))
+
+    def resolve_with(self, file: Path | None) -> ResolvedParameters:
+        """Resolve the parameters with a file that is chosen by the data, or none."""
+        parameters = self.parameters
+        return self._adopt(parameters, self._section(load_parameters(file)), file) if file else parameters
 
     def _file_for(self, described: Mapping[str, Any]) -> Path | None:
         """Return the parameter file for described data; None for none."""
@@ -150,22 +149,28 @@ class BaseStep(CheckedStep):
             return None
         return self.choose_parameter_file({**described, **self.describe_by_parameters()})
 
-    def _adopt(self, config: Mapping[str, Any], file: str) -> dict[str, str]:
-        kept = _OF_ONE_RUN if self.parent is None else _OF_ONE_RUN - {"skip"}
-        origins = dict(self._origins)
-        with self._set_by("file"):
-            for name, default in self._default_parameters().items():
-                if name not in self._origins and name not in kept:
-                    value = config.get(name, default)
-                    if name in config:
-                        origins[name] = file
-                    setattr(self, name, value)
-        self._used_origins = origins
-        return origins
+    @classmethod
+    def _adopt(
+        cls,
+        parameters: ResolvedParameters,
+        config: Mapping[str, Any],
+        file: Path,
+        kept: frozenset[str] = _OF_ONE_RUN,
+    ) -> ResolvedParameters:
+        """Take values from a file where the user gave none."""
+        free = [name for name in parameters.values if name not in parameters.origins and name not in kept]
+        steps = {
+            name: step._adopt(parameters.steps[name], step._section(config), file, _OF_ONE_RUN - {"skip"})
+            for name, step in cls._step_classes().items()
+        }
+        values = {name: cls._checked(name, config[name]) for name in free if name in config}
+        return replace(parameters.adopt(values, file), steps=steps)
 
     @classmethod
     def _section(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what a parameter file of the pipeline says of this step."""
+        """Return what a parameter file of a pipeline says of this step, or pipeline."""
+        if cls._step_classes():
+            return config
         found: Mapping[str, Any] = config.get("steps", {}).get(cls.class_alias, {})
         return found
 
@@ -223,6 +228,7 @@ class BaseStep(CheckedStep):
             config_parser.merge_config(config, cls._section(load_parameters(path)))
             for name in ("name", "class"):
                 config.pop(name, None)
+            config.chosen = plain_tree(config)
         return config
 
     def _precache_references(self, input_file: Any) -> None:
@@ -239,7 +245,7 @@ class BaseStep(CheckedStep):
 
     def input_folder(self) -> str:
         """Return the folder that the user named for inputs; empty for none."""
-        return str(self.input_dir or "") if "input_dir" in self._origins else ""
+        return "" if self.parameters.origin("input_dir") == DEFAULT else str(self.input_dir or "")
 
     def default_suffix(self) -> str:
         """Return what the files of this step end in, whether it runs alone or in a pipeline."""
@@ -302,7 +308,7 @@ class ObservationStep(BaseStep):
         alone = self.parent is None
         observation = self.open_source(source, self.input_folder() if alone else "")
         if alone:
-            self.adopt_parameters(observation)
+            self._adopt_resolved(self.resolve_parameters(observation.get_crds_parameters()))
         self.check_parameters()
         if alone:
             self.check_references()
@@ -395,12 +401,18 @@ class ObservationStep(BaseStep):
     def save_model(self, model: Any, *args: Any, **keywords: Any) -> Any:
         """Write an observation, with the parameters that made it; see `stpipe.Step.save_model`."""
         if isinstance(model, self.observation_type):
-            steps = [self] if self.parent is None else [getattr(self.parent, name) for name in self.parent.step_defs]
             done = vars(model.meta.cal_step)
-            for step in steps:
+            for step in self._steps_so_far():
                 if step is self or done.get(step.class_alias) == "COMPLETE":
-                    model.meta.made_by[step.class_alias] = record_of_step(step, step._used_origins, step._references)
+                    model.meta.made_by[step.class_alias] = record_of_step(step, step._references)
         return super().save_model(model, *args, **keywords)
+
+    def _steps_so_far(self) -> list[ObservationStep]:
+        """Return the steps as they ran last, this one among them."""
+        if self.parent is None:
+            return [self]
+        steps = [getattr(self.parent, name) for name in self.parent.step_defs]
+        return [self if step.class_alias == self.class_alias else step._last for step in steps if step._last]
 
     def reference_path(self, reference_type: str, choose: Callable[[], Path]) -> Path:
         """Return the reference file to use: ``override_<type>`` if given, else that of `choose`."""

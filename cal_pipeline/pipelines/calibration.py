@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cal_pipeline.core.observation import Written
+from cal_pipeline.core.parameters.values import plain_numbers
 from cal_pipeline.core.pipeline import RUN_PARAMETERS, ObservationPipeline
 from cal_pipeline.core.store.compare import Comparison
 from cal_pipeline.core.store.paths import StorePath
@@ -58,6 +60,7 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
         "skydiff": SkydiffStep,
     }
 
+    conversions = {"scans": partial(plain_numbers, noun="scan")}
     coercions = {"scans": lambda value: [str(item) for item in value]}
 
     input_noun = "session"

@@ -1,134 +1,101 @@
-"""Steps with strict parameters, checked on every change, whose origins survive copy and pickle."""
+"""Steps with strict parameters, checked on every change, which run on a copy of themselves."""
 
 from __future__ import annotations
 
 import copy
+import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from configobj import ConfigObj
-from configobj.validate import Validator
-from stpipe import Step, _hooks, config_parser
+from stpipe import Step, _hooks
 from stpipe.config_parser import ValidationError
 from stpipe.step import get_disable_crds_steppars
 
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.parameters.messages import OF_STPIPE, ParameterError, check_class, explained, refusal, suggest
-from cal_pipeline.core.parameters.origins import (
-    GIVEN,
-    RECORDED,
-    Parameters,
-    complete_origins,
-    gather,
-    local_file,
-    mark_origins,
-    read_nested_files,
-    settle,
-)
+from cal_pipeline.core.parameters.origins import ABOUT_A_FILE, Collected, Parameters, collect, gather, local_file
+from cal_pipeline.core.parameters.resolved import DEFAULT, GIVEN, RECORDED, ResolvedParameters
+from cal_pipeline.core.parameters.specification import defaults, specification, takes_none, validate, validate_all
 from cal_pipeline.core.parameters.values import plain_value, refuse_infinite, show_value
 from cal_pipeline.core.store.locations import is_url, normalize_location
-
-_ABOUT_A_FILE = ("name", "class", "logcfg")
-"""Entries of a parameter file about itself, not parameters."""
 
 _HOOKS = ("pre_hooks", "post_hooks")
 
 
-def _specification(cls: type[Step]) -> dict[str, Any]:
-    """Return the parameters of a step or pipeline (with its steps) and their checks; cached."""
-    # Options may come from a registry that has grown since.
-    texts = [kind.spec for kind in (cls, *getattr(cls, "step_defs", {}).values())]
-    known, parsed = vars(cls).get("_parsed_specification", (None, {}))
-    if known != texts:
-        parsed = dict(cls.load_spec_file())
-        cls._parsed_specification = (texts, parsed)
-    return dict(parsed)
-
-
-@cache
-def _single(name: str, check: str) -> ConfigObj:
-    """Return the specification of one parameter; cached, since every run sets some hundred."""
-    return ConfigObj({name: check}, list_values=False, interpolation=False)
-
-
-@cache
-def _takes_none(check: str) -> bool:
-    """Tell whether a parameter accepts None: its default is None, or it has no default."""
-    try:
-        return Validator().get_default_value(check) is None
-    except KeyError:
-        return True
-
-
-class _CheckWithPercent(str):
-    """Specification of a parameter with ``%`` in its default, to escape for argparse's help."""
-
-    __slots__ = ()
-
-    def split(self, *arguments: Any, **keywords: Any) -> list[str]:
-        """Split, with ``%`` escaped."""
-        return [part.replace("%", "%%") for part in super().split(*arguments, **keywords)]
-
-
 class CheckedStep(Step):  # type: ignore[misc]
-    """A step that checks its parameters, set in a file, as an option, keyword or attribute."""
+    """A step that checks its parameters, set in a file, as an option, keyword or attribute.
 
-    _setter = "user"
-    """Present source of attribute changes.
-
-    One of ``user``, stpipe's ``run``, or ``file`` for parameters adopted for the data.
+    The object of the user holds what was given: in files and as keywords (``_given``), and as
+    attributes. A run resolves that and works on a copy, so that nothing that stpipe sets in a run
+    is mistaken for a parameter that was given.
     """
 
-    _uses_parameter_files = True
-    _named_by_front = False
+    conversions: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
+    """Conversions of given parameters before they are validated, instead of the usual one."""
 
-    coercions: ClassVar[dict[str, Callable[[Any], Any]]] = {}
+    coercions: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     """Further checks of parameters: functions that return the value to use or raise ValueError."""
 
-    def __init__(self, *args: Any, **parameters: Any) -> None:
+    _given: ResolvedParameters
+    """Parameters from files and keywords, above the defaults."""
+
+    _resolved: ResolvedParameters | None = None
+    """Parameters of a run; None outside of one."""
+
+    _last: CheckedStep | None = None
+    """Copy that ran last, with its log records and reference files."""
+
+    _uses_parameter_files = True
+
+    def __init__(
+        self,
+        name: str | None = None,
+        parent: Step | None = None,
+        config_file: Any = None,
+        _validate_kwds: bool = True,
+        **parameters: Any,
+    ) -> None:
         cls = type(self)
-        self._origins: dict[str, str] = {}
-        self._used_origins: dict[str, str] = {}
-        self._before_run: dict[str, Any] = {}
-        self._references: list[tuple[str, str]] = []
-        origins: dict[str, Any] = {}
-        if parameters.get("_validate_kwds", True):
-            step_settings = {
-                name: parameters.pop(name) for name in ("name", "parent", "config_file") if name in parameters
-            }
-            named = step_settings.get("config_file")
-            file = step_settings["config_file"] = local_file("config_file", named) if named else None
-            # A step of a pipeline gets what the file says from that.
-            own = step_settings.get("parent") is None
-            given = gather(cls._plain(parameters), file, cls._step_classes(), read=own)
-            check_class(given, cls, f"parameter file {file}")
-            origins = given.origins or {}
-            in_file = {name: value for name, value in given.dict().items() if name not in _ABOUT_A_FILE}
-            parameters = in_file | step_settings
-        with explained(cls.__name__, _specification(cls), parameters), self._set_by("file"):
-            super().__init__(*args, **parameters)
-        self._record_origins(origins)
+        self.__dict__["_given"] = _defaults_of(cls)
+        if cls._step_classes():
+            # stpipe makes steps with defaults then; they get their parameters below.
+            self.__dict__["steps"] = {}
+        if _validate_kwds:
+            config_file = local_file("config_file", config_file) if config_file else None
+        collected = Collected()
+        # A step of a pipeline gets what the file says from that.
+        read = parent is None and _validate_kwds and config_file
+        if parameters or read:
+            collected = gather(cls._plain(parameters), config_file, cls._step_classes(), read=bool(read))
+            check_class(collected.values, cls, f"parameter file {config_file}")
+        resolved = cls._resolve_given(collected)
+        super().__init__(name=name, parent=parent, config_file=config_file, _validate_kwds=False)
+        del self._input_dir
+        self._install(resolved)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a parameter that is not set as an attribute."""
+        parameters = self.__dict__.get("_resolved") or self.__dict__.get("_given")
+        parameter = "input_dir" if name == "_input_dir" else name
+        if parameters is not None and parameter in parameters.values:
+            return parameters.values[parameter]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a parameter after checking it; an unknown one is refused."""
         cls = type(self)
-        spec = _specification(cls)
-        if name in spec and not isinstance(spec[name], dict):
-            value = self._checked(name, spec[name], value)
-            if name in _HOOKS and f"_{name}" in vars(self) and value != getattr(self, name):
-                # stpipe makes what it calls of hooks when a step is made only.
-                super().__setattr__(f"_{name}", _hooks.get_hook_objects(self, name.removesuffix("_hooks"), value))
-            self._note_setter(name)
-            super().__setattr__(name, value)
+        spec = specification(cls)
+        if isinstance(spec.get(name), str):
+            super().__setattr__(name, cls._checked(name, value))
+            if name in _HOOKS:
+                self._make_hooks()
             return
-        if not (
-            name.startswith("_") or name in OF_STPIPE or name in getattr(cls, "step_defs", {}) or hasattr(cls, name)
-        ):
-            known = [*spec, *getattr(cls, "step_defs", {})]
+        if not (name.startswith("_") or name in OF_STPIPE or name in cls._step_classes() or hasattr(cls, name)):
+            known = [*spec, *cls._step_classes()]
             raise ParameterError(f"{cls.__name__} has no parameter {name!r}{suggest(name, known)}")
         self._refuse_section(name, value)
         super().__setattr__(name, value)
@@ -136,7 +103,7 @@ class CheckedStep(Step):  # type: ignore[misc]
     def _refuse_section(self, name: str, value: Any) -> None:
         """Refuse what would replace the steps of a pipeline, or do nothing, as an attribute."""
         steps = self._step_classes()
-        if name == "steps" and steps and self._setter == "user":
+        if name == "steps" and steps:
             step = next(iter(steps))
             raise ParameterError(
                 f"{type(self).__name__}: steps are no attribute to set; set parameters of one step, as in "
@@ -148,58 +115,211 @@ class CheckedStep(Step):  # type: ignore[misc]
                 f"set its parameters, as in pipeline.{name}.skip = True"
             )
 
-    def _note_setter(self, name: str) -> None:
-        """Record the source of a parameter, to tell values of the user from those set by a run."""
-        if self._setter == "user" and not (name == "save_results" and self._named_by_front):
-            self._origins[name] = GIVEN
-            self._before_run.pop(name, None)
-        elif self._setter != "file":
-            self._before_run.setdefault(name, None if name == "input_dir" else getattr(self, name, None))
-        if name == "save_results":
-            self._named_by_front = False
+    def _make_hooks(self) -> None:
+        """Make what stpipe calls before and after the step."""
+        for kind in ("pre", "post"):
+            hooks = _hooks.get_hook_objects(self, kind, getattr(self, f"{kind}_hooks"))
+            super().__setattr__(f"_{kind}_hooks", hooks)
 
-    def _checked(self, name: str, check: str, value: Any) -> Any:
+    @classmethod
+    def _checked(cls, name: str, value: Any) -> Any:
         """Return the value of a parameter in its own type."""
-        owner = type(self).__name__
+        owner, check = cls.__name__, specification(cls)[name]
         try:
-            checked = config_parser.config_from_dict({name: plain_value(name, check, value)}, _single(name, check))[
-                name
-            ]
+            checked = validate(name, check, cls._plain_value(name, check, value))
             refuse_infinite(checked)
-            if checked is not None and name in self.coercions:
-                checked = self.coercions[name](checked)
+            if checked is not None and name in cls.coercions:
+                checked = cls.coercions[name](checked)
         except ValidationError as error:
             raise refusal(owner, name, value, check) from error
         except ValueError as error:
             raise refusal(owner, name, value, check, str(error)) from error
         except CalibrationError as error:
             raise ParameterError(f"{owner}: {name}: {error}") from error
-        if checked is None and not _takes_none(check):
+        if checked is None and not takes_none(check):
             raise refusal(owner, name, value, check)
         return checked
 
     @classmethod
-    def _plain(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert parameters, including those of steps, to plain values; refuse unknown ones."""
-        with explained(cls.__name__, _specification(cls), parameters):
-            return _plain_section(cls.__name__, parameters, _specification(cls))
+    def _plain_value(cls, name: str, check: str, value: Any) -> Any:
+        if value is not None and name in cls.conversions:
+            return cls.conversions[name](value)
+        return plain_value(name, check, value)
 
     @classmethod
-    def _step_classes(cls) -> dict[str, type]:
-        return dict(getattr(cls, "step_defs", {}))
+    def _plain(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert parameters, including those of steps, to plain values; refuse unknown ones."""
+        with explained(cls.__name__, specification(cls), parameters):
+            return cls._plain_section(cls.__name__, parameters)
+
+    @classmethod
+    def _plain_section(cls, owner: str, parameters: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+        plain = dict(parameters)
+        for name, value in parameters.items():
+            check = "string(default=None)" if name == "config_file" else specification(cls).get(name)
+            if isinstance(check, dict):
+                plain[name] = {
+                    key: cls._step_classes()[key]._plain_section(owner, section, f"{where}{name}.{key}.")
+                    for key, section in (value or {}).items()
+                }
+            elif isinstance(check, str):
+                try:
+                    plain[name] = cls._plain_value(name, check, value)
+                except ValueError as error:
+                    raise refusal(owner, where + name, value, check, str(error)) from error
+                except CalibrationError as error:
+                    raise ParameterError(f"{owner}: {where}{name}: {error}") from error
+        return plain
+
+    @classmethod
+    def _step_classes(cls) -> Mapping[str, type[CheckedStep]]:
+        return getattr(cls, "step_defs", {})
+
+    @classmethod
+    def _resolve_given(cls, collected: Collected) -> ResolvedParameters:
+        """Check parameters that were given, and lay them over the defaults."""
+        given = {name: value for name, value in collected.values.items() if name not in ABOUT_A_FILE}
+        if not given:
+            return cls._resolve_section({}, {})
+        with explained(cls.__name__, specification(cls), given):
+            plain = cls._plain_section(cls.__name__, given)
+            # Reports all wrong values at once, and those that are missing.
+            checked = validate_all(cls, plain)
+            return cls._resolve_section(checked, collected.origins)
+
+    @classmethod
+    def _resolve_section(cls, checked: Mapping[str, Any], origins: Mapping[str, Any]) -> ResolvedParameters:
+        base = _defaults_of(cls)
+        given = {name: origin for name, origin in origins.items() if name in base.values}
+        values = {name: cls._checked(name, checked[name]) for name in given}
+        steps = {
+            name: step._resolve_section(checked.get("steps", {}).get(name, {}), origins.get("steps", {}).get(name, {}))
+            for name, step in cls._step_classes().items()
+        }
+        return ResolvedParameters({**base.values, **values}, given, steps=steps)
+
+    def _install(self, resolved: ResolvedParameters) -> None:
+        """Take parameters as those that were given in files and keywords."""
+        self._given = replace(resolved, steps={})
+        if any(resolved.values[name] for name in _HOOKS):
+            self._make_hooks()
+        for name, parameters in resolved.steps.items():
+            getattr(self, name)._install(parameters)
+
+    @property
+    def parameters(self) -> ResolvedParameters:
+        """Parameters with their origins: those of the run or, outside of one, as given so far."""
+        if self._resolved is not None:
+            return self._resolved
+        own = self._given.override(self._attributes(), GIVEN)
+        return replace(own, steps={name: getattr(self, name).parameters for name in self._step_classes()})
+
+    def _attributes(self) -> dict[str, Any]:
+        """Return the parameters that are set as attributes."""
+        attributes = {("input_dir" if name == "_input_dir" else name): value for name, value in self.__dict__.items()}
+        return {name: value for name, value in attributes.items() if name in self._given.values}
+
+    def count_attributes_as_defaults(self) -> None:
+        """Let the parameters that are set as attributes no longer count as given."""
+        attributes = self._attributes()
+        self._given = replace(self._given, values={**self._given.values, **attributes})
+        for name in attributes:
+            self.__dict__.pop("_input_dir" if name == "input_dir" else name)
+
+    def with_parameters(self, resolved: ResolvedParameters, parent: Step | None = None) -> Self:
+        """Make a fresh step (or pipeline with its steps) with resolved parameters, for a run.
+
+        Parameters
+        ----------
+        resolved : ResolvedParameters
+            The parameters.
+        parent : Step, optional
+            Pipeline that the fresh step belongs to.
+        """
+        fresh = object.__new__(type(self))
+        fresh.__dict__.update(self.__dict__)
+        of_this_run: dict[str, Any] = {
+            "_log_records": [],
+            "_reference_files_used": [],
+            "_references": [],
+            "_last": None,
+        }
+        fresh.__dict__.update(of_this_run, parent=parent)
+        fresh._adopt_resolved(resolved)
+        for name in self._step_classes():
+            fresh.__dict__[name] = getattr(self, name).with_parameters(resolved.steps[name], fresh)
+        return fresh
+
+    def _adopt_resolved(self, resolved: ResolvedParameters) -> None:
+        """Use resolved parameters in this run."""
+        before = [getattr(self, name) for name in _HOOKS]
+        self._resolved = resolved
+        if before != [getattr(self, name) for name in _HOOKS]:
+            self._make_hooks()
+
+    def run(self, *args: Any) -> Any:
+        """Run a copy of the step; see `stpipe.Step.run`. The step itself does not change.
+
+        Raises
+        ------
+        ParameterError
+            If ``output_dir`` is a file.
+        """
+        folder = self.output_dir
+        if folder and not is_url(folder) and Path(normalize_location(folder)).is_file():
+            owner = self.class_alias or type(self).__name__
+            raise ParameterError(f"{owner}: output_dir = {folder!r} is a file; expected a folder")
+        fresh = self._last = self.with_parameters(self.parameters, self.parent)
+        if self.parent is None:
+            fresh.__dict__["_warned"] = set()
+        return super(CheckedStep, fresh).run(*args)
+
+    @property
+    def log_records(self) -> Any:
+        """Log records of the most recent run."""
+        return self._log_records if self._last is None else self._last.log_records
+
+    def warn_once(self, logger: logging.Logger, message: str, *args: Any) -> None:
+        """Log a warning once in a run, whatever the number of observations.
+
+        Parameters
+        ----------
+        logger : Logger
+            Logger of the caller.
+        message : str
+            The warning, with ``%`` fields.
+        *args
+            Values for the fields.
+        """
+        run = self if self.parent is None else self.parent
+        warned: set[str] = run.__dict__.setdefault("_warned", set())
+        if message not in warned:
+            warned.add(message)
+            logger.warning(message, *args)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for copies, pickles and workers, without the leftovers of a run."""
+        left = set() if self._resolved is None else {"_input_dir", *self._resolved.values}
+        state = {name: value for name, value in self.__dict__.items() if name not in left}
+        state |= _leftovers() | {"_input_filename": None}
+        for name in ("_last", "_prepared"):
+            state.pop(name, None)
+        return state
+
+    def __copy__(self) -> CheckedStep:
+        """Copy the step: a pipeline with its steps, a step of a pipeline without the pipeline."""
+        return copy.deepcopy(self, {id(self.parent): self.parent})
 
     @classmethod
     def load_spec_file(cls, *args: Any, **keywords: Any) -> ConfigObj:
         """Load the specification; see `stpipe.Step.load_spec_file`.
 
-        Comments become argparse's help, which it formats with ``%``: the sign is escaped here,
-        whatever a step writes. Steps of a pipeline have escaped their own.
+        Comments become argparse's help, which it formats with ``%``: the sign is escaped here.
+        Steps of a pipeline have escaped their own.
         """
         spec = super().load_spec_file(*args, **keywords)
         for name in spec.scalars:
             spec.inline_comments[name] = (spec.inline_comments.get(name) or "").replace("%", "%%")
-            if "%" in spec[name]:
-                spec[name] = _CheckWithPercent(spec[name])
         return spec
 
     @classmethod
@@ -214,26 +334,20 @@ class CheckedStep(Step):  # type: ignore[misc]
 
     @classmethod
     def merge_config(cls, config: Any, config_file: str | None) -> Any:
-        """Note where parameters come from, and take in the files that steps of a pipeline name.
-
-        Called by stpipe once a file and the command line are read, and again when the step is made.
-        """
-        if not isinstance(config.main, Parameters):
-            mark_origins(config, config_file)
-            read_nested_files(config, config_file, cls._step_classes())
+        """Return a configuration as it is: files that it names are read when the step is made."""
         return config
 
     @classmethod
     def build_config(cls, input: Any, **kwargs: Any) -> tuple[Parameters, str | None]:  # noqa: A002
         """Gather the parameters of `call`; see `stpipe.Step.build_config`.
 
-        Files that are chosen by the data are not among them; each scan has its own.
+        Files that are chosen by the data are not among them; each observation has its own.
         """
         config_file = kwargs.pop("config_file", None)
         config_file = local_file("config_file", config_file) if config_file else None
-        config = gather(cls._plain(kwargs), config_file, cls._step_classes())
-        config.may_choose = not get_disable_crds_steppars()
-        return config, config_file
+        collected = gather(cls._plain(kwargs), config_file, cls._step_classes())
+        collected.may_choose = not get_disable_crds_steppars()
+        return Parameters.of(collected), config_file
 
     @classmethod
     def from_config_file(cls, config_file: Any, parent: Step | None = None, name: str | None = None) -> Step:
@@ -259,90 +373,22 @@ class CheckedStep(Step):  # type: ignore[misc]
             not accepted, with those that are.
         """
         config_file = str(config_file) if config_file else None
-        origins: dict[str, Any] = {}
-        if parent is not None:
-            # The pipeline knows where the parameters come from.
-            section, config = config, Parameters()
-            config_parser.merge_config(config, section)
-        else:
-            if not isinstance(config, Parameters) or config.origins is None:
-                config = settle(cls.merge_config(config, config_file))
-            origins = complete_origins(config, config.origins or {})
-        with explained(cls.__name__, _specification(cls), config):
-            _make_plain(cls.__name__, config, _specification(cls))
-            step: CheckedStep = super().from_config_section(config, parent=parent, name=name, config_file=config_file)
-        step._record_origins(origins)
-        step._uses_parameter_files = config.may_choose
+        collected = collect(config, config_file, cls._step_classes())
+        resolved = cls._resolve_given(collected)
+        name = name or collected.values.get("name") or cls.__name__
+        step = cls(name, parent=parent, config_file=config_file, _validate_kwds=False)
+        step._install(resolved)
+        step._uses_parameter_files = collected.may_choose
         return step
-
-    def _record_origins(self, origins: Mapping[str, Any]) -> None:
-        """Remember which parameters were given, and how."""
-        spec = _specification(type(self))
-        self._origins = {name: origin for name, origin in origins.items() if isinstance(origin, str) and name in spec}
-        for name in self._step_classes():
-            getattr(self, name)._record_origins(origins.get("steps", {}).get(name, {}))
-
-    @contextmanager
-    def _set_by(self, setter: str) -> Iterator[None]:
-        """Attribute parameters set within the block to `setter`, not to the user."""
-        before, self._setter = self._setter, setter
-        try:
-            yield
-        finally:
-            self._setter = before
-
-    def run(self, *args: Any) -> Any:
-        """Run the step; see `stpipe.Step.run`. What it sets itself does not count as given.
-
-        Raises
-        ------
-        ParameterError
-            If ``output_dir`` is a file.
-        """
-        folder = self.output_dir
-        if folder and not is_url(folder) and Path(normalize_location(folder)).is_file():
-            owner = self.class_alias or type(self).__name__
-            raise ParameterError(f"{owner}: output_dir = {folder!r} is a file; expected a folder")
-        with self._set_by("run"):
-            return super().run(*args)
-
-    def set_primary_input(self, obj: Any, exclusive: bool = True) -> None:
-        """Take the name of the input; see `stpipe.Step.set_primary_input`.
-
-        Only stpipe's command line does so before a run, and then sets ``save_results`` as well.
-        """
-        self._named_by_front = self._setter == "user"
-        with self._set_by("run"):
-            super().set_primary_input(obj, exclusive)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state for copies, pickles and workers, without the leftovers of a run."""
-        before = {("_input_dir" if name == "input_dir" else name): value for name, value in self._before_run.items()}
-        left: dict[str, Any] = {"_log_records": [], "_reference_files_used": [], "_references": [], "_before_run": {}}
-        state = vars(self) | before | left | {"_input_filename": None}
-        for name in ("_setter", "_named_by_front", "_adopted"):
-            state.pop(name, None)
-        return state
-
-    def __copy__(self) -> CheckedStep:
-        """Copy the step: a pipeline with its steps, a step of a pipeline without the pipeline."""
-        return copy.deepcopy(self, {id(self.parent): self.parent})
-
-    @classmethod
-    def _default_parameters(cls) -> dict[str, Any]:
-        """Return the default parameters, those of steps left out; cached per class."""
-        if "_defaults" not in vars(cls):
-            cls._defaults = {name: value for name, value in cls().get_pars().items() if name != "steps"}
-        return dict(cls._defaults)
 
     def given(self, name: str) -> bool:
         """Tell whether the user set a parameter to another value than its default."""
-        origin = self._origins.get(name, RECORDED)
-        return not origin.startswith(RECORDED) and getattr(self, name) != self._default_parameters().get(name)
+        origin = self.parameters.origin(name)
+        return not origin.startswith((DEFAULT, RECORDED)) and getattr(self, name) != defaults(type(self))[name]
 
     def given_or_default(self, name: str) -> Any:
         """Return the value of a parameter without regard to files that are chosen by the data."""
-        return getattr(self, name) if name in self._origins else self._default_parameters().get(name)
+        return defaults(type(self))[name] if self.parameters.origin(name) == DEFAULT else getattr(self, name)
 
     def refuse_idle(self, name: str, cause: str, advice: str) -> None:
         """Refuse a parameter that the user gave and that has no effect with the value of another.
@@ -359,47 +405,27 @@ class CheckedStep(Step):  # type: ignore[misc]
         advice : str
             Advice for the message.
         """
-        if not self.given(name) or (self._origins[name] != GIVEN and self._origins.get(cause) == GIVEN):
+        origin, origin_of_cause = self.parameters.origin(name), self.parameters.origin(cause)
+        if not self.given(name) or (origin != GIVEN and origin_of_cause == GIVEN):
             return
-        origin = self._origins[name]
         raise ParameterError(
             f"{self.class_alias}: {name} = {_shown(getattr(self, name))} ({origin}) has no effect with "
-            f"{cause} = {_shown(self.given_or_default(cause))} ({self._origins.get(cause, 'default')}); {advice}"
+            f"{cause} = {_shown(self.given_or_default(cause))} ({origin_of_cause}); {advice}"
         )
+
+
+def _defaults_of(cls: type[Step]) -> ResolvedParameters:
+    """Return the default parameters of a step; lists are its own."""
+    return ResolvedParameters(
+        {name: list(value) if isinstance(value, list) else value for name, value in defaults(cls).items()}
+    )
+
+
+def _leftovers() -> dict[str, Any]:
+    """Return what a run leaves in a step, as it is before the run."""
+    return {"_log_records": [], "_reference_files_used": [], "_references": []}
 
 
 def _shown(value: Any) -> str:
     """Show a value of a parameter without its type."""
     return show_value(value).rpartition(" (")[0]
-
-
-def _plain_section(
-    owner: str, parameters: Mapping[str, Any], spec: Mapping[str, Any], where: str = ""
-) -> dict[str, Any]:
-    """Return parameters with plain values, section by section."""
-    plain = dict(parameters)
-    for name, value in parameters.items():
-        check = "string(default=None)" if name == "config_file" else spec.get(name)
-        if isinstance(check, Mapping):
-            plain[name] = _plain_section(owner, value, check, f"{where}{name}.") if isinstance(value, Mapping) else {}
-        elif isinstance(check, str):
-            try:
-                plain[name] = plain_value(name, check, value)
-            except ValueError as error:
-                raise refusal(owner, where + name, value, check, str(error)) from error
-            except CalibrationError as error:
-                raise ParameterError(f"{owner}: {where}{name}: {error}") from error
-    return plain
-
-
-def _make_plain(owner: str, config: Any, spec: Mapping[str, Any]) -> None:
-    """Give a configuration plain values, in place."""
-
-    def update(section: Any, values: Mapping[str, Any]) -> None:
-        for name, value in values.items():
-            if isinstance(section[name], dict):
-                update(section[name], value)
-            elif value is not section[name]:
-                section.__setitem__(name, value, unrepr=True)
-
-    update(config, _plain_section(owner, config, spec))

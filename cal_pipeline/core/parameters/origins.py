@@ -1,9 +1,9 @@
-"""Origins of parameters, recorded on reading: argument, user's file, file chosen by the data."""
+"""Collect parameters from files and arguments, and note the origin of each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from os.path import dirname, isfile, join
 from pathlib import Path
@@ -15,48 +15,219 @@ from stpipe._cmdline import FromCommandLine
 
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.parameters.messages import ParameterError, check_class
+from cal_pipeline.core.parameters.resolved import GIVEN, RECORDED
 from cal_pipeline.core.parameters.values import show_value
 from cal_pipeline.core.store.locations import is_url, normalize_location
 
-GIVEN = "argument"
-"""Origin of parameters given on the command line, as keywords or as attributes."""
-
-RECORDED = "recorded"
-"""First word of the origin of parameters recorded in a product."""
-
-_UNMARKED = frozenset({"name", "class", "logcfg"})
+ABOUT_A_FILE = frozenset({"name", "class", "logcfg"})
+"""Entries of a parameter file about itself, not parameters."""
 
 
-@dataclass(frozen=True)
-class Sourced:
-    """A value on its way through stpipe, with its origin.
+@dataclass
+class Collected:
+    """Parameters that were given, not checked yet.
 
     Parameters
     ----------
-    value : object
-        The value.
-    origin : str
-        ``argument`` or ``file …``.
+    values : dict
+        Values by name; those of steps nested under ``steps``.
+    origins : dict
+        Origins, nested like the values.
+    may_choose : bool
+        Whether a file may be chosen by the data for the others.
     """
 
-    value: Any
-    origin: str
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, Any] = field(default_factory=dict)
+    may_choose: bool = True
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], origin: str) -> Collected:
+        """Collect parameters that have one origin."""
+        collected = cls()
+        for name, value in given.items():
+            if isinstance(value, dict):
+                inner = cls.of(value, origin)
+                collected.values[name], collected.origins[name] = inner.values, inner.origins
+            else:
+                collected.put(name, value, origin)
+        return collected
+
+    def put(self, name: str, value: Any, origin: str) -> None:
+        """Add or replace a value that is no section."""
+        self.values[name] = str.__str__(value) if isinstance(value, str) else value
+        if name not in ABOUT_A_FILE:
+            self.origins[name] = origin
+
+    def section(self, name: str) -> Collected:
+        """Return a section, such as ``steps``; its changes are changes of this object."""
+        return Collected(self.values.setdefault(name, {}), self.origins.setdefault(name, {}))
+
+    def override(self, other: Collected) -> None:
+        """Add other parameters; they replace those that are there."""
+        for name, value in other.values.items():
+            if isinstance(value, dict) and isinstance(self.values.get(name, {}), dict):
+                self.section(name).override(other.section(name))
+            else:
+                self.values[name] = value
+                if name in other.origins:
+                    self.origins[name] = other.origins[name]
 
 
 class Parameters(ConfigObj):  # type: ignore[misc]
-    """A configuration of which it is known where its values come from.
+    """A configuration on its way through stpipe, which knows the origins of its values.
 
     Attributes
     ----------
     origins : dict or None
-        Origins of its plain values, nested like these. None: values of the user are `Sourced` and
-        all others are from a file that was chosen by the data.
+        Origins of the values, nested like these; None if they are still to be traced.
+    chosen : dict
+        Values from a file that was chosen by the data. They are no values of the user: they are
+        chosen again for each observation.
     may_choose : bool
         Whether a file may be chosen by the data.
     """
 
     origins: dict[str, Any] | None = None
+    chosen: Mapping[str, Any] = {}
     may_choose: bool = True
+
+    @classmethod
+    def of(cls, collected: Collected) -> Parameters:
+        """Wrap collected parameters."""
+        config = cls()
+        config_parser.merge_config(config, collected.values)
+        config.origins, config.may_choose = collected.origins, collected.may_choose
+        return config
+
+
+def collect(config: Any, config_file: str | None, steps: Mapping[str, type]) -> Collected:
+    """Collect the parameters of a configuration that stpipe hands over.
+
+    Parameters
+    ----------
+    config : mapping
+        Parameters of a file and of the command line, or `Parameters`.
+    config_file : str or None
+        The file.
+    steps : mapping
+        Classes of the steps of a pipeline, by name.
+    """
+    origins = getattr(config, "origins", None)
+    if origins is None:
+        in_file = config_parser.load_config_file(config_file) if config_file and isfile(config_file) else {}
+        collected = _trace(config, f"file {config_file}", in_file, getattr(config, "chosen", {}))
+        read_nested_files(collected, config_file, steps)
+    else:
+        # What was added to the configuration later is an argument.
+        collected = Collected.of(plain_tree(config), GIVEN)
+        _replace_known(collected.origins, origins)
+    collected.may_choose = getattr(config, "may_choose", True)
+    return collected
+
+
+def plain_tree(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration as nested plain dicts; the values are the same objects."""
+    return {name: plain_tree(value) if isinstance(value, dict) else value for name, value in config.items()}
+
+
+def _replace_known(origins: dict[str, Any], known: Mapping[str, Any]) -> None:
+    for name, origin in origins.items():
+        if isinstance(origin, dict):
+            _replace_known(origin, known.get(name, {}))
+        else:
+            origins[name] = known.get(name, origin)
+
+
+def _trace(config: Any, file: str, in_file: Mapping[str, Any], chosen: Mapping[str, Any]) -> Collected:
+    """Find out where each value of a configuration comes from.
+
+    stpipe marks text of the command line, but not lists. A value that was chosen by the data is
+    the same object in the configuration, unless the user gave another.
+    """
+    collected = Collected()
+    for name, value in config.items():
+        known, other = in_file.get(name), chosen.get(name)
+        if isinstance(value, dict):
+            inner = _trace(value, file, *(one if isinstance(one, dict) else {} for one in (known, other)))
+            collected.values[name], collected.origins[name] = inner.values, inner.origins
+            continue
+        typed = isinstance(value, FromCommandLine) or (isinstance(value, list) and value != known)
+        if name in in_file and not typed:
+            collected.put(name, value, file)
+        elif name not in chosen or value is not other:
+            collected.put(name, value, GIVEN)
+    return collected
+
+
+def read_nested_files(collected: Collected, config_file: str | None, steps: Mapping[str, type]) -> None:
+    """Take in the parameter files that the steps of a pipeline name as ``config_file``.
+
+    A nested file is over the file that names it if it is given as an argument, else below it;
+    arguments are over both.
+
+    Parameters
+    ----------
+    collected : Collected
+        Parameters of a pipeline; changed in place.
+    config_file : str or None
+        The file of the pipeline; names in ``config_file`` are relative to its folder.
+    steps : mapping
+        Classes of the steps.
+    """
+    sections = collected.values.get("steps")
+    for key, cls in steps.items():
+        if not isinstance(sections, dict) or not isinstance(sections.get(key), dict):
+            continue
+        section = collected.section("steps").section(key)
+        check_class(section.values, cls, f"steps.{key}")
+        named, named_by = section.values.pop("config_file", None), section.origins.pop("config_file", GIVEN)
+        if not named or named == "None":
+            continue
+        path = join(dirname(config_file or ""), normalize_location(named))
+        inner = read_file(path)
+        check_class(inner, cls, f"parameter file {path} of steps.{key}")
+        for name, value in inner.items():
+            if name not in ABOUT_A_FILE and (
+                name not in section.values or (named_by == GIVEN and section.origins[name] != GIVEN)
+            ):
+                section.put(name, value, f"file {path}")
+
+
+def gather(
+    given: Mapping[str, Any],
+    config_file: str | None,
+    steps: Mapping[str, type],
+    origin: str = GIVEN,
+    read: bool = True,
+) -> Collected:
+    """Gather parameters that are given as keywords, and those of the files that they name.
+
+    Parameters
+    ----------
+    given : mapping
+        Keywords, plain; those of steps nested under ``steps``.
+    config_file : str or None
+        File of the user, below the keywords.
+    steps : mapping
+        Classes of the steps of a pipeline, by name.
+    origin : str
+        Origin of the keywords.
+    read : bool
+        Whether to read `config_file`; else only names of nested files are relative to it.
+    """
+    in_file = read_file(config_file) if config_file and read else {}
+    collected = Collected.of(plain_tree(in_file), f"file {config_file}")
+    collected.override(Collected.of(given, origin))
+    read_nested_files(collected, config_file, steps)
+    return collected
+
+
+def recorded_parameters(given: Mapping[str, Any], where: str) -> Parameters:
+    """Wrap the parameters recorded in a product; prevent a choice of files by the data."""
+    collected = gather(given, None, {}, f"{RECORDED} in {where}")
+    collected.may_choose = False
+    return Parameters.of(collected)
 
 
 def read_file(path: str) -> ConfigObj:
@@ -76,157 +247,6 @@ def read_file(path: str) -> ConfigObj:
         raise ParameterError(
             f"parameter file {path} cannot be read: {error}; expected ASDF (.asdf) or lines 'name = value' (.cfg)"
         ) from error
-
-
-def mark_origins(config: Any, config_file: str | None) -> None:
-    """Note in a configuration that stpipe has read where each value comes from.
-
-    Parameters
-    ----------
-    config : ConfigObj
-        Settings of the user's file and the command line; changed in place.
-    config_file : str or None
-        The file.
-    """
-    in_file: Mapping[str, Any] | None = None
-    if config_file and any(isinstance(value, list) for value in _leaves(config)):
-        # Of what the command line says stpipe marks text, not lists.
-        in_file = config_parser.load_config_file(config_file) if isfile(config_file) else {}
-    _mark(config, f"file {config_file}" if config_file else GIVEN, in_file)
-
-
-def _leaves(config: Any) -> list[Any]:
-    found = []
-    for value in config.values():
-        found += _leaves(value) if isinstance(value, dict) else [value]
-    return found
-
-
-def _mark(config: Any, origin: str, in_file: Mapping[str, Any] | None = None) -> None:
-    for name, value in list(config.items()):
-        known = None if in_file is None else in_file.get(name)
-        if isinstance(value, dict):
-            _mark(value, origin, in_file and (known if isinstance(known, Mapping) else {}))
-        elif name not in _UNMARKED and not isinstance(value, Sourced):
-            typed = isinstance(value, FromCommandLine) or (
-                in_file is not None and isinstance(value, list) and value != known
-            )
-            plain = str.__str__(value) if isinstance(value, str) else value
-            _put(config, name, Sourced(plain, GIVEN if typed else origin))
-
-
-def _put(config: Any, name: str, value: Any) -> None:
-    """Set a value that is never a section, whatever it is."""
-    config.__setitem__(name, value, unrepr=True)
-
-
-def read_nested_files(config: Any, config_file: str | None, steps: Mapping[str, type]) -> None:
-    """Take in the parameter files that the steps of a pipeline name as ``config_file``.
-
-    A nested file is over the file that names it if it is given as an argument, else below it;
-    arguments are over both.
-
-    Parameters
-    ----------
-    config : ConfigObj
-        Parameters of a pipeline, `Sourced`; changed in place.
-    config_file : str or None
-        The file of the pipeline; names in ``config_file`` are relative to its folder.
-    steps : mapping
-        Classes of the steps.
-    """
-    sections = config.get("steps", {})
-    for key, cls in steps.items():
-        section = sections.get(key)
-        if not isinstance(section, dict):
-            continue
-        check_class(section, cls, f"steps.{key}")
-        named = section.pop("config_file", None)
-        if named is None or not named.value or named.value == "None":
-            continue
-        path = join(dirname(config_file or ""), normalize_location(named.value))
-        inner = read_file(path)
-        check_class(inner, cls, f"parameter file {path} of steps.{key}")
-        _mark(inner, f"file {path}")
-        for name, value in inner.items():
-            present = section.get(name)
-            over = named.origin == GIVEN and isinstance(present, Sourced) and present.origin != GIVEN
-            if name not in _UNMARKED and (present is None or over):
-                _put(section, name, value)
-
-
-def settle(config: Any) -> Parameters:
-    """Unwrap the `Sourced` values of a configuration; leave out those from a chosen file."""
-    settled = Parameters()
-    settled.may_choose = getattr(config, "may_choose", True)
-    settled.origins = _unwrap(config, settled, isinstance(config, Parameters))
-    return settled
-
-
-def _unwrap(source: Any, target: Any, drop_chosen: bool) -> dict[str, Any]:
-    origins: dict[str, Any] = {}
-    for name, value in source.items():
-        if isinstance(value, dict):
-            if name not in target:
-                target[name] = {}
-            origins[name] = _unwrap(value, target[name], drop_chosen)
-        elif isinstance(value, Sourced):
-            _put(target, name, value.value)
-            origins[name] = value.origin
-        elif not drop_chosen or name in _UNMARKED:
-            _put(target, name, value)
-    return origins
-
-
-def gather(
-    given: Mapping[str, Any],
-    config_file: str | None,
-    steps: Mapping[str, type],
-    origin: str = GIVEN,
-    read: bool = True,
-) -> Parameters:
-    """Gather parameters that are given as keywords, and over the files that they name.
-
-    Parameters
-    ----------
-    given : mapping
-        Keywords, plain; those of steps nested under ``steps``.
-    config_file : str or None
-        File of the user.
-    steps : mapping
-        Classes of the steps of a pipeline, by name.
-    origin : str
-        Origin of the keywords.
-    read : bool
-        Whether to read `config_file`; else only names of nested files are relative to it.
-    """
-    config = read_file(config_file) if config_file and read else ConfigObj()
-    mark_origins(config, config_file)
-    keywords = ConfigObj()
-    config_parser.merge_config(keywords, given)
-    _mark(keywords, origin)
-    config_parser.merge_config(config, keywords)
-    read_nested_files(config, config_file, steps)
-    return settle(config)
-
-
-def recorded_parameters(given: Mapping[str, Any], where: str) -> Parameters:
-    """Wrap the parameters recorded in a product; prevent a choice of files by the data."""
-    parameters = gather(given, None, {}, f"{RECORDED} in {where}")
-    parameters.may_choose = False
-    return parameters
-
-
-def complete_origins(config: Mapping[str, Any], origins: dict[str, Any]) -> dict[str, Any]:
-    """Complete the origins of a configuration: added values are arguments."""
-    complete: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            inner = origins.get(name)
-            complete[name] = complete_origins(value, inner if isinstance(inner, dict) else {})
-        elif name not in _UNMARKED:
-            complete[name] = origins.get(name, GIVEN)
-    return complete
 
 
 def load_parameters(path: Path) -> ConfigObj:

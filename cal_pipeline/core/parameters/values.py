@@ -66,16 +66,12 @@ def plain_value(name: str, check: str, value: Any) -> Any:
     >>> import numpy as np
     >>> plain_value("pwv", "float(default=None)", np.float32(0.5))
     0.5
-    >>> plain_value("scans", "force_list(default=None)", range(101, 104))
-    ['101:103']
     """
     if value is None:
         return None
     kind = re.split(r"\W", check.strip(), maxsplit=1)[0]
     if is_path(name):
         return _plain_path(name, value)
-    if name == "scans":
-        return value if type(value) is str else _plain_scans(value)
     if kind in _LISTS:
         return _plain_list(value)
     return _plain_scalar(kind, value)
@@ -167,8 +163,30 @@ def _plain_list(value: Any) -> Any:
     return value if isinstance(value, (str, int, float)) else _members(value)
 
 
-def _plain_scans(value: Any) -> list[Any]:
-    """Flatten numbers, texts such as ``25660:25670`` and iterables of them."""
+def plain_numbers(value: Any, noun: str = "observation") -> Any:
+    """Flatten numbers, texts such as ``25660:25670`` and iterables of them.
+
+    Parameters
+    ----------
+    value : object
+        The numbers.
+    noun : str
+        Word for what they count, for the message.
+
+    Raises
+    ------
+    ValueError
+        If the value is none of these; says what is expected.
+
+    Examples
+    --------
+    >>> plain_numbers([7, range(101, 104)])
+    [7, '101:103']
+    """
+    return value if type(value) is str else _flat_numbers(value, noun)
+
+
+def _flat_numbers(value: Any, noun: str) -> list[Any]:
     value = _unwrapped(value)
     if isinstance(value, str):
         return [value]
@@ -179,5 +197,5 @@ def _plain_scans(value: Any) -> list[Any]:
     try:
         members = _members(value)
     except ValueError:
-        raise ValueError("scan numbers, ranges such as 25660:25670, or a list of them") from None
-    return [item for member in members for item in _plain_scans(member)]
+        raise ValueError(f"{noun} numbers, ranges such as 25660:25670, or a list of them") from None
+    return [item for member in members for item in _flat_numbers(member, noun)]

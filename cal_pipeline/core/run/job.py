@@ -19,6 +19,22 @@ Stages = Mapping[str, Callable[[Any], Any]]
 """Functions applied to an observation, by step name, in processing order."""
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Steps for an observation.
+
+    Parameters
+    ----------
+    provenance : dict
+        Provenance of their parameters, ready for JSON.
+    stages : mapping
+        Functions to apply to the observation, by step name, in processing order.
+    """
+
+    provenance: dict[str, Any]
+    stages: Stages
+
+
 class Recipe(Protocol):
     """Steps and parameters of a calibration, and what its family does with its data."""
 
@@ -30,11 +46,8 @@ class Recipe(Protocol):
     def open_observation(self, dataset: Any, number: int) -> Any:
         """Open an observation of the input."""
 
-    def prepare_for(self, observation: Any) -> dict[str, Any]:
-        """Adapt the parameters to an observation; return their provenance, ready for JSON."""
-
-    def stages(self) -> Stages:
-        """Return the functions to apply to the observation, by step name, in processing order."""
+    def prepare_for(self, observation: Any) -> Prepared:
+        """Resolve the parameters for an observation, and make steps with them."""
 
     def write_observation(self, observation: Any, root: StorePath, provenance: dict[str, Any]) -> Written:
         """Write an observation after all steps, unpublished."""
@@ -130,16 +143,15 @@ def pass_steps(dataset: Dataset, number: int, recipe: Recipe) -> ProcessedObserv
     step = "load"
     try:
         observation = recipe.open_observation(dataset, number)
-        used = recipe.prepare_for(observation)
-        stages = recipe.stages()
-        for step, stage in stages.items():
+        prepared = recipe.prepare_for(observation)
+        for step, stage in prepared.stages.items():
             with observation.clock(step):
                 observation = stage(observation)
     except Exception as error:
         failure = _describe_failure(recipe.product_kind, number, step, error, dataset.path)
         return ProcessedObservation(number, failure=failure)
     made = {"engine_version": __version__, "time": datetime.now(UTC).isoformat(timespec="seconds")}
-    return ProcessedObservation(number, observation, made | used, store=dataset.path)
+    return ProcessedObservation(number, observation, made | prepared.provenance, store=dataset.path)
 
 
 def write(processed: ProcessedObservation, root: StorePath, recipe: Recipe) -> JobResult:

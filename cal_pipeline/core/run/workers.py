@@ -92,6 +92,7 @@ class ThisProcess:
     def calibrate(self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
         """Calibrate observations and yield their results in the order of `numbers`."""
         with (
+            _all_collected_afterwards(),
             no_other_threads(),
             BlockThreads(self.threads) as threads,
             ThreadPoolExecutor(1, thread_name_prefix="steps") as ahead,
@@ -116,6 +117,15 @@ def _keep_collections_short() -> None:
         gc.unfreeze()
         gc.collect()
     gc.freeze()
+
+
+@contextmanager
+def _all_collected_afterwards() -> Iterator[None]:
+    """Let garbage collection look at all objects again after the block."""
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cal_pipeline.core.parameters.resolved import DEFAULT
 from cal_pipeline.core.step import BaseStep, ObservationStep
 from cal_pipeline.heterodyne.parameter_files import choose_parameters
 from cal_pipeline.heterodyne.scan import Band, Scan
@@ -37,7 +38,7 @@ class HeterodyneStep(BaseStep):
 
     def describe_by_parameters(self) -> dict[str, Any]:
         """Return the observing mode, if the user gave one."""
-        mode = getattr(self, "mode", "auto") if "mode" in self._origins else "auto"
+        mode = "auto" if self.parameters.origin("mode") == DEFAULT else self.mode
         return {} if mode == "auto" else {"mode": mode}
 
 

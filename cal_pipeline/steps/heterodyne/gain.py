@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from cal_pipeline.core.parameters.origins import GIVEN
+from cal_pipeline.core.parameters.resolved import GIVEN
 from cal_pipeline.core.run.stream import Operation
 from cal_pipeline.heterodyne.physics.gain import GainDrift
 from cal_pipeline.heterodyne.physics.quality import gain_change
@@ -42,8 +42,6 @@ class GainStep(CalibrationStep):
     level: int
     skip: bool | None
 
-    _level_2_told = False
-
     @property
     def level_to_apply(self) -> int:
         """Level of the correction; 3 for ``skip = False`` without a level, as in older files."""
@@ -52,7 +50,7 @@ class GainStep(CalibrationStep):
     def check_parameters(self) -> None:
         """Refuse a level that ``skip`` leaves without effect."""
         # Older files hold all defaults of their time, skip = True and level = 3.
-        older = self.level == 3 and self._origins.get("level") != GIVEN
+        older = self.level == 3 and self.parameters.origin("level") != GIVEN
         if self.parent is not None and self.given_or_default("skip") and not older:
             self.refuse_idle("level", "skip", "leave skip out")
 
@@ -79,11 +77,11 @@ class GainStep(CalibrationStep):
     def process_band(self, band: Band, scan: Scan) -> None:
         """Find out how the receiver drifted over a band."""
         loads = band.require_loads()
-        if self.level_to_apply == 2 and not self._level_2_told:
-            self._level_2_told = True
-            logger.warning(
+        if self.level_to_apply == 2:
+            self.warn_once(
+                logger,
                 "gain: level 2 sets right the ONs but not their reference: under a drift of the gain its error is "
-                "larger than without; level 3 is exact"
+                "larger than without; level 3 is exact",
             )
         if loads.following is None:
             reason = f"no loads after the scan; it is calibrated with those of scan {loads.scan_numbers[0]} alone"

@@ -68,8 +68,6 @@ class LoadsStep(CalibrationStep):
     calibration_interval: float
     physics: str
 
-    _assumption_told = False
-
     def process_band(self, band: Band, scan: Scan) -> None:
         """Find the loads of a band and solve them."""
         session: LoadSource = scan.session or Session(band.store)
@@ -180,9 +178,9 @@ class LoadsStep(CalibrationStep):
         if values is None:
             frontend = profile.frontend(band.attributes.get("frontend"), band.signal_frequency)
             values = [1.0 if frontend is None else frontend.forward_efficiency]
-            if frontend is None and not self._assumption_told:
-                self._assumption_told = True
-                logger.warning(
+            if frontend is None:
+                self.warn_once(
+                    logger,
                     "%s: forward_efficiency is not given and the profile %r knows no such frontend; 1 is assumed, and "
                     "what spills over is then taken for water vapour",
                     band,

@@ -6,6 +6,7 @@ import pytest
 from stpipe import Step, _cmdline
 
 from cal_pipeline import CalibrationPipeline
+from cal_pipeline.cli.strun import build_step
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.origins import recorded_parameters
 from cal_pipeline.steps import AtmosphereStep, LoadsStep
@@ -36,7 +37,7 @@ def by_strun(file, arguments, positional=()):
     first = str(file) if file else NAME
     args = [first, *map(str, positional), *options]
     step_class, config, name, config_file, parser, known = _cmdline._config_and_class_from_cmdline(args)
-    return _cmdline._build_step_from_args(step_class, config, name, config_file, parser, known, args)[0]
+    return build_step(_cmdline._build_step_from_args, step_class, config, name, config_file, parser, known, args)[0]
 
 
 def _text(value):
@@ -70,23 +71,23 @@ class TestEveryWay:
     def test_the_value_of_the_file_given_again_is_an_argument(self, way, files):
         outer, _ = files
         pipeline = WAYS[way](outer, {"steps": {"loads": {"image_gain": 0.5}}})
-        assert pipeline.loads._origins == {"image_gain": "argument", "forward_efficiency": f"file {outer}"}
-        assert pipeline._origins == {"scans": f"file {outer}"}
-        assert pipeline.atmosphere._origins == dict.fromkeys(("pwv_max", "t_spill"), f"file {outer}")
+        assert pipeline.loads.parameters.origins == {"image_gain": "argument", "forward_efficiency": f"file {outer}"}
+        assert pipeline.parameters.origins == {"scans": f"file {outer}"}
+        assert pipeline.atmosphere.parameters.origins == dict.fromkeys(("pwv_max", "t_spill"), f"file {outer}")
 
     def test_a_default_that_is_given_is_an_argument(self, way):
         given = {"overwrite": False, "steps": {"atmosphere": {"pwv_max": 10.0}, "loads": {"image_gain": 1.0}}}
         pipeline = WAYS[way](None, given)
-        assert pipeline._origins == {"overwrite": "argument"}
-        assert pipeline.atmosphere._origins == {"pwv_max": "argument"}
-        assert pipeline.loads._origins == {"image_gain": "argument"}
-        assert pipeline.gain._origins == {}
+        assert pipeline.parameters.origins == {"overwrite": "argument"}
+        assert pipeline.atmosphere.parameters.origins == {"pwv_max": "argument"}
+        assert pipeline.loads.parameters.origins == {"image_gain": "argument"}
+        assert pipeline.gain.parameters.origins == {}
 
     def test_another_list_is_an_argument(self, way, files):
         pipeline = WAYS[way](files[0], {"steps": {"loads": {"forward_efficiency": [0.9, 0.8]}}})
         assert pipeline.loads.forward_efficiency == [0.9, 0.8]
-        assert pipeline.loads._origins["forward_efficiency"] == "argument"
-        assert pipeline._origins == {"scans": f"file {files[0]}"}
+        assert pipeline.loads.parameters.origins["forward_efficiency"] == "argument"
+        assert pipeline.parameters.origins == {"scans": f"file {files[0]}"}
 
 
 def test_a_file_that_a_file_names(files):
@@ -95,7 +96,7 @@ def test_a_file_that_a_file_names(files):
     for way in WAYS.values():
         atmosphere = way(outer, {"steps": {"atmosphere": {"model_error": 0.03}}}).atmosphere
         assert (atmosphere.pwv_max, atmosphere.model_error, atmosphere.t_atm) == (5.0, 0.03, 260.0)
-        assert atmosphere._origins == {
+        assert atmosphere.parameters.origins == {
             "pwv_max": f"file {outer}",
             "t_spill": f"file {outer}",
             "t_atm": f"file {inner}",
@@ -109,7 +110,7 @@ def test_a_file_that_an_argument_names_is_over_the_other(way, files):
     given = {"steps": {"atmosphere": {"config_file": str(inner), "t_atm": 250.0}}}
     atmosphere = WAYS[way](outer, given).atmosphere
     assert (atmosphere.pwv_max, atmosphere.t_atm, atmosphere.t_spill) == (7.0, 250.0, 270.0)
-    assert atmosphere._origins == {
+    assert atmosphere.parameters.origins == {
         "pwv_max": f"file {inner}",
         "model_error": f"file {inner}",
         "t_atm": "argument",
@@ -120,7 +121,7 @@ def test_a_file_that_an_argument_names_is_over_the_other(way, files):
 def test_a_file_named_in_the_constructor(files):
     atmosphere = CalibrationPipeline(steps={"atmosphere": {"config_file": files[1], "pwv_max": 2.0}}).atmosphere
     assert (atmosphere.pwv_max, atmosphere.t_atm) == (2.0, 260.0)
-    assert atmosphere._origins == {
+    assert atmosphere.parameters.origins == {
         "pwv_max": "argument",
         "t_atm": f"file {files[1]}",
         "model_error": f"file {files[1]}",
@@ -133,9 +134,9 @@ def test_a_file_of_the_whole_is_read_by_the_constructor_too(files):
     atmosphere = pipeline.atmosphere
     assert (pipeline.scans, pipeline.loads.image_gain) == (["2"], 0.5)
     assert (atmosphere.pwv_max, atmosphere.t_spill) == (5.0, 265.0)
-    assert pipeline._origins == {"scans": "argument"}
-    assert atmosphere._origins == {"pwv_max": f"file {outer}", "t_spill": "argument"}
-    assert AtmosphereStep(config_file=inner, t_atm=250.0)._origins == {
+    assert pipeline.parameters.origins == {"scans": "argument"}
+    assert atmosphere.parameters.origins == {"pwv_max": f"file {outer}", "t_spill": "argument"}
+    assert AtmosphereStep(config_file=inner, t_atm=250.0).parameters.origins == {
         "pwv_max": f"file {inner}",
         "model_error": f"file {inner}",
         "t_atm": "argument",
@@ -168,8 +169,8 @@ def test_files_that_the_package_wrote_are_read_the_same_way(tmp_path):
     named = {"steps": {"atmosphere": {"config_file": str(tmp_path / "step.asdf")}}}
     pipeline = by_call(tmp_path / "all.asdf", named)
     assert pipeline.atmosphere.pwv_max == 5.0
-    assert pipeline.atmosphere._origins["pwv_max"] == f"file {tmp_path / 'step.asdf'}"
-    assert pipeline.loads._origins["image_gain"] == f"file {tmp_path / 'all.asdf'}"
+    assert pipeline.atmosphere.parameters.origins["pwv_max"] == f"file {tmp_path / 'step.asdf'}"
+    assert pipeline.loads.parameters.origins["image_gain"] == f"file {tmp_path / 'all.asdf'}"
     with pytest.raises(
         Exception, match=r"class 'cal_pipeline.steps.heterodyne.atmosphere.AtmosphereStep' is not that of this"
     ):
@@ -181,30 +182,31 @@ def test_what_the_data_choose_is_no_value_of_the_user(make_session, files):
     chosen = CalibrationPipeline.get_config_from_reference(str(session))
     assert chosen["steps"]["prepare"]["mode"] == "otf"
     pipeline = by_strun(files[0], {"steps": {"prepare": {"mode": "otf"}}}, [session])
-    assert pipeline.prepare._origins == {"mode": "argument"}
-    assert "calibration_interval" not in pipeline.loads._origins
+    assert pipeline.prepare.parameters.origins == {"mode": "argument"}
+    assert "calibration_interval" not in pipeline.loads.parameters.origins
     assert pipeline._uses_parameter_files
     # The front of stpipe saves results and knows the folder of the input; the user asked for neither.
     assert pipeline.save_results
-    assert pipeline._origins == {"scans": f"file {files[0]}"}
+    assert pipeline.parameters.origins == {"scans": f"file {files[0]}"}
     pipeline.save_results = False
-    assert pipeline._origins["save_results"] == "argument"
+    assert pipeline.parameters.origins["save_results"] == "argument"
 
 
 def test_what_a_run_sets_is_not_given(make_session):
     session = make_session(channels=8, pixels=1)
     step = LoadsStep(image_gain=0.5)
-    step.run(str(session / "scan_000001"))
-    assert step.suffix == "loads"
-    assert step._origins == {"image_gain": "argument"}
+    scan = step.run(str(session / "scan_000001"))
+    assert step.suffix is None
+    assert step.parameters.origins == {"image_gain": "argument"}
+    assert scan.meta.cal_step.loads == "COMPLETE"
 
 
 def test_recorded_parameters_say_so():
     pipeline = CalibrationPipeline.from_config_section(recorded_parameters({"workers": 2}, "l1.zarr"))
-    assert pipeline._origins == {"workers": "recorded in l1.zarr"}
+    assert pipeline.parameters.origins == {"workers": "recorded in l1.zarr"}
     assert not pipeline._uses_parameter_files
 
 
 def test_a_named_file_that_is_not_there():
-    with pytest.raises(ParameterError, match=r"nowhere.asdf does not exist"):
+    with pytest.raises(ValueError, match=r"nowhere.asdf does not exist"):
         Step.from_cmdline([NAME, "nowhere.asdf", "--steps.loads.config_file=nowhere.asdf"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
+from cal_pipeline.heterodyne.sources import open_scan
 from cal_pipeline.simulate import Otf, Scan, TotalPower
 from cal_pipeline.steps import AtmosphereStep, PrepareStep
 
@@ -154,10 +155,13 @@ def test_strun_can_do_without_them(session, tmp_path, atm_table):
     assert used(output, "prepare.mode")["prepare.mode"] == ("auto", "default")
 
 
-def test_a_step_alone_takes_the_file_for_its_data(session):
-    step = PrepareStep()
+def test_a_step_alone_takes_the_file_for_its_data(session, tmp_path):
+    step = PrepareStep(output_file=str(tmp_path / "prepare.asdf"))
     step.run(str(session))
-    assert step.mode == "otf"
+    recorded = open_scan(tmp_path / "prepare.asdf").meta.made_by["prepare"]
+    assert recorded["parameters"]["mode"] == "otf"
+    assert recorded["parameter_origins"]["mode"] == "cfg/ccat_chai_otf.asdf"
+    assert step.mode == "auto"
     other = PrepareStep(mode="total_power")
     scan = other.run(str(session))
     assert scan.bands[0].pairing.mode == "total_power"

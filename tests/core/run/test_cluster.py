@@ -15,7 +15,7 @@ from helpers_l0 import write_scan
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.core.run import cluster as dask_cluster
 from cal_pipeline.core.run.cluster import ClusterError, DaskCluster
-from cal_pipeline.core.run.job import pass_steps
+from cal_pipeline.core.run.job import Prepared, pass_steps
 from cal_pipeline.core.store.output import LocalOutput
 from cal_pipeline.errors import CalibrationError
 from cal_pipeline.heterodyne.session import Session
@@ -30,10 +30,7 @@ class Idle(CalibrationPipeline):
     """A recipe that does nothing."""
 
     def prepare_for(self, scan):
-        return {}
-
-    def stages(self):
-        return {}
+        return Prepared({}, {})
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from helpers_l0 import write_scan
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.core.pipeline import default_output
+from cal_pipeline.core.run.job import Prepared
 from cal_pipeline.core.run.runner import RunFailedError, calibrate_observations
 from cal_pipeline.core.run.workers import ThisProcess
 from cal_pipeline.core.store.output import LocalOutput
@@ -25,10 +26,7 @@ class Recipe(CalibrationPipeline):
         self._stages = stages
 
     def prepare_for(self, scan):
-        return {"parameters": {"a": None, "b": [1, scan.number]}}
-
-    def stages(self):
-        return self._stages
+        return Prepared({"parameters": {"a": None, "b": [1, scan.number]}}, self._stages)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import zarr
 from helpers_l1 import assert_identical
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
-from cal_pipeline.core.run.job import JobResult, pass_steps
+from cal_pipeline.core.run.job import JobResult, Prepared, pass_steps
 from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.core.run.threads import use_threads
 from cal_pipeline.core.run.workers import Job, JobQueue, NoProcessesError, Processes, calibrate_observation
@@ -158,10 +158,7 @@ class Deadly(CalibrationPipeline):
     def prepare_for(self, scan):
         if scan.number == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        return {}
-
-    def stages(self):
-        return {}
+        return Prepared({}, {})
 
 
 @pytest.mark.slow
@@ -288,7 +285,7 @@ def test_a_pipeline_is_the_same_in_another_process(atm_table):
     pipeline.loads.image_gain = 0.5
     other = pickle.loads(pickle.dumps(pipeline))
     assert other.get_pars() == pipeline.get_pars()
-    assert other.loads._origins == pipeline.loads._origins == {"image_gain": "argument"}
+    assert other.loads.parameters.origins == pipeline.loads.parameters.origins == {"image_gain": "argument"}
     assert other._uses_parameter_files
 
 
