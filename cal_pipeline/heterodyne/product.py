@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from cal_pipeline.core.errors import StoreError
-from cal_pipeline.core.store.chunks import group_attributes
+from cal_pipeline.core.store.metadata import group_attributes
 from cal_pipeline.core.store.paths import LocalStorePath, open_store
 from cal_pipeline.core.text import count_of, ranges_of
 from cal_pipeline.heterodyne.kinds import Kind, identify, identify_store

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.run.threads import in_threads
-from cal_pipeline.core.store.chunks import ArrayWriter, write_group
+from cal_pipeline.core.store.interface import ArrayWriter
+from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.output import create_array, create_diagnostic, write_array
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.counts import Counts

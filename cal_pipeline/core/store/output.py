@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import IncompleteWriteError, LayoutError, OutputExistsError, StoreError
-from cal_pipeline.core.store.chunks import ArrayWriter, chunk_name, group_attributes, write_group
+from cal_pipeline.core.store.arrays import create_writer
+from cal_pipeline.core.store.interface import ArrayWriter, chunk_name
 from cal_pipeline.core.store.locations import is_url, normalize_location
+from cal_pipeline.core.store.metadata import group_attributes, write_group
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store, sync_file
 from cal_pipeline.core.text import count_of
 from cal_pipeline.heterodyne.schema import L1_SCHEMA_VERSION, array_attributes, product_array
@@ -334,7 +336,7 @@ def create_array(
     spec = product_array(name)
     dims = spec.dims_of(len(shape))
     attributes = array_attributes(name, dims, present)
-    return ArrayWriter(group, name, shape, chunks, spec.dtype, dims, attributes)
+    return create_writer(group, name, shape, chunks, spec.dtype, dims, attributes)
 
 
 def write_array(group: StorePath, name: str, values: NDArray[Any], channel_chunk: int, present: set[str]) -> None:

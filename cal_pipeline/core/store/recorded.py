@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cal_pipeline.core.store.chunks import group_attributes
+from cal_pipeline.core.store.metadata import group_attributes
 from cal_pipeline.heterodyne.l1_content import json_ready
 from cal_pipeline.heterodyne.product import CalibratedSession
 
