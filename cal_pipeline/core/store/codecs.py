@@ -17,6 +17,9 @@ Function = Callable[[Any], Any]
 ZSTD: Codec = {"name": "zstd", "configuration": {"level": -1, "checksum": True}}
 """For integers, flags and text."""
 
+_BLOSC_HEADER = 16
+"""Bytes of the header of a chunk of Blosc; the last four are the length of the chunk."""
+
 _COMPRESSORS = ("lz4", "lz4hc", "blosclz", "snappy", "zlib", "zstd")
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 
@@ -48,6 +51,18 @@ def _without_crc(data: Any) -> Any:
 def _with_crc(data: Any) -> bytes:
     payload = bytes(data)
     return payload + compute_crc(payload)
+
+
+_BLOSC = Blosc()
+
+
+def _decode_blosc(data: Any) -> Any:
+    """Decode a whole chunk of Blosc, which itself reads on beyond the end of one that was cut off."""
+    view = memoryview(data).cast("B")
+    length = int.from_bytes(view[12:16], "little")
+    if len(view) < _BLOSC_HEADER or length != len(view):
+        raise ValueError(f"a chunk holds {len(view)} bytes, its header says {length}")
+    return _BLOSC.decode(data)
 
 
 def _is_int(lowest: int, highest: int) -> Callable[[Any], bool]:
@@ -97,7 +112,7 @@ def find_bytes_codec(codec: Codec) -> tuple[Function, Function] | None:
     if name == "blosc":
         shuffle = _SHUFFLES[settings["shuffle"]]
         blosc = Blosc(settings["cname"], settings["clevel"], shuffle, settings.get("blocksize", 0))
-        return blosc.encode, blosc.decode
+        return blosc.encode, _decode_blosc
     return _with_crc, _without_crc
 
 

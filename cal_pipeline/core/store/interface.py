@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -131,7 +132,10 @@ class ArrayReader(ABC):
             If it cannot be read or does not decode.
         """
         parts = selection or (slice(None),) * self.ndim
-        return self._read([s.indices(n)[:2] for s, n in zip(parts, self.shape, strict=True)])
+        try:
+            return self._read([s.indices(n)[:2] for s, n in zip(parts, self.shape, strict=True)])
+        except (EOFError, zlib.error) as error:  # of gzip, and no errors of values to Python
+            raise ValueError(f"a chunk does not decode: {type(error).__name__}: {error}") from error
 
     @abstractmethod
     def _read(self, ranges: list[tuple[int, int]]) -> NDArray[Any]:

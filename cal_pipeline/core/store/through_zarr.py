@@ -42,7 +42,7 @@ class ZarrReader(ArrayReader):
 
     def _read(self, ranges: list[tuple[int, int]]) -> NDArray[Any]:
         values = np.asarray(self._array[tuple(slice(*r) for r in ranges)])
-        return values.astype(object) if values.dtype.kind == "T" else values
+        return values.astype(object) if self._metadata.data_type == TEXT else values
 
 
 class ZarrWriter(ArrayWriter):
@@ -73,4 +73,4 @@ class ZarrWriter(ArrayWriter):
         low = [i * c for i, c in zip(index, self.chunks, strict=True)]
         high = [min(a + c, n) for a, c, n in zip(low, self.chunks, self.shape, strict=True)]
         inside = tuple(slice(b - a) for a, b in zip(low, high, strict=True))
-        self._array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = data[inside]
+        self._array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = data.reshape(self.chunks)[inside]
