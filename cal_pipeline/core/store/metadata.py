@@ -154,7 +154,8 @@ def _refuse_unknown(document: Mapping[str, Any], known: set[str]) -> None:
 
 def _refuse_shapes(shape: Any, chunks: Any) -> None:
     """Refuse shapes that no array has."""
-    whole = all(isinstance(axes, list) and all(type(n) is int for n in axes) for axes in (shape, chunks))
+    lists = isinstance(shape, list) and isinstance(chunks, list)
+    whole = lists and {*map(type, shape), *map(type, chunks)} <= {int}
     if not whole or len(shape) != len(chunks) or min(shape, default=0) < 0 or min(chunks, default=1) < 1:
         found, units = (tuple(axes) if isinstance(axes, list) else axes for axes in (shape, chunks))
         raise ValueError(f"its shape is {found} and that of its chunks {units}, expected as many numbers, above 0")
