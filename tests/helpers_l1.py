@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from cal_pipeline import CalibratedSession
-from cal_pipeline.core.store.chunks import ArrayWriter, write_group
+from cal_pipeline.core.store.arrays import create_writer
+from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath
 from cal_pipeline.heterodyne.compare import compare_stores
 
@@ -71,7 +72,7 @@ def write_array(
     values = np.asarray(values)
     kind = "str" if values.dtype.kind == "U" else values.dtype.name
     shape = values.shape
-    ArrayWriter(root, path, shape, chunks or shape, kind, AXES[: values.ndim], {"units": units}).write(values)
+    create_writer(root, path, shape, chunks or shape, kind, AXES[: values.ndim], {"units": units}).write(values)
 
 
 def write_product(

@@ -14,10 +14,10 @@ import zipfile
 import numpy as np
 import pytest
 import xarray
-from zarr.core.sync import sync
 
 from cal_pipeline import CalibratedSession
 from cal_pipeline.core.run.runner import RunFailedError
+from cal_pipeline.core.store.event_loop import drivers_loop
 from cal_pipeline.core.store.paths import open_store
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.session import Session
@@ -166,7 +166,7 @@ def test_a_web_server_is_read(session, tmp_path):
             here.source_counts(here_clock()).read(slice(0, 24), [1]),
         )
         server.shutdown()
-        sync(found.root.store.fs._session.close())
+        drivers_loop.run(found.root.store.fs._session.close())
 
 
 def here_clock():

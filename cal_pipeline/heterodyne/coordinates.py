@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import DataReadError, LayoutError
-from cal_pipeline.core.store.chunks import TEXT, ZarrArray
+from cal_pipeline.core.store.arrays import open_reader
+from cal_pipeline.core.store.interface import ArrayReader
+from cal_pipeline.core.store.metadata import TEXT
 from cal_pipeline.core.store.packing import Packing
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.modes import determine_mode
@@ -135,7 +137,7 @@ def read_arrays(
         held = sorted(name for name in present if name != "zarr.json")
         raise LayoutError(f"{store}/{group} lacks {', '.join(missing)}; it holds {', '.join(held)}")
     names = [name for name in wanted if name in present]
-    found = dict(zip(names, store.each(lambda name: ZarrArray(store, f"{group}/{name}"), names), strict=True))
+    found = dict(zip(names, store.each(lambda name: open_reader(store, f"{group}/{name}"), names), strict=True))
     lengths = {"dump": shape[1], "receiver": shape[2], "array": shape[3], "subscan": shape[4]}
     lengths["pixel"] = shape[2] * shape[3]
     for name in names:
@@ -155,12 +157,12 @@ def read_arrays(
     return dict(zip(names, values, strict=True))
 
 
-def read_array(array: ZarrArray, name: str, spec: Coordinate, filled: list[str]) -> NDArray[Any]:
+def read_array(array: ArrayReader, name: str, spec: Coordinate, filled: list[str]) -> NDArray[Any]:
     """Read and decode one array.
 
     Parameters
     ----------
-    array : ZarrArray
+    array : ArrayReader
         The array.
     name : str
         Its name in the schema.
@@ -202,7 +204,7 @@ def read_array(array: ZarrArray, name: str, spec: Coordinate, filled: list[str])
     return Packing.from_attributes(array.name, array.attributes, raw.dtype, spec.unit).decode(raw)
 
 
-def _check_number_type(array: ZarrArray, name: str, spec: Coordinate) -> None:
+def _check_number_type(array: ArrayReader, name: str, spec: Coordinate) -> None:
     """Refuse text where numbers are expected, and times of too few bits."""
     dtype = array.dtype
     if dtype == TEXT or dtype.kind not in "iuf":
@@ -218,7 +220,7 @@ def _check_number_type(array: ZarrArray, name: str, spec: Coordinate) -> None:
         )
 
 
-def _lacks_chunks(array: ZarrArray, raw: NDArray[Any], spec: Coordinate) -> bool:
+def _lacks_chunks(array: ArrayReader, raw: NDArray[Any], spec: Coordinate) -> bool:
     """Find out whether no chunk of an array is stored, which its schema allows.
 
     Raises
@@ -253,7 +255,7 @@ def _holds(raw: NDArray[Any], fill: Any) -> bool:
     return bool((raw == fill).any())
 
 
-def _decode_text(raw: NDArray[Any], array: ZarrArray) -> Texts:
+def _decode_text(raw: NDArray[Any], array: ArrayReader) -> Texts:
     """Decode text (UTF-8) and strip padding blanks and NULs."""
     for attribute in _CHANGES_TEXT:
         value = array.attributes.get(attribute)
@@ -359,7 +361,7 @@ def read_phases(store: StorePath, group: str) -> Texts:
     LayoutError
         If they cannot be read.
     """
-    return read_array(ZarrArray(store, f"{group}/sobsmode"), "sobsmode", SOURCE_COORDINATES["sobsmode"], [])
+    return read_array(open_reader(store, f"{group}/sobsmode"), "sobsmode", SOURCE_COORDINATES["sobsmode"], [])
 
 
 def read_first_time(store: StorePath, group: str) -> float:
@@ -370,7 +372,7 @@ def read_first_time(store: StorePath, group: str) -> float:
     LayoutError
         If the times cannot be read.
     """
-    array = ZarrArray(store, f"{group}/mjd")
+    array = open_reader(store, f"{group}/mjd")
     mjd = read_array(array, "mjd", MJD, [])
     return float(np.min(mjd[~MJD.find_unsound(mjd)], initial=np.inf))
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import DataReadError, LayoutError
 from cal_pipeline.core.run.clock import StageClock
-from cal_pipeline.core.store.chunks import TEXT, ZarrArray
+from cal_pipeline.core.store.arrays import open_reader
+from cal_pipeline.core.store.metadata import TEXT
 from cal_pipeline.core.store.packing import Packing
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.text import count_of
@@ -62,7 +63,7 @@ class Counts:
     ) -> None:
         self.name = f"{store}/{path}"
         self.clock = clock
-        array = ZarrArray(store, path)
+        array = open_reader(store, path)
         if array.ndim != 5 or array.dtype == TEXT or array.dtype.kind not in "iuf":
             raise LayoutError(
                 f"{self.name} has {array.ndim} axes of type {array.dtype}, expected the 5 axes "

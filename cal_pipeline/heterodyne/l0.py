@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from cal_pipeline.core.errors import LayoutError
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.run.threads import in_threads
-from cal_pipeline.core.store.chunks import ZarrArray, group_attributes
+from cal_pipeline.core.store.arrays import open_reader
+from cal_pipeline.core.store.metadata import group_attributes
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.coordinates import Coordinates, check_values, read_arrays, refuse
 from cal_pipeline.heterodyne.counts import Counts
@@ -214,7 +215,7 @@ def time_of_loads(store: StorePath, group: str) -> float:
         If phases and times cannot be read, or make no sense.
     """
     wanted = {name: CALIBRATION_COORDINATES[name] for name in ("sobsmode", "mjd")}
-    phases = ZarrArray(store, f"{group}/sobsmode")
+    phases = open_reader(store, f"{group}/sobsmode")
     if phases.ndim != 1:
         raise LayoutError(f"{phases.name} has shape {phases.shape}, expected one axis (subscan)")
     shape = (1, 1, 1, 1, *phases.shape)

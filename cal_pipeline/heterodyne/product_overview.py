@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from cal_pipeline.core.errors import CalibrationError
-from cal_pipeline.core.store.chunks import ZarrArray, group_attributes
+from cal_pipeline.core.store.arrays import open_reader
+from cal_pipeline.core.store.metadata import group_attributes
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.records import ObservationRecord, read_records
 from cal_pipeline.core.text import count_of, elide, printable, ranges_of, with_error
@@ -126,7 +127,7 @@ def product_overview(product: CalibratedSession) -> ProductOverview:
 def _total_error(root: StorePath, path: str) -> float | None:
     """Compute the median over pixels and pairs of the total error of the water vapour [mm]."""
     try:
-        terms = [ZarrArray(root, f"{path}/{name}").read() for name in ("pwv_err", "pwv_err_model")]
+        terms = [open_reader(root, f"{path}/{name}").read() for name in ("pwv_err", "pwv_err_model")]
         total = np.hypot(*(np.asarray(term, np.float64) for term in terms))
     except (CalibrationError, ValueError, RuntimeError):
         return None

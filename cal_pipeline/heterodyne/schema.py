@@ -17,9 +17,6 @@ L1_SCHEMA_VERSION = "1.0"
 CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN = "channel", "dump", "receiver", "array", "subscan"
 C, D, R, A, S = CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN
 
-FILL_COUNT = -(2**31)
-"""Count that stands for a missing dump."""
-
 
 @dataclass(frozen=True)
 class Lookalike:

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.table import Table
 
 from cal_pipeline.core.quality import FAIL, PASS, QUESTIONABLE, TOTAL
-from cal_pipeline.core.store.chunks import group_attributes
+from cal_pipeline.core.store.metadata import group_attributes
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store, sync_file
 from cal_pipeline.heterodyne.figures import QUALITY
 from cal_pipeline.heterodyne.product import CalibratedSession

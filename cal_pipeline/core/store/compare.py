@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import CalibrationError, StoreError
-from cal_pipeline.core.store.chunks import TEXT, ZarrArray
+from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.compare_records import (
     Describe,
     Figures,
@@ -21,6 +21,8 @@ from cal_pipeline.core.store.compare_records import (
     compare_records,
     describe_record,
 )
+from cal_pipeline.core.store.interface import ArrayReader
+from cal_pipeline.core.store.metadata import TEXT
 from cal_pipeline.core.store.paths import RemoteStorePath, StorePath
 from cal_pipeline.core.store.product import Product
 from cal_pipeline.core.store.records import read_records
@@ -221,14 +223,14 @@ def _node_type(root: StorePath, node: str) -> str:
 def _compare_array(path: str, first: StorePath, second: StorePath) -> ArrayDifference:
     """Compare an array that both stores have; what cannot be read is said in the result."""
     try:
-        one, two = ZarrArray(first, path), ZarrArray(second, path)
+        one, two = open_reader(first, path), open_reader(second, path)
         problem = _objection(one, two)
         return ArrayDifference(path, problem=problem) if problem else _compare_blocks(path, one, two)
     except (CalibrationError, ValueError, RuntimeError, OSError, KeyError) as error:
         return ArrayDifference(path, problem=f"cannot be read: {error}", unreadable=True)
 
 
-def _objection(one: ZarrArray, two: ZarrArray) -> str:
+def _objection(one: ArrayReader, two: ArrayReader) -> str:
     """Return why two arrays cannot be subtracted; empty where they can."""
     if one.shape != two.shape or str(one.dtype) != str(two.dtype):
         return f"{one.shape} {one.dtype} against {two.shape} {two.dtype}"
@@ -236,7 +238,7 @@ def _objection(one: ZarrArray, two: ZarrArray) -> str:
     return "" if units[0] == units[1] else f"unit {units[0]!r} against {units[1]!r}"
 
 
-def _compare_blocks(path: str, one: ZarrArray, two: ZarrArray) -> ArrayDifference:
+def _compare_blocks(path: str, one: ArrayReader, two: ArrayReader) -> ArrayDifference:
     different, squares, size, largest = 0, 0.0, 0.0, 0.0
     # Along the larger chunks, so that none is decoded twice where the grids nest.
     chunks = max(one.chunks, two.chunks, key=lambda chunk: int(np.prod(chunk)))
@@ -258,7 +260,7 @@ def _compare_blocks(path: str, one: ZarrArray, two: ZarrArray) -> ArrayDifferenc
     return ArrayDifference(path, number, different, largest, rms, str(one.attributes.get("units", "")), scale)
 
 
-def _read(array: ZarrArray, block: tuple[slice, ...]) -> NDArray[Any]:
+def _read(array: ArrayReader, block: tuple[slice, ...]) -> NDArray[Any]:
     try:
         return np.atleast_1d(array.read(block))
     except (ValueError, RuntimeError, OSError) as error:

@@ -10,16 +10,18 @@ import ssl
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
+from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import default_buffer_prototype
 from zarr.storage import WrapperStore
 
 from cal_pipeline.core.errors import CalibrationError, StoreError
 from cal_pipeline.core.run.threads import renew_after_fork
+from cal_pipeline.core.store.event_loop import drivers_loop
 
+Answer = TypeVar("Answer")
 Reopen = Callable[[], Awaitable[Store]]
 
 _DETAIL = 160
@@ -242,67 +244,78 @@ class CheckedStore(WrapperStore[Store]):
             if system is not None and not self._of_parent:
                 system.invalidate_cache()
 
-    def _errors(self, key: str, operation: str) -> Any:
-        return driver_errors(f"{self.name}/{key}" if key else self.name, operation)
+    async def _ask(self, key: str, operation: str, question: Callable[[Store], Awaitable[Answer]]) -> Answer:
+        """Ask the store, in the loop that its connections belong to."""
+
+        async def answer() -> Answer:
+            with driver_errors(f"{self.name}/{key}" if key else self.name, operation):
+                return await question(await self._ready())
+
+        return await drivers_loop.run_from_any(answer())
+
+    async def _list(self, key: str, listing: Callable[[Store], AsyncIterator[str]]) -> list[str]:
+        async def listed(store: Store) -> list[str]:
+            return [name async for name in listing(store)]
+
+        return await self._ask(key, "listed", listed)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """Read an object; None where there is none."""
-        with self._errors(key, "read"):
-            return await (await self._ready()).get(key, prototype, byte_range)
+        return await self._ask(key, "read", lambda store: store.get(key, prototype, byte_range))
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list[Buffer | None]:
         """Read parts of objects."""
-        with self._errors("", "read"):
-            return await (await self._ready()).get_partial_values(prototype, key_ranges)
+        return await self._ask("", "read", lambda store: store.get_partial_values(prototype, key_ranges))
+
+    if hasattr(Store, "get_ranges"):
+        # Newer releases of zarr read the inner chunks of a shard so. WrapperStore would ask the driver
+        # unchecked and in the loop of the caller; the method of Store calls `get`.
+        get_ranges = Store.get_ranges
 
     async def exists(self, key: str) -> bool:
         """Tell whether there is an object, or a folder where the driver knows folders."""
-        with self._errors(key, "read"):
-            if await (await self._ready()).exists(key):
+
+        async def found(store: Store) -> bool:
+            if await store.exists(key):
                 return True
             # Some drivers answer no where they get no answer; an attempt to read tells the two apart.
             one_byte = RangeByteRequest(0, 1)
-            return bool(key) and await (await self._ready()).get(key, default_buffer_prototype(), one_byte) is not None
+            return bool(key) and await store.get(key, default_buffer_prototype(), one_byte) is not None
+
+        return await self._ask(key, "read", found)
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write an object."""
-        with self._errors(key, "written"):
-            await (await self._ready()).set(key, value)
+        await self._ask(key, "written", lambda store: store.set(key, value))
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
         """Write an object that is not there."""
-        with self._errors(key, "written"):
-            await (await self._ready()).set_if_not_exists(key, value)
+        await self._ask(key, "written", lambda store: store.set_if_not_exists(key, value))
 
     async def delete(self, key: str) -> None:
         """Delete an object."""
-        with self._errors(key, "removed"):
-            await (await self._ready()).delete(key)
+        await self._ask(key, "removed", lambda store: store.delete(key))
 
     async def delete_dir(self, prefix: str) -> None:
         """Delete all objects below a key."""
-        with self._errors(prefix, "removed"):
-            await (await self._ready()).delete_dir(prefix)
+        await self._ask(prefix, "removed", lambda store: store.delete_dir(prefix))
 
     async def list(self) -> AsyncIterator[str]:
         """List all objects."""
-        with self._errors("", "listed"):
-            async for key in (await self._ready()).list():
-                yield key
+        for key in await self._list("", lambda store: store.list()):
+            yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """List all objects below a key."""
-        with self._errors(prefix, "listed"):
-            async for key in (await self._ready()).list_prefix(prefix):
-                yield key
+        for key in await self._list(prefix, lambda store: store.list_prefix(prefix)):
+            yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """List objects and folders directly below a key."""
-        with self._errors(prefix, "listed"):
-            async for key in (await self._ready()).list_dir(prefix):
-                yield key
+        for key in await self._list(prefix, lambda store: store.list_dir(prefix)):
+            yield key
 
 
 _open: weakref.WeakSet[CheckedStore] = weakref.WeakSet()
@@ -326,7 +339,7 @@ def open_checked(name: str, reopen: Reopen) -> CheckedStore:
     async def opened() -> tuple[Store, asyncio.AbstractEventLoop]:
         return await reopen(), asyncio.get_running_loop()
 
-    store, loop = sync(opened())
+    store, loop = drivers_loop.run(opened())
     return CheckedStore(store, name, reopen, loop)
 
 

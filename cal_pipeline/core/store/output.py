@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from cal_pipeline.core.errors import IncompleteWriteError, LayoutError, OutputExistsError, StoreError
-from cal_pipeline.core.store.chunks import chunk_name, group_attributes, write_group
+from cal_pipeline.core.store.interface import chunk_name
 from cal_pipeline.core.store.locations import is_url, normalize_location
+from cal_pipeline.core.store.metadata import group_attributes, write_group
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store, sync_file
 from cal_pipeline.core.store.product import MARKER, ProductKind
 from cal_pipeline.core.text import count_of

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import LayoutError
-from cal_pipeline.heterodyne.schema import FILL_COUNT
 
 Floats = NDArray[np.float64]
+
+FILL_COUNT = -(2**31)
+"""Count that marks missing ones, the minimum of 32-bit integers."""
 
 _MEANINGFUL = ("_FillValue", "missing_value", "valid_min", "valid_max", "valid_range", "_Unsigned")
 _PACKING = {"scale_factor": 1.0, "add_offset": 0.0}

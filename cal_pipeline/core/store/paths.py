@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 
 import zarr
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import default_buffer_prototype
 
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.run.threads import renew_after_fork
 from cal_pipeline.core.store.drivers import CheckedStore, driver_errors, open_checked
+from cal_pipeline.core.store.event_loop import drivers_loop
 from cal_pipeline.core.store.locations import is_url, normalize_location
 
 Item = TypeVar("Item")
@@ -250,13 +250,13 @@ class RemoteStorePath(StorePath):
 
     def get(self, key: str) -> bytes | None:
         """Read the bytes of an object; None if absent."""
-        buffer = sync(self.store.get(self._key(key), default_buffer_prototype()))
+        buffer = drivers_loop.run(self.store.get(self._key(key), default_buffer_prototype()))
         return None if buffer is None else buffer.to_bytes()
 
     def get_part(self, key: str, start: int, length: int) -> bytes | None:
         """Read some bytes of an object; a negative start counts from its end."""
         wanted = SuffixByteRequest(-start) if start < 0 else RangeByteRequest(start, start + length)
-        buffer = sync(self.store.get(self._key(key), default_buffer_prototype(), byte_range=wanted))
+        buffer = drivers_loop.run(self.store.get(self._key(key), default_buffer_prototype(), byte_range=wanted))
         if buffer is None:
             return None
         data = buffer.to_bytes()
@@ -266,12 +266,12 @@ class RemoteStorePath(StorePath):
 
     def put(self, key: str, *data: bytes) -> None:
         """Write an object."""
-        sync(self.store.set(self._key(key), default_buffer_prototype().buffer.from_bytes(b"".join(data))))
+        drivers_loop.run(self.store.set(self._key(key), default_buffer_prototype().buffer.from_bytes(b"".join(data))))
 
     def exists(self, key: str) -> bool:
         """Tell whether an object exists."""
         self._list_anew()
-        return bool(sync(self.store.exists(self._key(key))))
+        return bool(drivers_loop.run(self.store.exists(self._key(key))))
 
     def members(self, key: str = "") -> list[str]:
         """List the names of objects and folders.
@@ -286,7 +286,7 @@ class RemoteStorePath(StorePath):
         async def listed() -> list[str]:
             return [name async for name in self.store.list_dir(self._key(key))]
 
-        names = [PurePosixPath(name).name for name in sync(listed())]
+        names = [PurePosixPath(name).name for name in drivers_loop.run(listed())]
         if not names and self.get(f"{key}/zarr.json" if key else "zarr.json") is not None:
             where = f"{self.name}/{key}" if key else self.name
             raise StoreError(f"{where} holds a zarr.json, but is listed as empty; reading needs listings of folders")
@@ -300,12 +300,12 @@ class RemoteStorePath(StorePath):
             return [key async for key in self.store.list_prefix(f"{self.prefix}/" if self.prefix else "")]
 
         start = len(self.prefix) + 1 if self.prefix else 0
-        yield from (key[start:] for key in sync(listed()))
+        yield from (key[start:] for key in drivers_loop.run(listed()))
 
     def remove(self) -> None:
         """Delete all objects."""
         self._list_anew()
-        sync(self.store.delete_dir(self.prefix))
+        drivers_loop.run(self.store.delete_dir(self.prefix))
 
     def make_durable(self) -> None:
         """Do nothing: objects are durable once written."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import StoreError
-from cal_pipeline.core.store.chunks import group_attributes
+from cal_pipeline.core.store.metadata import group_attributes
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store
 from cal_pipeline.core.text import count_of, ranges_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cal_pipeline.core.json_values import json_ready
-from cal_pipeline.core.store.chunks import group_attributes
+from cal_pipeline.core.store.metadata import group_attributes
 from cal_pipeline.core.store.product import Product, ProductKind
 
 OF_ONE_RUN = frozenset(

@@ -8,7 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from cal_pipeline.core.store.chunks import ArrayWriter, write_group
+from cal_pipeline.core.store.arrays import create_writer
+from cal_pipeline.core.store.interface import ArrayWriter
+from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import StorePath
 
 
@@ -116,7 +118,7 @@ class ProductSchema:
         """
         spec = self.find(name)
         dims = spec.dims_of(len(shape))
-        return ArrayWriter(group, name, shape, chunks, spec.dtype, dims, self.attributes_of(name, dims, present))
+        return create_writer(group, name, shape, chunks, spec.dtype, dims, self.attributes_of(name, dims, present))
 
     def write_array(self, group: StorePath, name: str, values: NDArray[Any], chunk: int, present: set[str]) -> None:
         """Write a whole array, in chunks of `chunk` along its first axis if that is the chunked one."""

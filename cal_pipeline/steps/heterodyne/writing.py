@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.run.stream import Operation, Stream
-from cal_pipeline.core.store.chunks import write_group
+from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.errors import NotFiniteError
 from cal_pipeline.heterodyne.l1_content import L1Arrays, band_attributes

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import http.server
+import multiprocessing
+import os
 import shutil
 import socket
 import ssl
 import sys
 import threading
+import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+import zarr
 from helpers_l0 import write_scan
+from zarr.abc.store import SuffixByteRequest
 from zarr.storage import MemoryStore, WrapperStore
 
 from cal_pipeline import CalibratedSession
 from cal_pipeline.cli import calibrate as cli
 from cal_pipeline.core.pipeline import default_output
 from cal_pipeline.core.store import drivers
+from cal_pipeline.core.store.arrays import open_reader
+from cal_pipeline.core.store.event_loop import EventLoopThread, drivers_loop
 from cal_pipeline.core.store.paths import RemoteStorePath, open_store
+from cal_pipeline.core.store.through_zarr import ZarrReader
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.session import Session
 
@@ -299,3 +309,59 @@ def test_a_chain_of_causes_that_bites_its_tail_ends():
     one.__cause__, two.__cause__ = two, one
     with pytest.raises(StoreError, match="one"), drivers.driver_errors("s3://x", "read"):
         raise one
+
+
+class TestEventLoop:
+    def test_zarr_and_we_ask_a_driver_in_one_loop(self):
+        """Connections belong to the loop that made them; zarr runs another."""
+        loops = set()
+
+        class Watched(MemoryStore):
+            async def get(self, *arguments, **settings):
+                loops.add(asyncio.get_running_loop())
+                return await super().get(*arguments, **settings)
+
+        root = RemoteStorePath(Watched(), "memory")
+        values = np.arange(24).reshape(6, 4)
+        zarr.create_array(root.as_zarr(), name="a", shape=(6, 4), chunks=(2, 2), shards=(6, 4), dtype=int)[...] = values
+        found = open_reader(root, "a")
+        assert isinstance(found, ZarrReader)
+        np.testing.assert_array_equal(found.read(), values)
+        np.testing.assert_array_equal(found.read((slice(1, 5), slice(3))), values[1:5, :3])
+        assert found.absent_chunks() == []
+        assert loops == {drivers_loop.get()}
+
+    @pytest.mark.parametrize("shards", [None, (8,)])
+    def test_errors_below_zarr_are_one_line(self, shards):
+        class Dying(MemoryStore):
+            async def get(self, key, prototype, byte_range=None):
+                if written and key.endswith("c/0") and not isinstance(byte_range, SuffixByteRequest):
+                    raise ConnectionResetError("reset")
+                return await super().get(key, prototype, byte_range)
+
+        written = False
+        root = RemoteStorePath(Dying(), "s3://night")
+        options = {"shape": (8,), "chunks": (2,), "shards": shards, "dtype": ">i4", "compressors": None}
+        zarr.create_array(root.as_zarr(), name="a", **options)[...] = np.arange(8) + 1
+        written = True
+        with pytest.raises(StoreError, match="s3://night/a/c/0 cannot be read: no connection"):
+            open_reader(root, "a").read((slice(1, 3),))
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+    def test_a_forked_child_has_a_loop_of_its_own(self):
+        loop = EventLoopThread()
+
+        async def answer():
+            return 42
+
+        assert loop.run(answer()) == 42
+        child = multiprocessing.get_context("fork").Process(target=lambda: os._exit(loop.run(answer())))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child.start()
+        child.join(timeout=30)
+        assert child.exitcode == 42
+        loop.stop()
+        assert loop.run(answer()) == 42, "it starts again when it is needed"
+        loop.stop()
+        loop.stop()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
-from cal_pipeline.core.store.chunks import write_group
+from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.output import LocalOutput, check_complete, finish, staging_path
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import IncompleteWriteError, StoreError

@@ -11,7 +11,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_pipeline.core.store.chunks import ZarrArray
+from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.packing import Packing
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import LayoutError
@@ -226,6 +226,6 @@ def test_what_xarray_packs_is_unpacked(tmp_path_factory, dtype, scale, offset, f
     xr.Dataset({"a": ("x", values)}).to_zarr(
         folder, encoding={"a": encoding}, zarr_format=3, consolidated=False, mode="w"
     )
-    array = ZarrArray(LocalStorePath(folder), "a")
+    array = open_reader(LocalStorePath(folder), "a")
     packing = Packing.from_attributes(array.name, array.attributes, array.dtype)
     assert_values(packing.decode(array.read()), values)

@@ -1,0 +1,137 @@
+"""Arrays chunk by chunk straight through their codecs, without zarr-python's overhead."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numcodecs import VLenUTF8
+from numpy.typing import NDArray
+
+from cal_pipeline.core.store.codecs import Function, compute_crc, find_bytes_codecs, holds_only
+from cal_pipeline.core.store.interface import ArrayReader, ArrayWriter, chunk_name
+from cal_pipeline.core.store.metadata import NUMBERS, TEXT, ArrayMetadata, write_document
+from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.text import count_of
+
+
+def find_decoders(metadata: ArrayMetadata) -> list[Function] | None:
+    """Return the decoders to apply to the bytes of a chunk, in order.
+
+    None unless type and codecs are exactly what is known here: little-endian numbers or text, and
+    codecs of bytes with known settings.
+    """
+    first, *others = metadata.codecs
+    chain = find_bytes_codecs(others)
+    kind = metadata.data_type
+    if chain is None or not isinstance(kind, str):
+        return None
+    decoders = [decode for _, decode in reversed(chain)]
+    if kind == TEXT and first["name"] == "vlen-utf8" and holds_only(first, {}):
+        return [*decoders, VLenUTF8().decode]
+    if kind not in NUMBERS or first["name"] != "bytes" or not holds_only(first, {"endian": "little".__eq__}):
+        return None
+    return decoders if "configuration" in first or np.dtype(kind).itemsize == 1 else None
+
+
+class DirectReader(ArrayReader):
+    """An array whose chunks are decoded here.
+
+    Parameters
+    ----------
+    root : StorePath
+        The store.
+    metadata : ArrayMetadata
+        Metadata of the array.
+    decoders : list of callable
+        Decoders of its chunks, from :func:`find_decoders`.
+    """
+
+    def __init__(self, root: StorePath, metadata: ArrayMetadata, decoders: list[Function]) -> None:
+        super().__init__(root, metadata)
+        self._decoders = decoders
+        self.dtype = TEXT if metadata.data_type == TEXT else np.dtype(metadata.data_type)
+        self.fill_value = metadata.fill_value
+
+    def read_chunk(self, index: Sequence[int]) -> NDArray[Any]:
+        """Read a whole chunk, full-sized even at the end of an axis; the fill value if not stored.
+
+        Raises
+        ------
+        ValueError, RuntimeError
+            If it does not decode.
+        """
+        data: Any = self._root.get(self._metadata.make_key(index))
+        if data is None:
+            return np.full(self.chunks, self.fill_value, object if self.dtype == TEXT else self.dtype)
+        for decode in self._decoders:
+            data = decode(data)
+        array = np.asarray(data) if isinstance(data, np.ndarray) else np.frombuffer(data, self.dtype)
+        if array.size != int(np.prod(self.chunks)):
+            raise ValueError(f"a chunk holds {count_of(array.size, 'value')}, expected {self.chunks}")
+        return array.reshape(self.chunks)
+
+    def _read(self, ranges: list[tuple[int, int]]) -> NDArray[Any]:
+        grid = [range(a // c, -(-b // c)) for (a, b), c in zip(ranges, self.chunks, strict=True)]
+        whole = [a % c == 0 and b - a == c for (a, b), c in zip(ranges, self.chunks, strict=True)]
+        if all(whole):
+            return self.read_chunk([g[0] for g in grid])
+        out = np.empty([b - a for a, b in ranges], object if self.dtype == TEXT else self.dtype)
+        for index in itertools.product(*grid):
+            into, of = [], []
+            for i, (a, b), c in zip(index, ranges, self.chunks, strict=True):
+                low, high = max(a, i * c), min(b, (i + 1) * c)
+                into.append(slice(low - a, high - a))
+                of.append(slice(low - i * c, high - i * c))
+            out[tuple(into)] = self.read_chunk(index)[tuple(of)]
+        return out
+
+
+class DirectWriter(ArrayWriter):
+    """An array whose chunks are encoded here."""
+
+    def _create(self, dims: tuple[str, ...], attributes: Mapping[str, Any]) -> None:
+        self._zeros: tuple[bytes, ...] | None = None
+        self._encoders = [encode for encode, _ in find_bytes_codecs(self._codecs) or ()]
+        if self._is_text:
+            self._encoders.insert(0, VLenUTF8().encode)
+        self._ends_in_crc = self._codecs[-1]["name"] == "crc32c"
+        if self._ends_in_crc:
+            self._encoders.pop()
+        little = {"name": "bytes", "configuration": {"endian": "little"}}
+        document = {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": list(self.shape),
+            "data_type": self.data_type,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(self.chunks)}},
+            # A file for each chunk beside the metadata; folders would cost a small scan more than its numbers.
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
+            "fill_value": "NaN" if self._fill != self._fill else self._fill,
+            "codecs": [{"name": "vlen-utf8"} if self._is_text else little, *self._codecs],
+            "attributes": dict(attributes),
+            "dimension_names": list(dims),
+            "storage_transformers": [],
+        }
+        write_document(self._root, self.path, document)
+
+    def write_zeros(self, index: Sequence[int]) -> None:
+        """Write a chunk of zeros; it is encoded once."""
+        if self._zeros is None:
+            self._zeros = self._encoded(np.zeros(self.chunks, self._dtype))
+        self._root.put(self._key(index), *self._zeros)
+
+    def _write_whole(self, index: Sequence[int], data: NDArray[Any]) -> None:
+        self._root.put(self._key(index), *self._encoded(data))
+
+    def _key(self, index: Sequence[int]) -> str:
+        return f"{self.path}/{chunk_name(index)}"
+
+    def _encoded(self, data: Any) -> tuple[bytes, ...]:
+        """Encode a chunk to bytes; a checksum is a second piece, since joining would copy."""
+        for encode in self._encoders:
+            data = encode(data)
+        payload = data if isinstance(data, bytes) else bytes(data)
+        return (payload, compute_crc(payload)) if self._ends_in_crc else (payload,)

@@ -1,0 +1,240 @@
+"""Interface of arrays of a store: reading and writing them, chunk by chunk."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.core.errors import LayoutError
+from cal_pipeline.core.store.codecs import ZSTD, Codec, lz4_codecs
+from cal_pipeline.core.store.metadata import TEXT, ArrayMetadata
+from cal_pipeline.core.store.paths import StorePath
+
+Region = tuple[slice, ...]
+"""A part of an array, a slice without a step along each axis."""
+
+
+class ArrayReader(ABC):
+    """An array of a Zarr v3 store, to read.
+
+    Parameters
+    ----------
+    root : StorePath
+        The store.
+    metadata : ArrayMetadata
+        Metadata of the array.
+
+    Attributes
+    ----------
+    name : str
+        Name in messages.
+    shape, chunks, inner_chunks : tuple of int
+        Shape of the array, of its storage unit (a chunk, or a shard of a sharded array), and of the
+        chunks in a shard.
+    dtype : numpy.dtype or str
+        Type of its elements; ``"string"`` for text.
+    fill_value : object
+        Value of chunks that are not stored.
+    attributes : dict
+        Its attributes.
+    """
+
+    dtype: Any
+    fill_value: Any
+
+    def __init__(self, root: StorePath, metadata: ArrayMetadata) -> None:
+        self.name = metadata.name
+        self.shape, self.chunks, self.inner_chunks = metadata.shape, metadata.chunks, metadata.inner_chunks
+        self.attributes = metadata.attributes
+        self._root, self._metadata = root, metadata
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def refuse_other_order(self, axes: Sequence[str]) -> None:
+        """Refuse an array whose metadata name its axes in another order; ignore other names.
+
+        Parameters
+        ----------
+        axes : sequence of str
+            Expected axes; their first letters count as names too.
+
+        Raises
+        ------
+        LayoutError
+            If the order is another.
+        """
+        if self._metadata.dimension_names is None:
+            return
+        found = [str(name).lower() for name in self._metadata.dimension_names]
+        for names in (list(axes), [axis[0] for axis in axes]):
+            if found != names and sorted(found) == sorted(names):
+                raise LayoutError(
+                    f"{self.name}: dimension_names are {', '.join(found)}, expected {', '.join(names)}; transpose it"
+                )
+
+    def has_chunk(self, index: Sequence[int]) -> bool:
+        """Tell whether a chunk is stored."""
+        return self._root.exists(self._metadata.make_key(index))
+
+    def absent_chunks(self) -> list[Region]:
+        """Find the parts of the array that are not stored; readers get the fill value for them.
+
+        Returns
+        -------
+        list of tuple of slice
+            Missing chunks, or inner chunks of a sharded array; a wholly missing shard is one part.
+
+        Raises
+        ------
+        ValueError
+            If the index of a shard is damaged.
+        """
+        return list(
+            itertools.chain.from_iterable(self._root.each(self._absent_of, each_index(self.shape, self.chunks)))
+        )
+
+    def _absent_of(self, index: tuple[int, ...]) -> list[Region]:
+        """List the parts of one chunk or shard that are not stored."""
+        start = [i * n for i, n in zip(index, self.chunks, strict=True)]
+        shard_index = self._metadata.shard_index
+        if shard_index is None:
+            return [] if self.has_chunk(index) else [_region(start, self.chunks)]
+        key = self._metadata.make_key(index)
+        inner = shard_index.find_absent(lambda first, length: self._root.get_part(key, first, length))
+        if inner is None:
+            return [_region(start, self.chunks)]
+        chunks = self.inner_chunks
+        found = [[a + i * n for a, i, n in zip(start, root, chunks, strict=True)] for root in inner]
+        # Inner chunks beyond the end of an axis are never stored.
+        return [_region(low, chunks) for low in found if all(a < n for a, n in zip(low, self.shape, strict=True))]
+
+    def read(self, selection: Region | None = None) -> NDArray[Any]:
+        """Read a part of the array, or all of it; the fill value where nothing is stored.
+
+        Parameters
+        ----------
+        selection : tuple of slice, optional
+            One for each axis, without a step.
+
+        Raises
+        ------
+        ValueError, RuntimeError, OSError
+            If it cannot be read or does not decode.
+        """
+        parts = selection or (slice(None),) * self.ndim
+        try:
+            return self._read([s.indices(n)[:2] for s, n in zip(parts, self.shape, strict=True)])
+        except (EOFError, zlib.error) as error:  # of gzip, and no errors of values to Python
+            raise ValueError(f"a chunk does not decode: {type(error).__name__}: {error}") from error
+
+    @abstractmethod
+    def _read(self, ranges: list[tuple[int, int]]) -> NDArray[Any]:
+        """Read from the first to before the second number along each axis."""
+
+
+class ArrayWriter(ABC):
+    """An array that is being written, chunk by chunk; chunks may be written from several threads.
+
+    Parameters
+    ----------
+    root : StorePath
+        The store.
+    path : str
+        Path of the array in it.
+    shape, chunks : tuple of int
+        Its shape and chunks.
+    dtype : str
+        NumPy type, or ``"str"``.
+    dims : tuple of str
+        Names of its axes.
+    attributes : mapping
+        Its attributes.
+    """
+
+    def __init__(
+        self,
+        root: StorePath,
+        path: str,
+        shape: tuple[int, ...],
+        chunks: tuple[int, ...],
+        dtype: str,
+        dims: tuple[str, ...],
+        attributes: Mapping[str, Any],
+    ) -> None:
+        self.shape, self.chunks, self.path = shape, chunks, path
+        self._root = root
+        self._is_text = dtype == "str"
+        self._dtype = np.dtype(object if self._is_text else dtype).newbyteorder("<")
+        is_float = self._dtype.kind == "f"
+        self._codecs: tuple[Codec, ...] = lz4_codecs(self._dtype.itemsize) if is_float else (ZSTD,)
+        self._fill: Any = "" if self._is_text else np.nan if is_float else 0
+        self._create(dims, attributes)
+
+    @abstractmethod
+    def _create(self, dims: tuple[str, ...], attributes: Mapping[str, Any]) -> None:
+        """Write the metadata of the array."""
+
+    @property
+    def data_type(self) -> str:
+        """Type of the elements, as metadata name it."""
+        return TEXT if self._is_text else self._dtype.name
+
+    @property
+    def n_chunks(self) -> int:
+        """Number of chunks of the array."""
+        return math.prod(-(-n // c) for n, c in zip(self.shape, self.chunks, strict=True))
+
+    def indices(self) -> Iterator[tuple[int, ...]]:
+        """Yield the index of every chunk of the array."""
+        return each_index(self.shape, self.chunks)
+
+    def write(self, values: NDArray[Any]) -> None:
+        """Write the whole array."""
+        for index in self.indices():
+            part = tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, self.chunks, strict=True))
+            self.write_chunk(index, np.asarray(values[part]))
+
+    def write_chunk(self, index: Sequence[int], values: NDArray[Any]) -> None:
+        """Encode and write a chunk; at the end of an axis the rest of it is filled up.
+
+        Values beyond the range of the array's type become infinite.
+        """
+        data: Any = values
+        with np.errstate(over="ignore"):
+            if values.shape != self.chunks:
+                data = np.full(self.chunks, self._fill, self._dtype)
+                data[tuple(slice(n) for n in values.shape)] = values
+            data = np.ascontiguousarray(data, self._dtype)
+        self._write_whole(index, data)
+
+    @abstractmethod
+    def write_zeros(self, index: Sequence[int]) -> None:
+        """Write a chunk of zeros."""
+
+    @abstractmethod
+    def _write_whole(self, index: Sequence[int], data: NDArray[Any]) -> None:
+        """Write a full-sized chunk of the array's type."""
+
+
+def chunk_name(index: Sequence[int]) -> str:
+    """Return the key of a chunk of an :class:`ArrayWriter`, below the path of its array."""
+    return ".".join(["c", *map(str, index)])
+
+
+def each_index(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yield the index of every chunk."""
+    return itertools.product(*(range(-(-n // c)) for n, c in zip(shape, chunks, strict=True)))
+
+
+def _region(start: Sequence[int], shape: Sequence[int]) -> Region:
+    return tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))
