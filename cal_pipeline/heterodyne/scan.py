@@ -100,7 +100,7 @@ class Band:
 
     @property
     def channel_width(self) -> float:
-        """Noise bandwidth B = |freq_res| of a channel, at the first ON [Hz]."""
+        """Noise bandwidth of a channel: the absolute value of ``freq_res`` at the first ON [Hz]."""
         return float(abs(self.coordinates.freq_res[self.first_on]))
 
     @property
