@@ -71,7 +71,6 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
         "qa": scan_quality(band, tally),
         "scan_metadata": {k: v for k, v in band.attributes.items() if k not in SCAN_ATTRIBUTES},
         "provenance": {
-            "l0_store": band.store,
             "l0_group": band.group,
             "calibration_scans": list(loads.scan_numbers) if loads else None,
             "calibration_reason": loads.reason if loads else None,
