@@ -65,9 +65,6 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     expected_input: ClassVar[str] = "a path or URL"
     """Description of inputs that can be opened, for messages."""
 
-    selection: ClassVar[str] = ""
-    """Parameter that selects observations by their numbers."""
-
     product_kind: ClassVar[ProductKind]
     """Names of the product and of its groups."""
 
@@ -93,7 +90,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         raise TypeError(f"{type(self).__name__} does not say how its input is opened")
 
     def select(self, dataset: Any) -> list[int]:
-        """Select the observations to process.
+        """Select the observations to process, by the parameter that is named after them (``scans``).
 
         Parameters
         ----------

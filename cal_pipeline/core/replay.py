@@ -89,7 +89,7 @@ def replay_and_compare(
         If the store, the observation or the input that was recorded is not there.
     """
     pipeline = recorded_pipeline(pipeline_class, store, number)
-    setattr(pipeline, pipeline.selection, [number])
+    setattr(pipeline, pipeline.product_kind.selection, [number])
     pipeline.output_file = str(output)
     pipeline.run(recorded_provenance(pipeline_class, store, number)[pipeline.input_key])
     # Every recorded parameter was given as an argument: its origin tells nothing.

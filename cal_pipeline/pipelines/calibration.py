@@ -66,7 +66,6 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
     input_noun = "session"
     example_input = "session.zarr"
     expected_input = EXPECTED_INPUT
-    selection = "scans"
     input_key = "l0_store"
     product_kind = CalibratedSession.kind
     not_replayed = ("skydiff",)

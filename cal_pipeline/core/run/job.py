@@ -39,6 +39,7 @@ class Recipe(Protocol):
     """Steps and parameters of a calibration, and what its family does with its data."""
 
     product_kind: ProductKind
+    input_key: str
 
     def open_input(self, location: str) -> Dataset:
         """Open the input."""
@@ -150,7 +151,8 @@ def pass_steps(dataset: Dataset, number: int, recipe: Recipe) -> ProcessedObserv
     except Exception as error:
         failure = _describe_failure(recipe.product_kind, number, step, error, dataset.path)
         return ProcessedObservation(number, failure=failure)
-    made = {"engine_version": __version__, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    made = {"engine_version": __version__, "time": now, recipe.input_key: dataset.path}
     return ProcessedObservation(number, observation, made | prepared.provenance, store=dataset.path)
 
 

@@ -92,7 +92,7 @@ class ThisProcess:
     def calibrate(self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
         """Calibrate observations and yield their results in the order of `numbers`."""
         with (
-            _all_collected_afterwards(),
+            _short_collections(),
             no_other_threads(),
             BlockThreads(self.threads) as threads,
             ThreadPoolExecutor(1, thread_name_prefix="steps") as ahead,
@@ -120,8 +120,9 @@ def _keep_collections_short() -> None:
 
 
 @contextmanager
-def _all_collected_afterwards() -> Iterator[None]:
-    """Let garbage collection look at all objects again after the block."""
+def _short_collections() -> Iterator[None]:
+    """Exempt existing objects from garbage collection within the block: each step collects garbage."""
+    gc.freeze()
     try:
         yield
     finally:

@@ -45,6 +45,11 @@ class ProductKind:
         return f"{self.noun}_number"
 
     @property
+    def selection(self) -> str:
+        """Parameter of a pipeline that selects observations, such as ``"scans"``."""
+        return f"{self.noun}s"
+
+    @property
     def root_attributes(self) -> dict[str, str]:
         """Attributes of the root of a product."""
         return {MARKER: self.schema_version, "cal_engine_version": __version__}

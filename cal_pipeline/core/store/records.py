@@ -22,7 +22,6 @@ OF_ONE_RUN = frozenset(
         "post_hooks",
         "pre_hooks",
         "save_results",
-        "scans",
         "scheduler",
         "search_output_file",
         "suffix",
@@ -85,7 +84,9 @@ class ObservationRecord:
     @property
     def parameters(self) -> dict[str, Any]:
         """Parameters with an effect on results, by their name on the command line."""
-        return dict(_flat(mapping_of(self.provenance.get("parameters"))))
+        parameters = dict(_flat(mapping_of(self.provenance.get("parameters"))))
+        parameters.pop(self.kind.selection, None)
+        return parameters
 
     def origin(self, parameter: str) -> str:
         """Origin of a parameter."""
