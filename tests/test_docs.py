@@ -20,7 +20,13 @@ from cal_pipeline import CalibrationPipeline, __version__
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 SOURCES = sorted([*DOCS.rglob("*.rst"), *DOCS.rglob("*.inc"), *DOCS.rglob("*.md")])
-GUIDES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "changes/README.md", ".github/PULL_REQUEST_TEMPLATE.md"]
+GUIDES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+    "changes/README.md",
+    ".github/PULL_REQUEST_TEMPLATE.md",
+]
 """Pages in other folders that name files and modules."""
 TYPESET = r"[\u2018\u2019\u201c\u201d\u2013]|\\\\$"
 """Quotes and dashes of a typesetter, and a doubled backslash at the end of a line."""
