@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import doctest
+import gc
 import importlib
 import inspect
 import pkgutil
@@ -38,6 +39,14 @@ CONTINUED: dict[str, type[Any]] = {
 }
 """Classes whose example makes what other examples of a module refer to."""
 
+SLOW = {
+    "cal_pipeline.heterodyne.simulate.faults",
+    "cal_pipeline.pipelines.calibration",
+    "cal_pipeline.steps.heterodyne.dbs",
+    "cal_pipeline.steps.heterodyne.skychopdiff",
+}
+"""Modules whose examples calibrate sessions of their own."""
+
 
 def _examples_of(item: Any) -> list[doctest.Example]:
     return doctest.DocTestParser().get_examples(inspect.cleandoc(item.__doc__ or ""))
@@ -56,12 +65,22 @@ def _run_example(kind: type[Any]) -> dict[str, Any]:
 def folder_of_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a folder with the ``session.zarr`` and the ``l1.zarr`` of the example of the pipeline."""
     folder = tmp_path_factory.mktemp("examples")
+    gc.freeze()  # as for the tests, which begin after this
     with contextlib.chdir(folder):
         _run_example(CalibrationPipeline)
     return folder
 
 
-@pytest.mark.parametrize("name", _modules_of(cal_pipeline))
+def _with_examples() -> Iterator[Any]:
+    """Find the modules that show something, without importing them."""
+    for name in _modules_of(cal_pipeline):
+        path = Path(cal_pipeline.__file__).parents[1].joinpath(*name.split("."))
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if ">>>" in file.read_text(encoding="utf-8"):
+            yield pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+
+
+@pytest.mark.parametrize("name", list(_with_examples()))
 def test_examples_are_true(
     name: str, folder_of_examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
