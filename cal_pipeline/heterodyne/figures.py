@@ -31,6 +31,18 @@ Compute = Callable[[Band, Tally], Pixels | None]
 def scan_quality(band: Band, tally: Tally) -> dict[str, Any]:
     """Compute the quality figures and verdicts of a band.
 
+    Parameters
+    ----------
+    band : Band
+        The band, with the results of the steps so far; figures of others are left out.
+    tally : Tally
+        Statistics of its samples.
+
+    Returns
+    -------
+    dict
+        Attribute ``qa`` of L1.
+
     Examples
     --------
     >>> from cal_pipeline.steps import LoadsStep
@@ -46,6 +58,15 @@ def scan_quality(band: Band, tally: Tally) -> dict[str, Any]:
 
 def read_band_limits(band: Band) -> Limits:
     """Read the limits for a band from ``cfg/quality.toml``.
+
+    Parameters
+    ----------
+    band : Band
+        The band, of whose telescope, frontend and frequency the limits are.
+
+    Returns
+    -------
+    Limits
 
     Examples
     --------

@@ -136,6 +136,10 @@ class Mode(ABC):
         valid : ndarray of bool, shape (R, A, O)
             Whether an OFF has a valid dump in a pixel.
 
+        Returns
+        -------
+        Pairing
+
         Raises
         ------
         NoReferenceError
@@ -164,6 +168,16 @@ _Kind = TypeVar("_Kind", bound=type[Mode])
 def register_mode(kind: _Kind) -> _Kind:
     """Add a mode to the registry, as a class decorator.
 
+    Parameters
+    ----------
+    kind : type
+        Class of the mode, made without arguments.
+
+    Returns
+    -------
+    type
+        The class.
+
     Raises
     ------
     ValueError
@@ -189,6 +203,15 @@ def register_mode(kind: _Kind) -> _Kind:
 
 def mode_named(name: str) -> Mode:
     """Return the mode of a name.
+
+    Parameters
+    ----------
+    name : str
+        Key of `MODES`.
+
+    Returns
+    -------
+    Mode
 
     Raises
     ------
@@ -225,6 +248,10 @@ def determine_mode(phases: Texts, instmode: str) -> Mode:
         ``sobsmode`` of its subscans.
     instmode : str
         Instrument mode, as recorded.
+
+    Returns
+    -------
+    Mode
 
     Examples
     --------
@@ -316,6 +343,10 @@ def pair_with_single_offs(group: Indices, beam: Texts, valid: Mask) -> Pairing:
         Beam of each ON.
     valid : ndarray of bool, shape (R, A, O)
         Whether an OFF has a valid dump in a pixel; only its shape counts.
+
+    Returns
+    -------
+    Pairing
 
     Examples
     --------

@@ -40,6 +40,7 @@ def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.in
     """
     axis %= counts.ndim
     if counts.flags.f_contiguous and not counts.flags.c_contiguous:
+        # The transpose lies in C order, so that nothing is copied.
         total, number = sum_of_valid(counts.T, counts.ndim - 1 - axis)
         return total.T, number.T
     before, after = counts.shape[:axis], counts.shape[axis + 1 :]
@@ -120,7 +121,7 @@ def median_of_finite(values: NDArray[np.floating[Any]], axis: int | tuple[int, .
     number = finite.sum(axis=-1)
     if not flat.shape[-1]:
         return np.full(number.shape, np.nan)
-    # NaN is sorted to the end.
+    # NaN is sorted to the end, so that the two middle ones of the finite values are counted from the start.
     ordered = np.sort(np.where(finite, flat, np.nan), axis=-1)
     middle = np.stack([np.maximum(number - 1, 0) // 2, np.maximum(number, 1) // 2], axis=-1)
     middle = np.minimum(middle, flat.shape[-1] - 1)

@@ -29,7 +29,7 @@ def kelvin_per_count(
     bad: NDArray[np.bool_],
     out: Floats | None = None,
 ) -> Floats:
-    """Factor that turns ON - REF into antenna temperature.
+    """Compute the factor that turns ON - REF into antenna temperature.
 
     Parameters
     ----------
@@ -48,6 +48,11 @@ def kelvin_per_count(
     -------
     ndarray, shape (C, R, A)
         t_cal/(HOT - COLD)/t_r(nu_s), NaN in bad channels [K/ct].
+
+    Raises
+    ------
+    ValueError
+        If an array has another shape, or `out` is not in Fortran order.
 
     References
     ----------
@@ -79,6 +84,7 @@ def _factor(
     """Kelvin per count (P, C); the transmission may be the same for several pixels."""
     n_pixels, n_channels = bad.shape
     for p in range(n_pixels):
+        # Receivers of an array are neighbours, so those that share a row are too.
         q = p * len(transmission) // n_pixels
         for c in range(n_channels):
             calibrated = t_cal[p, c] / load_difference[p, c] / transmission[q, c]
@@ -210,6 +216,10 @@ def round_to_noise(spectra: Floats, sigma: NDArray[np.float32]) -> None:
     The step is the largest power of two that is at most 2 % of sigma, so the error is at most 1 %
     of sigma; halves go to the even multiple, so that means stay unbiased. Adding and taking off
     1.5·2⁵² steps lets the arithmetic of 64-bit floats do the rounding.
+
+    References
+    ----------
+    Pence, White & Seaman 2010, PASP 122, 1065: noise of quantized spectra.
 
     Examples
     --------
@@ -371,6 +381,12 @@ def count_without_factor(
     first, second : ndarray of int, shape (S_out,)
         Indices of the one or two ONs of a spectrum; -1 for one ON.
 
+    Returns
+    -------
+    int
+        Number of channels of all pixels and spectra whose ONs are all good and of which one has no
+        finite factor.
+
     Examples
     --------
     >>> factor = np.array([[[[np.nan, 1.0]]], [[[np.inf, np.nan]]]])
@@ -379,6 +395,7 @@ def count_without_factor(
     2
     """
     lacking = ~np.isfinite(factor) & ~bad
+    # The index -1 picks the last ON, which the condition then discards.
     merged = lacking[..., first] | (lacking[..., second] & (second >= 0))
     either_bad = bad[..., first] | (bad[..., second] & (second >= 0))
     return int(np.count_nonzero(merged & ~either_bad))
@@ -566,7 +583,7 @@ def expected_noise(
     reference_variance: Floats,
     out: NDArray[np.floating[Any]] | None = None,
 ) -> NDArray[np.floating[Any]]:
-    """Expected 1-sigma noise of one dump of T_A*, by the radiometer equation.
+    """Compute the expected 1-sigma noise of one dump of T_A* by the radiometer equation.
 
     Parameters
     ----------
@@ -588,6 +605,11 @@ def expected_noise(
     ndarray, shape (C, R, A)
         t_sys/(w_s f_eff eta t_r)·sqrt[1/(B t_on) + Σ_k a_k²/(B n_k t_k)] [K]; NaN where it is not
         finite.
+
+    Raises
+    ------
+    ValueError
+        If an array has another shape, or `out` is not in Fortran order.
 
     Notes
     -----
@@ -633,6 +655,7 @@ def _noise(
     """Expected noise (P, C); the coupling may be the same for several pixels."""
     n_pixels, n_channels = t_sys.shape
     for p in range(n_pixels):
+        # As in `_factor`.
         q = p * len(line_coupling) // n_pixels
         for c in range(n_channels):
             variance = (on_variance + reference_variance[p, c]) / channel_width

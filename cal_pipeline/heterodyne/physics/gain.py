@@ -143,6 +143,7 @@ class GainDrift:
         now_hot = _at(mjd, self.hot_mjd, hot, self.hot_after[channels])
         now_cold = _at(mjd, self.cold_mjd, cold, self.cold_after[channels])
         usable = self.usable[channels] & (now_hot > now_cold)
+        # A scale of 1 and an offset of 0 leave the counts of unusable channels as they are.
         scale = np.divide(hot - cold, now_hot - now_cold, out=np.ones_like(hot), where=usable)
         offset = np.where(usable, cold - now_cold * scale, 0.0)
         if counts.ndim == 4:

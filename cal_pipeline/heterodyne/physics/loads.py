@@ -113,7 +113,7 @@ def gain_of_loads(means: LoadMeans, input_difference: Floats) -> Floats:
 
 
 def receiver_temperature(hot: Floats, cold: Floats, t_hot_input: Floats, t_cold_input: Floats) -> Floats:
-    """Double-sideband receiver temperature by the Y-factor method.
+    """Compute the double-sideband receiver temperature by the Y-factor method.
 
     Parameters
     ----------

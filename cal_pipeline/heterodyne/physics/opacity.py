@@ -46,6 +46,11 @@ def zenith_opacity(b: ArrayLike, c: ArrayLike, pwv: ArrayLike) -> Floats:
     ndarray of float64
         tau0 = b·PWV + c [Np].
 
+    References
+    ----------
+    Pardo, Cernicharo & Serabyn 2001, IEEE Trans. Antennas Propag. 49, 1683: the model that the shipped
+    tables of b and c are made with.
+
     Examples
     --------
     >>> zenith_opacity(0.5, 0.25, [0.0, 1.0]).tolist()  # without water the dry air is left

@@ -25,6 +25,16 @@ _PARTS_OF_BIN = 4
 def channel_stride(n_channels: int) -> int:
     """Return the stride that keeps about 2000 channels, enough for a median.
 
+    Parameters
+    ----------
+    n_channels : int
+        Number of channels.
+
+    Returns
+    -------
+    int
+        Stride, 1 or more.
+
     Examples
     --------
     >>> [channel_stride(n_channels) for n_channels in (1024, 65536)]
@@ -34,7 +44,7 @@ def channel_stride(n_channels: int) -> int:
 
 
 def noise_ratio(spectra: NDArray[np.floating[Any]], sigma: NDArray[np.floating[Any]]) -> Floats:
-    """Measured over expected noise, from the differences of neighbouring channels.
+    """Compute measured over expected noise, from the differences of neighbouring channels.
 
     Parameters
     ----------
@@ -70,6 +80,7 @@ def noise_ratio(spectra: NDArray[np.floating[Any]], sigma: NDArray[np.floating[A
     last = len(spectra) - 1
 
     def pairs(values: NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
+        # The stride is between pairs: the two of a pair are always neighbours.
         return values[:last:stride].astype(np.float64), values[1::stride].astype(np.float64)
 
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -81,7 +92,7 @@ def noise_ratio(spectra: NDArray[np.floating[Any]], sigma: NDArray[np.floating[A
 
 
 def ripple(spectrum: Floats, channel_width: float) -> tuple[Floats, Floats]:
-    """Amplitude and period of the strongest sinusoid in the baseline of a spectrum.
+    """Find the amplitude and period of the strongest sinusoid in the baseline of a spectrum.
 
     Parameters
     ----------

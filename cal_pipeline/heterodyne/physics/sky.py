@@ -175,6 +175,10 @@ class SkyDirection:
         forward_efficiency : ndarray, shape (A,)
             Forward efficiency of each array.
 
+        Returns
+        -------
+        SkyDirection
+
         Examples
         --------
         With the `sidebands` and the `opacity` of the example of the class; a telescope that sees the sky
@@ -190,6 +194,7 @@ class SkyDirection:
             bands.append((sidebands.weight_image, sidebands.image, behind_image, opacity.b_image, opacity.c_image))
         warm = np.stack([w * brightness(nu, surroundings.t_atm) for w, nu, *_ in bands])
         cold = np.stack([w * behind for w, _, behind, *_ in bands])
+        # Usually both are the ambient temperature, and the sum over the sidebands is known already.
         ambient = surroundings.t_spill == surroundings.t_atm
         spill = warm.sum(axis=0) if ambient else sidebands.input_temperature(surroundings.t_spill)
         return cls(
@@ -336,7 +341,21 @@ class ModelledSky:
         self._whole = None if shared is None else direction.observe_rows(shared, np.arange(n_arrays), n_wanted)
 
     def of(self, pixels: tuple[int, int], chosen: slice = slice(None)) -> tuple[Any, ...]:
-        """Return the results of :meth:`SkyDirection.observe_rows`, each (Q, C), and each pixel's row Q.
+        """Return the sky of pixels, with the row of each.
+
+        Parameters
+        ----------
+        pixels : tuple of int
+            Number of receivers and of arrays (R, A).
+        chosen : slice
+            The P pixels to return, index a·R + r; all if not given.
+
+        Returns
+        -------
+        *results : ndarray, shape (Q, C)
+            Results of :meth:`SkyDirection.observe_rows`.
+        row : ndarray of int, shape (P,)
+            Row of each pixel in them.
 
         Raises
         ------
@@ -421,6 +440,11 @@ def observed_sky(
         Mean over the OFFs of (OFF - HOT)/gamma + T'_hot [K].
     residual : ndarray, shape (C, R, A)
         Mean over the fitted OFFs of observed minus modelled [K].
+
+    Raises
+    ------
+    ValueError
+        If a sky has another number of channels, arrays or pixels.
 
     Notes
     -----

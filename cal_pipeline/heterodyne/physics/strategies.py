@@ -207,6 +207,7 @@ def per_pair(
         alone = [observation.alone(k) for k in offs]
         fits = settings.each(lambda one: fit_pwv([one], settings.bounds, settings.grid_steps, per_pixel=True), alone)
         stacked = {f.name: np.stack([getattr(fit, f.name) for fit in fits], axis=-1) for f in fields(PwvFit)}
+        # A pair of -1, an ON without an OFF, takes the first OFF here and is blanked below.
         chosen = {name: np.take_along_axis(values, np.maximum(pair, 0), axis=-1) for name, values in stacked.items()}
         none: dict[str, float | int | bool] = {"n_samples": 0, "at_bound": False, "converged": False}
         fit = PwvFit(**{name: np.where(pair < 0, none.get(name, np.nan), v) for name, v in chosen.items()})

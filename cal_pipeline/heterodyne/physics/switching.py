@@ -96,6 +96,7 @@ def nearest_off(on_mjd: Floats, off_mjd: Floats, valid: NDArray[np.bool_]) -> ND
     order = np.argsort(off_mjd, kind="stable")
     distance = np.abs(on_mjd[:, None] - off_mjd[order])
     masked = np.where(valid[..., None, order], distance, np.inf)
+    # Of equal distances argmin finds the first, which is the earlier OFF.
     nearest = order[np.argmin(masked, axis=-1)]
     return np.where(np.isfinite(masked).any(axis=-1), nearest, -1)
 

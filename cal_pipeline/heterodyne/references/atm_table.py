@@ -226,7 +226,7 @@ class AtmTable:
         return b, c
 
     def step_at(self, nu: ArrayLike) -> float:
-        """Widest grid step [Hz] that the table has at any of the frequencies `nu` [Hz]."""
+        """Find the widest grid step [Hz] of the table at any of the frequencies `nu` [Hz]."""
         after = np.searchsorted(self.frequency, np.asarray(nu, np.float64), side="right")
         after = np.clip(after, 1, len(self.frequency) - 1)
         starts, _ = self._window_edges
@@ -254,7 +254,18 @@ class AtmTable:
 
 
 def describe_request(nu: ArrayLike, pressure: float) -> str:
-    """Range of frequencies [Hz] and a pressure [Pa] in words: GHz and hPa.
+    """Describe a range of frequencies and a pressure in words, in GHz and hPa.
+
+    Parameters
+    ----------
+    nu : array_like
+        Frequencies [Hz].
+    pressure : float
+        Pressure [Pa].
+
+    Returns
+    -------
+    str
 
     Examples
     --------

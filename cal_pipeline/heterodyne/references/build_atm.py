@@ -38,7 +38,7 @@ class AtmModelError(CalibrationError, RuntimeError):
 
 
 def standard_atmosphere(pressure_hpa: float) -> tuple[float, float]:
-    """Altitude and temperature of a pressure in the ICAO standard atmosphere, up to 20 km.
+    """Compute altitude and temperature of a pressure in the ICAO standard atmosphere, up to 20 km.
 
     Parameters
     ----------
@@ -91,6 +91,11 @@ def pressure_ladder(pressure_hpa: float, atmosphere_type: str, layers: int) -> t
         First step [hPa].
     growth : float
         Ratio of successive steps.
+
+    Raises
+    ------
+    AtmModelError
+        If no level of the standard atmosphere lies above the telescope.
 
     Examples
     --------
@@ -174,11 +179,20 @@ def opacity_coefficients(
     b, c : ndarray, shape (F,)
         Wet [Np/mm] and dry [Np] zenith opacity coefficients at `window_frequencies`.
 
+    Raises
+    ------
+    AtmModelError
+        If casatools is not installed, or does something it should not.
+
     Notes
     -----
     b is the opacity of water lines and water continuum over the water column of the profile, to
     which it is exactly proportional; c that of O2, O3, CO, N2O and the collision-induced dry
     continuum.
+
+    References
+    ----------
+    Pardo, Cernicharo & Serabyn 2001, IEEE Trans. Antennas Propag. 49, 1683.
 
     Examples
     --------

@@ -150,7 +150,7 @@ class TelescopeProfile:
 
 
 def shipped_profiles() -> list[Path]:
-    """List the shipped profiles; the generic one is last.
+    """List the paths of the shipped profiles; the generic one is last.
 
     Examples
     --------

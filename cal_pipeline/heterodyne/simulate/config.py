@@ -437,7 +437,7 @@ class Scan:
 
     Examples
     --------
-    Loads, and a scan that names them as its own:
+    Loads alone, and a scan without loads that names them as its last ones:
 
     >>> from cal_pipeline.heterodyne.session import Session
     >>> from cal_pipeline.simulate import Loads, Scan, preset, simulate
