@@ -75,6 +75,14 @@ def rows(values: NDArray[Any], shape: tuple[int, ...] | None = None, shared: boo
     ------
     ValueError
         If the array has another shape.
+
+    Examples
+    --------
+    >>> counts = np.zeros((4096, 7, 2), order="F")
+    >>> rows(counts).shape, np.shares_memory(rows(counts), counts)
+    ((14, 4096), True)
+    >>> rows(np.zeros((4096, 1, 2)), counts.shape, shared=True).shape  # common to all receivers
+    (2, 4096)
     """
     if shape is not None and values.shape != shape:
         n_channels, _, n_arrays = shape
@@ -91,6 +99,13 @@ def rows_to_fill(out: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     ------
     ValueError
         If the array is not in Fortran order, or has another shape.
+
+    Examples
+    --------
+    >>> out = np.zeros((2, 1, 1), order="F")
+    >>> rows_to_fill(out, (2, 1, 1))[0] = [10.0, 20.0]
+    >>> out.ravel().tolist()
+    [10.0, 20.0]
     """
     if not out.flags.f_contiguous:
         raise ValueError(f"the array to put results into, of shape {out.shape}, is not in Fortran order")
@@ -98,7 +113,14 @@ def rows_to_fill(out: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def unpack_rows(values: NDArray[Any], pixels: tuple[int, ...]) -> NDArray[Any]:
-    """View rows (R·A, C) as an array (C, R, A) in Fortran order."""
+    """View rows (R·A, C) as an array (C, R, A) in Fortran order.
+
+    Examples
+    --------
+    >>> spectra = np.random.default_rng(1).normal(size=(5, 2, 3))
+    >>> bool((unpack_rows(rows(spectra), (2, 3)) == spectra).all())
+    True
+    """
     return values.T.reshape(-1, *pixels, order="F")
 
 
@@ -109,6 +131,11 @@ def by_channel(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     ------
     ValueError
         If it has another shape.
+
+    Examples
+    --------
+    >>> by_channel(np.arange(8.0).reshape(2, 2, 2, order="F"), (2, 2, 2)).tolist()
+    [[0.0, 4.0, 2.0, 6.0], [1.0, 5.0, 3.0, 7.0]]
     """
     values = rows(values, shape)
     # The row of each pixel is looked up: divisions in the loop would take longer than the copy.
