@@ -62,8 +62,9 @@ class Layers:
         Height above which the temperature stays [km]; None: where the pressure has fallen to 226.32
         hPa, as in the US Standard Atmosphere 1976 (0 for a telescope above it).
     wet_scale_km, dry_scale_km : float
-        Scale heights of the opacities [km]: 2 of water vapour; 4 of absorption that goes with the
-        square of the pressure.
+        Scale heights of the opacities [km]. Between lines, wet opacity goes with vapour density
+        times pressure: 1.6 for vapour with 2 km in air with 8 km. Dry opacity goes with the square of
+        the pressure.
     ozone_fraction : float
         Share of the dry opacity that lies in the ozone layer.
     ozone_km, ozone_width_km : float
@@ -91,7 +92,7 @@ class Layers:
     t_ground: float | None = None
     lapse_rate: float = 6.5
     tropopause_km: float | None = None
-    wet_scale_km: float = 2.0
+    wet_scale_km: float = 1.6
     dry_scale_km: float = 4.0
     ozone_fraction: float = 0.0
     ozone_km: float = 16.0
@@ -104,6 +105,7 @@ class Layers:
         for name in ("wet_scale_km", "dry_scale_km", "ozone_width_km", "top_km"):
             value = getattr(self, name)
             require(0.0 < value < math.inf, f"{name} {value} must be positive and finite")
+        require(math.isfinite(self.lapse_rate), f"lapse_rate {self.lapse_rate} must be finite")
         require(self.number >= 1, f"number {self.number} of layers must be at least 1")
         require(0.0 <= self.ozone_fraction <= 1.0, f"ozone_fraction {self.ozone_fraction} must be between 0 and 1")
         for name in ("ozone_km", "cloud_km"):
