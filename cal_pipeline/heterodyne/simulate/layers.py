@@ -86,7 +86,7 @@ class Layers:
     >>> profile.temperature
     array([264.75, 251.75, 238.75])
     >>> profile.wet.round(3)
-    array([0.398, 0.477, 0.125])
+    array([0.466, 0.455, 0.079])
     """
 
     t_ground: float | None = None
@@ -108,7 +108,7 @@ class Layers:
         require(math.isfinite(self.lapse_rate), f"lapse_rate {self.lapse_rate} must be finite")
         require(self.number >= 1, f"number {self.number} of layers must be at least 1")
         require(0.0 <= self.ozone_fraction <= 1.0, f"ozone_fraction {self.ozone_fraction} must be between 0 and 1")
-        for name in ("ozone_km", "cloud_km"):
+        for name in ("ozone_km", "cloud_km") if self.ozone_fraction > 0.0 else ("cloud_km",):
             value = getattr(self, name)
             require(0.0 <= value <= self.top_km, f"{name} {value} must be between 0 and top_km {self.top_km}")
         lowest = self.tropopause_km is None or self.tropopause_km >= 0.0

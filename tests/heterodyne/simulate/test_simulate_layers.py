@@ -101,7 +101,7 @@ class TestProfile:
             {"wet_scale_km": 0.0},
             {"dry_scale_km": math.inf},
             {"ozone_fraction": 1.5},
-            {"ozone_km": 50.0},
+            {"ozone_km": 50.0, "ozone_fraction": 0.1},
             {"cloud_km": -1.0},
             {"tropopause_km": -1.0},
         ],
