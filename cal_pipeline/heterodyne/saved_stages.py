@@ -5,27 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from types import NoneType
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.coordinates import Coordinates
-from cal_pipeline.heterodyne.physics.gain import GainDrift
-from cal_pipeline.heterodyne.physics.loads import LoadMeans, LoadSolution
-from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Convention, Sidebands
-from cal_pipeline.heterodyne.physics.pwv import PwvFit
-from cal_pipeline.heterodyne.physics.sky import Opacity
-from cal_pipeline.heterodyne.stages import (
-    AtmosphereStage,
-    CalibrationStage,
-    ChopStage,
-    CouplingStage,
-    GainStage,
-    LoadStage,
-    PairingStage,
-    SkydiffStage,
-)
+from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Convention
 
 T = TypeVar("T")
 
@@ -71,94 +57,79 @@ class Converter(NamedTuple):
     from_file: Callable[[Any], Any]
 
 
-ARRAY = Converter((np.ndarray, np.number, np.bool_, float), _array_to_file, _array_from_file)
-PLAIN = Converter((str, int, float, np.number), lambda x: x.item() if isinstance(x, np.number) else x, _unchanged)
-"""Text or number."""
+_PLAIN = Converter((str, int, float, np.number), lambda x: x.item() if isinstance(x, np.number) else x, _unchanged)
 
-TUPLE = Converter((tuple,), list, tuple)
-MAPPING = Converter((Mapping,), _unchanged, plain)
-CONVENTION = Converter((Convention,), lambda convention: convention.name, CONVENTIONS.__getitem__)
+_CONVERTERS: dict[Any, Converter] = {
+    np.ndarray: Converter((np.ndarray, np.number, np.bool_, float), _array_to_file, _array_from_file),
+    tuple: Converter((tuple,), list, tuple),
+    dict: Converter((Mapping,), _unchanged, plain),
+    Convention: Converter((Convention,), lambda convention: convention.name, CONVENTIONS.__getitem__),
+    **dict.fromkeys((str, bool, int, float), _PLAIN),
+}
+"""Converters by the type that a field is declared with; other dataclasses are trees of their own."""
 
 _NAMES_IN_FILES = {"pairing": "reference", "time_weights": "moment"}
 """Names in files of fields that have another name since."""
 
 
-def to_tree(saved: Any) -> dict[str, Any]:
-    """Convert an object of a class in :data:`FIELDS` to an ASDF tree, without the fields that are None.
+def converters_of(cls: type) -> dict[str, Converter]:
+    """Choose the converter of each field of a dataclass, by its declared type.
 
     Raises
     ------
     TypeError
-        If a field holds a value of another type than :data:`FIELDS` says.
+        If a field is declared with a type that files do not hold.
+    """
+    hints = get_type_hints(cls)
+    fields = dataclasses.fields(cls)
+    return {field.name: _converter(f"{cls.__name__}.{field.name}", hints[field.name]) for field in fields}
+
+
+def _converter(name: str, declared: Any) -> Converter:
+    """Choose the converter for a declared type, which may be optional."""
+    kinds = [kind for kind in get_args(declared) if kind is not NoneType] if NoneType in get_args(declared) else []
+    kind = kinds[0] if len(kinds) == 1 else declared
+    kind = get_origin(kind) or kind
+    if kind in _CONVERTERS:
+        return _CONVERTERS[kind]
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return Converter((kind,), to_tree, partial(from_tree, kind))
+    raise TypeError(
+        f"{name} is declared as {declared}, expected text, a number, an array, a tuple, a dict or a dataclass"
+    )
+
+
+def to_tree(saved: Any) -> dict[str, Any]:
+    """Convert a dataclass to an ASDF tree, without the fields that are None.
+
+    Raises
+    ------
+    TypeError
+        If a field holds a value of another type than it is declared with.
     """
     tree = {}
-    for field in dataclasses.fields(saved):
-        value = getattr(saved, field.name)
+    for name, converter in converters_of(type(saved)).items():
+        value = getattr(saved, name)
         if value is None:
             continue
-        converter = FIELDS[type(saved)].get(field.name, ARRAY)
         if not isinstance(value, converter.kinds):
             expected = " or ".join(kind.__name__ for kind in converter.kinds)
-            raise TypeError(
-                f"{type(saved).__name__}.{field.name} is {type(value).__name__}, expected {expected}; a field that is "
-                "no array needs a converter in saved_stages.FIELDS"
-            )
-        tree[_NAMES_IN_FILES.get(field.name, field.name)] = converter.to_file(value)
+            raise TypeError(f"{type(saved).__name__}.{name} is {type(value).__name__}, expected {expected}")
+        tree[_NAMES_IN_FILES.get(name, name)] = converter.to_file(value)
     return tree
 
 
 def from_tree(cls: type[T], tree: Mapping[str, Any]) -> T:
-    """Restore an object of a class in :data:`FIELDS` from the tree made by :func:`to_tree`.
+    """Restore a dataclass from the tree made by :func:`to_tree`.
 
     A field that the tree lacks gets its default, or None without one.
     """
     values: dict[str, Any] = {}
+    converters = converters_of(cls)
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         name = _NAMES_IN_FILES.get(field.name, field.name)
         if name in tree:
-            values[field.name] = FIELDS[cls].get(field.name, ARRAY).from_file(tree[name])
+            values[field.name] = converters[field.name].from_file(tree[name])
         elif field.default is dataclasses.MISSING:
             values[field.name] = None
     return cls(**values)
-
-
-def nested(cls: type) -> Converter:
-    """Make the converter of a field that holds an object of a class in :data:`FIELDS`."""
-    return Converter((cls,), to_tree, partial(from_tree, cls))
-
-
-FIELDS: dict[type, dict[str, Converter]] = {
-    Coordinates: {"shape": TUPLE},
-    Sidebands: {"image_gain": PLAIN, "convention": CONVENTION},
-    LoadMeans: dict.fromkeys(("t_hot", "t_cold", "hot_mjd", "cold_mjd"), PLAIN),
-    LoadSolution: {},
-    LoadStage: {
-        "sidebands": nested(Sidebands),
-        "means": nested(LoadMeans),
-        "solution": nested(LoadSolution),
-        "coupling": PLAIN,
-        "scan_numbers": TUPLE,
-        "reason": PLAIN,
-        "following": nested(LoadMeans),
-        "following_scan": PLAIN,
-        "telescope": PLAIN,
-        "telescope_sha256": PLAIN,
-    },
-    GainDrift: {"hot_mjd": TUPLE, "cold_mjd": TUPLE},
-    GainStage: {"level": PLAIN, "drift": nested(GainDrift), "reason": PLAIN},
-    PairingStage: {"mode": PLAIN},
-    PwvFit: {},
-    Opacity: {},
-    AtmosphereStage: {
-        "strategy": PLAIN,
-        "fit": nested(PwvFit),
-        "opacity": nested(Opacity),
-        "table": PLAIN,
-        "table_sha256": PLAIN,
-    },
-    CalibrationStage: {"precision": PLAIN},
-    CouplingStage: {},
-    SkydiffStage: {"n": PLAIN},
-    ChopStage: {},
-}
-"""Converters of the fields of the classes that are saved; a field that is not listed is an array."""

@@ -23,7 +23,7 @@ from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
 from cal_pipeline.heterodyne.modes import Mode, determine_mode
-from cal_pipeline.heterodyne.saved_stages import FIELDS, MAPPING, PLAIN, from_tree, nested, plain, to_tree
+from cal_pipeline.heterodyne.saved_stages import from_tree, plain, to_tree
 from cal_pipeline.heterodyne.stages import (
     AtmosphereStage,
     CalibrationStage,
@@ -192,21 +192,6 @@ class Band:
         """Read counts from a session that is open, instead of opening it by name."""
         self._place = root
         return self
-
-
-FIELDS[Band] = {
-    **dict.fromkeys(("name", "store", "group", "scan_number"), PLAIN),
-    "coordinates": nested(Coordinates),
-    "attributes": MAPPING,
-    "loads": nested(LoadStage),
-    "gain": nested(GainStage),
-    "pairing": nested(PairingStage),
-    "atmosphere": nested(AtmosphereStage),
-    "calibration": nested(CalibrationStage),
-    "coupling": nested(CouplingStage),
-    "skydiff": nested(SkydiffStage),
-    "chop": nested(ChopStage),
-}
 
 
 class ScanMeta:
