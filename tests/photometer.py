@@ -76,7 +76,7 @@ class Photometry(Product):
 class PhotometerBase(BaseStep):
     """How exposures are opened, and parameter files chosen for them: by filter, beside the tests."""
 
-    noun = KIND.noun
+    product_kind = KIND
     observation_type = Exposure
 
     @classmethod
@@ -114,7 +114,6 @@ class PhotometerPipeline(PhotometerBase, ObservationPipeline):
     {RUN_PARAMETERS}
     """
     step_defs = {"dark": DarkStep}
-    product_kind = KIND
 
     def open_input(self, location: str) -> Night:
         return Night(location)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import gc
 import os
 import re
 import signal
@@ -124,7 +123,7 @@ def run_command(
     debug = "--debug" in arguments or os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0")
     arguments = [item for item in arguments if item != "--debug"]
     try:
-        with _usable_streams(), _sigterm_interrupts(), _imports_not_collected():
+        with _usable_streams(), _sigterm_interrupts():
             return function(arguments)
     except KeyboardInterrupt as error:
         complain(f"{prog}: {error if isinstance(error, RunInterruptedError) else 'interrupted'}")
@@ -190,19 +189,6 @@ def _sigterm_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _imports_not_collected() -> Iterator[None]:
-    """Exempt what the imports made from garbage collection within the block.
-
-    stpipe collects garbage before each step of each observation, which takes long with all modules.
-    """
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 @contextmanager

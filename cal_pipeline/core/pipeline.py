@@ -19,6 +19,7 @@ from cal_pipeline.core.observation import Dataset, History, Observation, Written
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.specification import defaults
 from cal_pipeline.core.run.cluster import DaskCluster
+from cal_pipeline.core.run.garbage import short_collections
 from cal_pipeline.core.run.job import Prepared
 from cal_pipeline.core.run.runner import calibrate_observations
 from cal_pipeline.core.run.workers import Processes, ThisProcess, Workforce, refuse_in_worker
@@ -27,7 +28,6 @@ from cal_pipeline.core.store.compare import Comparison, compare_products
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.output import make_output
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.store.product import ProductKind
 from cal_pipeline.core.text import count_of, ranges_of
 
 logger = logging.getLogger(__name__)
@@ -65,9 +65,6 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     expected_input: ClassVar[str] = "a path or URL"
     """Description of inputs that can be opened, for messages."""
 
-    product_kind: ClassVar[ProductKind]
-    """Names of the product and of its groups."""
-
     input_key: ClassVar[str] = "input"
     """Key of the input in the provenance of an observation."""
 
@@ -102,11 +99,11 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         list of int
             Their numbers.
         """
-        raise TypeError(f"{type(self).__name__} does not say which {self.noun}s it processes")
+        raise TypeError(f"{type(self).__name__} does not say which {self.product_kind.noun}s it processes")
 
     def open_observation(self, dataset: Any, number: int) -> Any:
         """Open an observation of the input."""
-        raise TypeError(f"{type(self).__name__} does not say how a {self.noun} is opened")
+        raise TypeError(f"{type(self).__name__} does not say how a {self.product_kind.noun} is opened")
 
     def write_observation(self, observation: Any, root: StorePath, provenance: dict[str, Any]) -> Written:
         """Write an observation after all steps, unpublished.
@@ -120,7 +117,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         provenance : dict
             Provenance, ready for JSON.
         """
-        raise TypeError(f"{type(self).__name__} does not say how a {self.noun} is written")
+        raise TypeError(f"{type(self).__name__} does not say how a {self.product_kind.noun} is written")
 
     def start_history(self) -> History:
         """Make the memory of a run, for observations that are completed in the order of time."""
@@ -136,7 +133,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     def describe_timing(self, observation: Any) -> str:
         """Format a log line with the time spent in each stage of an observation."""
         times = " ".join(f"{stage}_ms={1e3 * time:.1f}" for stage, time in observation.clock.seconds.items())
-        return f"timing of {self.noun} {observation.number}: {times}"
+        return f"timing of {self.product_kind.noun} {observation.number}: {times}"
 
     def compare(
         self, first: str | Path, second: str | Path, numbers: Sequence[int], leave_out: Sequence[str]
@@ -148,6 +145,11 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     def default_output(self, dataset: Any) -> str:
         """Return the name of a product whose name was not given."""
         return default_output(dataset.path)
+
+    def run(self, *args: Any) -> Any:
+        """Run the pipeline; see `stpipe.Step.run`."""
+        with short_collections():
+            return super().run(*args)
 
     def process(self, source: Any = None) -> Any:
         """Process the observations of an input.
@@ -205,14 +207,14 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
 
     def _describe_run(self, dataset: Dataset, numbers: list[int]) -> list[str]:
         """Describe a run in lines: its observations, and parameters other than defaults by origin."""
-        lines = [f"cal_pipeline {__version__}: {count_of(len(numbers), self.noun)} of {dataset.path}"]
+        lines = [f"cal_pipeline {__version__}: {count_of(len(numbers), self.product_kind.noun)} of {dataset.path}"]
         numbers_of: dict[Path | None, list[int]] = defaultdict(list)
         for number, described in zip(numbers, dataset.root.each(dataset.describe, numbers), strict=True):
             if described is not None:
                 numbers_of[self._file_for(described)].append(number)
         for file, some in numbers_of.items():
             name = f"cfg/{file.name}" if file else "none is meant for such data"
-            noun = self.noun if len(some) == 1 else f"{self.noun}s"
+            noun = self.product_kind.noun if len(some) == 1 else f"{self.product_kind.noun}s"
             lines.append(f"parameter file of {noun} {ranges_of(some)}: {name}")
             differing = self._differing_parameters(file)
             lines += [f"  {origin}: {', '.join(parameters)}" for origin, parameters in differing.items()]

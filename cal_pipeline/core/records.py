@@ -6,21 +6,19 @@ import hashlib
 import os
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.json_values import json_ready
-
-if TYPE_CHECKING:
-    from cal_pipeline.core.step import BaseStep
+from cal_pipeline.core.parameters.checked import CheckedStep
 
 
-def record_of_step(step: BaseStep, references: list[tuple[str, str]]) -> dict[str, Any]:
+def record_of_step(step: CheckedStep, references: list[tuple[str, str]]) -> dict[str, Any]:
     """Record how a step made its result.
 
     Parameters
     ----------
-    step : BaseStep
+    step : CheckedStep
         The step, after its run.
     references : list of (str, str)
         Type and path of the reference files that were used.

@@ -33,7 +33,7 @@ def recorded_provenance(pipeline_class: type[ObservationPipeline], store: str | 
     StoreError
         If there is no such observation, or it has no recorded parameters.
     """
-    noun = pipeline_class.noun
+    noun = pipeline_class.product_kind.noun
     product = pipeline_class().open_product(str(store))
     if number not in product.numbers:
         raise StoreError(f"{product.path} has no {noun} {number}; it has {ranges_of(product.numbers) or 'none'}")

@@ -24,6 +24,7 @@ from cal_pipeline.core.parameters.origins import Parameters, load_parameters, pl
 from cal_pipeline.core.parameters.resolved import DEFAULT, ResolvedParameters
 from cal_pipeline.core.records import record_of_step
 from cal_pipeline.core.store.locations import is_url, normalize_location
+from cal_pipeline.core.store.product import ProductKind
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,8 @@ class BaseStep(CheckedStep):
 
     prefetch_references = False
 
-    noun: ClassVar[str] = "observation"
-    """Word for an observation in messages and in the names of groups."""
+    product_kind: ClassVar[ProductKind] = ProductKind("observation", "product", "", "observation")
+    """Names of observations and of the product that they are processed to."""
 
     observation_type: ClassVar[type[Any]] = object
     """Class of the observations."""
@@ -105,11 +106,6 @@ class BaseStep(CheckedStep):
     def describe_by_parameters(self) -> dict[str, Any]:
         """Return keys for the choice of the parameter file that given parameters override."""
         return {}
-
-    @classmethod
-    def group_name(cls, number: int) -> str:
-        """Return the name of the group of an observation in a store, as in ``scan_000001``."""
-        return f"{cls.noun}_{number:06d}"
 
     @classmethod
     def call(cls, *args: Any, configure_log: bool = True, **parameters: Any) -> Any:
@@ -304,7 +300,8 @@ class ObservationStep(BaseStep):
             The input, with the result of this step.
         """
         if source is None:
-            raise NoInputError(f"no {self.noun} given; name one, as in strun {self.class_alias} {self.example_source}")
+            noun = self.product_kind.noun
+            raise NoInputError(f"no {noun} given; name one, as in strun {self.class_alias} {self.example_source}")
         alone = self.parent is None
         observation = self.open_source(source, self.input_folder() if alone else "")
         if alone:
@@ -321,7 +318,7 @@ class ObservationStep(BaseStep):
 
     def process_observation(self, observation: Any) -> None:
         """Add the result of this step to an observation."""
-        raise TypeError(f"{type(self).__name__} does not say what it does to {self.noun}s")
+        raise TypeError(f"{type(self).__name__} does not say what it does to {self.product_kind.noun}s")
 
     def describe_observation(self, observation: Any) -> str:
         """Describe the result of the step in a few words, for the log."""
@@ -382,7 +379,7 @@ class ObservationStep(BaseStep):
         if self.overwrite or (self.parent is not None and self.parent.overwrite):
             return
         for number in numbers:
-            path = self.make_output_path(basepath=f"{self.group_name(number)}.asdf")
+            path = self.make_output_path(basepath=f"{self.product_kind.group_name(number)}.asdf")
             if os.path.exists(path):
                 raise OutputExistsError(f"{self.class_alias}: output {path} exists; give overwrite=True to replace it")
 

@@ -128,24 +128,24 @@ class Counts:
             raise DataReadError(f"{self.name}: its chunks cannot be listed: {type(error).__name__}: {error}") from error
 
     @property
-    def subscans_in_chunk(self) -> int:
+    def indexes_in_chunk(self) -> int:
         """Subscans that a chunk holds."""
         return int(self._chunks[4])
 
-    def channel_step(self, target_samples: int = BLOCK_SAMPLES) -> int:
+    def row_step(self, target_samples: int = BLOCK_SAMPLES) -> int:
         """Compute the channels of a block of one subscan: whole chunks, some `target_samples`."""
         per_channel = int(np.prod(self.shape[1:4]))
         chunk = self._chunks[0]
         return int(min(max(target_samples // (per_channel * chunk), 1) * chunk, self.shape[0]))
 
-    def blocks(self, subscans: Sequence[int], channel_step: int | None = None) -> Iterator[Block]:
+    def blocks(self, subscans: Sequence[int], row_step: int | None = None) -> Iterator[Block]:
         """Yield blocks that hold `subscans`, each chunk in one block only.
 
         Parameters
         ----------
         subscans : sequence of int
             Zero-based subscans.
-        channel_step : int, optional
+        row_step : int, optional
             Channels in a block, a multiple of the chunk's; chosen by size if not given.
 
         Yields
@@ -154,7 +154,7 @@ class Counts:
         subscans : list of int
             Those of one chunk along the subscan axis.
         """
-        step = channel_step or self.channel_step()
+        step = row_step or self.row_step()
         per_chunk = self._chunks[4]
         groups = [list(g) for _, g in itertools.groupby(sorted(subscans), key=lambda s: s // per_chunk)]
         for first in range(0, self.shape[0], step):

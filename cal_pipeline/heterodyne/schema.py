@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -334,3 +335,6 @@ EXTRA_ATTRIBUTES: dict[str, dict[str, Any]] = {
 
 L1 = ProductSchema(L1_ARRAYS, L1_COORDINATES, L1_DIAGNOSTICS, CHANNEL, EXTRA_ATTRIBUTES)
 """All arrays of an L1 scan."""
+
+L1Arrays = dict[str, NDArray[Any] | Callable[[], NDArray[Any]]]
+"""Arrays by their L1 names, of a type that is yet to become that of L1, or functions that make them."""

@@ -67,7 +67,6 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
     example_input = "session.zarr"
     expected_input = EXPECTED_INPUT
     input_key = "l0_store"
-    product_kind = CalibratedSession.kind
     not_replayed = ("skydiff",)
 
     scans: list[Any] | None

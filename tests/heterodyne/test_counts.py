@@ -61,7 +61,7 @@ chunk_shapes = st.tuples(*(st.integers(1, n) for n in SHAPE))
 def test_any_chunking_gives_the_same_counts(chunks, subscans, target):
     with tempfile.TemporaryDirectory() as folder:
         counts = open_counts(store_counts(Path(folder), chunks=chunks))
-        step = counts.channel_step(target)
+        step = counts.row_step(target)
         assert step % chunks[0] == 0 or step == SHAPE[0]
         np.testing.assert_array_equal(assemble(counts, subscans, step), VALUES[..., subscans])
 
@@ -73,7 +73,7 @@ def test_a_chunk_is_read_by_one_block_only(chunks, target):
     with tempfile.TemporaryDirectory() as folder:
         counts = open_counts(store_counts(Path(folder), chunks=chunks))
         touched: list[tuple[int, int]] = []
-        for channels, members in counts.blocks(range(SHAPE[4]), counts.channel_step(target)):
+        for channels, members in counts.blocks(range(SHAPE[4]), counts.row_step(target)):
             rows = {c // chunks[0] for c in range(channels.start, channels.stop)}
             touched += itertools.product(rows, {m // chunks[4] for m in members})
         assert len(touched) == len(set(touched))

@@ -33,10 +33,10 @@ class Source(Protocol):
     shape: tuple[int, ...]
 
     @property
-    def subscans_in_chunk(self) -> int:
+    def indexes_in_chunk(self) -> int:
         """Number of indexes that a chunk holds."""
 
-    def channel_step(self, target_samples: int, /) -> int:
+    def row_step(self, target_samples: int, /) -> int:
         """Compute the rows of a block with one index: whole chunks, some `target_samples`."""
 
     def blocks(self, indexes: Sequence[int], rows: int, /) -> Iterator[tuple[slice, list[int]]]:
@@ -163,7 +163,7 @@ class Stream(Generic[AnyBlock]):
         self._source, self._operations, self._make_block = source, operations, make_block
         self._clock, self._stage = clock, stage
         self._needed = [set().union(*(each.indexes(output) for each in operations)) for output in range(n_outputs)]
-        self.rows = source.channel_step(CHUNK_SAMPLES)
+        self.rows = source.row_step(CHUNK_SAMPLES)
         self._own: dict[tuple[int, Hashable], Floats] = {}
 
     def run(self, group: StorePath, present: set[str], others: Iterable[Callable[[], None]] = ()) -> dict[str, Any]:
@@ -197,7 +197,7 @@ class Stream(Generic[AnyBlock]):
     def _blocks(self) -> Iterator[tuple[slice, list[int]]]:
         """Yield rows and outputs to work on at a time."""
         n_rows = self._source.shape[0]
-        for outputs in group_by_chunk(self._needed, self._source.subscans_in_chunk):
+        for outputs in group_by_chunk(self._needed, self._source.indexes_in_chunk):
             for start in range(0, n_rows, self.rows):
                 yield slice(start, min(start + self.rows, n_rows)), outputs
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import itertools
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -23,6 +21,7 @@ from typing import Any, Protocol
 
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.observation import Dataset
+from cal_pipeline.core.run.garbage import keep_collections_short
 from cal_pipeline.core.run.job import JobResult, ProcessedObservation, Recipe, pass_steps, write
 from cal_pipeline.core.run.log_records import Records, log_again, quiet_stpipe, recorded, this_process
 from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, available_cores, no_other_threads
@@ -30,9 +29,6 @@ from cal_pipeline.core.store.output import OutputStore, staging_path
 from cal_pipeline.core.store.paths import StorePath, open_store
 
 logger = logging.getLogger(__name__)
-
-_OBSERVATIONS_A_COLLECTION = 100
-"""Number of observations between two full garbage collections."""
 
 AHEAD = 8
 """Number of observations per worker that may overtake a slow one."""
@@ -92,7 +88,6 @@ class ThisProcess:
     def calibrate(self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
         """Calibrate observations and yield their results in the order of `numbers`."""
         with (
-            _all_collected_afterwards(),
             no_other_threads(),
             BlockThreads(self.threads) as threads,
             ThreadPoolExecutor(1, thread_name_prefix="steps") as ahead,
@@ -104,28 +99,7 @@ class ThisProcess:
                 if position + 1 < len(numbers) and self.threads != 1 and processed.n_samples >= FEW_SAMPLES:
                     coming = ahead.submit(threads.run, pass_steps, dataset, numbers[position + 1], recipe)
                 yield threads.run(write, processed, output.staging_of(output.kind.group_name(number)), recipe)
-                _keep_collections_short()
-
-
-_done = itertools.count(1)
-"""Counter of observations over all runs of this process, since short runs leave garbage as well."""
-
-
-def _keep_collections_short() -> None:
-    """Exempt existing objects from garbage collection; run a full collection now and then."""
-    if next(_done) % _OBSERVATIONS_A_COLLECTION == 0:
-        gc.unfreeze()
-        gc.collect()
-    gc.freeze()
-
-
-@contextmanager
-def _all_collected_afterwards() -> Iterator[None]:
-    """Let garbage collection look at all objects again after the block."""
-    try:
-        yield
-    finally:
-        gc.unfreeze()
+                keep_collections_short()
 
 
 @dataclass(frozen=True)
@@ -250,7 +224,7 @@ def calibrate_observation(job: Job) -> Report:
     with quiet_stpipe, no_other_threads(), recorded(job.process) as records:
         try:
             known = _opened(job)
-            _keep_collections_short()
+            keep_collections_short()
             result = known.threads.run(_calibrate_opened, known, job.number)
         except Exception as error:
             text = "".join(traceback.format_exception(error))

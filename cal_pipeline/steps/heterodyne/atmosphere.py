@@ -15,7 +15,6 @@ from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.values import positive
 from cal_pipeline.core.run.threads import in_threads
 from cal_pipeline.heterodyne.errors import FrequencyRangeError, NotFiniteError
-from cal_pipeline.heterodyne.l1_content import L1Arrays
 from cal_pipeline.heterodyne.physics.constants import TORR
 from cal_pipeline.heterodyne.physics.opacity import airmass
 from cal_pipeline.heterodyne.physics.pwv import SkyObservation, view_sky
@@ -24,7 +23,7 @@ from cal_pipeline.heterodyne.physics.strategies import STRATEGIES, FitSettings, 
 from cal_pipeline.heterodyne.references.atm_table import AtmRangeError, AtmTable
 from cal_pipeline.heterodyne.references.shipped import find_atm_table, open_atm_table
 from cal_pipeline.heterodyne.scan import Band, Scan
-from cal_pipeline.heterodyne.schema import TAMB
+from cal_pipeline.heterodyne.schema import TAMB, L1Arrays
 from cal_pipeline.heterodyne.stages import AtmosphereStage, LoadStage, PairingStage
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.describe import median_of_pixels

@@ -9,6 +9,7 @@ from typing import Any
 from cal_pipeline.core.parameters.resolved import DEFAULT
 from cal_pipeline.core.step import BaseStep, ObservationStep
 from cal_pipeline.heterodyne.parameter_files import choose_parameters
+from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.sources import first_scan, open_scan
 from cal_pipeline.registry import list_steps
@@ -17,7 +18,7 @@ from cal_pipeline.registry import list_steps
 class HeterodyneStep(BaseStep):
     """Base of steps and pipelines: how scans are opened, and parameter files chosen for them."""
 
-    noun = "scan"
+    product_kind = CalibratedSession.kind
     observation_type = Scan
     stage_names = tuple(step.class_alias for step in list_steps() if not step.is_pipeline)
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from cal_pipeline.core.run.stream import Operation, Target
 from cal_pipeline.core.run.threads import in_threads
 from cal_pipeline.heterodyne.errors import NotFiniteError
-from cal_pipeline.heterodyne.l1_content import L1Arrays
 from cal_pipeline.heterodyne.physics.calibration import (
     antenna_temperature,
     blank_channels,
@@ -30,7 +29,7 @@ from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.physics.quality import channel_stride
 from cal_pipeline.heterodyne.physics.sky import SkyDirection, Surroundings
 from cal_pipeline.heterodyne.scan import Band, Scan
-from cal_pipeline.heterodyne.schema import L1
+from cal_pipeline.heterodyne.schema import L1, L1Arrays
 from cal_pipeline.heterodyne.stages import CalibrationStage
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.block import Dumps, SpectrumBlock

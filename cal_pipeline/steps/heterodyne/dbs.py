@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from cal_pipeline.core.run.stream import Operation
 from cal_pipeline.core.text import count_of
-from cal_pipeline.heterodyne.l1_content import L1Arrays
 from cal_pipeline.heterodyne.physics.calibration import couple_beams, couple_noise, either_missing
 from cal_pipeline.heterodyne.physics.switching import merge_order
 from cal_pipeline.heterodyne.scan import Band, Scan
+from cal_pipeline.heterodyne.schema import L1Arrays
 from cal_pipeline.heterodyne.stages import CouplingStage
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.block import Dumps, SpectrumBlock

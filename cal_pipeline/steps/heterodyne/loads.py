@@ -12,12 +12,11 @@ from cal_pipeline.core.errors import LayoutError, ObservationError
 from cal_pipeline.core.parameters.values import positive
 from cal_pipeline.heterodyne.errors import BadChannelsError
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
-from cal_pipeline.heterodyne.l1_content import L1Arrays
 from cal_pipeline.heterodyne.physics.loads import solve_loads
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
 from cal_pipeline.heterodyne.references.telescope import TelescopeProfile, find_profile, open_profile
 from cal_pipeline.heterodyne.scan import Band, LoadSource, Scan
-from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES
+from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES, L1Arrays
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.heterodyne.stages import LoadStage
 from cal_pipeline.steps.heterodyne.base import CalibrationStep

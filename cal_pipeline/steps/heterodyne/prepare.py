@@ -12,12 +12,12 @@ from cal_pipeline.core.run.threads import in_threads
 from cal_pipeline.core.text import count_of
 from cal_pipeline.heterodyne.counts import Block, Counts
 from cal_pipeline.heterodyne.errors import NoReferenceError
-from cal_pipeline.heterodyne.l1_content import L1Arrays, pointing_arrays
 from cal_pipeline.heterodyne.modes import MODES, Mode, mode_named
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
+from cal_pipeline.heterodyne.physics.opacity import airmass
 from cal_pipeline.heterodyne.physics.planck import channel_frequencies
 from cal_pipeline.heterodyne.scan import Band, Scan
-from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES
+from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES, L1Arrays
 from cal_pipeline.heterodyne.stages import PairingStage
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.reference import FindReference
@@ -83,7 +83,23 @@ class PrepareStep(CalibrationStep):
     @staticmethod
     def l1_arrays(band: Band) -> L1Arrays:
         """Return times, directions and recorded positions of the spectra."""
-        return {} if band.pairing is None else pointing_arrays(band, band.pairing)
+        return {} if band.pairing is None else _pointing_arrays(band, band.pairing)
+
+
+def _pointing_arrays(band: Band, pairing: PairingStage) -> L1Arrays:
+    """Collect times, directions and recorded positions of the spectra; per dump in OTF scans."""
+    at, on, mode = band.coordinates, pairing.on[band.outputs[0]], mode_named(pairing.mode)
+    arrays: L1Arrays = {"mjd": at.mjd[on], "elevation": at.elevation[on]}
+    shape = (at.shape[1], on.size)
+    for name in ("otf_lon", "otf_lat", "pixel_offset_lon", "pixel_offset_lat"):
+        recorded = getattr(at, name)
+        if recorded is not None:
+            arrays[name] = recorded[..., on]
+        elif mode.has_dump_positions and name in ("otf_lon", "otf_lat"):
+            arrays[name] = np.full(shape, np.nan)
+    if mode.has_dump_positions:
+        arrays["otf_airmass"] = np.broadcast_to(airmass(at.elevation[on]), shape)
+    return arrays
 
 
 def _by_time(mask: NDArray[np.bool_], mjd: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -15,10 +15,10 @@ from cal_pipeline.core.run.stream import Operation, Stream
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.errors import NotFiniteError
-from cal_pipeline.heterodyne.l1_content import L1Arrays, band_attributes
+from cal_pipeline.heterodyne.l1_attributes import band_attributes
 from cal_pipeline.heterodyne.physics.calibration import count_without_factor
 from cal_pipeline.heterodyne.scan import Band, Scan
-from cal_pipeline.heterodyne.schema import L1
+from cal_pipeline.heterodyne.schema import L1, L1Arrays
 from cal_pipeline.heterodyne.tally import Tally
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.block import SpectrumBlock

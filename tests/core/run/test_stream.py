@@ -23,19 +23,19 @@ class Numbers:
 
     def __init__(self, indexes_in_chunk=1, step=4):
         self.shape = VALUES.shape
-        self.subscans_in_chunk = indexes_in_chunk
+        self.indexes_in_chunk = indexes_in_chunk
         self.step = step
         self.read_at = []
 
-    def channel_step(self, target_samples):
+    def row_step(self, target_samples):
         return self.step
 
     def blocks(self, indexes, rows):
-        for chunk in sorted({index // self.subscans_in_chunk for index in indexes}):
-            yield slice(0, rows), [index for index in indexes if index // self.subscans_in_chunk == chunk]
+        for chunk in sorted({index // self.indexes_in_chunk for index in indexes}):
+            yield slice(0, rows), [index for index in indexes if index // self.indexes_in_chunk == chunk]
 
     def read(self, rows, indexes):
-        self.read_at.append((rows.start, indexes[0] // self.subscans_in_chunk))
+        self.read_at.append((rows.start, indexes[0] // self.indexes_in_chunk))
         return VALUES[rows][..., indexes]
 
 

@@ -243,7 +243,7 @@ def test_many_short_runs_leave_no_more_garbage_than_a_long_one(make_session, cal
         def __init__(self):
             self.itself = self
 
-    monkeypatch.setattr("cal_pipeline.core.run.workers._OBSERVATIONS_A_COLLECTION", 2)
+    monkeypatch.setattr("cal_pipeline.core.run.garbage.OBSERVATIONS_A_COLLECTION", 2)
     session = make_session(channels=16, scans=1)
     gc.unfreeze()
     lost = Cycle()

@@ -1,40 +1,18 @@
-"""L1 content of a calibrated scan apart from its spectra: pointing, quality figures and attributes."""
+"""Attributes of an L1 scan: what was recorded, results, quality figures and provenance."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cal_pipeline.core.json_values import json_ready
 from cal_pipeline.heterodyne.figures import scan_quality
 from cal_pipeline.heterodyne.modes import mode_named
-from cal_pipeline.heterodyne.physics.opacity import airmass
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import SCAN_ATTRIBUTES
-from cal_pipeline.heterodyne.stages import PairingStage
 from cal_pipeline.heterodyne.tally import Tally
-
-L1Arrays = dict[str, NDArray[Any] | Callable[[], NDArray[Any]]]
-"""Arrays by their L1 names, of a type that is yet to become that of L1, or functions that make them."""
-
-
-def pointing_arrays(band: Band, pairing: PairingStage) -> L1Arrays:
-    """Collect times, directions and recorded positions of the spectra; per dump in OTF scans."""
-    at, on, mode = band.coordinates, pairing.on[band.outputs[0]], mode_named(pairing.mode)
-    arrays: L1Arrays = {"mjd": at.mjd[on], "elevation": at.elevation[on]}
-    shape = (at.shape[1], on.size)
-    for name in ("otf_lon", "otf_lat", "pixel_offset_lon", "pixel_offset_lat"):
-        recorded = getattr(at, name)
-        if recorded is not None:
-            arrays[name] = recorded[..., on]
-        elif mode.has_dump_positions and name in ("otf_lon", "otf_lat"):
-            arrays[name] = np.full(shape, np.nan)
-    if mode.has_dump_positions:
-        arrays["otf_airmass"] = np.broadcast_to(airmass(at.elevation[on]), shape)
-    return arrays
 
 
 def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,8 +78,8 @@ def _coupled(band: Band) -> dict[str, Any]:
     }
 
 
-def _median(values: Any, where: NDArray[np.bool_] | None = None) -> float | None:
+def _median(values: Any) -> float | None:
     """Compute the median of the finite values; None without any."""
     array = np.asarray(values, np.float64)
-    finite = array[np.isfinite(array) if where is None else np.isfinite(array) & where]
+    finite = array[np.isfinite(array)]
     return float(np.median(finite)) if finite.size else None
