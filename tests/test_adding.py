@@ -24,7 +24,10 @@ from cal_pipeline.heterodyne.physics import averages
 
 ROOT = Path(__file__).parents[1]
 PIECES = Path(__file__).parent / "adding"
-COPIED = (".ci", "cal_pipeline", "cfg", "docs", "tests", "CONTRIBUTING.md", "pyproject.toml", "setup.cfg")
+COPIED = (
+    *(".ci", ".github", "benchmarks", "cal_pipeline", "cfg", "changes", "docs", "tests"),
+    *("CHANGES.md", "CONTRIBUTING.md", "README.md", "pyproject.toml", "setup.cfg"),
+)
 
 
 class Addition(NamedTuple):
@@ -136,7 +139,7 @@ def repository(tmp_path_factory):
     copy.mkdir()
     for name in COPIED:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "_build", "adding"))
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "_build"))
         else:
             shutil.copy2(ROOT / name, copy / name)
     compiled = Path(next(value.stats.cache_path for value in vars(averages).values() if hasattr(value, "stats")))

@@ -60,6 +60,12 @@ class Recipe:
         Frequency above which the dry continuum is held constant [GHz]; None: never.
     mantissa_bits : int
         Mantissa bits kept of b and c, so that they compress; relative error up to 2^-(bits + 1).
+
+    Examples
+    --------
+    >>> recipe = Recipe.read(RECIPES / "ccat.toml")
+    >>> recipe.altitude_m, recipe.windows_ghz[0]
+    (5612.0, (453.0, 497.0, 0.002))
     """
 
     output: Annotated[str, Text()]

@@ -60,6 +60,15 @@ class AtmTable:
     ------
     AtmTableError
         If a shape is wrong, an axis does not ascend, or a value is negative or not finite.
+
+    Examples
+    --------
+    Halfway between two frequencies a coefficient is their mean:
+
+    >>> table = AtmTable(np.array([460e9, 462e9]), np.array([51500.0]), b=[[0.25, 0.75]], c=[[0.125, 0.125]])
+    >>> b, c = table.coefficients(461e9, 51500.0)
+    >>> float(b), float(c)
+    (0.5, 0.125)
     """
 
     frequency: Floats
@@ -99,6 +108,12 @@ class AtmTable:
             If there is no such file.
         AtmTableError
             If it is no ASDF file, or a key, shape or value is not what the format asks for.
+
+        Examples
+        --------
+        >>> from cal_pipeline.heterodyne.references.shipped import shipped_atm_table
+        >>> AtmTable.open(shipped_atm_table("ccat")).describe_range()
+        '453-497, 778-822 GHz at 480-560 hPa'
         """
         path = Path(path)
         if not path.is_file():
@@ -187,6 +202,15 @@ class AtmTable:
         ------
         AtmRangeError
             If any frequency or the pressure lies outside the table; nothing is extrapolated.
+
+        Examples
+        --------
+        The line of water at 557 GHz is not in the table of a site that cannot see through it:
+
+        >>> from cal_pipeline.heterodyne.references.shipped import open_atm_table, shipped_atm_table
+        >>> open_atm_table(shipped_atm_table("ccat")).coefficients(557e9, 51500.0)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        cal_pipeline.heterodyne.references.atm_table.AtmRangeError: atmosphere table atm_ccat.asdf does not cover ...
         """
         nu = np.asarray(nu, np.float64)
         clipped, inside = self._clip_to_windows(nu)
@@ -202,7 +226,7 @@ class AtmTable:
         return b, c
 
     def step_at(self, nu: ArrayLike) -> float:
-        """Widest grid step [Hz] that the table has at any of the frequencies `nu` [Hz]."""
+        """Find the widest grid step [Hz] of the table at any of the frequencies `nu` [Hz]."""
         after = np.searchsorted(self.frequency, np.asarray(nu, np.float64), side="right")
         after = np.clip(after, 1, len(self.frequency) - 1)
         starts, _ = self._window_edges
@@ -230,7 +254,24 @@ class AtmTable:
 
 
 def describe_request(nu: ArrayLike, pressure: float) -> str:
-    """Range of frequencies [Hz] and a pressure [Pa] in words: GHz and hPa."""
+    """Describe a range of frequencies and a pressure in words, in GHz and hPa.
+
+    Parameters
+    ----------
+    nu : array_like
+        Frequencies [Hz].
+    pressure : float
+        Pressure [Pa].
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> describe_request([460e9, 462e9], 51500.0)
+    '460.000000-462.000000 GHz at 515 hPa'
+    """
     nu = np.asarray(nu, np.float64)
     if nu.size == 0:
         return f"no frequencies at {pressure / 100:.5g} hPa"
