@@ -25,20 +25,8 @@ from cal_pipeline.heterodyne.physics import averages
 ROOT = Path(__file__).parents[1]
 PIECES = Path(__file__).parent / "adding"
 COPIED = (
-    ".ci",
-    ".github",
-    "CHANGES.md",
-    "CITATION.cff",
-    "CONTRIBUTING.md",
-    "README.md",
-    "benchmarks",
-    "cal_pipeline",
-    "cfg",
-    "changes",
-    "docs",
-    "pyproject.toml",
-    "setup.cfg",
-    "tests",
+    *(".ci", ".github", "benchmarks", "cal_pipeline", "cfg", "changes", "docs", "tests"),
+    *("CHANGES.md", "CONTRIBUTING.md", "README.md", "pyproject.toml", "setup.cfg"),
 )
 
 
@@ -151,7 +139,7 @@ def repository(tmp_path_factory):
     copy.mkdir()
     for name in COPIED:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "_build", "adding"))
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "_build"))
         else:
             shutil.copy2(ROOT / name, copy / name)
     compiled = Path(next(value.stats.cache_path for value in vars(averages).values() if hasattr(value, "stats")))

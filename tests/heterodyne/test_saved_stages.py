@@ -122,7 +122,8 @@ def test_a_scan_with_all_results_comes_back(make_session, atm_table, tmp_path):
     for step in steps:
         scan = step.run(scan)
     band = scan.bands[0]
-    assert None not in (getattr(band, field.name) for field in dataclasses.fields(band))
+    results = ("loads", "gain", "pairing", "atmosphere", "calibration", "coupling", "skydiff", "chop")
+    assert None not in (getattr(band, name) for name in results)
     path = scan.save(str(tmp_path / "scan.asdf"))
     assert_alike(band, Scan.open(path).bands[0])
     with asdf.open(path) as file:
