@@ -110,3 +110,27 @@ def test_a_layer_behind_opaque_air_has_its_plain_mean():
     weights = emission_weights(slices.accumulate(np.array([[1e4], [1.0], [1.0]])), 1.5)
     assert weights.tolist() == [1.0, 0.0, 0.0]
     assert layer_offsets(slices, weights, np.array([280.0, 260.0, 240.0]), 280.0).tolist() == [0.0, -30.0]
+
+
+def brightness(opacity, temperature, airmass):
+    """Emission of layers in the Rayleigh-Jeans limit [K], from opacities up to their tops."""
+    transmitted = np.concatenate([np.ones_like(opacity[:1]), np.exp(-airmass * opacity)])
+    return -np.diff(transmitted, axis=0).T @ temperature
+
+
+@pytest.mark.parametrize("airmass", [1.0, 1.5, 2.5])
+def test_merged_layers_shine_like_those_of_the_model(airmass):
+    """An atmosphere of scale height 1.5 km and -5.6 K/km: 60 layers merged to 6, zenith opacities 0.1 to 5."""
+    edges = np.linspace(0.0, 12.0, 61)
+    middle, thickness = 0.5 * (edges[1:] + edges[:-1]), np.diff(edges)
+    density = np.exp(-middle / 1.5)
+    opacity = np.outer(density / density.sum(), np.geomspace(0.1, 5.0, 9))
+    temperature = 266.0 - 5.6 * middle
+    slices = slice_layers(thickness, [0.25, 0.65, 1.4, 2.5, 5.0])
+    accumulated = slices.accumulate(opacity)
+    offsets = layer_offsets(slices, emission_weights(accumulated, 1.5), temperature, 266.0)
+    merged = brightness(slices.tops(accumulated), 266.0 + offsets, airmass)
+    own = brightness(np.cumsum(opacity, axis=0), temperature, airmass)
+    np.testing.assert_allclose(merged, own, rtol=1e-3)
+    isothermal = brightness(opacity.sum(axis=0)[None], np.array([266.0]), airmass)
+    assert np.all(isothermal > own * 1.003)
