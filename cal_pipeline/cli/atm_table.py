@@ -71,10 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     text.add_argument(
         "--pressure-hpa",
+        metavar="P",
         type=float,
         nargs="+",
         required=True,
-        help="pressures, ascending, in the order of the files [hPa]",
+        help="pressures, ascending, in the order of the files or columns [hPa]",
     )
     text.add_argument("--unit", choices=UNITS, default="GHz", help="unit of the frequencies (default: GHz)")
     text.add_argument("-o", "--output", type=Path, required=True, help="table to write (.asdf)")
