@@ -1,4 +1,4 @@
-"""Path of the pipeline in parameter files of releases before 1.3."""
+"""Module of the pipeline in parameter files written before pipelines had a room of their own."""
 
 from cal_pipeline.pipelines.calibration import CalibrationPipeline
 

@@ -27,6 +27,7 @@ ROOMS = {
     "commands": "Commands",
     "simulate": "Simulator",
     "references": "Reference files",
+    "framework": "Framework and modules",
     "docs": "Documentation",
     "packaging": "Packaging",
 }

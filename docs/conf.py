@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
@@ -24,15 +25,19 @@ def name_years(first):
 
 
 def find_classes(*pages):
-    """Find the full name of each class in the modules of some pages, to link types in docstrings."""
+    """Find the full name of each class that some pages document, to link types in docstrings.
+
+    A name that several modules have is left out.
+    """
     text = "".join((Path(__file__).parent / page).read_text() for page in pages)
-    modules = map(importlib.import_module, re.findall(r"automodule:: (\S+)", text))
-    return {
-        name: f"{module.__name__}.{name}"
-        for module in modules
-        for name, item in vars(module).items()
-        if inspect.isclass(item) and item.__module__ == module.__name__
-    }
+    found = defaultdict(list)
+    for path in re.findall(r"autoclass:: (\S+)", text):
+        found[path.rpartition(".")[2]].append(path)
+    for module in map(importlib.import_module, re.findall(r"automodule:: (\S+)\n   :members:\n", text)):
+        for name, item in vars(module).items():
+            if inspect.isclass(item) and (item.__module__ == module.__name__ or name in getattr(module, "__all__", ())):
+                found[name].append(f"{module.__name__}.{name}")
+    return {name: paths[0] for name, paths in found.items() if len(paths) == 1}
 
 
 project = "cal_pipeline"
@@ -72,4 +77,6 @@ numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS} | find_classes("a
 autodoc_typehints = "none"
 # Defaults as they stand in the source, not as the objects print.
 autodoc_preserve_defaults = True
-autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_default_options = {"member-order": "bysource"}
+# A longer signature has a line for each parameter.
+python_maximum_signature_line_length = 100

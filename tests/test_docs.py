@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import html
 import importlib.util
+import pkgutil
 import re
 import subprocess
 import sys
@@ -19,8 +20,18 @@ from cal_pipeline import CalibrationPipeline, __version__
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 SOURCES = sorted([*DOCS.rglob("*.rst"), *DOCS.rglob("*.inc"), *DOCS.rglob("*.md")])
+GUIDES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+    "changes/README.md",
+    ".github/PULL_REQUEST_TEMPLATE.md",
+]
+"""Pages in other folders that name files and modules."""
 TYPESET = r"[\u2018\u2019\u201c\u201d\u2013]|\\\\$"
 """Quotes and dashes of a typesetter, and a doubled backslash at the end of a line."""
+FOLDERS_OF_USERS = {"demo/", "shared/data/"}
+"""Folders on the pages that are not part of the project."""
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "object": "data", "link": "href"}
 
 
@@ -121,7 +132,9 @@ def test_commands_are_shown_as_they_are_typed(pages):
 def test_signatures_are_readable(pages):
     api = next(page for path, page in pages.items() if path.name == "api.html")
     signatures = re.findall(r'<dt class="sig[^>]*>(.*?)</dt>', api.text, flags=re.S)
-    shown = [html.unescape(re.sub(r"<[^>]+>", "", signature)).strip() for signature in signatures]
+    # A signature with a line for each parameter has an item for each.
+    lines = "\n".join(signatures).replace("<dd>", "\n")
+    shown = html.unescape(re.sub(r"<[^>]+>", "", lines)).splitlines()
     assert len(shown) > 80
     assert [
         text for text in shown if len(text) > 200 or re.search(r"<\w+ |0x[0-9a-f]{6}|\w*Path\(|<factory>", text)
@@ -140,6 +153,16 @@ def test_prose_is_wrapped():
     check = load_module(ROOT / ".ci" / "check_wrap.py")
     for source in SOURCES:
         assert check.find_long_lines(source.read_text()) == [], source.name
+
+
+@pytest.mark.parametrize("page", [*SOURCES, *(ROOT / guide for guide in GUIDES)], ids=lambda page: page.name)
+def test_files_and_modules_that_pages_name_exist(page):
+    text = page.read_text()
+    for name in re.findall(r"(?<=`)\w[\w.-]*(?:/[\w.-]+)*(?:\.py|/)(?=`)", text):
+        places = (ROOT, ROOT / "cal_pipeline", page.parent)
+        assert name in FOLDERS_OF_USERS or any((place / name).exists() for place in places), name
+    for name in re.findall(r"(?:auto\w+:: |`~?)(cal_pipeline\.[\w.]+)", text):
+        assert pkgutil.resolve_name(name), name
 
 
 def blocks(text, language):

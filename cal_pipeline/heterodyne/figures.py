@@ -29,14 +29,52 @@ Compute = Callable[[Band, Tally], Pixels | None]
 
 
 def scan_quality(band: Band, tally: Tally) -> dict[str, Any]:
-    """Compute the quality figures and verdicts of a band."""
+    """Compute the quality figures and verdicts of a band.
+
+    Parameters
+    ----------
+    band : Band
+        The band, with the results of the steps so far; figures of others are left out.
+    tally : Tally
+        Statistics of its samples.
+
+    Returns
+    -------
+    dict
+        Attribute ``qa`` of L1.
+
+    Examples
+    --------
+    >>> from cal_pipeline.steps import LoadsStep
+    >>> band = LoadsStep.call("session.zarr").bands[0]
+    >>> quality = scan_quality(band, Tally())
+    >>> quality["verdict"], f"{quality['t_rec_dsb_median_K']:.0f} K"
+    ('pass', '96 K')
+    """
     at = band.coordinates
     measured = QUALITY.measure(band, tally, samples=math.prod(at.shape))
     return QUALITY.judge(measured, at.pixel, read_band_limits(band))
 
 
 def read_band_limits(band: Band) -> Limits:
-    """Read the limits for a band from ``cfg/quality.toml``."""
+    """Read the limits for a band from ``cfg/quality.toml``.
+
+    Parameters
+    ----------
+    band : Band
+        The band, of whose telescope, frontend and frequency the limits are.
+
+    Returns
+    -------
+    Limits
+
+    Examples
+    --------
+    >>> from cal_pipeline.heterodyne.session import Session
+    >>> limits = read_band_limits(Session("session.zarr").open_scan(1).bands[0])
+    >>> limits.checks["t_rec_ssb_K"].questionable  # of CHAI at 460 GHz [K]
+    400.0
+    """
     return LIMITS.read(cfg_folder() / "quality.toml").for_data(band.attributes, band.signal_frequency)
 
 

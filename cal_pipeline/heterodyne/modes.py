@@ -30,6 +30,15 @@ class Pairing(NamedTuple):
         Position of the OFF paired with each ON; -1 if a pixel has none.
     beam : ndarray of str, shape (S_on,)
         Beam of each ON, ``"A"`` or ``"B"``; empty without beams.
+
+    Examples
+    --------
+    An ON after a quarter of the time from one OFF to the next, in one pixel:
+
+    >>> phases, mjd, valid = np.array(["OFF", "ON", "OFF"]), np.array([0.0, 1.0, 4.0]), np.ones((1, 1, 2), bool)
+    >>> pairing = mode_named("total_power").pair(phases, mjd, np.array([1]), np.array([0, 2]), valid)
+    >>> pairing.weights[0, 0].tolist(), pairing.pair[0, 0].tolist()
+    ([[0.75, 0.25]], [0])
     """
 
     weights: Floats
@@ -61,6 +70,12 @@ class Mode(ABC):
     -----
     A mode with phases of its own must match the scans that have them: values are checked and the
     first ON is looked for before the step ``prepare``, whose parameter may name another mode.
+
+    Examples
+    --------
+    >>> mode, phases = mode_named("otf"), np.array(["OTF-OFF", "OTF-ON", "CAL"])
+    >>> mode.find_ons(phases).tolist(), mode.find_offs(phases).tolist()
+    ([False, True, False], [True, False, False])
     """
 
     name: ClassVar[str]
@@ -121,6 +136,10 @@ class Mode(ABC):
         valid : ndarray of bool, shape (R, A, O)
             Whether an OFF has a valid dump in a pixel.
 
+        Returns
+        -------
+        Pairing
+
         Raises
         ------
         NoReferenceError
@@ -149,10 +168,32 @@ _Kind = TypeVar("_Kind", bound=type[Mode])
 def register_mode(kind: _Kind) -> _Kind:
     """Add a mode to the registry, as a class decorator.
 
+    Parameters
+    ----------
+    kind : type
+        Class of the mode, made without arguments.
+
+    Returns
+    -------
+    type
+        The class.
+
     Raises
     ------
     ValueError
         If its name is taken.
+
+    Examples
+    --------
+    >>> @register_mode
+    ... class Nod(TotalPower):
+    ...     name = "nod"
+    ...
+    ...     def matches(self, phases, instmode):
+    ...         return instmode == "NOD"
+    >>> determine_mode(np.array(["ON", "OFF"]), "NOD").name
+    'nod'
+    >>> del MODES["nod"]  # only for this example
     """
     if kind.name in MODES:
         raise ValueError(f"mode {kind.name!r} of {kind.__qualname__} is that of {type(MODES[kind.name]).__qualname__}")
@@ -163,10 +204,24 @@ def register_mode(kind: _Kind) -> _Kind:
 def mode_named(name: str) -> Mode:
     """Return the mode of a name.
 
+    Parameters
+    ----------
+    name : str
+        Key of `MODES`.
+
+    Returns
+    -------
+    Mode
+
     Raises
     ------
     CalibrationError
         If no such mode is registered.
+
+    Examples
+    --------
+    >>> mode_named("otf_chopped").on_phases
+    ('SWA-ON', 'SWB-ON', 'OTFSWA-ON', 'OTFSWB-ON')
     """
     if name not in MODES:
         raise CalibrationError(f"observing mode {name!r} is unknown, expected one of {', '.join(MODES)}")
@@ -194,6 +249,10 @@ def determine_mode(phases: Texts, instmode: str) -> Mode:
     instmode : str
         Instrument mode, as recorded.
 
+    Returns
+    -------
+    Mode
+
     Examples
     --------
     >>> determine_mode(np.array(["ON", "OFF"]), "OTF").name
@@ -204,7 +263,13 @@ def determine_mode(phases: Texts, instmode: str) -> Mode:
 
 @register_mode
 class TotalPower(Mode):
-    """Pointed observation with interpolated OFFs: any scan that no other mode matches."""
+    """Pointed observation with interpolated OFFs: any scan that no other mode matches.
+
+    Examples
+    --------
+    >>> determine_mode(np.array(["ON", "OFF"]), "unheard of").name
+    'total_power'
+    """
 
     name = "total_power"
     aliases = ("tp", "totalpower", "total-power")
@@ -216,7 +281,13 @@ class TotalPower(Mode):
 
 @register_mode
 class Otf(Mode):
-    """Map on the fly, with interpolated OFFs."""
+    """Map on the fly, with interpolated OFFs.
+
+    Examples
+    --------
+    >>> determine_mode(np.array(["OTF-ON", "OTF-OFF"]), "").name
+    'otf'
+    """
 
     name = "otf"
     has_dump_positions = True
@@ -228,7 +299,13 @@ class Otf(Mode):
 
 @register_mode
 class OtfChopped(Mode):
-    """Chopped scan in one or two beams; the reference of a dump is a dump of an OFF of the same beam."""
+    """Chopped scan in one or two beams; the reference of a dump is a dump of an OFF of the same beam.
+
+    Examples
+    --------
+    >>> determine_mode(np.array(["OTFSWA-ON", "OTFSWA-OFF"]), "OTF").name
+    'otf_chopped'
+    """
 
     name = "otf_chopped"
     aliases = ("otf-chopped",)
@@ -266,6 +343,17 @@ def pair_with_single_offs(group: Indices, beam: Texts, valid: Mask) -> Pairing:
         Beam of each ON.
     valid : ndarray of bool, shape (R, A, O)
         Whether an OFF has a valid dump in a pixel; only its shape counts.
+
+    Returns
+    -------
+    Pairing
+
+    Examples
+    --------
+    >>> valid = np.ones((1, 1, 2), bool)
+    >>> pairing = pair_with_single_offs(np.array([1, 0]), np.array(["A", "B"]), valid)
+    >>> pairing.time_weights.tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
     """
     *pixels, n_offs = valid.shape
     time_weights = np.zeros((group.size, n_offs))

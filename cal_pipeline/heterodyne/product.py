@@ -43,11 +43,12 @@ class CalibratedSession(Product):
 
     Examples
     --------
-    ::
+    ``l1.zarr`` is the one in the example of :class:`~cal_pipeline.CalibrationPipeline`:
 
-        product = CalibratedSession("l1.zarr")
-        for number in product.numbers:
-            scan = product.open_scan(number)
+    >>> from cal_pipeline import CalibratedSession
+    >>> product = CalibratedSession("l1.zarr")
+    >>> [(number, product.open_scan(number).attrs["qa"]["verdict"]) for number in product.numbers]
+    [(1, 'pass')]
     """
 
     kind = ProductKind("scan", "L1 store", L1_SCHEMA_VERSION, "L0 scan")
@@ -59,13 +60,35 @@ class CalibratedSession(Product):
             raise StoreError(f"{self.path} is no L1 store: it is {found.description}")
 
     def groups(self, number: int) -> list[str]:
-        """Return the paths of the bands of a scan, or the path of an undivided scan."""
+        """Return the paths of the bands of a scan, or the path of an undivided scan.
+
+        Parameters
+        ----------
+        number : int
+            Scan number.
+
+        Raises
+        ------
+        StoreError
+            If there is no such scan.
+
+        Examples
+        --------
+        >>> CalibratedSession("l1.zarr").groups(1)
+        ['scan_000001']
+        """
         (scan,) = super().groups(number)
         bands = [int(match[1]) for name in self.root.members(scan) if (match := re.fullmatch(r"band_(\d+)", name))]
         return [f"{scan}/band_{band}" for band in sorted(bands)] or [scan]
 
     def bands(self, number: int) -> list[str]:
-        """Return the paths of the bands of a scan, or the path of an undivided scan."""
+        """Return the paths of the bands of a scan, or the path of an undivided scan.
+
+        Examples
+        --------
+        >>> CalibratedSession("l1.zarr").bands(1)  # one with two bands has scan_000001/band_0 and band_1
+        ['scan_000001']
+        """
         return self.groups(number)
 
     def open_scan(self, number: SupportsIndex, band: SupportsIndex | str | None = None) -> xarray.Dataset:
@@ -90,9 +113,11 @@ class CalibratedSession(Product):
 
         Examples
         --------
-        ::
-
-            scan = CalibratedSession("l1.zarr").open_scan(25650, band=1)
+        >>> scan = CalibratedSession("l1.zarr").open_scan(1)
+        >>> scan.spectra.dims
+        ('channel', 'dump', 'receiver', 'array', 'subscan')
+        >>> f"T_sys {float(scan.t_sys.median()):.0f} K, noise of a dump {float(scan.sigma.median()):.2f} K"
+        'T_sys 234 K, noise of a dump 0.14 K'
         """
         import xarray
 

@@ -63,6 +63,13 @@ class Band:
         Attributes of the scan, and over them those of the band.
     loads, gain, pairing, atmosphere, calibration, coupling, skydiff, chop : optional
         Results of the steps so far.
+
+    Examples
+    --------
+    >>> from cal_pipeline.heterodyne.session import Session
+    >>> band = Session("session.zarr").open_scan(1).bands[0]
+    >>> band.mode.name, band.first_on, band.channel_width / 1e6  # 4 GHz in 64 channels
+    ('otf', 1, 62.5)
     """
 
     name: str
@@ -100,7 +107,7 @@ class Band:
 
     @property
     def channel_width(self) -> float:
-        """Noise bandwidth B = |freq_res| of a channel, at the first ON [Hz]."""
+        """Noise bandwidth of a channel: the absolute value of ``freq_res`` at the first ON [Hz]."""
         return float(abs(self.coordinates.freq_res[self.first_on]))
 
     @property
@@ -253,6 +260,13 @@ class Scan:
         Time per stage.
     session : LoadSource, optional
         The session it was opened from, which knows the loads of all scans.
+
+    Examples
+    --------
+    >>> from cal_pipeline.heterodyne.session import Session
+    >>> scan = Session("session.zarr").open_scan(1)
+    >>> scan, scan.n_samples  # 64 channels, 8 dumps, 7 subscans
+    (<Scan 1: 1 band>, 3584)
     """
 
     number: int
@@ -298,6 +312,13 @@ class Scan:
         -------
         str
             The file that was written.
+
+        Examples
+        --------
+        >>> from cal_pipeline.steps import LoadsStep
+        >>> file = LoadsStep.call("session.zarr").save("scan_000001_loads.asdf")
+        >>> Scan.open(file).meta.cal_step
+        namespace(loads='COMPLETE')
         """
         target = Path(dir_path) / Path(path).name if dir_path else Path(path)
         tree = {

@@ -55,6 +55,14 @@ class Session:
     ------
     StoreError
         If there is no such store, or no scan in it.
+
+    Examples
+    --------
+    The session in the example of :class:`~cal_pipeline.CalibrationPipeline`:
+
+    >>> session = Session("session.zarr")
+    >>> session.numbers, session.describe(1)
+    ([1], {'telescope': 'CCAT', 'frontend': 'CHAI_LFA', 'mode': 'otf'})
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -147,6 +155,12 @@ class Session:
         ------
         ObservationError
             If the scan is not laid out as the format says.
+
+        Examples
+        --------
+        >>> band = Session("session.zarr").open_scan(1).bands[0]
+        >>> band.coordinates.sobsmode.tolist()
+        ['OTF-OFF', 'OTF-ON', 'OTF-ON', 'OTF-OFF', 'OTF-ON', 'OTF-ON', 'OTF-OFF']
         """
         if number not in self._groups:
             raise LayoutError(f"{self.path} has no scan {number}")
@@ -213,6 +227,13 @@ class Session:
         ------
         NoLoadsError
             If there are none; says where was searched.
+
+        Examples
+        --------
+        >>> session = Session("session.zarr")
+        >>> loads, reason = session.find_loads(session.open_scan(1).bands[0], interval=3600.0)
+        >>> loads.scan_number, reason
+        (1, 'own')
         """
         at = band.coordinates
         searched = []
@@ -365,6 +386,11 @@ class Session:
         ------
         StoreError
             If a number is not in the session, or nothing is left.
+
+        Examples
+        --------
+        >>> Session("session.zarr").select("1:10")
+        [1]
         """
         sources = self.root.each(self.has_source, self.numbers)
         observed = [number for number, has_source in zip(self.numbers, sources, strict=True) if has_source]

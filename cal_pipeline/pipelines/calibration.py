@@ -37,9 +37,23 @@ from cal_pipeline.steps.heterodyne.writing import write_scan
 class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
     """Calibrate the scans of an L0 session to antenna temperatures T_A* and write them as L1.
 
+    Parameters are those in `spec` and, as ``steps={"loads": {...}, ...}``, those of the steps.
+
     Examples
     --------
-    ``CalibrationPipeline.call("session.zarr", output_file="l1.zarr", steps={"loads": {"image_gain": 0.0}})``
+    Simulate a session of a double-sideband receiver with a line of 1 K, below 0.5 mm of water, and
+    calibrate it:
+
+    >>> from cal_pipeline import CalibrationPipeline
+    >>> from cal_pipeline.simulate import Line, preset, simulate
+    >>> line = Line(t_peak=1.0, fwhm_hz=1e9)
+    >>> written = simulate(preset("ccat_chai", channels=64, pixels=1, mode="otf", lines=(line,)), "session.zarr")
+    >>> steps = {"loads": {"image_gain": 1.0}}
+    >>> product = CalibrationPipeline.call("session.zarr", output_file="l1.zarr", steps=steps)
+    >>> scan = product.open_scan(product.numbers[0])
+    >>> spectrum = scan.spectra.where(scan.flags == 0).mean(("dump", "subscan")).squeeze()
+    >>> f"{float(spectrum[30:34].mean()):.1f} K, {float(scan.pwv):.2f} mm"
+    '1.0 K, 0.50 mm'
     """
 
     class_alias = "calibration_pipeline"

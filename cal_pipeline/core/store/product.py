@@ -32,6 +32,12 @@ class ProductKind:
         Version of its format.
     input_noun : str
         Name of an observation in the input, such as ``"L0 scan"``.
+
+    Examples
+    --------
+    >>> kind = ProductKind("scan", "L1 store", "1.0", "L0 scan")
+    >>> kind.number_key, kind.number_of("scan_025650")
+    ('scan_number', 25650)
     """
 
     noun: str
@@ -93,6 +99,16 @@ class Product:
     ------
     StoreError
         If there is no such store.
+
+    Examples
+    --------
+    A product of a family names its kind:
+
+    >>> class ScanProduct(Product):
+    ...     kind = ProductKind("scan", "L1 store", "1.0", "L0 scan")
+    >>> product = ScanProduct("l1.zarr")
+    >>> product.numbers, product.failures
+    ([1], [])
     """
 
     kind: ClassVar[ProductKind]
@@ -123,7 +139,25 @@ class Product:
         return failures
 
     def groups(self, number: int) -> list[str]:
-        """Return the paths of the groups with the arrays of an observation: one unless it has parts."""
+        """Return the paths of the groups with the arrays of an observation: one unless it has parts.
+
+        Parameters
+        ----------
+        number : int
+            Number of the observation.
+
+        Raises
+        ------
+        StoreError
+            If there is no such observation.
+
+        Examples
+        --------
+        With the `product` of the example of the class:
+
+        >>> product.groups(1)
+        ['scan_000001']
+        """
         group = self.kind.group_name(number)
         if not self.root.exists(f"{group}/zarr.json"):
             has = f"{self.kind.noun}s [{ranges_of(self.numbers)}]" if self.numbers else f"no {self.kind.noun}"
@@ -131,7 +165,25 @@ class Product:
         return [group]
 
     def attributes(self, number: int) -> dict[str, Any]:
-        """Return the attributes of an observation, of its first part where it has several."""
+        """Return the attributes of an observation, of its first part where it has several.
+
+        Parameters
+        ----------
+        number : int
+            Number of the observation.
+
+        Raises
+        ------
+        StoreError
+            If there is no such observation.
+
+        Examples
+        --------
+        With the `product` of the example of the class:
+
+        >>> product.attributes(1)["telescope"]
+        'CCAT'
+        """
         name, *_ = self.groups(number)
         return group_attributes(self.root, name)
 

@@ -16,12 +16,31 @@ SMOOTHING_WIDTH = 129
 
 
 def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.int64]]:
-    """Compute sum and number of the finite values along an axis.
+    """Sum the finite values along an axis, and count them.
 
-    Sums of integers are exact up to 2⁵³. The array of numbers may be read-only.
+    Parameters
+    ----------
+    counts : ndarray
+        Values, integers or floats, of any shape.
+    axis : int
+        Axis to sum along.
+
+    Returns
+    -------
+    total : ndarray of float64, shape of `counts` without `axis`
+        Sums, in the unit of `counts`; of integers exact up to 2⁵³.
+    number : ndarray of int, shape of `total`
+        Number of finite values; may be read-only.
+
+    Examples
+    --------
+    >>> total, number = sum_of_valid(np.array([[1.0, np.nan, 3.0]]), axis=1)
+    >>> total.tolist(), number.tolist()
+    ([4.0], [2])
     """
     axis %= counts.ndim
     if counts.flags.f_contiguous and not counts.flags.c_contiguous:
+        # The transpose lies in C order, so that nothing is copied.
         total, number = sum_of_valid(counts.T, counts.ndim - 1 - axis)
         return total.T, number.T
     before, after = counts.shape[:axis], counts.shape[axis + 1 :]
@@ -51,14 +70,50 @@ def _sum_in_middle(values: NDArray[Any]) -> Floats:
 
 
 def mean_from_sum(total: Floats, number: NDArray[np.int64]) -> Floats:
-    """Compute the mean of `number` values that sum to `total`; NaN for none."""
+    """Compute the mean of values from their sum and number.
+
+    Parameters
+    ----------
+    total : ndarray
+        Sums.
+    number : ndarray of int, shape of `total`
+        Number of values in each sum.
+
+    Returns
+    -------
+    ndarray, shape of `total`
+        Means; NaN without any value.
+
+    Examples
+    --------
+    >>> mean_from_sum(np.array([4.0, 0.0]), np.array([2, 0])).tolist()
+    [2.0, nan]
+    """
     mean = np.full_like(total, np.nan, np.float64)
     np.divide(total, number, out=mean, where=number > 0)
     return mean
 
 
 def median_of_finite(values: NDArray[np.floating[Any]], axis: int | tuple[int, ...]) -> Floats:
-    """Compute the median of the finite values along `axis`; NaN for none."""
+    """Compute the median of the finite values along one or several axes.
+
+    Parameters
+    ----------
+    values : ndarray
+        Values.
+    axis : int or tuple of int
+        Axes to reduce.
+
+    Returns
+    -------
+    ndarray of float64, shape of `values` without `axis`
+        Medians; NaN without any finite value.
+
+    Examples
+    --------
+    >>> float(median_of_finite(np.array([1.0, np.nan, 2.0, np.inf, 9.0]), axis=0))
+    2.0
+    """
     axes = (axis,) if isinstance(axis, int) else axis
     last = np.moveaxis(values, axes, range(-len(axes), 0))
     flat = last.reshape(*last.shape[: last.ndim - len(axes)], -1)
@@ -66,7 +121,7 @@ def median_of_finite(values: NDArray[np.floating[Any]], axis: int | tuple[int, .
     number = finite.sum(axis=-1)
     if not flat.shape[-1]:
         return np.full(number.shape, np.nan)
-    # NaN is sorted to the end.
+    # NaN is sorted to the end, so that the two middle ones of the finite values are counted from the start.
     ordered = np.sort(np.where(finite, flat, np.nan), axis=-1)
     middle = np.stack([np.maximum(number - 1, 0) // 2, np.maximum(number, 1) // 2], axis=-1)
     middle = np.minimum(middle, flat.shape[-1] - 1)
@@ -74,7 +129,7 @@ def median_of_finite(values: NDArray[np.floating[Any]], axis: int | tuple[int, .
 
 
 def running_mean(values: Floats, width: int = SMOOTHING_WIDTH) -> Floats:
-    """Normalised, NaN-aware running mean along the first axis.
+    """Compute a running mean along the first axis that leaves out what is not finite.
 
     Parameters
     ----------
@@ -88,10 +143,15 @@ def running_mean(values: Floats, width: int = SMOOTHING_WIDTH) -> Floats:
     ndarray, shape (C, ...)
         Mean of the finite values within ``width // 2`` channels; NaN where there is none.
 
+    Raises
+    ------
+    ValueError
+        If `width` is even or below 1.
+
     Examples
     --------
-    >>> running_mean(np.array([1.0, 2.0, np.nan, 4.0]), 3)
-    array([1.5, 1.5, 3. , 4. ])
+    >>> running_mean(np.array([1.0, 2.0, np.nan, 4.0]), 3).tolist()
+    [1.5, 1.5, 3.0, 4.0]
     """
     if width < 1 or width % 2 == 0:
         raise ValueError(f"width of the running mean is {width}, expected an odd number of channels")

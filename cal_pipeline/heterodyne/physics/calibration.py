@@ -29,7 +29,7 @@ def kelvin_per_count(
     bad: NDArray[np.bool_],
     out: Floats | None = None,
 ) -> Floats:
-    """Factor that turns ON - REF into antenna temperature.
+    """Compute the factor that turns ON - REF into antenna temperature.
 
     Parameters
     ----------
@@ -49,9 +49,22 @@ def kelvin_per_count(
     ndarray, shape (C, R, A)
         t_cal/(HOT - COLD)/t_r(nu_s), NaN in bad channels [K/ct].
 
+    Raises
+    ------
+    ValueError
+        If an array has another shape, or `out` is not in Fortran order.
+
     References
     ----------
     Penzias & Burrus 1973, ARA&A 11, 51; Kutner & Ulich 1981, ApJ 250, 341.
+
+    Examples
+    --------
+    Half of a line is lost in an atmosphere of transmission 0.5, so a count stands for twice as much:
+
+    >>> one, good = np.ones((1, 1, 1)), np.zeros((1, 1, 1), bool)
+    >>> [kelvin_per_count(400.0 * one, 2e5 * one, t_r * one, good).item() for t_r in (1.0, 0.5)]
+    [0.002, 0.004]
     """
     factor, shape = np.empty(bad.shape, order="F") if out is None else out, bad.shape
     _factor(
@@ -71,6 +84,7 @@ def _factor(
     """Kelvin per count (P, C); the transmission may be the same for several pixels."""
     n_pixels, n_channels = bad.shape
     for p in range(n_pixels):
+        # Receivers of an array are neighbours, so those that share a row are too.
         q = p * len(transmission) // n_pixels
         for c in range(n_channels):
             calibrated = t_cal[p, c] / load_difference[p, c] / transmission[q, c]
@@ -89,7 +103,7 @@ def antenna_temperature(
     reference : ndarray, shape (C, R, A) or (C, D, R, A)
         Counts of the reference [ct].
     factor : ndarray, shape (C, R, A)
-        Kelvin per count.
+        Kelvin per count [K/ct].
     bad : ndarray of bool, shape (C, R, A)
         Channels that are not calibrated.
     out : ndarray, shape (C, D, R, A), optional
@@ -98,12 +112,31 @@ def antenna_temperature(
     Returns
     -------
     spectra : ndarray, shape (C, D, R, A)
-        T_A* [K], NaN where flagged.
+        T_A* = (ON - REF)·factor [K], NaN where flagged.
     flags : ndarray of uint16, shape (C, D, R, A)
         BAD_CHANNEL and FILL_VALUE bits; not to be written to.
     missing : ndarray of bool, shape (C, D, R, A), or None
         True if ON or reference is missing, or T_A* is not finite in a channel that is not bad; None
         if nothing is missing.
+
+    Raises
+    ------
+    ValueError
+        If `out` has another shape or is not in C order, or if `reference`, `factor` or `bad` has
+        another shape.
+
+    References
+    ----------
+    Penzias & Burrus 1973, ARA&A 11, 51; Kutner & Ulich 1981, ApJ 250, 341.
+
+    Examples
+    --------
+    A line of 250 counts at 0.004 K/ct is 1 K; the second dump was lost:
+
+    >>> on, one = np.array([1250.0, np.nan]).reshape(1, 2, 1, 1), np.ones((1, 1, 1))
+    >>> spectra, flags, missing = antenna_temperature(on, 1000.0 * one, 0.004 * one, one < 0.0)
+    >>> spectra.ravel().tolist(), flags.ravel().tolist(), missing.ravel().tolist()
+    ([1.0, nan], [0, 2], [False, True])
     """
     n_channels, n_dumps, *pixels = on.shape
     flat, shape = (n_channels, n_dumps, int(np.prod(pixels))), (n_channels, *pixels)
@@ -183,6 +216,20 @@ def round_to_noise(spectra: Floats, sigma: NDArray[np.float32]) -> None:
     The step is the largest power of two that is at most 2 % of sigma, so the error is at most 1 %
     of sigma; halves go to the even multiple, so that means stay unbiased. Adding and taking off
     1.5·2⁵² steps lets the arithmetic of 64-bit floats do the rounding.
+
+    References
+    ----------
+    Pence, White & Seaman 2010, PASP 122, 1065: noise of quantized spectra.
+
+    Examples
+    --------
+    The error stays below 1 % of sigma, here 1 K, and the mean is unbiased:
+
+    >>> spectra = np.random.default_rng(1).normal(size=(1, 10_000, 1, 1))
+    >>> exact = spectra.copy()
+    >>> round_to_noise(spectra, np.ones((1, 1, 1), np.float32))
+    >>> bool(np.abs(spectra - exact).max() < 0.01), f"{abs((spectra - exact).mean()):.3f}"
+    (True, '0.000')
     """
     step = 0.02 * sigma.astype(np.float64)
     # A number of exponent e lies in 2^(e-1) … 2^e.
@@ -221,6 +268,15 @@ def couple_beams(
         0.5·(T_A + T_B) [K], NaN where either is.
     flags : ndarray of uint16
         Flags of either.
+
+    Examples
+    --------
+    Baselines of 0.3 K in beam A and -0.3 K in beam B cancel:
+
+    >>> good, flagged = np.zeros(2, np.uint16), np.array([0, 2], np.uint16)
+    >>> spectra, flags = couple_beams((np.array([1.3, 1.3]), good), (np.array([0.7, np.nan]), flagged))
+    >>> spectra.tolist(), flags.tolist()
+    ([1.0, nan], [0, 2])
     """
     return 0.5 * (first[0] + second[0]), first[1] | second[1]
 
@@ -325,6 +381,12 @@ def count_without_factor(
     first, second : ndarray of int, shape (S_out,)
         Indices of the one or two ONs of a spectrum; -1 for one ON.
 
+    Returns
+    -------
+    int
+        Number of channels of all pixels and spectra whose ONs are all good and of which one has no
+        finite factor.
+
     Examples
     --------
     >>> factor = np.array([[[[np.nan, 1.0]]], [[[np.inf, np.nan]]]])
@@ -333,6 +395,7 @@ def count_without_factor(
     2
     """
     lacking = ~np.isfinite(factor) & ~bad
+    # The index -1 picks the last ON, which the condition then discards.
     merged = lacking[..., first] | (lacking[..., second] & (second >= 0))
     either_bad = bad[..., first] | (bad[..., second] & (second >= 0))
     return int(np.count_nonzero(merged & ~either_bad))
@@ -520,7 +583,7 @@ def expected_noise(
     reference_variance: Floats,
     out: NDArray[np.floating[Any]] | None = None,
 ) -> NDArray[np.floating[Any]]:
-    """Expected 1-sigma noise of one dump of T_A*, by the radiometer equation.
+    """Compute the expected 1-sigma noise of one dump of T_A* by the radiometer equation.
 
     Parameters
     ----------
@@ -543,6 +606,11 @@ def expected_noise(
         t_sys/(w_s f_eff eta t_r)·sqrt[1/(B t_on) + Σ_k a_k²/(B n_k t_k)] [K]; NaN where it is not
         finite.
 
+    Raises
+    ------
+    ValueError
+        If an array has another shape, or `out` is not in Fortran order.
+
     Notes
     -----
     The power of the source itself, the noise of the loads and a noise bandwidth other than the
@@ -551,6 +619,16 @@ def expected_noise(
     References
     ----------
     Dicke 1946, Rev. Sci. Instrum. 17, 268.
+
+    Examples
+    --------
+    Without noise of the reference a T_sys of 200 K, which counts double in one of two sidebands,
+    leaves 0.4 K after 1 s in 1 MHz; a reference as long as the ON adds a factor of √2:
+
+    >>> one = np.ones((1, 1, 1))
+    >>> noise = [expected_noise(200.0 * one, 0.5 * one, 1e6, 1.0, variance * one) for variance in (0.0, 1.0)]
+    >>> [round(sigma.item(), 3) for sigma in noise]
+    [0.4, 0.566]
     """
     noise = np.empty(t_sys.shape, order="F") if out is None else out
     shape = t_sys.shape
@@ -577,6 +655,7 @@ def _noise(
     """Expected noise (P, C); the coupling may be the same for several pixels."""
     n_pixels, n_channels = t_sys.shape
     for p in range(n_pixels):
+        # As in `_factor`.
         q = p * len(line_coupling) // n_pixels
         for c in range(n_channels):
             variance = (on_variance + reference_variance[p, c]) / channel_width

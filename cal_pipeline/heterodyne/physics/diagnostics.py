@@ -28,6 +28,15 @@ def sky_spectra(off: Floats, hot: Floats, gamma: Floats, bad: NDArray[np.bool_])
     -------
     ndarray, shape (C, R, A, E)
         S_obs = (OFF - HOT)/gamma [K], NaN in bad channels and where there is no valid dump.
+
+    Examples
+    --------
+    A sky of 800 counts is 100 K colder than a load of 1000 counts at 2 ct/K:
+
+    >>> off, one = np.full((2, 1, 1, 1), 800.0), np.ones((2, 1, 1))
+    >>> bad = np.array([False, True]).reshape(2, 1, 1)
+    >>> sky_spectra(off, 1000.0 * one, 2.0 * one, bad).ravel().tolist()
+    [-100.0, nan]
     """
     sky = np.stack([sky_above_hot(off[..., entry], hot, gamma) for entry in range(off.shape[-1])], axis=-1)
     return np.where(bad[..., None], np.nan, sky)
@@ -116,5 +125,11 @@ def chop_phase_differences(sky: Floats, factor: Floats) -> Floats:
     -------
     ndarray, shape (C, D - 1, R, A)
         Phase 0 minus phase j = 1 … D - 1, on the scale of T_A* [K].
+
+    Examples
+    --------
+    >>> sky = np.array([1000.0, 996.0, 1002.0]).reshape(1, 3, 1, 1)
+    >>> chop_phase_differences(sky, np.full((1, 1, 1), 0.5)).ravel().tolist()
+    [2.0, -1.0]
     """
     return np.asarray((sky[:, :1] - sky[:, 1:]) * factor[:, None])

@@ -4,7 +4,14 @@ from enum import IntFlag
 
 
 class Flag(IntFlag):
-    """Flag bits of a spectral sample, stored as 16 unsigned bits; 256 and above are reserved."""
+    """Flag bits of a spectral sample, stored as 16 unsigned bits; 256 and above are reserved.
+
+    Examples
+    --------
+    >>> bad_and_missing = Flag.BAD_CHANNEL | Flag.FILL_VALUE
+    >>> int(bad_and_missing), Flag.SPIKE in bad_and_missing
+    (3, False)
+    """
 
     BAD_CHANNEL = 1
     FILL_VALUE = 2

@@ -27,6 +27,15 @@ class GainDrift:
         Mean times of hot and cold load before and after [d].
     usable : ndarray of bool, shape (C, R, A)
         True if HOT > COLD before and after; else counts are left unchanged.
+
+    Examples
+    --------
+    The gain rises by 10 % in a day; half a day later counts are 5 % too high:
+
+    >>> one = np.ones((1, 1, 1))
+    >>> drift = GainDrift(2000.0 * one, 1000.0 * one, 2200.0 * one, 1100.0 * one, (0.0, 1.0), (0.0, 1.0), one > 0.0)
+    >>> round(drift.restore(1575.0 * one, mjd=0.5).item(), 6)
+    1500.0
     """
 
     hot: Floats
@@ -48,10 +57,24 @@ class GainDrift:
         sidebands : Sidebands
             Frequencies and weights of the sidebands.
 
+        Returns
+        -------
+        GainDrift
+
         Notes
         -----
         The later counts are brought to the temperatures of the earlier loads with their own gain,
         HOT + gamma (T'_hot,before - T'_hot).
+
+        Examples
+        --------
+        A cold load that has become 10 K warmer is no drift of the receiver:
+
+        >>> one, sidebands = np.ones((1, 1, 1)), Sidebands(np.array([1e6]), np.array([1e6]), image_gain=0.0)
+        >>> before = LoadMeans(3900.0 * one, 1800.0 * one, one, one, t_hot=290.0, t_cold=80.0)
+        >>> after = LoadMeans(3900.0 * one, 1900.0 * one, one, one, t_hot=290.0, t_cold=90.0)
+        >>> round(GainDrift.between(before, after, sidebands).cold_after.item(), 3)
+        1800.0
         """
         gamma = gain_of_loads(after, sidebands.input_difference(after.t_hot, after.t_cold))
         hot, cold = (
@@ -106,11 +129,21 @@ class GainDrift:
         ndarray, shape of `counts`
             C1 + (counts - C(t))·(H1 - C1)/(H(t) - C(t)), exact where gain and offset drift linearly
             [ct].
+
+        Examples
+        --------
+        An offset that rises by 100 counts in a day is removed, here at the end of that day:
+
+        >>> one = np.ones((1, 1, 1))
+        >>> drift = GainDrift(2000.0 * one, 1000.0 * one, 2100.0 * one, 1100.0 * one, (0.0, 1.0), (0.0, 1.0), one > 0.0)
+        >>> drift.restore(1600.0 * one, mjd=1.0).item()
+        1500.0
         """
         hot, cold = self.hot[channels], self.cold[channels]
         now_hot = _at(mjd, self.hot_mjd, hot, self.hot_after[channels])
         now_cold = _at(mjd, self.cold_mjd, cold, self.cold_after[channels])
         usable = self.usable[channels] & (now_hot > now_cold)
+        # A scale of 1 and an offset of 0 leave the counts of unusable channels as they are.
         scale = np.divide(hot - cold, now_hot - now_cold, out=np.ones_like(hot), where=usable)
         offset = np.where(usable, cold - now_cold * scale, 0.0)
         if counts.ndim == 4:

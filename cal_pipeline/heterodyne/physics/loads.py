@@ -27,6 +27,12 @@ class LoadMeans:
         Physical temperatures of the loads [K].
     hot_mjd, cold_mjd : float
         Mean times of the loads [d].
+
+    Examples
+    --------
+    >>> one = np.ones((1, 1, 1))
+    >>> LoadMeans(4e5 * one, 2e5 * one, one, one, t_hot=293.0, t_cold=77.0).difference.item()
+    200000.0
     """
 
     hot: Floats
@@ -60,6 +66,18 @@ class LoadSolution:
         Input temperatures T' of the loads [K].
     bad_channel : ndarray of bool, shape (C, R, A)
         Channels that the loads cannot calibrate.
+
+    Examples
+    --------
+    A line that adds as many counts as HOT - COLD to a double-sideband receiver has twice the
+    temperature of T'_hot - T'_cold, as it is in one sideband alone:
+
+    >>> one, sidebands = np.ones((1, 1, 1)), Sidebands(np.array([461e9]), np.array([473e9]), image_gain=1.0)
+    >>> means = LoadMeans(4e5 * one, 2e5 * one, one, one, t_hot=293.0, t_cold=77.0)
+    >>> solution = solve_loads(means, sidebands, np.array([1.0]), coupling=1.0, clip_counts=0.01, clip_tsys=200.0)
+    >>> in_dsb = solution.t_hot_input - solution.t_cold_input
+    >>> round((solution.t_cal / in_dsb).item(), 6)
+    2.0
     """
 
     gamma: Floats
@@ -96,7 +114,7 @@ def gain_of_loads(means: LoadMeans, input_difference: Floats) -> Floats:
 
 
 def receiver_temperature(hot: Floats, cold: Floats, t_hot_input: Floats, t_cold_input: Floats) -> Floats:
-    """Double-sideband receiver temperature by the Y-factor method.
+    """Compute the double-sideband receiver temperature by the Y-factor method.
 
     Parameters
     ----------
@@ -114,6 +132,14 @@ def receiver_temperature(hot: Floats, cold: Floats, t_hot_input: Floats, t_cold_
     ----------
     Ulich & Haas 1976, ApJS 30, 247; Wilson, Rohlfs & Hüttemeister, Tools of Radio Astronomy, sect.
     4.2.
+
+    Examples
+    --------
+    At Y = 2 the receiver temperature is T'_hot - 2 T'_cold:
+
+    >>> one = np.ones((1, 1, 1))
+    >>> receiver_temperature(400.0 * one, 200.0 * one, np.array([300.0]), np.array([100.0])).item()
+    100.0
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         y = hot / cold
@@ -159,6 +185,17 @@ def solve_loads(
     ----------
     Kutner & Ulich 1981, ApJ 250, 341; Guan et al. 2012, A&A 542, L4 (the kalibrate engine of
     GREAT).
+
+    Examples
+    --------
+    Counts of a receiver of 90 K and 1000 ct/K give it back:
+
+    >>> sidebands = Sidebands(np.array([461e9]), np.array([473e9]), image_gain=1.0)
+    >>> hot, cold = (1000.0 * (90.0 + sidebands.input_temperature(t))[:, None, None] for t in (293.0, 77.0))
+    >>> means = LoadMeans(hot, cold, np.ones((1, 1, 1)), np.ones((1, 1, 1)), t_hot=293.0, t_cold=77.0)
+    >>> solution = solve_loads(means, sidebands, np.array([0.95]), coupling=1.0, clip_counts=0.01, clip_tsys=200.0)
+    >>> [round(values.item(), 6) for values in (solution.t_rec_dsb, solution.t_rec_ssb, solution.gamma)]
+    [90.0, 180.0, 1000.0]
     """
     t_hot_input = sidebands.input_temperature(means.t_hot)
     t_cold_input = sidebands.input_temperature(means.t_cold)

@@ -20,6 +20,11 @@ def airmass(elevation: ArrayLike) -> Floats:
     -------
     ndarray of float64
         1/sin(elevation), with the shape of `elevation`.
+
+    Examples
+    --------
+    >>> airmass(np.deg2rad([90.0, 30.0])).round(6).tolist()
+    [1.0, 2.0]
     """
     return np.asarray(1.0 / np.sin(np.asarray(elevation, np.float64)))
 
@@ -40,6 +45,16 @@ def zenith_opacity(b: ArrayLike, c: ArrayLike, pwv: ArrayLike) -> Floats:
     -------
     ndarray of float64
         tau0 = b·PWV + c [Np].
+
+    References
+    ----------
+    Pardo, Cernicharo & Serabyn 2001, IEEE Trans. Antennas Propag. 49, 1683: the model that the shipped
+    tables of b and c are made with.
+
+    Examples
+    --------
+    >>> zenith_opacity(0.5, 0.25, [0.0, 1.0]).tolist()  # without water the dry air is left
+    [0.25, 0.75]
     """
     wet = np.asarray(np.asarray(b, np.float64) * np.asarray(pwv, np.float64))
     dry = np.asarray(c, np.float64)
@@ -48,7 +63,7 @@ def zenith_opacity(b: ArrayLike, c: ArrayLike, pwv: ArrayLike) -> Floats:
 
 
 def transmission(tau0: ArrayLike, airmass: ArrayLike) -> Floats:
-    """Share of a signal from outside the atmosphere that reaches the telescope.
+    """Compute the share of a signal from outside the atmosphere that reaches the telescope.
 
     Parameters
     ----------
@@ -61,6 +76,13 @@ def transmission(tau0: ArrayLike, airmass: ArrayLike) -> Floats:
     -------
     ndarray of float64
         t_r = exp(-airmass·tau0), between 0 and 1.
+
+    Examples
+    --------
+    An opacity of ln 2 takes half of a signal at the zenith, and three quarters at 30° elevation:
+
+    >>> transmission(np.log(2.0), airmass(np.deg2rad([90.0, 30.0]))).round(6).tolist()
+    [0.5, 0.25]
     """
     return np.asarray(np.exp(-np.asarray(airmass, np.float64) * np.asarray(tau0, np.float64)))
 

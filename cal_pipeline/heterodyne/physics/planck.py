@@ -29,6 +29,13 @@ class Convention:
         Include the 2.725 K background behind the atmosphere.
     airmass_of_scan : bool
         Use one airmass for all ONs of a scan, whatever the parameter ``airmass`` says.
+
+    Examples
+    --------
+    The older engine left out the cosmic background, which hardly counts in the submillimetre [K]:
+
+    >>> [round(float(convention.background_brightness(461e9)), 4) for convention in (EXACT, KALIBRATE_COMPAT)]
+    [0.0066, 0.0]
     """
 
     name: str
@@ -68,9 +75,22 @@ class Convention:
         return np.asarray(value)
 
     def background_brightness(self, frequency: ArrayLike) -> Floats:
-        """Compute the brightness temperature [K] of the cosmic background at `frequency` [Hz].
+        """Compute the brightness temperature of the cosmic background.
 
-        Zeros for a convention without background.
+        Parameters
+        ----------
+        frequency : array_like
+            Frequency [Hz].
+
+        Returns
+        -------
+        ndarray of float64, shape of `frequency`
+            J(nu, 2.725 K) [K]; zeros for a convention without background.
+
+        Examples
+        --------
+        >>> EXACT.background_brightness([1e9, 1e12]).round(2).tolist()  # 2.725 K - h nu/2k, and the Wien limit
+        [2.7, 0.0]
         """
         if not self.background:
             return np.zeros_like(np.asarray(frequency, np.float64))
@@ -99,6 +119,14 @@ class Sidebands:
         Gain image/signal g: 1 for an ideal double-sideband mixer, 0 for a single-sideband one.
     convention : Convention
         Convention for the evaluation of brightness temperatures.
+
+    Examples
+    --------
+    A mixer with half the gain in the image sees a line in the signal sideband with 2/3 of its weight:
+
+    >>> sidebands = Sidebands(np.array([461e9]), np.array([473e9]), image_gain=0.5)
+    >>> round(sidebands.weight_signal, 3), round(sidebands.weight_image, 3)
+    (0.667, 0.333)
     """
 
     signal: Floats
@@ -128,20 +156,73 @@ class Sidebands:
         return self.image_gain > 0.0
 
     def combine(self, in_signal: ArrayLike, in_image: ArrayLike) -> Floats:
-        """Sum a quantity over the sidebands, weighted; when g = 0, ignore the image (even NaN)."""
+        """Sum a quantity over the sidebands with their weights.
+
+        Parameters
+        ----------
+        in_signal, in_image : array_like
+            The quantity in each sideband; the image is ignored, even NaN, when g = 0.
+
+        Returns
+        -------
+        ndarray of float64
+            w_s·in_signal + w_i·in_image, in the unit of the quantity.
+
+        Examples
+        --------
+        >>> nu = np.array([461e9])
+        >>> [float(Sidebands(nu, nu, image_gain).combine(10.0, 20.0)) for image_gain in (1.0, 0.0)]
+        [15.0, 10.0]
+        """
         total = self.weight_signal * np.asarray(in_signal, np.float64)
         if self.has_image:
             total = total + self.weight_image * np.asarray(in_image, np.float64)
         return total
 
     def input_temperature(self, temperature: float) -> Floats:
-        """Input temperature T' = w_s J(nu_s, T) + w_i J(nu_i, T) of a black body, (C,) [K]."""
+        """Compute the input temperature of a black body.
+
+        Parameters
+        ----------
+        temperature : float
+            Physical temperature T, above zero [K].
+
+        Returns
+        -------
+        ndarray, shape (C,)
+            T' = w_s J(nu_s, T) + w_i J(nu_i, T) [K].
+
+        Examples
+        --------
+        At 1 GHz a load is as warm as its thermometer says; at 461 GHz it misses half a photon, h nu/2k:
+
+        >>> nu = np.array([1e9, 461e9])
+        >>> Sidebands(nu, nu, image_gain=1.0).input_temperature(290.0).round(1).tolist()
+        [290.0, 279.1]
+        """
         brightness = self.convention.brightness
         in_image = brightness(self.image, temperature) if self.has_image else 0.0
         return self.combine(brightness(self.signal, temperature), in_image)
 
     def input_difference(self, t_one: float, t_other: float) -> Floats:
-        """Difference T'_one - T'_other of the input temperatures of two black bodies, (C, 1, 1) [K]."""
+        """Compute the difference of the input temperatures of two black bodies.
+
+        Parameters
+        ----------
+        t_one, t_other : float
+            Physical temperatures, above zero [K].
+
+        Returns
+        -------
+        ndarray, shape (C, 1, 1)
+            T'_one - T'_other [K].
+
+        Examples
+        --------
+        >>> nu = np.array([1e9])
+        >>> Sidebands(nu, nu, 1.0).input_difference(290.0, 90.0).round(3).tolist()  # the Rayleigh-Jeans limit
+        [[[200.0]]]
+        """
         return np.asarray(self.input_temperature(t_one) - self.input_temperature(t_other))[:, None, None]
 
 
@@ -153,7 +234,7 @@ def channel_frequencies(
     freq_res: float,
     ref_channel: float,
 ) -> tuple[Floats, Floats]:
-    """Sky frequencies of the channels in the signal and in the image sideband.
+    """Compute the sky frequencies of the channels in the signal and in the image sideband.
 
     Parameters
     ----------
@@ -172,6 +253,14 @@ def channel_frequencies(
     -------
     signal, image : ndarray, shape (C,)
         nu_s(c) and nu_i(c) [Hz].
+
+    Examples
+    --------
+    The sidebands are mirrored at the local oscillator, here at 467 GHz:
+
+    >>> signal, image = channel_frequencies(3, 461e9, 473e9, freq_off=0.0, freq_res=1e6, ref_channel=1.0)
+    >>> (signal / 1e9).tolist(), ((signal + image) / 2e9).tolist()
+    ([460.999, 461.0, 461.001], [467.0, 467.0, 467.0])
     """
     offset = freq_off + (np.arange(n_channels, dtype=np.float64) - ref_channel) * freq_res
     return signal_freq + offset, image_freq - offset

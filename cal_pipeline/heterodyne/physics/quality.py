@@ -23,12 +23,28 @@ _PARTS_OF_BIN = 4
 
 
 def channel_stride(n_channels: int) -> int:
-    """Return the stride that keeps about 2000 channels, enough for a median."""
+    """Return the stride that keeps about 2000 channels, enough for a median.
+
+    Parameters
+    ----------
+    n_channels : int
+        Number of channels.
+
+    Returns
+    -------
+    int
+        Stride, 1 or more.
+
+    Examples
+    --------
+    >>> [channel_stride(n_channels) for n_channels in (1024, 65536)]
+    [1, 32]
+    """
     return max(n_channels // _CHANNELS, 1)
 
 
 def noise_ratio(spectra: NDArray[np.floating[Any]], sigma: NDArray[np.floating[Any]]) -> Floats:
-    """Measured over expected noise, from the differences of neighbouring channels.
+    """Compute measured over expected noise, from the differences of neighbouring channels.
 
     Parameters
     ----------
@@ -50,11 +66,21 @@ def noise_ratio(spectra: NDArray[np.floating[Any]], sigma: NDArray[np.floating[A
     The median absolute deviation as a robust scale: Hampel, J. Am. Stat. Assoc. 69, 383 (1974).
     Neighbouring channels are taken to be independent: a spectrometer whose channels overlap gives
     less than 1.
+
+    Examples
+    --------
+    Noise as strong as expected has a ratio of 1; an additional line hardly changes that:
+
+    >>> spectra = np.random.default_rng(1).normal(size=(2000, 1, 1, 4))
+    >>> spectra[900:1100] += 50.0
+    >>> noise_ratio(spectra, np.ones(spectra.shape)).round(1).tolist()
+    [[1.0]]
     """
     stride = channel_stride(len(spectra))
     last = len(spectra) - 1
 
     def pairs(values: NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
+        # The stride is between pairs: the two of a pair are always neighbours.
         return values[:last:stride].astype(np.float64), values[1::stride].astype(np.float64)
 
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -66,7 +92,7 @@ def noise_ratio(spectra: NDArray[np.floating[Any]], sigma: NDArray[np.floating[A
 
 
 def ripple(spectrum: Floats, channel_width: float) -> tuple[Floats, Floats]:
-    """Amplitude and period of the strongest sinusoid in the baseline of a spectrum.
+    """Find the amplitude and period of the strongest sinusoid in the baseline of a spectrum.
 
     Parameters
     ----------
@@ -92,6 +118,15 @@ def ripple(spectrum: Floats, channel_width: float) -> tuple[Floats, Floats]:
     Proc. IEEE 66, 51 (1978): scalloping loss). The remaining loss and the parabola make the ripple
     too weak by at most 4 % from eight periods on, by 12 % from three and by 20 % from two, which
     depends on its phase.
+
+    Examples
+    --------
+    A ripple of 0.2 K with ten periods in a band of 1 GHz, on a sloping baseline:
+
+    >>> x = np.arange(1000) / 1000
+    >>> amplitude, period = ripple((3.0 * x + 0.2 * np.cos(20 * np.pi * x))[:, None, None], 1e6)
+    >>> amplitude.round(2).tolist(), (period / 1e6).round().tolist()
+    ([[0.2]], [[100.0]])
     """
     n_channels, *pixels = spectrum.shape
     last = n_channels // _SHORTEST_RIPPLE
@@ -201,6 +236,11 @@ def load_instability(levels: Floats) -> Floats:
     -------
     ndarray, shape (R, A)
         Standard deviation over mean; NaN with fewer than two dumps.
+
+    Examples
+    --------
+    >>> load_instability(np.array([99.0, 100.0, 101.0])[:, None, None]).tolist()
+    [[0.01]]
     """
     valid = np.isfinite(levels)
     number = valid.sum(axis=0)
@@ -226,6 +266,14 @@ def gain_change(before: Floats, after: Floats, bad: NDArray[np.bool_]) -> Floats
     -------
     ndarray, shape (R, A)
         Median over the good channels of after/before - 1; NaN without any.
+
+    Examples
+    --------
+    The channel that fell silent is bad, and so does not count:
+
+    >>> before, after = np.full((3, 1, 1), 1000.0), np.array([1020.0, 1020.0, 0.0])[:, None, None]
+    >>> gain_change(before, after, after == 0.0).round(6).tolist()
+    [[0.02]]
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return median_of_finite(np.where(bad, np.nan, after / before - 1.0), axis=0)

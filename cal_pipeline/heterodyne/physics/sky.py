@@ -27,6 +27,12 @@ class Opacity:
         Opacity of water vapour in the two sidebands [Np/mm]; NaN in the image when g = 0.
     c_signal, c_image : ndarray, shape (C,)
         Opacity of the dry atmosphere in the two sidebands [Np].
+
+    Examples
+    --------
+    >>> opacity = Opacity(np.array([0.5]), np.array([0.25]), np.array([0.75]), np.array([0.25]))
+    >>> opacity.signal(1.0).tolist(), opacity.image(1.0).tolist()
+    ([0.75], [1.0])
     """
 
     b_signal: Floats
@@ -35,14 +41,28 @@ class Opacity:
     c_image: Floats
 
     def signal(self, pwv: float | Floats) -> Floats:
-        """Compute the zenith opacity in the signal sideband [Np].
+        """Compute the zenith opacity in the signal sideband.
 
-        `pwv` [mm] is broadcast behind the channel axis.
+        Parameters
+        ----------
+        pwv : float or ndarray
+            Precipitable water vapour [mm], broadcast behind the channel axis.
+
+        Returns
+        -------
+        ndarray, shape (C, ...)
+            b·PWV + c [Np].
+
+        Examples
+        --------
+        >>> opacity = Opacity(np.array([0.5]), np.array([0.25]), np.array([0.75]), np.array([0.25]))
+        >>> opacity.signal(np.array([0.0, 1.0])).tolist(), opacity.image(np.array([0.0, 1.0])).tolist()
+        ([[0.25, 0.75]], [[0.25, 1.0]])
         """
         return _zenith(self.b_signal, self.c_signal, pwv)
 
     def image(self, pwv: float | Floats) -> Floats:
-        """Compute the zenith opacity in the image sideband [Np], like `signal`; NaN when g = 0."""
+        """Compute the zenith opacity in the image sideband [Np], like :meth:`signal`; NaN when g = 0."""
         return _zenith(self.b_image, self.c_image, pwv)
 
 
@@ -62,6 +82,11 @@ class Surroundings:
         Effective temperature of the atmosphere [K].
     t_spill : float
         Temperature of what the spillover sees [K].
+
+    Examples
+    --------
+    >>> Surroundings(t_atm=268.0, t_spill=275.0)
+    Surroundings(t_atm=268.0, t_spill=275.0)
     """
 
     t_atm: float
@@ -106,6 +131,17 @@ class SkyDirection:
         Opacity along the line of sight, airmass·b [Np/mm] and airmass·c [Np].
     forward_efficiency : ndarray, shape (A,)
         Forward efficiency of each array.
+
+    Examples
+    --------
+    A sky without opacity shows the cosmic background, an opaque one the temperature of the air; at
+    1 GHz both are near the physical temperatures:
+
+    >>> nu, water, none = np.array([1e9]), np.array([1.0]), np.array([0.0])
+    >>> sidebands, opacity = Sidebands(nu, nu, image_gain=1.0), Opacity(water, none, water, none)
+    >>> direction = SkyDirection.towards(sidebands, opacity, 1.0, Surroundings(270.0, 270.0), np.array([1.0]))
+    >>> [direction.observe(np.array([[pwv]]))[0].round(1).item() for pwv in (0.0, 100.0)]
+    [2.7, 270.0]
     """
 
     opaque: Floats
@@ -138,6 +174,19 @@ class SkyDirection:
             Temperatures of atmosphere and spillover.
         forward_efficiency : ndarray, shape (A,)
             Forward efficiency of each array.
+
+        Returns
+        -------
+        SkyDirection
+
+        Examples
+        --------
+        With the `sidebands` and the `opacity` of the example of the class; a telescope that sees the sky
+        with 0.9 of its beam sees an opaque sky of 270 K and the ground of 290 K:
+
+        >>> direction = SkyDirection.towards(sidebands, opacity, 1.0, Surroundings(270.0, 290.0), np.array([0.9]))
+        >>> direction.observe(np.array([[100.0]]))[0].round(1).item()
+        272.0
         """
         brightness, (behind_signal, behind_image) = sidebands.convention.brightness, sidebands.background
         bands = [(sidebands.weight_signal, sidebands.signal, behind_signal, opacity.b_signal, opacity.c_signal)]
@@ -145,6 +194,7 @@ class SkyDirection:
             bands.append((sidebands.weight_image, sidebands.image, behind_image, opacity.b_image, opacity.c_image))
         warm = np.stack([w * brightness(nu, surroundings.t_atm) for w, nu, *_ in bands])
         cold = np.stack([w * behind for w, _, behind, *_ in bands])
+        # Usually both are the ambient temperature, and the sum over the sidebands is known already.
         ambient = surroundings.t_spill == surroundings.t_atm
         spill = warm.sum(axis=0) if ambient else sidebands.input_temperature(surroundings.t_spill)
         return cls(
@@ -158,10 +208,27 @@ class SkyDirection:
         )
 
     def observe(self, pwv: Floats) -> tuple[Floats, Floats]:
-        """Compute input temperature of blank sky [K] and transmission t_r(nu_s), (C, 1 or R, A).
+        """Compute the input temperature of blank sky and the transmission.
 
-        The water `pwv` [mm] is of shape (1 or R, A), or (1, 1) where the arrays share it; see
-        :meth:`observe_rows`.
+        Parameters
+        ----------
+        pwv : ndarray, shape (1 or R, A) or (1, 1)
+            Water above the telescope [mm].
+
+        Returns
+        -------
+        temperature : ndarray, shape (C, 1 or R, A)
+            Input temperature of blank sky [K]; see :meth:`observe_rows`.
+        through : ndarray, shape (C, 1 or R, A)
+            Transmission t_r(nu_s).
+
+        Examples
+        --------
+        With the `direction` of the example of the class, 1 Np/mm without dry air:
+
+        >>> temperature, through = direction.observe(np.array([[np.log(2.0)]]))
+        >>> through.round(6).item(), temperature.round(1).item()  # half background, half air
+        (0.5, 136.3)
         """
         shape = (len(pwv), self.forward_efficiency.size)
         water = np.broadcast_to(pwv, shape).reshape(-1, order="F")
@@ -212,7 +279,27 @@ class SkyDirection:
         return found
 
     def on_grid(self, grid: Floats, channels: slice) -> Floats:
-        """Compute the sky temperature of some channels at each PWV of a grid, (A, G, c) [K]."""
+        """Compute the sky temperature of some channels at each PWV of a grid.
+
+        Parameters
+        ----------
+        grid : ndarray, shape (G,)
+            PWV [mm].
+        channels : slice
+            The c channels to evaluate.
+
+        Returns
+        -------
+        ndarray, shape (A, G, c)
+            Input temperature of blank sky [K].
+
+        Examples
+        --------
+        With the `direction` of the example of the class:
+
+        >>> direction.on_grid(np.array([0.0, np.log(2.0)]), slice(None)).round(1).tolist()
+        [[[2.7], [136.3]]]
+        """
         seen = np.zeros((len(grid), len(self.opaque[channels])))
         for contrast, wet, dry in zip(self.contrast, self.wet, self.dry, strict=True):
             attenuated = np.exp(np.multiply.outer(-grid, wet[channels]))
@@ -235,6 +322,15 @@ class ModelledSky:
         Water above the telescope [mm].
     n_wanted : int
         1 for its temperature, 3 for slope and error too.
+
+    Examples
+    --------
+    Two receivers with different water, in the `direction` of the example of :class:`SkyDirection`:
+
+    >>> sky = ModelledSky(direction, np.array([[0.0], [100.0]]), n_wanted=1)
+    >>> temperature, row = sky.of((2, 1))
+    >>> temperature.round(1).tolist(), row.tolist()
+    ([[2.7], [270.0]], [0, 1])
     """
 
     def __init__(self, direction: SkyDirection, pwv: Floats, n_wanted: int = 3) -> None:
@@ -245,7 +341,21 @@ class ModelledSky:
         self._whole = None if shared is None else direction.observe_rows(shared, np.arange(n_arrays), n_wanted)
 
     def of(self, pixels: tuple[int, int], chosen: slice = slice(None)) -> tuple[Any, ...]:
-        """Return the results of :meth:`SkyDirection.observe_rows`, each (Q, C), and each pixel's row Q.
+        """Return the sky of pixels, with the row of each.
+
+        Parameters
+        ----------
+        pixels : tuple of int
+            Number of receivers and of arrays (R, A).
+        chosen : slice
+            The P pixels to return, index a·R + r; all if not given.
+
+        Returns
+        -------
+        *results : ndarray, shape (Q, C)
+            Results of :meth:`SkyDirection.observe_rows`.
+        row : ndarray of int, shape (P,)
+            Row of each pixel in them.
 
         Raises
         ------
@@ -331,9 +441,24 @@ def observed_sky(
     residual : ndarray, shape (C, R, A)
         Mean over the fitted OFFs of observed minus modelled [K].
 
+    Raises
+    ------
+    ValueError
+        If a sky has another number of channels, arrays or pixels.
+
     Notes
     -----
     The sky is linear in the counts, so it is computed once, from their mean.
+
+    Examples
+    --------
+    200 counts below a hot load of 280 K, at 2 ct/K, are a sky of 180 K. The model is that of the
+    `direction` of the example of :class:`SkyDirection`, with ln 2 mm of water:
+
+    >>> one, sky = np.ones((1, 1, 1)), ModelledSky(direction, np.array([[np.log(2.0)]]), n_wanted=1)
+    >>> t_sky, residual = observed_sky([800.0 * one], 1000.0 * one, 2.0 * one, np.array([280.0]), [sky])
+    >>> t_sky.item(), residual.round(1).item()
+    (180.0, 43.7)
     """
     n_channels, n_receivers, n_arrays = hot.shape
     counts = [rows(values, hot.shape) for values in off]

@@ -85,10 +85,18 @@ def nearest_off(on_mjd: Floats, off_mjd: Floats, valid: NDArray[np.bool_]) -> ND
     -------
     ndarray of int, shape (..., S)
         Position of the OFF, the earlier on a tie; -1 where none comes into question.
+
+    Examples
+    --------
+    The first ON lies in the middle between two OFFs, so the earlier one is taken:
+
+    >>> nearest_off(np.array([1.0, 3.0]), np.array([0.0, 2.0]), np.array([True, True])).tolist()
+    [0, 1]
     """
     order = np.argsort(off_mjd, kind="stable")
     distance = np.abs(on_mjd[:, None] - off_mjd[order])
     masked = np.where(valid[..., None, order], distance, np.inf)
+    # Of equal distances argmin finds the first, which is the earlier OFF.
     nearest = order[np.argmin(masked, axis=-1)]
     return np.where(np.isfinite(masked).any(axis=-1), nearest, -1)
 
@@ -109,6 +117,14 @@ def reduction_groups(
     -------
     ndarray of int, shape (S,)
         Position of the OFF, the earlier on a tie; -1 where the beam has none.
+
+    Examples
+    --------
+    The nearest OFF of all is of the other beam:
+
+    >>> on_beam, off_beam = np.array(["A", "B"]), np.array(["A", "B"])
+    >>> reduction_groups(np.array([4.0, 5.0]), np.array([0.0, 4.5]), on_beam, off_beam).tolist()
+    [0, 1]
     """
     groups = np.full(on_mjd.size, -1)
     for beam in np.unique(on_beam):
@@ -193,6 +209,14 @@ def weighted_sum(values: Sequence[Floats], weights: Floats) -> Floats:
     -------
     ndarray, shape (C, R, A)
         The sum; NaN in a pixel whose weights are all zero.
+
+    Examples
+    --------
+    An ON after a quarter of the time from one OFF to the next; a third OFF is missing:
+
+    >>> offs = [np.full((1, 1, 1), counts) for counts in (1000.0, 1040.0, np.nan)]
+    >>> weighted_sum(offs, np.array([[[0.75, 0.25, 0.0]]])).item()
+    1010.0
     """
     by_pixel, shape = weights.reshape(-1, weights.shape[2], order="F"), (len(values[0]), *weights.shape[:2])
     total = np.zeros((len(by_pixel), len(values[0])))

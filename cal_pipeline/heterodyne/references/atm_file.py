@@ -35,6 +35,12 @@ def read_tree(path: Path, only: Collection[str] = ()) -> dict[str, Any]:
         If there is no such file.
     AtmTableError
         If it is no ASDF file, or damaged.
+
+    Examples
+    --------
+    >>> from cal_pipeline.heterodyne.references.shipped import shipped_atm_table
+    >>> read_tree(shipped_atm_table("ccat"), only=["pressure"])
+    {'pressure': array([48000., 50500., 53200., 56000.])}
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -67,6 +73,12 @@ def read_grid(path: str | PathLike[str]) -> AtmGrid:
     ------
     FileNotFoundError, AtmTableError
         As `AtmTable.open` does, for the axes.
+
+    Examples
+    --------
+    >>> from cal_pipeline.heterodyne.references.shipped import shipped_atm_table
+    >>> read_grid(shipped_atm_table("gbt")).describe_range()
+    '66-117 GHz at 880-950 hPa'
     """
     path = Path(path)
     tree = read_tree(path, only=("frequency", "pressure"))
@@ -80,10 +92,23 @@ def read_grid(path: str | PathLike[str]) -> AtmGrid:
 def require_keys(tree: Mapping[str, Any], keys: Collection[str], path: Path) -> None:
     """Make sure that a file has all keys of its format.
 
+    Parameters
+    ----------
+    tree : dict
+        Contents of the file.
+    keys : collection of str
+        Keys that the format asks for.
+    path : Path
+        The file.
+
     Raises
     ------
     AtmTableError
         If one is missing; names those that are expected and found.
+
+    Examples
+    --------
+    >>> require_keys({"b": 1.0, "c": 2.0}, ["b", "c"], Path("my.asdf"))
     """
     missing = [key for key in keys if key not in tree]
     if missing:
@@ -94,7 +119,30 @@ def require_keys(tree: Mapping[str, Any], keys: Collection[str], path: Path) -> 
 
 
 def expand_frequency(value: Any, name: str) -> Any:
-    """Expand {start, step, n} of a file to frequencies; pass on anything else."""
+    """Expand {start, step, n} of a file to frequencies; pass on anything else.
+
+    Parameters
+    ----------
+    value : object
+        Frequencies in a file [Hz].
+    name : str
+        Name of the file.
+
+    Returns
+    -------
+    object
+        Array with the shape (n,), or `value`.
+
+    Raises
+    ------
+    AtmTableError
+        If start, step or n is missing or makes no sense.
+
+    Examples
+    --------
+    >>> expand_frequency({"start": 460e9, "step": 1e9, "n": 3}, "my.asdf") / 1e9
+    array([460., 461., 462.])
+    """
     if not isinstance(value, Mapping):
         return value
     missing = [key for key in ("start", "step", "n") if key not in value]
@@ -112,7 +160,25 @@ def expand_frequency(value: Any, name: str) -> Any:
 
 
 def compress_frequency(frequency: Floats) -> dict[str, float | int] | None:
-    """Find the {start, step, n} that reproduces a grid to 1e-6 of its step; None without one."""
+    """Find the {start, step, n} of a regular grid.
+
+    Parameters
+    ----------
+    frequency : ndarray, shape (F,)
+        Frequencies, ascending [Hz].
+
+    Returns
+    -------
+    dict or None
+        It reproduces the grid to 1e-6 of its step; None if nothing does.
+
+    Examples
+    --------
+    >>> compress_frequency(np.array([1.0, 1.5, 2.0]))
+    {'start': 1.0, 'step': 0.5, 'n': 3}
+    >>> compress_frequency(np.array([1.0, 1.5, 3.0])) is None
+    True
+    """
     n = len(frequency)
     start, step = float(frequency[0]), float((frequency[-1] - frequency[0]) / (n - 1))
     if np.max(np.abs(start + step * np.arange(n) - frequency)) > 1e-6 * step:
@@ -121,6 +187,16 @@ def compress_frequency(frequency: Floats) -> dict[str, float | int] | None:
 
 
 def date_of_creation() -> str:
-    """Return the date for a table's meta: today, or that of the environment variable SOURCE_DATE_EPOCH."""
+    """Return the date for a table's meta: today, or that of the environment variable SOURCE_DATE_EPOCH.
+
+    Returns
+    -------
+    str
+        Such as ``"2026-11-29"``, in UTC.
+
+    Examples
+    --------
+    >>> year, month, day = date_of_creation().split("-")
+    """
     now = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
     return time.strftime("%Y-%m-%d", now)

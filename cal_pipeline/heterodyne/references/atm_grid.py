@@ -46,6 +46,16 @@ class AtmGrid:
     ------
     AtmTableError
         If a shape is wrong, or an axis does not ascend from above 0.
+
+    Examples
+    --------
+    A wide interval separates two windows:
+
+    >>> grid = AtmGrid(np.array([460e9, 461e9, 462e9, 800e9, 801e9]), np.array([51500.0]))
+    >>> grid.describe_range()
+    '460-462, 800-801 GHz at 515 hPa only'
+    >>> grid.covers(461.5e9, 51500.0), grid.covers(700e9, 51500.0)
+    (True, False)
     """
 
     frequency: Floats
@@ -92,7 +102,7 @@ class AtmGrid:
         return clipped, float(np.clip(pressure, self.pressure[0], self.pressure[-1]))
 
     def step_at(self, nu: ArrayLike) -> float:
-        """Widest grid step [Hz] that the table has at any of the frequencies `nu` [Hz]."""
+        """Find the widest grid step [Hz] of the table at any of the frequencies `nu` [Hz]."""
         after = np.searchsorted(self.frequency, np.asarray(nu, np.float64), side="right")
         after = np.clip(after, 1, len(self.frequency) - 1)
         starts, _ = self._window_edges
@@ -120,7 +130,24 @@ class AtmGrid:
 
 
 def describe_request(nu: ArrayLike, pressure: float) -> str:
-    """Range of frequencies [Hz] and a pressure [Pa] in words: GHz and hPa."""
+    """Describe a range of frequencies and a pressure in words, in GHz and hPa.
+
+    Parameters
+    ----------
+    nu : array_like
+        Frequencies [Hz].
+    pressure : float
+        Pressure [Pa].
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> describe_request([460e9, 462e9], 51500.0)
+    '460.000000-462.000000 GHz at 515 hPa'
+    """
     nu = np.asarray(nu, np.float64)
     if nu.size == 0:
         return f"no frequencies at {pressure / 100:.5g} hPa"
@@ -154,6 +181,11 @@ def ascending(value: Any, key: str, name: str, minimum: int = 1) -> Floats:
     ------
     AtmTableError
         If it is not; names file, key, and what was found and expected.
+
+    Examples
+    --------
+    >>> ascending([500.0, 600.0], "pressure", "my.asdf").tolist()
+    [500.0, 600.0]
     """
     try:
         axis = np.array(value, np.float64)

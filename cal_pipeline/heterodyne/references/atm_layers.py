@@ -26,6 +26,15 @@ class Slices:
         Height of the slice as a fraction of that of its model layer.
     merged : ndarray of int, shape (S,)
         Merged layer of each slice.
+
+    Examples
+    --------
+    Two layers of 1 and 2 km, the second of which is cut at 1.5 km:
+
+    >>> slices = slice_layers(np.array([1.0, 2.0]), [1.5])
+    >>> accumulated = slices.accumulate(np.array([[0.5], [1.0]]))
+    >>> accumulated.ravel().tolist(), slices.tops(accumulated).ravel().tolist()
+    ([0.5, 0.75, 1.5], [0.75, 1.5])
     """
 
     layer: NDArray[np.intp]

@@ -66,6 +66,12 @@ class Recipe:
     mantissa_bits : int
         Mantissa bits kept of b and c of the whole atmosphere, so that they compress; relative error
         up to 2^-(bits + 1). Up to the tops of lower layers they keep at most 10.
+
+    Examples
+    --------
+    >>> recipe = Recipe.read(RECIPES / "ccat.toml")
+    >>> recipe.altitude_m, recipe.windows_ghz[0]
+    (5612.0, (453.0, 497.0, 0.002))
     """
 
     output: Annotated[str, Text()]

@@ -41,6 +41,14 @@ class LayerCoefficients(NamedTuple):
         each layer, at the frequencies asked for; the last: the whole atmosphere.
     offset : ndarray of float64, shape (L,)
         Temperature of each layer minus that of the ground [K].
+
+    Examples
+    --------
+    Opacities of the layers themselves are differences:
+
+    >>> layers = LayerCoefficients(b=np.array([0.25, 0.5]), c=np.array([0.0, 0.125]), offset=np.array([-8.0, -45.0]))
+    >>> np.diff(layers.c, prepend=0.0)
+    array([0.   , 0.125])
     """
 
     b: Floats
@@ -81,6 +89,15 @@ class AtmTable(AtmGrid):
     AtmTableError
         If a shape is wrong, an axis does not ascend, a value is not finite, b or c is negative or
         decreases from one layer's top to the next, or an offset does not occur in nature.
+
+    Examples
+    --------
+    Halfway between two frequencies a coefficient is their mean:
+
+    >>> table = AtmTable(np.array([460e9, 462e9]), np.array([51500.0]), b=[[0.25, 0.75]], c=[[0.125, 0.125]])
+    >>> b, c = table.coefficients(461e9, 51500.0)
+    >>> float(b), float(c)
+    (0.5, 0.125)
     """
 
     b: NDArray[np.float32]
@@ -129,6 +146,12 @@ class AtmTable(AtmGrid):
         AtmTableError
             If it is no ASDF file, or a version, key, shape or value is not what the format asks
             for.
+
+        Examples
+        --------
+        >>> from cal_pipeline.heterodyne.references.shipped import shipped_atm_table
+        >>> AtmTable.open(shipped_atm_table("ccat")).describe_range()
+        '453-497, 778-822 GHz at 480-560 hPa'
         """
         path = Path(path)
         tree = read_tree(path)
@@ -200,6 +223,15 @@ class AtmTable(AtmGrid):
         ------
         AtmRangeError
             If any frequency or the pressure lies outside the table; nothing is extrapolated.
+
+        Examples
+        --------
+        The line of water at 557 GHz is not in the table of a site that cannot see through it:
+
+        >>> from cal_pipeline.heterodyne.references.shipped import open_atm_table, shipped_atm_table
+        >>> open_atm_table(shipped_atm_table("ccat")).coefficients(557e9, 51500.0)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        cal_pipeline.heterodyne.references.atm_grid.AtmRangeError: atmosphere table atm_ccat.asdf does not cover ...
         """
         nu, p = self.clip(np.asarray(nu, np.float64), pressure)
         return self._interpolate(self.b, -1, nu, p), self._interpolate(self.c, -1, nu, p)
@@ -225,6 +257,22 @@ class AtmTable(AtmGrid):
         ------
         AtmRangeError
             If any frequency or the pressure lies outside the table; nothing is extrapolated.
+
+        Examples
+        --------
+        A layer of half the water, 8 K colder than the ground, below one that is 45 K colder:
+
+        >>> table = AtmTable(
+        ...     np.array([460e9, 462e9]),
+        ...     np.array([51500.0]),
+        ...     b=[[[0.25, 0.25], [0.5, 0.5]]],
+        ...     c=[[[0.0, 0.0], [0.125, 0.125]]],
+        ...     layer_offset=[[-8.0, -45.0]],
+        ...     layer_top_km=[2.0, 40.0],
+        ... )
+        >>> b, c, offset = table.layer_coefficients(461e9, 51500.0)
+        >>> b.tolist(), c.tolist(), offset.tolist()
+        ([0.25, 0.5], [0.0, 0.125], [-8.0, -45.0])
         """
         nu, p = self.clip(np.asarray(nu, np.float64), pressure)
         b, c = (

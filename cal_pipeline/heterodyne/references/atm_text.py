@@ -35,6 +35,12 @@ class Columns(NamedTuple):
         Line of each row in the file, from 1.
     path : Path
         The file.
+
+    Examples
+    --------
+    >>> columns = Columns(np.array([[460.0, 0.5, 0.01]]), np.array([3]), Path("my.txt"))
+    >>> str(columns.fault(0, "expected more"))
+    'my.txt, line 3: expected more'
     """
 
     values: Floats
@@ -49,7 +55,7 @@ class Columns(NamedTuple):
 def table_from_text(
     files: Sequence[str | PathLike[str]], pressures_hpa: Sequence[float], unit: str = "GHz"
 ) -> AtmTable:
-    """Make a table of the whole atmosphere (version 1) from text files.
+    r"""Make a table of the whole atmosphere (version 1) from text files.
 
     Parameters
     ----------
@@ -73,6 +79,13 @@ def table_from_text(
         If a file cannot be read, the number of files or columns does not suit the pressures,
         frequencies or pressures do not ascend or look like another unit, files differ in their
         frequencies, or a coefficient is negative or not finite.
+
+    Examples
+    --------
+    >>> _ = Path("my.txt").write_text("# GHz  b  c\n460  0.5  0.01\n461  0.6  0.02\n")
+    >>> table = table_from_text(["my.txt"], [515.0])
+    >>> [round(float(value), 6) for value in table.coefficients(460.5e9, 51500.0)]
+    [0.55, 0.015]
     """
     pressures = _check_pressures(pressures_hpa)
     if len(files) not in (1, len(pressures)):

@@ -46,7 +46,7 @@ class AtmModelError(CalibrationError, RuntimeError):
 
 
 def standard_atmosphere(pressure_hpa: float) -> tuple[float, float]:
-    """Altitude and temperature of a pressure in the ICAO standard atmosphere, up to 20 km.
+    """Compute altitude and temperature of a pressure in the ICAO standard atmosphere, up to 20 km.
 
     Parameters
     ----------
@@ -99,6 +99,19 @@ def pressure_ladder(pressure_hpa: float, atmosphere_type: str, layers: int) -> t
         First step [hPa].
     growth : float
         Ratio of successive steps.
+
+    Raises
+    ------
+    AtmModelError
+        If no level of the standard atmosphere lies above the telescope.
+
+    Examples
+    --------
+    Eight steps up from a telescope at 532 hPa end at a level of the tropical atmosphere, 186.4 hPa:
+
+    >>> step, growth = pressure_ladder(532.0, "tropical", layers=8)
+    >>> round(532.0 - 8 * step, 1)
+    186.4
     """
     limit, levels = STANDARD_LEVELS[atmosphere_type]
     target = max((level for level in levels if level < min(pressure_hpa, limit)), default=None)
@@ -108,14 +121,48 @@ def pressure_ladder(pressure_hpa: float, atmosphere_type: str, layers: int) -> t
 
 
 def round_mantissa(values: NDArray[np.floating], bits: int) -> NDArray[np.float32]:
-    """Round to `bits` bits of mantissa for compression; relative error at most 2^-(bits + 1)."""
+    """Round numbers to fewer bits of mantissa, so that they compress.
+
+    Parameters
+    ----------
+    values : ndarray
+        Numbers.
+    bits : int
+        Bits of mantissa to keep.
+
+    Returns
+    -------
+    ndarray of float32, shape of `values`
+        With a relative error of at most 2^-(bits + 1).
+
+    Examples
+    --------
+    >>> round_mantissa(np.array([1.0, np.pi]), bits=2).tolist()
+    [1.0, 3.0]
+    """
     mantissa, exponent = np.frexp(np.asarray(values, np.float64))
     scale = 2.0 ** (bits + 1)
     return np.ldexp(np.round(mantissa * scale) / scale, exponent).astype(np.float32)
 
 
 def window_frequencies(window: tuple[float, float, float]) -> Floats:
-    """Make the frequencies [Hz] of a window (start, stop, step) [GHz], ends included."""
+    """Make the frequencies of a window, ends included.
+
+    Parameters
+    ----------
+    window : tuple of float
+        Start, stop and step [GHz].
+
+    Returns
+    -------
+    ndarray, shape (F,)
+        Frequencies, whole numbers [Hz].
+
+    Examples
+    --------
+    >>> (window_frequencies((453.0, 454.0, 0.5)) / 1e9).tolist()
+    [453.0, 453.5, 454.0]
+    """
     start, stop, step = window
     n = int(np.ceil((stop - start) / step - 1e-6)) + 1
     return np.round((start + step * np.arange(n)) * 1e9)
@@ -130,6 +177,11 @@ class ModelOpacity(NamedTuple):
         Wet [Np/mm] and dry [Np] zenith opacity coefficients of each layer, from the telescope up.
     b, c : ndarray, shape (F,)
         Coefficients of the whole atmosphere.
+
+    Examples
+    --------
+    >>> parts = np.array([[0.5], [0.25]])
+    >>> opacity = ModelOpacity(layer_b=parts, layer_c=parts / 4, b=parts.sum(axis=0), c=parts.sum(axis=0) / 4)
     """
 
     layer_b: Floats
@@ -155,11 +207,27 @@ def model_opacity(recipe: Recipe, pressure_hpa: float, window: tuple[float, floa
     ModelOpacity
         At `window_frequencies`.
 
+    Raises
+    ------
+    AtmModelError
+        If casatools is not installed, or does something it should not.
+
     Notes
     -----
     b is the opacity of water lines and water continuum over the water column of the profile, to
     which it is exactly proportional; c that of O2, O3, CO, N2O and the collision-induced dry
     continuum.
+
+    References
+    ----------
+    Pardo, Cernicharo & Serabyn 2001, IEEE Trans. Antennas Propag. 49, 1683.
+
+    Examples
+    --------
+    ATM itself is needed (``pip install 'cal_pipeline[atm]'``):
+
+    >>> from cal_pipeline.heterodyne.references.atm_recipe import RECIPES
+    >>> opacity = model_opacity(Recipe.read(RECIPES / "ccat.toml"), 532.0, (460.0, 462.0, 0.5))  # doctest: +SKIP
     """
     return _evaluate_model(_with_profile(recipe, pressure_hpa), recipe, window)
 
@@ -214,6 +282,13 @@ def build_table(recipe: Recipe, workers: int = 1, report: Callable[[str], None] 
     ------
     AtmModelError
         If casatools is not installed, or its atmosphere comes out inconsistent.
+
+    Examples
+    --------
+    ATM itself is needed (``pip install 'cal_pipeline[atm]'``):
+
+    >>> from cal_pipeline.heterodyne.references.atm_recipe import RECIPES
+    >>> build_table(Recipe.read(RECIPES / "ccat.toml"), workers=4).write("atm_ccat.asdf")  # doctest: +SKIP
     """
     version = _load_model()().getAtmVersion()
     jobs = [(recipe, pressure, window) for pressure in recipe.pressures_hpa for window in recipe.windows_ghz]

@@ -38,6 +38,12 @@ class Frontend:
         Forward and main-beam efficiency.
     reference : str
         Source of the numbers.
+
+    Examples
+    --------
+    >>> frontend = Frontend(("CHAI*",), (455e9, 495e9), 0.95, 0.75, "assumed")
+    >>> frontend.covers(461e9), frontend.covers(809e9)
+    (True, False)
     """
 
     names: Annotated[tuple[str, ...], _NAMES, "name"]
@@ -69,6 +75,11 @@ class Site:
         Geographic coordinates, east positive [deg].
     altitude_m : float
         Altitude above sea level [m].
+
+    Examples
+    --------
+    >>> open_profile(find_profile("CCAT")).site
+    Site(latitude_deg=-22.985917, longitude_deg=-67.740278, altitude_m=5612.0)
     """
 
     latitude_deg: Annotated[float, Number(at_least=-90.0, up_to=90.0, unit="deg")]
@@ -96,6 +107,14 @@ class TelescopeProfile:
         Temperature of the cold load if none was recorded [K].
     frontends : tuple of Frontend
         Frontends of the telescope.
+
+    Examples
+    --------
+    A frontend that two bands share is told apart by the frequency:
+
+    >>> profile = open_profile(find_profile("CCAT"))
+    >>> [profile.frontend("CHAI", frequency).beam_efficiency for frequency in (461e9, 809e9)]
+    [0.75, 0.7]
     """
 
     name: Annotated[str, Text()]
@@ -131,12 +150,34 @@ class TelescopeProfile:
 
 
 def shipped_profiles() -> list[Path]:
-    """List the shipped profiles; the generic one is last."""
+    """List the paths of the shipped profiles; the generic one is last.
+
+    Examples
+    --------
+    >>> shipped_profiles()[-1].name
+    'generic.toml'
+    """
     return sorted(PROFILES.glob("*.toml"), key=lambda path: (path.stem == GENERIC, path.name))
 
 
 def find_profile(telescope: str | None) -> Path:
-    """Find the shipped profile by the attribute ``telescope`` of scans; else the generic one."""
+    """Find the shipped profile of a telescope.
+
+    Parameters
+    ----------
+    telescope : str or None
+        Attribute ``telescope`` of scans.
+
+    Returns
+    -------
+    Path
+        The generic profile for telescopes without one.
+
+    Examples
+    --------
+    >>> find_profile("FYST").name, find_profile("ALMA").name
+    ('ccat.toml', 'generic.toml')
+    """
     for path in shipped_profiles():
         if any(matches(telescope, alias) for alias in open_profile(path).aliases):
             return path
@@ -159,5 +200,10 @@ def open_profile(path: str | PathLike[str]) -> TelescopeProfile:
     ------
     TelescopeProfileError
         If it cannot be read, lacks something, or holds what is not known or makes no sense.
+
+    Examples
+    --------
+    >>> open_profile(find_profile("CCAT")).t_cold_default_K
+    77.0
     """
     return read_declared(path, TelescopeProfile, TelescopeProfileError, "telescope profile")

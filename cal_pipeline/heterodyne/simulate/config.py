@@ -32,6 +32,15 @@ class Telescope:
         Geographic latitude.
     pressure_pa, t_ambient : float
         Ambient pressure [Pa] and temperature [K].
+
+    Examples
+    --------
+    Another telescope below the atmosphere of the shipped table of CCAT:
+
+    >>> from cal_pipeline.simulate import Telescope, preset
+    >>> site = Telescope("APEX", "ccat", latitude_deg=-23.0, pressure_pa=55000.0, t_ambient=270.0)
+    >>> preset("ccat_chai", telescope=site).telescope.name
+    'APEX'
     """
 
     name: str
@@ -55,6 +64,13 @@ class Bandpass:
         Fraction of the band over which each edge rolls off (0: not at all).
     edge_level : float
         Gain at the very edge, as a fraction of the gain inside.
+
+    Examples
+    --------
+    >>> from cal_pipeline.heterodyne.simulate.instrument import bandpass_shape
+    >>> bandpass = Bandpass(tilt=0.25, curvature=0.0, ripple=0.0, edge_width=0.0)
+    >>> bandpass_shape(bandpass, 3, np.zeros((1, 1))).ravel().tolist()
+    [0.75, 1.0, 1.25]
     """
 
     tilt: float = 0.15
@@ -91,6 +107,14 @@ class StandingWave:
         Additive amplitude on t_rec_dsb [K].
     phase_rad : float
         Phase at the reference frequency of the signal sideband.
+
+    Examples
+    --------
+    Mirrors 1.25 m apart:
+
+    >>> wave = StandingWave(period_hz=299792458.0 / (2.0 * 1.25))
+    >>> f"{wave.period_hz / 1e6:.0f} MHz"
+    '120 MHz'
     """
 
     period_hz: float
@@ -148,6 +172,15 @@ class Receiver:
         Ripples on gain and receiver temperature.
     zero_level : float
         Counts of a spectrometer without input [ct]; needs a ZERO in the loads.
+
+    Examples
+    --------
+    The sidebands are mirrored at the local oscillator, here at 467 GHz:
+
+    >>> receiver = Receiver("SIM", ("A",), ((0.0, 0.0),), 461e9, 473e9, bandwidth=4e9, channels=4)
+    >>> signal, image = receiver.frequencies()
+    >>> (signal / 1e9).tolist(), ((signal + image) / 2e9).tolist()
+    ([459.5, 460.5, 461.5, 462.5], [467.0, 467.0, 467.0, 467.0])
     """
 
     name: str
@@ -238,6 +271,16 @@ class Source:
         Source velocity, only recorded [km/s].
     elevation_deg : float or None
         Keep this elevation instead of following the sky.
+
+    Examples
+    --------
+    At an elevation of 30° there are two airmasses:
+
+    >>> from cal_pipeline.simulate import preset, read_truth, simulate
+    >>> night = preset("ccat_chai", channels=8, pixels=1, source=Source(elevation_deg=30.0))
+    >>> truth = read_truth(simulate(night, "low.zarr").session, scan=1)
+    >>> truth.airmass.round(3).tolist()
+    [2.0, 2.0, 2.0, 2.0]
     """
 
     name: str = "SIM"
@@ -258,6 +301,13 @@ class GaussianSource:
         Full width at half maximum [deg].
     lon_deg, lat_deg : float
         Offset of the peak from the source position [deg].
+
+    Examples
+    --------
+    At half its width from the peak a source is half as bright:
+
+    >>> GaussianSource(fwhm_deg=0.02).amplitude(np.array([0.0, 0.01]), np.zeros(2)).round(6).tolist()
+    [1.0, 0.5]
     """
 
     fwhm_deg: float
@@ -290,6 +340,12 @@ class Line:
         Its shape on the sky; None: the same in all ONs.
     sidebands : {"both", "signal", "image"}
         Leave a sideband out, as no real source would.
+
+    Examples
+    --------
+    >>> line = Line(t_peak=10.0, freq_hz=461e9, fwhm_hz=20e6)
+    >>> line.profile(np.array([461e9, 461.01e9]), default_freq=461e9).round(6).tolist()
+    [10.0, 5.0]
     """
 
     t_peak: float
@@ -326,6 +382,17 @@ class Atmosphere:
         Path of an atmosphere table; None: the telescope's shipped one.
     layer : WarmLayer or None
         A layer with a temperature of its own.
+
+    Examples
+    --------
+    It becomes wetter by 0.5 mm in an hour:
+
+    >>> from cal_pipeline.simulate import Scan, preset, read_truth, simulate
+    >>> worse = Atmosphere(pwv_mm=0.5, pwv_per_hour=0.5)
+    >>> night = preset("ccat_chai", channels=8, pixels=1, atmosphere=worse, scans=(Scan(), Scan(gap_s=3600.0)))
+    >>> written = simulate(night, "worse.zarr")
+    >>> [round(read_truth("worse.zarr", scan).pwv_mm, 1) for scan in written.scans]
+    [0.5, 1.0]
     """
 
     pwv_mm: float = 0.5
@@ -367,6 +434,20 @@ class Scan:
         Other lines.
     faults : Faults or None
         Its faults.
+
+    Examples
+    --------
+    Loads alone, and a scan without loads that names them as its last ones:
+
+    >>> from cal_pipeline.heterodyne.session import Session
+    >>> from cal_pipeline.simulate import Loads, Scan, preset, simulate
+    >>> scans = (Scan(number=7, calibration_only=True), Scan(loads=Loads(pattern=())))
+    >>> written = simulate(preset("ccat_chai", channels=8, pixels=1, scans=scans), "shared_loads.zarr")
+    >>> session = Session("shared_loads.zarr")
+    >>> session.numbers, session.select(None)
+    ([7, 8], [8])
+    >>> session.find_loads(session.open_scan(8).bands[0], interval=3600.0)[1]
+    'lloadsn'
     """
 
     number: int | None = None
@@ -423,6 +504,13 @@ class SessionConfig:
         Write `raw_fits_headers`.
     attributes : mapping
         Further attributes of the scan groups.
+
+    Examples
+    --------
+    >>> from cal_pipeline.simulate import preset
+    >>> config = preset("ccat_chai")
+    >>> len(config.receivers[0].pixel_offsets_deg), config.receivers[0].channels, config.atmosphere.pwv_mm
+    (64, 8192, 0.5)
     """
 
     telescope: Telescope

@@ -7,7 +7,15 @@ from cal_pipeline.core.errors import CalibrationError
 
 
 class SimulationError(CalibrationError, ValueError):
-    """A session that cannot be simulated; the message names the wrong setting and its limits."""
+    """A session that cannot be simulated; the message names the wrong setting and its limits.
+
+    Examples
+    --------
+    >>> from cal_pipeline.simulate import preset
+    >>> preset("alma")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    cal_pipeline.heterodyne.simulate.errors.SimulationError: unknown preset 'alma': choose from ccat_chai, ...
+    """
 
 
 def require(condition: bool, message: str) -> None:

@@ -23,6 +23,19 @@ class Drift:
         Change of an additive offset, in K at the gain of the start [K/h].
     per_dump : bool
         Let them run on inside a subscan, dump by dump.
+
+    Examples
+    --------
+    Counts on a load after an hour, with a gain that rises by 2 %/h:
+
+    >>> import zarr
+    >>> from cal_pipeline.simulate import Drift, Scan, preset, simulate
+    >>> scans = (Scan(), Scan(gap_s=3600.0))
+    >>> drift = Drift(gain_per_hour=0.02)
+    >>> written = simulate(preset("ccat_chai", channels=8, pixels=1, scans=scans, drift=drift), "drift.zarr")
+    >>> counts = [zarr.open_array("drift.zarr", path=f"scan_00000{n}/calibration/data_5d")[...] for n in (1, 2)]
+    >>> f"{counts[1][..., 0].mean() / counts[0][..., 0].mean() - 1.0:.2f}"
+    '0.02'
     """
 
     gain_per_hour: float = 0.0
@@ -44,6 +57,14 @@ class MissingDumps:
         Affected pixels.
     group : {"source", "calibration"}
         Where.
+
+    Examples
+    --------
+    >>> from cal_pipeline.simulate import Faults, MissingDumps, preset, read_truth, simulate
+    >>> faults = Faults(missing=(MissingDumps(subscan=1, dumps=(0, 3)),))
+    >>> written = simulate(preset("ccat_chai", channels=8, pixels=1, faults=faults), "missing.zarr")
+    >>> read_truth("missing.zarr", scan=1).missing[:, 0, 0, 1].tolist()
+    [True, False, False, True]
     """
 
     subscan: int
@@ -64,6 +85,14 @@ class DeadChannels:
         Half-open range of channels.
     receiver, array, band : int or None
         Affected pixels.
+
+    Examples
+    --------
+    >>> from cal_pipeline.simulate import DeadChannels, Faults, preset, read_truth, simulate
+    >>> faults = Faults(dead=(DeadChannels(start=2, stop=4),))
+    >>> written = simulate(preset("ccat_chai", channels=8, pixels=1, faults=faults), "dead.zarr")
+    >>> read_truth("dead.zarr", scan=1).dead.ravel().nonzero()[0].tolist()
+    [2, 3]
     """
 
     start: int
@@ -94,6 +123,18 @@ class Spur:
         In which dumps.
     receiver, array, band : int or None
         Affected pixels.
+
+    Examples
+    --------
+    Interference in the ONs alone, as strong as the system itself:
+
+    >>> from cal_pipeline import CalibrationPipeline
+    >>> from cal_pipeline.simulate import Faults, Spur, preset, simulate
+    >>> faults = Faults(spurs=(Spur(channel=5, temperature=200.0, kinds=("on",)),))
+    >>> written = simulate(preset("ccat_chai", channels=64, pixels=1, lines=(), faults=faults), "spur.zarr")
+    >>> scan = CalibrationPipeline.call("spur.zarr", output_file="spur_l1.zarr").open_scan(1)
+    >>> int(scan.spectra.mean(("dump", "receiver", "array", "subscan")).argmax("channel"))
+    5
     """
 
     channel: int
@@ -123,6 +164,14 @@ class Faults:
         Channels without signal.
     spurs : tuple of Spur
         Interference.
+
+    Examples
+    --------
+    >>> from cal_pipeline.simulate import Faults, preset, read_truth, simulate
+    >>> config = preset("ccat_chai", channels=8, mode="otf", faults=Faults(missing_fraction=0.1))
+    >>> written = simulate(config, "losses.zarr")
+    >>> f"{read_truth('losses.zarr', scan=1).missing.mean():.1f}"
+    '0.1'
     """
 
     missing: tuple[MissingDumps, ...] = ()

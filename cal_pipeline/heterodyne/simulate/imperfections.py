@@ -25,6 +25,12 @@ class SkyWave:
     phase_rad, phase_per_hour : float
         Phase at the reference frequency of the signal sideband at the session's start [rad] and its
         change [rad/h].
+
+    Examples
+    --------
+    >>> wave = SkyWave(period_hz=100e6, amplitude=0.5)
+    >>> wave.temperature(np.array([0.0, 50e6, 100e6]), hours=0.0).round(6).tolist()
+    [0.5, -0.5, 0.5]
     """
 
     period_hz: float
@@ -56,6 +62,11 @@ class Imbalance:
         Period of a cosine in frequency; None: the same at all frequencies.
     phase_rad : float
         Its phase at the reference frequency of the signal sideband.
+
+    Examples
+    --------
+    >>> Imbalance(2.0).profile(np.array([0.0, 1e9])).tolist()  # in beam A, and -2 K in beam B
+    [2.0, 2.0]
     """
 
     temperature: float
@@ -85,6 +96,11 @@ class ChopPhaseOffset:
         Period of a cosine in frequency; None: the same at all frequencies.
     phase_rad : float
         Its phase at the reference frequency of the signal sideband.
+
+    Examples
+    --------
+    >>> ChopPhaseOffset((0.0, 1.0, 0.0, -1.0)).profile(np.array([0.0, 1e9])).tolist()
+    [[0.0, 1.0, 0.0, -1.0], [0.0, 1.0, 0.0, -1.0]]
     """
 
     temperatures: tuple[float, ...]
@@ -117,6 +133,14 @@ class WarmLayer:
     lines : tuple of (float, float, float)
         Sky frequency [Hz], full width at half maximum [Hz] and zenith opacity at the centre [Np] of
         each.
+
+    Examples
+    --------
+    A line of ozone, half as opaque at half its width from the centre, and never more than dry air is:
+
+    >>> layer = WarmLayer(250.0, lines=((461e9, 10e6, 0.5),))
+    >>> layer.opacity(np.array([461e9, 461.005e9]), dry=np.array([0.25, 0.5])).round(6).tolist()
+    [0.25, 0.25]
     """
 
     temperature: float

@@ -204,10 +204,21 @@ def preset(
     **changes
         Any other field of `SessionConfig`.
 
+    Returns
+    -------
+    SessionConfig
+
     Raises
     ------
     SimulationError
         For an unknown name, mode or field; the message lists the known ones.
+
+    Examples
+    --------
+    >>> from cal_pipeline.simulate import preset
+    >>> config = preset("sofia_lfa", channels=256, mode="otf_chopped", pwv=0.01)
+    >>> config.receivers[0].freq_res / 1e6, config.sequence.instmode  # 2.5 GHz in 256 channels
+    (9.765625, 'OTF_CHOPPED')
     """
     require(name in PRESETS, f"unknown preset {name!r}: choose from {', '.join(PRESETS)}")
     config = PRESETS[name]()

@@ -36,6 +36,12 @@ class Phase:
         Integration time of a dump [s].
     lon, lat : ndarray, shape (D,)
         Offsets from the source position [deg], longitude as a true angle.
+
+    Examples
+    --------
+    >>> phase = OtfChopped(rows=1).phases()[0]
+    >>> phase.sobsmode, phase.kind, phase.beam, phase.dumps
+    ('OTFSWA-ON', 'on', 'A', 4)
     """
 
     sobsmode: str
@@ -56,7 +62,21 @@ class Phase:
 
 
 class Sequence(Protocol):
-    """Interface of an observing mode."""
+    """Interface of an observing mode.
+
+    Examples
+    --------
+    A mode of one's own is any class with these members:
+
+    >>> class Stare:
+    ...     instmode, dumps, per_dump_offsets = "STARE", 2, False
+    ...
+    ...     def phases(self):
+    ...         return TotalPower(pattern=("ON", "OFF"), dumps=self.dumps).phases()
+    >>> from cal_pipeline.simulate import preset, simulate
+    >>> simulate(preset("ccat_chai", channels=8, pixels=1, sequence=Stare()), "stare.zarr").scans
+    (1,)
+    """
 
     @property
     def instmode(self) -> str:
@@ -94,6 +114,11 @@ class TotalPower:
         Integration time of a dump of an ON and of an OFF [s]; `off_exptime` None: that of an ON.
     off_deg : tuple of float
         Longitude and latitude offset of the OFF position [deg].
+
+    Examples
+    --------
+    >>> [phase.sobsmode for phase in TotalPower(cycles=2).phases()]
+    ['OFF', 'ON', 'ON', 'OFF', 'OFF', 'ON', 'ON', 'OFF']
     """
 
     pattern: tuple[str, ...] = ("OFF", "ON", "ON", "OFF")
@@ -147,6 +172,14 @@ class Otf:
         Odd rows run backwards.
     off_deg : tuple of float
         Longitude and latitude offset of the OFF position [deg].
+
+    Examples
+    --------
+    >>> rows = Otf(rows=2, dumps=4, step_deg=0.002).phases()
+    >>> [phase.sobsmode for phase in rows]
+    ['OTF-OFF', 'OTF-ON', 'OTF-ON', 'OTF-OFF']
+    >>> rows[1].lon.round(6).tolist(), rows[2].lon.round(6).tolist()  # there and back [deg]
+    ([-0.003, -0.001, 0.001, 0.003], [0.003, 0.001, -0.001, -0.003])
     """
 
     rows: int = 4
@@ -212,6 +245,11 @@ class OtfChopped:
         Integration time of a dump of an ON and of an OFF [s]; `off_exptime` None: that of an ON.
     off_deg : tuple of float
         Longitude and latitude offset of the OFF position [deg].
+
+    Examples
+    --------
+    >>> [phase.sobsmode for phase in OtfChopped(rows=1).phases()]
+    ['OTFSWA-ON', 'OTFSWA-OFF', 'OTFSWB-ON', 'OTFSWB-OFF']
     """
 
     rows: int = 3
@@ -270,6 +308,11 @@ class Loads:
         Integration time of a dump [s].
     t_hot, t_cold : float
         Physical temperature of the loads [K].
+
+    Examples
+    --------
+    >>> [(phase.sobsmode, phase.kind) for phase in Loads(pattern=("ZERO", "HOT", "COL")).phases()]
+    [('ZERO', 'zero'), ('HOT', 'hot'), ('COL', 'cold')]
     """
 
     pattern: tuple[str, ...] = ("HOT", "COL")

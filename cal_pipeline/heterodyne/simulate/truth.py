@@ -80,6 +80,14 @@ class Truth:
         Drift of the gain [1/h] and of the offset [K/h] since `mjd_start`.
     mjd_start : float
         Start of the session (MJD).
+
+    Examples
+    --------
+    The line of 1 K in the example of :class:`~cal_pipeline.CalibrationPipeline`:
+
+    >>> truth = read_truth("session.zarr", scan=1)
+    >>> truth.on_indices.tolist(), round(truth.pwv_mm, 3), f"{truth.t_a_star(image=False).max():.2f} K"
+    ([1, 2, 4, 5], 0.5, '1.00 K')
     """
 
     scan_number: int
@@ -177,7 +185,22 @@ class Truth:
 
 
 def truth_path(session: str | Path) -> Path:
-    """Return where the truth of a session lies: `<name>.truth.zarr` beside it."""
+    """Return the path of the truth of a session: `<name>.truth.zarr` beside it.
+
+    Parameters
+    ----------
+    session : str or Path
+        The session's store.
+
+    Returns
+    -------
+    Path
+
+    Examples
+    --------
+    >>> truth_path("night/session.zarr").as_posix()
+    'night/session.truth.zarr'
+    """
     session = Path(session)
     return session.with_name(session.name.removesuffix(".zarr") + ".truth.zarr")
 
@@ -245,10 +268,20 @@ def read_truth(session: str | Path, scan: int, band: int = 0) -> Truth:
     scan, band : int
         Scan number and index of the band.
 
+    Returns
+    -------
+    Truth
+
     Raises
     ------
     SimulationError
         If there is no truth for the band.
+
+    Examples
+    --------
+    >>> truth = read_truth("session.zarr", scan=1)
+    >>> truth.t_hot, truth.t_cold, truth.gain.shape
+    (293.0, 77.0, (64, 1, 1))
     """
     path = Path(session)
     path = path if path.name.endswith(".truth.zarr") else truth_path(path)

@@ -42,6 +42,13 @@ class Written:
         Scan numbers.
     samples : int
         Samples of counts in all scans.
+
+    Examples
+    --------
+    >>> from cal_pipeline.simulate import preset, simulate
+    >>> written = simulate(preset("ccat_chai", channels=8, pixels=1, scans=2), "two_scans.zarr")
+    >>> written.scans, written.truth.name
+    ((1, 2), 'two_scans.truth.zarr')
     """
 
     session: Path
@@ -65,11 +72,23 @@ def simulate(config: SessionConfig, path: str | Path, *, overwrite: bool = False
     overwrite : bool
         Replace a simulated session. Other stores are never replaced.
 
+    Returns
+    -------
+    Written
+
     Raises
     ------
     SimulationError
         If the configuration is impossible (found before anything is written), or the store
         exists.
+
+    Examples
+    --------
+    Of 6 subscans, 2 are of the loads and 4 of the sky, with 4 dumps each of 8 channels:
+
+    >>> from cal_pipeline.simulate import preset, simulate
+    >>> simulate(preset("ccat_chai", channels=8, pixels=1), "tiny.zarr").samples
+    192
     """
     if _URL.match(str(path)):
         raise SimulationError(f"{path} is a URL; sessions are simulated into a folder, name its path")

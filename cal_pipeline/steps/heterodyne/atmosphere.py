@@ -44,7 +44,19 @@ class _Sky:
 
 
 class AtmosphereStep(CalibrationStep):
-    """Fit precipitable water vapour to the OFFs and compute the opacity."""
+    """Fit precipitable water vapour to the OFFs and compute the opacity.
+
+    Examples
+    --------
+    The water in the example of :class:`~cal_pipeline.CalibrationPipeline`, with the error that 3 % of
+    error in the opacity bring:
+
+    >>> from cal_pipeline.steps import AtmosphereStep, LoadsStep, PrepareStep
+    >>> scan = PrepareStep.call(LoadsStep.call("session.zarr"))
+    >>> fit = AtmosphereStep.call(scan).bands[0].atmosphere.fit
+    >>> f"{fit.pwv:.2f} ± {fit.error_model:.2f} mm"
+    '0.50 ± 0.02 mm'
+    """
 
     class_alias = "atmosphere"
     reference_file_types = ["atm"]

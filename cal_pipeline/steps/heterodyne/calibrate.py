@@ -42,6 +42,20 @@ class CalibrateStep(CalibrationStep):
     """Compute calibration factor, system temperature and expected noise of every ON.
 
     Spectra are computed block by block while they are written.
+
+    Examples
+    --------
+    System temperatures of the session in the example of
+    :class:`~cal_pipeline.CalibrationPipeline` agree with the simulated ones to 1 %:
+
+    >>> from cal_pipeline.simulate import read_truth
+    >>> from cal_pipeline.steps import AtmosphereStep, CalibrateStep, LoadsStep, PrepareStep
+    >>> scan = "session.zarr"
+    >>> for step in (LoadsStep, PrepareStep, AtmosphereStep, CalibrateStep):
+    ...     scan = step.call(scan)
+    >>> t_sys = scan.bands[0].calibration.t_sys
+    >>> f"{np.median(t_sys):.0f} K, {abs(t_sys / read_truth('session.zarr', 1).t_sys() - 1.0).max():.2f}"
+    '234 K, 0.00'
     """
 
     class_alias = "calibrate"

@@ -17,6 +17,20 @@ class DbsStep(CalibrationStep):
     """Average each reduction group of beam A with the one of beam B nearest in time.
 
     Differences between the beams with opposite sign in the two chop directions cancel.
+
+    Examples
+    --------
+    Beams that are 5 K too high and too low at the receiver's input leave no baseline in the three
+    spectra of six ONs:
+
+    >>> from cal_pipeline import CalibrationPipeline
+    >>> from cal_pipeline.simulate import Imbalance, preset, simulate
+    >>> night = preset("sofia_lfa", channels=64, pixels=1, mode="otf_chopped", lines=(), imbalance=Imbalance(5.0))
+    >>> written = simulate(night, "beams.zarr")
+    >>> product = CalibrationPipeline.call("beams.zarr", output_file="merged.zarr", steps={"dbs": {"skip": False}})
+    >>> baseline = product.open_scan(1).spectra.mean(("channel", "dump", "receiver", "array"))
+    >>> baseline.size, round(float(abs(baseline).max()))
+    (3, 0)
     """
 
     class_alias = "dbs"

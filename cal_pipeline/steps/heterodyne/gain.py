@@ -28,7 +28,22 @@ def _known_level(value: int) -> int:
 
 
 class GainStep(CalibrationStep):
-    """Correct counts for the drift of gain and offset since the loads before the scan."""
+    """Correct counts for the drift of gain and offset since the loads before the scan.
+
+    Examples
+    --------
+    A gain that rises by 10 % an hour, as found by the loads before and after a scan:
+
+    >>> from cal_pipeline.simulate import Drift, preset, simulate
+    >>> from cal_pipeline.steps import GainStep, LoadsStep
+    >>> night = preset("ccat_chai", channels=64, pixels=1, scans=2, drift=Drift(gain_per_hour=0.1))
+    >>> written = simulate(night, "drifting_night.zarr")
+    >>> scan = GainStep.call(LoadsStep.call("drifting_night.zarr/scan_000001"), level=3)
+    >>> drift = scan.bands[0].gain.drift
+    >>> hours = 24.0 * (drift.hot_mjd[1] - drift.hot_mjd[0])
+    >>> f"{100.0 * ((drift.hot_after / drift.hot).mean() - 1.0) / hours:.0f} %/h"
+    '10 %/h'
+    """
 
     class_alias = "gain"
 

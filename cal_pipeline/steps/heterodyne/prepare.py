@@ -34,7 +34,20 @@ class _Specification:
 
 
 class PrepareStep(CalibrationStep):
-    """Sort the subscans by observing mode, average the OFFs and pair them with the ONs."""
+    """Sort the subscans by observing mode, average the OFFs and pair them with the ONs.
+
+    Examples
+    --------
+    Rows of the map in the example of :class:`~cal_pipeline.CalibrationPipeline`, between three OFFs;
+    the nearer OFF has the larger weight:
+
+    >>> from cal_pipeline.steps import PrepareStep
+    >>> pairing = PrepareStep.call("session.zarr").bands[0].pairing
+    >>> pairing.on.tolist(), pairing.off.tolist()
+    ([1, 2, 4, 5], [0, 3, 6])
+    >>> pairing.time_weights[0].round(2).tolist()
+    [0.67, 0.33, 0.0]
+    """
 
     class_alias = "prepare"
 

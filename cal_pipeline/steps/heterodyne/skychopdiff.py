@@ -16,6 +16,23 @@ class SkychopdiffStep(CalibrationStep):
     """Select the OFFs for the comparison of chop phases.
 
     Differences are computed from the counts while spectra are written.
+
+    Examples
+    --------
+    The third of four chop phases is 5 K too high at the receiver's input; a line in one of two sidebands
+    would have to be more than twice as strong:
+
+    >>> import xarray
+    >>> from cal_pipeline import CalibrationPipeline
+    >>> from cal_pipeline.simulate import ChopPhaseOffset, preset, simulate
+    >>> offset = ChopPhaseOffset((0.0, 0.0, 5.0, 0.0))
+    >>> night = preset("sofia_lfa", channels=64, pixels=1, mode="otf_chopped", chop_phase_offset=offset)
+    >>> written = simulate(night, "chopped.zarr")
+    >>> steps = {"skychopdiff": {"skip": False}}
+    >>> product = CalibrationPipeline.call("chopped.zarr", output_file="chop_phases.zarr", steps=steps)
+    >>> found = xarray.open_zarr(product.path, group="scan_000001/skychopdiff", consolidated=False)
+    >>> [round(float(found[f"spectrum_0_{phase}"].mean())) for phase in (1, 2, 3)]
+    [0, -12, 0]
     """
 
     class_alias = "skychopdiff"

@@ -15,6 +15,17 @@ class SkydiffStep(CalibrationStep):
     """Make spectra of blank sky, for comparison between scans.
 
     Differences are computed when scans are written, in order of time.
+
+    Examples
+    --------
+    The skies in the example of :class:`~cal_pipeline.CalibrationPipeline` differ by less than 1 K; each
+    is more than 100 K colder than the hot load:
+
+    >>> from cal_pipeline.steps import LoadsStep, PrepareStep, SkydiffStep
+    >>> scan = SkydiffStep.call(PrepareStep.call(LoadsStep.call("session.zarr")), skip=False)
+    >>> skies = np.median(scan.bands[0].skydiff.spectra, axis=(0, 1, 2))
+    >>> bool(np.all(skies < -100.0)), bool(np.ptp(skies) < 1.0)
+    (True, True)
     """
 
     class_alias = "skydiff"
