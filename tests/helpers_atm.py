@@ -15,6 +15,9 @@ PRESSURES = (10000.0, 17900.0, 40000.0, 55000.0, 100000.0)
 LINES_HZ = (455.0e9, 487.2e9, 797.8e9, 806.7e9, 1897.4e9, 1903.0e9, 4745.8e9, 4748.5e9)
 HALF_WIDTH_HZ = 3.0e9
 REFERENCE_PA = 50000.0
+LAYER_TOPS_KM = (1.0, 3.0, 42.0)
+LAYER_SHARES_B = (0.5, 0.9, 1.0)
+LAYER_SHARES_C = (0.25, 0.5, 1.0)
 
 
 def b_at(nu: ArrayLike, pressure: float) -> Array:
@@ -33,6 +36,21 @@ def c_at(nu: ArrayLike, pressure: float) -> Array:
     return np.asarray((slope + lines) * (pressure / REFERENCE_PA) ** 1.5)
 
 
+def layer_b_at(nu: ArrayLike, pressure: float) -> Array:
+    """Wet zenith opacity per mm up to the top of each layer [Np/mm]: fixed shares of the whole."""
+    return np.multiply.outer(np.array(LAYER_SHARES_B), b_at(nu, pressure))
+
+
+def layer_c_at(nu: ArrayLike, pressure: float) -> Array:
+    """Dry zenith opacity up to the top of each layer [Np]: fixed shares of the whole."""
+    return np.multiply.outer(np.array(LAYER_SHARES_C), c_at(nu, pressure))
+
+
+def layer_offset_at(pressure: float) -> Array:
+    """Temperature of each layer minus that of the ground [K], linear in the logarithm of the pressure."""
+    return np.array([-3.0, -12.0, -45.0]) + np.array([1.0, -2.0, 4.0]) * np.log(pressure / REFERENCE_PA)
+
+
 def write_test_atm_table(
     path: str | Path,
     *,
@@ -45,6 +63,7 @@ def write_test_atm_table(
     lines: Sequence[tuple[float, float, float]] = (),
     altitude_m: float = 5612.0,
     site: str = "made up",
+    layered: bool = False,
 ) -> Path:
     """Write a table in the `atm` format.
 
@@ -67,6 +86,8 @@ def write_test_atm_table(
         Further lines of the dry opacity at all pressures: frequency and full width [Hz], depth [Np].
     altitude_m, site
         Only recorded.
+    layered : bool
+        Write version 2 of the format, with three layers; their last is the atmosphere of version 1.
     """
     ranges = [(start_hz, stop_hz)] if windows is None else list(windows)
     grids = [low + step_hz * np.arange(round((high - low) / step_hz) + 1) for low, high in ranges]
@@ -75,7 +96,7 @@ def write_test_atm_table(
     frequency: object = nu
     if windows is None and not explicit:
         frequency = {"start": float(start_hz), "step": float(step_hz), "n": int(nu.size)}
-    tree = {
+    tree: dict[str, object] = {
         "frequency": frequency,
         "pressure": np.array(pressures, dtype=np.float64),
         "b": np.array([b_at(nu, p) for p in pressures], dtype=np.float32),
@@ -89,5 +110,14 @@ def write_test_atm_table(
             "created": "2024-01-01T00:00:00",
         },
     }
+    if layered:
+        share_c = np.array(LAYER_SHARES_C)[:, None]
+        tree |= {
+            "version": 2,
+            "b": np.array([layer_b_at(nu, p) for p in pressures], dtype=np.float32),
+            "c": np.array([layer_c_at(nu, p) + share_c * narrow for p in pressures], dtype=np.float32),
+            "layer_offset": np.array([layer_offset_at(p) for p in pressures]),
+            "layer_top_km": np.array(LAYER_TOPS_KM),
+        }
     asdf.AsdfFile(tree).write_to(path)
     return Path(path)

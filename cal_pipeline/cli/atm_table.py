@@ -1,4 +1,4 @@
-"""The ``atm-table`` command: build, describe and plot atmosphere tables."""
+"""The ``atm-table`` command: build, import, describe and plot atmosphere tables."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cal_pipeline.cli.commands import DONE, CommandParser, UsageError, complain,
 from cal_pipeline.heterodyne.physics.opacity import transmission, zenith_opacity
 from cal_pipeline.heterodyne.references.atm_recipe import RECIPES, Recipe
 from cal_pipeline.heterodyne.references.atm_table import AtmRangeError, AtmTable
+from cal_pipeline.heterodyne.references.atm_text import UNITS, table_from_text
 from cal_pipeline.heterodyne.references.build_atm import build_table
 from cal_pipeline.heterodyne.references.shipped import open_atm_table, shipped_atm_table
 
@@ -45,7 +46,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(prog="atm-table", description="Build, describe and plot atmosphere tables.")
+    parser = CommandParser(prog="atm-table", description="Build, import, describe and plot atmosphere tables.")
     commands = parser.add_subparsers(title="commands", required=True)
     build = commands.add_parser("build", help="build a table with the ATM model (needs casatools)")
     build.add_argument("recipe", help="recipe (.toml), or the name of a shipped one, such as ccat")
@@ -61,14 +62,40 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument("--pwv", type=float, nargs="+", help="precipitable water vapour, one or more values [mm]")
     plot.add_argument("--pressure", type=float, help="pressure [hPa] (default: the middle one of the table)")
     plot.set_defaults(run=_plot)
+    text = commands.add_parser("import", help="make a table from text: columns of frequency, b [Np/mm] and c [Np]")
+    text.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="one file per pressure with columns nu, b, c, or one with nu, b1, c1, b2, c2, ...; # begins a comment",
+    )
+    text.add_argument(
+        "--pressure-hpa",
+        metavar="P",
+        type=float,
+        nargs="+",
+        required=True,
+        help="pressures, ascending, in the order of the files or columns [hPa]",
+    )
+    text.add_argument("--unit", choices=UNITS, default="GHz", help="unit of the frequencies (default: GHz)")
+    text.add_argument("-o", "--output", type=Path, required=True, help="table to write (.asdf)")
+    text.set_defaults(run=_import)
     return parser
 
 
 def _build(arguments: argparse.Namespace) -> None:
     shipped = RECIPES / f"{arguments.recipe}.toml"
     recipe = Recipe.read(shipped if shipped.is_file() else arguments.recipe)
-    output = arguments.output or Path(recipe.output)
     table = build_table(recipe, workers=arguments.jobs, report=complain)
+    _write(table, arguments.output or Path(recipe.output))
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    table = table_from_text(arguments.files, arguments.pressure_hpa, arguments.unit)
+    _write(table, arguments.output)
+
+
+def _write(table: AtmTable, output: Path) -> None:
     table.write(output)
     show(f"{output}: {table.describe_range()}, {output.stat().st_size / 1e6:.2f} MB")
 
@@ -87,6 +114,8 @@ def _info(arguments: argparse.Namespace) -> None:
     for key, value in table.meta.items():
         show(f"  {key}: {value}")
     show(f"  pressures: {', '.join(f'{p / 100:g}' for p in table.pressure)} hPa")
+    for line in describe_layers(table):
+        show(line)
     pressure = float(table.pressure[len(table.pressure) // 2])
     show(f"windows, and zenith opacities at {pressure / 100:g} hPa in their middle:")
     show("      start       stop   step [MHz]   b [Np/mm]      c [Np]")
@@ -97,6 +126,20 @@ def _info(arguments: argparse.Namespace) -> None:
             f" {start / 1e9:10.4f} {stop / 1e9:10.4f}   {table.step_at(middle) / 1e6:10.4g}  "
             f"{float(b):10.4g}  {float(c):10.4g}"
         )
+
+
+def describe_layers(table: AtmTable) -> list[str]:
+    """Describe the version of a table's format, its layers and their temperatures in lines of text."""
+    if table.layer_top_km is None or table.layer_offset is None:
+        return [f"format version {table.version}: one layer at the temperature of the ground"]
+    lines = [
+        f"format version {table.version}; tops of the {len(table.layer_top_km)} layers above the telescope, and their "
+        "temperatures minus that of the ground [K]:",
+        "   top [km]" + "".join(f"{pressure / 100:7g} hPa" for pressure in table.pressure),
+    ]
+    for top, offsets in zip(table.layer_top_km, table.layer_offset.T, strict=True):
+        lines.append(f" {top:10g}" + "".join(f"{offset:+11.2f}" for offset in offsets))
+    return lines
 
 
 def _plot(arguments: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from helpers_atm import write_test_atm_table
 
 from cal_pipeline.cli import atm_table as atm_table_cli
 from cal_pipeline.cli.atm_table import main
@@ -21,6 +22,25 @@ def test_info(table, capsys):
     text = capsys.readouterr().out
     for part in ("a hill", "500, 600 hPa", "100.0000   110.0000", "150.0000   160.0000"):
         assert part in text
+
+
+def test_info_of_version_1(table, capsys):
+    assert main(["info", str(table)]) == 0
+    assert "format version 1: one layer at the temperature of the ground" in capsys.readouterr().out
+
+
+def test_info_shows_layers_and_their_offsets(tmp_path, capsys):
+    path = write_test_atm_table(tmp_path / "layers.asdf", pressures=(50000.0, 55000.0), layered=True)
+    assert main(["info", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "format version 2; tops of the 3 layers above the telescope" in text
+    lines = [line.split() for line in text.splitlines()]
+    start = lines.index(["top", "[km]", "500", "hPa", "550", "hPa"])
+    assert lines[start + 1 : start + 4] == [
+        ["1", "-3.00", "-2.90"],
+        ["3", "-12.00", "-12.19"],
+        ["42", "-45.00", "-44.62"],
+    ]
 
 
 @pytest.mark.slow
@@ -91,3 +111,33 @@ def test_build_without_the_model(monkeypatch, capsys):
 def test_a_column_of_water_that_is_none(table, tmp_path, pwv, capsys):
     assert main(["plot", str(table), "-o", str(tmp_path / "x.png"), f"--pwv={pwv}"]) == 1
     assert "mm of water vapour: expected 0 or more" in capsys.readouterr().err
+
+
+def test_import(tmp_path, capsys):
+    for pressure, b in ((500, 0.5), (530, 0.6)):
+        (tmp_path / f"{pressure}.txt").write_text(f"# MHz\n460000 {b} 0.01\n461000 {b} 0.02\n")
+    files = [str(tmp_path / "500.txt"), str(tmp_path / "530.txt")]
+    output = tmp_path / "hill.asdf"
+    options = ["--pressure-hpa", "500", "530", "--unit", "MHz", "-o", str(output)]
+    assert main(["import", *files, *options]) == 0
+    assert f"{output}: 460-461 GHz at 500-530 hPa" in capsys.readouterr().out
+    b, c = AtmTable.open(output).coefficients(460.5e9, 500e2)
+    assert (float(b), float(c)) == pytest.approx((0.5, 0.015), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--pressure-hpa", "500", "-o", "x.asdf"], "--unit MHz would fit"),
+        (["--pressure-hpa", "500", "-o", "x.asdf", "--unit", "furlong"], "'furlong'"),
+        (["--pressure-hpa", "high", "-o", "x.asdf"], "'high'"),
+        (["-o", "x.asdf"], "--pressure-hpa"),
+        (["--pressure-hpa", "500"], "-o"),
+    ],
+)
+def test_import_says_what_is_wrong(tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("460000 1 1\n461000 1 1\n")
+    assert main(["import", "a.txt", *options]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "x.asdf").exists()

@@ -56,10 +56,16 @@ class Recipe:
         each.
     top_km : float
         Height at which the model atmosphere ends [km].
+    layer_tops_km : tuple of float
+        Tops of the layers that the table keeps, above the telescope, ascending [km]. The topmost
+        layer, which ends with the model atmosphere, is added; none: a single layer.
+    emission_pwv_mm : float
+        Water vapour at which the emission of the model's layers weights their temperatures [mm].
     dry_continuum_limit_ghz : float or None
         Frequency above which the dry continuum is held constant [GHz]; None: never.
     mantissa_bits : int
-        Mantissa bits kept of b and c, so that they compress; relative error up to 2^-(bits + 1).
+        Mantissa bits kept of b and c of the whole atmosphere, so that they compress; relative error
+        up to 2^-(bits + 1). Up to the tops of lower layers they keep at most 10.
 
     Examples
     --------
@@ -80,6 +86,8 @@ class Recipe:
     ground_temperature_k: Annotated[float | None, Number(unit="K")] = None
     layers: Annotated[int, WholeNumber()] = 12
     top_km: Annotated[float, Number(unit="km")] = 48.0
+    layer_tops_km: Annotated[tuple[float, ...], Each(Number(above=0.0, unit="km"))] = ()
+    emission_pwv_mm: Annotated[float, Number(at_least=0.0, unit="mm")] = 1.0
     dry_continuum_limit_ghz: Annotated[float | None, Number(unit="GHz")] = None
     mantissa_bits: Annotated[int, WholeNumber()] = 23
 
@@ -110,7 +118,7 @@ class Recipe:
         return ATMOSPHERE_TYPES.index(self.atmosphere_type) + 1
 
     def _checks(self) -> list[tuple[bool, str]]:
-        pressures, windows = self.pressures_hpa, self.windows_ghz
+        pressures, windows, tops = self.pressures_hpa, self.windows_ghz, self.layer_tops_km
         edges = [edge for start, stop, _ in windows for edge in (start, stop)]
         return [
             (
@@ -130,6 +138,11 @@ class Recipe:
                 (self.altitude_m is None) != (self.ground_temperature_k is None),
                 "give both altitude_m and ground_temperature_k, or neither for the standard atmosphere",
             ),
+            (
+                list(tops) != sorted(set(tops)) or min(tops, default=1.0) <= 0.0,
+                f"layer_tops_km is {list(tops)}, expected heights above the telescope that ascend from above 0",
+            ),
+            (self.emission_pwv_mm < 0.0, f"emission_pwv_mm is {self.emission_pwv_mm:g}, expected 0 or more"),
             (self.layers < 1, f"layers is {self.layers}, expected 1 or more"),
             (not 8 <= self.mantissa_bits <= 23, f"mantissa_bits is {self.mantissa_bits}, expected 8 to 23"),
         ]

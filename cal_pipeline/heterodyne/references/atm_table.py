@@ -5,37 +5,59 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import asdf
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.heterodyne.physics.opacity import interpolate_coefficients
+from cal_pipeline.heterodyne.references.atm_file import compress_frequency, expand_frequency, read_tree, require_keys
+from cal_pipeline.heterodyne.references.atm_grid import AtmGrid, AtmRangeError, AtmTableError, Floats, ascending
 
-Floats = NDArray[np.float64]
+__all__ = ["AtmRangeError", "AtmTable", "AtmTableError", "LayerCoefficients"]
 
-GAP_FACTOR = 10.0
-"""An interval above this multiple of the median step is a gap between two windows."""
+T = TypeVar("T", bound=np.generic)
 
-EDGE_TOLERANCE = 1e-6
-"""Largest excess of a value over a range, as a fraction of the range."""
+LAYERED = 2
+"""Version of the format with layers; version 1 holds the whole atmosphere only."""
+
+LAYER_TOLERANCE = 2.0**-10
+"""Largest relative decrease of b and c from one layer's top to the next, by rounding."""
+
+OFFSETS = (-150.0, 100.0)
+"""Temperatures of layers relative to the ground that occur [K]; absolute temperatures exceed them."""
 
 
-class AtmTableError(CalibrationError, ValueError):
-    """An atmosphere table that violates the format."""
+class LayerCoefficients(NamedTuple):
+    """Opacity coefficients up to the tops of the layers, and temperatures of the layers.
 
+    Parameters
+    ----------
+    b, c : ndarray of float64, shape (L, ...)
+        Wet [Np/mm] and dry [Np] zenith opacity coefficients from the telescope up to the top of
+        each layer, at the frequencies asked for; the last: the whole atmosphere.
+    offset : ndarray of float64, shape (L,)
+        Temperature of each layer minus that of the ground [K].
 
-class AtmRangeError(CalibrationError, ValueError):
-    """Frequencies or a pressure that an atmosphere table does not hold."""
+    Examples
+    --------
+    Opacities of the layers themselves are differences:
+
+    >>> layers = LayerCoefficients(b=np.array([0.25, 0.5]), c=np.array([0.0, 0.125]), offset=np.array([-8.0, -45.0]))
+    >>> np.diff(layers.c, prepend=0.0)
+    array([0.   , 0.125])
+    """
+
+    b: Floats
+    c: Floats
+    offset: Floats
 
 
 @dataclass(frozen=True, eq=False)
-class AtmTable:
+class AtmTable(AtmGrid):
     """Opacity coefficients of an atmosphere: tau0 = b·PWV + c.
 
     Parameters
@@ -45,21 +67,28 @@ class AtmTable:
         windows.
     pressure : ndarray, shape (P,)
         Pressures at the telescope, ascending [Pa].
-    b : ndarray of float32, shape (P, F)
-        Wet zenith opacity per mm of precipitable water vapour [Np/mm].
-    c : ndarray of float32, shape (P, F)
-        Dry zenith opacity [Np].
+    b : ndarray of float32, shape (P, L, F)
+        Wet zenith opacity per mm of precipitable water vapour from the telescope up to the top of
+        each layer, the last that of the whole atmosphere [Np/mm]. Shape (P, F): a single layer.
+    c : ndarray of float32, shape (P, L, F)
+        Dry zenith opacity, likewise [Np].
     meta : dict
         Source of the numbers: model, version, site, altitude_m, temperature_profile, created.
-    name : str
-        File name.
     sha256 : str or None
         Checksum of the file; None for a table made in memory.
+    layer_offset : ndarray, shape (P, L), optional
+        Temperature of each layer minus that of the ground [K]. Not given: a single layer at the
+        temperature of the ground (version 1 of the format).
+    layer_top_km : ndarray, shape (L,), optional
+        Tops of the layers above the telescope, ascending [km]; given if `layer_offset` is.
+    name : str
+        File name.
 
     Raises
     ------
     AtmTableError
-        If a shape is wrong, an axis does not ascend, or a value is negative or not finite.
+        If a shape is wrong, an axis does not ascend, a value is not finite, b or c is negative or
+        decreases from one layer's top to the next, or an offset does not occur in nature.
 
     Examples
     --------
@@ -71,22 +100,30 @@ class AtmTable:
     (0.5, 0.125)
     """
 
-    frequency: Floats
-    pressure: Floats
     b: NDArray[np.float32]
     c: NDArray[np.float32]
     meta: dict[str, Any] = field(default_factory=dict)
-    name: str = "(in memory)"
     sha256: str | None = None
+    layer_offset: Floats | None = None
+    layer_top_km: Floats | None = None
 
     def __post_init__(self) -> None:
-        frequency = _axis(self.frequency, "frequency", self.name, minimum=2)
-        pressure = _axis(self.pressure, "pressure", self.name, minimum=1)
-        shape = (len(pressure), len(frequency))
-        object.__setattr__(self, "frequency", frequency)
-        object.__setattr__(self, "pressure", pressure)
+        super().__post_init__()
+        if (self.layer_offset is None) != (self.layer_top_km is None):
+            raise AtmTableError(f"{self.name}: give both layer_offset and layer_top_km, or neither for a single layer")
+        n_layers = 1
+        if self.layer_top_km is not None:
+            tops = ascending(self.layer_top_km, "layer_top_km", self.name)
+            n_layers = len(tops)
+            object.__setattr__(self, "layer_top_km", tops)
+            object.__setattr__(self, "layer_offset", self._check_offsets(n_layers))
         for key in ("b", "c"):
-            object.__setattr__(self, key, _coefficients(getattr(self, key), key, self.name, shape))
+            object.__setattr__(self, key, self._check_coefficients(key, n_layers))
+
+    @property
+    def version(self) -> int:
+        """Version of the format: 2 with layers, 1 with the whole atmosphere only."""
+        return 1 if self.layer_top_km is None else LAYERED
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> AtmTable:
@@ -96,7 +133,7 @@ class AtmTable:
         ----------
         path : path
             ASDF file with `frequency` ({start, step, n} or an array), `pressure`, `b`, `c` and
-            `meta`.
+            `meta`; in version 2 of the format also `version`, `layer_offset` and `layer_top_km`.
 
         Returns
         -------
@@ -107,7 +144,8 @@ class AtmTable:
         FileNotFoundError
             If there is no such file.
         AtmTableError
-            If it is no ASDF file, or a key, shape or value is not what the format asks for.
+            If it is no ASDF file, or a version, key, shape or value is not what the format asks
+            for.
 
         Examples
         --------
@@ -116,17 +154,14 @@ class AtmTable:
         '453-497, 778-822 GHz at 480-560 hPa'
         """
         path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"no atmosphere table at {path}; name an existing .asdf file or build one with 'atm-table build'"
-            )
-        tree = _read_tree(path)
-        missing = [key for key in ("frequency", "pressure", "b", "c") if key not in tree]
-        if missing:
+        tree = read_tree(path)
+        version = tree.get("version", 1)
+        if version not in (1, LAYERED):
             raise AtmTableError(
-                f"{path}: missing {', '.join(missing)}; an atmosphere table holds frequency, pressure, b, c "
-                f"and meta, found {', '.join(sorted(tree)) or 'nothing'}"
+                f"{path}: version is {version!r}, expected {LAYERED}, or 1 or none; a newer release may read it"
             )
+        layers = ("layer_offset", "layer_top_km") if version == LAYERED else ()
+        require_keys(tree, ("frequency", "pressure", "b", "c", *layers), path)
         meta = tree.get("meta", {})
         if not isinstance(meta, Mapping):
             raise AtmTableError(f"{path}: meta is {type(meta).__name__}, expected a mapping")
@@ -134,19 +169,20 @@ class AtmTable:
             checksum = hashlib.file_digest(file, "sha256").hexdigest()
         try:
             return cls(
-                frequency=_frequency_axis(tree["frequency"], path.name),
+                frequency=expand_frequency(tree["frequency"], path.name),
                 pressure=tree["pressure"],
                 b=tree["b"],
                 c=tree["c"],
                 meta=dict(meta),
-                name=path.name,
                 sha256=checksum,
+                name=path.name,
+                **{key: tree[key] for key in layers},
             )
         except AtmTableError as error:
             raise AtmTableError(f"{path.parent}/{error}") from error
 
     def write(self, path: str | PathLike[str], compression: str = "zlib") -> None:
-        """Write the table as ASDF.
+        """Write the table as ASDF, in the version of the format that it has.
 
         Parameters
         ----------
@@ -155,36 +191,21 @@ class AtmTable:
         compression : {"zlib", "bzp2"}
             Codec of the arrays; every asdf installation reads both.
         """
-        tree = {
-            "frequency": _regular_grid(self.frequency) or self.frequency,
+        layered = self.layer_top_km is not None
+        tree: dict[str, Any] = {
+            "frequency": compress_frequency(self.frequency) or self.frequency,
             "pressure": self.pressure,
-            "b": self.b,
-            "c": self.c,
+            "b": self.b if layered else self.b[:, 0],
+            "c": self.c if layered else self.c[:, 0],
             "meta": dict(self.meta),
         }
+        if layered:
+            tree |= {"version": LAYERED, "layer_offset": self.layer_offset, "layer_top_km": self.layer_top_km}
         with asdf.AsdfFile(tree) as file:
             file.write_to(Path(path), all_array_compression=compression)
 
-    @cached_property
-    def windows(self) -> list[tuple[float, float]]:
-        """Ranges [Hz] that the table holds without a gap, ascending."""
-        return [(float(start), float(stop)) for start, stop in zip(*self._window_edges, strict=True)]
-
-    @cached_property
-    def _window_edges(self) -> tuple[Floats, Floats]:
-        steps = np.diff(self.frequency)
-        gaps = np.flatnonzero(steps > GAP_FACTOR * np.median(steps))
-        starts = self.frequency[np.concatenate([[0], gaps + 1])]
-        stops = self.frequency[np.concatenate([gaps, [len(self.frequency) - 1]])]
-        return starts, stops
-
-    def covers(self, nu: ArrayLike, pressure: float) -> bool:
-        """Tell whether the table covers `nu` [Hz] and `pressure` [Pa], to 1e-6 of its ranges."""
-        _, inside = self._clip_to_windows(np.asarray(nu, np.float64))
-        return bool(np.all(inside)) and self._holds_pressure(pressure)
-
     def coefficients(self, nu: ArrayLike, pressure: float) -> tuple[Floats, Floats]:
-        """Interpolate opacity coefficients at frequencies and a pressure within the table.
+        """Interpolate coefficients of the whole atmosphere at frequencies and a pressure.
 
         Parameters
         ----------
@@ -210,149 +231,119 @@ class AtmTable:
         >>> from cal_pipeline.heterodyne.references.shipped import open_atm_table, shipped_atm_table
         >>> open_atm_table(shipped_atm_table("ccat")).coefficients(557e9, 51500.0)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        cal_pipeline.heterodyne.references.atm_table.AtmRangeError: atmosphere table atm_ccat.asdf does not cover ...
+        cal_pipeline.heterodyne.references.atm_grid.AtmRangeError: atmosphere table atm_ccat.asdf does not cover ...
         """
-        nu = np.asarray(nu, np.float64)
-        clipped, inside = self._clip_to_windows(nu)
-        if not np.all(inside) or not self._holds_pressure(pressure):
-            raise AtmRangeError(
-                f"atmosphere table {self.name} does not cover what was asked for: "
-                f"{describe_request(nu, pressure)}; it offers {self.describe_range()}. "
-                "Name another table with override_atm, or build one with 'atm-table build'"
+        nu, p = self.clip(np.asarray(nu, np.float64), pressure)
+        return self._interpolate(self.b, -1, nu, p), self._interpolate(self.c, -1, nu, p)
+
+    def layer_coefficients(self, nu: ArrayLike, pressure: float) -> LayerCoefficients:
+        """Interpolate coefficients of all layers at frequencies and a pressure.
+
+        Parameters
+        ----------
+        nu : array_like
+            Sky frequencies, of any shape [Hz].
+        pressure : float
+            Pressure at the telescope [Pa].
+
+        Returns
+        -------
+        LayerCoefficients
+            b and c with the axis of the layers before those of `nu`; each layer is interpolated
+            like the whole atmosphere by `coefficients`, which the last one equals. Offsets are
+            linear in the logarithm of the pressure.
+
+        Raises
+        ------
+        AtmRangeError
+            If any frequency or the pressure lies outside the table; nothing is extrapolated.
+
+        Examples
+        --------
+        A layer of half the water, 8 K colder than the ground, below one that is 45 K colder:
+
+        >>> table = AtmTable(
+        ...     np.array([460e9, 462e9]),
+        ...     np.array([51500.0]),
+        ...     b=[[[0.25, 0.25], [0.5, 0.5]]],
+        ...     c=[[[0.0, 0.0], [0.125, 0.125]]],
+        ...     layer_offset=[[-8.0, -45.0]],
+        ...     layer_top_km=[2.0, 40.0],
+        ... )
+        >>> b, c, offset = table.layer_coefficients(461e9, 51500.0)
+        >>> b.tolist(), c.tolist(), offset.tolist()
+        ([0.25, 0.5], [0.0, 0.125], [-8.0, -45.0])
+        """
+        nu, p = self.clip(np.asarray(nu, np.float64), pressure)
+        b, c = (
+            np.array([self._interpolate(values, layer, nu, p) for layer in range(values.shape[1])])
+            for values in (self.b, self.c)
+        )
+        if self.layer_offset is None:
+            return LayerCoefficients(b, c, np.zeros(1))
+        log_pressure = np.log(self.pressure)
+        offset = np.array([np.interp(np.log(p), log_pressure, row) for row in self.layer_offset.T])
+        return LayerCoefficients(b, c, offset)
+
+    def _interpolate(self, values: NDArray[np.float32], layer: int, nu: Floats, p: float) -> Floats:
+        return interpolate_coefficients(self.frequency, self.pressure, values[:, layer], nu, p)
+
+    def _check_offsets(self, n_layers: int) -> Floats:
+        """Check the temperatures of the layers: shape [P, L], finite, differences from the ground."""
+        offset = _numeric(self.layer_offset, "layer_offset", self.name, np.float64)
+        shape = (len(self.pressure), n_layers)
+        if offset.shape != shape:
+            raise AtmTableError(
+                f"{self.name}: layer_offset has shape {offset.shape}, expected [pressure, layer] = {shape}"
             )
-        p = float(np.clip(pressure, self.pressure[0], self.pressure[-1]))
-        b = interpolate_coefficients(self.frequency, self.pressure, self.b, clipped, p)
-        c = interpolate_coefficients(self.frequency, self.pressure, self.c, clipped, p)
-        return b, c
+        low, high = OFFSETS
+        wrong = offset[~((offset >= low) & (offset <= high))]
+        if wrong.size:
+            raise AtmTableError(
+                f"{self.name}: layer_offset holds {wrong[0]:g} K, expected the temperature of a layer minus that of "
+                f"the ground, from {low:g} to {high:g} K"
+            )
+        offset.flags.writeable = False
+        return offset
 
-    def step_at(self, nu: ArrayLike) -> float:
-        """Find the widest grid step [Hz] of the table at any of the frequencies `nu` [Hz]."""
-        after = np.searchsorted(self.frequency, np.asarray(nu, np.float64), side="right")
-        after = np.clip(after, 1, len(self.frequency) - 1)
-        starts, _ = self._window_edges
-        at_stop = np.isin(self.frequency[after], starts[1:])  # never the width of a gap
-        after = np.where(at_stop, after - 1, after)
-        return float(np.max(self.frequency[after] - self.frequency[after - 1]))
+    def _check_coefficients(self, key: str, n_layers: int) -> NDArray[np.float32]:
+        """Check b or c: shape [P, L, F], finite, not negative, not less up to a higher layer."""
+        array = _numeric(getattr(self, key), key, self.name, np.float32)
+        n_pressures, n_frequencies = len(self.pressure), len(self.frequency)
+        shape: tuple[int, ...] = (n_pressures, n_layers, n_frequencies)
+        if self.version == 1 and array.shape != shape:
+            shape = (n_pressures, n_frequencies)
+        if array.shape != shape:
+            axes = "pressure, layer, frequency" if len(shape) == 3 else "pressure, frequency"
+            raise AtmTableError(f"{self.name}: {key} has shape {array.shape}, expected [{axes}] = {shape}")
+        array = array.reshape(n_pressures, n_layers, n_frequencies)
+        if not np.all(np.isfinite(array)):
+            raise AtmTableError(f"{self.name}: {key} holds values that are not finite")
+        if np.any(array < 0.0):
+            raise AtmTableError(
+                f"{self.name}: {key} holds negative values (least {array.min():g}); an opacity is 0 or above"
+            )
+        self._check_ascent(array, key)
+        array.flags.writeable = False
+        return array
 
-    def describe_range(self) -> str:
-        """Describe windows and pressures of the table in GHz and hPa."""
-        windows = ", ".join(f"{start / 1e9:.6g}-{stop / 1e9:.6g}" for start, stop in self.windows)
-        return f"{windows} GHz at {_pressure_range(self.pressure[0], self.pressure[-1])}"
-
-    def _clip_to_windows(self, nu: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-        """Clip frequencies to the nearest window; tell which are within its tolerance."""
-        starts, stops = self._window_edges
-        tolerance = EDGE_TOLERANCE * (stops - starts)
-        window = np.clip(np.searchsorted(starts - tolerance, nu, side="right") - 1, 0, None)
-        clipped = np.clip(nu, starts[window], stops[window])
-        return clipped, np.abs(nu - clipped) <= tolerance[window]
-
-    def _holds_pressure(self, pressure: float) -> bool:
-        low, high = self.pressure[0], self.pressure[-1]
-        tolerance = EDGE_TOLERANCE * (high - low if high > low else high)
-        return bool(low - tolerance <= pressure <= high + tolerance)
-
-
-def describe_request(nu: ArrayLike, pressure: float) -> str:
-    """Describe a range of frequencies and a pressure in words, in GHz and hPa.
-
-    Parameters
-    ----------
-    nu : array_like
-        Frequencies [Hz].
-    pressure : float
-        Pressure [Pa].
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> describe_request([460e9, 462e9], 51500.0)
-    '460.000000-462.000000 GHz at 515 hPa'
-    """
-    nu = np.asarray(nu, np.float64)
-    if nu.size == 0:
-        return f"no frequencies at {pressure / 100:.5g} hPa"
-    return f"{np.min(nu) / 1e9:.6f}-{np.max(nu) / 1e9:.6f} GHz at {pressure / 100:.5g} hPa"
+    def _check_ascent(self, array: NDArray[np.float32], key: str) -> None:
+        """Make sure that b or c does not decrease from one layer's top to the next, but for rounding."""
+        for layer in range(1, array.shape[1]):
+            lower, upper = array[:, layer - 1], array[:, layer]
+            descents = np.argwhere(upper < (1.0 - LAYER_TOLERANCE) * lower)
+            if descents.size:
+                p, f = descents[0]
+                raise AtmTableError(
+                    f"{self.name}: {key} decreases from {lower[p, f]:g} up to layer {layer} to {upper[p, f]:g} up to "
+                    f"layer {layer + 1}, at {self.pressure[p] / 100:g} hPa and {self.frequency[f] / 1e9:.10g} GHz; "
+                    "expected the opacity from the telescope up to the top of each layer"
+                )
 
 
-def _pressure_range(low: float, high: float) -> str:
-    return f"{low / 100:.5g} hPa only" if low == high else f"{low / 100:.5g}-{high / 100:.5g} hPa"
-
-
-def _read_tree(path: Path) -> dict[str, Any]:
-    """Read the contents of an ASDF file, with the arrays in memory."""
+def _numeric(value: Any, key: str, name: str, dtype: type[T]) -> NDArray[T]:
+    """Copy an array of a table as numbers of a type."""
     try:
-        with asdf.open(path, lazy_load=False, memmap=False, validate_checksums=True) as file:
-            return {
-                key: np.asarray(value) if isinstance(value, asdf.tags.core.NDArrayType) else value
-                for key, value in file.tree.items()
-                if key not in ("asdf_library", "history")
-            }
-    except Exception as error:  # asdf, yaml, zlib and struct all raise their own kinds
-        raise AtmTableError(f"{path}: not a readable ASDF file: {error}") from error
-
-
-def _frequency_axis(value: Any, name: str) -> Any:
-    """Expand {start, step, n} of a file to frequencies; pass on anything else."""
-    if not isinstance(value, Mapping):
-        return value
-    missing = [key for key in ("start", "step", "n") if key not in value]
-    if missing:
-        raise AtmTableError(
-            f"{name}: frequency lacks {', '.join(missing)}; expected {{start, step, n}} with start and step "
-            "in Hz, or an array"
-        )
-    start, step, n = float(value["start"]), float(value["step"]), int(value["n"])
-    if not (n >= 2 and n == value["n"] and step > 0.0):
-        raise AtmTableError(
-            f"{name}: frequency has step = {step:g} Hz, n = {value['n']}; expected a step above 0 and a whole n >= 2"
-        )
-    return start + step * np.arange(n)
-
-
-def _regular_grid(frequency: Floats) -> dict[str, float | int] | None:
-    """Find the {start, step, n} that reproduces a grid to 1e-6 of its step; None without one."""
-    n = len(frequency)
-    start, step = float(frequency[0]), float((frequency[-1] - frequency[0]) / (n - 1))
-    if np.max(np.abs(start + step * np.arange(n) - frequency)) > 1e-6 * step:
-        return None
-    return {"start": start, "step": step, "n": n}
-
-
-def _axis(value: Any, key: str, name: str, minimum: int) -> Floats:
-    """Check an axis of the table: one-dimensional, finite, above zero, ascending."""
-    try:
-        axis = np.array(value, np.float64)
+        return np.array(value, dtype)
     except (TypeError, ValueError) as error:
         raise AtmTableError(f"{name}: {key} is not numeric: {error}") from error
-    if axis.ndim != 1 or len(axis) < minimum:
-        raise AtmTableError(
-            f"{name}: {key} has shape {axis.shape}, expected one dimension with {minimum} or more values"
-        )
-    if not np.all(np.isfinite(axis)) or np.any(axis <= 0.0):
-        raise AtmTableError(f"{name}: {key} holds values that are not finite or not above 0")
-    descents = np.flatnonzero(np.diff(axis) <= 0.0)
-    if descents.size:
-        i = int(descents[0])
-        raise AtmTableError(f"{name}: {key} must ascend, found {axis[i]:.10g} before {axis[i + 1]:.10g} at index {i}")
-    axis.flags.writeable = False
-    return axis
-
-
-def _coefficients(value: Any, key: str, name: str, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Check coefficients: shape [P, F], finite, not negative."""
-    try:
-        array = np.array(value, np.float32)
-    except (TypeError, ValueError) as error:
-        raise AtmTableError(f"{name}: {key} is not numeric: {error}") from error
-    if array.shape != shape:
-        raise AtmTableError(f"{name}: {key} has shape {array.shape}, expected [pressure, frequency] = {shape}")
-    if not np.all(np.isfinite(array)):
-        raise AtmTableError(f"{name}: {key} holds values that are not finite")
-    if np.any(array < 0.0):
-        raise AtmTableError(f"{name}: {key} holds negative values (least {array.min():g}); an opacity is 0 or above")
-    array.flags.writeable = False
-    return array

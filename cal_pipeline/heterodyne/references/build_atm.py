@@ -6,18 +6,20 @@ import contextlib
 import io
 import os
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import CalibrationError
+from cal_pipeline.heterodyne.physics.opacity import zenith_opacity
+from cal_pipeline.heterodyne.references.atm_file import date_of_creation
+from cal_pipeline.heterodyne.references.atm_layers import Slices, emission_weights, layer_offsets, slice_layers
 from cal_pipeline.heterodyne.references.atm_recipe import Recipe
 from cal_pipeline.heterodyne.references.atm_table import AtmTable
 
@@ -31,6 +33,12 @@ STANDARD_LEVELS = {
     "subarctwinter": (332.0, (273.1, 233.5, 199.5, 154.6, 113.0, 82.52)),
 }
 """Standard atmospheres in ATM: pressure of the junction, and levels above 9 km [hPa]."""
+
+EMISSION_AIRMASS = 1.5
+"""Airmass at which the emission of the layers weights their temperatures."""
+
+LAYER_MANTISSA_BITS = 10
+"""Mantissa bits kept of b and c below the top of the atmosphere: layers only set the sky's temperature."""
 
 
 class AtmModelError(CalibrationError, RuntimeError):
@@ -160,9 +168,29 @@ def window_frequencies(window: tuple[float, float, float]) -> Floats:
     return np.round((start + step * np.arange(n)) * 1e9)
 
 
-def opacity_coefficients(
-    recipe: Recipe, pressure_hpa: float, window: tuple[float, float, float]
-) -> tuple[Floats, Floats]:
+class ModelOpacity(NamedTuple):
+    """Opacity coefficients of the model's layers and of the whole atmosphere.
+
+    Parameters
+    ----------
+    layer_b, layer_c : ndarray, shape (N, F)
+        Wet [Np/mm] and dry [Np] zenith opacity coefficients of each layer, from the telescope up.
+    b, c : ndarray, shape (F,)
+        Coefficients of the whole atmosphere.
+
+    Examples
+    --------
+    >>> parts = np.array([[0.5], [0.25]])
+    >>> opacity = ModelOpacity(layer_b=parts, layer_c=parts / 4, b=parts.sum(axis=0), c=parts.sum(axis=0) / 4)
+    """
+
+    layer_b: Floats
+    layer_c: Floats
+    b: Floats
+    c: Floats
+
+
+def model_opacity(recipe: Recipe, pressure_hpa: float, window: tuple[float, float, float]) -> ModelOpacity:
     """Evaluate ATM at one pressure over one frequency window.
 
     Parameters
@@ -176,8 +204,8 @@ def opacity_coefficients(
 
     Returns
     -------
-    b, c : ndarray, shape (F,)
-        Wet [Np/mm] and dry [Np] zenith opacity coefficients at `window_frequencies`.
+    ModelOpacity
+        At `window_frequencies`.
 
     Raises
     ------
@@ -199,21 +227,38 @@ def opacity_coefficients(
     ATM itself is needed (``pip install 'cal_pipeline[atm]'``):
 
     >>> from cal_pipeline.heterodyne.references.atm_recipe import RECIPES
-    >>> b, c = opacity_coefficients(Recipe.read(RECIPES / "ccat.toml"), 532.0, (460.0, 462.0, 0.5))  # doctest: +SKIP
+    >>> opacity = model_opacity(Recipe.read(RECIPES / "ccat.toml"), 532.0, (460.0, 462.0, 0.5))  # doctest: +SKIP
     """
-    atm = _with_profile(recipe, pressure_hpa)
+    return _evaluate_model(_with_profile(recipe, pressure_hpa), recipe, window)
+
+
+def _evaluate_model(atm: Any, recipe: Recipe, window: tuple[float, float, float]) -> ModelOpacity:
+    """Evaluate an atmosphere tool over one frequency window."""
     frequencies = window_frequencies(window)
     _set_frequencies(atm, frequencies, window[2])
-    wet = np.array(atm.getWetOpacitySpec(0)[1]["value"], np.float64)
-    dry = np.array(atm.getDryOpacitySpec(0)[1], np.float64)
-    b = wet / float(atm.getUserWH2O()["value"][0])
+    column = float(atm.getUserWH2O()["value"][0])
+    channels = range(len(frequencies))
+    layer_b = _layer_opacities(atm, atm.getAbsTotalWet, channels) / column
+    layer_c = _layer_opacities(atm, atm.getAbsTotalDry, channels)
+    b = np.array(atm.getWetOpacitySpec(0)[1]["value"], np.float64) / column
+    c = np.array(atm.getDryOpacitySpec(0)[1], np.float64)
     limit = recipe.dry_continuum_limit_ghz
     if limit is not None and frequencies[-1] > limit * 1e9:
         beyond = np.flatnonzero(frequencies > limit * 1e9)
+        layer_continuum = _layer_opacities(atm, atm.getAbsDryCont, beyond)
         continuum = np.array([atm.getDryContOpacity(int(channel), 0) for channel in beyond])
         _set_frequencies(atm, np.array([limit * 1e9, limit * 1e9 + 1e6]), 1e-3)
-        dry[beyond] += float(atm.getDryContOpacity(0, 0)) - continuum
-    return b, np.maximum(dry, 0.0)
+        layer_c[:, beyond] += _layer_opacities(atm, atm.getAbsDryCont, [0]) - layer_continuum
+        c[beyond] += float(atm.getDryContOpacity(0, 0)) - continuum
+    return ModelOpacity(layer_b, np.maximum(layer_c, 0.0), b, np.maximum(c, 0.0))
+
+
+def _layer_opacities(atm: Any, absorption: Callable[[int, int, int], Any], channels: Iterable[int]) -> Floats:
+    """Multiply an absorption coefficient [1/m] of each layer and channel by the layer's thickness: [N, channels]."""
+    thickness = np.asarray(atm.getProfile()[1]["value"], np.float64)
+    channels = [int(channel) for channel in channels]
+    per_metre = [[absorption(n, channel, 0)["value"][0] for channel in channels] for n in range(len(thickness))]
+    return np.array(per_metre) * thickness[:, None]
 
 
 def build_table(recipe: Recipe, workers: int = 1, report: Callable[[str], None] | None = None) -> AtmTable:
@@ -255,22 +300,74 @@ def build_table(recipe: Recipe, workers: int = 1, report: Callable[[str], None] 
                 report(f"{pressure:g} hPa, {window[0]:g}-{window[1]:g} GHz done")
     n_windows = len(recipe.windows_ghz)
     rows = [results[first : first + n_windows] for first in range(0, len(results), n_windows)]
-    b, c = (np.array([np.concatenate([part[i] for part in row]) for row in rows]) for i in (0, 1))
-    frequency = np.concatenate([window_frequencies(window) for window in recipe.windows_ghz])
     table = AtmTable(
-        frequency=frequency,
+        frequency=np.concatenate([window_frequencies(window) for window in recipe.windows_ghz]),
         pressure=np.array(recipe.pressures_hpa) * 100.0,
-        b=round_mantissa(b, recipe.mantissa_bits),
-        c=round_mantissa(c, recipe.mantissa_bits),
+        b=np.array([np.concatenate([part.b for part in row], axis=-1) for row in rows]),
+        c=np.array([np.concatenate([part.c for part in row], axis=-1) for row in rows]),
         meta=_meta(recipe, version),
         name=recipe.output,
+        layer_offset=np.array([_offsets(recipe, *row) for row in zip(recipe.pressures_hpa, rows, strict=True)]),
+        layer_top_km=np.array([*recipe.layer_tops_km, max(part.top_km for part in results)]),
     )
     _check_windows(table, recipe)
     return table
 
 
-def _evaluate(job: tuple[Recipe, float, tuple[float, float, float]]) -> tuple[Floats, Floats]:
-    return opacity_coefficients(*job)
+class _Part(NamedTuple):
+    """Coefficients at one pressure in one window, and what the layers' temperatures follow from.
+
+    Parameters
+    ----------
+    b, c : ndarray of float32, shape (L, F)
+        Rounded coefficients up to the top of each merged layer.
+    slices : Slices
+        Slices of the model's layers.
+    weights : ndarray, shape (S,)
+        Emission of each slice that reaches the telescope.
+    temperature : ndarray, shape (N,)
+        Temperature of each of the model's layers [K].
+    top_km : float
+        Height of the model atmosphere above the telescope [km].
+    """
+
+    b: NDArray[np.float32]
+    c: NDArray[np.float32]
+    slices: Slices
+    weights: Floats
+    temperature: Floats
+    top_km: float
+
+
+def _evaluate(job: tuple[Recipe, float, tuple[float, float, float]]) -> _Part:
+    """Evaluate the model at one pressure in one window, and merge its layers."""
+    recipe, pressure_hpa, window = job
+    atm = _with_profile(recipe, pressure_hpa)
+    _, thickness, temperature, *_ = atm.getProfile()
+    thickness_km = np.asarray(thickness["value"], np.float64) / 1e3
+    slices = slice_layers(thickness_km, recipe.layer_tops_km)
+    found = _evaluate_model(atm, recipe, window)
+    b, c = slices.accumulate(found.layer_b), slices.accumulate(found.layer_c)
+    return _Part(
+        b=_round_layers(slices.tops(b), found.b, recipe.mantissa_bits),
+        c=_round_layers(slices.tops(c), found.c, recipe.mantissa_bits),
+        slices=slices,
+        weights=emission_weights(zenith_opacity(b, c, recipe.emission_pwv_mm), EMISSION_AIRMASS),
+        temperature=np.asarray(temperature["value"], np.float64),
+        top_km=round(float(thickness_km.sum()), 3),
+    )
+
+
+def _round_layers(tops: Floats, whole: Floats, bits: int) -> NDArray[np.float32]:
+    """Round the rows of a coefficient; the last, of the whole atmosphere, is that of the model itself."""
+    lower = round_mantissa(tops[:-1], min(bits, LAYER_MANTISSA_BITS))
+    return np.concatenate([lower, round_mantissa(whole[None], bits)])
+
+
+def _offsets(recipe: Recipe, pressure_hpa: float, parts: list[_Part]) -> Floats:
+    """Average the temperature of each merged layer over all windows, minus that of the ground."""
+    weights = np.sum([part.weights for part in parts], axis=0)
+    return layer_offsets(parts[0].slices, weights, parts[0].temperature, _ground(recipe, pressure_hpa)[1])
 
 
 @contextlib.contextmanager
@@ -295,7 +392,6 @@ def _check_windows(table: AtmTable, recipe: Recipe) -> None:
 
 def _meta(recipe: Recipe, version: str) -> dict[str, Any]:
     """Compile the meta data of a table: model, site, profile and units."""
-    built = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
     limit = recipe.dry_continuum_limit_ghz
     altitude = recipe.altitude_m
     return {
@@ -306,13 +402,21 @@ def _meta(recipe: Recipe, version: str) -> dict[str, Any]:
         if altitude is not None
         else [round(standard_atmosphere(p)[0]) for p in recipe.pressures_hpa],
         "temperature_profile": recipe.temperature_profile,
-        "created": time.strftime("%Y-%m-%d", built),
-        "units": {"frequency": "Hz", "pressure": "Pa", "b": "Np/mm", "c": "Np"},
+        "created": date_of_creation(),
+        "units": {
+            "frequency": "Hz",
+            "pressure": "Pa",
+            "b": "Np/mm",
+            "c": "Np",
+            "layer_offset": "K",
+            "layer_top_km": "km",
+        },
         "atmosphere_type": recipe.atmosphere_type,
         "lapse_rate_k_per_km": recipe.lapse_rate_k_per_km,
         "water_scale_height_km": recipe.water_scale_height_km,
         "dry_continuum": "as ATM has it" if limit is None else f"as ATM has it; above {limit:g} GHz as it is there",
         "relative_rounding": 2.0 ** -(recipe.mantissa_bits + 1),
+        "emission_pwv_mm": recipe.emission_pwv_mm,
     }
 
 
@@ -352,11 +456,16 @@ def _quantity(value: Any, unit: str) -> dict[str, Any]:
     return {"value": value, "unit": unit}
 
 
+def _ground(recipe: Recipe, pressure_hpa: float) -> tuple[float, float]:
+    """Altitude [m] and temperature [K] at the telescope."""
+    if recipe.altitude_m is not None and recipe.ground_temperature_k is not None:
+        return recipe.altitude_m, recipe.ground_temperature_k
+    return standard_atmosphere(pressure_hpa)
+
+
 def _with_profile(recipe: Recipe, pressure_hpa: float) -> Any:
     """Make an atmosphere tool that holds the recipe's profile above a pressure."""
-    altitude, temperature = standard_atmosphere(pressure_hpa)
-    if recipe.altitude_m is not None and recipe.ground_temperature_k is not None:
-        altitude, temperature = recipe.altitude_m, recipe.ground_temperature_k
+    altitude, temperature = _ground(recipe, pressure_hpa)
     step, growth = pressure_ladder(pressure_hpa, recipe.atmosphere_type, recipe.layers)
     atm = _load_model()()
     atm.initAtmProfile(

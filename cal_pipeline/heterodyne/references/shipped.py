@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cal_pipeline.heterodyne.references.atm_table import AtmRangeError, AtmTable, describe_request
+from cal_pipeline.heterodyne.references.atm_file import read_grid
+from cal_pipeline.heterodyne.references.atm_grid import AtmGrid, AtmRangeError, describe_request
+from cal_pipeline.heterodyne.references.atm_table import AtmTable
 
 DATA = Path(__file__).parent / "data"
 """Directory of the tables that come with the package."""
@@ -94,6 +96,11 @@ def _open_cached(path: Path, mtime_ns: int) -> AtmTable:
     return AtmTable.open(path)
 
 
+@lru_cache(maxsize=16)
+def _read_grid_cached(path: Path, mtime_ns: int) -> AtmGrid:
+    return read_grid(path)
+
+
 def find_atm_table(frequencies: ArrayLike | Iterable[ArrayLike], pressure: float) -> Path:
     """Pick the shipped table that holds all frequencies and the pressure of a scan.
 
@@ -123,10 +130,10 @@ def find_atm_table(frequencies: ArrayLike | Iterable[ArrayLike], pressure: float
     suited = []
     offers = []
     for path in shipped_atm_tables():
-        table = open_atm_table(path)
-        offers.append(f"{path.name}: {table.describe_range()}")
-        if table.covers(nu, pressure):
-            suited.append((table.step_at(nu), path))
+        grid = _read_grid_cached(path, path.stat().st_mtime_ns)
+        offers.append(f"{path.name}: {grid.describe_range()}")
+        if grid.covers(nu, pressure):
+            suited.append((grid.step_at(nu), path))
     if not suited:
         raise AtmRangeError(
             f"no shipped atmosphere table covers {describe_request(nu, pressure)}; they offer "

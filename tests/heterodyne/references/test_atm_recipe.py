@@ -32,11 +32,25 @@ def test_shipped_recipes_parse(name):
     assert (recipe.altitude_m is None) == (name == "sofia")
 
 
+@pytest.mark.parametrize(
+    ("name", "tops", "pwv"),
+    [
+        ("ccat", (0.25, 0.65, 1.4, 2.5, 5.0), 1.0),
+        ("gbt", (0.3, 0.9, 2.0, 4.0, 8.0), 10.0),
+        ("sofia", (2.5, 7.0), 0.01),
+    ],
+)
+def test_shipped_recipes_have_layers(name, tops, pwv):
+    recipe = Recipe.read(RECIPES / f"{name}.toml")
+    assert (recipe.layer_tops_km, recipe.emission_pwv_mm) == (tops, pwv)
+
+
 def test_a_recipe_is_read(read):
     recipe = read()
     assert recipe.pressures_hpa == (700.0, 750.0)
     assert recipe.windows_ghz[1] == (200.0, 210.0, 0.1)
     assert recipe.atmosphere_number == 2
+    assert (recipe.layer_tops_km, recipe.emission_pwv_mm) == ((), 1.0)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +63,9 @@ def test_a_recipe_is_read(read):
         ({"windows_ghz": ((100.0, 110.0, 0.0),)}, "steps of windows_ghz"),
         ({"altitude_m": 800.0}, "both altitude_m and ground_temperature_k"),
         ({"layers": 0}, "layers is 0"),
+        ({"layer_tops_km": (2.0, 1.0)}, r"layer_tops_km is \[2\.0, 1\.0\], expected heights above .* ascend"),
+        ({"layer_tops_km": (0.0, 1.0)}, "ascend from above 0"),
+        ({"emission_pwv_mm": -1.0}, "emission_pwv_mm is -1, expected 0 or more"),
         ({"mantissa_bits": 30}, "mantissa_bits is 30"),
     ],
 )
@@ -68,6 +85,9 @@ def test_senseless_values(read, change, message):
         (("[700, 750]", '["low"]'), r"pressures_hpa\[0\] is 'low', expected a finite number in hPa"),
         (("-6.5", '"steep"'), "lapse_rate_k_per_km is 'steep', expected a finite number in K/km"),
         (("midlatsummer", "lunar"), r"hill\.toml: atmosphere_type is 'lunar', expected one of tropical"),
+        (("water", "layer_tops_km = 1\nwater"), "layer_tops_km is 1, expected a list in brackets"),
+        (("water", "layer_tops_km = [-1]\nwater"), r"layer_tops_km\[0\] is -1, expected a finite number above 0 in km"),
+        (("water", "emission_pwv_mm = -1\nwater"), "emission_pwv_mm is -1, expected a finite number from 0 in mm"),
         (("water", "layers = 8.5\nwater"), "layers is 8.5, expected a whole number"),
     ],
 )

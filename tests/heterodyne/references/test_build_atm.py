@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cal_pipeline.heterodyne.references import build_atm
-from cal_pipeline.heterodyne.references.atm_recipe import RECIPES, Recipe
+from cal_pipeline.heterodyne.references.atm_recipe import RECIPES, Recipe, RecipeError
 from cal_pipeline.heterodyne.references.build_atm import (
     STANDARD_LEVELS,
     AtmModelError,
     build_table,
-    opacity_coefficients,
+    model_opacity,
     pressure_ladder,
     round_mantissa,
     standard_atmosphere,
@@ -81,30 +81,55 @@ def test_builds_the_same_table_each_time():
         Recipe.read(RECIPES / "gbt.toml"), pressures_hpa=(900.0, 930.0), windows_ghz=((80, 82, 0.25), (100, 102, 0.5))
     )
     first, second = build_table(recipe), build_table(recipe)
-    np.testing.assert_array_equal(first.b, second.b)
-    np.testing.assert_array_equal(first.c, second.c)
+    for name in ("b", "c", "layer_offset", "layer_top_km"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
     assert first.windows == [(80e9, 82e9), (100e9, 102e9)]
     assert np.all(first.b[1] > first.b[0])  # more pressure, broader lines
     assert set(first.meta) >= {"model", "version", "site", "altitude_m", "temperature_profile", "created"}
 
 
 @needs_model
+def test_layers_of_a_table():
+    recipe = replace(Recipe.read(RECIPES / "gbt.toml"), pressures_hpa=(900.0,), windows_ghz=((80, 80.5, 0.25),))
+    table, whole = build_table(recipe), model_opacity(recipe, 900.0, recipe.windows_ghz[0])
+    assert (table.version, table.b.shape) == (2, (1, 6, 3))
+    assert table.layer_top_km[:-1].tolist() == list(recipe.layer_tops_km)
+    assert 30.0 < table.layer_top_km[-1] < recipe.top_km
+    np.testing.assert_array_equal(table.b[0, -1], round_mantissa(whole.b, recipe.mantissa_bits))
+    np.testing.assert_array_equal(table.c[0, -1], round_mantissa(whole.c, recipe.mantissa_bits))
+    np.testing.assert_allclose(whole.layer_b.sum(axis=0), whole.b, rtol=1e-12)
+    np.testing.assert_allclose(whole.layer_c.sum(axis=0), whole.c, rtol=1e-12)
+    assert np.all(np.diff(table.b, axis=1) > 0.0)
+    # 5.6 K/km below the tropopause: the lowest layer, of 0.3 km, is 0.84 K colder on average
+    assert table.layer_offset[0, 0] == pytest.approx(-0.84, abs=0.1)
+    assert np.all(np.diff(table.layer_offset[0, :5]) < 0.0)
+
+
+@needs_model
+def test_layers_above_the_model_are_refused():
+    recipe = replace(Recipe.read(RECIPES / "gbt.toml"), layer_tops_km=(0.3, 60.0), windows_ghz=((80, 80.5, 0.25),))
+    with pytest.raises(RecipeError, match=r"layer_tops_km is \[0\.3, 60\.0\], expected .* top of the model atmosphere"):
+        build_table(recipe)
+
+
+@needs_model
 def test_opacity_is_what_the_model_says():
     """b·PWV + c against the sum of the model's own parts, at a PWV far from that of the profile."""
     recipe = Recipe.read(RECIPES / "ccat.toml")
-    b, c = opacity_coefficients(recipe, 520.0, (461.0, 461.02, 0.01))
+    found = model_opacity(recipe, 520.0, (461.0, 461.02, 0.01))
     atm = build_atm._with_profile(recipe, 520.0)
     build_atm._set_frequencies(atm, window_frequencies((461.0, 461.02, 0.01)), 0.01)
     atm.setUserWH2O({"value": 3.7, "unit": "mm"})
     wet = atm.getH2OLinesOpacity(1, 0) + atm.getH2OContOpacity(1, 0)
     parts = ("getDryContOpacity", "getO2LinesOpacity", "getO3LinesOpacity", "getCOLinesOpacity", "getN2OLinesOpacity")
     dry = sum(getattr(atm, part)(1, 0) for part in parts)
-    assert b[1] * 3.7 + c[1] == pytest.approx(wet + dry, rel=1e-9)
+    assert found.b[1] * 3.7 + found.c[1] == pytest.approx(wet + dry, rel=1e-9)
 
 
 @needs_model
 def test_dry_continuum_stops_growing_where_told():
     recipe = Recipe.read(RECIPES / "sofia.toml")
-    held = opacity_coefficients(recipe, 180.0, (4744.0, 4744.02, 0.01))[1]
-    grown = opacity_coefficients(replace(recipe, dry_continuum_limit_ghz=None), 180.0, (4744.0, 4744.02, 0.01))[1]
-    assert grown[1] / held[1] == pytest.approx((4744.0 / 2000.0) ** 2, rel=0.01)
+    held = model_opacity(recipe, 180.0, (4744.0, 4744.02, 0.01))
+    grown = model_opacity(replace(recipe, dry_continuum_limit_ghz=None), 180.0, (4744.0, 4744.02, 0.01))
+    assert grown.c[1] / held.c[1] == pytest.approx((4744.0 / 2000.0) ** 2, rel=0.01)
+    np.testing.assert_allclose(held.layer_c.sum(axis=0), held.c, rtol=1e-12)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cal_pipeline.heterodyne.references import shipped
+from cal_pipeline.heterodyne.references.atm_recipe import RECIPES, Recipe
 from cal_pipeline.heterodyne.references.atm_table import AtmRangeError, AtmTable
 from cal_pipeline.heterodyne.references.shipped import (
     find_atm_table,
@@ -76,6 +77,28 @@ class TestShippedTables:
         assert sum(path.stat().st_size for path in shipped_atm_tables()) < 12e6
         for table in tables.values():
             assert set(table.meta) >= {"model", "version", "site", "altitude_m", "temperature_profile", "created"}
+
+    @pytest.mark.parametrize("name", ["ccat", "sofia", "gbt"])
+    def test_layers_are_those_of_the_recipe(self, name):
+        table = open_atm_table(shipped_atm_table(name))
+        recipe = Recipe.read(RECIPES / f"{name}.toml")
+        assert table.version == 2
+        assert tuple(table.layer_top_km[:-1]) == recipe.layer_tops_km
+        assert table.pressure.tolist() == pytest.approx([100.0 * p for p in recipe.pressures_hpa])
+        assert table.meta["emission_pwv_mm"] == recipe.emission_pwv_mm
+
+    @pytest.mark.parametrize(("name", "lowest", "highest"), [("ccat", -3.0, -46.0), ("gbt", -1.0, -55.0)])
+    def test_air_gets_colder_with_height(self, name, lowest, highest):
+        """-5.6 K/km above a telescope on the ground; the last layer is mostly tropopause."""
+        offset = open_atm_table(shipped_atm_table(name)).layer_offset
+        assert np.all(np.diff(offset, axis=1) <= 0.0)
+        assert np.all((lowest < offset[:, 0]) & (offset[:, 0] < 0.0))
+        assert np.all(np.abs(offset[:, -1] - highest) < 5.0)
+
+    def test_air_is_isothermal_above_sofia_and_warmer_in_the_stratosphere(self):
+        offset = open_atm_table(shipped_atm_table("sofia")).layer_offset
+        assert np.all(np.abs(offset[:, :2]) < 1.0)
+        assert np.all((offset[:, 2] > 5.0) & (offset[:, 2] < 12.0))
 
     @pytest.mark.parametrize(
         ("name", "window", "pressures"),
