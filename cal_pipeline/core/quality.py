@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.limits import Limit, Limits
-from cal_pipeline.core.run.threads import in_threads
+from cal_pipeline.core.run.threads import map_in_threads
 
 Values = NDArray[Any]
 Measured = Values | Mapping[str, Values]
@@ -158,7 +158,7 @@ class QualityScheme:
             Values by figure; what is unknown is left out.
         """
         direct = [figure for figure in self.figures if not figure.of]
-        computed = in_threads(lambda figure: figure.compute(*data), direct, samples)
+        computed = map_in_threads(lambda figure: figure.compute(*data), direct, samples)
         found = {figure.name: values for figure, values in zip(direct, computed, strict=True) if values is not None}
         for figure in self.figures:
             if figure.of and all(name in found for name in figure.of):

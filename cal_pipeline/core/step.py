@@ -22,13 +22,13 @@ from cal_pipeline.core.parameters.checked import CheckedStep
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.origins import Parameters, load_parameters, plain_tree
 from cal_pipeline.core.parameters.resolved import DEFAULT, ResolvedParameters
-from cal_pipeline.core.records import record_of_step
+from cal_pipeline.core.records import record_step
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.product import ProductKind
 
 logger = logging.getLogger(__name__)
 
-_OF_ONE_RUN = frozenset({"save_results", "suffix", "output_file", "output_dir", "input_dir", "skip"})
+_NEVER_CHOSEN = frozenset({"save_results", "suffix", "output_file", "output_dir", "input_dir", "skip"})
 """Parameters that stpipe changes in a run.
 
 A step that runs alone never takes them from a file chosen by the data.
@@ -151,12 +151,12 @@ class BaseStep(CheckedStep):
         parameters: ResolvedParameters,
         config: Mapping[str, Any],
         file: Path,
-        kept: frozenset[str] = _OF_ONE_RUN,
+        kept: frozenset[str] = _NEVER_CHOSEN,
     ) -> ResolvedParameters:
         """Take values from a file where the user gave none."""
         free = [name for name in parameters.values if name not in parameters.origins and name not in kept]
         steps = {
-            name: step._adopt(parameters.steps[name], step._section(config), file, _OF_ONE_RUN - {"skip"})
+            name: step._adopt(parameters.steps[name], step._section(config), file, _NEVER_CHOSEN - {"skip"})
             for name, step in cls._step_classes().items()
         }
         values = {name: cls._checked(name, config[name]) for name in free if name in config}
@@ -401,7 +401,7 @@ class ObservationStep(BaseStep):
             done = vars(model.meta.cal_step)
             for step in self._steps_so_far():
                 if step is self or done.get(step.class_alias) == "COMPLETE":
-                    model.meta.made_by[step.class_alias] = record_of_step(step, step._references)
+                    model.meta.made_by[step.class_alias] = record_step(step, step._references)
         return super().save_model(model, *args, **keywords)
 
     def _steps_so_far(self) -> list[ObservationStep]:

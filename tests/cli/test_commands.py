@@ -178,13 +178,13 @@ _HEARS_THE_KEYBOARD = "import signal\nsignal.signal(signal.SIGINT, signal.defaul
 _STOPS_AT_THE_THIRD = """
 import sys, time
 from cal_pipeline.core.run import workers
-calibrate_steps = workers.pass_steps
+calibrate_steps = workers.apply_steps
 def slow_steps(session, number, recipe):
     if number == 3:
         print("third", flush=True)
         time.sleep(60)
     return calibrate_steps(session, number, recipe)
-workers.pass_steps = slow_steps
+workers.apply_steps = slow_steps
 """
 
 _STALLS_AT_THE_THIRD = """
@@ -261,7 +261,7 @@ class TestSignals:
         def interrupt(*_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(workers, "pass_steps", interrupt)
+        monkeypatch.setattr(workers, "apply_steps", interrupt)
         with pytest.raises(RunInterruptedError, match="no store is left"):
             calibrate(make_session(channels=16))
         assert not (tmp_path / "l1.zarr").exists()

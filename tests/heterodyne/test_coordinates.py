@@ -394,7 +394,7 @@ class TestThePageOnCounts:
     )
     def test_attributes(self, attributes, words):
         with pytest.raises(LayoutError, match=words):
-            Packing.of_counts("data_5d", attributes, np.dtype("int16"))
+            Packing.for_counts("data_5d", attributes, np.dtype("int16"))
         assert words in PAGE
 
     @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def this_process() -> str:
 
 
 @contextmanager
-def recorded(run_process: str) -> Iterator[Records]:
+def record_logs(run_process: str) -> Iterator[Records]:
     """Note what this package logs within the block, if that is not heard by the run anyway.
 
     Lines are told apart by the observation that they belong to: a worker may have several threads.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.run.clock import StageClock
-from cal_pipeline.core.run.threads import in_threads
+from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.core.store.paths import StorePath
 
 CHUNK_SAMPLES = 2**18
@@ -187,7 +187,7 @@ class Stream(Generic[AnyBlock]):
             for operation in self._operations:
                 operation.begin(Target(group, self._source.shape, self.rows, present))
         tasks: list[Callable[[], None]] = [*others, *(partial(self._work_on, *block) for block in self._blocks())]
-        in_threads(lambda task: task(), tasks, int(np.prod(self._source.shape)))
+        map_in_threads(lambda task: task(), tasks, int(np.prod(self._source.shape)))
         learnt: dict[str, Any] = {}
         with self._clock("write"):
             for operation in self._operations:

@@ -102,7 +102,7 @@ class BlockThreads:
             self._pool.shutdown()
 
     def run(self, function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        """Call a function whose calls of :func:`in_threads` use these threads."""
+        """Call a function whose calls of :func:`map_in_threads` use these threads."""
         token = _current.set(self)
         try:
             return function(*args, **kwargs)
@@ -110,7 +110,7 @@ class BlockThreads:
             _current.reset(token)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """Call a function on every item and return the results in order; see :func:`in_threads`."""
+        """Call a function on every item and return the results in order; see :func:`map_in_threads`."""
         if self._pool is None:
             return [function(item) for item in items]
         results: dict[int, Result] = {}
@@ -148,18 +148,9 @@ def _one_thread() -> BlockThreads:
     return BlockThreads(1)
 
 
-def use_threads(number: int | None) -> None:
-    """Set the number of threads of steps called outside of a run, in the current thread.
-
-    Parameters
-    ----------
-    number : int or None
-        Number of threads; one per core if None.
-    """
-    _current.set(None if number is None else BlockThreads(number))
-
-
-def in_threads(function: Callable[[Item], Result], items: Iterable[Item], samples: int = FEW_SAMPLES) -> list[Result]:
+def map_in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], samples: int = FEW_SAMPLES
+) -> list[Result]:
     """Call a function on every item, in the threads of the run unless there are few samples.
 
     No more than two calls a thread are waiting at any time, so that memory does not grow with the
@@ -259,7 +250,7 @@ def _one_blas_thread() -> Iterator[None]:
 _blas = WhileUsed(_one_blas_thread)
 
 
-def no_other_threads() -> AbstractContextManager[None]:
+def limit_blas_threads() -> AbstractContextManager[None]:
     """Keep the linear algebra below NumPy from starting threads of its own within the block.
 
     Blocks may overlap: the limit is lifted when the last one ends.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from cal_pipeline.core.store.records import ObservationRecord, mapping_of
+from cal_pipeline.core.store.records import ObservationRecord, as_mapping
 
 ABSENT = "-"
 """In place of a value that a store did not record."""
@@ -103,13 +103,13 @@ def describe_record(record: ObservationRecord) -> dict[Fact, str]:
 
 def describe_steps(record: ObservationRecord) -> str:
     """List the steps that were done."""
-    steps = mapping_of(record.attributes.get("cal_step"))
+    steps = as_mapping(record.attributes.get("cal_step"))
     return ", ".join(str(name) for name, state in steps.items() if state == "COMPLETE") or ABSENT
 
 
 def describe_limits(record: ObservationRecord) -> str:
     """Identify the file of quality limits."""
-    limits = mapping_of(record.quality.get("thresholds"))
+    limits = as_mapping(record.quality.get("thresholds"))
     return describe_file(limits.get("file"), limits.get("sha256"))
 
 

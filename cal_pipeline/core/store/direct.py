@@ -14,7 +14,7 @@ from cal_pipeline.core.store.codecs import Function, compute_crc, find_bytes_cod
 from cal_pipeline.core.store.interface import ArrayReader, ArrayWriter, chunk_name
 from cal_pipeline.core.store.metadata import NUMBERS, TEXT, ArrayMetadata, write_document
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.text import count_of
+from cal_pipeline.core.text import format_count
 
 
 def find_decoders(metadata: ArrayMetadata) -> list[Function] | None:
@@ -70,7 +70,7 @@ class DirectReader(ArrayReader):
             data = decode(data)
         array = np.asarray(data) if isinstance(data, np.ndarray) else np.frombuffer(data, self.dtype)
         if array.size != int(np.prod(self.chunks)):
-            raise ValueError(f"a chunk holds {count_of(array.size, 'value')}, expected {self.chunks}")
+            raise ValueError(f"a chunk holds {format_count(array.size, 'value')}, expected {self.chunks}")
         return array.reshape(self.chunks)
 
     def _read(self, ranges: list[tuple[int, int]]) -> NDArray[Any]:

@@ -237,7 +237,7 @@ def _read_document(root: StorePath, path: str, kind: str) -> dict[str, Any]:
     return document
 
 
-def group_attributes(root: StorePath, path: str) -> dict[str, Any]:
+def read_group_attributes(root: StorePath, path: str) -> dict[str, Any]:
     """Read the attributes of a group.
 
     Raises

@@ -128,7 +128,7 @@ class Packing:
         return cls(reader.stored, reader.markers(), lowest, highest, scale, offset)
 
     @classmethod
-    def of_counts(cls, name: str, attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Packing:
+    def for_counts(cls, name: str, attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Packing:
         """Make the decoding of counts; the minimum of a signed type marks missing counts too.
 
         Wider integers and floats that hold the minimum of 32-bit integers were made of such counts:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.run.stream import Operation, Target
-from cal_pipeline.core.run.threads import in_threads
+from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.heterodyne.errors import NotFiniteError
 from cal_pipeline.heterodyne.physics.calibration import (
     antenna_temperature,
@@ -86,7 +86,7 @@ class CalibrateStep(CalibrationStep):
         def variance(off: int) -> Floats:
             return variance_of_mean(pairing.dumps_in_reference(off), at.exptime[pairing.off[off]])
 
-        variances = in_threads(variance, range(pairing.off.size), pairing.off_mean.size)
+        variances = map_in_threads(variance, range(pairing.off.size), pairing.off_mean.size)
         load_difference = loads.means.difference
 
         def work_out(on: int) -> None:
@@ -111,7 +111,7 @@ class CalibrateStep(CalibrationStep):
             )
             blank_channels(sigma[..., on], bad[..., on])
 
-        in_threads(work_out, range(pairing.on.size), factor.size)
+        map_in_threads(work_out, range(pairing.on.size), factor.size)
         band.calibration = CalibrationStage(factor, bad, t_sys, sigma, self.precision)
 
     @staticmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cal_pipeline.core.run.stream import Operation
-from cal_pipeline.core.text import count_of
+from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.physics.calibration import couple_beams, couple_noise, either_missing
 from cal_pipeline.heterodyne.physics.switching import merge_order
 from cal_pipeline.heterodyne.scan import Band, Scan
@@ -46,7 +46,7 @@ class DbsStep(CalibrationStep):
             return "no beams to merge"
         merged = int((coupling.second >= 0).sum())
         alone = coupling.second.size - merged
-        return f"{count_of(merged, 'pair')} of beams merged, {count_of(alone, 'ON')} without a partner"
+        return f"{format_count(merged, 'pair')} of beams merged, {format_count(alone, 'ON')} without a partner"
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Pair the reduction groups of a band."""

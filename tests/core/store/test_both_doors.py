@@ -18,7 +18,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, Transpos
 import cal_pipeline
 from cal_pipeline.core.store.arrays import create_writer, open_reader
 from cal_pipeline.core.store.direct import DirectReader, DirectWriter, find_decoders
-from cal_pipeline.core.store.metadata import group_attributes, read_array_metadata, write_group
+from cal_pipeline.core.store.metadata import read_array_metadata, read_group_attributes, write_group
 from cal_pipeline.core.store.output import check_complete
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.core.store.through_zarr import ZarrReader, ZarrWriter
@@ -342,13 +342,13 @@ class TestRefused:
         file = tmp_path / "g" / "zarr.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | changes))
         with pytest.raises(LayoutError, match=words) as told:
-            group_attributes(root, "g")
+            read_group_attributes(root, "g")
         assert str(told.value).startswith(f"{tmp_path}/g")
 
     def test_groups_with_a_field_to_ignore_are_read(self, tmp_path):
         zarr.create_group(tmp_path, attributes={"x": 1})
         zarr.consolidate_metadata(tmp_path)
-        assert group_attributes(LocalStorePath(tmp_path), "") == {"x": 1}
+        assert read_group_attributes(LocalStorePath(tmp_path), "") == {"x": 1}
 
 
 class TestSpoiltChunks:
