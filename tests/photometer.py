@@ -13,7 +13,7 @@ import numpy as np
 
 from cal_pipeline.core.errors import LayoutError
 from cal_pipeline.core.observation import WrittenObservation
-from cal_pipeline.core.pipeline import RUN_PARAMETERS, ObservationPipeline
+from cal_pipeline.core.pipeline import ObservationPipeline, specify_run
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.step import BaseStep, ObservationStep
 from cal_pipeline.core.store.arrays import open_reader
@@ -111,7 +111,7 @@ class PhotometerPipeline(PhotometerBase, ObservationPipeline):
     class_alias = "photometer"
     spec = f"""
     exposures = int_list(default=None)   # Exposures to reduce
-    {RUN_PARAMETERS}
+    {specify_run(KIND)}
     """
     step_defs = {"dark": DarkStep}
 

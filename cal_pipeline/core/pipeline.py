@@ -28,30 +28,38 @@ from cal_pipeline.core.store.compare import Comparison, compare_products
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.output import make_output
 from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.store.product import ProductKind
 from cal_pipeline.core.text import format_count, format_ranges
 
 logger = logging.getLogger(__name__)
 
 _STORE_ADVICE = "the product is a Zarr store, a folder: name it as in l1.zarr"
 
-RUN_PARAMETERS = """
-    overwrite = boolean(default=False)       # Replace an existing L1 store
+
+def specify_run(kind: ProductKind) -> str:
+    """Write the specification of the parameters of every run.
+
+    It belongs in the ``spec`` of each pipeline, below the pipeline's own parameters: stpipe lists
+    those of a base class first.
+
+    Parameters
+    ----------
+    kind : ProductKind
+        Names of product and observations, for the help of the parameters.
+    """
+    return f"""
+    overwrite = boolean(default=False)       # Replace an existing {kind.name}
     workers   = integer(min=1, default=1)    # Number of local processes
     threads   = integer(min=1, default=None) # Threads per process (default: cores / workers)
     scheduler = string(default=None)         # Address of a Dask scheduler, to run on its cluster
-    timing    = boolean(default=False)       # Log the time that each stage of a scan took
-"""
-"""Parameters of every run.
-
-They belong in the ``spec`` of each pipeline, below its own: stpipe lists those of a base class
-first.
-"""
+    timing    = boolean(default=False)       # Log the time that each stage of a {kind.noun} took
+    """
 
 
 class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     """Base of the pipelines that process the observations of an input and write them as a product.
 
-    A family of instruments derives its pipeline, with `RUN_PARAMETERS` in its ``spec``, and
+    A family of instruments derives its pipeline, with :func:`specify_run` in its ``spec``, and
     overrides :meth:`open_input`, :meth:`select`, :meth:`open_observation`,
     :meth:`write_observation` and :meth:`open_product`; the other hooks have defaults.
     """
@@ -87,7 +95,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         raise TypeError(f"{type(self).__name__} does not say how its input is opened")
 
     def select(self, dataset: Any) -> list[int]:
-        """Select the observations to process, by the parameter that is named after them (``scans``).
+        """Select the observations to process, by the parameter named after them (:attr:`ProductKind.selection`).
 
         Parameters
         ----------

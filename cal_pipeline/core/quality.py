@@ -1,7 +1,7 @@
 """Quality of an observation: figures that a family declares, and verdicts on them.
 
-An observation has elements, such as the pixels of a receiver. A figure is one number for each
-element. A check compares figures, or what follows from them, with limits.
+An observation has elements, such as detectors. A figure is one number for each element. A check
+compares figures, or values derived from them, with limits.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Parts:
     reduced : str
         Name of the reduced parts in the record.
     meanings : dict
-        Descriptions of the parts that have a column in the table of a session, by part.
+        Descriptions of the parts that have a column in the table of a product, by part.
     """
 
     reduced: str
@@ -70,7 +70,7 @@ class Figure:
     checked : bool
         Whether limits apply to the figure as it is.
     in_table : bool
-        Whether the figure has a column in the table of a session.
+        Whether the figure has a column in the table of a product.
     parts : Parts or None
         Parts of the figure.
     """

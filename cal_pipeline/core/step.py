@@ -53,7 +53,7 @@ class BaseStep(CheckedStep):
     spec = """
     output_ext       = string(default='.asdf')   # Suffix of the files that steps write
     output_file      = string(default=None)      # File to save output to
-    output_use_model = boolean(default=True)     # Name the files of steps after the scan
+    output_use_model = boolean(default=True)     # Name the files of steps after the observation
     """
 
     prefetch_references = False
@@ -164,7 +164,7 @@ class BaseStep(CheckedStep):
 
     @classmethod
     def _section(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what a parameter file of a pipeline says of this step, or pipeline."""
+        """Return the section of a pipeline's parameter file for this step, or all of it for a pipeline."""
         if cls._step_classes():
             return config
         found: Mapping[str, Any] = config.get("steps", {}).get(cls.class_alias, {})
@@ -209,8 +209,7 @@ class BaseStep(CheckedStep):
         Returns
         -------
         ConfigObj
-            Empty where no file is meant for such data. What a run takes from it is chosen again for
-            each observation.
+            Empty where no file is meant for such data. A run chooses again for each observation.
         """
         config = Parameters()
         if cls._step_classes():
@@ -244,14 +243,14 @@ class BaseStep(CheckedStep):
         return "" if self.parameters.origin("input_dir") == DEFAULT else str(self.input_dir or "")
 
     def default_suffix(self) -> str:
-        """Return what the files of this step end in, whether it runs alone or in a pipeline."""
+        """Return the suffix of the files of this step, alone and in a pipeline."""
         return str(self.class_alias or self.name.lower())
 
     @staticmethod
     def _make_output_path(
         step: Step, basepath: str | None = None, ext: str | None = None, suffix: str | None = None, **_: Any
     ) -> str:
-        """Return where a step writes.
+        """Return the path that a step writes to.
 
         Alone under the name that was given; else named after the observation and the step, in
         ``output_dir`` or beside the product.
@@ -285,6 +284,9 @@ class ObservationStep(BaseStep):
 
     example_source: ClassVar[str] = "data.zarr"
     """Location of an observation, as in messages."""
+
+    example_output: ClassVar[str] = "result.asdf"
+    """Name of a file that a step writes, as in messages."""
 
     def process(self, source: Any = None) -> Any:
         """Run the step on an observation.
@@ -391,7 +393,7 @@ class ObservationStep(BaseStep):
                     f"{self.class_alias}: {name} = {location!r} is remote; steps write to local folders only"
                 )
         if self.output_file:
-            advice = "a step writes an ASDF file, name it as in loads.asdf"
+            advice = f"a step writes an ASDF file, name it as in {self.example_output}"
             refuse_other_format(str(self.class_alias), self.output_file, ".asdf", advice)
             self.refuse_idle("suffix", "output_file", "leave one of them out")
 

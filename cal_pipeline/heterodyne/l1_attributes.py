@@ -21,7 +21,7 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
     Parameters
     ----------
     band, scan : Band, Scan
-        What was calibrated.
+        The band, calibrated.
     tally : Tally
         Statistics of its samples.
     provenance : mapping

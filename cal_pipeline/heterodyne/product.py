@@ -28,7 +28,7 @@ class CalibratedSession(Product):
     Attributes
     ----------
     root : StorePath
-        Where it is.
+        The store.
     path : Path or str
         Path of a folder; name of a ZIP file; URL.
     numbers : list of int

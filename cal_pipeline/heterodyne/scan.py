@@ -236,7 +236,7 @@ class ScanMeta:
 
 
 class LoadSource(Protocol):
-    """What a scan needs of the session it was opened from: the loads of other scans."""
+    """Source of the loads of other scans: the session that a scan was opened from."""
 
     def find_loads(self, band: Band, interval: float) -> tuple[CalibrationGroup, str]:
         """Find the hot and cold load that belong to a band of a scan, and the reason."""

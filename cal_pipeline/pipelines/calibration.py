@@ -9,7 +9,7 @@ from typing import Any
 
 from cal_pipeline.core.observation import WrittenObservation
 from cal_pipeline.core.parameters.values import plain_numbers
-from cal_pipeline.core.pipeline import RUN_PARAMETERS, ObservationPipeline
+from cal_pipeline.core.pipeline import ObservationPipeline, specify_run
 from cal_pipeline.core.store.compare import Comparison
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.compare import compare_l1_stores
@@ -60,7 +60,7 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
 
     spec = f"""
     scans     = force_list(default=None)     # Scans to calibrate, as in 25650,25660:25670 (default: all)
-    {RUN_PARAMETERS}
+    {specify_run(CalibratedSession.kind)}
     """
 
     step_defs = {

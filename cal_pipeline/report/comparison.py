@@ -81,19 +81,19 @@ def _records(comparison: Comparison, everything: bool) -> Iterator[str]:
     for category, facts in by_category.items():
         yield f"{category}:"
         for fact in facts:
-            yield from _change(fact.name, fact.first, fact.second, _in_bands(fact.bands, records.n_bands))
+            yield from _change(fact.name, fact.first, fact.second, _in_bands(fact.parts, records.n_parts))
     if origins:
         yield "parameters with the same value from another origin:"
-        yield from _origins(origins, records.n_bands, everything)
+        yield from _origins(origins, records.n_parts, everything)
     if records.numbers:
         yield "results (medians over the pixels):"
         for number in records.numbers:
-            yield from _number(number, records.n_bands, everything)
+            yield from _number(number, records.n_parts, everything)
     if verdicts:
         yield "verdicts:"
         for fact in verdicts:
-            yield from _change(fact.name, fact.first, fact.second, _in_bands(fact.bands, records.n_bands))
-    if records.n_bands and not records.facts and not records.numbers:
+            yield from _change(fact.name, fact.first, fact.second, _in_bands(fact.parts, records.n_parts))
+    if records.n_parts and not records.facts and not records.numbers:
         yield "the recorded parameters, reference files, loads, results and verdicts are the same"
 
 
@@ -101,7 +101,7 @@ def _origins(facts: Sequence[FactDifference], n_bands: int, everything: bool) ->
     """Format parameters that differ only in their origin, grouped by origin."""
     places: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for fact in facts:
-        places.setdefault((fact.first, fact.second, fact.bands), []).append(fact.name)
+        places.setdefault((fact.first, fact.second, fact.parts), []).append(fact.name)
     for (first, second, bands), names in places.items():
         shown = names if everything or len(names) <= _FEW else [*names[:_FEW], f"{len(names) - _FEW} more"]
         yield from _change(", ".join(shown), first, second, _in_bands(bands, n_bands))

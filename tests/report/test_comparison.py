@@ -89,12 +89,12 @@ class TestArrays:
 
 class TestSummary:
     def comparison(self, arrays=(), **records):
-        settings = {"n_bands": 200} | records
+        settings = {"n_parts": 200} | records
         return Comparison("/data/a.zarr", "s3://night/b.zarr", RecordDifferences(**settings), list(arrays))
 
     def test_it_comes_first(self):
         fact = FactDifference("parameters", "steps.atmosphere.t_atm", "null (default)", "260 (argument)", ("scan 1",))
-        text = format_comparison(self.comparison([difference("scan_000001/t", 0.1)], n_bands=1, facts=(fact,)))
+        text = format_comparison(self.comparison([difference("scan_000001/t", 0.1)], n_parts=1, facts=(fact,)))
         lines = lines_of(text)
         assert lines[:4] == [
             "first   /data/a.zarr",

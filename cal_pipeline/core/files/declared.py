@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DeclaredFile:
-    """File that is read, and the terms in which its faults are reported.
+    """File that is read, with class and title for its errors.
 
     Parameters
     ----------
@@ -66,12 +66,12 @@ class DeclaredFile:
 
 
 @dataclass(frozen=True)
-class KeyPath:
-    """Place in a file: the file itself, a table or a value.
+class Entry:
+    """Entry of a declared file: a table or a value by its dotted name, or the file as a whole.
 
     Parameters
     ----------
-    source : Source
+    source : DeclaredFile
         The file.
     name : str
         Dotted name, such as ``frontend[0].name``; empty for the file itself.
@@ -80,20 +80,20 @@ class KeyPath:
     source: DeclaredFile
     name: str = ""
 
-    def key(self, name: str) -> KeyPath:
-        """Return the place of a key of this table."""
-        return KeyPath(self.source, self.join_name(name))
+    def key(self, name: str) -> Entry:
+        """Return the entry under a key of this table."""
+        return Entry(self.source, self.join_name(name))
 
-    def item(self, index: int) -> KeyPath:
-        """Return the place of an item of this list."""
-        return KeyPath(self.source, f"{self.name}[{index}]")
+    def item(self, index: int) -> Entry:
+        """Return an item of this list."""
+        return Entry(self.source, f"{self.name}[{index}]")
 
     def join_name(self, key: str) -> str:
         """Return the dotted name of a key of this table."""
         return f"{self.name}.{key}" if self.name else key
 
     def fault(self, text: str) -> CalibrationError:
-        """Make an error with a text that names the place itself."""
+        """Make an error from a text that names the entry itself."""
         return self.source.error(f"{_titled(self.source.title, self.source.path)}: {text}")
 
     def refusal(self, value: Any, expected: str) -> CalibrationError:
@@ -104,7 +104,7 @@ class KeyPath:
 class ValueKind(Protocol):
     """Kind of the value of a key."""
 
-    def read(self, value: Any, at: KeyPath) -> Any:
+    def read(self, value: Any, at: Entry) -> Any:
         """Check a value and return it as a plain object; raise an error of the source's class."""
 
 
@@ -120,7 +120,7 @@ class Text:
 
     expected: str = "text"
 
-    def read(self, value: Any, at: KeyPath) -> str:
+    def read(self, value: Any, at: Entry) -> str:
         """Return the text."""
         if not isinstance(value, str) or not value.strip():
             raise at.refusal(value, self.expected)
@@ -143,7 +143,7 @@ class FileBeside:
 
     suffix: str
 
-    def read(self, value: Any, at: KeyPath) -> str:
+    def read(self, value: Any, at: Entry) -> str:
         """Return the name."""
         name = Text().read(value, at)
         file = at.source.path.parent / f"{name}{self.suffix}"
@@ -177,7 +177,7 @@ class Number:
     finite: bool = True
     as_written: bool = False
 
-    def read(self, value: Any, at: KeyPath) -> float:
+    def read(self, value: Any, at: Entry) -> float:
         """Return the number."""
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
         if not is_number or (self.finite and math.isinf(value)) or not self._holds(value):
@@ -202,7 +202,7 @@ class Number:
 class WholeNumber:
     """Whole number."""
 
-    def read(self, value: Any, at: KeyPath) -> int:
+    def read(self, value: Any, at: Entry) -> int:
         """Return the number."""
         if not isinstance(value, int) or isinstance(value, bool):
             raise at.refusal(value, "a whole number")
@@ -227,7 +227,7 @@ class Row:
     of: Number
     ascending: bool = False
 
-    def read(self, value: Any, at: KeyPath) -> tuple[float, ...]:
+    def read(self, value: Any, at: Entry) -> tuple[float, ...]:
         """Return the numbers."""
         if isinstance(value, list) and len(value) == len(self.names):
             numbers = tuple(self.of.read(item, at) for item in value)
@@ -247,7 +247,7 @@ class Each:
 
     Parameters
     ----------
-    of : Kind
+    of : ValueKind
         Kind of the values.
     lone : bool
         Whether a single value needs no brackets.
@@ -256,7 +256,7 @@ class Each:
     of: ValueKind
     lone: bool = False
 
-    def read(self, value: Any, at: KeyPath) -> tuple[Any, ...]:
+    def read(self, value: Any, at: Entry) -> tuple[Any, ...]:
         """Return the values."""
         if isinstance(value, list):
             return tuple(self.of.read(item, at.item(index)) for index, item in enumerate(value))
@@ -277,8 +277,8 @@ class Tables:
 
     of: type[Any] | Table[Any]
 
-    def read(self, value: Any, at: KeyPath) -> tuple[Any, ...]:
-        """Return what is made of the tables."""
+    def read(self, value: Any, at: Entry) -> tuple[Any, ...]:
+        """Return the objects made of the tables."""
         if not isinstance(value, list):
             found = "one table" if isinstance(value, Mapping) else repr(value)
             raise at.fault(f"{at.name} is {found}, expected [[{at.name}]]")
@@ -301,7 +301,7 @@ class FileProperty:
 
 @dataclass(frozen=True, eq=False)
 class Table(Generic[T]):
-    """Keys of a table, and what is made of them.
+    """Keys of a table, and the function that makes an object of their values.
 
     Parameters
     ----------
@@ -320,8 +320,8 @@ class Table(Generic[T]):
     required: Collection[str] = ()
     facts: Mapping[str, FileProperty] = field(default_factory=dict)
 
-    def read(self, value: Any, at: KeyPath) -> T:
-        """Check a table and return what is made of it."""
+    def read(self, value: Any, at: Entry) -> T:
+        """Check a table and make its object."""
         if not isinstance(value, Mapping):
             raise at.refusal(value, f"a table of {', '.join(sorted(self.keys))}")
         for key in value:
@@ -390,7 +390,7 @@ def read_declared(
     Returns
     -------
     object
-        Instance of the dataclass, or what the table makes; shared by all who read the file.
+        Instance of the dataclass, or the object made by the table; shared by all readers of the file.
 
     Raises
     ------
@@ -418,7 +418,7 @@ def _read(
         tree = tomllib.loads(source.content.decode("utf-8"))
     except (OSError, ValueError) as reason:
         raise error(f"{_titled(title, path)} cannot be read: {reason}") from reason
-    return _as_table(declaration).read(tree, KeyPath(source))
+    return _as_table(declaration).read(tree, Entry(source))
 
 
 def _titled(title: str, path: Path) -> str:

@@ -258,13 +258,7 @@ class CheckedStep(Step):  # type: ignore[misc]
         """
         fresh = object.__new__(type(self))
         fresh.__dict__.update(self.__dict__)
-        of_this_run: dict[str, Any] = {
-            "_log_records": [],
-            "_reference_files_used": [],
-            "_references": [],
-            "_last": None,
-        }
-        fresh.__dict__.update(of_this_run, parent=parent)
+        fresh.__dict__.update(_leftovers(), _last=None, parent=parent)
         fresh._adopt_resolved(resolved)
         for name in self._step_classes():
             fresh.__dict__[name] = getattr(self, name).with_parameters(resolved.steps[name], fresh)

@@ -119,7 +119,7 @@ def collect_parameters(config: Any, config_file: str | None, steps: Mapping[str,
         collected = _trace(config, f"file {config_file}", in_file, getattr(config, "chosen", {}))
         read_nested_files(collected, config_file, steps)
     else:
-        # What was added to the configuration later is an argument.
+        # Values added to the configuration later are arguments.
         collected = Collected.of(plain_tree(config), GIVEN)
         _replace_known(collected.origins, origins)
     collected.may_choose = getattr(config, "may_choose", True)

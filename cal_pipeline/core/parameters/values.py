@@ -64,7 +64,7 @@ def plain_value(name: str, check: str, value: Any) -> Any:
     Examples
     --------
     >>> import numpy as np
-    >>> plain_value("pwv", "float(default=None)", np.float32(0.5))
+    >>> plain_value("level", "float(default=None)", np.float32(0.5))
     0.5
     """
     if value is None:

@@ -126,7 +126,7 @@ class Operation(Generic[AnyBlock]):
         """Write results of a block, once all operations were applied to it."""
 
     def conclude(self) -> dict[str, Any]:
-        """Write what depends on all blocks, and return what was learnt of the samples by name."""
+        """Write arrays that depend on all blocks; return statistics of the samples by name."""
         return {}
 
 
@@ -181,7 +181,7 @@ class Stream(Generic[AnyBlock]):
         Returns
         -------
         dict
-            What the operations have learnt, by name.
+            Results of :meth:`Operation.conclude` of all operations.
         """
         with self._clock("write"):
             for operation in self._operations:

@@ -170,11 +170,11 @@ class _Opened:
     Parameters
     ----------
     key : tuple
-        Cache key: the run, L0, L1, the recipe and the number of threads.
+        Cache key: the run, input, product, the recipe and the number of threads.
     dataset : Dataset
         The input.
     output : StorePath
-        L1.
+        The product.
     recipe : Recipe
         Steps and parameters.
     threads : BlockThreads

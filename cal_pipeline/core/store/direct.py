@@ -107,7 +107,7 @@ class DirectWriter(ArrayWriter):
             "shape": list(self.shape),
             "data_type": self.data_type,
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(self.chunks)}},
-            # A file for each chunk beside the metadata; folders would cost a small scan more than its numbers.
+            # A file for each chunk beside the metadata; folders would cost a small observation more than its numbers.
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
             "fill_value": "NaN" if self._fill != self._fill else self._fill,
             "codecs": [{"name": "vlen-utf8"} if self._is_text else little, *self._codecs],

@@ -58,7 +58,7 @@ class ArrayMetadata:
     shard_index : ShardIndex or None
         Index of its shards, if it has any.
     key_encoding, separator : str
-        How keys of chunks are made of their indices.
+        Encoding of chunk indices as keys.
     dimension_names : sequence of str or None, or None
         Names of its axes.
     attributes : dict

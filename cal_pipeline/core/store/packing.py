@@ -377,7 +377,7 @@ def _conversion(name: str, attributes: Mapping[str, Any], unit: str) -> tuple[fl
         return 1.0, 0.0
     if not unit and text.lower() in ("1", "channel", "channels", "none", "dimensionless", "-"):
         return 1.0, 0.0
-    # Imported where it is needed: few arrays carry units, and the import takes longer than a small scan.
+    # Imported where it is needed: few arrays carry units, and the import takes longer than a small observation.
     from astropy import units
 
     try:

@@ -391,7 +391,7 @@ def _root_of_store(keys: Iterable[str], path: Path) -> str:
     packed = {folder for folder in folders if folder.parts[:1] != ("__MACOSX",)}
     roots = sorted(str(folder) for folder in packed if not packed.intersection(folder.parents))
     if roots and all(re.fullmatch(r"(.*/)?scan_\d{6}", root) for root in roots):
-        # Scans without the zarr.json of their session; opening the session reports it.
+        # Groups without the zarr.json of their root; opening the root reports it.
         parents = {str(PurePosixPath(root).parent) for root in roots}
         roots = sorted(parents)
     if len(roots) > 1:

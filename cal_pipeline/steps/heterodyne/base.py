@@ -18,6 +18,10 @@ from cal_pipeline.registry import list_steps
 class HeterodyneStep(BaseStep):
     """Base of steps and pipelines: how scans are opened, and parameter files chosen for them."""
 
+    spec = """
+    output_use_model = boolean(default=True)     # Name the files of steps after the scan
+    """
+
     product_kind = CalibratedSession.kind
     observation_type = Scan
     stage_names = tuple(step.class_alias for step in list_steps() if not step.is_pipeline)
@@ -51,6 +55,7 @@ class CalibrationStep(HeterodyneStep, ObservationStep):
     """
 
     example_source = "session.zarr/scan_025650"
+    example_output = "loads.asdf"
 
     def process_observation(self, observation: Scan) -> None:
         """Add the result of this step to a scan."""

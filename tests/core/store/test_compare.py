@@ -200,7 +200,7 @@ class TestRecords:
 
     def test_equal_records_do_not_differ(self, tmp_path):
         records = self.compare(tmp_path, {1: record(1)}, {1: record(1)}).records
-        assert records.n_bands == 1
+        assert records.n_parts == 1
         assert not records.facts
         assert not records.numbers
 
@@ -265,8 +265,8 @@ class TestRecords:
         first = {n: record(n) for n in range(1, 6)}
         second = {n: record(n, engine_version="0.2.0", verdict="fail" if n == 3 else "pass") for n in range(1, 6)}
         facts = self.compare(tmp_path, first, second).records.facts
-        assert [(fact.name, len(fact.bands)) for fact in facts] == [("version", 5), ("verdict", 1)]
-        assert facts[1].bands == ("scan 3",)
+        assert [(fact.name, len(fact.parts)) for fact in facts] == [("version", 5), ("verdict", 1)]
+        assert facts[1].parts == ("scan 3",)
 
     def test_results_the_largest_change_first(self, tmp_path):
         first = {n: record(n, pwv=0.5, t_sys=120.0) for n in (1, 2, 3)}
@@ -292,7 +292,7 @@ class TestRecords:
         assert comparison.records.only_first == (3,)
         assert comparison.records.only_second == (2,)
         assert comparison.records.failures == (failure,)
-        assert comparison.records.n_bands == 1
+        assert comparison.records.n_parts == 1
         assert comparison.status(1e9) == DIFFER
 
 
