@@ -14,7 +14,7 @@ import pytest
 from helpers_l1 import assert_identical
 
 from cal_pipeline.core.run.log_records import quiet_stpipe, record_logs, this_process
-from cal_pipeline.core.run.threads import BlockThreads, WhileUsed, _libraries, limit_blas_threads, map_in_threads
+from cal_pipeline.core.run.threads import BlockThreads, SharedSetting, _libraries, limit_blas_threads, map_in_threads
 from cal_pipeline.core.store.paths import LocalStorePath
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -144,7 +144,7 @@ class Setting:
 
 def test_a_shared_setting_is_taken_back_by_its_last_user():
     notes: list[str] = []
-    setting = WhileUsed(lambda: Setting(notes))
+    setting = SharedSetting(lambda: Setting(notes))
     setting.__enter__()
     setting.__enter__()
     setting.__exit__(None, None, None)

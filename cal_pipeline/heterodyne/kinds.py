@@ -1,4 +1,4 @@
-"""Kinds of stores and files, so that a command that gets the wrong one can say what it got."""
+"""Kinds of stores and files, for commands that refuse the wrong one by its name."""
 
 from __future__ import annotations
 

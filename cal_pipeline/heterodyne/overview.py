@@ -146,7 +146,7 @@ def _described(kind: Kind, text: str, data: Mapping[str, Any]) -> Description:
 
 
 def _describe_step_result(path: str) -> Description:
-    """Describe a scan that a step wrote: which steps it has passed, and with which results."""
+    """Describe a scan written by a step: the steps it has passed, and their results."""
     scan = Scan.open(path)
     state = vars(scan.meta.cal_step)
     done = [step for step in STEPS if state.get(step) == "COMPLETE"]

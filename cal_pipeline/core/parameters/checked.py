@@ -47,11 +47,11 @@ _HOOKS = ("pre_hooks", "post_hooks")
 
 
 class CheckedStep(Step):  # type: ignore[misc]
-    """A step that checks its parameters, set in a file, as an option, keyword or attribute.
+    """Step with checked parameters, set in a file, as an option, keyword or attribute.
 
-    The object of the user holds what was given: in files and as keywords (``_given``), and as
-    attributes. A run resolves that and works on a copy, so that nothing that stpipe sets in a run
-    is mistaken for a parameter that was given.
+    The object of the user holds the given parameters: those of files and keywords (``_given``), and
+    attributes. A run resolves them and works on a copy: values set by stpipe during the run are not
+    mistaken for given parameters.
     """
 
     conversions: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
@@ -383,8 +383,8 @@ class CheckedStep(Step):  # type: ignore[misc]
         Raises
         ------
         ParameterError
-            For a parameter that does not exist, with the nearest that does, and for a value that is
-            not accepted, with those that are.
+            For an unknown parameter, with the nearest known one, and for a refused value, with the
+            accepted ones.
         """
         config_file = str(config_file) if config_file else None
         collected = collect_parameters(config, config_file, cls._step_classes())

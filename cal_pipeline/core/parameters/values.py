@@ -83,7 +83,7 @@ def refuse_infinite(value: Any) -> None:
         raise ValueError("a finite number")
 
 
-def positive(value: float) -> float:
+def require_positive(value: float) -> float:
     """Return a number above 0; raise ValueError for any other."""
     if not value > 0.0:
         raise ValueError("a number above 0")

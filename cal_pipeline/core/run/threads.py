@@ -34,8 +34,8 @@ _forkable: WeakSet[_Forkable] = WeakSet()
 def renew_after_fork(item: _Forkable) -> None:
     """Call the method ``after_fork`` of an object in every forked child of this process.
 
-    A fork copies memory, but only the thread that forked: what is submitted to a copied pool never
-    runs, and a lock that another thread held is never released.
+    A fork copies memory, but of the threads only the forking one: tasks submitted to a copied pool
+    never run, and locks held by other threads are never released.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def map_in_threads(
         return own.map(function, items)
 
 
-class WhileUsed:
+class SharedSetting:
     """Setting of the whole process that its first user makes and its last user takes back.
 
     Users may overlap in any order, in any threads; each of them setting and restoring by itself
@@ -247,7 +247,7 @@ def _one_blas_thread() -> Iterator[None]:
             passing.submit(limited.restore_original_limits).result()
 
 
-_blas = WhileUsed(_one_blas_thread)
+_blas = SharedSetting(_one_blas_thread)
 
 
 def limit_blas_threads() -> AbstractContextManager[None]:

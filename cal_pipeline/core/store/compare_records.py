@@ -1,4 +1,4 @@
-"""Differences in what two products recorded of how they were made, and of what came out."""
+"""Differences between the records of two products: their making and their results."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import CalibrationError, LayoutError
 from cal_pipeline.core.parameters.messages import ParameterError
-from cal_pipeline.core.parameters.values import positive
+from cal_pipeline.core.parameters.values import require_positive
 from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.heterodyne.errors import FrequencyRangeError, NotFiniteError
 from cal_pipeline.heterodyne.physics.constants import TORR
@@ -74,7 +74,7 @@ class AtmosphereStep(CalibrationStep):
     t_spill        = float(min=0.0, default=None)             # Temperature of the spillover (tamb of the OFF) [K]
     """
 
-    coercions = {"t_atm": positive, "t_spill": positive}
+    coercions = {"t_atm": require_positive, "t_spill": require_positive}
 
     link_bands: bool
     strategy: str
@@ -112,7 +112,7 @@ class AtmosphereStep(CalibrationStep):
         return open_atm_table(path)
 
     def describe_result(self, band: Band) -> str:
-        """Say how much water there is, and how well that is known."""
+        """Describe the water vapour and its errors."""
         sky = band.require_atmosphere()
         pwv, error, model, chi2 = (
             median_of_pixels(getattr(sky.fit, name)) for name in ("pwv", "error", "error_model", "chi2")

@@ -1,4 +1,4 @@
-"""Step ``calibrate``: what turns counts into antenna temperature, and the noise to expect."""
+"""Step ``calibrate``: counts to antenna temperature, with expected noise."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class CalibrateStep(CalibrationStep):
     precision: str
 
     def describe_result(self, band: Band) -> str:
-        """Say how noisy receiver and sky are, and how much is left out."""
+        """Describe system temperature and bad samples."""
         calibration, bad = band.require_calibration(), band.bad_channel
         some = slice(None, None, channel_stride(len(bad)))
         t_sys = median_of_channels(calibration.t_sys[some], bad[some])
@@ -140,7 +140,7 @@ class CalibrateDumps(Operation[SpectrumBlock]):
         return [int(self._on[on]) for on in self._band.ons_of(output)]
 
     def begin(self, target: Target) -> None:
-        """Create the arrays of spectra and flags, and memory for what is learnt of them."""
+        """Create the arrays of spectra and flags, and memory for their statistics."""
         n_channels, n_dumps, *pixels, _ = target.shape
         n_spectra = self._sigma.shape[-1]
         shape = (n_channels, n_dumps, *pixels, n_spectra)

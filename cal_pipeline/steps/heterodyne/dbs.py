@@ -40,7 +40,7 @@ class DbsStep(CalibrationStep):
     """
 
     def describe_result(self, band: Band) -> str:
-        """Say how many reduction groups were merged."""
+        """Describe the number of merged reduction groups."""
         coupling = band.coupling
         if coupling is None:
             return "no beams to merge"

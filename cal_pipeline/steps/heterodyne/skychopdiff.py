@@ -42,7 +42,7 @@ class SkychopdiffStep(CalibrationStep):
     """
 
     def describe_result(self, band: Band) -> str:
-        """Say how many OFFs are compared."""
+        """Describe the number of OFFs to compare."""
         return f"chop phases of {format_count(band.chop.ons.size if band.chop else 0, 'OFF')} to compare"
 
     def process_band(self, band: Band, scan: Scan) -> None:

@@ -43,7 +43,7 @@ class SkydiffStep(CalibrationStep):
             self.refuse_idle("n", "skip", "give skip = False with it")
 
     def describe_result(self, band: Band) -> str:
-        """Say how many skies are laid by."""
+        """Describe the number of sky spectra."""
         skies = band.skydiff.offs.size if band.skydiff else 0
         return f"{format_count(skies, 'sky', 'skies')}, each to compare with {format_count(self.n, 'earlier OFF')}"
 
