@@ -147,7 +147,7 @@ class TestWithoutStandardError:
     """Daemons have none, and other programs replace it by an object that can only write."""
 
     @pytest.mark.parametrize("command", ["strun", "calibrate"])
-    def test_closed(self, make_session, tmp_path, command):
+    def test_a_run_works_with_a_closed_descriptor(self, make_session, tmp_path, command):
         session = make_session(channels=16, scans=2)
         line = {
             "strun": f"{BIN}/strun cal_pipeline.CalibrationPipeline {session} --output_file=l1.zarr",
@@ -167,7 +167,7 @@ class TestWithoutStandardError:
         monkeypatch.setattr(sys, "stderr", Log())
         assert calibrate(make_session(channels=16), configure_log=True).numbers == [1]
 
-    def test_none(self, make_session, calibrate, monkeypatch):
+    def test_a_run_works_without_the_stream(self, make_session, calibrate, monkeypatch):
         monkeypatch.setattr(sys, "stderr", None)
         assert calibrate(make_session(channels=16), configure_log=True).numbers == [1]
 

@@ -52,7 +52,7 @@ def test_elided_text_fits(width):
     assert (short == name) == (width >= len(name))
 
 
-def test_ranges():
+def test_three_in_a_row_are_a_range():
     assert format_ranges([]) == ""
     assert format_ranges([5]) == "5"
     assert format_ranges([1, 2, 4, 5, 6, 9]) == "1, 2, 4:6, 9"

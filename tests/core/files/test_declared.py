@@ -137,7 +137,7 @@ def test_bytes_that_are_no_text(tmp_path):
         read_declared(tmp_path / "h2rg.toml", Detector, DetectorError)
 
 
-def test_no_file(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DetectorError, match=r"^/.*none\.toml cannot be read"):
         read_declared(tmp_path / "none.toml", Detector, DetectorError)
 

@@ -34,7 +34,7 @@ def write(tmp_path):
     return to_file
 
 
-def test_a_row(write):
+def test_a_row_is_read_and_suits_its_data_alone(write):
     (choice,) = read_choices(TABLE, write(ROW))
     assert choice.automatic
     assert (choice.parameters, choice.purpose) == ("fast", "to test")

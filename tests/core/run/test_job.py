@@ -38,7 +38,7 @@ def attempt(tmp_path, monkeypatch):
     ("error", "message"),
     [(OSError("disk full"), "disk full"), (MemoryError(), "MemoryError()"), (LayoutError("x"), "x")],
 )
-def test_an_error_is_an_result(attempt, error, message):
+def test_an_error_is_a_result(attempt, error, message):
     result = attempt(error)
     assert (result.failed_in, result.error_class, result.message) == ("write", type(error).__name__, message)
     assert "write_scan" in result.traceback

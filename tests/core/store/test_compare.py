@@ -32,7 +32,7 @@ def pair(tmp_path):
 
 
 class TestArrays:
-    def test_numbers(self, pair):
+    def test_numbers_differ_by_largest_and_rms(self, pair):
         found = pair([3.0, 4.0, 3.0, 4.0], [3.0, 4.5, 3.0, 3.0])
         assert (found.n_samples, found.n_different, found.largest) == (4, 2, 1.0)
         assert found.rms == pytest.approx(np.sqrt(1.25 / 4))

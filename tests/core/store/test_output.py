@@ -95,7 +95,7 @@ def test_failures_are_listed_as_they_come(output):
 
 
 class TestWhatIsInTheWay:
-    def test_a_file(self, tmp_path):
+    def test_a_file_is_never_replaced(self, tmp_path):
         (tmp_path / "l1.zarr").write_text("not a store")
         with pytest.raises(StoreError, match="no L1 store, so it is never replaced"):
             LocalOutput(tmp_path / "l1.zarr", True, str(tmp_path / "s.zarr"), kind=CalibratedSession.kind)
