@@ -13,6 +13,7 @@ from cal_pipeline.cli.commands import DONE, CommandParser, run_command, show
 from cal_pipeline.heterodyne.simulate.config import SessionConfig
 from cal_pipeline.heterodyne.simulate.errors import SimulationError
 from cal_pipeline.heterodyne.simulate.faults import Drift, Faults
+from cal_pipeline.heterodyne.simulate.layers import Layers
 from cal_pipeline.heterodyne.simulate.plan import plan_session
 from cal_pipeline.heterodyne.simulate.presets import PRESETS, SEQUENCES, preset
 from cal_pipeline.heterodyne.simulate.sequence import Sequence as ObservingSequence
@@ -38,6 +39,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--exptime", type=float, help="integration time of a dump [s]")
     command.add_argument("--pwv", type=float, help="precipitable water vapour [mm]")
     command.add_argument("--pwv-per-hour", type=float, default=0.0, help="drift of the water vapour [mm/h]")
+    command.add_argument("--layers", action="store_true", help="sky that gets colder with height (default: isothermal)")
+    command.add_argument("--lapse-rate", type=float, help="with --layers: how much colder [K/km] (default 6.5)")
     command.add_argument("--gain-per-hour", type=float, default=0.0, help="relative gain drift [1/h]")
     command.add_argument("--missing-fraction", type=float, default=0.0, help="fraction of dumps that are missing")
     command.add_argument(
@@ -74,8 +77,16 @@ def configure(arguments: argparse.Namespace) -> SessionConfig:
         drift=drift,
         faults=faults,
     )
-    atmosphere = replace(config.atmosphere, pwv_per_hour=arguments.pwv_per_hour)
+    atmosphere = replace(config.atmosphere, pwv_per_hour=arguments.pwv_per_hour, layers=_layers(arguments))
     return replace(config, atmosphere=atmosphere, sequence=_sequence(arguments))
+
+
+def _layers(arguments: argparse.Namespace) -> Layers | None:
+    if arguments.lapse_rate is None:
+        return Layers() if arguments.layers else None
+    if not arguments.layers:
+        raise SimulationError("--lapse-rate needs --layers")
+    return Layers(lapse_rate=arguments.lapse_rate)
 
 
 def _sequence(arguments: argparse.Namespace) -> ObservingSequence:
@@ -110,6 +121,7 @@ def summary(config: SessionConfig, written: Written) -> str:
         f"  PWV {ends[0].pwv:.4g} to {ends[1].pwv:.4g} mm,"
         f" airmass {ends[0].airmass:.3f} to {ends[1].airmass:.3f}, noise {'on' if config.noise else 'off'},"
         f" seed {config.seed}",
+        *([] if config.atmosphere.layers is None else [f"  sky of {config.atmosphere.layers.number} layers"]),
         f"truth: {written.truth}",
     ]
     return "\n".join(lines)

@@ -271,7 +271,7 @@ def couple_beams(
 
     Examples
     --------
-    What differs between the beams with opposite sign, here 0.3 K, cancels:
+    Baselines of 0.3 K in beam A and -0.3 K in beam B cancel:
 
     >>> good, flagged = np.zeros(2, np.uint16), np.array([0, 2], np.uint16)
     >>> spectra, flags = couple_beams((np.array([1.3, 1.3]), good), (np.array([0.7, np.nan]), flagged))

@@ -69,13 +69,14 @@ class LoadSolution:
 
     Examples
     --------
-    :func:`solve_loads` makes one; T_A* of a line that adds as many counts as HOT - COLD:
+    A line that adds as many counts as HOT - COLD to a double-sideband receiver has twice the
+    temperature of T'_hot - T'_cold, as it is in one sideband alone:
 
     >>> one, sidebands = np.ones((1, 1, 1)), Sidebands(np.array([461e9]), np.array([473e9]), image_gain=1.0)
     >>> means = LoadMeans(4e5 * one, 2e5 * one, one, one, t_hot=293.0, t_cold=77.0)
     >>> solution = solve_loads(means, sidebands, np.array([1.0]), coupling=1.0, clip_counts=0.01, clip_tsys=200.0)
     >>> in_dsb = solution.t_hot_input - solution.t_cold_input
-    >>> round((solution.t_cal / in_dsb).item(), 6)  # a line is in one of two sidebands
+    >>> round((solution.t_cal / in_dsb).item(), 6)
     2.0
     """
 
@@ -134,7 +135,7 @@ def receiver_temperature(hot: Floats, cold: Floats, t_hot_input: Floats, t_cold_
 
     Examples
     --------
-    With Y = 2 the receiver is as noisy as the hot load less twice the cold one:
+    At Y = 2 the receiver temperature is T'_hot - 2 T'_cold:
 
     >>> one = np.ones((1, 1, 1))
     >>> receiver_temperature(400.0 * one, 200.0 * one, np.array([300.0]), np.array([100.0])).item()

@@ -81,7 +81,7 @@ class LoadView:
 
     Examples
     --------
-    Loads without noise, and a gain as smooth as it can be:
+    Loads without noise, and a gain without structure along the channels:
 
     >>> one = np.ones((1, 1, 1))
     >>> LoadView(one, hot_variance=0.0 * one, cold_variance=0.0 * one, t_hot_input=np.array([280.0])).t_hot_input
@@ -109,7 +109,7 @@ class SkyObservation:
 
     Examples
     --------
-    An OFF without noise below 0.5 mm of water, seen in two channels of a single-sideband receiver:
+    An OFF below 0.5 mm of water, in two channels of a single-sideband receiver with a sigma of 0.1 K:
 
     >>> from cal_pipeline.heterodyne.physics.planck import Sidebands
     >>> from cal_pipeline.heterodyne.physics.sky import Opacity, Surroundings

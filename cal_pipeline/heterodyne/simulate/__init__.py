@@ -18,8 +18,18 @@ from cal_pipeline.heterodyne.simulate.config import (
     Telescope,
 )
 from cal_pipeline.heterodyne.simulate.errors import SimulationError
-from cal_pipeline.heterodyne.simulate.faults import DeadChannels, Drift, Faults, MissingDumps, Spur
-from cal_pipeline.heterodyne.simulate.imperfections import ChopPhaseOffset, Imbalance, SkyWave, WarmLayer
+from cal_pipeline.heterodyne.simulate.faults import (
+    DeadChannels,
+    Drift,
+    Faults,
+    MissingDumps,
+    NoisyChannels,
+    RandomSpurs,
+    Spikes,
+    Spur,
+)
+from cal_pipeline.heterodyne.simulate.imperfections import ChopPhaseOffset, Cloud, Imbalance, SkyWave, WarmLayer
+from cal_pipeline.heterodyne.simulate.layers import Layers
 from cal_pipeline.heterodyne.simulate.presets import PRESETS, preset
 from cal_pipeline.heterodyne.simulate.sequence import Loads, Otf, OtfChopped, Phase, Sequence, TotalPower
 from cal_pipeline.heterodyne.simulate.truth import Truth, read_truth, truth_path
@@ -31,17 +41,21 @@ __all__ = [
     "Atmosphere",
     "Bandpass",
     "ChopPhaseOffset",
+    "Cloud",
     "DeadChannels",
     "Drift",
     "Faults",
     "GaussianSource",
     "Imbalance",
+    "Layers",
     "Line",
     "Loads",
     "MissingDumps",
+    "NoisyChannels",
     "Otf",
     "OtfChopped",
     "Phase",
+    "RandomSpurs",
     "Receiver",
     "Scan",
     "Sequence",
@@ -49,6 +63,7 @@ __all__ = [
     "SimulationError",
     "SkyWave",
     "Source",
+    "Spikes",
     "Spur",
     "StandingWave",
     "Telescope",

@@ -45,7 +45,11 @@ class AtmosphereTable:
 
     @classmethod
     def read(cls, path: str | Path) -> AtmosphereTable:
-        """Read an ASDF table: `frequency` (an array or {start, step, n}), `pressure`, `b`, `c`."""
+        """Read an ASDF table: `frequency` (an array or {start, step, n}), `pressure`, `b`, `c`.
+
+        Of coefficients up to the top of each of several layers, (P, L, F), the last row counts: the
+        whole atmosphere.
+        """
         if not Path(path).is_file():
             raise SimulationError(f"atmosphere table {path} does not exist; name one with `table` (--atm)")
         try:
@@ -60,6 +64,7 @@ class AtmosphereTable:
             raise SimulationError(f"{path} is no atmosphere table: it has no {error}") from error
         except (ValueError, TypeError) as error:
             raise SimulationError(f"{path} cannot be read as an atmosphere table: {error}") from error
+        b, c = (values[:, -1] if values.ndim == 3 else values for values in (b, c))
         if b.shape != (pressure.size, frequency.size) or c.shape != b.shape:
             raise SimulationError(
                 f"atmosphere table {path}: b {b.shape} and c {c.shape} must be (pressure, frequency)"

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.simulate.errors import require
 from cal_pipeline.heterodyne.simulate.faults import Drift, Faults
-from cal_pipeline.heterodyne.simulate.imperfections import ChopPhaseOffset, Imbalance, SkyWave, WarmLayer
+from cal_pipeline.heterodyne.simulate.imperfections import ChopPhaseOffset, Cloud, Imbalance, SkyWave, WarmLayer
+from cal_pipeline.heterodyne.simulate.layers import Layers
 from cal_pipeline.heterodyne.simulate.sequence import Loads, Sequence, TotalPower
 
 Array = NDArray[np.float64]
@@ -340,6 +341,8 @@ class Line:
         Its shape on the sky; None: the same in all ONs.
     sidebands : {"both", "signal", "image"}
         Leave a sideband out, as no real source would.
+    off_amplitude : float
+        Brightness in every OFF, relative to the peak.
 
     Examples
     --------
@@ -353,6 +356,7 @@ class Line:
     fwhm_hz: float | None = None
     source: GaussianSource | None = None
     sidebands: Literal["both", "signal", "image"] = "both"
+    off_amplitude: float = 0.0
 
     def __post_init__(self) -> None:
         require(self.fwhm_hz is None or self.fwhm_hz > 0.0, f"fwhm_hz {self.fwhm_hz} must be positive")
@@ -382,6 +386,12 @@ class Atmosphere:
         Path of an atmosphere table; None: the telescope's shipped one.
     layer : WarmLayer or None
         A layer with a temperature of its own.
+    unknown : WarmLayer or None
+        Lines that the table does not hold, above all the rest; they add to its opacity.
+    layers : Layers or None
+        Vertical structure of the rest; None: one layer at `t_atm`.
+    clouds : tuple of Cloud
+        Water and grey opacity that come and go.
 
     Examples
     --------
@@ -393,6 +403,11 @@ class Atmosphere:
     >>> written = simulate(night, "worse.zarr")
     >>> [round(read_truth("worse.zarr", scan).pwv_mm, 1) for scan in written.scans]
     [0.5, 1.0]
+
+    A layered sky over ground 3 K colder than the recorded ambient temperature, while a cloud
+    passes:
+
+    >>> sky = Atmosphere(pwv_mm=0.5, layers=Layers(t_ground=265.0), clouds=(Cloud(60.0, 30.0, pwv_mm=0.1),))
     """
 
     pwv_mm: float = 0.5
@@ -401,9 +416,22 @@ class Atmosphere:
     t_spill: float | None = None
     table: str | None = None
     layer: WarmLayer | None = None
+    unknown: WarmLayer | None = None
+    layers: Layers | None = None
+    clouds: tuple[Cloud, ...] = ()
 
     def __post_init__(self) -> None:
         require(0.0 <= self.pwv_mm < math.inf, f"pwv_mm {self.pwv_mm} must not be negative, and be finite")
+        both = self.layers is not None and self.t_atm is not None
+        require(not both, f"t_atm {self.t_atm} K is the temperature of a sky without layers; give layers or t_atm")
+
+    def pwv_change(self, hours: float) -> float:
+        """Return the PWV [mm] above that of the session's start, `hours` later."""
+        return self.pwv_per_hour * hours + sum(cloud.pwv_mm * cloud.amplitude(hours) for cloud in self.clouds)
+
+    def grey_opacity(self, hours: float) -> float:
+        """Return the zenith opacity of clouds [Np], `hours` after the session's start."""
+        return sum(cloud.opacity * cloud.amplitude(hours) for cloud in self.clouds)
 
 
 @dataclass(frozen=True)

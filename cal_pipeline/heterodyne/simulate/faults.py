@@ -1,4 +1,4 @@
-"""Faults of the instrument: drifts, missing dumps, dead channels, spurs."""
+"""Faults of the instrument: drifts, missing dumps, dead and noisy channels, spurs, spikes."""
 
 from __future__ import annotations
 
@@ -123,6 +123,8 @@ class Spur:
         In which dumps.
     receiver, array, band : int or None
         Affected pixels.
+    subscan : int or None
+        Zero-based position in its group of the one affected subscan.
 
     Examples
     --------
@@ -135,6 +137,10 @@ class Spur:
     >>> scan = CalibrationPipeline.call("spur.zarr", output_file="spur_l1.zarr").open_scan(1)
     >>> int(scan.spectra.mean(("dump", "receiver", "array", "subscan")).argmax("channel"))
     5
+
+    A spike in all channels of the second dump of the first OFF:
+
+    >>> spike = Spur(0, temperature=80.0, width=1024, kinds=("off",), dumps=(1,), subscan=0)
     """
 
     channel: int
@@ -145,9 +151,127 @@ class Spur:
     receiver: int | None = None
     array: int | None = None
     band: int | None = None
+    subscan: int | None = None
 
     def __post_init__(self) -> None:
         require(self.channel >= 0 and self.width > 0, f"spur in channel {self.channel}, width {self.width}")
+
+
+@dataclass(frozen=True)
+class RandomSpurs:
+    """Interference in channels drawn at random, each pixel its own; `None` means all.
+
+    A channel stays hit for the whole session. The strength is drawn anew for each subscan.
+
+    Parameters
+    ----------
+    fraction : float
+        Chance of each channel to be hit.
+    temperature : float
+        Mean of the exponentially distributed strength at the receiver's input [K].
+    kinds : tuple of str or None
+        In which phases: on, off, hot, cold, sky.
+    receiver, array, band : int or None
+        Affected pixels.
+
+    Examples
+    --------
+    About one channel in ten, in every pixel others:
+
+    >>> from cal_pipeline.simulate import Faults, RandomSpurs, preset, read_truth, simulate
+    >>> faults = Faults(random_spurs=(RandomSpurs(fraction=0.1, temperature=50.0),))
+    >>> written = simulate(preset("ccat_chai", channels=2000, pixels=1, faults=faults), "spurs.zarr")
+    >>> f"{read_truth('spurs.zarr', scan=1).spurred.mean():.1f}"
+    '0.1'
+    """
+
+    fraction: float
+    temperature: float
+    kinds: tuple[Kind, ...] | None = None
+    receiver: int | None = None
+    array: int | None = None
+    band: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_fraction(self.fraction, "random spurs")
+        require(self.temperature > 0.0, f"temperature {self.temperature} K of random spurs must be positive")
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """Interference in single samples drawn at random; `None` means all.
+
+    Parameters
+    ----------
+    fraction : float
+        Chance of each sample (channel, dump, pixel) to be hit.
+    temperature : float
+        Mean of the exponentially distributed strength at the receiver's input [K].
+    kinds : tuple of str or None
+        In which phases: on, off, hot, cold, sky.
+    receiver, array, band : int or None
+        Affected pixels.
+
+    Examples
+    --------
+    One sample in a thousand of loads and OFFs:
+
+    >>> from cal_pipeline.simulate import Faults, Spikes, preset, read_truth, simulate
+    >>> faults = Faults(spikes=(Spikes(fraction=1e-3, temperature=500.0),))
+    >>> written = simulate(preset("ccat_chai", channels=64, pixels=1, faults=faults), "spikes.zarr")
+    >>> read_truth("spikes.zarr", scan=1).parameters["faults"]["spikes"][0]["kinds"]
+    ['hot', 'cold', 'off']
+    """
+
+    fraction: float
+    temperature: float
+    kinds: tuple[Kind, ...] | None = ("hot", "cold", "off")
+    receiver: int | None = None
+    array: int | None = None
+    band: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_fraction(self.fraction, "spikes")
+        require(self.temperature > 0.0, f"temperature {self.temperature} K of spikes must be positive")
+
+
+@dataclass(frozen=True)
+class NoisyChannels:
+    """Channels with more noise than the radiometer equation gives; `None` means all.
+
+    Parameters
+    ----------
+    factor : float
+        Noise relative to that of the radiometer equation.
+    start, stop : int, int or None
+        Half-open range of channels; `stop` None: the end of the band.
+    fraction : float
+        Chance of each channel of the range to be affected, drawn once per pixel and session.
+    receiver, array, band : int or None
+        Affected pixels.
+
+    Examples
+    --------
+    >>> from cal_pipeline.simulate import Faults, NoisyChannels, preset, read_truth, simulate
+    >>> faults = Faults(noisy=(NoisyChannels(factor=3.0, start=10, stop=12),))
+    >>> written = simulate(preset("ccat_chai", channels=16, pixels=1, faults=faults), "noisy.zarr")
+    >>> read_truth("noisy.zarr", scan=1).noise_factor[8:14, 0, 0].tolist()
+    [1.0, 1.0, 3.0, 3.0, 1.0, 1.0]
+    """
+
+    factor: float
+    start: int = 0
+    stop: int | None = None
+    fraction: float = 1.0
+    receiver: int | None = None
+    array: int | None = None
+    band: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self.factor > 0.0, f"factor {self.factor} of noisy channels must be positive")
+        _check_fraction(self.fraction, "noisy channels")
+        empty = self.start < 0 or (self.stop is not None and self.stop <= self.start)
+        require(not empty, f"noisy channels {self.start} to {self.stop}: an empty range")
 
 
 @dataclass(frozen=True)
@@ -164,6 +288,14 @@ class Faults:
         Channels without signal.
     spurs : tuple of Spur
         Interference.
+    random_spurs : tuple of RandomSpurs
+        Interference in channels drawn at random.
+    spikes : tuple of Spikes
+        Interference in single samples drawn at random.
+    noisy : tuple of NoisyChannels
+        Channels with too much noise.
+    saturation_counts : float or None
+        Largest count that the spectrometer delivers; None: no limit.
 
     Examples
     --------
@@ -178,9 +310,19 @@ class Faults:
     missing_fraction: float = 0.0
     dead: tuple[DeadChannels, ...] = ()
     spurs: tuple[Spur, ...] = ()
+    random_spurs: tuple[RandomSpurs, ...] = ()
+    spikes: tuple[Spikes, ...] = ()
+    noisy: tuple[NoisyChannels, ...] = ()
+    saturation_counts: float | None = None
 
     def __post_init__(self) -> None:
+        limit = self.saturation_counts
+        require(limit is None or limit > 0.0, f"saturation_counts {limit} must be positive")
         require(0.0 <= self.missing_fraction < 1.0, f"missing_fraction {self.missing_fraction} must be in [0, 1)")
+
+
+def _check_fraction(fraction: float, what: str) -> None:
+    require(0.0 <= fraction <= 1.0, f"fraction {fraction} of {what} must be between 0 and 1")
 
 
 def pick(index: int | None) -> slice:

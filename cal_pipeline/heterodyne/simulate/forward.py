@@ -13,13 +13,21 @@ from cal_pipeline.heterodyne.physics.constants import TORR
 from cal_pipeline.heterodyne.simulate.atmosphere import AtmosphereTable
 from cal_pipeline.heterodyne.simulate.config import Receiver, SessionConfig
 from cal_pipeline.heterodyne.simulate.errors import SimulationError, require
-from cal_pipeline.heterodyne.simulate.faults import DeadChannels, MissingDumps, Spur, pick
+from cal_pipeline.heterodyne.simulate.faults import (
+    DeadChannels,
+    MissingDumps,
+    NoisyChannels,
+    RandomSpurs,
+    Spikes,
+    Spur,
+    pick,
+)
 from cal_pipeline.heterodyne.simulate.instrument import gain_and_t_rec, random_stream
 from cal_pipeline.heterodyne.simulate.plan import ScanPlan, Subscan
 from cal_pipeline.heterodyne.simulate.sky import SkyBand
 
 Array = NDArray[np.float64]
-Fault = TypeVar("Fault", MissingDumps, DeadChannels, Spur)
+Fault = TypeVar("Fault", MissingDumps, DeadChannels, Spur, RandomSpurs, Spikes, NoisyChannels)
 
 NOISE_BLOCK = 256
 """Channels per random stream; fixed, so that counts do not depend on the chunks."""
@@ -76,7 +84,7 @@ class BandModel:
         b_i = c_i = np.full(nu_i.shape, np.nan)
         if receiver.image_gain > 0.0:
             b_i, c_i = self.table.coefficients(nu_i, pressure)
-        ambient = float(np.float32(telescope.t_ambient))
+        layers, ambient = atmosphere.layers, self.t_ambient
         t_atm = ambient if atmosphere.t_atm is None else atmosphere.t_atm
         t_spill = ambient if atmosphere.t_spill is None else atmosphere.t_spill
         return SkyBand(
@@ -91,16 +99,27 @@ class BandModel:
             receiver.coupling,
             t_atm,
             t_spill,
-            **self._layer(nu_s, nu_i, c_s, c_i),
+            profile=None if layers is None else layers.profile(ambient, pressure),
+            **self._upper_layers(nu_s, nu_i, c_s, c_i),
         )
 
-    def _layer(self, nu_s: Array, nu_i: Array, c_s: Array, c_i: Array) -> dict[str, Any]:
-        """Return the upper layer of the atmosphere, where there is one."""
-        layer = self.config.atmosphere.layer
-        if layer is None:
-            return {}
-        image = layer.opacity(nu_i, c_i) if self.receiver.image_gain > 0.0 else np.zeros(nu_i.shape)
-        return {"layer_s": layer.opacity(nu_s, c_s), "layer_i": image, "t_layer": layer.temperature}
+    @property
+    def t_ambient(self) -> float:
+        """Ambient temperature [K] as L0 holds it, rounded to 32 bits."""
+        return float(np.float32(self.config.telescope.t_ambient))
+
+    def _upper_layers(self, nu_s: Array, nu_i: Array, c_s: Array, c_i: Array) -> dict[str, Any]:
+        """Return the layers of narrow lines above the rest of the atmosphere, where there are any."""
+        layer, unknown = self.config.atmosphere.layer, self.config.atmosphere.unknown
+        double = self.receiver.image_gain > 0.0
+        result: dict[str, Any] = {}
+        if layer is not None:
+            image = layer.opacity(nu_i, c_i) if double else np.zeros(nu_i.shape)
+            result |= {"layer_s": layer.opacity(nu_s, c_s), "layer_i": image, "t_layer": layer.temperature}
+        if unknown is not None:
+            image = unknown.opacity(nu_i) if double else np.zeros(nu_i.shape)
+            result |= {"unknown_s": unknown.opacity(nu_s), "unknown_i": image, "t_unknown": unknown.temperature}
+        return result
 
     def added(self, subscan: Subscan) -> Array:
         """Return the imperfections of a subscan at the receiver's input [K], shape (C, D)."""
@@ -131,12 +150,19 @@ class BandModel:
             profiles.append(np.array(rows).reshape(len(lines), nu.size))
         return profiles[0], profiles[1]
 
+    @cached_property
+    def off_amplitude(self) -> Array:
+        """Brightness of each line in the OFFs relative to its peak, shape (L,)."""
+        return np.array([line.off_amplitude for line in self.plan.lines], dtype=np.float64)
+
     def amplitudes(self, subscan: Subscan) -> Array:
-        """Return the brightness of each line relative to its peak, shape (L, D, R, A), in an ON."""
+        """Return the brightness of each line relative to its peak, (L, D, R, A), in an ON or OFF."""
         offsets = np.array(self.receiver.pixel_offsets_deg)
         lon = subscan.phase.lon[:, np.newaxis] + offsets[:, 0]
         lat = subscan.phase.lat[:, np.newaxis] + offsets[:, 1]
         shape = (len(self.plan.lines), *lon.shape, self.pixels[1])
+        if subscan.phase.kind == "off":
+            return np.broadcast_to(self.off_amplitude[:, np.newaxis, np.newaxis, np.newaxis], shape)
         result = np.ones(shape)
         for row, line in zip(result, self.plan.lines, strict=True):
             if line.source is not None:
@@ -169,6 +195,22 @@ class BandModel:
             dead[fault.start : fault.stop, pick(fault.receiver), pick(fault.array)] = True
         return dead
 
+    @cached_property
+    def spurred(self) -> list[NDArray[np.bool_]]:
+        """Channels hit by each of the random spurs, (C, R, A) each."""
+        return [self._draw_channels(spurs, 3, position) for position, spurs in enumerate(self.plan.faults.random_spurs)]
+
+    @cached_property
+    def noise_factor(self) -> Array:
+        """Noise of the channels relative to the radiometer equation, shape (C, R, A)."""
+        factor = np.ones((self.receiver.channels, *self.pixels))
+        for position, noisy in enumerate(self.plan.faults.noisy):
+            hit = self._draw_channels(noisy, 4, position)
+            hit[: noisy.start] = False
+            hit[self.receiver.channels if noisy.stop is None else noisy.stop :] = False
+            factor[hit] *= noisy.factor
+        return factor
+
     def counts(self, group: str, index: int, start: int, stop: int) -> Array:
         """Return counts (C, D, R, A) of channels start ≤ c < stop of a subscan; NaN if missing."""
         first = start // NOISE_BLOCK
@@ -178,6 +220,8 @@ class BandModel:
             part = self._block(group, index, block, low, high)
             parts.append(part[max(start - low, 0) : stop - low])
         counts = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if self.plan.faults.saturation_counts is not None:
+            np.minimum(counts, self.plan.faults.saturation_counts, out=counts)
         if self.plan.faults.dead:
             np.copyto(counts, 0.0, where=self.dead[start:stop, np.newaxis])
         counts[:, self.missing(group, index)] = np.nan
@@ -200,6 +244,12 @@ class BandModel:
             self._check_fault(where, dead.stop - 1, dead.receiver, dead.array)
         for spur in self._own(faults.spurs):
             self._check_fault(where, spur.channel + spur.width - 1, spur.receiver, spur.array)
+        for noisy in self._own(faults.noisy):
+            self._check_fault(where, noisy.start if noisy.stop is None else noisy.stop - 1, noisy.receiver, noisy.array)
+        for spurs in self._own(faults.random_spurs):
+            self._check_fault(where, 0, spurs.receiver, spurs.array)
+        for spikes in self._own(faults.spikes):
+            self._check_fault(where, 0, spikes.receiver, spikes.array)
         for missing in self._own(faults.missing):
             self._check_fault(where, 0, missing.receiver, missing.array)
             subscans, root = self.subscans(missing.group), f"({missing.group} {missing.subscan})"
@@ -228,6 +278,20 @@ class BandModel:
             inside = number is None or 0 <= number < length
             require(inside, f"{where}: a fault in {axis} {number} of {length}")
 
+    def _draw_channels(self, fault: RandomSpurs | NoisyChannels, purpose: int, position: int) -> NDArray[np.bool_]:
+        """Draw the channels that a fault hits, (C, R, A); they are those of every scan."""
+        shape = (self.receiver.channels, *self.pixels)
+        if fault.band not in (None, self.band):
+            return np.zeros(shape, dtype=bool)
+        hit = random_stream(self.config.seed, purpose, self.band, position).uniform(size=shape) < fault.fraction
+        return np.asarray(hit & self._chosen_pixels(fault))
+
+    def _chosen_pixels(self, fault: RandomSpurs | NoisyChannels | Spikes) -> NDArray[np.bool_]:
+        """Return the pixels that a fault concerns, shape (R, A)."""
+        chosen = np.zeros(self.pixels, dtype=bool)
+        chosen[pick(fault.receiver), pick(fault.array)] = True
+        return chosen
+
     def _key(self, group: str, index: int) -> tuple[int, int, int, int]:
         return self.plan.number, self.band, GROUPS.index(group), index
 
@@ -238,7 +302,8 @@ class BandModel:
         total = np.zeros((high - low, subscan.phase.dumps, *self.pixels))
         if subscan.phase.kind != "zero":
             total += t_rec + self._input(subscan, low, high)
-            self._add_spurs(total, subscan, low, high)
+            self._add_spurs(total, subscan, index, low, high)
+            self._add_random_spurs(total, group, index, block)
         factor = 1.0 + drift.gain_per_hour * hours
         require(bool(np.all(factor > 0.0)), f"gain_per_hour makes the gain negative in scan {self.plan.number}")
         counts = gain * (factor * total + drift.offset_per_hour * hours) + self.receiver.zero_level
@@ -247,6 +312,8 @@ class BandModel:
             root = np.sqrt(bandwidth * np.float64(np.float32(subscan.phase.exptime)))
             stream = random_stream(self.config.seed, 1, *self._key(group, index), block)
             total *= stream.standard_normal(total.shape)
+            if self.plan.faults.noisy:
+                total *= self.noise_factor[low:high, np.newaxis]
             counts += gain * (factor / root) * total
         return np.asarray(counts)
 
@@ -262,27 +329,49 @@ class BandModel:
         """T_in [K] of a subscan, broadcastable to (C, D, R, A)."""
         sky, kind, loads = self.sky.channels(low, high), subscan.phase.kind, self.plan.loads
         if kind in ("hot", "cold"):
-            physical = loads.stored_t_hot if kind == "hot" else loads.stored_t_cold
-            return sky.load(physical)[:, np.newaxis, np.newaxis, np.newaxis]
-        result = sky.sky(subscan.pwv, subscan.airmass)[:, np.newaxis, np.newaxis, :]
+            physical, share = loads.true_load(kind)
+            seen = sky.load(physical)
+            if share < 1.0:
+                seen = share * seen + (1.0 - share) * sky.load(self.t_ambient)
+            return seen[:, np.newaxis, np.newaxis, np.newaxis]
+        result = sky.sky(subscan.pwv, subscan.airmass, subscan.grey)[:, np.newaxis, np.newaxis, :]
         if self._adds:
             result = result + self.added(subscan)[low:high, :, np.newaxis, np.newaxis]
-        if kind == "on" and self.plan.lines:
+        if self.plan.lines and (kind == "on" or (kind == "off" and np.any(self.off_amplitude))):
             amplitude = self.amplitudes(subscan)
-            response = sky.line_response(subscan.pwv, subscan.airmass)
+            response = sky.line_response(subscan.pwv, subscan.airmass, subscan.grey)
             for profile, factor in zip(self.line_profiles, response, strict=True):
                 source = np.einsum("lc,ldra->cdra", profile[:, low:high], amplitude)
                 result = result + factor[:, np.newaxis, np.newaxis, :] * source
         return result
 
-    def _add_spurs(self, total: Array, subscan: Subscan, low: int, high: int) -> None:
+    def _add_spurs(self, total: Array, subscan: Subscan, index: int, low: int, high: int) -> None:
         for spur in self._own(self.plan.faults.spurs):
-            wanted = spur.kinds is None or subscan.phase.kind in spur.kinds
+            wanted = _concerns(spur, subscan) and spur.subscan in (None, index)
             start, stop = max(spur.channel, low), min(spur.channel + spur.width, high)
             if wanted and start < stop:
                 rows = list(range(total.shape[1]) if spur.dumps is None else spur.dumps)
                 for channel in range(start - low, stop - low):
                     total[channel][rows, pick(spur.receiver), pick(spur.array)] += spur.temperature
+
+    def _add_random_spurs(self, total: Array, group: str, index: int, block: int) -> None:
+        """Add random spurs and spikes to the input of a block of channels, (C, D, R, A)."""
+        subscan, seed, key = self.subscans(group)[index], self.config.seed, (*self._key(group, index), block)
+        low, faults = block * NOISE_BLOCK, self.plan.faults
+        for position, spurs in enumerate(faults.random_spurs):
+            hit = self.spurred[position][low : low + total.shape[0]]
+            if _concerns(spurs, subscan) and hit.any():
+                strength = random_stream(seed, 5, *key, position).standard_exponential(hit.shape)
+                total += (spurs.temperature * strength * hit)[:, np.newaxis]
+        for position, spikes in enumerate(faults.spikes):
+            if _concerns(spikes, subscan) and spikes.band in (None, self.band):
+                stream = random_stream(seed, 6, *key, position)
+                struck = (stream.uniform(size=total.shape) < spikes.fraction) & self._chosen_pixels(spikes)
+                total[struck] += spikes.temperature * stream.standard_exponential(np.count_nonzero(struck))
+
+
+def _concerns(fault: Spur | RandomSpurs | Spikes, subscan: Subscan) -> bool:
+    return fault.kinds is None or subscan.phase.kind in fault.kinds
 
 
 def stored_pressure(pressure_pa: float) -> float:

@@ -1,7 +1,8 @@
-"""Imperfections: standing waves, imbalance of the beams, offsets of chop phases, a warm layer."""
+"""Imperfections: standing waves, imbalance of beams, offsets of chop phases, warm layers, clouds."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,8 +124,9 @@ class ChopPhaseOffset:
 class WarmLayer:
     """A layer of narrow lines above the rest of the atmosphere, at a temperature of its own.
 
-    The lines are part of the opacity of the table, at most its dry part; the transmission of both
-    layers together is that of the table.
+    As `Atmosphere.layer`, the lines are part of the opacity of the table, at most its dry part; the
+    transmission of both layers together is that of the table. As `Atmosphere.unknown`, they add to
+    it.
 
     Parameters
     ----------
@@ -153,12 +155,53 @@ class WarmLayer:
             f"lines {self.lines} of the layer: widths must be positive, opacities not negative",
         )
 
-    def opacity(self, nu: Array, dry: Array) -> Array:
+    def opacity(self, nu: Array, dry: float | Array = math.inf) -> Array:
         """Return the zenith opacity of the layer [Np], (C,), at `nu` [Hz], at most `dry` [Np]."""
         total = np.zeros(nu.shape)
         for centre, width, depth in self.lines:
             total += depth / (1.0 + (2.0 * (nu - centre) / width) ** 2)
-        return np.minimum(total, dry)
+        return np.asarray(np.minimum(total, dry))
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Water that comes within a scan: a Gaussian passage or a jump.
+
+    The values are those at the middle of a subscan.
+
+    Parameters
+    ----------
+    time_s : float
+        Middle of the passage, or time of the jump, after the session's start [s].
+    fwhm_s : float or None
+        Full width at half maximum of the passage [s]; None: a jump that lasts to the end.
+    pwv_mm : float
+        Water vapour that it adds [mm]; negative: a dry patch.
+    opacity : float
+        Zenith opacity of liquid water or ice that it adds, the same at all frequencies [Np].
+
+    Examples
+    --------
+    >>> cloud = Cloud(time_s=36.0, fwhm_s=36.0, opacity=0.1)
+    >>> [round(cloud.amplitude(hours), 3) for hours in (0.0, 0.005, 0.01)]
+    [0.062, 0.5, 1.0]
+    """
+
+    time_s: float
+    fwhm_s: float | None = None
+    pwv_mm: float = 0.0
+    opacity: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.fwhm_s is None or self.fwhm_s > 0.0, f"fwhm_s {self.fwhm_s} of a cloud must be positive")
+        require(self.opacity >= 0.0, f"opacity {self.opacity} of a cloud must not be negative")
+
+    def amplitude(self, hours: float) -> float:
+        """Return the share of the cloud that is there, `hours` after the session's start."""
+        seconds = 3600.0 * hours - self.time_s
+        if self.fwhm_s is None:
+            return 1.0 if seconds >= 0.0 else 0.0
+        return math.exp(-4.0 * math.log(2.0) * (seconds / self.fwhm_s) ** 2)
 
 
 def _ripple(offset_hz: Array, period_hz: float | None, phase_rad: float) -> Array:

@@ -30,6 +30,8 @@ class Subscan:
         [rad], as L0 holds them: rounded to 32 bits.
     pwv : float
         True water vapour [mm].
+    grey : float
+        Zenith opacity of clouds [Np].
     """
 
     phase: Phase
@@ -38,6 +40,7 @@ class Subscan:
     elevation: float
     azimuth: float
     pwv: float
+    grey: float = 0.0
 
     @property
     def airmass(self) -> float:
@@ -138,7 +141,9 @@ def _subscan(config: SessionConfig, source: Source, phase: Phase, middle_s: floa
         f"source {source.name} stands at elevation {math.degrees(elevation):.1f} deg"
         f" {hours:.2f} h after the start; change hour_angle_h or dec_deg, or give elevation_deg",
     )
-    now = pwv + config.atmosphere.pwv_per_hour * hours
-    require(now >= 0.0, f"pwv_per_hour makes the PWV negative ({now:.3g} mm) {hours:.2f} h after the start")
+    now = pwv + config.atmosphere.pwv_change(hours)
+    cause = "pwv_per_hour or a cloud" if config.atmosphere.clouds else "pwv_per_hour"
+    require(now >= 0.0, f"{cause} makes the PWV negative ({now:.3g} mm) {hours:.2f} h after the start")
     stored_el, stored_az = float(np.float32(elevation)), float(np.float32(azimuth))
-    return Subscan(phase, config.mjd_start + hours / 24.0, hours, stored_el, stored_az, now)
+    grey = config.atmosphere.grey_opacity(hours)
+    return Subscan(phase, config.mjd_start + hours / 24.0, hours, stored_el, stored_az, now, grey)

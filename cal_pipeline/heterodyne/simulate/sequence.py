@@ -307,12 +307,21 @@ class Loads:
     exptime : float
         Integration time of a dump [s].
     t_hot, t_cold : float
-        Physical temperature of the loads [K].
+        Temperature of the loads as L0 records it [K].
+    hot_offset, cold_offset : float
+        True temperature minus the recorded one [K].
+    hot_coupling, cold_coupling : float
+        Share of the beam on the load; the rest is at ambient temperature.
 
     Examples
     --------
     >>> [(phase.sobsmode, phase.kind) for phase in Loads(pattern=("ZERO", "HOT", "COL")).phases()]
     [('ZERO', 'zero'), ('HOT', 'hot'), ('COL', 'cold')]
+
+    A hot load 2 K warmer than its sensor says, which fills 98 % of the beam:
+
+    >>> Loads(t_hot=293.0, hot_offset=2.0, hot_coupling=0.98).true_load("hot")
+    (295.0, 0.98)
     """
 
     pattern: tuple[str, ...] = ("HOT", "COL")
@@ -320,13 +329,27 @@ class Loads:
     exptime: float = 2.0
     t_hot: float = 293.0
     t_cold: float = 77.0
+    hot_offset: float = 0.0
+    cold_offset: float = 0.0
+    hot_coupling: float = 1.0
+    cold_coupling: float = 1.0
 
     def __post_init__(self) -> None:
         wrong = [name for name in self.pattern if name not in LOAD_KINDS]
         require(not wrong, f"unknown load {wrong}: choose from {', '.join(LOAD_KINDS)}")
         require(self.dumps > 0, "dumps must be at least 1")
         require(0.0 < self.t_cold < self.t_hot, f"t_cold {self.t_cold} K must be below t_hot {self.t_hot} K")
+        (hot, hot_coupling), (cold, cold_coupling) = self.true_load("hot"), self.true_load("cold")
+        require(0.0 < cold < hot, f"the true cold load, {cold:g} K, must be below the true hot load, {hot:g} K")
+        for name, coupling in (("hot_coupling", hot_coupling), ("cold_coupling", cold_coupling)):
+            require(0.0 < coupling <= 1.0, f"{name} {coupling} must be in (0, 1]")
         _check_exptimes(self.exptime, None)
+
+    def true_load(self, kind: Literal["hot", "cold"]) -> tuple[float, float]:
+        """Return the true temperature [K] of a load and its share of the beam."""
+        if kind == "hot":
+            return self.stored_t_hot + self.hot_offset, self.hot_coupling
+        return self.stored_t_cold + self.cold_offset, self.cold_coupling
 
     @property
     def stored_t_hot(self) -> float:

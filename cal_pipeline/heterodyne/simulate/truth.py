@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import zarr
@@ -12,18 +14,28 @@ from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.simulate.errors import SimulationError
 from cal_pipeline.heterodyne.simulate.forward import BandModel
+from cal_pipeline.heterodyne.simulate.layers import Profile
 from cal_pipeline.heterodyne.simulate.sky import SkyBand
 
 Array = NDArray[np.float64]
 
-_SKY_ARRAYS = ("nu_s", "nu_i", "b_s", "c_s", "b_i", "c_i", "forward_efficiency", "layer_s", "layer_i")
-_SKY_NUMBERS = ("image_gain", "coupling", "t_atm", "t_spill", "t_layer")
+_SKY_ARRAYS = {
+    **dict.fromkeys(("nu_s", "nu_i", "b_s", "c_s", "b_i", "c_i"), "channel"),
+    "forward_efficiency": "array",
+    **dict.fromkeys(("layer_s", "layer_i"), "layer"),
+    **dict.fromkeys(("unknown_s", "unknown_i"), "unknown"),
+}
+_SKY_NUMBERS = ("image_gain", "coupling", "t_atm", "t_spill", "t_layer", "t_unknown")
+_PROFILE = tuple(entry.name for entry in fields(Profile))
 _ARRAYS = {
     "gain": ("channel", "receiver", "array"),
     "t_rec_dsb": ("channel", "receiver", "array"),
     "dead": ("channel", "receiver", "array"),
     "missing": ("dump", "receiver", "array", "subscan"),
     "pwv": ("subscan",),
+    "grey": ("subscan",),
+    "noise_factor": ("channel", "receiver", "array"),
+    "spurred": ("channel", "receiver", "array"),
     "elevation": ("subscan",),
     "mjd": ("subscan",),
     "on": ("subscan",),
@@ -31,12 +43,18 @@ _ARRAYS = {
     "line_signal": ("line", "channel"),
     "line_image": ("line", "channel"),
     "amplitude": ("line", "dump", "receiver", "array", "on_subscan"),
+    "off_amplitude": ("line",),
 }
 _NUMBERS = (
     "scan_number",
     "band",
     "t_hot",
     "t_cold",
+    "hot_offset",
+    "cold_offset",
+    "hot_coupling",
+    "cold_coupling",
+    "t_ambient",
     "zero_level",
     "gain_per_hour",
     "offset_per_hour",
@@ -62,8 +80,12 @@ class Truth:
         Channels without signal.
     missing : ndarray of bool, shape (D, R, A, S)
         Lost dumps.
-    pwv, elevation, mjd : ndarray, shape (S,)
-        PWV [mm], elevation [rad] and middle (MJD) of each subscan.
+    spurred : ndarray of bool, shape (C, R, A)
+        Channels hit by random spurs.
+    noise_factor : ndarray, shape (C, R, A)
+        Noise relative to the radiometer equation.
+    pwv, grey, elevation, mjd : ndarray, shape (S,)
+        PWV [mm], zenith opacity of clouds [Np], elevation [rad] and middle (MJD) of each subscan.
     on : ndarray of bool, shape (S,)
         True for ONs.
     added : ndarray, shape (C, D, S)
@@ -72,14 +94,23 @@ class Truth:
         T_A* [K] of each line at its peak on the sky, in the signal and in the image sideband.
     amplitude : ndarray, shape (L, D, R, A, S_on)
         Brightness of each line relative to its peak, in each dump of the ONs.
-    t_hot, t_cold : float
-        Load temperatures [K].
+    off_amplitude : ndarray, shape (L,)
+        The same in the OFFs.
+    t_hot, t_cold, t_ambient : float
+        Temperatures of the loads and of the surroundings as L0 records them [K].
+    hot_offset, cold_offset : float
+        True temperature of a load minus the recorded one [K].
+    hot_coupling, cold_coupling : float
+        Share of the beam on a load; the rest is at `t_ambient`.
     zero_level : float
         Counts without input [ct].
     gain_per_hour, offset_per_hour : float
         Drift of the gain [1/h] and of the offset [K/h] since `mjd_start`.
     mjd_start : float
         Start of the session (MJD).
+    parameters : dict
+        Settings that were simulated: atmosphere, loads, lines, drift, faults, sky_waves, imbalance
+        and chop_phase_offset, as nested dicts with the names of the dataclasses' fields.
 
     Examples
     --------
@@ -97,7 +128,10 @@ class Truth:
     t_rec_dsb: Array
     dead: NDArray[np.bool_]
     missing: NDArray[np.bool_]
+    spurred: NDArray[np.bool_]
+    noise_factor: Array
     pwv: Array
+    grey: Array
     elevation: Array
     mjd: Array
     on: NDArray[np.bool_]
@@ -105,12 +139,19 @@ class Truth:
     line_signal: Array
     line_image: Array
     amplitude: Array
+    off_amplitude: Array
     t_hot: float
     t_cold: float
+    hot_offset: float
+    cold_offset: float
+    hot_coupling: float
+    cold_coupling: float
+    t_ambient: float
     zero_level: float
     gain_per_hour: float
     offset_per_hour: float
     mjd_start: float
+    parameters: dict[str, Any]
 
     @property
     def on_indices(self) -> NDArray[np.int64]:
@@ -129,33 +170,40 @@ class Truth:
         return float(offs.mean()) if offs.size else float("nan")
 
     @property
+    def grey_opacity(self) -> float:
+        """Mean zenith opacity of clouds in the OFFs [Np]; NaN without one."""
+        offs = self.grey[~self.on]
+        return float(offs.mean()) if offs.size else float("nan")
+
+    @property
     def tau_signal(self) -> Array:
-        """Zenith opacity of the signal sideband [Np] at `pwv_mm`, shape (C,)."""
-        return self.sky.opacity(self.pwv_mm)[0]
+        """Zenith opacity of the signal sideband [Np] at `pwv_mm` and `grey_opacity`, shape (C,)."""
+        return self.sky.opacity(self.pwv_mm, self.grey_opacity)[0]
 
     @property
     def tau_image(self) -> Array:
-        """Zenith opacity of the image sideband [Np] at `pwv_mm`, shape (C,)."""
-        return self.sky.opacity(self.pwv_mm)[1]
+        """Zenith opacity of the image sideband [Np] at `pwv_mm` and `grey_opacity`, shape (C,)."""
+        return self.sky.opacity(self.pwv_mm, self.grey_opacity)[1]
 
     @property
     def t_rec_ssb(self) -> Array:
         """Single-sideband receiver temperature [K], shape (C, R, A)."""
         return self.t_rec_dsb / self.sky.weights[0]
 
+    def load_input(self, kind: Literal["hot", "cold"]) -> Array:
+        """Return the true input temperature [K] at a load, shape (C,)."""
+        recorded, offset, share = (getattr(self, name.format(kind)) for name in ("t_{}", "{}_offset", "{}_coupling"))
+        return np.asarray(share * self.sky.load(recorded + offset) + (1.0 - share) * self.sky.load(self.t_ambient))
+
     def transmission(self) -> tuple[Array, Array]:
         """Return t_r of the signal and the image sideband in the ONs, each (C, S_on)."""
-        signal = np.empty((self.sky.nu_s.size, self.on_indices.size))
-        image = np.empty_like(signal)
-        for position, s in enumerate(self.on_indices):
-            signal[:, position], image[:, position] = self.sky.transmission(self.pwv[s], self.airmass[s])
-        return signal, image
+        return self._transmission(self.on_indices)
 
     def t_sys(self) -> Array:
         """Return the DSB system temperature without the source [K] in the ONs, (C, R, A, S_on)."""
         result = np.empty((*self.t_rec_dsb.shape, self.on_indices.size))
         for position, s in enumerate(self.on_indices):
-            sky = self.sky.sky(self.pwv[s], self.airmass[s])
+            sky = self.sky.sky(self.pwv[s], self.airmass[s], self.grey[s])
             result[..., position] = self.t_rec_dsb + sky[:, np.newaxis, :]
         return result
 
@@ -182,6 +230,25 @@ class Truth:
             ratio = (w_i * t_i / (w_s * t_s))[channels, np.newaxis, np.newaxis, np.newaxis, :]
             result += ratio * np.einsum("lc,ldras->cdras", self.line_image[:, channels], self.amplitude)
         return np.asarray(result)
+
+    def t_a_star_off(self, *, image: bool = True) -> Array:
+        """Return T_A* of the source in the OFFs [K], (C, S_off); `image` as for `t_a_star`."""
+        offs = np.flatnonzero(~self.on)
+        result = np.repeat((self.off_amplitude @ self.line_signal)[:, np.newaxis], offs.size, axis=1)
+        w_s, w_i = self.sky.weights
+        if image and w_i > 0.0:
+            t_s, t_i = self._transmission(offs)
+            result += w_i * t_i / (w_s * t_s) * (self.off_amplitude @ self.line_image)[:, np.newaxis]
+        return result
+
+    def _transmission(self, subscans: NDArray[np.int64]) -> tuple[Array, Array]:
+        """Return t_r of the signal and the image sideband in some subscans, each (C, len(subscans))."""
+        signal = np.empty((self.sky.nu_s.size, subscans.size))
+        image = np.empty_like(signal)
+        for position, s in enumerate(subscans):
+            t_r = self.sky.transmission(self.pwv[s], self.airmass[s], self.grey[s])
+            signal[:, position], image[:, position] = t_r
+        return signal, image
 
 
 def truth_path(session: str | Path) -> Path:
@@ -224,7 +291,10 @@ def true_values(model: BandModel) -> Truth:
         t_rec_dsb=model.instrument[1],
         dead=model.dead,
         missing=missing,
+        spurred=np.logical_or.reduce(model.spurred, axis=0) if model.spurred else np.zeros_like(model.dead),
+        noise_factor=model.noise_factor,
         pwv=np.array([subscan.pwv for subscan in subscans]),
+        grey=np.array([subscan.grey for subscan in subscans]),
         elevation=np.array([subscan.elevation for subscan in subscans]),
         mjd=np.array([subscan.mjd for subscan in subscans]),
         on=np.array([subscan.phase.kind == "on" for subscan in subscans], dtype=bool),
@@ -234,13 +304,36 @@ def true_values(model: BandModel) -> Truth:
         line_signal=model.line_profiles[0],
         line_image=model.line_profiles[1],
         amplitude=amplitude,
+        off_amplitude=model.off_amplitude,
         t_hot=loads.stored_t_hot,
         t_cold=loads.stored_t_cold,
+        hot_offset=loads.hot_offset,
+        cold_offset=loads.cold_offset,
+        hot_coupling=loads.hot_coupling,
+        cold_coupling=loads.cold_coupling,
+        t_ambient=model.t_ambient,
         zero_level=model.receiver.zero_level,
         gain_per_hour=drift.gain_per_hour,
         offset_per_hour=drift.offset_per_hour,
         mjd_start=model.config.mjd_start,
+        parameters=_parameters(model),
     )
+
+
+def _parameters(model: BandModel) -> dict[str, Any]:
+    """Return the simulated settings as JSON holds them."""
+    config, plan = model.config, model.plan
+    settings = {
+        "atmosphere": asdict(config.atmosphere),
+        "loads": asdict(plan.loads),
+        "lines": [asdict(line) for line in plan.lines],
+        "drift": asdict(config.drift),
+        "faults": asdict(plan.faults),
+        "sky_waves": [asdict(wave) for wave in config.sky_waves],
+        "imbalance": None if config.imbalance is None else asdict(config.imbalance),
+        "chop_phase_offset": None if config.chop_phase_offset is None else asdict(config.chop_phase_offset),
+    }
+    return dict(json.loads(json.dumps(settings)))
 
 
 def write_truth(group: zarr.Group, truth: Truth) -> None:
@@ -248,14 +341,15 @@ def write_truth(group: zarr.Group, truth: Truth) -> None:
     arrays: dict[str, tuple[tuple[str, ...], Any]] = {
         name: (dims, getattr(truth, name)) for name, dims in _ARRAYS.items()
     }
-    for name in _SKY_ARRAYS:
-        axis = {"forward_efficiency": "array", "layer_s": "layer", "layer_i": "layer"}.get(name, "channel")
+    for name, axis in _SKY_ARRAYS.items():
         arrays[f"sky_{name}"] = ((axis,), getattr(truth.sky, name))
+    if truth.sky.profile is not None:
+        arrays |= {f"profile_{name}": (("layer",), getattr(truth.sky.profile, name)) for name in _PROFILE}
     for name, (dims, values) in arrays.items():
         group.create_array(name, data=np.ascontiguousarray(values), dimension_names=dims)
     numbers = {name: getattr(truth, name) for name in _NUMBERS}
     numbers |= {f"sky_{name}": getattr(truth.sky, name) for name in _SKY_NUMBERS}
-    group.update_attributes(numbers)
+    group.update_attributes(numbers | {"parameters": truth.parameters})
 
 
 def read_truth(session: str | Path, scan: int, band: int = 0) -> Truth:
@@ -290,8 +384,13 @@ def read_truth(session: str | Path, scan: int, band: int = 0) -> Truth:
         known = sorted(str(p.relative_to(path)) for p in path.glob("scan_*/band_*"))
         raise SimulationError(f"{path} holds no {name}; it holds {', '.join(known) or 'nothing'}")
     group = zarr.open_group(path, path=name, mode="r")
-    values: dict[str, Any] = {key: np.asarray(cast("zarr.Array[Any]", group[key])[...]) for key in _ARRAYS}
-    sky: dict[str, Any] = {key: np.asarray(cast("zarr.Array[Any]", group[f"sky_{key}"])[...]) for key in _SKY_ARRAYS}
-    sky.update({key: group.attrs[f"sky_{key}"] for key in _SKY_NUMBERS})
-    numbers: dict[str, Any] = {key: group.attrs[key] for key in _NUMBERS}
+    values = _read_arrays(group, "", _ARRAYS)
+    sky = _read_arrays(group, "sky_", _SKY_ARRAYS) | {key: group.attrs[f"sky_{key}"] for key in _SKY_NUMBERS}
+    if f"profile_{_PROFILE[0]}" in group:
+        sky["profile"] = Profile(**_read_arrays(group, "profile_", _PROFILE))
+    numbers: dict[str, Any] = {key: group.attrs[key] for key in (*_NUMBERS, "parameters")}
     return Truth(sky=SkyBand(**sky), **values, **numbers)
+
+
+def _read_arrays(group: zarr.Group, prefix: str, names: Iterable[str]) -> dict[str, Any]:
+    return {name: np.asarray(cast("zarr.Array[Any]", group[prefix + name])[...]) for name in names}

@@ -43,6 +43,14 @@ def test_options_reach_the_sequence(run, tmp_path):
     assert np.all(np.diff(truth.pwv) > 0.0)
 
 
+def test_a_layered_sky(run, tmp_path, capsys):
+    assert run("--layers", "--lapse-rate", "5", "--no-noise") == 0
+    assert "sky of 60 layers" in capsys.readouterr().out
+    truth = read_truth(tmp_path / "s.zarr", 1)
+    assert truth.parameters["atmosphere"]["layers"]["lapse_rate"] == 5.0
+    assert truth.sky.profile.temperature[0] == pytest.approx(268.0, abs=0.1)
+
+
 @pytest.mark.slow
 def test_nothing_is_overwritten_by_accident(run, capsys):
     assert run() == 0
@@ -57,6 +65,8 @@ def test_nothing_is_overwritten_by_accident(run, capsys):
         (["--rows", "3"], "ccat_chai", "--rows does not go with --mode total_power"),
         (["--cycles", "3", "--mode", "otf"], "ccat_chai", "--cycles does not go with --mode otf"),
         ([], "sofia_hfa", "outside the atmosphere table"),
+        (["--lapse-rate", "5"], "ccat_chai", "--lapse-rate needs --layers"),
+        (["--layers", "--lapse-rate", "nan"], "ccat_chai", "lapse_rate nan must be finite"),
         (["--scans", "0"], "ccat_chai", "at least one scan"),
         (["--exptime", "-1"], "ccat_chai", "positive"),
     ],
