@@ -125,3 +125,14 @@ def test_names_in_the_core_are_of_no_instrument(name):
     }
     words = {word: found for found in names - FOREIGN for word in found.split("_")}
     assert [found for word, found in words.items() if INSTRUMENT.fullmatch(word)] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_and_functions_are_short(name):
+    """A module has at most 600 lines, a function at most 60 without its docstring."""
+    text = MODULES[name].read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 600
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            docstring = ast.get_docstring(node, clean=False) or ""
+            assert node.end_lineno - node.lineno + 1 - len(docstring.splitlines()) <= 60, node.name

@@ -17,8 +17,8 @@ from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.heterodyne.errors import FrequencyRangeError, NotFiniteError
 from cal_pipeline.heterodyne.physics.constants import TORR
 from cal_pipeline.heterodyne.physics.opacity import airmass
-from cal_pipeline.heterodyne.physics.pwv import SkyObservation, view_sky
 from cal_pipeline.heterodyne.physics.sky import ModelledSky, Opacity, SkyDirection, Surroundings, observed_sky
+from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation, view_sky
 from cal_pipeline.heterodyne.physics.strategies import STRATEGIES, FitSettings, Water
 from cal_pipeline.heterodyne.references.atm_table import AtmRangeError, AtmTable
 from cal_pipeline.heterodyne.references.shipped import find_atm_table, open_atm_table

@@ -14,18 +14,20 @@ from cal_pipeline.heterodyne.errors import NotFiniteError
 from cal_pipeline.heterodyne.physics.calibration import (
     antenna_temperature,
     blank_channels,
-    expected_noise,
     find_bad_channels,
+    kelvin_per_count,
+)
+from cal_pipeline.heterodyne.physics.flags import Flag
+from cal_pipeline.heterodyne.physics.noise import (
+    expected_noise,
     find_without_noise,
     integration_time,
-    kelvin_per_count,
     line_coupling,
     reference_variance,
     round_to_noise,
     system_temperature,
     variance_of_mean,
 )
-from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.physics.quality import channel_stride
 from cal_pipeline.heterodyne.physics.sky import SkyDirection, Surroundings
 from cal_pipeline.heterodyne.scan import Band, Scan

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cal_pipeline.core.run.stream import Operation
 from cal_pipeline.core.text import format_count
-from cal_pipeline.heterodyne.physics.calibration import couple_beams, couple_noise, either_missing
+from cal_pipeline.heterodyne.physics.calibration import couple_beams, either_missing
+from cal_pipeline.heterodyne.physics.noise import couple_noise
 from cal_pipeline.heterodyne.physics.switching import merge_order
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import L1Arrays
