@@ -13,7 +13,7 @@ def list_extensions() -> list[Any]:
     with a traceback unless its command line is taken over before.
     """
     if "stpipe._cli.strun" in sys.modules:
-        from cal_pipeline.cli.strun import take_over
+        from cal_pipeline.registry import get_steps
 
-        take_over()
+        get_steps()
     return []

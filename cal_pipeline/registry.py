@@ -14,7 +14,7 @@ class StepEntry(NamedTuple):
 
 
 def list_steps() -> list[StepEntry]:
-    """List the pipeline and its steps."""
+    """List the pipelines, each before its steps."""
     return [
         StepEntry("cal_pipeline.CalibrationPipeline", "calibration_pipeline", True),
         StepEntry("cal_pipeline.steps.LoadsStep", "loads", False),
@@ -29,8 +29,9 @@ def list_steps() -> list[StepEntry]:
 
 
 def get_steps() -> list[StepEntry]:
-    """List the pipeline and its steps; stpipe calls this before it parses ``strun``'s options."""
+    """List the pipelines and their steps; stpipe calls this before it parses ``strun``'s options."""
     from cal_pipeline.cli.strun import take_over
 
-    take_over()
-    return list_steps()
+    steps = list_steps()
+    take_over([name for step in steps for name in (step.class_name, step.class_alias)])
+    return steps

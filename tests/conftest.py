@@ -16,6 +16,9 @@ from helpers_atm import write_test_atm_table
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.simulate import SessionConfig, preset, simulate, truth_path
 
+# What `test_adding` adds to a copy of the repository.
+collect_ignore = ["adding"]
+
 # The first example of a property may wait for a function to be compiled.
 hypothesis.settings.register_profile("compiled", deadline=None)
 hypothesis.settings.load_profile("compiled")

@@ -16,6 +16,8 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import pytest
 
 from cal_pipeline import CalibrationPipeline, __version__
+from cal_pipeline.heterodyne.modes import MODES
+from cal_pipeline.heterodyne.physics.strategies import STRATEGIES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -179,6 +181,20 @@ def test_parameters_on_the_pages_exist():
         named = re.findall(r" --([a-zA-Z_.]+)=", "\n".join(lines))
         named += re.findall(r"--(steps\.[a-z]+\.\w+)", source.read_text())
         assert set(named) <= known, source.name
+
+
+def test_every_step_has_its_page():
+    pages = re.findall(r"^   (\w+)$", (DOCS / "steps" / "index.rst").read_text(), flags=re.M)
+    assert pages == list(CalibrationPipeline.step_defs)
+    for name, cls in CalibrationPipeline.step_defs.items():
+        table = f".. step-parameters:: {cls.__module__}.{cls.__name__}\n"
+        assert table in (DOCS / "steps" / f"{name}.rst").read_text(), name
+
+
+def test_every_mode_and_strategy_is_described():
+    for page, names in (("prepare", MODES), ("atmosphere", STRATEGIES)):
+        text = (DOCS / "steps" / f"{page}.rst").read_text()
+        assert [name for name in names if f"``{name}``" not in text] == []
 
 
 def parameters(cls):

@@ -6,6 +6,7 @@ import ast
 import importlib.metadata
 import sys
 import tomllib
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,14 @@ def test_interpreters_that_are_named_are_those_that_are_allowed():
     ]
     assert named == sorted(named)
     assert PROJECT["requires-python"] == f">={named[0]}"
+
+
+def test_every_package_is_installed():
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    listed = setup["options"]["packages"].split()
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "cal_pipeline").rglob("__init__.py")}
+    assert listed == sorted({"cal_pipeline.cfg", *(".".join(folder.parts) for folder in folders)})
 
 
 @pytest.mark.slow

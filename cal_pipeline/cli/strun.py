@@ -28,7 +28,6 @@ from stpipe import Step, _cmdline, _log
 from cal_pipeline.cli.commands import DONE, UsageError, complain, explain_usage, run_command, show
 from cal_pipeline.core.errors import CalibrationError, NoInputError
 from cal_pipeline.core.logs import FRAMEWORK, framework_level, run_formatter
-from cal_pipeline.registry import list_steps
 
 _EXAMPLE = "strun cal_pipeline.CalibrationPipeline session.zarr"
 
@@ -38,8 +37,13 @@ _LIST = re.compile(r"\s*(\w+_)?list\b")
 _active = False
 
 
-def take_over() -> None:
+def take_over(known_names: Sequence[str]) -> None:
     """Run the command line of this process with our messages, if ``strun`` runs one of our classes.
+
+    Parameters
+    ----------
+    known_names : sequence of str
+        Names of our classes, for a hint after a misspelt one.
 
     Raises
     ------
@@ -56,7 +60,7 @@ def take_over() -> None:
         identifier = known.cfg_file_or_class[0]
         if _is_foreign(identifier):
             return
-        status = run_command("strun", lambda _: _run(argv, identifier, known), argv, "--overwrite=true")
+        status = run_command("strun", lambda _: _run(argv, identifier, known, known_names), argv, "--overwrite=true")
     finally:
         _active = False
     sys.exit(status)
@@ -85,12 +89,12 @@ def _is_foreign(identifier: str) -> bool:
     return cls is not Step and (base is None or not issubclass(cls, base))
 
 
-def _run(argv: Sequence[str], identifier: str, known: argparse.Namespace) -> int:
+def _run(argv: Sequence[str], identifier: str, known: argparse.Namespace, known_names: Sequence[str]) -> int:
     """Run the command line of stpipe; errors are raised."""
     try:
         cls = _cmdline._get_config_and_class(identifier)[0]
     except Exception as error:
-        raise UsageError(_explain_identifier(identifier, error)) from error
+        raise UsageError(_explain_identifier(identifier, error, known_names)) from error
     if cls is Step:
         raise UsageError(
             f"parameter file {identifier} does not say whose parameters it holds; "
@@ -286,7 +290,7 @@ def _replaced(module: ModuleType, **attributes: Any) -> Iterator[None]:
             setattr(module, name, value)
 
 
-def _explain_identifier(identifier: str, error: BaseException) -> str:
+def _explain_identifier(identifier: str, error: BaseException, known_names: Sequence[str]) -> str:
     """Say why something is neither one of our classes nor a parameter file."""
     path = Path(identifier)
     if path.is_dir():
@@ -298,8 +302,7 @@ def _explain_identifier(identifier: str, error: BaseException) -> str:
         return f"there is no parameter file {identifier}" + (
             f"; did you mean {path.with_name(near[0])}?" if near else ""
         )
-    names = [name for step in list_steps() for name in (step.class_name, step.class_alias)]
-    by_last = {name.rpartition(".")[2]: name for name in names}
+    by_last = {name.rpartition(".")[2]: name for name in known_names}
     near = [by_last[name] for name in difflib.get_close_matches(identifier.rpartition(".")[2], by_last, n=1)]
     reason = f" ({_first_line(error.__cause__)})" if error.__cause__ and not near else ""
     hint = f"did you mean {near[0]}?" if near else f"as in {_EXAMPLE}"

@@ -26,6 +26,7 @@ from cal_pipeline.heterodyne.references.shipped import find_atm_table
 from cal_pipeline.heterodyne.references.telescope import find_profile
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.session import Session
+from cal_pipeline.registry import list_steps
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _describe_step_result(path: str) -> Description:
     """Describe a scan written by a step: the steps it has passed, and their results."""
     scan = Scan.open(path)
     state = vars(scan.meta.cal_step)
-    done = [step for step in STEPS if state.get(step) == "COMPLETE"]
+    done = [step.class_alias for step in list_steps() if state.get(step.class_alias) == "COMPLETE"]
     source = str(scan.attributes.get("source") or "")
     bands = [{"band": band.name, "shape": band.coordinates.shape, **_results(band)} for band in scan.bands]
     lines = [
@@ -165,9 +166,6 @@ def _describe_step_result(path: str) -> Description:
     data = {"scan": scan.number, "source": source, "steps_done": done, "bands": bands}
     return _described(Kind.STEP_RESULT, "\n".join(lines), data)
 
-
-STEPS = ("loads", "gain", "prepare", "atmosphere", "calibrate", "dbs", "skychopdiff", "skydiff")
-"""Steps in their order."""
 
 _RESULTS = {
     "pwv_mm": ("PWV", "mm"),

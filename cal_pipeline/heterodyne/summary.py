@@ -65,21 +65,18 @@ def _format_verdict(qa: dict[str, Any]) -> str:
     return f"{qa['verdict']}: {names}" if names else str(qa["verdict"])
 
 
-_TIMES = {
-    "load": ("load",),
-    "resolve": ("loads", "gain"),
-    "atm": ("atmosphere",),
-    "prepare": ("prepare",),
-    "calibrate": ("calibrate", "dbs", "skychopdiff", "skydiff"),
-    "write": ("write",),
-}
-"""Clock stages that add up to each time of the timing line."""
+_TIMES = ("load", "resolve", "atm", "prepare", "calibrate", "write")
+"""Times of the timing line."""
+
+_TIME_OF_STAGE = {"loads": "resolve", "gain": "resolve", "atmosphere": "atm"}
+"""Time that a clock stage of another name belongs to; ``calibrate`` where none is given."""
 
 
 def format_timing(scan: Scan) -> str:
     """Format the timing line of a scan like older engines; times of concurrent threads add up."""
-    seconds = scan.clock.seconds
-    times = {name: sum(seconds.get(stage, 0.0) for stage in stages) for name, stages in _TIMES.items()}
+    times = dict.fromkeys(_TIMES, 0.0)
+    for stage, seconds in scan.clock.seconds.items():
+        times[stage if stage in times else _TIME_OF_STAGE.get(stage, "calibrate")] += seconds
     parts = [f"{name}_ms={1e3 * time:.1f}" for name, time in times.items()]
     return f"scan timing breakdown scan={scan.number} {' '.join(parts)}"
 

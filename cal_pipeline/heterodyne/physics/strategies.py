@@ -223,5 +223,10 @@ def _common(fit: PwvFit, observations: Sequence[SkyObservation]) -> list[Water]:
     return [Water(fit, np.full((len(observation.sky), 1, 1), float(fit.pwv))) for observation in observations]
 
 
-STRATEGIES: dict[str, Strategy] = {"full": full, "per_pixel": per_pixel, "per_pair": per_pair, "fixed": fixed}
+STRATEGIES: dict[str, Strategy] = {
+    "full": full,
+    "per_pixel": per_pixel,
+    "per_pair": per_pair,
+    "fixed": fixed,
+}
 """Strategies by the name that the parameter ``strategy`` takes."""
