@@ -11,7 +11,7 @@ WIDTH = 100
 
 
 def find_long_lines(text: str) -> list[str]:
-    """Find lines of more than 100 characters outside of formulas and tables.
+    """Find lines of more than 100 characters outside of formulas, tables and code fences.
 
     Parameters
     ----------
@@ -29,6 +29,7 @@ def find_long_lines(text: str) -> list[str]:
     ([], 1)
     """
     prose = re.sub(r"\.\. math::\n\n(?:   .*\n|\n)+", "", text)
+    prose = re.sub(r"^```.*?^```", "", prose, flags=re.DOTALL | re.MULTILINE)
     return [line for line in prose.splitlines() if len(line) > WIDTH and "|" not in line]
 
 

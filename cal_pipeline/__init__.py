@@ -10,7 +10,7 @@ Calibrate a session (L0: a folder, a ZIP file or a URL) into an L1 store, then o
     scan.spectra.where(scan.flags == 0).mean("dump")
 
 Steps are in `cal_pipeline.steps`, the formulas in `cal_pipeline.heterodyne.physics`, a simulator of sessions in
-`cal_pipeline.simulate`, and everything that is raised on purpose in `cal_pipeline.errors`. The same from the shell:
+`cal_pipeline.simulate`, and all errors raised on purpose in `cal_pipeline.errors`. From the shell:
 ``calibrate --help``, ``strun cal_pipeline.CalibrationPipeline --help``.
 """
 

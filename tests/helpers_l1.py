@@ -14,7 +14,7 @@ from cal_pipeline import CalibratedSession
 from cal_pipeline.core.store.arrays import create_writer
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath
-from cal_pipeline.heterodyne.compare import compare_stores
+from cal_pipeline.heterodyne.compare import compare_l1_stores
 
 AXES = ("channel", "dump", "receiver")
 
@@ -120,7 +120,7 @@ def assert_identical(first: str | Path, second: str | Path, scans: Sequence[int]
     list of str
         Paths of the arrays that were compared.
     """
-    differences = compare_stores(first, second, scans)
+    differences = compare_l1_stores(first, second, scans).arrays
     compared = [item.path for item in differences]
     for number in CalibratedSession(first).numbers if scans is None else scans:
         assert any(re.fullmatch(rf"scan_{number:06d}/(band_\d+/)?spectra", path) for path in compared), number

@@ -9,8 +9,8 @@ from helpers_atm import b_at, c_at
 
 from cal_pipeline.heterodyne.physics.loads import LoadMeans, solve_loads
 from cal_pipeline.heterodyne.physics.planck import Sidebands
-from cal_pipeline.heterodyne.physics.pwv import SkyObservation, view_sky
 from cal_pipeline.heterodyne.physics.sky import Opacity, SkyDirection, Surroundings
+from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation, view_sky
 from cal_pipeline.heterodyne.simulate.sky import SkyBand
 
 PRESSURE = 55000.0

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from cal_pipeline.core.errors import LayoutError
-from cal_pipeline.core.observation import Written
-from cal_pipeline.core.pipeline import RUN_PARAMETERS, ObservationPipeline
+from cal_pipeline.core.observation import WrittenObservation
+from cal_pipeline.core.pipeline import ObservationPipeline, specify_run
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.step import BaseStep, ObservationStep
 from cal_pipeline.core.store.arrays import open_reader
-from cal_pipeline.core.store.metadata import group_attributes, write_group
+from cal_pipeline.core.store.metadata import read_group_attributes, write_group
 from cal_pipeline.core.store.paths import open_store
 from cal_pipeline.core.store.product import Product, ProductKind
 from cal_pipeline.core.store.schema import ProductArray, ProductSchema
@@ -54,7 +54,7 @@ class Night:
         self.numbers = sorted(number for number in found if number is not None)
 
     def describe(self, number: int) -> dict[str, Any]:
-        return {"filter": group_attributes(self.root, KIND.group_name(number))["filter"]}
+        return {"filter": read_group_attributes(self.root, KIND.group_name(number))["filter"]}
 
     def in_order_of_time(self, numbers: list[int]) -> list[int]:
         return sorted(numbers)
@@ -64,7 +64,7 @@ class Night:
         counts = open_reader(self.root, f"{group}/counts").read()
         if counts.ndim != 2:
             raise LayoutError(f"{self.path}/{group}/counts has shape {counts.shape}, expected (time, pixel)")
-        return Exposure(number, counts, group_attributes(self.root, group))
+        return Exposure(number, counts, read_group_attributes(self.root, group))
 
 
 class Photometry(Product):
@@ -111,7 +111,7 @@ class PhotometerPipeline(PhotometerBase, ObservationPipeline):
     class_alias = "photometer"
     spec = f"""
     exposures = int_list(default=None)   # Exposures to reduce
-    {RUN_PARAMETERS}
+    {specify_run(KIND)}
     """
     step_defs = {"dark": DarkStep}
 
@@ -124,11 +124,11 @@ class PhotometerPipeline(PhotometerBase, ObservationPipeline):
     def open_observation(self, dataset: Night, number: int) -> Exposure:
         return dataset.open_exposure(number)
 
-    def write_observation(self, exposure: Exposure, root: Any, provenance: dict[str, Any]) -> Written:
+    def write_observation(self, exposure: Exposure, root: Any, provenance: dict[str, Any]) -> WrittenObservation:
         SCHEMA.write_array(root, "rate", exposure.rate, 1, {"rate"})
         status = vars(exposure.meta.cal_step)
         write_group(root, "", {"exposure_number": exposure.number, "cal_step": status, "provenance": provenance})
-        return Written(f"exposure {exposure.number}, {np.median(exposure.rate):.3g} ct/s", "pass")
+        return WrittenObservation(f"exposure {exposure.number}, {np.median(exposure.rate):.3g} ct/s", "pass")
 
     def open_product(self, location: str) -> Photometry:
         return Photometry(location)

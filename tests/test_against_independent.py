@@ -143,7 +143,7 @@ def test_gain_drift(level, mode, make_session, calibrate, atm_table):
 
 @pytest.mark.parametrize(("mode", "dbs"), [("otf", False), ("otf_chopped", False), ("otf_chopped", True)])
 @pytest.mark.slow
-def test_skydiff(mode, dbs, make_session, calibrate, atm_table):
+def test_skydiff_agrees_with_the_independent_engine(mode, dbs, make_session, calibrate, atm_table):
     session = make_session(channels=140, mode=mode, scans=3, faults=FAULTS, sky_waves=(SkyWave(3e8, 2.0, 0.0, 50.0),))
     product = calibrate(session, skydiff={"skip": False, "n": 2}, dbs={"skip": not dbs})
     entries = {n: sky_entries(_evaluate(session, n, atm_table, **EFFICIENCY), dbs) for n in (1, 2, 3)}

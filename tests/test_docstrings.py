@@ -19,8 +19,8 @@ import cal_pipeline
 from cal_pipeline import CalibratedSession, CalibrationPipeline, simulate, steps
 from cal_pipeline.core.store.product import Product
 from cal_pipeline.heterodyne import figures, modes, physics, references
-from cal_pipeline.heterodyne.physics.pwv import SkyObservation
 from cal_pipeline.heterodyne.physics.sky import SkyDirection
+from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.session import Session
 
@@ -35,6 +35,7 @@ CONTINUED: dict[str, type[Any]] = {
     "cal_pipeline.core.store.product": Product,
     "cal_pipeline.heterodyne.physics.pwv": SkyObservation,
     "cal_pipeline.heterodyne.physics.sky": SkyDirection,
+    "cal_pipeline.heterodyne.physics.sky_observation": SkyObservation,
     "cal_pipeline.heterodyne.physics.strategies": SkyObservation,
 }
 """Classes whose example makes what other examples of a module refer to."""

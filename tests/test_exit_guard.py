@@ -14,7 +14,8 @@ from helpers_l0 import FILL, loads_counts, write_scan
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.errors import NotFiniteError
-from cal_pipeline.heterodyne.physics.calibration import antenna_temperature, couple_beams, expected_noise
+from cal_pipeline.heterodyne.physics.calibration import antenna_temperature, couple_beams
+from cal_pipeline.heterodyne.physics.noise import expected_noise
 from cal_pipeline.heterodyne.product import CalibratedSession
 
 GAIN = 1e5 * (1.0 + 0.05 * np.arange(14.0)).reshape(7, 2, 1)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import io
+import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -113,3 +116,34 @@ def test_a_room_works_without_the_others(kept):
     script = BLOCKED.format(blocked=above, names=names)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+INSTRUMENT = re.compile(
+    r"scans?|sessions?|subscans?|bands?|beams?|kelvin|telescopes?|pixels?|channels?|dumps?|spectra|spectrum"
+    r"|receivers?|pwv|gamma|ON|OFF|L0|L1",
+)
+"""Words of one family."""
+
+FOREIGN = {"_close_sessions", "_session", "session", "dumps"}
+"""Names of other packages: sessions of HTTP drivers, functions of `json` and `pickle`."""
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if room(name) == "core"])
+def test_names_in_the_core_are_of_no_instrument(name):
+    text = MODULES[name].read_text(encoding="utf-8")
+    names = {
+        token.string for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type == tokenize.NAME
+    }
+    words = {word: found for found in names - FOREIGN for word in found.split("_")}
+    assert [found for word, found in words.items() if INSTRUMENT.fullmatch(word)] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_and_functions_are_short(name):
+    """A module has at most 600 lines, a function at most 60 without its docstring."""
+    text = MODULES[name].read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 600
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            docstring = ast.get_docstring(node, clean=False) or ""
+            assert node.end_lineno - node.lineno + 1 - len(docstring.splitlines()) <= 60, node.name

@@ -9,7 +9,7 @@ from stpipe import config_parser
 
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.core.files.selection import read_choices
-from cal_pipeline.heterodyne.parameter_files import CHOICES, choose_parameters
+from cal_pipeline.heterodyne.parameter_files import CHOICES, choose_parameter_file
 
 CFG = Path(__file__).parents[1] / "cfg"
 FILES = sorted(CFG.glob("*.asdf"))
@@ -46,7 +46,7 @@ def test_every_file_stands_in_the_table():
     [("CCAT", "CHAI_LFA", "ccat_chai"), ("fyst", "chai_hfa", "ccat_chai"), ("SOFIA", "LFA", "sofia_upgreat")],
 )
 def test_the_file_for_a_mode_asks_for_that_mode(telescope, frontend, file, mode):
-    path = choose_parameters(telescope, frontend, mode)
+    path = choose_parameter_file(telescope, frontend, mode)
     assert path.stem == f"{file}_{mode}"
     assert _settings(path)["steps"]["prepare"]["mode"] == mode
 
@@ -56,12 +56,12 @@ def test_the_file_for_a_mode_asks_for_that_mode(telescope, frontend, file, mode)
 )
 def test_no_row_hides_another(choice):
     data = choice.patterns | {"frontend": choice.patterns["frontend"].replace("*", "_X")}
-    path = choose_parameters(**data)
+    path = choose_parameter_file(**data)
     assert path == CFG / f"{choice.parameters}.asdf"
 
 
 def test_what_is_named_only_is_never_chosen():
     named = {choice.parameters for choice in read_choices(CHOICES) if not choice.automatic}
     assert named == {"kalibrate_compat", "quicklook"}
-    assert choose_parameters("APEX", "LASMA", "otf") is None
-    assert choose_parameters(None, None, None) is None
+    assert choose_parameter_file("APEX", "LASMA", "otf") is None
+    assert choose_parameter_file(None, None, None) is None

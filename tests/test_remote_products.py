@@ -11,9 +11,9 @@ from test_remote import bucket  # noqa: F401
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.cli.calibrate import main
-from cal_pipeline.core.replay import recorded_pipeline, replay_and_compare
+from cal_pipeline.core.replay import replay_and_compare, restore_pipeline
 from cal_pipeline.core.store.paths import LocalStorePath, open_store
-from cal_pipeline.heterodyne.compare import compare
+from cal_pipeline.heterodyne.compare import compare_l1_stores
 
 pytestmark = [
     pytest.mark.server,
@@ -45,7 +45,7 @@ def test_compare_tells_what_differs_between_a_folder_and_a_bucket(bucket, tmp_pa
     assert "  version: 0.1.0 -> 0.2.0  [scan 2]" in text
     assert "scan_000002/spectra" in text
     assert "8 arrays are identical" in text
-    first_scan = compare(here, f"{bucket}/other.zarr", [1]).arrays
+    first_scan = compare_l1_stores(here, f"{bucket}/other.zarr", [1]).arrays
     assert len(first_scan) == 6
     assert [item.path for item in first_scan if not item.identical] == []
 
@@ -64,7 +64,7 @@ def test_replay_from_and_to_a_bucket(bucket, make_session, atm_table, capsys):  
     steps = {"loads": {"forward_efficiency": 0.95}, "atmosphere": {"override_atm": str(atm_table), "t_atm": 261.5}}
     store = f"{bucket}/l1.zarr"
     CalibrationPipeline.call(f"{bucket}/session.zarr", output_file=store, steps=steps, configure_log=False)
-    assert recorded_pipeline(CalibrationPipeline, store, 2).atmosphere.t_atm == 261.5
+    assert restore_pipeline(CalibrationPipeline, store, 2).atmosphere.t_atm == 261.5
 
     assert main(["replay", store, "2"]) == 0
     text = capsys.readouterr().out

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from helpers_l1 import assert_identical
 
-from cal_pipeline.core.run.log_records import quiet_stpipe, recorded, this_process
-from cal_pipeline.core.run.threads import BlockThreads, WhileUsed, _libraries, in_threads, no_other_threads
+from cal_pipeline.core.run.log_records import quiet_stpipe, record_logs, this_process
+from cal_pipeline.core.run.threads import BlockThreads, SharedSetting, _libraries, limit_blas_threads, map_in_threads
 from cal_pipeline.core.store.paths import LocalStorePath
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -55,7 +55,7 @@ def test_a_forked_child_makes_the_same_product(make_session, calibrate, as_if_la
 def test_threads_of_a_run_are_made_anew_in_a_child_that_is_forked_within_it():
     with BlockThreads(2) as threads:
         assert threads.map(abs, range(-3, 0)) == [3, 2, 1]
-        assert in_child(lambda: threads.run(in_threads, abs, range(-3, 0))) == [3, 2, 1]
+        assert in_child(lambda: threads.run(map_in_threads, abs, range(-3, 0))) == [3, 2, 1]
 
 
 @forks
@@ -92,8 +92,8 @@ def test_each_run_has_its_own_threads():
     with BlockThreads(2) as first:
         with BlockThreads(3) as second:
             meet = threading.Barrier(3, timeout=30)
-            assert second.run(in_threads, lambda _: meet.wait() >= 0, range(3)) == [True] * 3
-        nested = first.run(in_threads, lambda k: in_threads(lambda j: k * j, range(3)), range(4))
+            assert second.run(map_in_threads, lambda _: meet.wait() >= 0, range(3)) == [True] * 3
+        nested = first.run(map_in_threads, lambda k: map_in_threads(lambda j: k * j, range(3)), range(4))
     assert nested == [[0, k, 2 * k] for k in range(4)]
 
 
@@ -101,7 +101,7 @@ def test_calls_in_threads_see_the_context_of_their_caller():
     name = contextvars.ContextVar("name", default="none")
     name.set("caller")
     with BlockThreads(2) as threads:
-        assert threads.run(in_threads, lambda _: name.get(), range(3)) == ["caller"] * 3
+        assert threads.run(map_in_threads, lambda _: name.get(), range(3)) == ["caller"] * 3
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ class Setting:
 
 def test_a_shared_setting_is_taken_back_by_its_last_user():
     notes: list[str] = []
-    setting = WhileUsed(lambda: Setting(notes))
+    setting = SharedSetting(lambda: Setting(notes))
     setting.__enter__()
     setting.__enter__()
     setting.__exit__(None, None, None)
@@ -163,7 +163,7 @@ def test_overlapping_limits_of_linear_algebra_are_lifted_in_the_end():
         return [library["num_threads"] for library in controller.info()]
 
     before = numbers()
-    first, second = no_other_threads(), no_other_threads()
+    first, second = limit_blas_threads(), limit_blas_threads()
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
@@ -177,9 +177,9 @@ def test_a_limit_of_linear_algebra_is_lifted_by_another_thread_than_set_it():
     controller = _libraries().select(user_api="blas")
     before = controller.info()
     with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as last:
-        first.submit(no_other_threads().__enter__).result()
+        first.submit(limit_blas_threads().__enter__).result()
         # The thread that has set the limit is still there.
-        last.submit(no_other_threads().__exit__, None, None, None).result()
+        last.submit(limit_blas_threads().__exit__, None, None, None).result()
         assert controller.info() == before
 
 
@@ -188,7 +188,7 @@ def test_lines_of_two_threads_of_a_worker_are_told_apart():
     logger = logging.getLogger("cal_pipeline.somewhere")
 
     def work(name):
-        with recorded("another process") as records:
+        with record_logs("another process") as records:
             meet.wait()
             logger.info("%s", name)
             meet.wait()
@@ -205,7 +205,7 @@ def test_lines_of_two_threads_of_a_worker_are_told_apart():
 
 
 def test_nothing_is_recorded_where_the_run_hears_it_anyway(caplog):
-    with caplog.at_level("INFO"), recorded(this_process()) as records:
+    with caplog.at_level("INFO"), record_logs(this_process()) as records:
         logging.getLogger("cal_pipeline.somewhere").info("once")
     assert records == []
     assert [record.getMessage() for record in caplog.records] == ["once"]
@@ -223,7 +223,7 @@ def test_a_host_program_hears_each_line_once(make_session, calibrate, caplog, wo
 
 def test_steps_outside_of_a_run_have_threads_for_the_call():
     found = []
-    thread = threading.Thread(target=lambda: found.append(in_threads(abs, [-1, 2])))
+    thread = threading.Thread(target=lambda: found.append(map_in_threads(abs, [-1, 2])))
     thread.start()
     thread.join()
     assert found == [[1, 2]]

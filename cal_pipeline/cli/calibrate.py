@@ -15,9 +15,9 @@ from typing import Any
 from cal_pipeline.cli.commands import DONE, CommandParser, UsageError, complain, describe_error, run_command, show
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.logs import log_to_stderr
-from cal_pipeline.core.replay import recorded_pipeline, replay_and_compare
+from cal_pipeline.core.replay import replay_and_compare, restore_pipeline
 from cal_pipeline.core.store.compare import NOT_COMPARED
-from cal_pipeline.heterodyne.compare import compare
+from cal_pipeline.heterodyne.compare import compare_l1_stores
 from cal_pipeline.heterodyne.modes import MODES, resolve_alias
 from cal_pipeline.heterodyne.overview import describe
 from cal_pipeline.pipelines.calibration import CalibrationPipeline
@@ -208,7 +208,7 @@ def _compare(arguments: list[str]) -> int:
     parser.add_argument("--all", action="store_true", help="list every array and scan, identical ones too")
     given = parser.parse_args(arguments)
     try:
-        comparison = compare(given.first, given.second, given.scans)
+        comparison = compare_l1_stores(given.first, given.second, given.scans)
     except (CalibrationError, OSError, ValueError) as error:
         complain(f"calibrate: {describe_error(error)}")
         return NOT_COMPARED
@@ -227,7 +227,7 @@ def _replay(arguments: list[str]) -> int:
     parser.add_argument("--parameters", metavar="FILE", help="write the parameters to this .asdf file, for strun")
     given = parser.parse_args(arguments)
     if given.parameters:
-        pipeline = recorded_pipeline(CalibrationPipeline, given.store, given.scan)
+        pipeline = restore_pipeline(CalibrationPipeline, given.store, given.scan)
         try:
             pipeline.export_config(given.parameters)
         except OSError as error:

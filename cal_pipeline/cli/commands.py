@@ -193,10 +193,10 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 @contextmanager
 def _usable_streams() -> Iterator[None]:
-    """Replace what standard output cannot encode, and occupy closed standard descriptors.
+    """Replace characters that standard output cannot encode, and occupy closed standard descriptors.
 
-    A process that is started without descriptor 2 would get that number for the next file it
-    opens, and whatever a library prints as an error would end up in that file.
+    A process started without descriptor 2 would get that number for the next file it opens. Errors
+    printed by a library would then end up in that file.
     """
     for descriptor in (0, 1, 2):
         try:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from cal_pipeline.cli.commands import CommandParser, run_command, show
 from cal_pipeline.core.errors import CalibrationError
-from cal_pipeline.core.text import count_of
+from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.heterodyne.simulate import Truth, preset, read_truth, simulate
 from cal_pipeline.heterodyne.simulate.presets import Mode
@@ -201,7 +201,7 @@ def _run(argv: list[str]) -> int:
     console = Console()
     (console if console.is_terminal else Console(width=100)).print(table)
     pictures = sorted(path.name for path in folder.glob("*.png"))
-    show(f"{count_of(len(pictures), 'picture')} in {folder}: {', '.join(pictures)}")
+    show(f"{format_count(len(pictures), 'picture')} in {folder}: {', '.join(pictures)}")
     show(f"{'all recovered' if recovered else 'NOT all recovered'} in {time.perf_counter() - start:.0f} s")
     return 0 if recovered else 1
 

@@ -28,7 +28,7 @@ class ObservationError(CalibrationError):
 
 
 class LayoutError(ObservationError):
-    """An array of a scan is missing or has another shape or type than the format says."""
+    """An array of an observation is missing or has another shape or type than the format says."""
 
 
 class DataReadError(ObservationError):
@@ -44,4 +44,4 @@ class IncompleteWriteError(ObservationError):
 
 
 class InternalError(ObservationError):
-    """A fault of this package shows in a scan; please report the message with the scan it names."""
+    """A fault of this package; please report the message, with the observation named in it."""

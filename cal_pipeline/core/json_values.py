@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 
-def json_ready(value: Any) -> Any:
+def make_json_ready(value: Any) -> Any:
     """Convert a value to plain JSON types; numbers that are not finite become None."""
     if isinstance(value, Mapping):
-        return {str(key): json_ready(item) for key, item in value.items()}
+        return {str(key): make_json_ready(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set)):
-        return [json_ready(item) for item in value]
+        return [make_json_ready(item) for item in value]
     if isinstance(value, np.ndarray):
-        return json_ready(value.tolist())
+        return make_json_ready(value.tolist())
     if isinstance(value, np.generic):
-        return json_ready(value.item())
+        return make_json_ready(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, (bool, int, float, str)):

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.files.declared import (
     PATTERN,
-    Fact,
-    Kind,
+    FileProperty,
     Number,
     Table,
     Tables,
     Text,
+    ValueKind,
     interval,
-    matches,
+    make_table,
+    matches_pattern,
     read_declared,
-    table_of,
 )
 
 _LIMIT = Number(finite=False, as_written=True)
@@ -115,7 +115,7 @@ class Section:
         """Tell whether the section is meant for such data."""
         if self.interval is not None and not self.interval[0] <= number <= self.interval[1]:
             return False
-        return all(matches(described.get(key), pattern) for key, pattern in self.patterns.items())
+        return all(matches_pattern(described.get(key), pattern) for key, pattern in self.patterns.items())
 
 
 @dataclass(frozen=True)
@@ -204,13 +204,13 @@ class LimitsTable:
 
     @cached_property
     def _declaration(self) -> Table[QualityLimits]:
-        checks: dict[str, Kind] = dict.fromkeys(self.checks, Table(table_of(Limit).keys, dict))
-        selectors: dict[str, Kind] = dict.fromkeys(self.patterns, PATTERN)
+        checks: dict[str, ValueKind] = dict.fromkeys(self.checks, Table(make_table(Limit).keys, dict))
+        selectors: dict[str, ValueKind] = dict.fromkeys(self.patterns, PATTERN)
         if self.interval:
             selectors[self.interval] = interval(Number(unit=self.unit, finite=False))
         section = Table(selectors | checks, self._make_section)
-        keys: dict[str, Kind] = {"default": Table(checks, dict), "section": Tables(section)}
-        return Table(keys, _make_limits, facts={"file": Fact("name"), "sha256": Fact("sha256")})
+        keys: dict[str, ValueKind] = {"default": Table(checks, dict), "section": Tables(section)}
+        return Table(keys, _make_limits, facts={"file": FileProperty("name"), "sha256": FileProperty("sha256")})
 
     def _make_section(self, **entries: Any) -> Section:
         return Section(

@@ -20,7 +20,7 @@ def run_formatter() -> logging.Formatter:
 
 
 def framework_level(level: int) -> int:
-    """Return the level of stpipe's loggers, whose lines per step and scan only help to debug."""
+    """Return the level of stpipe's loggers, whose lines per step and observation only help to debug."""
     return level if level <= logging.DEBUG else max(level, logging.WARNING)
 
 

@@ -59,7 +59,7 @@ class Dataset(Protocol):
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenObservation:
     """Observation that was written, but is not published yet.
 
     Parameters

@@ -14,10 +14,10 @@ from stpipe import Pipeline
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import NoInputError
 from cal_pipeline.core.inputs import locate_input
-from cal_pipeline.core.json_values import json_ready
-from cal_pipeline.core.observation import Dataset, History, Observation, Written
+from cal_pipeline.core.json_values import make_json_ready
+from cal_pipeline.core.observation import Dataset, History, Observation, WrittenObservation
 from cal_pipeline.core.parameters.messages import ParameterError
-from cal_pipeline.core.parameters.specification import defaults
+from cal_pipeline.core.parameters.specification import find_defaults
 from cal_pipeline.core.run.cluster import DaskCluster
 from cal_pipeline.core.run.garbage import short_collections
 from cal_pipeline.core.run.job import Prepared
@@ -28,30 +28,38 @@ from cal_pipeline.core.store.compare import Comparison, compare_products
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.output import make_output
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.text import count_of, ranges_of
+from cal_pipeline.core.store.product import ProductKind
+from cal_pipeline.core.text import format_count, format_ranges
 
 logger = logging.getLogger(__name__)
 
 _STORE_ADVICE = "the product is a Zarr store, a folder: name it as in l1.zarr"
 
-RUN_PARAMETERS = """
-    overwrite = boolean(default=False)       # Replace an existing L1 store
+
+def specify_run(kind: ProductKind) -> str:
+    """Write the specification of the parameters of every run.
+
+    It belongs in the ``spec`` of each pipeline, below the pipeline's own parameters: stpipe lists
+    those of a base class first.
+
+    Parameters
+    ----------
+    kind : ProductKind
+        Names of product and observations, for the help of the parameters.
+    """
+    return f"""
+    overwrite = boolean(default=False)       # Replace an existing {kind.name}
     workers   = integer(min=1, default=1)    # Number of local processes
     threads   = integer(min=1, default=None) # Threads per process (default: cores / workers)
     scheduler = string(default=None)         # Address of a Dask scheduler, to run on its cluster
-    timing    = boolean(default=False)       # Log the time that each stage of a scan took
-"""
-"""Parameters of every run.
-
-They belong in the ``spec`` of each pipeline, below its own: stpipe lists those of a base class
-first.
-"""
+    timing    = boolean(default=False)       # Log the time that each stage of a {kind.noun} took
+    """
 
 
 class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     """Base of the pipelines that process the observations of an input and write them as a product.
 
-    A family of instruments derives its pipeline, with `RUN_PARAMETERS` in its ``spec``, and
+    A family of instruments derives its pipeline, with :func:`specify_run` in its ``spec``, and
     overrides :meth:`open_input`, :meth:`select`, :meth:`open_observation`,
     :meth:`write_observation` and :meth:`open_product`; the other hooks have defaults.
     """
@@ -87,7 +95,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         raise TypeError(f"{type(self).__name__} does not say how its input is opened")
 
     def select(self, dataset: Any) -> list[int]:
-        """Select the observations to process, by the parameter that is named after them (``scans``).
+        """Select the observations to process, by the parameter named after them (:attr:`ProductKind.selection`).
 
         Parameters
         ----------
@@ -105,7 +113,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         """Open an observation of the input."""
         raise TypeError(f"{type(self).__name__} does not say how a {self.product_kind.noun} is opened")
 
-    def write_observation(self, observation: Any, root: StorePath, provenance: dict[str, Any]) -> Written:
+    def write_observation(self, observation: Any, root: StorePath, provenance: dict[str, Any]) -> WrittenObservation:
         """Write an observation after all steps, unpublished.
 
         Parameters
@@ -207,7 +215,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
 
     def _describe_run(self, dataset: Dataset, numbers: list[int]) -> list[str]:
         """Describe a run in lines: its observations, and parameters other than defaults by origin."""
-        lines = [f"cal_pipeline {__version__}: {count_of(len(numbers), self.product_kind.noun)} of {dataset.path}"]
+        lines = [f"cal_pipeline {__version__}: {format_count(len(numbers), self.product_kind.noun)} of {dataset.path}"]
         numbers_of: dict[Path | None, list[int]] = defaultdict(list)
         for number, described in zip(numbers, dataset.root.each(dataset.describe, numbers), strict=True):
             if described is not None:
@@ -215,7 +223,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         for file, some in numbers_of.items():
             name = f"cfg/{file.name}" if file else "none is meant for such data"
             noun = self.product_kind.noun if len(some) == 1 else f"{self.product_kind.noun}s"
-            lines.append(f"parameter file of {noun} {ranges_of(some)}: {name}")
+            lines.append(f"parameter file of {noun} {format_ranges(some)}: {name}")
             differing = self._differing_parameters(file)
             lines += [f"  {origin}: {', '.join(parameters)}" for origin, parameters in differing.items()]
         return lines
@@ -269,7 +277,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         """Make steps with the parameters for a file that is chosen by the data, or none."""
         fresh = self.with_parameters(self.resolve_with(file))
         provenance = {"parameters": fresh.get_pars(), "parameter_origins": fresh.parameters.flat_origins()}
-        return Prepared(json_ready(provenance), {name: step.run for name, step in fresh._steps().items()})
+        return Prepared(make_json_ready(provenance), {name: step.run for name, step in fresh._steps().items()})
 
     def _steps(self) -> dict[str, ObservationStep]:
         return {name: getattr(self, name) for name in self.step_defs}
@@ -278,9 +286,11 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
 def _defaults_of_pipeline(cls: type[ObservationPipeline]) -> dict[str, Any]:
     """Return the default parameters, by their names on the command line."""
     steps = {
-        f"steps.{key}.{name}": value for key, step in cls.step_defs.items() for name, value in defaults(step).items()
+        f"steps.{key}.{name}": value
+        for key, step in cls.step_defs.items()
+        for name, value in find_defaults(step).items()
     }
-    return {**defaults(cls), **steps}
+    return {**find_defaults(cls), **steps}
 
 
 def default_output(path: str) -> str:

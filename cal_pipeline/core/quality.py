@@ -1,7 +1,7 @@
 """Quality of an observation: figures that a family declares, and verdicts on them.
 
-An observation has elements, such as the pixels of a receiver. A figure is one number for each
-element. A check compares figures, or what follows from them, with limits.
+An observation has elements, such as detectors. A figure is one number for each element. A check
+compares figures, or values derived from them, with limits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.limits import Limit, Limits
-from cal_pipeline.core.run.threads import in_threads
+from cal_pipeline.core.run.threads import map_in_threads
 
 Values = NDArray[Any]
 Measured = Values | Mapping[str, Values]
@@ -39,7 +39,7 @@ class Parts:
     reduced : str
         Name of the reduced parts in the record.
     meanings : dict
-        Descriptions of the parts that have a column in the table of a session, by part.
+        Descriptions of the parts that have a column in the table of a product, by part.
     """
 
     reduced: str
@@ -70,7 +70,7 @@ class Figure:
     checked : bool
         Whether limits apply to the figure as it is.
     in_table : bool
-        Whether the figure has a column in the table of a session.
+        Whether the figure has a column in the table of a product.
     parts : Parts or None
         Parts of the figure.
     """
@@ -158,7 +158,7 @@ class QualityScheme:
             Values by figure; what is unknown is left out.
         """
         direct = [figure for figure in self.figures if not figure.of]
-        computed = in_threads(lambda figure: figure.compute(*data), direct, samples)
+        computed = map_in_threads(lambda figure: figure.compute(*data), direct, samples)
         found = {figure.name: values for figure, values in zip(direct, computed, strict=True) if values is not None}
         for figure in self.figures:
             if figure.of and all(name in found for name in figure.of):

@@ -9,11 +9,11 @@ from functools import lru_cache
 from typing import Any
 
 from cal_pipeline._version import __version__
-from cal_pipeline.core.json_values import json_ready
+from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.core.parameters.checked import CheckedStep
 
 
-def record_of_step(step: CheckedStep, references: list[tuple[str, str]]) -> dict[str, Any]:
+def record_step(step: CheckedStep, references: list[tuple[str, str]]) -> dict[str, Any]:
     """Record how a step made its result.
 
     Parameters
@@ -34,7 +34,7 @@ def record_of_step(step: CheckedStep, references: list[tuple[str, str]]) -> dict
         "engine_version": __version__,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "input": str(step.search_attr("_input_filename") or ""),
-        "parameters": json_ready(step.get_pars()),
+        "parameters": make_json_ready(step.get_pars()),
         "parameter_origins": dict(step.parameters.origins),
         "reference_files": [
             {"type": kind, "file": path, "sha256": _digest(path)} for kind, path in dict.fromkeys(references)

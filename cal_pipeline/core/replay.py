@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cal_pipeline.core.errors import StoreError
-from cal_pipeline.core.parameters.origins import recorded_parameters
+from cal_pipeline.core.parameters.origins import wrap_recorded
 from cal_pipeline.core.pipeline import ObservationPipeline
 from cal_pipeline.core.store.compare import Comparison
-from cal_pipeline.core.store.records import OF_ONE_RUN
-from cal_pipeline.core.text import ranges_of
+from cal_pipeline.core.store.records import RUN_ONLY
+from cal_pipeline.core.text import format_ranges
 
 P = TypeVar("P", bound=ObservationPipeline)
 
 
-def recorded_provenance(pipeline_class: type[ObservationPipeline], store: str | Path, number: int) -> dict[str, Any]:
+def read_provenance(pipeline_class: type[ObservationPipeline], store: str | Path, number: int) -> dict[str, Any]:
     """Read the provenance of an observation from a product.
 
     Parameters
@@ -36,14 +36,14 @@ def recorded_provenance(pipeline_class: type[ObservationPipeline], store: str | 
     noun = pipeline_class.product_kind.noun
     product = pipeline_class().open_product(str(store))
     if number not in product.numbers:
-        raise StoreError(f"{product.path} has no {noun} {number}; it has {ranges_of(product.numbers) or 'none'}")
+        raise StoreError(f"{product.path} has no {noun} {number}; it has {format_ranges(product.numbers) or 'none'}")
     provenance: Any = product.attributes(number).get("provenance")
     if not isinstance(provenance, dict) or "parameters" not in provenance:
         raise StoreError(f"{product.path}: {noun} {number} did not record its parameters")
     return provenance
 
 
-def recorded_pipeline(pipeline_class: type[P], store: str | Path, number: int) -> P:
+def restore_pipeline(pipeline_class: type[P], store: str | Path, number: int) -> P:
     """Make a pipeline with exactly the parameters that an observation was processed with.
 
     Parameters
@@ -55,8 +55,8 @@ def recorded_pipeline(pipeline_class: type[P], store: str | Path, number: int) -
     number : int
         Number of the observation.
     """
-    recorded = recorded_provenance(pipeline_class, store, number)["parameters"]
-    pipeline: P = pipeline_class.from_config_section(recorded_parameters(_to_give(recorded), str(store)))
+    recorded = read_provenance(pipeline_class, store, number)["parameters"]
+    pipeline: P = pipeline_class.from_config_section(wrap_recorded(_to_give(recorded), str(store)))
     return pipeline
 
 
@@ -88,10 +88,10 @@ def replay_and_compare(
     StoreError
         If the store, the observation or the input that was recorded is not there.
     """
-    pipeline = recorded_pipeline(pipeline_class, store, number)
+    pipeline = restore_pipeline(pipeline_class, store, number)
     setattr(pipeline, pipeline.product_kind.selection, [number])
     pipeline.output_file = str(output)
-    pipeline.run(recorded_provenance(pipeline_class, store, number)[pipeline.input_key])
+    pipeline.run(read_provenance(pipeline_class, store, number)[pipeline.input_key])
     # Every recorded parameter was given as an argument: its origin tells nothing.
     return pipeline.compare(store, output, [number], pipeline.not_replayed)
 
@@ -102,6 +102,6 @@ def _to_give(parameters: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in parameters.items():
         if isinstance(value, Mapping):
             given[name] = _to_give(value)
-        elif value is not None and name not in OF_ONE_RUN:
+        elif value is not None and name not in RUN_ONLY:
             given[name] = value
     return given

@@ -22,13 +22,13 @@ from cal_pipeline.core.parameters.checked import CheckedStep
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.origins import Parameters, load_parameters, plain_tree
 from cal_pipeline.core.parameters.resolved import DEFAULT, ResolvedParameters
-from cal_pipeline.core.records import record_of_step
+from cal_pipeline.core.records import record_step
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.product import ProductKind
 
 logger = logging.getLogger(__name__)
 
-_OF_ONE_RUN = frozenset({"save_results", "suffix", "output_file", "output_dir", "input_dir", "skip"})
+_NEVER_CHOSEN = frozenset({"save_results", "suffix", "output_file", "output_dir", "input_dir", "skip"})
 """Parameters that stpipe changes in a run.
 
 A step that runs alone never takes them from a file chosen by the data.
@@ -53,7 +53,7 @@ class BaseStep(CheckedStep):
     spec = """
     output_ext       = string(default='.asdf')   # Suffix of the files that steps write
     output_file      = string(default=None)      # File to save output to
-    output_use_model = boolean(default=True)     # Name the files of steps after the scan
+    output_use_model = boolean(default=True)     # Name the files of steps after the observation
     """
 
     prefetch_references = False
@@ -151,12 +151,12 @@ class BaseStep(CheckedStep):
         parameters: ResolvedParameters,
         config: Mapping[str, Any],
         file: Path,
-        kept: frozenset[str] = _OF_ONE_RUN,
+        kept: frozenset[str] = _NEVER_CHOSEN,
     ) -> ResolvedParameters:
         """Take values from a file where the user gave none."""
         free = [name for name in parameters.values if name not in parameters.origins and name not in kept]
         steps = {
-            name: step._adopt(parameters.steps[name], step._section(config), file, _OF_ONE_RUN - {"skip"})
+            name: step._adopt(parameters.steps[name], step._section(config), file, _NEVER_CHOSEN - {"skip"})
             for name, step in cls._step_classes().items()
         }
         values = {name: cls._checked(name, config[name]) for name in free if name in config}
@@ -164,7 +164,7 @@ class BaseStep(CheckedStep):
 
     @classmethod
     def _section(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what a parameter file of a pipeline says of this step, or pipeline."""
+        """Return the section of a pipeline's parameter file for this step, or all of it for a pipeline."""
         if cls._step_classes():
             return config
         found: Mapping[str, Any] = config.get("steps", {}).get(cls.class_alias, {})
@@ -209,8 +209,7 @@ class BaseStep(CheckedStep):
         Returns
         -------
         ConfigObj
-            Empty where no file is meant for such data. What a run takes from it is chosen again for
-            each observation.
+            Empty where no file is meant for such data. A run chooses again for each observation.
         """
         config = Parameters()
         if cls._step_classes():
@@ -244,14 +243,14 @@ class BaseStep(CheckedStep):
         return "" if self.parameters.origin("input_dir") == DEFAULT else str(self.input_dir or "")
 
     def default_suffix(self) -> str:
-        """Return what the files of this step end in, whether it runs alone or in a pipeline."""
+        """Return the suffix of the files of this step, alone and in a pipeline."""
         return str(self.class_alias or self.name.lower())
 
     @staticmethod
     def _make_output_path(
         step: Step, basepath: str | None = None, ext: str | None = None, suffix: str | None = None, **_: Any
     ) -> str:
-        """Return where a step writes.
+        """Return the path that a step writes to.
 
         Alone under the name that was given; else named after the observation and the step, in
         ``output_dir`` or beside the product.
@@ -285,6 +284,9 @@ class ObservationStep(BaseStep):
 
     example_source: ClassVar[str] = "data.zarr"
     """Location of an observation, as in messages."""
+
+    example_output: ClassVar[str] = "result.asdf"
+    """Name of a file that a step writes, as in messages."""
 
     def process(self, source: Any = None) -> Any:
         """Run the step on an observation.
@@ -391,7 +393,7 @@ class ObservationStep(BaseStep):
                     f"{self.class_alias}: {name} = {location!r} is remote; steps write to local folders only"
                 )
         if self.output_file:
-            advice = "a step writes an ASDF file, name it as in loads.asdf"
+            advice = f"a step writes an ASDF file, name it as in {self.example_output}"
             refuse_other_format(str(self.class_alias), self.output_file, ".asdf", advice)
             self.refuse_idle("suffix", "output_file", "leave one of them out")
 
@@ -401,7 +403,7 @@ class ObservationStep(BaseStep):
             done = vars(model.meta.cal_step)
             for step in self._steps_so_far():
                 if step is self or done.get(step.class_alias) == "COMPLETE":
-                    model.meta.made_by[step.class_alias] = record_of_step(step, step._references)
+                    model.meta.made_by[step.class_alias] = record_step(step, step._references)
         return super().save_model(model, *args, **keywords)
 
     def _steps_so_far(self) -> list[ObservationStep]:

@@ -9,7 +9,7 @@ _ELLIPSIS = "..."
 _MOST_DECIMALS = 6
 
 
-def count_of(number: int, noun: str, plural: str | None = None) -> str:
+def format_count(number: int, noun: str, plural: str | None = None) -> str:
     """Write a number with its noun in the singular or the plural.
 
     Parameters
@@ -27,17 +27,17 @@ def count_of(number: int, noun: str, plural: str | None = None) -> str:
 
     Examples
     --------
-    >>> count_of(1, "scan")
+    >>> format_count(1, "scan")
     '1 scan'
-    >>> count_of(0, "scan")
+    >>> format_count(0, "scan")
     '0 scans'
-    >>> count_of(2, "spectrum", "spectra")
+    >>> format_count(2, "spectrum", "spectra")
     '2 spectra'
     """
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
-def printable(text: object) -> str:
+def make_printable(text: object) -> str:
     r"""Escape control characters, line ends, surrogates and changes of text direction.
 
     Letters of every script stay as they are; replacing those that a terminal cannot encode is up to
@@ -55,9 +55,9 @@ def printable(text: object) -> str:
 
     Examples
     --------
-    >>> printable("Orion\n\x1b[31mKL")
+    >>> make_printable("Orion\n\x1b[31mKL")
     'Orion\\n\\x1b[31mKL'
-    >>> printable("η Carinae")
+    >>> make_printable("η Carinae")
     'η Carinae'
     """
     return "".join(c if _is_harmless(c) else c.encode("unicode_escape").decode() for c in str(text))
@@ -67,7 +67,7 @@ def _is_harmless(character: str) -> bool:
     return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
-def with_error(value: float, error: float) -> str:
+def format_with_error(value: float, error: float) -> str:
     """Format a value and its standard error, both to two significant digits of the error.
 
     Parameters
@@ -82,13 +82,13 @@ def with_error(value: float, error: float) -> str:
 
     Examples
     --------
-    >>> with_error(0.49999, 0.0157)
+    >>> format_with_error(0.49999, 0.0157)
     '0.500 ± 0.016'
-    >>> with_error(9.9994, 0.42)
+    >>> format_with_error(9.9994, 0.42)
     '10.00 ± 0.42'
-    >>> with_error(1234.5, 61.0)
+    >>> format_with_error(1234.5, 61.0)
     '1234 ± 61'
-    >>> with_error(0.5, 0.0)
+    >>> format_with_error(0.5, 0.0)
     '0.5'
     """
     if not (math.isfinite(value) and math.isfinite(error) and error > 0.0):
@@ -101,7 +101,7 @@ def with_error(value: float, error: float) -> str:
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
-def elide(text: str, width: int) -> str:
+def elide_middle(text: str, width: int) -> str:
     """Shorten text to a width by leaving out its middle.
 
     Parameters
@@ -117,7 +117,7 @@ def elide(text: str, width: int) -> str:
 
     Examples
     --------
-    >>> elide("scan_000001/spectra", 12)
+    >>> elide_middle("scan_000001/spectra", 12)
     'scan_...ctra'
     """
     if len(text) <= width:
@@ -126,7 +126,7 @@ def elide(text: str, width: int) -> str:
     return text[: kept - kept // 2] + _ELLIPSIS + text[len(text) - kept // 2 :]
 
 
-def ranges_of(numbers: list[int]) -> str:
+def format_ranges(numbers: list[int]) -> str:
     """Write ascending numbers in short: three or more in a row as a range, first:last.
 
     Parameters
@@ -140,7 +140,7 @@ def ranges_of(numbers: list[int]) -> str:
 
     Examples
     --------
-    >>> ranges_of([1, 2, 3, 7, 8])
+    >>> format_ranges([1, 2, 3, 7, 8])
     '1:3, 7, 8'
     """
     runs: list[list[int]] = []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cal_pipeline.core.errors import StoreError
-from cal_pipeline.core.store.compare import ArrayDifference, Comparison, compare_arrays, compare_products
+from cal_pipeline.core.store.compare import Comparison, compare_products
 from cal_pipeline.core.store.compare_records import (
     ABSENT,
     Fact,
@@ -29,7 +29,7 @@ _FIGURES = {
 """Results that are compared as numbers: medians over the pixels of a band, and their units."""
 
 
-def compare(
+def compare_l1_stores(
     first: str | Path,
     second: str | Path,
     scans: Sequence[int] | None = None,
@@ -68,33 +68,6 @@ def compare(
     """
     one, two = _open_both(first, second)
     return compare_products(one, two, scans, leave_out, origins, _describe_band, _FIGURES)
-
-
-def compare_stores(
-    first: str | Path, second: str | Path, scans: Sequence[int] | None = None, leave_out: Sequence[str] = ()
-) -> list[ArrayDifference]:
-    """Compare the arrays of two L1 stores, block by block.
-
-    Parameters
-    ----------
-    first, second : str or Path
-        Stores: folders, ZIP files or URLs.
-    scans : sequence of int, optional
-        Only these scans.
-    leave_out : sequence of str
-        Groups that are not compared, such as ``skydiff``.
-
-    Returns
-    -------
-    list of ArrayDifference
-        One for each array that either store has.
-
-    Raises
-    ------
-    StoreError
-        If one of them is no L1 store.
-    """
-    return compare_arrays(_open_both(first, second), scans, leave_out)
 
 
 def _open_both(first: str | Path, second: str | Path) -> list[CalibratedSession]:

@@ -17,7 +17,7 @@ from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.metadata import TEXT
 from cal_pipeline.core.store.packing import Packing
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.text import count_of
+from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.schema import ARRAY, CHANNEL, DUMP, RECEIVER, SUBSCAN
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Counts:
             raise LayoutError(f"{self.name} has shape {array.shape}: it holds nothing")
         self._array = array
         self.shape: tuple[int, ...] = array.shape
-        self._packing = Packing.of_counts(self.name, array.attributes, array.dtype)
+        self._packing = Packing.for_counts(self.name, array.attributes, array.dtype)
         self._chunks = array.inner_chunks
         self._known = {} if known is None else known
 
@@ -113,7 +113,7 @@ class Counts:
             logger.warning(
                 "%s: %s not in the store; the samples count as missing (FILL_VALUE)",
                 self.name,
-                count_of(self.n_absent_chunks, "chunk is", "chunks are"),
+                format_count(self.n_absent_chunks, "chunk is", "chunks are"),
             )
 
     def _find_absent(self) -> Sequence[Region]:

@@ -113,13 +113,13 @@ def _gain_drift(band: Band, tally: Tally) -> Pixels | None:
     return gain_change(loads.solution.gamma, gamma, band.bad_channel)
 
 
-def _of_fit(values: Callable[[AtmosphereStage], Any], reduce: Callable[..., Any] | None = None) -> Compute:
+def _compute_from_fit(values: Callable[[AtmosphereStage], Any], reduce: Callable[..., Any] | None = None) -> Compute:
     """Make the function of a figure that follows from the fit of the sky."""
 
     def compute(band: Band, tally: Tally) -> Pixels | None:
         if band.atmosphere is None or band.loads is None:
             return None
-        return _of_pixels(values(band.atmosphere), band.coordinates.pixel.shape, reduce)
+        return _expand_to_pixels(values(band.atmosphere), band.coordinates.pixel.shape, reduce)
 
     return compute
 
@@ -162,7 +162,7 @@ def _pixel_median(values: NDArray[Any], good: NDArray[np.bool_], axis: int | tup
     return median_of_finite(np.where(good, values, np.nan), axis)
 
 
-def _of_pixels(values: Any, pixels: tuple[int, ...], reduce: Callable[..., Any] | None = None) -> NDArray[Any]:
+def _expand_to_pixels(values: Any, pixels: tuple[int, ...], reduce: Callable[..., Any] | None = None) -> NDArray[Any]:
     """Expand a fit result to one value per pixel.
 
     A single value is broadcast; values of ON-OFF pairs are reduced by `reduce`, the median by
@@ -200,13 +200,13 @@ QUALITY = QualityScheme(
             in_table=False,
         ),
         Figure("t_sys_K", "median system temperature, DSB", _t_sys, "K", reduced="t_sys_median_K"),
-        Figure("pwv_mm", "water vapour", _of_fit(lambda sky: sky.fit.pwv), "mm"),
-        Figure("pwv_err_mm", "its statistical error", _of_fit(lambda sky: sky.fit.error), "mm"),
-        Figure("pwv_chi2", "reduced chi-squared of its fit", _of_fit(lambda sky: sky.fit.chi2), checked=True),
+        Figure("pwv_mm", "water vapour", _compute_from_fit(lambda sky: sky.fit.pwv), "mm"),
+        Figure("pwv_err_mm", "its statistical error", _compute_from_fit(lambda sky: sky.fit.error), "mm"),
+        Figure("pwv_chi2", "reduced chi-squared of its fit", _compute_from_fit(lambda sky: sky.fit.chi2), checked=True),
         Figure(
             "pwv_at_bound",
             "any fit ended at a bound",
-            _of_fit(lambda sky: sky.fit.at_bound, np.any),
+            _compute_from_fit(lambda sky: sky.fit.at_bound, np.any),
             reduce="any",
             checked=True,
             in_table=False,
@@ -214,7 +214,7 @@ QUALITY = QualityScheme(
         Figure(
             "pwv_unconstrained",
             "any fit was not constrained by the data",
-            _of_fit(_unconstrained, np.any),
+            _compute_from_fit(_unconstrained, np.any),
             reduce="any",
             checked=True,
             in_table=False,
@@ -222,7 +222,7 @@ QUALITY = QualityScheme(
         Figure(
             "pwv_converged",
             "all fits converged",
-            _of_fit(lambda sky: sky.fit.converged, np.all),
+            _compute_from_fit(lambda sky: sky.fit.converged, np.all),
             reduce="all",
             in_table=False,
         ),

@@ -1,4 +1,4 @@
-"""Kinds of stores and files, so that a command that gets the wrong one can say what it got."""
+"""Kinds of stores and files, for commands that refuse the wrong one by its name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import asdf
 
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store
-from cal_pipeline.core.text import count_of
+from cal_pipeline.core.text import format_count
 
 _SCAN = re.compile(r"scan_(\d{6})")
 _BAND = re.compile(r"band_\d+")
@@ -92,7 +92,7 @@ def identify_store(root: StorePath) -> Identity:
     names = root.members()
     scans = sorted(member for member in names if _SCAN.fullmatch(member))
     if "cal_schema_version" in attributes:
-        return Identity(name, Kind.PRODUCT, f"an L1 store of {count_of(len(scans), 'scan')}")
+        return Identity(name, Kind.PRODUCT, f"an L1 store of {format_count(len(scans), 'scan')}")
     if scans:
         return _with_scans(root, scans)
     if "provenance" in attributes and "qa" in attributes:
@@ -106,7 +106,7 @@ def identify_store(root: StorePath) -> Identity:
 
 def _with_scans(root: StorePath, scans: list[str]) -> Identity:
     """Tell L0 from an L1 store whose root does not say so, by the first scan that holds counts."""
-    number = count_of(len(scans), "scan")
+    number = format_count(len(scans), "scan")
     if any(_holds_counts(root, scan, root.members(scan)) for scan in scans):
         return Identity(str(root), Kind.SESSION, f"an L0 session of {number}")
     return Identity(str(root), Kind.PRODUCT, f"an L1 store of {number}")

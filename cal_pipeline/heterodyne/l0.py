@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import LayoutError
 from cal_pipeline.core.run.clock import StageClock
-from cal_pipeline.core.run.threads import in_threads
+from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.core.store.arrays import open_reader
-from cal_pipeline.core.store.metadata import group_attributes
+from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.coordinates import Coordinates, check_values, read_arrays, refuse
 from cal_pipeline.heterodyne.counts import Counts
@@ -57,7 +57,7 @@ def read_attributes(store: StorePath, group: str) -> dict[str, Any]:
         If there is no such group, or one of :data:`~cal_pipeline.heterodyne.schema.TEXT_ATTRIBUTES` is
         no text.
     """
-    attributes = group_attributes(store, group)
+    attributes = read_group_attributes(store, group)
     for name in TEXT_ATTRIBUTES:
         if not isinstance(attributes.get(name), (str, type(None))):
             raise LayoutError(f"{store}/{group}: attribute {name} is {attributes[name]!r}, expected text")
@@ -300,7 +300,7 @@ class CalibrationGroup:
         order = self._order_of(pixel)
         phases = [HOT, COLD, ZERO] if np.isin(self._phase, ZERO).any() else [HOT, COLD]
         samples = int(np.prod(self._counts.shape))
-        found = in_threads(lambda load: self._mean(load, order), phases, samples)
+        found = map_in_threads(lambda load: self._mean(load, order), phases, samples)
         (hot, hot_time, hot_change), (cold, cold_time, cold_change) = found[:2]
         zero = found[2][0] if len(found) > 2 else None
         if zero is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cal_pipeline.core.json_values import json_ready
+from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.heterodyne.figures import scan_quality
 from cal_pipeline.heterodyne.modes import mode_named
 from cal_pipeline.heterodyne.scan import Band, Scan
@@ -21,7 +21,7 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
     Parameters
     ----------
     band, scan : Band, Scan
-        What was calibrated.
+        The band, calibrated.
     tally : Tally
         Statistics of its samples.
     provenance : mapping
@@ -63,7 +63,7 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
     }
     if band.coupling is not None:
         attributes["dbs"] = _coupled(band)
-    ready: dict[str, Any] = json_ready(attributes)
+    ready: dict[str, Any] = make_json_ready(attributes)
     ready["provenance"] = {**provenance, **ready["provenance"]}
     return ready
 

@@ -12,11 +12,11 @@ import numpy as np
 from stpipe import config_parser
 
 from cal_pipeline.core.errors import CalibrationError, StoreError
-from cal_pipeline.core.json_values import json_ready
+from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.core.store.locations import normalize_location
-from cal_pipeline.core.text import count_of, elide, printable
+from cal_pipeline.core.text import elide_middle, format_count, make_printable
 from cal_pipeline.heterodyne.kinds import Kind, identify
-from cal_pipeline.heterodyne.parameter_files import choose_parameters
+from cal_pipeline.heterodyne.parameter_files import choose_parameter_file
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
 from cal_pipeline.heterodyne.physics.planck import channel_frequencies
 from cal_pipeline.heterodyne.physics.quality import channel_stride
@@ -129,7 +129,9 @@ def describe(path: str | Path, calibration_interval: float) -> Description:
     found = identify(path)
     if found.kind is Kind.SESSION:
         rows = session_overview(path, calibration_interval)
-        return Description(found.kind, format_overview(rows), json_ready([dataclasses.asdict(row) for row in rows]))
+        return Description(
+            found.kind, format_overview(rows), make_json_ready([dataclasses.asdict(row) for row in rows])
+        )
     if found.kind is Kind.PRODUCT:
         product = product_overview(CalibratedSession(path))
         return _described(found.kind, format_product(product), dataclasses.asdict(product))
@@ -141,22 +143,22 @@ def describe(path: str | Path, calibration_interval: float) -> Description:
 
 
 def _described(kind: Kind, text: str, data: Mapping[str, Any]) -> Description:
-    return Description(kind, text, json_ready({"kind": kind.value, **data}))
+    return Description(kind, text, make_json_ready({"kind": kind.value, **data}))
 
 
 def _describe_step_result(path: str) -> Description:
-    """Describe a scan that a step wrote: which steps it has passed, and with which results."""
+    """Describe a scan written by a step: the steps it has passed, and their results."""
     scan = Scan.open(path)
     state = vars(scan.meta.cal_step)
     done = [step.class_alias for step in list_steps() if state.get(step.class_alias) == "COMPLETE"]
     source = str(scan.attributes.get("source") or "")
     bands = [{"band": band.name, "shape": band.coordinates.shape, **_results(band)} for band in scan.bands]
     lines = [
-        f"scan {scan.number}: {printable(source)}, written by a step",
+        f"scan {scan.number}: {make_printable(source)}, written by a step",
         f"    {'steps done':11}{', '.join(done) or 'none'}",
     ]
     for band, found in zip(scan.bands, bands, strict=True):
-        lines += [f"    {printable(band.name)}"] if band.name else []
+        lines += [f"    {make_printable(band.name)}"] if band.name else []
         lines.append(f"    {'counts':11}{_layout(band.coordinates.shape)}")
         lines += [
             f"    {title:11}{found[name]:.4g} {unit}" for name, (title, unit) in _RESULTS.items() if found.get(name)
@@ -202,9 +204,9 @@ def _describe_parameters(path: str) -> Description:
     values = dict(_flat(config))
     of_class = values.pop("class", "")
     values = {name: value for name, value in values.items() if name.rpartition(".")[2] not in ("name", "class")}
-    lines = [printable(path), f"parameter file of {printable(of_class or 'any step')}"]
-    lines += [f"    {printable(name)} = {printable(value)}" for name, value in values.items()]
-    lines = [elide(line, 100) for line in lines]
+    lines = [make_printable(path), f"parameter file of {make_printable(of_class or 'any step')}"]
+    lines += [f"    {make_printable(name)} = {make_printable(value)}" for name, value in values.items()]
+    lines = [elide_middle(line, 100) for line in lines]
     return _described(Kind.PARAMETERS, "\n".join(lines), {"class": of_class, "parameters": values})
 
 
@@ -260,7 +262,7 @@ def _overview(session: Session, band: Band, interval: float, described: dict[str
     at, attributes = band.coordinates, band.attributes
     axis = at.frequency_axis(band.first_on)
     signal, image = channel_frequencies(at.shape[0], **axis)
-    parameters = choose_parameters(**described)
+    parameters = choose_parameter_file(**described)
     return BandOverview(
         scan=band.scan_number,
         band=band.name,
@@ -303,20 +305,20 @@ def format_overview(rows: Sequence[BandOverview]) -> str:
     for row in rows:
         name = f"scan {row.scan}" + (f" {row.band}" if row.band else "")
         if row.problem:
-            blocks.append(f"{name}: {printable(row.problem)}")
+            blocks.append(f"{name}: {make_printable(row.problem)}")
         elif not row.shape:
             blocks.append(f"{name}: {row.mode}")
         else:
             title = f"{name}: {row.source}, {row.mode}, {row.telescope} {row.frontend} {row.line}".rstrip()
-            blocks.append(printable(title))
-            blocks += [f"    {key:11}{printable(text)}" for key, text in _details(row).items()]
+            blocks.append(make_printable(title))
+            blocks += [f"    {key:11}{make_printable(text)}" for key, text in _details(row).items()]
     return "\n".join(blocks)
 
 
 def _layout(shape: tuple[int, ...]) -> str:
     """Write the shape (C, D, R, A, S) of counts in words."""
     nouns = ("channel", "dump", "receiver", "array", "subscan")
-    return ", ".join(count_of(number, noun) for number, noun in zip(shape, nouns, strict=True))
+    return ", ".join(format_count(number, noun) for number, noun in zip(shape, nouns, strict=True))
 
 
 def _details(row: BandOverview) -> dict[str, str]:

@@ -12,7 +12,7 @@ CHOICES = ChoiceTable(("telescope", "frontend", "mode"))
 """Table that maps data to parameter files. Its telescope is named as in its profile."""
 
 
-def choose_parameters(
+def choose_parameter_file(
     telescope: str | None = None, frontend: str | None = None, mode: str | None = None
 ) -> Path | None:
     """Find the parameter file for data of a telescope, frontend and mode.
@@ -30,4 +30,4 @@ def choose_parameters(
         The ASDF file; None where the defaults of the steps are meant.
     """
     profile = open_profile(find_profile(telescope)).name
-    return selection.choose_parameters(CHOICES, {"telescope": profile, "frontend": frontend, "mode": mode})
+    return selection.choose_parameter_file(CHOICES, {"telescope": profile, "frontend": frontend, "mode": mode})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, SupportsIndex
 
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.store.product import Product, ProductKind
-from cal_pipeline.core.text import ranges_of
+from cal_pipeline.core.text import format_ranges
 from cal_pipeline.heterodyne.kinds import Kind, identify, identify_store
 from cal_pipeline.heterodyne.schema import L1_SCHEMA_VERSION
 
@@ -28,7 +28,7 @@ class CalibratedSession(Product):
     Attributes
     ----------
     root : StorePath
-        Where it is.
+        The store.
     path : Path or str
         Path of a folder; name of a ZIP file; URL.
     numbers : list of int
@@ -144,7 +144,7 @@ class CalibratedSession(Product):
 
     @staticmethod
     def _bands(paths: list[str]) -> str:
-        numbers = ranges_of([int(path.rpartition("_")[2]) for path in paths])
+        numbers = format_ranges([int(path.rpartition("_")[2]) for path in paths])
         return f"bands {numbers}" if len(paths) > 1 else f"band {numbers}"
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.store.arrays import open_reader
-from cal_pipeline.core.store.metadata import group_attributes
+from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.records import ObservationRecord, read_records
-from cal_pipeline.core.text import count_of, elide, printable, ranges_of, with_error
+from cal_pipeline.core.text import elide_middle, format_count, format_ranges, format_with_error, make_printable
 from cal_pipeline.heterodyne.compare import describe_loads
 from cal_pipeline.heterodyne.product import CalibratedSession
 
@@ -112,7 +112,7 @@ def product_overview(product: CalibratedSession) -> ProductOverview:
     ProductOverview
     """
     root = product.root
-    attributes = group_attributes(root, "")
+    attributes = read_group_attributes(root, "")
     records = read_records(product)
     errors = root.each(lambda record: _total_error(root, record.path), records)
     return ProductOverview(
@@ -181,8 +181,8 @@ def format_product(overview: ProductOverview) -> str:
     n_scans = len({band.scan for band in overview.bands})
     failed = f", {len(overview.failures)} failed" if overview.failures else ""
     lines = [
-        elide(printable(overview.store), _WIDTH),
-        f"L1 store of {count_of(n_scans, 'scan')}{failed}; format {overview.schema_version or _UNKNOWN}",
+        elide_middle(make_printable(overview.store), _WIDTH),
+        f"L1 store of {format_count(n_scans, 'scan')}{failed}; format {overview.schema_version or _UNKNOWN}",
         *_made_with(overview.bands),
         *_table(overview.bands),
     ]
@@ -206,8 +206,8 @@ def _made_with(bands: Sequence[BandResult]) -> Iterator[str]:
         for band in bands:
             scans.setdefault(value_of(band) or _UNKNOWN, []).append(band.scan)
         for value, numbers in scans.items():
-            where = f"  [{elide(ranges_of(sorted(set(numbers))), 40)}]" if len(scans) > 1 else ""
-            yield f"    {name:11}{elide(printable(value), _WIDTH - 15 - len(where))}{where}"
+            where = f"  [{elide_middle(format_ranges(sorted(set(numbers))), 40)}]" if len(scans) > 1 else ""
+            yield f"    {name:11}{elide_middle(make_printable(value), _WIDTH - 15 - len(where))}{where}"
 
 
 def _table(bands: Sequence[BandResult]) -> list[str]:
@@ -218,7 +218,7 @@ def _table(bands: Sequence[BandResult]) -> list[str]:
     rows = [titles, *(_row(band) for band in bands)]
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]) - 1)]
     return [
-        elide("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]), _WIDTH)
+        elide_middle("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]), _WIDTH)
         for row in rows
     ]
 
@@ -226,19 +226,19 @@ def _table(bands: Sequence[BandResult]) -> list[str]:
 def _row(band: BandResult) -> tuple[str, ...]:
     return (
         f"{band.scan} {band.band}".rstrip(),
-        elide(printable(band.source or _UNKNOWN), 20),
-        elide(printable(band.mode or _UNKNOWN), 12),
+        elide_middle(make_printable(band.source or _UNKNOWN), 20),
+        elide_middle(make_printable(band.mode or _UNKNOWN), 12),
         _with_error(band.pwv_mm, band.pwv_err_total_mm),
         _rounded(band.t_rec_ssb_K),
         _rounded(band.t_sys_dsb_K),
-        printable(": ".join(filter(None, [band.verdict or _UNKNOWN, ", ".join(band.checks)]))),
+        make_printable(": ".join(filter(None, [band.verdict or _UNKNOWN, ", ".join(band.checks)]))),
     )
 
 
 def _failures(failures: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for failure in failures[:_MOST_FAILURES]:
         reason = f"{failure.get('error_class')}: {failure.get('message')}"
-        text = printable(f"scan {failure.get('scan_number')} failed in step {failure.get('step')}: {reason}")
+        text = make_printable(f"scan {failure.get('scan_number')} failed in step {failure.get('step')}: {reason}")
         yield from textwrap.wrap(text, _WIDTH, subsequent_indent="    ")
     if len(failures) > _MOST_FAILURES:
         yield f"and {len(failures) - _MOST_FAILURES} more failed; see failures.json in the store"
@@ -247,7 +247,7 @@ def _failures(failures: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _with_error(value: float | None, error: float | None) -> str:
     if value is None:
         return _UNKNOWN
-    return f"{value:.4g}" if error is None else with_error(value, error)
+    return f"{value:.4g}" if error is None else format_with_error(value, error)
 
 
 def _rounded(value: float | None) -> str:

@@ -30,12 +30,12 @@ from cal_pipeline.heterodyne.stages import (
 T = TypeVar("T")
 
 
-def plain(value: Any) -> Any:
+def make_builtin(value: Any) -> Any:
     """Convert containers of an ASDF tree to built-in ones."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): make_builtin(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [make_builtin(item) for item in value]
     return value
 
 
@@ -76,7 +76,7 @@ PLAIN = Converter((str, int, float, np.number), lambda x: x.item() if isinstance
 """Text or number."""
 
 TUPLE = Converter((tuple,), list, tuple)
-MAPPING = Converter((Mapping,), _unchanged, plain)
+MAPPING = Converter((Mapping,), _unchanged, make_builtin)
 CONVENTION = Converter((Convention,), lambda convention: convention.name, CONVENTIONS.__getitem__)
 
 _NAMES_IN_FILES = {"pairing": "reference", "time_weights": "moment"}
@@ -122,7 +122,7 @@ def from_tree(cls: type[T], tree: Mapping[str, Any]) -> T:
     return cls(**values)
 
 
-def nested(cls: type) -> Converter:
+def make_nested_converter(cls: type) -> Converter:
     """Make the converter of a field that holds an object of a class in :data:`FIELDS`."""
     return Converter((cls,), to_tree, partial(from_tree, cls))
 
@@ -133,26 +133,26 @@ FIELDS: dict[type, dict[str, Converter]] = {
     LoadMeans: dict.fromkeys(("t_hot", "t_cold", "hot_mjd", "cold_mjd"), PLAIN),
     LoadSolution: {},
     LoadStage: {
-        "sidebands": nested(Sidebands),
-        "means": nested(LoadMeans),
-        "solution": nested(LoadSolution),
+        "sidebands": make_nested_converter(Sidebands),
+        "means": make_nested_converter(LoadMeans),
+        "solution": make_nested_converter(LoadSolution),
         "coupling": PLAIN,
         "scan_numbers": TUPLE,
         "reason": PLAIN,
-        "following": nested(LoadMeans),
+        "following": make_nested_converter(LoadMeans),
         "following_scan": PLAIN,
         "telescope": PLAIN,
         "telescope_sha256": PLAIN,
     },
     GainDrift: {"hot_mjd": TUPLE, "cold_mjd": TUPLE},
-    GainStage: {"level": PLAIN, "drift": nested(GainDrift), "reason": PLAIN},
+    GainStage: {"level": PLAIN, "drift": make_nested_converter(GainDrift), "reason": PLAIN},
     PairingStage: {"mode": PLAIN},
     PwvFit: {},
     Opacity: {},
     AtmosphereStage: {
         "strategy": PLAIN,
-        "fit": nested(PwvFit),
-        "opacity": nested(Opacity),
+        "fit": make_nested_converter(PwvFit),
+        "opacity": make_nested_converter(Opacity),
         "table": PLAIN,
         "table_sha256": PLAIN,
     },

@@ -18,12 +18,20 @@ from numpy.typing import NDArray
 from cal_pipeline.core.errors import MissingInputError, StoreError
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.paths import StorePath, open_store
-from cal_pipeline.core.text import count_of
+from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
 from cal_pipeline.heterodyne.modes import Mode, determine_mode
-from cal_pipeline.heterodyne.saved_stages import FIELDS, MAPPING, PLAIN, from_tree, nested, plain, to_tree
+from cal_pipeline.heterodyne.saved_stages import (
+    FIELDS,
+    MAPPING,
+    PLAIN,
+    from_tree,
+    make_builtin,
+    make_nested_converter,
+    to_tree,
+)
 from cal_pipeline.heterodyne.stages import (
     AtmosphereStage,
     CalibrationStage,
@@ -203,16 +211,16 @@ class Band:
 
 FIELDS[Band] = {
     **dict.fromkeys(("name", "store", "group", "scan_number"), PLAIN),
-    "coordinates": nested(Coordinates),
+    "coordinates": make_nested_converter(Coordinates),
     "attributes": MAPPING,
-    "loads": nested(LoadStage),
-    "gain": nested(GainStage),
-    "pairing": nested(PairingStage),
-    "atmosphere": nested(AtmosphereStage),
-    "calibration": nested(CalibrationStage),
-    "coupling": nested(CouplingStage),
-    "skydiff": nested(SkydiffStage),
-    "chop": nested(ChopStage),
+    "loads": make_nested_converter(LoadStage),
+    "gain": make_nested_converter(GainStage),
+    "pairing": make_nested_converter(PairingStage),
+    "atmosphere": make_nested_converter(AtmosphereStage),
+    "calibration": make_nested_converter(CalibrationStage),
+    "coupling": make_nested_converter(CouplingStage),
+    "skydiff": make_nested_converter(SkydiffStage),
+    "chop": make_nested_converter(ChopStage),
 }
 
 
@@ -228,7 +236,7 @@ class ScanMeta:
 
 
 class LoadSource(Protocol):
-    """What a scan needs of the session it was opened from: the loads of other scans."""
+    """Source of the loads of other scans: the session that a scan was opened from."""
 
     def find_loads(self, band: Band, interval: float) -> tuple[CalibrationGroup, str]:
         """Find the hot and cold load that belong to a band of a scan, and the reason."""
@@ -282,7 +290,7 @@ class Scan:
         self.meta = ScanMeta(f"scan_{self.number:06d}.asdf")
 
     def __repr__(self) -> str:
-        return f"<Scan {self.number}: {count_of(len(self.bands), 'band')}>"
+        return f"<Scan {self.number}: {format_count(len(self.bands), 'band')}>"
 
     @property
     def n_samples(self) -> int:
@@ -363,10 +371,12 @@ class Scan:
                     raise StoreError(f"{path} holds no 'cal_pipeline_scan': a step did not write it")
                 scan = cls(
                     int(tree["scan_number"]),
-                    plain(tree["attributes"]),
+                    make_builtin(tree["attributes"]),
                     [from_tree(Band, band) for band in tree["bands"]],
                 )
-                scan.meta = ScanMeta(Path(path).name, plain(tree["cal_step"]), plain(tree.get("made_by", {})))
+                scan.meta = ScanMeta(
+                    Path(path).name, make_builtin(tree["cal_step"]), make_builtin(tree.get("made_by", {}))
+                )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(
                 f"{path} cannot be read as a scan that a step wrote: {type(error).__name__}: {error}"

@@ -51,9 +51,8 @@ class Coordinate:
     required : bool
         Whether a group without it cannot be calibrated.
     needed : str
-        Subscans whose values are needed and checked: those of a key of
-        :data:`~cal_pipeline.heterodyne.coordinates.NEEDED`, or ``""`` where the step that needs a value
-        checks it.
+        Subscans whose values are checked at reading: those of a key of
+        :data:`~cal_pipeline.heterodyne.coordinates.NEEDED`; ``""`` if the steps check them.
     low, high : float
         Limits, not included, of the numbers; with `magnitude` those of their absolute values.
     magnitude : bool
@@ -337,4 +336,4 @@ L1 = ProductSchema(L1_ARRAYS, L1_COORDINATES, L1_DIAGNOSTICS, CHANNEL, EXTRA_ATT
 """All arrays of an L1 scan."""
 
 L1Arrays = dict[str, NDArray[Any] | Callable[[], NDArray[Any]]]
-"""Arrays by their L1 names, of a type that is yet to become that of L1, or functions that make them."""
+"""Arrays by their L1 names, or functions that make them; converted to the types of L1 when written."""

@@ -16,7 +16,7 @@ import numpy as np
 from cal_pipeline.core.errors import DataReadError, LayoutError, ObservationError, StoreError
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.paths import open_store
-from cal_pipeline.core.text import ranges_of
+from cal_pipeline.core.text import format_ranges
 from cal_pipeline.heterodyne.coordinates import read_first_time, read_phases
 from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.errors import NoLoadsError
@@ -402,7 +402,7 @@ class Session:
                 raise StoreError(f"{self.path} is {found.description}; expected an L0 session")
             raise StoreError(
                 f"{self.path}: no scan to calibrate is chosen by scans={wanted!r}; "
-                f"it has {ranges_of(observed) or 'calibration-only scans'}"
+                f"it has {format_ranges(observed) or 'calibration-only scans'}"
             )
         return chosen
 
@@ -428,6 +428,6 @@ def _parse_scans(wanted: list[Any] | str, present: list[int], path: str) -> set[
             raise StoreError(f"scans: the range {item!r} runs backwards; expected {last}:{first}")
         found = {number for number in present if first <= number <= last}
         if not found:
-            raise StoreError(f"scans: {path} has no scan {item}; it has {ranges_of(present)}")
+            raise StoreError(f"scans: {path} has no scan {item}; it has {format_ranges(present)}")
         chosen |= found
     return chosen

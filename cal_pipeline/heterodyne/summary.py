@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cal_pipeline.core.quality import SEVERITIES
-from cal_pipeline.core.text import printable, with_error
+from cal_pipeline.core.text import format_with_error, make_printable
 from cal_pipeline.heterodyne.scan import Band, Scan
 
 
@@ -29,7 +29,7 @@ def summarize_scan(scan: Scan, written: Sequence[Mapping[str, Any]]) -> str:
     written : sequence of mapping
         Attributes of its bands in L1.
     """
-    parts = [f"scan {scan.number} {printable(scan.attributes.get('source') or '')}".strip()]
+    parts = [f"scan {scan.number} {make_printable(scan.attributes.get('source') or '')}".strip()]
     bands = [_summarize_band(band, in_product) for band, in_product in zip(scan.bands, written, strict=True)]
     return ", ".join([*parts, "; ".join(bands)]) if len(bands) == 1 else "; ".join([*parts, *bands])
 
@@ -43,7 +43,7 @@ def _summarize_band(band: Band, attributes: Mapping[str, Any]) -> str:
         fit = band.atmosphere.fit
         error = _typical(np.hypot(fit.error, fit.error_model))
         given = " (given)" if band.atmosphere.strategy == "fixed" else ""
-        parts.append(f"PWV {with_error(_typical(fit.pwv), error)} mm{given}")
+        parts.append(f"PWV {format_with_error(_typical(fit.pwv), error)} mm{given}")
     # Without an image sideband both conventions are one.
     convention = "DSB" if band.loads is not None and band.loads.sidebands.has_image else "SSB"
     for name, key in (("T_rec", "t_rec_dsb_median_K"), ("T_sys", "t_sys_median_K")):

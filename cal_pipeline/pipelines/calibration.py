@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cal_pipeline.core.observation import Written
+from cal_pipeline.core.observation import WrittenObservation
 from cal_pipeline.core.parameters.values import plain_numbers
-from cal_pipeline.core.pipeline import RUN_PARAMETERS, ObservationPipeline
+from cal_pipeline.core.pipeline import ObservationPipeline, specify_run
 from cal_pipeline.core.store.compare import Comparison
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.heterodyne.compare import compare
+from cal_pipeline.heterodyne.compare import compare_l1_stores
 from cal_pipeline.heterodyne.history import SkyHistory, sky_entries
 from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.heterodyne.scan import Scan
@@ -60,7 +60,7 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
 
     spec = f"""
     scans     = force_list(default=None)     # Scans to calibrate, as in 25650,25660:25670 (default: all)
-    {RUN_PARAMETERS}
+    {specify_run(CalibratedSession.kind)}
     """
 
     step_defs = {
@@ -101,12 +101,12 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
         """Open the L1 store."""
         return CalibratedSession(location)
 
-    def write_observation(self, observation: Scan, root: StorePath, provenance: dict[str, Any]) -> Written:
+    def write_observation(self, observation: Scan, root: StorePath, provenance: dict[str, Any]) -> WrittenObservation:
         """Compute the spectra of a scan and write them."""
         written = write_scan(observation, root, provenance, tuple(self.step_defs.values()))
         attributes = [band.attributes for band in written]
         skies = sky_entries(observation) or None
-        return Written(summarize_scan(observation, attributes), worst_verdict(attributes), skies)
+        return WrittenObservation(summarize_scan(observation, attributes), worst_verdict(attributes), skies)
 
     def describe_timing(self, observation: Scan) -> str:
         """Format the timing line of a scan."""
@@ -124,7 +124,7 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
         self, first: str | Path, second: str | Path, numbers: Sequence[int], leave_out: Sequence[str]
     ) -> Comparison:
         """Compare scans of two L1 stores, whatever the origins of their parameters."""
-        return compare(first, second, numbers, leave_out, origins=False)
+        return compare_l1_stores(first, second, numbers, leave_out, origins=False)
 
     def describe_by_parameters(self) -> dict[str, Any]:
         """Return the observing mode that the step ``prepare`` was given."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from cal_pipeline.core.store.compare import ArrayDifference, Comparison
 from cal_pipeline.core.store.compare_records import ABSENT, FactDifference, NumberDifference, relative_change
-from cal_pipeline.core.text import count_of, elide, printable, ranges_of
+from cal_pipeline.core.text import elide_middle, format_count, format_ranges, make_printable
 
 WIDTH = 100
 """Longest line [characters]."""
@@ -47,13 +47,13 @@ def format_comparison(comparison: Comparison, tolerance: float = 0.0, everything
     beyond = sum(not item.within(tolerance) for item in comparison.arrays)
     if differing and tolerance:
         by = f"by more than {tolerance:g} times its rms"
-        lines.append(f"{beyond or 'none'} of {count_of(len(comparison.arrays), 'array')} differs {by}")
+        lines.append(f"{beyond or 'none'} of {format_count(len(comparison.arrays), 'array')} differs {by}")
     return "\n".join(lines)
 
 
 def _names(comparison: Comparison) -> Iterator[str]:
-    yield f"first   {elide(printable(comparison.first), WIDTH - 8)}"
-    yield f"second  {elide(printable(comparison.second), WIDTH - 8)}"
+    yield f"first   {elide_middle(make_printable(comparison.first), WIDTH - 8)}"
+    yield f"second  {elide_middle(make_printable(comparison.second), WIDTH - 8)}"
 
 
 def _scans(comparison: Comparison) -> Iterator[str]:
@@ -61,10 +61,12 @@ def _scans(comparison: Comparison) -> Iterator[str]:
     records = comparison.records
     for which, numbers in (("first", records.only_first), ("second", records.only_second)):
         if numbers:
-            yield from _wrapped(f"only in the {which}: scan{'s' * (len(numbers) > 1)} {ranges_of(list(numbers))}")
+            yield from _wrapped(f"only in the {which}: scan{'s' * (len(numbers) > 1)} {format_ranges(list(numbers))}")
     for failure in records.failures[:_FEW]:
         reason = f"{failure.get('error_class')}: {failure.get('message')}"
-        yield elide(printable(f"  scan {failure.get('scan_number')} failed in {failure.get('step')}: {reason}"), WIDTH)
+        yield elide_middle(
+            make_printable(f"  scan {failure.get('scan_number')} failed in {failure.get('step')}: {reason}"), WIDTH
+        )
     if len(records.failures) > _FEW:
         yield f"  and {len(records.failures) - _FEW} more failed"
 
@@ -79,19 +81,19 @@ def _records(comparison: Comparison, everything: bool) -> Iterator[str]:
     for category, facts in by_category.items():
         yield f"{category}:"
         for fact in facts:
-            yield from _change(fact.name, fact.first, fact.second, _in_bands(fact.bands, records.n_bands))
+            yield from _change(fact.name, fact.first, fact.second, _in_bands(fact.parts, records.n_parts))
     if origins:
         yield "parameters with the same value from another origin:"
-        yield from _origins(origins, records.n_bands, everything)
+        yield from _origins(origins, records.n_parts, everything)
     if records.numbers:
         yield "results (medians over the pixels):"
         for number in records.numbers:
-            yield from _number(number, records.n_bands, everything)
+            yield from _number(number, records.n_parts, everything)
     if verdicts:
         yield "verdicts:"
         for fact in verdicts:
-            yield from _change(fact.name, fact.first, fact.second, _in_bands(fact.bands, records.n_bands))
-    if records.n_bands and not records.facts and not records.numbers:
+            yield from _change(fact.name, fact.first, fact.second, _in_bands(fact.parts, records.n_parts))
+    if records.n_parts and not records.facts and not records.numbers:
         yield "the recorded parameters, reference files, loads, results and verdicts are the same"
 
 
@@ -99,7 +101,7 @@ def _origins(facts: Sequence[FactDifference], n_bands: int, everything: bool) ->
     """Format parameters that differ only in their origin, grouped by origin."""
     places: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for fact in facts:
-        places.setdefault((fact.first, fact.second, fact.bands), []).append(fact.name)
+        places.setdefault((fact.first, fact.second, fact.parts), []).append(fact.name)
     for (first, second, bands), names in places.items():
         shown = names if everything or len(names) <= _FEW else [*names[:_FEW], f"{len(names) - _FEW} more"]
         yield from _change(", ".join(shown), first, second, _in_bands(bands, n_bands))
@@ -107,14 +109,14 @@ def _origins(facts: Sequence[FactDifference], n_bands: int, everything: bool) ->
 
 def _change(name: str, first: str, second: str, where: str) -> Iterator[str]:
     """Format a change in one line, or in three if too long for one."""
-    name, first, second = printable(name), printable(first), printable(second)
+    name, first, second = make_printable(name), make_printable(first), make_printable(second)
     line = f"  {name}: {first} -> {second}{where}"
     if len(line) <= WIDTH:
         yield line
         return
     yield from _wrapped(f"  {name}{where}")
-    yield f"    first   {elide(first, WIDTH - 12)}"
-    yield f"    second  {elide(second, WIDTH - 12)}"
+    yield f"    first   {elide_middle(first, WIDTH - 12)}"
+    yield f"    second  {elide_middle(second, WIDTH - 12)}"
 
 
 def _in_bands(bands: Sequence[str], n_bands: int) -> str:
@@ -124,7 +126,7 @@ def _in_bands(bands: Sequence[str], n_bands: int) -> str:
     if len(bands) <= _FEW:
         return f"  [{', '.join(bands)}]"
     scans = sorted({int(band.split()[1]) for band in bands})
-    text = ranges_of(scans)
+    text = format_ranges(scans)
     listed = text if len(text) <= 40 else f"{text[:40].rpartition(',')[0]}, ..."
     return f"  [{len(bands)} of {n_bands}: scans {listed}]"
 
@@ -134,7 +136,7 @@ def _number(number: NumberDifference, n_bands: int, everything: bool) -> Iterato
     values = number.values
     shown = values if everything or len(values) <= _FEW else values[:1]
     if len(shown) < len(values):
-        yield f"  {number.name}: differs in {len(values)} of {count_of(n_bands, 'scan')}, most in:"
+        yield f"  {number.name}: differs in {len(values)} of {format_count(n_bands, 'scan')}, most in:"
     for label, first, second in shown:
         change = relative_change(first, second)
         percent = f"  ({100 * (second - first) / abs(first):+.2g} %)" if first and second and change < math.inf else ""
@@ -174,7 +176,7 @@ def format_differences(differences: Sequence[ArrayDifference], everything: bool 
     if identical == len(differences):
         lines.append(f"all {identical} arrays are identical" if identical > 1 else "the array is identical")
     elif identical:
-        lines.append(count_of(identical, "array is identical", "arrays are identical"))
+        lines.append(format_count(identical, "array is identical", "arrays are identical"))
     return "\n".join(lines)
 
 
@@ -191,9 +193,9 @@ def _name_of(item: ArrayDifference) -> str:
 
 
 def _row(item: ArrayDifference, where: str) -> tuple[str, ...]:
-    path = printable(item.path)
+    path = make_printable(item.path)
     if item.problem:
-        return path, printable(item.problem)
+        return path, make_printable(item.problem)
     if item.identical:
         return path, "0", item.units, "0", "0", f"0 of {item.n_samples}", where
     share = f"{item.n_different} of {item.n_samples}"
@@ -213,11 +215,11 @@ def _table(rows: Sequence[tuple[str, ...]], folded: bool) -> list[str]:
     first = min(max(len(row[0]) for row in table), max(room, 20))
     lines = []
     for row in table:
-        cells = [elide(row[0], first).ljust(first)]
+        cells = [elide_middle(row[0], first).ljust(first)]
         if len(row) == len(columns):
             cells += [cell.ljust(width) for cell, width in zip(row[1:], widths, strict=True)]
         else:
-            cells.append(elide(row[1], WIDTH - first - 2))
+            cells.append(elide_middle(row[1], WIDTH - first - 2))
         lines.append("  ".join(cells).rstrip())
     return lines
 

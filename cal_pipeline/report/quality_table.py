@@ -11,7 +11,7 @@ import numpy as np
 from astropy.table import Table
 
 from cal_pipeline.core.quality import FAIL, PASS, QUESTIONABLE, TOTAL
-from cal_pipeline.core.store.metadata import group_attributes
+from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store, sync_file
 from cal_pipeline.heterodyne.figures import QUALITY
 from cal_pipeline.heterodyne.product import CalibratedSession
@@ -68,7 +68,7 @@ def _failing(verdict: dict[str, Any]) -> list[str]:
 
 def _rows_of_scan(product: CalibratedSession, number: int) -> Iterator[dict[str, Any]]:
     for path in product.bands(number):
-        attributes = group_attributes(product.root, path)
+        attributes = read_group_attributes(product.root, path)
         qa: Any = attributes.get("qa") or {}
         for pixel, figures in qa.get("pixels", {}).items():
             not_passed = [verdict for verdict in qa["verdicts"] if pixel in verdict["pixels"]]

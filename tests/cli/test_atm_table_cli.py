@@ -17,7 +17,7 @@ def table(tmp_path):
     return path
 
 
-def test_info(table, capsys):
+def test_info_lists_pressures_and_windows(table, capsys):
     assert main(["info", str(table)]) == 0
     text = capsys.readouterr().out
     for part in ("a hill", "500, 600 hPa", "100.0000   110.0000", "150.0000   160.0000"):
@@ -45,7 +45,7 @@ def test_info_shows_layers_and_their_offsets(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--pwv", "0.5", "1"], ["--pressure", "550"]])
-def test_plot(table, tmp_path, options):
+def test_plot_writes_a_picture(table, tmp_path, options):
     picture = tmp_path / "out.png"
     assert main(["plot", str(table), "-o", str(picture), *options]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -67,11 +67,11 @@ class TestOptions:
             ),
         ],
     )
-    def test_steps(self, asked, options, steps):
+    def test_options_become_parameters_of_steps(self, asked, options, steps):
         assert main(["-i", "session.zarr", *options.split()]) == 0
         assert steps_of(asked) == {"steps": steps}
 
-    def test_run(self, asked, tmp_path):
+    def test_options_become_parameters_of_the_run(self, asked, tmp_path):
         assert main(["-i", "session.zarr", "--overwrite", "--scans", "1,2", "--config", "a.cfg", "-o", "x.zarr"]) == 0
         expected = {"overwrite": True, "scans": "1,2", "config_file": "a.cfg", "output_file": "x.zarr"}
         assert steps_of(asked) == expected
@@ -167,7 +167,7 @@ class TestInfo:
         ):
             assert words in text
 
-    def test_json(self, make_session, capsys):
+    def test_info_as_json_has_a_row_a_scan(self, make_session, capsys):
         assert main(["info", "--json", str(make_session(channels=16))]) == 0
         (row,) = json.loads(capsys.readouterr().out)
         assert row["shape"][0] == 16

@@ -147,7 +147,7 @@ class TestWithoutStandardError:
     """Daemons have none, and other programs replace it by an object that can only write."""
 
     @pytest.mark.parametrize("command", ["strun", "calibrate"])
-    def test_closed(self, make_session, tmp_path, command):
+    def test_a_run_works_with_a_closed_descriptor(self, make_session, tmp_path, command):
         session = make_session(channels=16, scans=2)
         line = {
             "strun": f"{BIN}/strun cal_pipeline.CalibrationPipeline {session} --output_file=l1.zarr",
@@ -167,7 +167,7 @@ class TestWithoutStandardError:
         monkeypatch.setattr(sys, "stderr", Log())
         assert calibrate(make_session(channels=16), configure_log=True).numbers == [1]
 
-    def test_none(self, make_session, calibrate, monkeypatch):
+    def test_a_run_works_without_the_stream(self, make_session, calibrate, monkeypatch):
         monkeypatch.setattr(sys, "stderr", None)
         assert calibrate(make_session(channels=16), configure_log=True).numbers == [1]
 
@@ -178,13 +178,13 @@ _HEARS_THE_KEYBOARD = "import signal\nsignal.signal(signal.SIGINT, signal.defaul
 _STOPS_AT_THE_THIRD = """
 import sys, time
 from cal_pipeline.core.run import workers
-calibrate_steps = workers.pass_steps
+calibrate_steps = workers.apply_steps
 def slow_steps(session, number, recipe):
     if number == 3:
         print("third", flush=True)
         time.sleep(60)
     return calibrate_steps(session, number, recipe)
-workers.pass_steps = slow_steps
+workers.apply_steps = slow_steps
 """
 
 _STALLS_AT_THE_THIRD = """
@@ -261,7 +261,7 @@ class TestSignals:
         def interrupt(*_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(workers, "pass_steps", interrupt)
+        monkeypatch.setattr(workers, "apply_steps", interrupt)
         with pytest.raises(RunInterruptedError, match="no store is left"):
             calibrate(make_session(channels=16))
         assert not (tmp_path / "l1.zarr").exists()

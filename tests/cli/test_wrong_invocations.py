@@ -156,7 +156,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("line", "words"), WRONG, ids=[line[:60] for line, _ in WRONG])
-def test_message(line, words, folder, monkeypatch, capsys):
+def test_a_wrong_line_ends_with_one_message(line, words, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     command, *arguments = line.split()
     monkeypatch.setattr(sys, "argv", [command, *arguments])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cal_pipeline.core.logs import log_to_stderr
-from cal_pipeline.core.text import with_error
+from cal_pipeline.core.text import format_with_error
 
 BIN = Path(sys.executable).parent
 
@@ -37,7 +37,7 @@ def test_the_line_of_a_scan_has_the_medians_of_its_quality_figures(make_session,
     assert f"T_rec {qa['t_rec_dsb_median_K']:.0f} K DSB, T_sys {qa['t_sys_median_K']:.0f} K DSB" in line
     assert qa["t_rec_dsb_median_K"] == pytest.approx(qa["t_rec_ssb_median_K"] / 2)  # an ideal double-sideband receiver
     error = np.sqrt(float(scan.pwv_err) ** 2 + float(scan.pwv_err_model) ** 2)
-    assert f"PWV {with_error(float(scan.pwv), error)} mm" in line
+    assert f"PWV {format_with_error(float(scan.pwv), error)} mm" in line
     names = [verdict["name"] for verdict in qa["verdicts"]]
     assert line.endswith(f"{qa['verdict']}: {' '.join(names)}" if names else "pass")
 

@@ -7,7 +7,7 @@ import doctest
 import pytest
 
 from cal_pipeline.core import text
-from cal_pipeline.core.text import count_of, elide, printable, ranges_of, with_error
+from cal_pipeline.core.text import elide_middle, format_count, format_ranges, format_with_error, make_printable
 
 
 def test_examples():
@@ -18,7 +18,7 @@ def test_examples():
 
 @pytest.mark.parametrize(("number", "expected"), [(0, "0 scans"), (1, "1 scan"), (2, "2 scans"), (1000, "1000 scans")])
 def test_number_and_noun(number, expected):
-    assert count_of(number, "scan") == expected
+    assert format_count(number, "scan") == expected
 
 
 @pytest.mark.parametrize(
@@ -38,24 +38,24 @@ def test_number_and_noun(number, expected):
     ],
 )
 def test_names_that_would_change_the_terminal(name, shown):
-    assert printable(name) == shown
-    assert len(printable(name).splitlines()) == 1
+    assert make_printable(name) == shown
+    assert len(make_printable(name).splitlines()) == 1
 
 
 @pytest.mark.parametrize("width", range(5, 30))
 def test_elided_text_fits(width):
     name = "scan_000001/skydiff/spectra"
-    short = elide(name, width)
+    short = elide_middle(name, width)
     assert len(short) <= width
     assert short[0] == "s"
     assert short[-1] == "a"
     assert (short == name) == (width >= len(name))
 
 
-def test_ranges():
-    assert ranges_of([]) == ""
-    assert ranges_of([5]) == "5"
-    assert ranges_of([1, 2, 4, 5, 6, 9]) == "1, 2, 4:6, 9"
+def test_three_in_a_row_are_a_range():
+    assert format_ranges([]) == ""
+    assert format_ranges([5]) == "5"
+    assert format_ranges([1, 2, 4, 5, 6, 9]) == "1, 2, 4:6, 9"
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_ranges():
     ],
 )
 def test_a_value_has_the_digits_that_its_error_leaves(value, error, expected):
-    assert with_error(value, error) == expected
+    assert format_with_error(value, error) == expected

@@ -149,7 +149,7 @@ def test_a_check_fails_if_most_elements_fail(number):
         assert found["verdict"] == expected
 
 
-def test_parts():
+def test_parts_of_a_figure_are_reduced_and_listed():
     found = judge(flagged={"": column(0.5, 0.0, 0.1), "COSMIC": column(0.5, 0.0, 0.0)})
     assert found["flagged"] == pytest.approx(0.2)
     assert found["flagged_by_kind"] == {"COSMIC": pytest.approx(0.5 / 3)}

@@ -296,7 +296,7 @@ class TestChunksThatAreNotStored:
         store_with_zarr(source, "tamb", np.full(4, 268.0), fill_value=268.0, config={"write_empty_chunks": True})
         assert read(tmp_path).tamb.tolist() == [268.0] * 4
 
-    def test_text(self, tmp_path, source):
+    def test_absent_chunks_of_text_are_refused(self, tmp_path, source):
         store_with_zarr(source, "sobsmode", ["", "", "", ""], dtype=str)
         with pytest.raises(LayoutError, match="source/sobsmode: 1 of its chunks are not stored"):
             read(tmp_path)
@@ -394,7 +394,7 @@ class TestThePageOnCounts:
     )
     def test_attributes(self, attributes, words):
         with pytest.raises(LayoutError, match=words):
-            Packing.of_counts("data_5d", attributes, np.dtype("int16"))
+            Packing.for_counts("data_5d", attributes, np.dtype("int16"))
         assert words in PAGE
 
     @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ class TestThePageOnCounts:
             (np.zeros((4, 2, 2, 0, 4), np.int32), "it holds nothing"),
         ],
     )
-    def test_shapes(self, tmp_path, source, counts, words):
+    def test_counts_of_another_shape_are_refused(self, tmp_path, source, counts, words):
         store_with_zarr(source, "data_5d", counts)
         with pytest.raises(LayoutError, match=words):
             Session(tmp_path / "s.zarr").open_scan(1)

@@ -97,7 +97,7 @@ def test_an_absent_chunk_is_missing_data_and_nothing_else(chunks, data):
 
 
 @pytest.mark.parametrize("shards", [(6, 2, 2, 1, 4), (4, 2, 2, 1, 2)])
-def test_shards(tmp_path, shards):
+def test_an_absent_shard_is_found(tmp_path, shards):
     store = store_counts(tmp_path, chunks=(2, 1, 2, 1, 2), shards=shards, fill_value=0)
     counts = open_counts(store)
     assert counts.n_absent_chunks == 0

@@ -34,7 +34,7 @@ class TestPixelIds:
             (["X"] * 3, 1, 1, ["X"]),
         ],
     )
-    def test_are(self, recorded, n_receivers, n_arrays, ids):
+    def test_are_made_for_each_pixel(self, recorded, n_receivers, n_arrays, ids):
         found = pixel_ids(np.array(recorded), n_receivers, n_arrays)
         assert found.ravel().tolist() == ids
         assert found.shape == (n_receivers, n_arrays)

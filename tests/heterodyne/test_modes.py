@@ -48,7 +48,7 @@ TOTAL_POWER, CHOPPED = MODES["total_power"], MODES["otf_chopped"]
         (["ON", "OFF", "OTFSWB-OFF"], "TP", "otf_chopped"),
     ],
 )
-def test_mode(phases, instmode, mode):
+def test_mode_follows_from_phases_and_instmode(phases, instmode, mode):
     assert determine_mode(np.array(phases), instmode).name == mode
 
 

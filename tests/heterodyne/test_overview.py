@@ -83,7 +83,7 @@ class TestProduct:
         assert found.data["bands"][0]["pwv_mm"] is None
         assert found.data["bands"][0]["pwv_err_total_mm"] is None
 
-    def test_no_scan(self, tmp_path):
+    def test_a_product_of_failures_alone_is_described(self, tmp_path):
         failures = [
             {"scan_number": n, "step": "loads", "error_class": "NoLoadsError", "message": "no loads " * 40}
             for n in range(50)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cal_pipeline.core.files import selection
-from cal_pipeline.heterodyne.parameter_files import choose_parameters
+from cal_pipeline.heterodyne.parameter_files import choose_parameter_file
 
 ROW = """
 [[choice]]
@@ -40,4 +40,4 @@ def test_a_telescope_goes_by_the_name_of_its_profile(tmp_path, monkeypatch, tele
         (tmp_path / f"{name}.asdf").touch()
     (tmp_path / "selection.toml").write_text(ROW)
     monkeypatch.setattr(selection, "cfg_folder", lambda: tmp_path)
-    assert choose_parameters(telescope, frontend, mode) == (tmp_path / f"{chosen}.asdf" if chosen else None)
+    assert choose_parameter_file(telescope, frontend, mode) == (tmp_path / f"{chosen}.asdf" if chosen else None)

@@ -112,7 +112,7 @@ class TestWhatElseIsThere:
         assert "is no L1 store: it is " in message
         return message.partition("it is ")[2]
 
-    def test_nothing(self, tmp_path):
+    def test_a_missing_path_is_refused(self, tmp_path):
         assert self.refused(tmp_path / "none.zarr") == "not there"
 
     def test_an_empty_folder(self, tmp_path):
@@ -170,7 +170,7 @@ class TestWhatElseIsThere:
             ("broken.asdf", "an ASDF file that cannot be read"),
         ],
     )
-    def test_files(self, tmp_path, name, words):
+    def test_other_files_are_refused_by_kind(self, tmp_path, name, words):
         (tmp_path / name).write_text("something")
         assert words in self.refused(tmp_path / name)
 
@@ -183,7 +183,7 @@ class TestWhatElseIsThere:
             ({"x": 1}, "an ASDF file of another kind"),
         ],
     )
-    def test_asdf(self, tmp_path, tree, words):
+    def test_asdf_files_are_refused_by_kind(self, tmp_path, tree, words):
         asdf.AsdfFile(tree).write_to(tmp_path / "x.asdf")
         assert words in self.refused(tmp_path / "x.asdf")
 

@@ -66,8 +66,8 @@ def through_a_file(value, path):
 def test_every_class_of_results_is_saved():
     made = {cls for _, cls in inspect.getmembers(stages, dataclasses.is_dataclass) if cls.__module__ == stages.__name__}
     kinds = (kind_of(cls, name) for cls, name in FIELDS_OF_CLASSES)
-    nested = {kind for kind in kinds if dataclasses.is_dataclass(kind)}
-    assert made | nested - {Convention} | {Band} == set(FIELDS)
+    make_nested_converter = {kind for kind in kinds if dataclasses.is_dataclass(kind)}
+    assert made | make_nested_converter - {Convention} | {Band} == set(FIELDS)
 
 
 @pytest.mark.parametrize(("cls", "name"), FIELDS_OF_CLASSES)

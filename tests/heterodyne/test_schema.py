@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cal_pipeline.core.json_values import json_ready
+from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.heterodyne.schema import EXTRA_ATTRIBUTES, L1, L1_ARRAYS, L1_COORDINATES
@@ -24,12 +24,12 @@ values = st.recursive(
 @given(values)
 @settings(deadline=None, max_examples=50)
 def test_any_attribute_becomes_strict_json(value):
-    text = json.dumps(json_ready(value), allow_nan=False)
-    assert json.loads(text) == json_ready(value)
+    text = json.dumps(make_json_ready(value), allow_nan=False)
+    assert json.loads(text) == make_json_ready(value)
 
 
 def test_what_is_not_finite_is_null():
-    found = json_ready({"a": np.array([1.0, np.nan]), "b": (np.inf, np.int32(3)), 5: {"c": np.True_}})
+    found = make_json_ready({"a": np.array([1.0, np.nan]), "b": (np.inf, np.int32(3)), 5: {"c": np.True_}})
     assert found == {"a": [1.0, None], "b": [None, 3], "5": {"c": True}}
     assert type(found["b"][1]) is int
 

@@ -8,7 +8,7 @@ from helpers_l1 import record, write_product
 
 from cal_pipeline.core.store.compare import ArrayDifference, Comparison
 from cal_pipeline.core.store.compare_records import FactDifference, NumberDifference, RecordDifferences
-from cal_pipeline.heterodyne.compare import compare
+from cal_pipeline.heterodyne.compare import compare_l1_stores
 from cal_pipeline.report.comparison import WIDTH, format_comparison, format_differences
 
 
@@ -89,12 +89,12 @@ class TestArrays:
 
 class TestSummary:
     def comparison(self, arrays=(), **records):
-        settings = {"n_bands": 200} | records
+        settings = {"n_parts": 200} | records
         return Comparison("/data/a.zarr", "s3://night/b.zarr", RecordDifferences(**settings), list(arrays))
 
     def test_it_comes_first(self):
         fact = FactDifference("parameters", "steps.atmosphere.t_atm", "null (default)", "260 (argument)", ("scan 1",))
-        text = format_comparison(self.comparison([difference("scan_000001/t", 0.1)], n_bands=1, facts=(fact,)))
+        text = format_comparison(self.comparison([difference("scan_000001/t", 0.1)], n_parts=1, facts=(fact,)))
         lines = lines_of(text)
         assert lines[:4] == [
             "first   /data/a.zarr",
@@ -179,7 +179,7 @@ def test_two_stores_of_two_hundred_scans(tmp_path):
             for n in range(1, 201)
         }
         stores.append(write_product(tmp_path / name, scans, {"spectra": np.arange(3.0) + change, "flags": np.zeros(3)}))
-    comparison = compare(*stores)
+    comparison = compare_l1_stores(*stores)
     lines = lines_of(format_comparison(comparison))
     assert len(lines) <= 20
     assert comparison.status() == 1
@@ -192,7 +192,7 @@ def test_scans_of_one_store_only_are_no_rows(tmp_path):
     failure = {"scan_number": 2, "step": "loads", "error_class": "NoLoadsError", "message": "two\nlines"}
     first = write_product(tmp_path / "a", {"scan_000001": record(1), "scan_000002": record(2)})
     second = write_product(tmp_path / "b", {"scan_000001": record(1)}, failures=[failure])
-    lines = lines_of(format_comparison(compare(first, second)))
+    lines = lines_of(format_comparison(compare_l1_stores(first, second)))
     assert "only in the first: scan 2" in lines
     assert "  scan 2 failed in loads: NoLoadsError: two\\nlines" in lines
     assert not any("scan_000002" in line for line in lines)

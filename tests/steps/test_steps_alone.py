@@ -271,7 +271,7 @@ class TestWhatIsOpened:
             CalibrationPipeline(input_dir=tmp_path / "l0").run("s.zarr")
 
     @pytest.mark.parametrize("source", [None, 5, {"a": 1}, ["a.zarr"]])
-    def test_no_path(self, source):
+    def test_a_source_that_is_no_path_is_refused(self, source):
         with pytest.raises(CalibrationError, match=r"input .* cannot be opened; expected the path or URL of a session"):
             open_scan(source)
 

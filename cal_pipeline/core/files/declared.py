@@ -34,8 +34,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Source:
-    """File that is read, and the terms in which its faults are reported.
+class DeclaredFile:
+    """File that is read, with class and title for its errors.
 
     Parameters
     ----------
@@ -66,34 +66,34 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Place in a file: the file itself, a table or a value.
+class Entry:
+    """Entry of a declared file: a table or a value by its dotted name, or the file as a whole.
 
     Parameters
     ----------
-    source : Source
+    source : DeclaredFile
         The file.
     name : str
         Dotted name, such as ``frontend[0].name``; empty for the file itself.
     """
 
-    source: Source
+    source: DeclaredFile
     name: str = ""
 
-    def key(self, name: str) -> Place:
-        """Return the place of a key of this table."""
-        return Place(self.source, self.name_of(name))
+    def key(self, name: str) -> Entry:
+        """Return the entry under a key of this table."""
+        return Entry(self.source, self.join_name(name))
 
-    def item(self, index: int) -> Place:
-        """Return the place of an item of this list."""
-        return Place(self.source, f"{self.name}[{index}]")
+    def item(self, index: int) -> Entry:
+        """Return an item of this list."""
+        return Entry(self.source, f"{self.name}[{index}]")
 
-    def name_of(self, key: str) -> str:
+    def join_name(self, key: str) -> str:
         """Return the dotted name of a key of this table."""
         return f"{self.name}.{key}" if self.name else key
 
     def fault(self, text: str) -> CalibrationError:
-        """Make an error with a text that names the place itself."""
+        """Make an error from a text that names the entry itself."""
         return self.source.error(f"{_titled(self.source.title, self.source.path)}: {text}")
 
     def refusal(self, value: Any, expected: str) -> CalibrationError:
@@ -101,10 +101,10 @@ class Place:
         return self.fault(f"{self.name} is {value!r}, expected {expected}")
 
 
-class Kind(Protocol):
+class ValueKind(Protocol):
     """Kind of the value of a key."""
 
-    def read(self, value: Any, at: Place) -> Any:
+    def read(self, value: Any, at: Entry) -> Any:
         """Check a value and return it as a plain object; raise an error of the source's class."""
 
 
@@ -120,7 +120,7 @@ class Text:
 
     expected: str = "text"
 
-    def read(self, value: Any, at: Place) -> str:
+    def read(self, value: Any, at: Entry) -> str:
         """Return the text."""
         if not isinstance(value, str) or not value.strip():
             raise at.refusal(value, self.expected)
@@ -128,7 +128,7 @@ class Text:
 
 
 PATTERN = Text("text; '*' stands for anything")
-"""Pattern of names, compared by `matches`."""
+"""Pattern of names, compared by `matches_pattern`."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class FileBeside:
 
     suffix: str
 
-    def read(self, value: Any, at: Place) -> str:
+    def read(self, value: Any, at: Entry) -> str:
         """Return the name."""
         name = Text().read(value, at)
         file = at.source.path.parent / f"{name}{self.suffix}"
@@ -177,7 +177,7 @@ class Number:
     finite: bool = True
     as_written: bool = False
 
-    def read(self, value: Any, at: Place) -> float:
+    def read(self, value: Any, at: Entry) -> float:
         """Return the number."""
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
         if not is_number or (self.finite and math.isinf(value)) or not self._holds(value):
@@ -202,7 +202,7 @@ class Number:
 class WholeNumber:
     """Whole number."""
 
-    def read(self, value: Any, at: Place) -> int:
+    def read(self, value: Any, at: Entry) -> int:
         """Return the number."""
         if not isinstance(value, int) or isinstance(value, bool):
             raise at.refusal(value, "a whole number")
@@ -227,7 +227,7 @@ class Row:
     of: Number
     ascending: bool = False
 
-    def read(self, value: Any, at: Place) -> tuple[float, ...]:
+    def read(self, value: Any, at: Entry) -> tuple[float, ...]:
         """Return the numbers."""
         if isinstance(value, list) and len(value) == len(self.names):
             numbers = tuple(self.of.read(item, at) for item in value)
@@ -247,16 +247,16 @@ class Each:
 
     Parameters
     ----------
-    of : Kind
+    of : ValueKind
         Kind of the values.
     lone : bool
         Whether a single value needs no brackets.
     """
 
-    of: Kind
+    of: ValueKind
     lone: bool = False
 
-    def read(self, value: Any, at: Place) -> tuple[Any, ...]:
+    def read(self, value: Any, at: Entry) -> tuple[Any, ...]:
         """Return the values."""
         if isinstance(value, list):
             return tuple(self.of.read(item, at.item(index)) for index, item in enumerate(value))
@@ -277,8 +277,8 @@ class Tables:
 
     of: type[Any] | Table[Any]
 
-    def read(self, value: Any, at: Place) -> tuple[Any, ...]:
-        """Return what is made of the tables."""
+    def read(self, value: Any, at: Entry) -> tuple[Any, ...]:
+        """Return the objects made of the tables."""
         if not isinstance(value, list):
             found = "one table" if isinstance(value, Mapping) else repr(value)
             raise at.fault(f"{at.name} is {found}, expected [[{at.name}]]")
@@ -287,13 +287,13 @@ class Tables:
 
 
 @dataclass(frozen=True)
-class Fact:
+class FileProperty:
     """Property of the file itself for a field that is no key.
 
     Parameters
     ----------
     name : str
-        ``"name"`` or ``"sha256"``, of `Source`.
+        ``"name"`` or ``"sha256"``, of `DeclaredFile`.
     """
 
     name: str
@@ -301,7 +301,7 @@ class Fact:
 
 @dataclass(frozen=True, eq=False)
 class Table(Generic[T]):
-    """Keys of a table, and what is made of them.
+    """Keys of a table, and the function that makes an object of their values.
 
     Parameters
     ----------
@@ -315,19 +315,19 @@ class Table(Generic[T]):
         Properties of the file that `make` takes, by argument.
     """
 
-    keys: Mapping[str, Kind]
+    keys: Mapping[str, ValueKind]
     make: Callable[..., T]
     required: Collection[str] = ()
-    facts: Mapping[str, Fact] = field(default_factory=dict)
+    facts: Mapping[str, FileProperty] = field(default_factory=dict)
 
-    def read(self, value: Any, at: Place) -> T:
-        """Check a table and return what is made of it."""
+    def read(self, value: Any, at: Entry) -> T:
+        """Check a table and make its object."""
         if not isinstance(value, Mapping):
             raise at.refusal(value, f"a table of {', '.join(sorted(self.keys))}")
         for key in value:
             if key not in self.keys:
-                raise at.fault(f"{at.name_of(key)} is not known; {_suggest(key, self.keys)}")
-        missing = [at.name_of(key) for key in self.keys if key in self.required and key not in value]
+                raise at.fault(f"{at.join_name(key)} is not known; {_suggest(key, self.keys)}")
+        missing = [at.join_name(key) for key in self.keys if key in self.required and key not in value]
         if missing:
             raise at.fault(f"{', '.join(missing)} is missing")
         values = {key: self.keys[key].read(item, at.key(key)) for key, item in value.items()}
@@ -335,7 +335,7 @@ class Table(Generic[T]):
         try:
             return self.make(**values, **facts)
         except ValueError as error:
-            raise at.fault(at.name_of(str(error))) from error
+            raise at.fault(at.join_name(str(error))) from error
 
 
 def _suggest(key: str, known: Iterable[str]) -> str:
@@ -343,16 +343,16 @@ def _suggest(key: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"expected {', '.join(sorted(known))}"
 
 
-def table_of(declaration: type[T]) -> Table[T]:
+def make_table(declaration: type[T]) -> Table[T]:
     """Make the table that a dataclass declares."""
     hints = get_type_hints(declaration, include_extras=True)
-    keys: dict[str, Kind] = {}
-    facts: dict[str, Fact] = {}
+    keys: dict[str, ValueKind] = {}
+    facts: dict[str, FileProperty] = {}
     required: set[str] = set()
     arguments: dict[str, str] = {}
     for item in fields(declaration):  # type: ignore[arg-type]
         kind, *names = hints[item.name].__metadata__
-        if isinstance(kind, Fact):
+        if isinstance(kind, FileProperty):
             facts[item.name] = kind
             continue
         key = names[0] if names else item.name
@@ -368,7 +368,7 @@ def table_of(declaration: type[T]) -> Table[T]:
 
 
 def _as_table(declaration: type[T] | Table[T]) -> Table[T]:
-    return declaration if isinstance(declaration, Table) else table_of(declaration)
+    return declaration if isinstance(declaration, Table) else make_table(declaration)
 
 
 def read_declared(
@@ -390,7 +390,7 @@ def read_declared(
     Returns
     -------
     object
-        Instance of the dataclass, or what the table makes; shared by all who read the file.
+        Instance of the dataclass, or the object made by the table; shared by all readers of the file.
 
     Raises
     ------
@@ -414,18 +414,18 @@ def _read(
     path: Path, mtime_ns: int, declaration: type[Any] | Table[Any], error: type[CalibrationError], title: str
 ) -> Any:
     try:
-        source = Source(path, path.read_bytes(), error, title)
+        source = DeclaredFile(path, path.read_bytes(), error, title)
         tree = tomllib.loads(source.content.decode("utf-8"))
     except (OSError, ValueError) as reason:
         raise error(f"{_titled(title, path)} cannot be read: {reason}") from reason
-    return _as_table(declaration).read(tree, Place(source))
+    return _as_table(declaration).read(tree, Entry(source))
 
 
 def _titled(title: str, path: Path) -> str:
     return f"{title} {path}" if title else str(path)
 
 
-def matches(name: str | None, pattern: str) -> bool:
+def matches_pattern(name: str | None, pattern: str) -> bool:
     """Tell whether a recorded name has a pattern with ``*`` for any text; case-insensitive.
 
     Parameters
@@ -441,9 +441,9 @@ def matches(name: str | None, pattern: str) -> bool:
 
     Examples
     --------
-    >>> matches("chai_lfa", "CHAI*")
+    >>> matches_pattern("chai_lfa", "CHAI*")
     True
-    >>> matches(None, "CHAI*")
+    >>> matches_pattern(None, "CHAI*")
     False
     """
     return fnmatchcase((name or "").strip().upper(), pattern.upper())

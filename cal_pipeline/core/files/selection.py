@@ -8,7 +8,16 @@ from functools import cached_property
 from pathlib import Path
 
 from cal_pipeline.core.errors import CalibrationError
-from cal_pipeline.core.files.declared import PATTERN, FileBeside, Kind, Table, Tables, Text, matches, read_declared
+from cal_pipeline.core.files.declared import (
+    PATTERN,
+    FileBeside,
+    Table,
+    Tables,
+    Text,
+    ValueKind,
+    matches_pattern,
+    read_declared,
+)
 
 SELECTION = "selection.toml"
 
@@ -43,7 +52,7 @@ class Choice:
 
     def suits(self, described: Mapping[str, str | None]) -> bool:
         """Tell whether the file is meant for such data; case-insensitive."""
-        return self.automatic and all(matches(described.get(key), self.patterns[key]) for key in self.patterns)
+        return self.automatic and all(matches_pattern(described.get(key), self.patterns[key]) for key in self.patterns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +74,7 @@ class ChoiceTable:
     @cached_property
     def declaration(self) -> Table[tuple[Choice, ...]]:
         """Keys of the file."""
-        kinds: dict[str, Kind] = {"parameters": FileBeside(".asdf"), "purpose": Text()}
+        kinds: dict[str, ValueKind] = {"parameters": FileBeside(".asdf"), "purpose": Text()}
         row = Table(kinds | dict.fromkeys(self.keys, PATTERN), self._make_choice, required=tuple(kinds))
         return Table({"choice": Tables(row)}, lambda choice=(): choice)
 
@@ -118,7 +127,7 @@ def read_choices(table: ChoiceTable, path: Path | None = None) -> tuple[Choice, 
     return read_declared(path or cfg_folder() / table.file, table.declaration, ParameterFileError)
 
 
-def choose_parameters(table: ChoiceTable, described: Mapping[str, str | None]) -> Path | None:
+def choose_parameter_file(table: ChoiceTable, described: Mapping[str, str | None]) -> Path | None:
     """Find the parameter file for data.
 
     Parameters

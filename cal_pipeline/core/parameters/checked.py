@@ -16,10 +16,30 @@ from stpipe.config_parser import ValidationError
 from stpipe.step import get_disable_crds_steppars
 
 from cal_pipeline.core.errors import CalibrationError
-from cal_pipeline.core.parameters.messages import OF_STPIPE, ParameterError, check_class, explained, refusal, suggest
-from cal_pipeline.core.parameters.origins import ABOUT_A_FILE, Collected, Parameters, collect, gather, local_file
+from cal_pipeline.core.parameters.messages import (
+    STPIPE_ENTRIES,
+    ParameterError,
+    check_class,
+    explain_failures,
+    refusal,
+    suggest,
+)
+from cal_pipeline.core.parameters.origins import (
+    ABOUT_A_FILE,
+    Collected,
+    Parameters,
+    collect_parameters,
+    gather_parameters,
+    local_file,
+)
 from cal_pipeline.core.parameters.resolved import DEFAULT, GIVEN, RECORDED, ResolvedParameters
-from cal_pipeline.core.parameters.specification import defaults, specification, takes_none, validate, validate_all
+from cal_pipeline.core.parameters.specification import (
+    accepts_none,
+    find_defaults,
+    parse_specification,
+    validate,
+    validate_all,
+)
 from cal_pipeline.core.parameters.values import plain_value, refuse_infinite, show_value
 from cal_pipeline.core.store.locations import is_url, normalize_location
 
@@ -27,11 +47,11 @@ _HOOKS = ("pre_hooks", "post_hooks")
 
 
 class CheckedStep(Step):  # type: ignore[misc]
-    """A step that checks its parameters, set in a file, as an option, keyword or attribute.
+    """Step with checked parameters, set in a file, as an option, keyword or attribute.
 
-    The object of the user holds what was given: in files and as keywords (``_given``), and as
-    attributes. A run resolves that and works on a copy, so that nothing that stpipe sets in a run
-    is mistaken for a parameter that was given.
+    The object of the user holds the given parameters: those of files and keywords (``_given``), and
+    attributes. A run resolves them and works on a copy: values set by stpipe during the run are not
+    mistaken for given parameters.
     """
 
     conversions: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
@@ -70,7 +90,7 @@ class CheckedStep(Step):  # type: ignore[misc]
         # A step of a pipeline gets what the file says from that.
         read = parent is None and _validate_kwds and config_file
         if parameters or read:
-            collected = gather(cls._plain(parameters), config_file, cls._step_classes(), read=bool(read))
+            collected = gather_parameters(cls._plain(parameters), config_file, cls._step_classes(), read=bool(read))
             check_class(collected.values, cls, f"parameter file {config_file}")
         resolved = cls._resolve_given(collected)
         super().__init__(name=name, parent=parent, config_file=config_file, _validate_kwds=False)
@@ -88,13 +108,13 @@ class CheckedStep(Step):  # type: ignore[misc]
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a parameter after checking it; an unknown one is refused."""
         cls = type(self)
-        spec = specification(cls)
+        spec = parse_specification(cls)
         if isinstance(spec.get(name), str):
             super().__setattr__(name, cls._checked(name, value))
             if name in _HOOKS:
                 self._make_hooks()
             return
-        if not (name.startswith("_") or name in OF_STPIPE or name in cls._step_classes() or hasattr(cls, name)):
+        if not (name.startswith("_") or name in STPIPE_ENTRIES or name in cls._step_classes() or hasattr(cls, name)):
             known = [*spec, *cls._step_classes()]
             raise ParameterError(f"{cls.__name__} has no parameter {name!r}{suggest(name, known)}")
         self._refuse_section(name, value)
@@ -124,7 +144,7 @@ class CheckedStep(Step):  # type: ignore[misc]
     @classmethod
     def _checked(cls, name: str, value: Any) -> Any:
         """Return the value of a parameter in its own type."""
-        owner, check = cls.__name__, specification(cls)[name]
+        owner, check = cls.__name__, parse_specification(cls)[name]
         try:
             checked = validate(name, check, cls._plain_value(name, check, value))
             refuse_infinite(checked)
@@ -136,7 +156,7 @@ class CheckedStep(Step):  # type: ignore[misc]
             raise refusal(owner, name, value, check, str(error)) from error
         except CalibrationError as error:
             raise ParameterError(f"{owner}: {name}: {error}") from error
-        if checked is None and not takes_none(check):
+        if checked is None and not accepts_none(check):
             raise refusal(owner, name, value, check)
         return checked
 
@@ -149,14 +169,14 @@ class CheckedStep(Step):  # type: ignore[misc]
     @classmethod
     def _plain(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Convert parameters, including those of steps, to plain values; refuse unknown ones."""
-        with explained(cls.__name__, specification(cls), parameters):
+        with explain_failures(cls.__name__, parse_specification(cls), parameters):
             return cls._plain_section(cls.__name__, parameters)
 
     @classmethod
     def _plain_section(cls, owner: str, parameters: Mapping[str, Any], where: str = "") -> dict[str, Any]:
         plain = dict(parameters)
         for name, value in parameters.items():
-            check = "string(default=None)" if name == "config_file" else specification(cls).get(name)
+            check = "string(default=None)" if name == "config_file" else parse_specification(cls).get(name)
             if isinstance(check, dict):
                 plain[name] = {
                     key: cls._step_classes()[key]._plain_section(owner, section, f"{where}{name}.{key}.")
@@ -181,7 +201,7 @@ class CheckedStep(Step):  # type: ignore[misc]
         given = {name: value for name, value in collected.values.items() if name not in ABOUT_A_FILE}
         if not given:
             return cls._resolve_section({}, {})
-        with explained(cls.__name__, specification(cls), given):
+        with explain_failures(cls.__name__, parse_specification(cls), given):
             plain = cls._plain_section(cls.__name__, given)
             # Reports all wrong values at once, and those that are missing.
             checked = validate_all(cls, plain)
@@ -238,13 +258,7 @@ class CheckedStep(Step):  # type: ignore[misc]
         """
         fresh = object.__new__(type(self))
         fresh.__dict__.update(self.__dict__)
-        of_this_run: dict[str, Any] = {
-            "_log_records": [],
-            "_reference_files_used": [],
-            "_references": [],
-            "_last": None,
-        }
-        fresh.__dict__.update(of_this_run, parent=parent)
+        fresh.__dict__.update(_leftovers(), _last=None, parent=parent)
         fresh._adopt_resolved(resolved)
         for name in self._step_classes():
             fresh.__dict__[name] = getattr(self, name).with_parameters(resolved.steps[name], fresh)
@@ -345,7 +359,7 @@ class CheckedStep(Step):  # type: ignore[misc]
         """
         config_file = kwargs.pop("config_file", None)
         config_file = local_file("config_file", config_file) if config_file else None
-        collected = gather(cls._plain(kwargs), config_file, cls._step_classes())
+        collected = gather_parameters(cls._plain(kwargs), config_file, cls._step_classes())
         collected.may_choose = not get_disable_crds_steppars()
         return Parameters.of(collected), config_file
 
@@ -369,11 +383,11 @@ class CheckedStep(Step):  # type: ignore[misc]
         Raises
         ------
         ParameterError
-            For a parameter that does not exist, with the nearest that does, and for a value that is
-            not accepted, with those that are.
+            For an unknown parameter, with the nearest known one, and for a refused value, with the
+            accepted ones.
         """
         config_file = str(config_file) if config_file else None
-        collected = collect(config, config_file, cls._step_classes())
+        collected = collect_parameters(config, config_file, cls._step_classes())
         resolved = cls._resolve_given(collected)
         name = name or collected.values.get("name") or cls.__name__
         step = cls(name, parent=parent, config_file=config_file, _validate_kwds=False)
@@ -384,11 +398,11 @@ class CheckedStep(Step):  # type: ignore[misc]
     def given(self, name: str) -> bool:
         """Tell whether the user set a parameter to another value than its default."""
         origin = self.parameters.origin(name)
-        return not origin.startswith((DEFAULT, RECORDED)) and getattr(self, name) != defaults(type(self))[name]
+        return not origin.startswith((DEFAULT, RECORDED)) and getattr(self, name) != find_defaults(type(self))[name]
 
     def given_or_default(self, name: str) -> Any:
         """Return the value of a parameter without regard to files that are chosen by the data."""
-        return defaults(type(self))[name] if self.parameters.origin(name) == DEFAULT else getattr(self, name)
+        return find_defaults(type(self))[name] if self.parameters.origin(name) == DEFAULT else getattr(self, name)
 
     def refuse_idle(self, name: str, cause: str, advice: str) -> None:
         """Refuse a parameter that the user gave and that has no effect with the value of another.
@@ -417,7 +431,7 @@ class CheckedStep(Step):  # type: ignore[misc]
 def _defaults_of(cls: type[Step]) -> ResolvedParameters:
     """Return the default parameters of a step; lists are its own."""
     return ResolvedParameters(
-        {name: list(value) if isinstance(value, list) else value for name, value in defaults(cls).items()}
+        {name: list(value) if isinstance(value, list) else value for name, value in find_defaults(cls).items()}
     )
 
 

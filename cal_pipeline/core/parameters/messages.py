@@ -13,7 +13,7 @@ from stpipe.config_parser import ValidationError
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.parameters.values import show_value
 
-OF_STPIPE = frozenset({"name", "qualified_name", "parent", "config_file", "steps", "class", "logcfg"})
+STPIPE_ENTRIES = frozenset({"name", "qualified_name", "parent", "config_file", "steps", "class", "logcfg"})
 """Entries that stpipe keeps with the parameters, but that are none."""
 
 _LINES = 5
@@ -37,7 +37,7 @@ def refusal(owner: str, name: str, value: Any, check: str, reason: str = "") -> 
 
 
 @contextmanager
-def explained(owner: str, spec: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[None]:
+def explain_failures(owner: str, spec: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[None]:
     """Refuse unknown parameters; name the accepted values if validation in the block fails."""
     unknown = _unknown_parameters(config, spec)
     if unknown:
@@ -62,7 +62,7 @@ def _unknown_parameters(config: Mapping[str, Any], spec: Mapping[str, Any], wher
     problems = []
     for key, value in config.items():
         if key not in spec:
-            if key not in OF_STPIPE and not key.startswith("_"):
+            if key not in STPIPE_ENTRIES and not key.startswith("_"):
                 problems.append(f"no parameter {where + key!r}{suggest(key, list(spec))}")
         elif isinstance(spec[key], dict):
             if isinstance(value, Mapping):

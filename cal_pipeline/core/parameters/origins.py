@@ -101,7 +101,7 @@ class Parameters(ConfigObj):  # type: ignore[misc]
         return config
 
 
-def collect(config: Any, config_file: str | None, steps: Mapping[str, type]) -> Collected:
+def collect_parameters(config: Any, config_file: str | None, steps: Mapping[str, type]) -> Collected:
     """Collect the parameters of a configuration that stpipe hands over.
 
     Parameters
@@ -119,7 +119,7 @@ def collect(config: Any, config_file: str | None, steps: Mapping[str, type]) -> 
         collected = _trace(config, f"file {config_file}", in_file, getattr(config, "chosen", {}))
         read_nested_files(collected, config_file, steps)
     else:
-        # What was added to the configuration later is an argument.
+        # Values added to the configuration later are arguments.
         collected = Collected.of(plain_tree(config), GIVEN)
         _replace_known(collected.origins, origins)
     collected.may_choose = getattr(config, "may_choose", True)
@@ -194,7 +194,7 @@ def read_nested_files(collected: Collected, config_file: str | None, steps: Mapp
                 section.put(name, value, f"file {path}")
 
 
-def gather(
+def gather_parameters(
     given: Mapping[str, Any],
     config_file: str | None,
     steps: Mapping[str, type],
@@ -223,9 +223,9 @@ def gather(
     return collected
 
 
-def recorded_parameters(given: Mapping[str, Any], where: str) -> Parameters:
+def wrap_recorded(given: Mapping[str, Any], where: str) -> Parameters:
     """Wrap the parameters recorded in a product; prevent a choice of files by the data."""
-    collected = gather(given, None, {}, f"{RECORDED} in {where}")
+    collected = gather_parameters(given, None, {}, f"{RECORDED} in {where}")
     collected.may_choose = False
     return Parameters.of(collected)
 

@@ -64,7 +64,7 @@ def plain_value(name: str, check: str, value: Any) -> Any:
     Examples
     --------
     >>> import numpy as np
-    >>> plain_value("pwv", "float(default=None)", np.float32(0.5))
+    >>> plain_value("level", "float(default=None)", np.float32(0.5))
     0.5
     """
     if value is None:
@@ -83,7 +83,7 @@ def refuse_infinite(value: Any) -> None:
         raise ValueError("a finite number")
 
 
-def positive(value: float) -> float:
+def require_positive(value: float) -> float:
     """Return a number above 0; raise ValueError for any other."""
     if not value > 0.0:
         raise ValueError("a number above 0")

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError, InternalError
-from cal_pipeline.core.observation import Dataset, History, Observation, Written
-from cal_pipeline.core.store.output import finish
+from cal_pipeline.core.observation import Dataset, History, Observation, WrittenObservation
+from cal_pipeline.core.store.output import finish_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Product, ProductKind
 
@@ -50,7 +50,7 @@ class Recipe(Protocol):
     def prepare_for(self, observation: Any) -> Prepared:
         """Resolve the parameters for an observation, and make steps with them."""
 
-    def write_observation(self, observation: Any, root: StorePath, provenance: dict[str, Any]) -> Written:
+    def write_observation(self, observation: Any, root: StorePath, provenance: dict[str, Any]) -> WrittenObservation:
         """Write an observation after all steps, unpublished."""
 
     def describe_timing(self, observation: Any) -> str:
@@ -129,7 +129,7 @@ class ProcessedObservation:
         return self.observation.n_samples if self.observation is not None else 0
 
 
-def pass_steps(dataset: Dataset, number: int, recipe: Recipe) -> ProcessedObservation:
+def apply_steps(dataset: Dataset, number: int, recipe: Recipe) -> ProcessedObservation:
     """Open an observation and apply the steps to it, without processing its samples.
 
     Parameters
@@ -156,7 +156,7 @@ def pass_steps(dataset: Dataset, number: int, recipe: Recipe) -> ProcessedObserv
     return ProcessedObservation(number, observation, made | prepared.provenance, store=dataset.path)
 
 
-def write(processed: ProcessedObservation, root: StorePath, recipe: Recipe) -> JobResult:
+def write_processed(processed: ProcessedObservation, root: StorePath, recipe: Recipe) -> JobResult:
     """Process the samples of an observation and write it, unpublished; remove everything on failure.
 
     Parameters
@@ -176,7 +176,7 @@ def write(processed: ProcessedObservation, root: StorePath, recipe: Recipe) -> J
         root.remove()
         written = recipe.write_observation(observation, root, processed.provenance)
         with observation.clock("write"):
-            finish(root)
+            finish_group(root)
         timing = recipe.describe_timing(observation)
         return JobResult(
             number, summary=written.summary, verdict=written.verdict, timing=timing, carried=written.carried

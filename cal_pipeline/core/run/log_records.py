@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from cal_pipeline.core.run.threads import WhileUsed, renew_after_fork
+from cal_pipeline.core.run.threads import SharedSetting, renew_after_fork
 
 Records = list[tuple[str, int, str]]
 """Logger, level and message of each line."""
@@ -38,7 +38,7 @@ def this_process() -> str:
 
 
 @contextmanager
-def recorded(run_process: str) -> Iterator[Records]:
+def record_logs(run_process: str) -> Iterator[Records]:
     """Note what this package logs within the block, if that is not heard by the run anyway.
 
     Lines are told apart by the observation that they belong to: a worker may have several threads.
@@ -94,7 +94,7 @@ def _one_recorder() -> Iterator[None]:
         package.setLevel(before)
 
 
-_listening = WhileUsed(_one_recorder)
+_listening = SharedSetting(_one_recorder)
 
 
 @contextmanager
@@ -109,5 +109,5 @@ def _stpipe_at_warning() -> Iterator[None]:
         framework.setLevel(before)
 
 
-quiet_stpipe = WhileUsed(_stpipe_at_warning)
+quiet_stpipe = SharedSetting(_stpipe_at_warning)
 """Context manager that silences stpipe's log lines per step and observation, except for debugging."""

@@ -19,7 +19,7 @@ from cal_pipeline.core.run.log_records import quiet_stpipe
 from cal_pipeline.core.run.progress import progress_bar
 from cal_pipeline.core.run.workers import Workforce
 from cal_pipeline.core.store.output import OutputStore
-from cal_pipeline.core.text import count_of
+from cal_pipeline.core.text import format_count
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def calibrate_observations(
     failed = f", {n_failed} failed" if n_failed else ""
     logger.info("%s%s in %.0f s: %s", tally, failed, time.monotonic() - began, output.root)
     if n_failed:
-        asked = count_of(len(numbers), noun)
+        asked = format_count(len(numbers), noun)
         message = f"{n_failed} of {asked} could not be calibrated; see {output.root}/failures.json"
         raise RunFailedError(1 if n_failed == len(numbers) else 2, message, product)
     return product
@@ -132,7 +132,7 @@ class RunTally:
 
     def __str__(self) -> str:
         counts = [f"{self.verdicts[verdict]} {verdict}" for verdict in SEVERITIES if self.verdicts[verdict]]
-        done = f"{count_of(self.verdicts.total(), self.noun)} calibrated"
+        done = f"{format_count(self.verdicts.total(), self.noun)} calibrated"
         return f"{done} ({', '.join(counts)})" if counts else done
 
 
@@ -142,7 +142,9 @@ def _describe_kept(output: OutputStore, tally: RunTally) -> str:
     if not done and not failed:
         return f"interrupted before the first {tally.noun} was finished; no store is left"
     others = f", {failed} failed" if failed else ""
-    return f"interrupted; {done} of {count_of(tally.n_asked, tally.noun)} finished and kept in {output.root}{others}"
+    return (
+        f"interrupted; {done} of {format_count(tally.n_asked, tally.noun)} finished and kept in {output.root}{others}"
+    )
 
 
 class _Publisher:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.run.clock import StageClock
-from cal_pipeline.core.run.threads import in_threads
+from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.core.store.paths import StorePath
 
 CHUNK_SAMPLES = 2**18
@@ -126,7 +126,7 @@ class Operation(Generic[AnyBlock]):
         """Write results of a block, once all operations were applied to it."""
 
     def conclude(self) -> dict[str, Any]:
-        """Write what depends on all blocks, and return what was learnt of the samples by name."""
+        """Write arrays that depend on all blocks; return statistics of the samples by name."""
         return {}
 
 
@@ -181,13 +181,13 @@ class Stream(Generic[AnyBlock]):
         Returns
         -------
         dict
-            What the operations have learnt, by name.
+            Results of :meth:`Operation.conclude` of all operations.
         """
         with self._clock("write"):
             for operation in self._operations:
                 operation.begin(Target(group, self._source.shape, self.rows, present))
         tasks: list[Callable[[], None]] = [*others, *(partial(self._work_on, *block) for block in self._blocks())]
-        in_threads(lambda task: task(), tasks, int(np.prod(self._source.shape)))
+        map_in_threads(lambda task: task(), tasks, int(np.prod(self._source.shape)))
         learnt: dict[str, Any] = {}
         with self._clock("write"):
             for operation in self._operations:

@@ -34,8 +34,8 @@ _forkable: WeakSet[_Forkable] = WeakSet()
 def renew_after_fork(item: _Forkable) -> None:
     """Call the method ``after_fork`` of an object in every forked child of this process.
 
-    A fork copies memory, but only the thread that forked: what is submitted to a copied pool never
-    runs, and a lock that another thread held is never released.
+    A fork copies memory, but of the threads only the forking one: tasks submitted to a copied pool
+    never run, and locks held by other threads are never released.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class BlockThreads:
             self._pool.shutdown()
 
     def run(self, function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        """Call a function whose calls of :func:`in_threads` use these threads."""
+        """Call a function whose calls of :func:`map_in_threads` use these threads."""
         token = _current.set(self)
         try:
             return function(*args, **kwargs)
@@ -110,7 +110,7 @@ class BlockThreads:
             _current.reset(token)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """Call a function on every item and return the results in order; see :func:`in_threads`."""
+        """Call a function on every item and return the results in order; see :func:`map_in_threads`."""
         if self._pool is None:
             return [function(item) for item in items]
         results: dict[int, Result] = {}
@@ -148,18 +148,9 @@ def _one_thread() -> BlockThreads:
     return BlockThreads(1)
 
 
-def use_threads(number: int | None) -> None:
-    """Set the number of threads of steps called outside of a run, in the current thread.
-
-    Parameters
-    ----------
-    number : int or None
-        Number of threads; one per core if None.
-    """
-    _current.set(None if number is None else BlockThreads(number))
-
-
-def in_threads(function: Callable[[Item], Result], items: Iterable[Item], samples: int = FEW_SAMPLES) -> list[Result]:
+def map_in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], samples: int = FEW_SAMPLES
+) -> list[Result]:
     """Call a function on every item, in the threads of the run unless there are few samples.
 
     No more than two calls a thread are waiting at any time, so that memory does not grow with the
@@ -189,7 +180,7 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item], sample
         return own.map(function, items)
 
 
-class WhileUsed:
+class SharedSetting:
     """Setting of the whole process that its first user makes and its last user takes back.
 
     Users may overlap in any order, in any threads; each of them setting and restoring by itself
@@ -256,10 +247,10 @@ def _one_blas_thread() -> Iterator[None]:
             passing.submit(limited.restore_original_limits).result()
 
 
-_blas = WhileUsed(_one_blas_thread)
+_blas = SharedSetting(_one_blas_thread)
 
 
-def no_other_threads() -> AbstractContextManager[None]:
+def limit_blas_threads() -> AbstractContextManager[None]:
     """Keep the linear algebra below NumPy from starting threads of its own within the block.
 
     Blocks may overlap: the limit is lifted when the last one ends.

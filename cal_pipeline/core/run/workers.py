@@ -22,9 +22,9 @@ from typing import Any, Protocol
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.observation import Dataset
 from cal_pipeline.core.run.garbage import keep_collections_short
-from cal_pipeline.core.run.job import JobResult, ProcessedObservation, Recipe, pass_steps, write
-from cal_pipeline.core.run.log_records import Records, log_again, quiet_stpipe, recorded, this_process
-from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, available_cores, no_other_threads
+from cal_pipeline.core.run.job import JobResult, ProcessedObservation, Recipe, apply_steps, write_processed
+from cal_pipeline.core.run.log_records import Records, log_again, quiet_stpipe, record_logs, this_process
+from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, available_cores, limit_blas_threads
 from cal_pipeline.core.store.output import OutputStore, staging_path
 from cal_pipeline.core.store.paths import StorePath, open_store
 
@@ -88,17 +88,17 @@ class ThisProcess:
     def calibrate(self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
         """Calibrate observations and yield their results in the order of `numbers`."""
         with (
-            no_other_threads(),
+            limit_blas_threads(),
             BlockThreads(self.threads) as threads,
             ThreadPoolExecutor(1, thread_name_prefix="steps") as ahead,
         ):
             coming: Future[ProcessedObservation] | None = None
             for position, number in enumerate(numbers):
-                processed = coming.result() if coming else threads.run(pass_steps, dataset, number, recipe)
+                processed = coming.result() if coming else threads.run(apply_steps, dataset, number, recipe)
                 coming = None
                 if position + 1 < len(numbers) and self.threads != 1 and processed.n_samples >= FEW_SAMPLES:
-                    coming = ahead.submit(threads.run, pass_steps, dataset, numbers[position + 1], recipe)
-                yield threads.run(write, processed, output.staging_of(output.kind.group_name(number)), recipe)
+                    coming = ahead.submit(threads.run, apply_steps, dataset, numbers[position + 1], recipe)
+                yield threads.run(write_processed, processed, output.staging_of(output.kind.group_name(number)), recipe)
                 keep_collections_short()
 
 
@@ -170,11 +170,11 @@ class _Opened:
     Parameters
     ----------
     key : tuple
-        Cache key: the run, L0, L1, the recipe and the number of threads.
+        Cache key: the run, input, product, the recipe and the number of threads.
     dataset : Dataset
         The input.
     output : StorePath
-        L1.
+        The product.
     recipe : Recipe
         Steps and parameters.
     threads : BlockThreads
@@ -221,7 +221,7 @@ def calibrate_observation(job: Job) -> Report:
     Errors outside of the observation, in opening the input or unpickling the recipe, are reported
     as a failure of the observation too.
     """
-    with quiet_stpipe, no_other_threads(), recorded(job.process) as records:
+    with quiet_stpipe, limit_blas_threads(), record_logs(job.process) as records:
         try:
             known = _opened(job)
             keep_collections_short()
@@ -233,9 +233,9 @@ def calibrate_observation(job: Job) -> Report:
 
 
 def _calibrate_opened(known: _Opened, number: int) -> JobResult:
-    processed = pass_steps(known.dataset, number, known.recipe)
+    processed = apply_steps(known.dataset, number, known.recipe)
     name = known.recipe.product_kind.group_name(number)
-    return write(processed, staging_path(known.output, name), known.recipe)
+    return write_processed(processed, staging_path(known.output, name), known.recipe)
 
 
 def make_jobs(dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, threads: int) -> list[Job]:

@@ -26,7 +26,7 @@ from cal_pipeline.core.store.metadata import TEXT
 from cal_pipeline.core.store.paths import RemoteStorePath, StorePath
 from cal_pipeline.core.store.product import Product
 from cal_pipeline.core.store.records import read_records
-from cal_pipeline.core.text import ranges_of
+from cal_pipeline.core.text import format_ranges
 
 EQUAL, DIFFER, NOT_COMPARED = 0, 1, 3
 """Exit statuses of a comparison."""
@@ -161,7 +161,7 @@ def _require_observations(products: Sequence[Product], numbers: Sequence[int] | 
     noun = products[0].kind.noun
     for number in numbers or ():
         if not any(number in product.numbers for product in products):
-            has = "; ".join(f"{product.path} has {ranges_of(product.numbers) or 'none'}" for product in products)
+            has = "; ".join(f"{product.path} has {format_ranges(product.numbers) or 'none'}" for product in products)
             raise StoreError(f"neither store has {noun} {number}: {has}")
     if not any(product.numbers for product in products):
         raise StoreError(f"neither {products[0].path} nor {products[1].path} holds a {noun}")

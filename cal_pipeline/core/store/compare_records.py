@@ -1,4 +1,4 @@
-"""Differences in what two products recorded of how they were made, and of what came out."""
+"""Differences between the records of two products: their making and their results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from cal_pipeline.core.store.records import ObservationRecord, mapping_of
+from cal_pipeline.core.store.records import ObservationRecord, as_mapping
 
 ABSENT = "-"
 """In place of a value that a store did not record."""
@@ -25,39 +25,38 @@ Figures = Mapping[str, tuple[str, str]]
 
 @dataclass(frozen=True)
 class FactDifference:
-    """One thing that two stores recorded differently, and of which bands.
+    """Fact that two stores recorded differently, with the parts of observations concerned.
 
     Parameters
     ----------
     category : str
-        ``"engine"``, ``"parameters"``, ``"origins"``, ``"reference files"``, ``"loads"``,
-        ``"scan"``, ``"verdicts"``.
+        Such as ``"engine"``, ``"parameters"``, ``"origins"``, ``"verdicts"``, and those of a family.
     name : str
         Name of the compared item, such as a parameter.
     first, second : str
         Its values, each with its origin in the case of a parameter.
-    bands : tuple of str
-        Scans and bands that share this difference.
+    parts : tuple of str
+        Observations and their parts that share this difference.
     """
 
     category: str
     name: str
     first: str
     second: str
-    bands: tuple[str, ...]
+    parts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class NumberDifference:
-    """Result that differs: a median over the pixels.
+    """Result that differs: one number for an observation, or for a part of one.
 
     Parameters
     ----------
     name, unit : str
         Name and unit of the number.
     values : tuple of (str, float or None, float or None)
-        Scan and band, value in the first and in the second store; the largest relative difference
-        first.
+        Observation and part, value in the first and in the second store; the largest relative
+        difference first.
     """
 
     name: str
@@ -71,19 +70,19 @@ class RecordDifferences:
 
     Parameters
     ----------
-    n_bands : int
-        Scans (or bands of scans) that both stores have.
+    n_parts : int
+        Observations (or parts of them) that both stores have.
     only_first, only_second : tuple of int
-        Scans that only one of the stores has.
+        Observations that only one of the stores has.
     failures : tuple of dict
-        Failures of scans that are in one store and failed in the other.
+        Failures of observations that are in one store and failed in the other.
     facts : tuple of FactDifference
-        What was recorded differently.
+        Differences of recorded facts.
     numbers : tuple of NumberDifference
         Results that differ.
     """
 
-    n_bands: int
+    n_parts: int
     only_first: tuple[int, ...] = ()
     only_second: tuple[int, ...] = ()
     failures: tuple[Mapping[str, Any], ...] = ()
@@ -103,13 +102,13 @@ def describe_record(record: ObservationRecord) -> dict[Fact, str]:
 
 def describe_steps(record: ObservationRecord) -> str:
     """List the steps that were done."""
-    steps = mapping_of(record.attributes.get("cal_step"))
+    steps = as_mapping(record.attributes.get("cal_step"))
     return ", ".join(str(name) for name, state in steps.items() if state == "COMPLETE") or ABSENT
 
 
 def describe_limits(record: ObservationRecord) -> str:
     """Identify the file of quality limits."""
-    limits = mapping_of(record.quality.get("thresholds"))
+    limits = as_mapping(record.quality.get("thresholds"))
     return describe_file(limits.get("file"), limits.get("sha256"))
 
 
@@ -188,14 +187,14 @@ def compare_records(
 def _find_facts(
     pairs: Sequence[tuple[ObservationRecord, ObservationRecord]], origins: bool, describe: Describe
 ) -> Iterator[FactDifference]:
-    """Yield differences other than in numbers, merged if several bands share them."""
+    """Yield differences other than in numbers, merged if several parts share them."""
     shared: dict[tuple[str, str, str, str], list[str]] = {}
     for one, two in pairs:
         for category, name, a, b in _facts_of(one, two, describe):
             if a != b and (origins or category != "origins"):
                 shared.setdefault((category, name, a, b), []).append(one.label)
-    for (category, name, a, b), bands in shared.items():
-        yield FactDifference(category, name, a, b, tuple(bands))
+    for (category, name, a, b), parts in shared.items():
+        yield FactDifference(category, name, a, b, tuple(parts))
 
 
 def _facts_of(

@@ -14,7 +14,7 @@ from cal_pipeline.core.store.codecs import Function, compute_crc, find_bytes_cod
 from cal_pipeline.core.store.interface import ArrayReader, ArrayWriter, chunk_name
 from cal_pipeline.core.store.metadata import NUMBERS, TEXT, ArrayMetadata, write_document
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.text import count_of
+from cal_pipeline.core.text import format_count
 
 
 def find_decoders(metadata: ArrayMetadata) -> list[Function] | None:
@@ -70,7 +70,7 @@ class DirectReader(ArrayReader):
             data = decode(data)
         array = np.asarray(data) if isinstance(data, np.ndarray) else np.frombuffer(data, self.dtype)
         if array.size != int(np.prod(self.chunks)):
-            raise ValueError(f"a chunk holds {count_of(array.size, 'value')}, expected {self.chunks}")
+            raise ValueError(f"a chunk holds {format_count(array.size, 'value')}, expected {self.chunks}")
         return array.reshape(self.chunks)
 
     def _read(self, ranges: list[tuple[int, int]]) -> NDArray[Any]:
@@ -107,7 +107,7 @@ class DirectWriter(ArrayWriter):
             "shape": list(self.shape),
             "data_type": self.data_type,
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(self.chunks)}},
-            # A file for each chunk beside the metadata; folders would cost a small scan more than its numbers.
+            # A file for each chunk beside the metadata; folders would cost a small observation more than its numbers.
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
             "fill_value": "NaN" if self._fill != self._fill else self._fill,
             "codecs": [{"name": "vlen-utf8"} if self._is_text else little, *self._codecs],

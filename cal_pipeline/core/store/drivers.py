@@ -44,7 +44,7 @@ _ANONYMOUS = {"s3": "FSSPEC_S3_ANON=true", "s3a": "FSSPEC_S3_ANON=true", "gs": "
 
 
 @contextmanager
-def driver_errors(where: str, operation: str) -> Iterator[None]:
+def translate_driver_errors(where: str, operation: str) -> Iterator[None]:
     """Turn what a driver raises within the block into one line.
 
     Parameters
@@ -180,7 +180,7 @@ class CheckedStore(WrapperStore[Store]):
         super().__init__(store)
         self.name = name
         self._reopen = reopen
-        self._of_parent = False
+        self._is_inherited = False
         self._owner: CheckedStore | None = None
         self._closing: Any = None
         if loop is not None:
@@ -201,14 +201,14 @@ class CheckedStore(WrapperStore[Store]):
             self._closing.detach()
             self._closing = None
             _inherited.append(self._store)
-            self._of_parent = True
+            self._is_inherited = True
 
     async def _ready(self) -> Store:
         """Return the store, opened in this process."""
-        if self._of_parent and self._reopen is not None:
+        if self._is_inherited and self._reopen is not None:
             store = await self._reopen()
-            if self._of_parent:
-                self._store, self._of_parent = store, False
+            if self._is_inherited:
+                self._store, self._is_inherited = store, False
                 self._close_when_dropped(asyncio.get_running_loop())
         return self._store
 
@@ -241,14 +241,14 @@ class CheckedStore(WrapperStore[Store]):
     def forget_listings(self) -> None:
         """Let the driver list anew, where others write to the store as well."""
         for system in (self.fs, getattr(self.fs, "sync_fs", None)):
-            if system is not None and not self._of_parent:
+            if system is not None and not self._is_inherited:
                 system.invalidate_cache()
 
     async def _ask(self, key: str, operation: str, question: Callable[[Store], Awaitable[Answer]]) -> Answer:
         """Ask the store, in the loop that its connections belong to."""
 
         async def answer() -> Answer:
-            with driver_errors(f"{self.name}/{key}" if key else self.name, operation):
+            with translate_driver_errors(f"{self.name}/{key}" if key else self.name, operation):
                 return await question(await self._ready())
 
         return await drivers_loop.run_from_any(answer())

@@ -58,7 +58,7 @@ class ArrayMetadata:
     shard_index : ShardIndex or None
         Index of its shards, if it has any.
     key_encoding, separator : str
-        How keys of chunks are made of their indices.
+        Encoding of chunk indices as keys.
     dimension_names : sequence of str or None, or None
         Names of its axes.
     attributes : dict
@@ -237,7 +237,7 @@ def _read_document(root: StorePath, path: str, kind: str) -> dict[str, Any]:
     return document
 
 
-def group_attributes(root: StorePath, path: str) -> dict[str, Any]:
+def read_group_attributes(root: StorePath, path: str) -> dict[str, Any]:
     """Read the attributes of a group.
 
     Raises

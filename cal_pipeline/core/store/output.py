@@ -13,10 +13,10 @@ import numpy as np
 from cal_pipeline.core.errors import IncompleteWriteError, LayoutError, OutputExistsError, StoreError
 from cal_pipeline.core.store.interface import chunk_name
 from cal_pipeline.core.store.locations import is_url, normalize_location
-from cal_pipeline.core.store.metadata import group_attributes, write_group
+from cal_pipeline.core.store.metadata import read_group_attributes, write_group
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store, sync_file
 from cal_pipeline.core.store.product import MARKER, ProductKind
-from cal_pipeline.core.text import count_of
+from cal_pipeline.core.text import format_count
 
 
 class OutputStore(ABC):
@@ -49,7 +49,7 @@ class OutputStore(ABC):
         name : str
             Name of its group, such as ``scan_NNNNNN``.
         changed : bool
-            Whether the group was modified since :func:`finish`, so that the check and fsync are
+            Whether the group was modified since :func:`finish_group`, so that the check and fsync are
             repeated.
 
         Raises
@@ -136,7 +136,7 @@ class LocalOutput(OutputStore):
         """Rename an observation into the store."""
         staging_of = self.staging.child(name)
         if changed:
-            finish(staging_of)
+            finish_group(staging_of)
         staging_of.path.rename(self.path / name)
         sync_file(self.path)
 
@@ -185,7 +185,7 @@ class RemoteOutput(OutputStore):
     def publish(self, name: str, changed: bool = False) -> None:
         """Write the ``zarr.json`` of an observation."""
         if changed:
-            finish(self.root.child(name))
+            finish_group(self.root.child(name))
         draft = self.root.child(f"{_UNPUBLISHED}/{name}")
         content = draft.get("zarr.json")
         if content is None:
@@ -264,7 +264,7 @@ def _staging(path: Path) -> LocalStorePath:
     return LocalStorePath(path.with_name(path.name + ".staging"))
 
 
-def finish(root: StorePath) -> None:
+def finish_group(root: StorePath) -> None:
     """Check that a group is complete and fsync it, so that it survives a loss of power.
 
     Raises
@@ -309,7 +309,7 @@ def _holds_anything(path: Path) -> bool:
 def _refuse_to_replace(root: StorePath, kind: ProductKind, overwrite: bool) -> None:
     """Raise unless `root` is a product that may be replaced."""
     try:
-        known = MARKER in group_attributes(root, "")
+        known = MARKER in read_group_attributes(root, "")
     except LayoutError:
         known = False
     if not known:
@@ -339,4 +339,4 @@ def check_complete(root: StorePath) -> None:
             present = len(expected & keys)
             if present != len(expected):
                 where = f"{root}/{path}".rstrip("/")
-                raise IncompleteWriteError(f"{where} holds {count_of(present, 'chunk')}, expected {len(expected)}")
+                raise IncompleteWriteError(f"{where} holds {format_count(present, 'chunk')}, expected {len(expected)}")

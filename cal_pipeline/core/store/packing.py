@@ -128,7 +128,7 @@ class Packing:
         return cls(reader.stored, reader.markers(), lowest, highest, scale, offset)
 
     @classmethod
-    def of_counts(cls, name: str, attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Packing:
+    def for_counts(cls, name: str, attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> Packing:
         """Make the decoding of counts; the minimum of a signed type marks missing counts too.
 
         Wider integers and floats that hold the minimum of 32-bit integers were made of such counts:
@@ -377,7 +377,7 @@ def _conversion(name: str, attributes: Mapping[str, Any], unit: str) -> tuple[fl
         return 1.0, 0.0
     if not unit and text.lower() in ("1", "channel", "channels", "none", "dimensionless", "-"):
         return 1.0, 0.0
-    # Imported where it is needed: few arrays carry units, and the import takes longer than a small scan.
+    # Imported where it is needed: few arrays carry units, and the import takes longer than a small observation.
     from astropy import units
 
     try:

@@ -20,7 +20,7 @@ from zarr.buffer import default_buffer_prototype
 
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.run.threads import renew_after_fork
-from cal_pipeline.core.store.drivers import CheckedStore, driver_errors, open_checked
+from cal_pipeline.core.store.drivers import CheckedStore, open_checked, translate_driver_errors
 from cal_pipeline.core.store.event_loop import drivers_loop
 from cal_pipeline.core.store.locations import is_url, normalize_location
 
@@ -377,7 +377,7 @@ def _open_zip(path: Path) -> StorePath:
 
 
 async def _open_zip_store(path: Path) -> Store:
-    with driver_errors(str(path), "opened"):
+    with translate_driver_errors(str(path), "opened"):
         return await zarr.storage.ZipStore.open(path, mode="r")
 
 
@@ -391,7 +391,7 @@ def _root_of_store(keys: Iterable[str], path: Path) -> str:
     packed = {folder for folder in folders if folder.parts[:1] != ("__MACOSX",)}
     roots = sorted(str(folder) for folder in packed if not packed.intersection(folder.parents))
     if roots and all(re.fullmatch(r"(.*/)?scan_\d{6}", root) for root in roots):
-        # Scans without the zarr.json of their session; opening the session reports it.
+        # Groups without the zarr.json of their root; opening the root reports it.
         parents = {str(PurePosixPath(root).parent) for root in roots}
         roots = sorted(parents)
     if len(roots) > 1:
@@ -408,7 +408,7 @@ async def _open_url_store(url: str, write: bool) -> Store:
     """Open the store at a URL with a file system of its own, which has listed nothing yet."""
     options = {"skip_instance_cache": True}
     try:
-        with driver_errors(url, "opened"):
+        with translate_driver_errors(url, "opened"):
             return zarr.storage.FsspecStore.from_url(url, storage_options=options, read_only=not write)
     except StoreError as error:
         if not isinstance(error.__cause__, (ImportError, ValueError)):

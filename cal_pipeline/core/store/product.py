@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import StoreError
-from cal_pipeline.core.store.metadata import group_attributes
+from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store
-from cal_pipeline.core.text import count_of, ranges_of
+from cal_pipeline.core.text import format_count, format_ranges
 
 MARKER = "cal_schema_version"
 """Attribute of the root by which a store is known to be a product of this package."""
@@ -160,7 +160,7 @@ class Product:
         """
         group = self.kind.group_name(number)
         if not self.root.exists(f"{group}/zarr.json"):
-            has = f"{self.kind.noun}s [{ranges_of(self.numbers)}]" if self.numbers else f"no {self.kind.noun}"
+            has = f"{self.kind.noun}s [{format_ranges(self.numbers)}]" if self.numbers else f"no {self.kind.noun}"
             raise StoreError(f"{self.path} has no {self.kind.noun} {number}; it has {has}")
         return [group]
 
@@ -185,10 +185,10 @@ class Product:
         'CCAT'
         """
         name, *_ = self.groups(number)
-        return group_attributes(self.root, name)
+        return read_group_attributes(self.root, name)
 
     def __repr__(self) -> str:
-        noun = count_of(len(self.numbers), self.kind.noun)
+        noun = format_count(len(self.numbers), self.kind.noun)
         return f"<{type(self).__name__} {self.path}: {noun}, {len(self.failures)} failed>"
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cal_pipeline.core.json_values import json_ready
-from cal_pipeline.core.store.metadata import group_attributes
+from cal_pipeline.core.json_values import make_json_ready
+from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.product import Product, ProductKind
 
-OF_ONE_RUN = frozenset(
+RUN_ONLY = frozenset(
     {
         "input_dir",
         "output_dir",
@@ -74,28 +74,28 @@ class ObservationRecord:
     @property
     def provenance(self) -> Mapping[str, Any]:
         """Provenance of the results."""
-        return mapping_of(self.attributes.get("provenance"))
+        return as_mapping(self.attributes.get("provenance"))
 
     @property
     def quality(self) -> Mapping[str, Any]:
         """Figures and verdicts."""
-        return mapping_of(self.attributes.get("qa"))
+        return as_mapping(self.attributes.get("qa"))
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Parameters with an effect on results, by their name on the command line."""
-        parameters = dict(_flat(mapping_of(self.provenance.get("parameters"))))
+        parameters = dict(_flat(as_mapping(self.provenance.get("parameters"))))
         parameters.pop(self.kind.selection, None)
         return parameters
 
     def origin(self, parameter: str) -> str:
         """Origin of a parameter."""
-        return str(mapping_of(self.provenance.get("parameter_origins")).get(parameter, DEFAULT))
+        return str(as_mapping(self.provenance.get("parameter_origins")).get(parameter, DEFAULT))
 
     @property
     def parameter_files(self) -> list[str]:
         """Files that parameters came from."""
-        origins = mapping_of(self.provenance.get("parameter_origins")).values()
+        origins = as_mapping(self.provenance.get("parameter_origins")).values()
         return sorted({str(origin) for origin in origins if str(origin).startswith(("cfg/", "file "))})
 
     @property
@@ -108,7 +108,7 @@ class ObservationRecord:
         """Checks that were not passed."""
         verdicts = self.quality.get("verdicts")
         found = verdicts if isinstance(verdicts, list) else []
-        return [str(mapping_of(item).get("name")) for item in found]
+        return [str(as_mapping(item).get("name")) for item in found]
 
     def figure(self, name: str) -> float | None:
         """Look up a number among the quality figures or the attributes; None if unknown."""
@@ -133,7 +133,7 @@ def read_records(product: Product, numbers: Sequence[int] | None = None) -> list
     """
     wanted = [number for number in product.numbers if numbers is None or number in numbers]
     paths = [path for parts in product.root.each(product.groups, wanted) for path in parts]
-    attributes = product.root.each(lambda path: group_attributes(product.root, path), paths)
+    attributes = product.root.each(lambda path: read_group_attributes(product.root, path), paths)
     return [ObservationRecord(path, found, product.kind) for path, found in zip(paths, attributes, strict=True)]
 
 
@@ -142,10 +142,10 @@ def _flat(parameters: Mapping[str, Any], start: str = "") -> Iterator[tuple[str,
     for name, value in parameters.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{start}{name}.")
-        elif name not in OF_ONE_RUN:
-            yield f"{start}{name}", json_ready(value)
+        elif name not in RUN_ONLY:
+            yield f"{start}{name}", make_json_ready(value)
 
 
-def mapping_of(value: Any) -> Mapping[str, Any]:
+def as_mapping(value: Any) -> Mapping[str, Any]:
     """Return a mapping, or an empty one for anything else that an attribute may hold."""
     return value if isinstance(value, Mapping) else {}

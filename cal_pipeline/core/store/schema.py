@@ -27,7 +27,7 @@ class ProductArray:
     units : str
         Unit that astropy parses in its default, FITS and VOUnit formats, or CF time.
     long_name : str
-        What it is.
+        Description.
     """
 
     dims: tuple[tuple[str, ...], ...]
@@ -54,7 +54,7 @@ class ProductSchema:
     coordinates : dict
         Arrays that are coordinates of the others, and their axes.
     diagnostics : dict
-        Arrays ``spectrum_…`` of the groups below, by the group.
+        Arrays of groups below, by the group, except those that are in `arrays` too.
     chunked_axis : str
         First axis of the arrays that are written in chunks along that axis.
     attributes : dict
@@ -70,7 +70,7 @@ class ProductSchema:
     def find(self, name: str) -> ProductArray:
         """Look up an array by its name or, for a diagnostic, its path."""
         group, _, array = name.partition("/")
-        if array.startswith("spectrum_"):
+        if array and array not in self.arrays:
             return self.diagnostics[group]
         return self.arrays[array or group]
 
@@ -89,8 +89,7 @@ class ProductSchema:
         Returns
         -------
         dict
-            ``long_name``, ``units``, ``coordinates`` (of a data variable) and what else CF wants
-            for it.
+            ``long_name``, ``units``, ``coordinates`` (of a data variable) and further CF attributes.
         """
         spec = self.find(name)
         attributes: dict[str, Any] = {"long_name": spec.long_name, "units": spec.units}

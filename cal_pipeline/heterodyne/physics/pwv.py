@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.physics.averages import running_mean
-from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
-from cal_pipeline.heterodyne.physics.loads import LoadMeans, LoadSolution, receiver_temperature
+from cal_pipeline.heterodyne.physics.compiled import compiled, rows
 from cal_pipeline.heterodyne.physics.sharing import Mapper, groups_of_rows, one_by_one
-from cal_pipeline.heterodyne.physics.sky import ModelledSky, SkyDirection
+from cal_pipeline.heterodyne.physics.sky import ModelledSky
+from cal_pipeline.heterodyne.physics.sky_observation import LoadView, SkyObservation, SkyView
 
 Floats = NDArray[np.float64]
 
@@ -29,127 +28,6 @@ Small enough that the result is the fixed point itself, not a stage of the itera
 _GRID_BLOCK = 512
 _GRID_CHANNELS = 512
 """Number of channels used on the initial grid, enough to find a start."""
-
-
-@dataclass(frozen=True)
-class SkyView:
-    """One OFF as the fit sees it: counts against the hot load, in kelvin through the smoothed gain.
-
-    Parameters
-    ----------
-    step : ndarray, shape (C, R, A)
-        (OFF - HOT)/gamma_smooth, 0 where unusable [K].
-    variance : ndarray, shape (C, R, A)
-        Its radiometric variance, infinite where unusable [K²].
-    level : ndarray, shape (C, R, A)
-        a = (OFF - COLD)/(HOT - COLD) of the smoothed counts, 0 where unusable.
-    off_variance : ndarray, shape (C, R, A)
-        Part of `variance` that is this OFF's own [K²].
-    direction : SkyDirection
-        The modelled sky towards it.
-
-    Examples
-    --------
-    An OFF that is 150 ± 0.1 K colder than the hot load, in two channels, towards the `direction` of
-    the example of :class:`SkyObservation`:
-
-    >>> one = np.ones((2, 1, 1))
-    >>> off = SkyView(-150.0 * one, 0.01 * one, 0.25 * one, 0.01 * one, direction)
-    >>> np.sqrt(off.variance).ravel().tolist()
-    [0.1, 0.1]
-    """
-
-    step: Floats
-    variance: Floats
-    level: Floats
-    off_variance: Floats
-    direction: SkyDirection
-
-
-@dataclass(frozen=True)
-class LoadView:
-    """The loads as the fit sees them.
-
-    Parameters
-    ----------
-    gain_ratio : ndarray, shape (C, R, A)
-        gamma/gamma_smooth, 0 where unusable.
-    hot_variance, cold_variance : ndarray, shape (C, R, A)
-        Radiometric variances of the load means on the double-sideband scale [K²].
-    t_hot_input : ndarray, shape (C,)
-        Input temperature of the hot load [K].
-
-    Examples
-    --------
-    Loads without noise, and a gain without structure along the channels:
-
-    >>> one = np.ones((1, 1, 1))
-    >>> LoadView(one, hot_variance=0.0 * one, cold_variance=0.0 * one, t_hot_input=np.array([280.0])).t_hot_input
-    array([280.])
-    """
-
-    gain_ratio: Floats
-    hot_variance: Floats
-    cold_variance: Floats
-    t_hot_input: Floats
-
-
-@dataclass(frozen=True)
-class SkyObservation:
-    """Measurements of the water vapour above the telescope in a band of a scan.
-
-    Parameters
-    ----------
-    loads : LoadView
-        The loads, common to all OFFs.
-    sky : sequence of SkyView
-        The OFFs.
-    model_error : float
-        Fractional error of the opacity.
-
-    Examples
-    --------
-    An OFF below 0.5 mm of water, in two channels of a single-sideband receiver with a sigma of 0.1 K:
-
-    >>> from cal_pipeline.heterodyne.physics.planck import Sidebands
-    >>> from cal_pipeline.heterodyne.physics.sky import Opacity, Surroundings
-    >>> nu, one = np.array([461e9, 462e9]), np.ones((2, 1, 1))
-    >>> sidebands, opacity = Sidebands(nu, nu, image_gain=0.0), Opacity(*4 * [np.array([0.5, 1.0])])
-    >>> direction = SkyDirection.towards(sidebands, opacity, 1.5, Surroundings(270.0, 270.0), np.array([0.95]))
-    >>> sky, _ = direction.observe(np.array([[0.5]]))
-    >>> off = SkyView(sky - 280.0, 0.01 * one, 0.5 * one, 0.01 * one, direction)
-    >>> loads = LoadView(one, 0.0 * one, 0.0 * one, np.full(2, 280.0))
-    >>> observation = SkyObservation(loads, [off], model_error=0.0)
-    >>> observation.pixels
-    (1, 1)
-    """
-
-    loads: LoadView
-    sky: Sequence[SkyView]
-    model_error: float
-
-    @property
-    def pixels(self) -> tuple[int, int]:
-        """Number of receivers and of arrays (R, A)."""
-        _, n_receivers, n_arrays = self.loads.gain_ratio.shape
-        return n_receivers, n_arrays
-
-    def alone(self, off: int) -> SkyObservation:
-        """Return the observation reduced to one OFF.
-
-        Parameters
-        ----------
-        off : int
-            Index of the OFF.
-
-        Examples
-        --------
-        With the `observation` of the example of the class:
-
-        >>> len(observation.alone(0).sky)
-        1
-        """
-        return SkyObservation(self.loads, [self.sky[off]], self.model_error)
 
 
 @dataclass(frozen=True)
@@ -177,7 +55,7 @@ class PwvFit:
 
     Examples
     --------
-    The fit of the `observation` of the example of :class:`SkyObservation`:
+    The fit of the `observation` of the example of :class:`.SkyObservation`:
 
     >>> fit = fit_pwv([observation], bounds=(0.01, 10.0), grid_steps=50)
     >>> round(float(fit.pwv), 6), int(fit.n_samples), bool(fit.converged), bool(fit.at_bound)
@@ -191,128 +69,6 @@ class PwvFit:
     n_samples: NDArray[np.int64]
     at_bound: NDArray[np.bool_]
     converged: NDArray[np.bool_]
-
-
-def view_sky(
-    off: Sequence[Floats],
-    off_dumps: Sequence[NDArray[np.integer[Any]]],
-    exptime: Sequence[float],
-    directions: Sequence[SkyDirection],
-    means: LoadMeans,
-    loads: LoadSolution,
-    channel_width: float,
-    each: Mapper = one_by_one,
-) -> tuple[LoadView, list[SkyView]]:
-    """Prepare OFFs and loads for the fit.
-
-    Parameters
-    ----------
-    off : sequence of ndarray, shape (C, R, A)
-        Mean counts of each OFF [ct].
-    off_dumps : sequence of ndarray of int, shape (C, R, A)
-        Number of valid dumps in them.
-    exptime : sequence of float
-        Integration time of one of those dumps [s].
-    directions : sequence of SkyDirection
-        The modelled sky towards each OFF.
-    means, loads : LoadMeans, LoadSolution
-        The loads.
-    channel_width : float
-        Noise bandwidth B of a channel [Hz].
-    each : callable
-        Calls a function on every item of a sequence and returns a list of the results; may use
-        threads.
-
-    Returns
-    -------
-    loads : LoadView
-    sky : list of SkyView
-
-    Notes
-    -----
-    sigma_rad² = [T_off²/t_off + a² T_hot²/t_hot + (1 - a)² T_cold²/t_cold]/B, all of it from counts
-    smoothed along the channels, so that the noise of a channel does not choose its own weight. The
-    step stays linear in the counts: division by a noisy gain biases PWV by tens of percent in
-    narrow channels.
-
-    Examples
-    --------
-    Counts of a receiver of 90 K and 1000 ct/K on loads of 280 and 80 K, and on a sky as cold as the
-    cold load, towards the `direction` of the example of :class:`SkyObservation`:
-
-    >>> means = LoadMeans(370e3 * one, 170e3 * one, 10.0 * one, 10.0 * one, t_hot=280.0, t_cold=80.0)
-    >>> inputs = np.full(2, 280.0), np.full(2, 80.0)
-    >>> solution = LoadSolution(1e3 * one, 90.0 * one, 90.0 * one, 200.0 * one, *inputs, bad_channel=one < 0.0)
-    >>> dumps = np.ones((2, 1, 1), np.int32)
-    >>> loads, (off,) = view_sky([170e3 * one], [dumps], [10.0], [direction], means, solution, channel_width=1e6)
-    >>> off.step.ravel().round(6).tolist()  # below the hot load [K]
-    [-200.0, -200.0]
-    >>> np.sqrt(off.variance).ravel().round(4).tolist()  # 170 K/sqrt(1 MHz·10 s), from sky and cold load
-    [0.076, 0.076]
-    """
-    hot, cold = running_mean(means.hot), running_mean(means.cold)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gain = (hot - cold) / (loads.t_hot_input - loads.t_cold_input)[:, None, None]
-        t_rec = receiver_temperature(hot, cold, loads.t_hot_input, loads.t_cold_input)
-        hot_variance = (t_rec + loads.t_hot_input[:, None, None]) ** 2 / (channel_width * means.hot_time)
-        cold_variance = (t_rec + loads.t_cold_input[:, None, None]) ** 2 / (channel_width * means.cold_time)
-        gain_ratio = loads.gamma / gain
-    loads_usable = ~loads.bad_channel & np.isfinite(gain_ratio) & (gain > 0.0)
-    for load_variance in (hot_variance, cold_variance):
-        # A negative one comes of a negative integration time.
-        loads_usable &= np.isfinite(load_variance) & (load_variance >= 0.0)
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        per_gain, per_span = 1.0 / gain, 1.0 / (hot - cold)
-    seen = (means.hot, cold, per_gain, per_span, hot_variance, cold_variance, loads_usable)
-    shape = means.hot.shape
-    common = tuple(rows(values, shape) for values in seen)
-
-    # One piece of memory for all: large pieces come in large pages, which take the system a tenth of the time.
-    found = np.empty((len(off), 4, *common[0].shape))
-
-    def view_off(k: int) -> SkyView:
-        _view(
-            tuple(rows(values, shape) for values in (off[k], running_mean(off[k]), off_dumps[k])),
-            common,
-            channel_width * exptime[k],
-            found[k],
-        )
-        step, variance, level, off_variance = found[k]
-        return SkyView(
-            step=unpack_rows(step, shape[1:]),
-            variance=unpack_rows(variance, shape[1:]),
-            level=unpack_rows(level, shape[1:]),
-            off_variance=unpack_rows(off_variance, shape[1:]),
-            direction=directions[k],
-        )
-
-    sky = each(view_off, range(len(off)))
-    view = LoadView(
-        gain_ratio=np.where(loads_usable, gain_ratio, 0.0),
-        hot_variance=np.where(loads_usable, hot_variance, 0.0),
-        cold_variance=np.where(loads_usable, cold_variance, 0.0),
-        t_hot_input=loads.t_hot_input,
-    )
-    return view, sky
-
-
-@compiled
-def _view(off: tuple[Any, ...], loads: tuple[Any, ...], width_times_time: float, seen: Floats) -> None:
-    """Put step, variance, level and own variance of an OFF into (4, P, C), from arrays (P, C)."""
-    counts, smooth, dumps = off
-    hot, cold, per_gain, per_span, hot_variance, cold_variance, usable = loads
-    n_pixels, n_channels = counts.shape
-    for p in range(n_pixels):
-        for c in range(n_channels):
-            step = (counts[p, c] - hot[p, c]) * per_gain[p, c]
-            level = (smooth[p, c] - cold[p, c]) * per_span[p, c]
-            own = (smooth[p, c] * per_gain[p, c]) ** 2 / (width_times_time * dumps[p, c])
-            variance = own + level**2 * hot_variance[p, c] + (1.0 - level) ** 2 * cold_variance[p, c]
-            if usable[p, c] and np.isfinite(step) and np.isfinite(variance) and variance > 0.0:
-                seen[0, p, c], seen[1, p, c], seen[2, p, c], seen[3, p, c] = step, variance, level, own
-            else:
-                seen[0, p, c], seen[1, p, c], seen[2, p, c], seen[3, p, c] = 0.0, np.inf, 0.0, 0.0
 
 
 def fit_pwv(
@@ -366,7 +122,7 @@ def fit_pwv(
 
     Examples
     --------
-    The `observation` of the example of :class:`SkyObservation`, below 0.5 mm of water:
+    The `observation` of the example of :class:`.SkyObservation`, below 0.5 mm of water:
 
     >>> fit = fit_pwv([observation], bounds=(0.01, 10.0), grid_steps=50)
     >>> f"{fit.pwv:.4f} ± {fit.error:.4f} mm"
@@ -421,7 +177,7 @@ def evaluate_pwv(observations: Sequence[SkyObservation], pwv: float) -> PwvFit:
 
     Examples
     --------
-    The `observation` of the example of :class:`SkyObservation`, with the true PWV and one 0.01 mm too
+    The `observation` of the example of :class:`.SkyObservation`, with the true PWV and one 0.01 mm too
     high, which is 7 times the error of a fit:
 
     >>> [f"{evaluate_pwv([observation], pwv).chi2:.0f}" for pwv in (0.5, 0.51)]
@@ -597,7 +353,7 @@ def fit_quality(
     Examples
     --------
     The statistical error falls with the root of the number of samples; here two channels of the
-    `observation` of the example of :class:`SkyObservation`, once and twice:
+    `observation` of the example of :class:`.SkyObservation`, once and twice:
 
     >>> pwv = np.array([[0.5]])
     >>> once, twice = (fit_quality(bands, pwv, per_pixel=False)[0] for bands in ([observation], 2 * [observation]))

@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.physics.pwv import PwvFit, SkyObservation, evaluate_pwv, fit_pwv
+from cal_pipeline.heterodyne.physics.pwv import PwvFit, evaluate_pwv, fit_pwv
 from cal_pipeline.heterodyne.physics.sharing import Mapper, one_by_one
+from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation
 
 Floats = NDArray[np.float64]
 
@@ -56,7 +57,7 @@ class Water:
     Examples
     --------
     The same water belongs to every OFF where one PWV is fitted to all; here to the `observation` of
-    the example of :class:`~cal_pipeline.heterodyne.physics.pwv.SkyObservation`:
+    the example of :class:`~cal_pipeline.heterodyne.physics.sky_observation.SkyObservation`:
 
     >>> (water,) = fixed([observation], [], FitSettings((0.01, 10.0), grid_steps=50, given=0.5))
     >>> water.fit.pwv.shape, water.at_off.shape
@@ -96,7 +97,7 @@ def full(
 
     Examples
     --------
-    The `observation` of the example of :class:`~cal_pipeline.heterodyne.physics.pwv.SkyObservation`,
+    The `observation` of the example of :class:`~cal_pipeline.heterodyne.physics.sky_observation.SkyObservation`,
     below 0.5 mm of water:
 
     >>> (water,) = full([observation], [], FitSettings((0.01, 10.0), grid_steps=50, given=None))
@@ -130,7 +131,7 @@ def fixed(
 
     Examples
     --------
-    The `observation` of the example of :class:`~cal_pipeline.heterodyne.physics.pwv.SkyObservation`:
+    The `observation` of the example of :class:`~cal_pipeline.heterodyne.physics.sky_observation.SkyObservation`:
 
     >>> (water,) = fixed([observation], [], FitSettings((0.01, 10.0), grid_steps=50, given=0.5))
     >>> water.at_off.ravel().tolist(), f"{water.fit.chi2:.3f}"
@@ -158,7 +159,7 @@ def per_pixel(
 
     Examples
     --------
-    The `observation` of the example of :class:`~cal_pipeline.heterodyne.physics.pwv.SkyObservation`:
+    The `observation` of the example of :class:`~cal_pipeline.heterodyne.physics.sky_observation.SkyObservation`:
 
     >>> (water,) = per_pixel([observation], [], FitSettings((0.01, 10.0), grid_steps=50, given=None))
     >>> water.fit.pwv.round(3).tolist()
@@ -193,7 +194,7 @@ def per_pair(
 
     Examples
     --------
-    The `observation` of the example of :class:`~cal_pipeline.heterodyne.physics.pwv.SkyObservation`,
+    The `observation` of the example of :class:`~cal_pipeline.heterodyne.physics.sky_observation.SkyObservation`,
     with two ONs of which one has an OFF:
 
     >>> pair = np.array([[[0, -1]]])

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Annotated
 
 from cal_pipeline.core.errors import CalibrationError
-from cal_pipeline.core.files.declared import PATTERN, Each, Fact, Number, Tables, Text, interval, matches, read_declared
+from cal_pipeline.core.files.declared import (
+    PATTERN,
+    Each,
+    FileProperty,
+    Number,
+    Tables,
+    Text,
+    interval,
+    matches_pattern,
+    read_declared,
+)
 
 PROFILES = Path(__file__).parent / "telescopes"
 """Folder of the profiles that come with the package."""
@@ -120,7 +130,7 @@ class TelescopeProfile:
     name: Annotated[str, Text()]
     aliases: Annotated[tuple[str, ...], _NAMES]
     frequency_range_hz: Annotated[tuple[float, float], _FREQUENCIES]
-    sha256: Annotated[str, Fact("sha256")]
+    sha256: Annotated[str, FileProperty("sha256")]
     site: Annotated[Site | None, Site] = None
     t_cold_default_K: Annotated[float | None, Number(above=0.0, unit="K")] = None
     frontends: Annotated[tuple[Frontend, ...], Tables(Frontend), "frontend"] = ()
@@ -143,7 +153,7 @@ class TelescopeProfile:
         """
         candidates = self.frontends
         if name:
-            candidates = tuple(f for f in candidates if any(matches(name, pattern) for pattern in f.names))
+            candidates = tuple(f for f in candidates if any(matches_pattern(name, pattern) for pattern in f.names))
             if len(candidates) == 1:
                 return candidates[0]
         return next((frontend for frontend in candidates if frontend.covers(frequency)), None)
@@ -179,7 +189,7 @@ def find_profile(telescope: str | None) -> Path:
     ('ccat.toml', 'generic.toml')
     """
     for path in shipped_profiles():
-        if any(matches(telescope, alias) for alias in open_profile(path).aliases):
+        if any(matches_pattern(telescope, alias) for alias in open_profile(path).aliases):
             return path
     return PROFILES / f"{GENERIC}.toml"
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import CalibrationError, LayoutError
 from cal_pipeline.core.parameters.messages import ParameterError
-from cal_pipeline.core.parameters.values import positive
-from cal_pipeline.core.run.threads import in_threads
+from cal_pipeline.core.parameters.values import require_positive
+from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.heterodyne.errors import FrequencyRangeError, NotFiniteError
 from cal_pipeline.heterodyne.physics.constants import TORR
 from cal_pipeline.heterodyne.physics.opacity import airmass
-from cal_pipeline.heterodyne.physics.pwv import SkyObservation, view_sky
 from cal_pipeline.heterodyne.physics.sky import ModelledSky, Opacity, SkyDirection, Surroundings, observed_sky
+from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation, view_sky
 from cal_pipeline.heterodyne.physics.strategies import STRATEGIES, FitSettings, Water
 from cal_pipeline.heterodyne.references.atm_table import AtmRangeError, AtmTable
 from cal_pipeline.heterodyne.references.shipped import find_atm_table, open_atm_table
@@ -74,7 +74,7 @@ class AtmosphereStep(CalibrationStep):
     t_spill        = float(min=0.0, default=None)             # Temperature of the spillover (tamb of the OFF) [K]
     """
 
-    coercions = {"t_atm": positive, "t_spill": positive}
+    coercions = {"t_atm": require_positive, "t_spill": require_positive}
 
     link_bands: bool
     strategy: str
@@ -112,7 +112,7 @@ class AtmosphereStep(CalibrationStep):
         return open_atm_table(path)
 
     def describe_result(self, band: Band) -> str:
-        """Say how much water there is, and how well that is known."""
+        """Describe the water vapour and its errors."""
         sky = band.require_atmosphere()
         pwv, error, model, chi2 = (
             median_of_pixels(getattr(sky.fit, name)) for name in ("pwv", "error", "error_model", "chi2")
@@ -125,7 +125,7 @@ class AtmosphereStep(CalibrationStep):
     def process_scan(self, scan: Scan) -> None:
         """Find PWV and opacity for the bands of a scan."""
         samples = sum(band.require_pairing().off_mean.size for band in scan.bands)
-        each = partial(in_threads, samples=samples)
+        each = partial(map_in_threads, samples=samples)
         settings = FitSettings((self.pwv_min, self.pwv_max), self.pwv_grid_steps, self.pwv, each)
         skies = [self._observe_sky(band) for band in scan.bands]
         for linked in [skies] if self.link_bands else [[sky] for sky in skies]:
@@ -174,7 +174,7 @@ class AtmosphereStep(CalibrationStep):
         off = band.mean_offs()
         at = band.coordinates
         path = airmass(at.elevation[pairing.off])
-        each = partial(in_threads, samples=pairing.off_mean.size)
+        each = partial(map_in_threads, samples=pairing.off_mean.size)
         directions = each(
             lambda k: SkyDirection.towards(
                 loads.sidebands, opacity, float(path[k]), surroundings[k], loads.forward_efficiency
@@ -199,7 +199,7 @@ class AtmosphereStep(CalibrationStep):
         loads, pairing = band.require_loads(), band.require_pairing()
         solution = loads.solution
         views = sky.observation.sky
-        each = partial(in_threads, samples=pairing.off_mean.size)
+        each = partial(map_in_threads, samples=pairing.off_mean.size)
         skies = each(lambda k: ModelledSky(views[k].direction, water.at_off[k], n_wanted=1), range(len(views)))
         t_sky, residual = observed_sky(sky.off, loads.means.hot, solution.gamma, solution.t_hot_input, skies, each)
         return AtmosphereStage(
@@ -224,7 +224,7 @@ class AtmosphereStep(CalibrationStep):
         try:
             path = self.reference_path("atm", lambda: Path(find_atm_table(wanted, pressure)))
             table = open_atm_table(path)
-            found = in_threads(lambda nu: table.coefficients(nu, pressure), wanted, pairing.off_mean.size)
+            found = map_in_threads(lambda nu: table.coefficients(nu, pressure), wanted, pairing.off_mean.size)
         except AtmRangeError as error:
             raise FrequencyRangeError(f"{band}: {error}{self._pressure_hint(wanted, pressure)}") from error
         signal, image = found if bands.has_image else (*found, (absent, absent))

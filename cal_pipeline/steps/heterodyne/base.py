@@ -8,7 +8,7 @@ from typing import Any
 
 from cal_pipeline.core.parameters.resolved import DEFAULT
 from cal_pipeline.core.step import BaseStep, ObservationStep
-from cal_pipeline.heterodyne.parameter_files import choose_parameters
+from cal_pipeline.heterodyne.parameter_files import choose_parameter_file
 from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.sources import first_scan, open_scan
@@ -17,6 +17,10 @@ from cal_pipeline.registry import list_steps
 
 class HeterodyneStep(BaseStep):
     """Base of steps and pipelines: how scans are opened, and parameter files chosen for them."""
+
+    spec = """
+    output_use_model = boolean(default=True)     # Name the files of steps after the scan
+    """
 
     product_kind = CalibratedSession.kind
     observation_type = Scan
@@ -35,7 +39,7 @@ class HeterodyneStep(BaseStep):
     @classmethod
     def choose_parameter_file(cls, described: Mapping[str, Any]) -> Path | None:
         """Choose the parameter file for a telescope, frontend and mode; None for none."""
-        return choose_parameters(**described)
+        return choose_parameter_file(**described)
 
     def describe_by_parameters(self) -> dict[str, Any]:
         """Return the observing mode, if the user gave one."""
@@ -51,6 +55,7 @@ class CalibrationStep(HeterodyneStep, ObservationStep):
     """
 
     example_source = "session.zarr/scan_025650"
+    example_output = "loads.asdf"
 
     def process_observation(self, observation: Scan) -> None:
         """Add the result of this step to a scan."""

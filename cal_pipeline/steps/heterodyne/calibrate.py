@@ -1,4 +1,4 @@
-"""Step ``calibrate``: what turns counts into antenna temperature, and the noise to expect."""
+"""Step ``calibrate``: counts to antenna temperature, with expected noise."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.run.stream import Operation, Target
-from cal_pipeline.core.run.threads import in_threads
+from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.heterodyne.errors import NotFiniteError
 from cal_pipeline.heterodyne.physics.calibration import (
     antenna_temperature,
     blank_channels,
-    expected_noise,
     find_bad_channels,
+    kelvin_per_count,
+)
+from cal_pipeline.heterodyne.physics.flags import Flag
+from cal_pipeline.heterodyne.physics.noise import (
+    expected_noise,
     find_without_noise,
     integration_time,
-    kelvin_per_count,
     line_coupling,
     reference_variance,
     round_to_noise,
     system_temperature,
     variance_of_mean,
 )
-from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.physics.quality import channel_stride
 from cal_pipeline.heterodyne.physics.sky import SkyDirection, Surroundings
 from cal_pipeline.heterodyne.scan import Band, Scan
@@ -69,7 +71,7 @@ class CalibrateStep(CalibrationStep):
     precision: str
 
     def describe_result(self, band: Band) -> str:
-        """Say how noisy receiver and sky are, and how much is left out."""
+        """Describe system temperature and bad samples."""
         calibration, bad = band.require_calibration(), band.bad_channel
         some = slice(None, None, channel_stride(len(bad)))
         t_sys = median_of_channels(calibration.t_sys[some], bad[some])
@@ -86,7 +88,7 @@ class CalibrateStep(CalibrationStep):
         def variance(off: int) -> Floats:
             return variance_of_mean(pairing.dumps_in_reference(off), at.exptime[pairing.off[off]])
 
-        variances = in_threads(variance, range(pairing.off.size), pairing.off_mean.size)
+        variances = map_in_threads(variance, range(pairing.off.size), pairing.off_mean.size)
         load_difference = loads.means.difference
 
         def work_out(on: int) -> None:
@@ -111,7 +113,7 @@ class CalibrateStep(CalibrationStep):
             )
             blank_channels(sigma[..., on], bad[..., on])
 
-        in_threads(work_out, range(pairing.on.size), factor.size)
+        map_in_threads(work_out, range(pairing.on.size), factor.size)
         band.calibration = CalibrationStage(factor, bad, t_sys, sigma, self.precision)
 
     @staticmethod
@@ -140,7 +142,7 @@ class CalibrateDumps(Operation[SpectrumBlock]):
         return [int(self._on[on]) for on in self._band.ons_of(output)]
 
     def begin(self, target: Target) -> None:
-        """Create the arrays of spectra and flags, and memory for what is learnt of them."""
+        """Create the arrays of spectra and flags, and memory for their statistics."""
         n_channels, n_dumps, *pixels, _ = target.shape
         n_spectra = self._sigma.shape[-1]
         shape = (n_channels, n_dumps, *pixels, n_spectra)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cal_pipeline.core.run.stream import Operation
-from cal_pipeline.core.text import count_of
-from cal_pipeline.heterodyne.physics.calibration import couple_beams, couple_noise, either_missing
+from cal_pipeline.core.text import format_count
+from cal_pipeline.heterodyne.physics.calibration import couple_beams, either_missing
+from cal_pipeline.heterodyne.physics.noise import couple_noise
 from cal_pipeline.heterodyne.physics.switching import merge_order
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import L1Arrays
@@ -40,13 +41,13 @@ class DbsStep(CalibrationStep):
     """
 
     def describe_result(self, band: Band) -> str:
-        """Say how many reduction groups were merged."""
+        """Describe the number of merged reduction groups."""
         coupling = band.coupling
         if coupling is None:
             return "no beams to merge"
         merged = int((coupling.second >= 0).sum())
         alone = coupling.second.size - merged
-        return f"{count_of(merged, 'pair')} of beams merged, {count_of(alone, 'ON')} without a partner"
+        return f"{format_count(merged, 'pair')} of beams merged, {format_count(alone, 'ON')} without a partner"
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Pair the reduction groups of a band."""

@@ -79,7 +79,7 @@ class GainStep(CalibrationStep):
             self._applicable = False
 
     def describe_result(self, band: Band) -> str:
-        """Say how much the gain changed between the loads."""
+        """Describe the change of gain between the loads."""
         bad, gain = band.bad_channel, band.gain
         if gain is None or gain.drift is None:
             return f"counts left alone: {gain.reason if gain else 'no result'}"

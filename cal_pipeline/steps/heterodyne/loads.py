@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cal_pipeline.core.errors import LayoutError, ObservationError
-from cal_pipeline.core.parameters.values import positive
+from cal_pipeline.core.parameters.values import require_positive
 from cal_pipeline.heterodyne.errors import BadChannelsError
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
 from cal_pipeline.heterodyne.physics.loads import solve_loads
@@ -66,8 +66,8 @@ class LoadsStep(CalibrationStep):
     """
     coercions = {
         "forward_efficiency": _efficiencies,
-        "eta_fss": positive,
-        "gain_el_correction": positive,
+        "eta_fss": require_positive,
+        "gain_el_correction": require_positive,
     }
 
     image_gain: float
@@ -120,7 +120,7 @@ class LoadsStep(CalibrationStep):
         return open_profile(path)
 
     def describe_result(self, band: Band) -> str:
-        """Say how warm the receiver is, and whose loads told so."""
+        """Describe receiver temperature, bad channels and loads."""
         loads = band.require_loads()
         solution = loads.solution
         t_rec = median_of_channels(solution.t_rec_ssb, solution.bad_channel)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import LayoutError
-from cal_pipeline.core.run.threads import in_threads
-from cal_pipeline.core.text import count_of
+from cal_pipeline.core.run.threads import map_in_threads
+from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.counts import Block, Counts
 from cal_pipeline.heterodyne.errors import NoReferenceError
 from cal_pipeline.heterodyne.modes import MODES, Mode, mode_named
@@ -86,7 +86,7 @@ class PrepareStep(CalibrationStep):
     def describe_result(self, band: Band) -> str:
         """Describe the mode and the numbers of ONs and OFFs."""
         pairing = band.require_pairing()
-        return f"mode {pairing.mode}, {count_of(pairing.on.size, 'ON')}, {count_of(pairing.off.size, 'OFF')}"
+        return f"mode {pairing.mode}, {format_count(pairing.on.size, 'ON')}, {format_count(pairing.off.size, 'OFF')}"
 
     @staticmethod
     def operation(band: Band) -> FindReference | None:
@@ -141,7 +141,7 @@ def _warn_of_left_out(band: Band, mode: Mode, taken: NDArray[np.int64]) -> None:
         logger.warning(
             "%s: %s of phase %s left out; %s take part",
             band,
-            count_of(left.size, "subscan"),
+            format_count(left.size, "subscan"),
             ", ".join(names) + (" is" if left.size == 1 else " are"),
             mode.describe_phases(),
         )
@@ -180,5 +180,5 @@ def _mean_offs(counts: Counts, off: NDArray[np.int64]) -> tuple[NDArray[np.float
             mean[channels, ..., column[subscan]] = means[..., index]
             number[channels, ..., column[subscan]] = dumps[..., index]
 
-    in_threads(add, counts.blocks(off.tolist()), int(np.prod(counts.shape)))
+    map_in_threads(add, counts.blocks(off.tolist()), int(np.prod(counts.shape)))
     return mean, number

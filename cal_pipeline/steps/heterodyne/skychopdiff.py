@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cal_pipeline.core.run.stream import Operation, Target
-from cal_pipeline.core.text import count_of
+from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.physics.diagnostics import chop_phase_differences, mean_reference
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import L1
@@ -42,8 +42,8 @@ class SkychopdiffStep(CalibrationStep):
     """
 
     def describe_result(self, band: Band) -> str:
-        """Say how many OFFs are compared."""
-        return f"chop phases of {count_of(band.chop.ons.size if band.chop else 0, 'OFF')} to compare"
+        """Describe the number of OFFs to compare."""
+        return f"chop phases of {format_count(band.chop.ons.size if band.chop else 0, 'OFF')} to compare"
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Choose the OFFs of a band."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cal_pipeline.core.text import count_of
+from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.physics.diagnostics import average_pairs, pair_offs, sky_spectra
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.stages import SkydiffStage
@@ -43,9 +43,9 @@ class SkydiffStep(CalibrationStep):
             self.refuse_idle("n", "skip", "give skip = False with it")
 
     def describe_result(self, band: Band) -> str:
-        """Say how many skies are laid by."""
+        """Describe the number of sky spectra."""
         skies = band.skydiff.offs.size if band.skydiff else 0
-        return f"{count_of(skies, 'sky', 'skies')}, each to compare with {count_of(self.n, 'earlier OFF')}"
+        return f"{format_count(skies, 'sky', 'skies')}, each to compare with {format_count(self.n, 'earlier OFF')}"
 
     def process_band(self, band: Band, scan: Scan) -> None:
         """Make the sky spectra of a band: one per OFF, or per reduction group of a chopped scan."""

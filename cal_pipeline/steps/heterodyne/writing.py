@@ -28,7 +28,7 @@ Steps = Sequence[type[CalibrationStep]]
 
 
 class WrittenBand(NamedTuple):
-    """Band that was written: its attributes in L1, and what was learnt of its samples."""
+    """Band that was written: its attributes in L1, and the statistics of its samples."""
 
     attributes: dict[str, Any]
     tally: Tally

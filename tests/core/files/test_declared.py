@@ -14,8 +14,8 @@ from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.files.declared import (
     PATTERN,
     Each,
-    Fact,
     FileBeside,
+    FileProperty,
     Number,
     Row,
     Table,
@@ -23,7 +23,7 @@ from cal_pipeline.core.files.declared import (
     Text,
     WholeNumber,
     interval,
-    matches,
+    matches_pattern,
     read_declared,
 )
 
@@ -45,8 +45,8 @@ class Window:
 @dataclass(frozen=True)
 class Detector:
     name: Annotated[str, Text()]
-    sha256: Annotated[str, Fact("sha256")]
-    file: Annotated[str, Fact("name")]
+    sha256: Annotated[str, FileProperty("sha256")]
+    file: Annotated[str, FileProperty("name")]
     gain: Annotated[float, Number(above=0.0, up_to=10.0, unit="e/DN")] = 1.0
     reads: Annotated[int, WholeNumber()] = 1
     band_um: Annotated[tuple[float, float], interval(Number(above=0.0, unit="um"))] = (1.0, 2.0)
@@ -137,7 +137,7 @@ def test_bytes_that_are_no_text(tmp_path):
         read_declared(tmp_path / "h2rg.toml", Detector, DetectorError)
 
 
-def test_no_file(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DetectorError, match=r"^/.*none\.toml cannot be read"):
         read_declared(tmp_path / "none.toml", Detector, DetectorError)
 
@@ -169,4 +169,4 @@ def test_keys_that_are_known_at_run_time_only(read, tmp_path):
     [("chai_lfa", "CHAI*", True), (" CHAI ", "chai", True), (None, "*", True), (None, "C*", False), ("", "*", True)],
 )
 def test_names_and_patterns(name, pattern, expected):
-    assert matches(name, pattern) is expected
+    assert matches_pattern(name, pattern) is expected

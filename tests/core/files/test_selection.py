@@ -9,7 +9,7 @@ from cal_pipeline.core.files.selection import (
     ChoiceTable,
     ParameterFileError,
     cfg_folder,
-    choose_parameters,
+    choose_parameter_file,
     read_choices,
 )
 
@@ -34,7 +34,7 @@ def write(tmp_path):
     return to_file
 
 
-def test_a_row(write):
+def test_a_row_is_read_and_suits_its_data_alone(write):
     (choice,) = read_choices(TABLE, write(ROW))
     assert choice.automatic
     assert (choice.parameters, choice.purpose) == ("fast", "to test")
@@ -75,9 +75,9 @@ def test_the_first_row_that_suits_counts(write, tmp_path, monkeypatch):
     (tmp_path / "slow.asdf").touch()
     write(ROW + ROW.replace('"LST*"', '"*"').replace('"fast"', '"slow"'))
     monkeypatch.setattr(selection, "cfg_folder", lambda: tmp_path)
-    assert choose_parameters(TABLE, {"array": "LST1", "trigger": "stereo"}) == tmp_path / "fast.asdf"
-    assert choose_parameters(TABLE, {"array": "MST", "trigger": "stereo"}) == tmp_path / "slow.asdf"
-    assert choose_parameters(TABLE, {"array": "MST", "trigger": "mono"}) is None
+    assert choose_parameter_file(TABLE, {"array": "LST1", "trigger": "stereo"}) == tmp_path / "fast.asdf"
+    assert choose_parameter_file(TABLE, {"array": "MST", "trigger": "stereo"}) == tmp_path / "slow.asdf"
+    assert choose_parameter_file(TABLE, {"array": "MST", "trigger": "mono"}) is None
 
 
 def test_no_table(tmp_path):

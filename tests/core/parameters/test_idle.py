@@ -7,7 +7,7 @@ from helpers_l0 import write_scan
 
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.core.parameters.messages import ParameterError
-from cal_pipeline.core.parameters.origins import recorded_parameters
+from cal_pipeline.core.parameters.origins import wrap_recorded
 from cal_pipeline.errors import StoreError
 from cal_pipeline.steps import GainStep
 
@@ -100,7 +100,7 @@ class TestFiles:
 
 def test_what_a_product_recorded_is_taken_as_it_is():
     recorded = {"steps": {"atmosphere": {"strategy": "full", "pwv": 0.5}, "skydiff": {"n": 3, "skip": True}}}
-    check(CalibrationPipeline.from_config_section(recorded_parameters(recorded, "l1.zarr")))
+    check(CalibrationPipeline.from_config_section(wrap_recorded(recorded, "l1.zarr")))
 
 
 @pytest.mark.parametrize("name", ["x.asdf", "x.ASDF", "night/x.fits", "x.h5", "x.nc", "x.cfg", "x.asdf/", "x.zip"])

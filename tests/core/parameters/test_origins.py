@@ -8,7 +8,7 @@ from stpipe import Step, _cmdline
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.cli.strun import build_step
 from cal_pipeline.core.parameters.messages import ParameterError
-from cal_pipeline.core.parameters.origins import recorded_parameters
+from cal_pipeline.core.parameters.origins import wrap_recorded
 from cal_pipeline.steps import AtmosphereStep, LoadsStep
 
 NAME = "cal_pipeline.pipelines.calibration.CalibrationPipeline"
@@ -202,7 +202,7 @@ def test_what_a_run_sets_is_not_given(make_session):
 
 
 def test_recorded_parameters_say_so():
-    pipeline = CalibrationPipeline.from_config_section(recorded_parameters({"workers": 2}, "l1.zarr"))
+    pipeline = CalibrationPipeline.from_config_section(wrap_recorded({"workers": 2}, "l1.zarr"))
     assert pipeline.parameters.origins == {"workers": "recorded in l1.zarr"}
     assert not pipeline._uses_parameter_files
 

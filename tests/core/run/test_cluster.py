@@ -15,7 +15,7 @@ from helpers_l0 import write_scan
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.core.run import cluster as dask_cluster
 from cal_pipeline.core.run.cluster import ClusterError, DaskCluster
-from cal_pipeline.core.run.job import Prepared, pass_steps
+from cal_pipeline.core.run.job import Prepared, apply_steps
 from cal_pipeline.core.store.output import LocalOutput
 from cal_pipeline.errors import CalibrationError
 from cal_pipeline.heterodyne.session import Session
@@ -64,9 +64,9 @@ def test_twelve_scans_are_in_flight_once_six_workers_have_come(empty_cluster, l0
         if len(tasks) >= 12:
             release.set()
         release.wait(timeout=0.5)
-        return pass_steps(session, number, recipe)
+        return apply_steps(session, number, recipe)
 
-    monkeypatch.setattr("cal_pipeline.core.run.workers.pass_steps", held)
+    monkeypatch.setattr("cal_pipeline.core.run.workers.apply_steps", held)
     growing = threading.Timer(1.0, lambda: empty_cluster.scale(6))
     growing.start()
     outcomes = list(run(empty_cluster, l0, tmp_path))
@@ -108,9 +108,9 @@ def test_scans_of_workers_that_have_left_are_done_by_others(empty_cluster, l0, t
         if not left.is_set():
             started.set()
             left.wait(timeout=60)
-        return pass_steps(session, number, recipe)
+        return apply_steps(session, number, recipe)
 
-    monkeypatch.setattr("cal_pipeline.core.run.workers.pass_steps", held)
+    monkeypatch.setattr("cal_pipeline.core.run.workers.apply_steps", held)
 
     def exchange():
         started.wait(timeout=60)
@@ -185,9 +185,9 @@ def test_workers_that_lack_the_package_are_refused_first_and_left_out_later(
         deadline = time.monotonic() + 60
         while "get no scans" not in caplog.text and time.monotonic() < deadline:
             time.sleep(0.05)
-        return pass_steps(session, number, recipe)
+        return apply_steps(session, number, recipe)
 
-    monkeypatch.setattr("cal_pipeline.core.run.workers.pass_steps", held)
+    monkeypatch.setattr("cal_pipeline.core.run.workers.apply_steps", held)
     try:
         with caplog.at_level("WARNING", "cal_pipeline"):
             outcomes = list(run(cluster_with_port, l0, tmp_path, l0.numbers[:12]))

@@ -8,7 +8,7 @@ import pytest
 
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.core.run.clock import StageClock
-from cal_pipeline.core.run.job import ProcessedObservation, write
+from cal_pipeline.core.run.job import ProcessedObservation, write_processed
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import LayoutError
 from cal_pipeline.pipelines import calibration
@@ -27,7 +27,7 @@ def attempt(tmp_path, monkeypatch):
         monkeypatch.setattr(calibration, "write_scan", write_scan)
         processed = ProcessedObservation(1, SimpleNamespace(number=1, clock=StageClock()), store="night.zarr")
         try:
-            return write(processed, root, CalibrationPipeline())
+            return write_processed(processed, root, CalibrationPipeline())
         finally:
             assert not root.path.exists()
 
@@ -38,7 +38,7 @@ def attempt(tmp_path, monkeypatch):
     ("error", "message"),
     [(OSError("disk full"), "disk full"), (MemoryError(), "MemoryError()"), (LayoutError("x"), "x")],
 )
-def test_an_error_is_an_result(attempt, error, message):
+def test_an_error_is_a_result(attempt, error, message):
     result = attempt(error)
     assert (result.failed_in, result.error_class, result.message) == ("write", type(error).__name__, message)
     assert "write_scan" in result.traceback

@@ -128,7 +128,7 @@ def test_samples_that_outputs_share_are_not_changed_for_others(tmp_path):
 def test_memory_is_reused_by_each_thread(tmp_path):
     summing = Summing(NEEDED)
     run(tmp_path, Numbers(step=5), [summing], len(NEEDED))
-    assert all(len(addresses) == 1 for addresses in summing.memory.values())
+    assert {len(addresses) for addresses in summing.memory.values()} == {1}
 
 
 def test_without_outputs_only_the_other_tasks_run(tmp_path):

@@ -7,29 +7,26 @@ import time
 
 import pytest
 
-from cal_pipeline.core.run.threads import available_cores, in_threads, use_threads
+from cal_pipeline.core.run.threads import BlockThreads, available_cores, map_in_threads
 
 
-@pytest.fixture(autouse=True)
-def as_before():
-    yield
-    use_threads(None)
+def map_in(number, function, items):
+    """Call `map_in_threads` in a run with a number of threads."""
+    with BlockThreads(number) as threads:
+        return threads.run(map_in_threads, function, items)
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])
 def test_results_keep_the_order(number):
-    use_threads(number)
-    assert in_threads(lambda x: (time.sleep(0.001 * (5 - x % 5)), x)[1], range(30)) == list(range(30))
+    assert map_in(number, lambda x: (time.sleep(0.001 * (5 - x % 5)), x)[1], range(30)) == list(range(30))
 
 
 def test_work_is_shared():
-    use_threads(3)
     meet = threading.Barrier(3, timeout=10)
-    assert in_threads(lambda _: meet.wait() >= 0, range(3)) == [True] * 3
+    assert map_in(3, lambda _: meet.wait() >= 0, range(3)) == [True] * 3
 
 
 def test_no_more_is_taken_than_can_be_worked_on():
-    use_threads(2)
     taken, done = [], []
 
     def items():
@@ -42,13 +39,12 @@ def test_no_more_is_taken_than_can_be_worked_on():
         done.append(k)
         assert len(taken) - len(done) <= 6
 
-    in_threads(work, items())
+    map_in(2, work, items())
     assert sorted(done) == list(range(40))
 
 
 @pytest.mark.parametrize("number", [1, 3])
 def test_an_error_ends_it(number):
-    use_threads(number)
     started = []
 
     def work(k):
@@ -57,7 +53,7 @@ def test_an_error_ends_it(number):
             raise ZeroDivisionError("three")
 
     with pytest.raises(ZeroDivisionError, match="three"):
-        in_threads(work, range(1000))
+        map_in(number, work, range(1000))
     assert len(started) < 100
 
 

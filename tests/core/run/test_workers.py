@@ -19,9 +19,8 @@ import zarr
 from helpers_l1 import assert_identical
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
-from cal_pipeline.core.run.job import JobResult, Prepared, pass_steps
+from cal_pipeline.core.run.job import JobResult, Prepared, apply_steps
 from cal_pipeline.core.run.runner import RunFailedError
-from cal_pipeline.core.run.threads import use_threads
 from cal_pipeline.core.run.workers import Job, JobQueue, NoProcessesError, Processes, calibrate_observation
 from cal_pipeline.pipelines import calibration
 from cal_pipeline.pipelines.calibration import write_scan
@@ -56,13 +55,12 @@ def as_if_large(monkeypatch):
 
     def watched(*arguments):
         seen.add(threading.current_thread().name)
-        return pass_steps(*arguments)
+        return apply_steps(*arguments)
 
     monkeypatch.setattr("cal_pipeline.core.run.threads.FEW_SAMPLES", 1)
     monkeypatch.setattr("cal_pipeline.core.run.workers.FEW_SAMPLES", 1)
-    monkeypatch.setattr("cal_pipeline.core.run.workers.pass_steps", watched)
-    yield seen
-    use_threads(None)
+    monkeypatch.setattr("cal_pipeline.core.run.workers.apply_steps", watched)
+    return seen
 
 
 @pytest.mark.slow

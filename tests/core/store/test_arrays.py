@@ -13,7 +13,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ZstdCode
 
 from cal_pipeline.core.store.arrays import create_writer, open_reader
 from cal_pipeline.core.store.direct import DirectReader
-from cal_pipeline.core.store.metadata import group_attributes, write_group
+from cal_pipeline.core.store.metadata import read_group_attributes, write_group
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import LayoutError
 
@@ -59,7 +59,7 @@ def test_other_layouts_are_read_too(tmp_path, options):
     assert found.has_chunk((0, 0, 0))
 
 
-def test_text(tmp_path):
+def test_text_is_read_as_written(tmp_path):
     texts = np.array(["ON", "OFF", "ä"], object)
     array = zarr.create_array(tmp_path, name="a", shape=(3,), chunks=(2,), dtype=str)
     array[...] = texts
@@ -176,10 +176,10 @@ def test_nothing_there_or_no_json(tmp_path):
         open_reader(LocalStorePath(tmp_path), "a")
     (tmp_path / "zarr.json").write_text("{")
     with pytest.raises(LayoutError, match="cannot be read"):
-        group_attributes(LocalStorePath(tmp_path), "")
+        read_group_attributes(LocalStorePath(tmp_path), "")
 
 
-def test_groups(tmp_path):
+def test_attributes_of_a_group_are_read_as_written(tmp_path):
     write_group(LocalStorePath(tmp_path), "a/b", {"x": [1, None]})
-    assert group_attributes(LocalStorePath(tmp_path), "a/b") == {"x": [1, None]}
+    assert read_group_attributes(LocalStorePath(tmp_path), "a/b") == {"x": [1, None]}
     assert dict(zarr.open_group(tmp_path / "a" / "b", mode="r").attrs) == {"x": [1, None]}

@@ -18,7 +18,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, Transpos
 import cal_pipeline
 from cal_pipeline.core.store.arrays import create_writer, open_reader
 from cal_pipeline.core.store.direct import DirectReader, DirectWriter, find_decoders
-from cal_pipeline.core.store.metadata import group_attributes, read_array_metadata, write_group
+from cal_pipeline.core.store.metadata import read_array_metadata, read_group_attributes, write_group
 from cal_pipeline.core.store.output import check_complete
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.core.store.through_zarr import ZarrReader, ZarrWriter
@@ -95,7 +95,7 @@ def set_field(**fields):
 class TestReading:
     @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS.keys())
     @pytest.mark.parametrize("dtype", ["int16", "float64"])
-    def test_codecs(self, tmp_path, read, codec, dtype):
+    def test_every_codec_is_read(self, tmp_path, read, codec, dtype):
         found = read(store(tmp_path, numbers(dtype), compressors=codec))
         assert (found.shape, found.chunks, found.inner_chunks, found.ndim) == (SHAPE, CHUNKS, CHUNKS, 3)
         np.testing.assert_array_equal(found.read(), numbers(dtype), strict=True)
@@ -104,7 +104,7 @@ class TestReading:
         assert found.absent_chunks() == []
 
     @pytest.mark.parametrize("dtype", KINDS)
-    def test_types(self, tmp_path, read, dtype):
+    def test_every_type_is_read(self, tmp_path, read, dtype):
         found = read(store(tmp_path, numbers(dtype)))
         assert found.dtype == np.dtype(dtype)
         np.testing.assert_array_equal(found.read(), numbers(dtype), strict=True)
@@ -128,7 +128,7 @@ class TestReading:
         spoil(store(tmp_path, numbers()), set_field(chunk_key_encoding={"name": "default"}))
         np.testing.assert_array_equal(read(tmp_path).read(), numbers())
 
-    def test_text(self, tmp_path, read):
+    def test_text_is_read(self, tmp_path, read):
         texts = np.array(["ON", "OFF", "ä", ""], object)
         folder = store(tmp_path, texts, dtype=str)
         found = read(folder)
@@ -323,7 +323,7 @@ class TestRefused:
         with pytest.raises(LayoutError, match="/a cannot be opened as an array: "):
             read(tmp_path)
 
-    def test_zarr_2(self, tmp_path, read):
+    def test_zarr_format_2_is_refused(self, tmp_path, read):
         store(tmp_path, numbers(), zarr_format=2)
         with pytest.raises(LayoutError, match=r"/a cannot be opened as an array: no zarr\.json in it"):
             read(tmp_path)
@@ -336,19 +336,19 @@ class TestRefused:
             ({"node_type": "table"}, "is of type table, expected group"),
         ],
     )
-    def test_groups(self, tmp_path, changes, words):
+    def test_groups_of_another_kind_are_refused(self, tmp_path, changes, words):
         root = LocalStorePath(tmp_path)
         write_group(root, "g", {})
         file = tmp_path / "g" / "zarr.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | changes))
         with pytest.raises(LayoutError, match=words) as told:
-            group_attributes(root, "g")
+            read_group_attributes(root, "g")
         assert str(told.value).startswith(f"{tmp_path}/g")
 
     def test_groups_with_a_field_to_ignore_are_read(self, tmp_path):
         zarr.create_group(tmp_path, attributes={"x": 1})
         zarr.consolidate_metadata(tmp_path)
-        assert group_attributes(LocalStorePath(tmp_path), "") == {"x": 1}
+        assert read_group_attributes(LocalStorePath(tmp_path), "") == {"x": 1}
 
 
 class TestSpoiltChunks:

@@ -13,7 +13,7 @@ from helpers_l1 import record, write_array, write_product
 from cal_pipeline.core.store.compare import DIFFER, EQUAL, NOT_COMPARED
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import StoreError
-from cal_pipeline.heterodyne.compare import compare, compare_stores
+from cal_pipeline.heterodyne.compare import compare_l1_stores
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def pair(tmp_path):
         paths = [write_product(tmp_path / name, {"scan_000001": record(1)}, {}) for name in ("a.zarr", "b.zarr")]
         for path, values, unit, chunk in zip(paths, (first, second), units, chunks, strict=True):
             write_array(LocalStorePath(path), "scan_000001/x", values, unit, chunk)
-        (difference,) = compare_stores(*paths)
+        (difference,) = compare_l1_stores(*paths).arrays
         assert difference.path == "scan_000001/x"
         return difference
 
@@ -32,7 +32,7 @@ def pair(tmp_path):
 
 
 class TestArrays:
-    def test_numbers(self, pair):
+    def test_numbers_differ_by_largest_and_rms(self, pair):
         found = pair([3.0, 4.0, 3.0, 4.0], [3.0, 4.5, 3.0, 3.0])
         assert (found.n_samples, found.n_different, found.largest) == (4, 2, 1.0)
         assert found.rms == pytest.approx(np.sqrt(1.25 / 4))
@@ -43,7 +43,7 @@ class TestArrays:
         assert not found.identical
 
     @pytest.mark.parametrize("values", [[1.0, np.nan, np.inf, -np.inf, 0.0], ["a", ""], [1, 2]])
-    def test_the_same(self, pair, values):
+    def test_equal_records_do_not_differ(self, pair, values):
         found = pair(values, values)
         assert found.identical
         assert found.relative == 0.0
@@ -97,19 +97,24 @@ class TestArrays:
     def test_arrays_of_groups_below_and_of_bands(self, tmp_path):
         scans = {"scan_000001/band_0": record(1), "scan_000001/band_1": record(1)}
         paths = [write_product(tmp_path / name, scans, {"skydiff/s": [1.0]}) for name in "ab"]
-        assert [item.path for item in compare_stores(*paths)] == [
+        assert [item.path for item in compare_l1_stores(*paths).arrays] == [
             "scan_000001/band_0/skydiff/s",
             "scan_000001/band_1/skydiff/s",
         ]
         write_array(LocalStorePath(paths[0]), "scan_000001/band_0/x", [1.0])
-        assert [item.path for item in compare_stores(*paths, leave_out=["skydiff"])] == ["scan_000001/band_0/x"]
+        assert [item.path for item in compare_l1_stores(*paths, leave_out=["skydiff"]).arrays] == [
+            "scan_000001/band_0/x"
+        ]
 
     def test_only_some_scans(self, tmp_path):
         paths = [write_product(tmp_path / name, {f"scan_{n:06d}": record(n) for n in (1, 2, 3)}) for name in "ab"]
         write_array(LocalStorePath(paths[1]), "scan_000002/spectra", np.zeros((4, 3)))
-        assert compare(*paths).status() == DIFFER
-        assert compare(*paths, scans=[1, 3]).status() == EQUAL
-        assert {item.path[:11] for item in compare(*paths, scans=[1, 3]).arrays} == {"scan_000001", "scan_000003"}
+        assert compare_l1_stores(*paths).status() == DIFFER
+        assert compare_l1_stores(*paths, scans=[1, 3]).status() == EQUAL
+        assert {item.path[:11] for item in compare_l1_stores(*paths, scans=[1, 3]).arrays} == {
+            "scan_000001",
+            "scan_000003",
+        }
 
 
 class TestDamage:
@@ -122,7 +127,7 @@ class TestDamage:
         content = bytearray(chunk.read_bytes())
         content[len(content) // 2] ^= 1
         chunk.write_bytes(bytes(content))
-        comparison = compare(*stores)
+        comparison = compare_l1_stores(*stores)
         assert comparison.status(1e9) == NOT_COMPARED
         (problem,) = (item.problem for item in comparison.arrays if item.problem)
         assert "cannot be read" in problem
@@ -131,13 +136,13 @@ class TestDamage:
     @pytest.mark.parametrize("content", ["", "not JSON", "{}", '{"node_type": "array"}', "[]"])
     def test_metadata(self, stores, content):
         (stores[0] / "scan_000001" / "spectra" / "zarr.json").write_text(content)
-        comparison = compare(*stores)
+        comparison = compare_l1_stores(*stores)
         assert comparison.status() in (DIFFER, NOT_COMPARED)
         assert any(item.path == "scan_000001/spectra" and item.problem for item in comparison.arrays)
 
     def test_a_missing_array(self, stores):
         shutil.rmtree(stores[1] / "scan_000001" / "spectra")
-        comparison = compare(*stores)
+        comparison = compare_l1_stores(*stores)
         assert comparison.status(1e9) == DIFFER
         assert [item.problem for item in comparison.arrays if item.problem] == [f"not in {stores[1]}"]
 
@@ -151,7 +156,7 @@ class TestKinds:
 
     def refused(self, *stores, **settings):
         with pytest.raises(StoreError) as raised:
-            compare(*stores, **settings)
+            compare_l1_stores(*stores, **settings)
         message = str(raised.value)
         assert len(message.splitlines()) == 1
         return message
@@ -188,14 +193,14 @@ class TestRecords:
             stores.append(
                 write_product(tmp_path / name, {f"scan_{n:06d}": attributes for n, attributes in scans.items()})
             )
-        return compare(*stores, **settings)
+        return compare_l1_stores(*stores, **settings)
 
     def facts(self, comparison):
         return {(fact.category, fact.name): (fact.first, fact.second) for fact in comparison.records.facts}
 
-    def test_the_same(self, tmp_path):
+    def test_equal_records_do_not_differ(self, tmp_path):
         records = self.compare(tmp_path, {1: record(1)}, {1: record(1)}).records
-        assert records.n_bands == 1
+        assert records.n_parts == 1
         assert not records.facts
         assert not records.numbers
 
@@ -260,8 +265,8 @@ class TestRecords:
         first = {n: record(n) for n in range(1, 6)}
         second = {n: record(n, engine_version="0.2.0", verdict="fail" if n == 3 else "pass") for n in range(1, 6)}
         facts = self.compare(tmp_path, first, second).records.facts
-        assert [(fact.name, len(fact.bands)) for fact in facts] == [("version", 5), ("verdict", 1)]
-        assert facts[1].bands == ("scan 3",)
+        assert [(fact.name, len(fact.parts)) for fact in facts] == [("version", 5), ("verdict", 1)]
+        assert facts[1].parts == ("scan 3",)
 
     def test_results_the_largest_change_first(self, tmp_path):
         first = {n: record(n, pwv=0.5, t_sys=120.0) for n in (1, 2, 3)}
@@ -283,18 +288,18 @@ class TestRecords:
         failure = {"scan_number": 3, "step": "loads", "error_class": "NoLoadsError", "message": "no loads"}
         first = write_product(tmp_path / "a", {f"scan_{n:06d}": record(n) for n in (1, 3)})
         second = write_product(tmp_path / "b", {f"scan_{n:06d}": record(n) for n in (1, 2)}, failures=[failure])
-        comparison = compare(first, second)
+        comparison = compare_l1_stores(first, second)
         assert comparison.records.only_first == (3,)
         assert comparison.records.only_second == (2,)
         assert comparison.records.failures == (failure,)
-        assert comparison.records.n_bands == 1
+        assert comparison.records.n_parts == 1
         assert comparison.status(1e9) == DIFFER
 
 
 def test_a_zip_file(tmp_path):
     first = write_product(tmp_path / "l1.zarr", {"scan_000001": record(1), "scan_000002/band_0": record(2)})
     packed = shutil.make_archive(str(tmp_path / "packed"), "zip", first)
-    comparison = compare(first, packed)
+    comparison = compare_l1_stores(first, packed)
     assert comparison.status() == EQUAL
     assert len(comparison.arrays) == 6
     assert not comparison.records.facts

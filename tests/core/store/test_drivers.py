@@ -307,7 +307,7 @@ def test_what_is_no_zip_file_is_one_line(tmp_path):
 def test_a_chain_of_causes_that_bites_its_tail_ends():
     one, two = OSError("one"), OSError("two")
     one.__cause__, two.__cause__ = two, one
-    with pytest.raises(StoreError, match="one"), drivers.driver_errors("s3://x", "read"):
+    with pytest.raises(StoreError, match="one"), drivers.translate_driver_errors("s3://x", "read"):
         raise one
 
 

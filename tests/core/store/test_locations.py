@@ -59,5 +59,5 @@ def test_no_location(given):
         (None, False),
     ],
 )
-def test_is_url(given, remote):
+def test_urls_are_told_from_paths(given, remote):
     assert is_url(given) is remote

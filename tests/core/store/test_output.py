@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 from cal_pipeline.core.store.metadata import write_group
-from cal_pipeline.core.store.output import LocalOutput, check_complete, finish, staging_path
+from cal_pipeline.core.store.output import LocalOutput, check_complete, finish_group, staging_path
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import IncompleteWriteError, StoreError
 from cal_pipeline.heterodyne.product import CalibratedSession
@@ -33,7 +33,7 @@ def fill(root, names=("spectra", "pwv")):
 def test_a_scan_appears_all_at_once(output):
     root = output.staging_of("scan_000001")
     fill(root)
-    finish(root)
+    finish_group(root)
     assert not (output.path / "scan_000001").exists()
     output.publish("scan_000001")
     assert set(zarr.open_group(output.path, path="scan_000001", mode="r").array_keys()) == {"spectra", "pwv"}
@@ -51,7 +51,7 @@ def test_a_chunk_that_is_lost_is_noticed(output, lost):
     fill(root)
     (output.staging.path / "scan_000001" / lost).unlink()
     with pytest.raises(IncompleteWriteError, match="chunks, expected"):
-        finish(root)
+        finish_group(root)
     with pytest.raises(IncompleteWriteError, match="chunks, expected"):
         output.publish("scan_000001", changed=True)
     assert not (output.path / "scan_000001").exists()
@@ -95,7 +95,7 @@ def test_failures_are_listed_as_they_come(output):
 
 
 class TestWhatIsInTheWay:
-    def test_a_file(self, tmp_path):
+    def test_a_file_is_never_replaced(self, tmp_path):
         (tmp_path / "l1.zarr").write_text("not a store")
         with pytest.raises(StoreError, match="no L1 store, so it is never replaced"):
             LocalOutput(tmp_path / "l1.zarr", True, str(tmp_path / "s.zarr"), kind=CalibratedSession.kind)

@@ -192,21 +192,21 @@ def test_units_come_after_packing():
 )
 def test_markers_of_counts_go_by_the_type(dtype, raw, expected):
     raw = np.array(raw, dtype)
-    packing = Packing.of_counts("g/data_5d", {"scale_factor": 1.0}, raw.dtype)
+    packing = Packing.for_counts("g/data_5d", {"scale_factor": 1.0}, raw.dtype)
     assert_values(packing.decode(raw), expected)
 
 
 def test_a_marker_of_counts_adds_to_that_of_the_type():
-    packing = Packing.of_counts("g/data_5d", {"_FillValue": 0, "add_offset": 5.0}, np.dtype("int16"))
+    packing = Packing.for_counts("g/data_5d", {"_FillValue": 0, "add_offset": 5.0}, np.dtype("int16"))
     assert_values(packing.decode(np.array([0, -(2**15), 7], np.int16)), [NAN, NAN, 12.0])
-    unsigned = Packing.of_counts("g/data_5d", {"_Unsigned": "true"}, np.dtype("int16"))
+    unsigned = Packing.for_counts("g/data_5d", {"_Unsigned": "true"}, np.dtype("int16"))
     assert_values(unsigned.decode(np.array([-(2**15), -1], np.int16)), [32768.0, 65535.0])
 
 
 def test_counts_in_decibels_are_refused():
     with pytest.raises(LayoutError, match="units is 'dBm', expected counts on a linear scale"):
-        Packing.of_counts("g/data_5d", {"units": "dBm"}, np.dtype("float32"))
-    Packing.of_counts("g/data_5d", {"units": "counts"}, np.dtype("float32"))
+        Packing.for_counts("g/data_5d", {"units": "dBm"}, np.dtype("float32"))
+    Packing.for_counts("g/data_5d", {"units": "counts"}, np.dtype("float32"))
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ def test_the_older_convention_knows_no_background():
 
 
 @pytest.mark.parametrize(("gain", "signal", "image"), [(0.0, 1.0, 0.0), (1.0, 0.5, 0.5), (3.0, 0.25, 0.75)])
-def test_weights(gain, signal, image):
+def test_weights_of_sidebands_follow_the_image_gain(gain, signal, image):
     bands = Sidebands(np.array([1e11]), np.array([2e11]), gain)
     assert bands.weight_signal == pytest.approx(signal)
     assert bands.weight_image == pytest.approx(image)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from helpers_physics import Setup
 
-from cal_pipeline.heterodyne.physics.pwv import SkyObservation, evaluate_pwv, fit_pwv
+from cal_pipeline.heterodyne.physics.pwv import evaluate_pwv, fit_pwv
+from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation
 
 BOUNDS = (0.001, 10.0)
 

@@ -27,7 +27,7 @@ def observation():
         ("per_pair", (2, 1, 3), (3, 2, 1)),
     ],
 )
-def test_shapes(observation, name, fit_shape, off_shape):
+def test_water_has_the_shape_of_its_strategy(observation, name, fit_shape, off_shape):
     (water,) = STRATEGIES[name]([observation], [PAIR], SETTINGS)
     assert water.fit.pwv.shape == water.fit.chi2.shape == fit_shape
     assert water.at_off.shape == off_shape

@@ -114,7 +114,7 @@ class TestShippedTables:
             ("gbt", (67, 116), (880, 950)),
         ],
     )
-    def test_windows(self, name, window, pressures):
+    def test_windows_are_covered_at_the_pressures_of_the_site(self, name, window, pressures):
         table = open_atm_table(shipped_atm_table(name))
         nu = np.linspace(window[0], window[1], 11) * GHZ
         for pressure in pressures:

@@ -144,7 +144,7 @@ def test_a_frequency_axis_that_moves_is_warned_of(store, step, warned, caplog):
 class TestChopped:
     PHASES = ("OTFSWA-ON", "OTFSWA-OFF", "SWB-ON", "SWB-OFF")
 
-    def test_groups(self, store):
+    def test_each_on_has_the_off_of_its_beam(self, store):
         write_scan(store, 1, source={"phases": list(self.PHASES)})
         pairing = prepare(store)
         assert pairing.mode == "otf_chopped"
