@@ -241,7 +241,8 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         found: dict[str, list[str]] = defaultdict(list)
         for name, origin in resolved.flat_origins().items():
             value = values[name]
-            if value != usual[name]:
+            # Files that all parameters were saved to hold an empty folder for none.
+            if value != usual[name] and not (value == "" and usual[name] is None):
                 found[origin].append(f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}")
         return found
 

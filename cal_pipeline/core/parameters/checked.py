@@ -105,6 +105,10 @@ class CheckedStep(Step):  # type: ignore[misc]
             return parameters.values[parameter]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
+    def __dir__(self) -> list[str]:
+        """List the parameters too that are not set as attributes."""
+        return sorted({*super().__dir__(), *self._given.values})
+
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a parameter after checking it; an unknown one is refused."""
         cls = type(self)
@@ -138,7 +142,8 @@ class CheckedStep(Step):  # type: ignore[misc]
     def _make_hooks(self) -> None:
         """Make what stpipe calls before and after the step."""
         for kind in ("pre", "post"):
-            hooks = _hooks.get_hook_objects(self, kind, getattr(self, f"{kind}_hooks"))
+            with explained(type(self).__name__, {}, {}):
+                hooks = _hooks.get_hook_objects(self, kind, getattr(self, f"{kind}_hooks"))
             super().__setattr__(f"_{kind}_hooks", hooks)
 
     @classmethod

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cal_pipeline import CalibrationPipeline
+from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.resolved import ResolvedParameters
 from cal_pipeline.simulate import Otf, Scan, TotalPower
 from cal_pipeline.steps import LoadsStep
@@ -66,3 +67,31 @@ def test_a_warning_of_a_run_comes_once(make_session, atm_table, calibrate, caplo
 def test_an_attribute_that_is_none(name):
     with pytest.raises(AttributeError, match=rf"'LoadsStep' object has no attribute '{name}'"):
         getattr(LoadsStep(), name)
+
+
+@pytest.mark.parametrize("step", [CalibrationPipeline(), LoadsStep(), CalibrationPipeline().loads])
+def test_parameters_are_completed_like_attributes(step):
+    assert {*step.parameters.values} <= {*dir(step)}
+    assert "process" in dir(step)
+
+
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda hook: LoadsStep(pre_hooks=[hook]),
+        lambda hook: CalibrationPipeline(steps={"loads": {"post_hooks": [hook]}}),
+        lambda hook: setattr(LoadsStep(), "pre_hooks", [hook]),
+    ],
+    ids=["keyword", "section", "attribute"],
+)
+def test_a_hook_that_is_none_is_refused(give):
+    with pytest.raises(ParameterError, match=r"LoadsStep: command: the value .* is of the wrong type"):
+        give(3)
+
+
+def test_a_file_with_all_parameters_names_those_that_differ(make_session, calibrate, tmp_path, caplog):
+    caplog.set_level("INFO", "cal_pipeline")
+    CalibrationPipeline(steps={"loads": {"image_gain": 0.5}}).export_config(tmp_path / "all.asdf")
+    calibrate(make_session(channels=8, pixels=1), config_file=str(tmp_path / "all.asdf"))
+    lines = [record.getMessage() for record in caplog.records if "file " in record.getMessage()]
+    assert f"  file {tmp_path / 'all.asdf'}: steps.loads.image_gain=0.5" in lines
