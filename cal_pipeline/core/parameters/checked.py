@@ -320,7 +320,8 @@ class CheckedStep(Step):  # type: ignore[misc]
         """Return the state for copies, pickles and workers, without the leftovers of a run."""
         left = set() if self._resolved is None else {"_input_dir", *self._resolved.values}
         state = {name: value for name, value in self.__dict__.items() if name not in left}
-        state |= _leftovers() | {"_input_filename": None}
+        # Workers write files like this process does, with the input of the run.
+        state |= _leftovers() | ({} if self._resolved is not None else {"_input_filename": None})
         for name in ("_last", "_prepared"):
             state.pop(name, None)
         return state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,11 @@ def test_a_file_with_all_parameters_names_those_that_differ(make_session, calibr
     calibrate(make_session(channels=8, pixels=1), config_file=str(tmp_path / "all.asdf"))
     lines = [record.getMessage() for record in caplog.records if "file " in record.getMessage()]
     assert f"  file {tmp_path / 'all.asdf'}: steps.loads.image_gain=0.5" in lines
+
+
+def test_workers_get_the_input_of_the_run():
+    pipeline = CalibrationPipeline()
+    pipeline._input_filename = "session.zarr"
+    run = pickle.loads(pickle.dumps(pipeline.with_parameters(pipeline.parameters)))
+    assert run.loads.search_attr("_input_filename") == "session.zarr"
+    assert pickle.loads(pickle.dumps(pipeline))._input_filename is None
