@@ -142,7 +142,7 @@ class CheckedStep(Step):  # type: ignore[misc]
     def _make_hooks(self) -> None:
         """Make what stpipe calls before and after the step."""
         for kind in ("pre", "post"):
-            with explained(type(self).__name__, {}, {}):
+            with explain_failures(type(self).__name__, {}, {}):
                 hooks = _hooks.get_hook_objects(self, kind, getattr(self, f"{kind}_hooks"))
             super().__setattr__(f"_{kind}_hooks", hooks)
 
