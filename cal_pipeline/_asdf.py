@@ -13,7 +13,7 @@ def list_extensions() -> list[Any]:
     with a traceback unless its command line is taken over before.
     """
     if "stpipe._cli.strun" in sys.modules:
-        from cal_pipeline.registry import get_steps
+        from cal_pipeline._stpipe import get_steps
 
         get_steps()
     return []

@@ -26,12 +26,3 @@ def list_steps() -> list[StepEntry]:
         StepEntry("cal_pipeline.steps.SkychopdiffStep", "skychopdiff", False),
         StepEntry("cal_pipeline.steps.SkydiffStep", "skydiff", False),
     ]
-
-
-def get_steps() -> list[StepEntry]:
-    """List the pipelines and their steps; stpipe calls this before it parses ``strun``'s options."""
-    from cal_pipeline.cli.strun import take_over
-
-    steps = list_steps()
-    take_over([name for step in steps for name in (step.class_name, step.class_alias)])
-    return steps

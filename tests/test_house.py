@@ -86,6 +86,10 @@ def test_steps_import_their_own_family_only(name):
     assert [imported for imported in others if imported.split(".")[2] != own] == []
 
 
+def test_leaves_import_nothing():
+    assert {name: GRAPH[f"cal_pipeline.{name}"] for name in LEAVES} == {name: set() for name in LEAVES}
+
+
 def test_no_module_imports_itself_through_others():
     try:
         list(TopologicalSorter(GRAPH).static_order())

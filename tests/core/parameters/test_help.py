@@ -12,11 +12,11 @@ from stpipe import Step, _cmdline
 from stpipe.utilities import import_class
 
 from cal_pipeline.cli.strun import _Parser
-from cal_pipeline.registry import get_steps
+from cal_pipeline.registry import list_steps
 from cal_pipeline.steps import CalibrateStep
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 
-CLASSES = [name for name, _, _ in get_steps()]
+CLASSES = [name for name, _, _ in list_steps()]
 
 
 def parser_of(cls, monkeypatch):
