@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from stpipe import config_parser
+from stpipe import Step, config_parser
 
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.core.files.selection import read_choices
@@ -65,3 +67,24 @@ def test_what_is_named_only_is_never_chosen():
     assert named == {"kalibrate_compat", "quicklook"}
     assert choose_parameter_file("APEX", "LASMA", "otf") is None
     assert choose_parameter_file(None, None, None) is None
+
+
+STEPS = CalibrationPipeline.step_defs
+OLDER_CLASSES = [
+    ("cal_pipeline.pipeline.CalibrationPipeline", "CalibrationPipeline"),
+    *((f"cal_pipeline.steps.{name}.{name.title()}Step", f"{name.title()}Step") for name in STEPS),
+]
+
+
+@pytest.mark.parametrize(("path", "name"), OLDER_CLASSES)
+def test_class_paths_of_older_files_still_load(path, name, tmp_path):
+    file = tmp_path / "older.cfg"
+    file.write_text(f'name = "{name}"\nclass = "{path}"\noutput_dir = "elsewhere"\n')
+    step = Step.from_config_file(str(file))
+    assert type(step).__name__ == name
+    assert step.output_dir == "elsewhere"
+
+
+def test_modules_of_older_class_paths_are_imported_in_any_order():
+    code = "import cal_pipeline.steps.loads as old; from cal_pipeline import steps; assert old.LoadsStep is steps.LoadsStep"
+    subprocess.run([sys.executable, "-c", code], check=True)
