@@ -7,7 +7,8 @@ from cal_pipeline.heterodyne.references.atm_layers import emission_weights, laye
 from cal_pipeline.heterodyne.references.atm_recipe import RecipeError
 
 THICKNESS = st.lists(st.floats(0.05, 6.0), min_size=1, max_size=12).map(np.array)
-FRACTIONS = st.lists(st.floats(0.02, 0.98), max_size=5, unique=True).map(sorted)
+# Thousandths: heights that differ by less than the rounding of their sums are refused as equal.
+FRACTIONS = st.sets(st.integers(1, 999), max_size=4).map(lambda parts: [part / 1000 for part in sorted(parts)])
 
 
 def merge(thickness, tops, opacity):
