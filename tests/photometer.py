@@ -74,7 +74,7 @@ class Photometry(Product):
 
 
 class PhotometerBase(BaseStep):
-    """How exposures are opened, and parameter files chosen for them: by filter, beside the tests."""
+    """Base of step and pipeline: opens exposures, and chooses parameter files by the filter."""
 
     product_kind = KIND
     observation_type = Exposure

@@ -185,7 +185,7 @@ def test_an_empty_name_is_no_session(folder, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", ["run#2.zarr", "a,b.zarr", "it's.zarr", 'a"b.zarr', " x .zarr"])
 def test_names_with_signs_of_parameter_files(name, folder, tmp_path, monkeypatch):
-    """What begins a comment, a list or a quotation in a parameter file is part of a name on the command line."""
+    """Signs of comments, lists and quotations in parameter files are parts of a name on the command line."""
     seen = []
     monkeypatch.setattr(CalibrationPipeline, "process", lambda self, source: seen.append(self.output_file))
     monkeypatch.chdir(folder)

@@ -113,7 +113,7 @@ class Following(Mode):
 
 
 class FollowingDumps(Following):
-    """The same, dump by dump, while the telescope moves."""
+    """Mode of the one above, dump by dump, while the telescope moves."""
 
     per_dump = True
     has_dump_positions = True

@@ -210,7 +210,8 @@ def test_wrong_layers_are_named(tmp_path, layered, change, message):
 
 def test_rounding_may_lower_an_opacity_from_layer_to_layer(tmp_path, layered):
     almost = np.float32(1.0 + 2.0**-11)
-    AtmTable.open(save(layered | changed(layered, "b", (0, 1, 0), almost), tmp_path / "t.asdf"))
+    table = AtmTable.open(save(layered | changed(layered, "b", (0, 1, 0), almost), tmp_path / "t.asdf"))
+    assert table.b[0, 2, 0] < table.b[0, 1, 0]
 
 
 @pytest.mark.parametrize("given", [{"layer_offset": np.zeros((2, 1))}, {"layer_top_km": np.ones(1)}])

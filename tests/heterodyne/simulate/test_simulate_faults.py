@@ -33,7 +33,7 @@ def wide(config, receiver):
 
 
 def added(model, config, group, index, faults, channels=2000):
-    """What faults add to the input [K], shape (C, D, R, A), and the model."""
+    """Return the temperature that faults add to the input [K], shape (C, D, R, A), and the model."""
     band, clean = model(config, faults=faults), model(config)
     counts = [one.counts(group, index, 0, channels) for one in (band, clean)]
     return (counts[0] - counts[1]) / GAIN, band

@@ -44,7 +44,7 @@ def counts(config, path, group="source"):
 
 
 def input_temperature(config, tmp_path):
-    """What is added to T_in of each subscan (C, D, S), from counts with and without it and the true gain."""
+    """Compute the addition to T_in of each subscan (C, D, S) from counts with and without it and the true gain."""
     plain = dataclasses.replace(config, sky_waves=(), imbalance=None, chop_phase_offset=None)
     difference = counts(config, tmp_path / "a.zarr") - counts(plain, tmp_path / "b.zarr")
     gain = read_truth(tmp_path / "a.zarr", 1).gain
