@@ -160,7 +160,7 @@ class Sidebands:
 
     signal: Floats
     image: Floats
-    image_gain: Any
+    image_gain: Floats | Any
     convention: Convention = EXACT
 
     def __post_init__(self) -> None:

@@ -121,6 +121,6 @@ def judge_fit(
         error_model=np.divide(model, curvature, out=unknown.copy(), where=constrained),
         chi2=np.divide(chi2, n_samples - 1, out=unknown.copy(), where=n_samples > 1),
         n_samples=n_samples,
-        at_bound=fitted & ((pwv <= bounds[0]) | (pwv >= bounds[1])),
-        converged=fitted & converged,
+        at_bound=np.asarray(fitted & ((pwv <= bounds[0]) | (pwv >= bounds[1]))),
+        converged=np.asarray(fitted & converged),
     )
