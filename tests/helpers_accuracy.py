@@ -13,6 +13,7 @@ from helpers_l0 import write_array
 from numpy.typing import NDArray
 
 from cal_pipeline import CalibrationPipeline
+from cal_pipeline.heterodyne.physics.scale_error import TERMS
 from cal_pipeline.heterodyne.simulate.atmosphere import AtmosphereTable, shipped_table
 from cal_pipeline.heterodyne.simulate.forward import BandModel, to_integers
 from cal_pipeline.heterodyne.simulate.layers import AirColumn
@@ -86,6 +87,8 @@ class Outcome:
         Relative error of T_A*.
     quoted : ndarray, shape (C,)
         `scale_error`.
+    terms : dict
+        Its terms.
     transmission : float
         Median of the true one in the signal sideband.
     pwv, pwv_err : float
@@ -97,6 +100,7 @@ class Outcome:
     truth: Truth
     error: NDArray[np.float64]
     quoted: NDArray[np.float64]
+    terms: dict[str, float]
     transmission: float
     pwv: float
     pwv_err: float
@@ -121,11 +125,12 @@ def _outcome(product: zarr.Group, truth: Truth) -> Outcome:
     good = ~truth.dead[:, 0, 0]
     ratio = np.asarray(scan["spectra"][...], np.float64) / truth.t_a_star()
     error = np.median(ratio.reshape(len(ratio), -1), axis=1) - 1.0
-    quoted = scan["scale_error"][...] if "scale_error" in scan else np.full(error.shape, np.nan)
+    quoted, terms = np.asarray(scan["scale_error"][...], np.float64), scan["scale_error_terms"]
     return Outcome(
         truth,
         error[good],
-        np.asarray(quoted, np.float64).reshape(len(error), -1)[good, 0],
+        quoted.reshape(len(error), -1)[good, 0],
+        dict(zip(TERMS, terms[...].reshape(len(TERMS), -1)[:, 0].tolist(), strict=True)),
         float(np.median(truth.transmission()[0])),
         float(np.median(scan["pwv"][...])),
         float(np.median(scan["pwv_err"][...])),

@@ -135,3 +135,19 @@ def test_the_scale_scatters_as_its_error_says(name, tmp_path):
     pull = pulls(name, draw_scans(name, seed=1), tmp_path)
     assert np.sqrt((pull**2).mean()) == pytest.approx(1.0, abs=0.1)
     assert abs(pull.mean()) < 0.3
+
+
+TERMS = (*SPREADS, "gain")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRESETS)
+def test_each_term_is_what_its_input_does(name, tmp_path):
+    # Half the error in either direction, so that the difference has no curvature; the sky is that of the truth.
+    none = dict.fromkeys(TERMS, 0.0)
+    scans = [draw(name, none | {term: sign}, 40.0) for term in TERMS for sign in (-0.5, 0.5)]
+    found = calibrate_session(quiet(name, tuple(scans)), tmp_path, loads={"forward_efficiency": ASSUMED})
+    for number, term in enumerate(TERMS):
+        less, more = (found[2 * number + k] for k in (0, 1))
+        change = np.median(np.log1p(more.error) - np.log1p(less.error))
+        assert abs(change) == pytest.approx(more.terms[term], rel=0.06, abs=2e-4), term
