@@ -109,7 +109,7 @@ def _gain_drift(band: Band, tally: Tally) -> Pixels | None:
     if band.loads is None or band.loads.following is None:
         return None
     loads, after = band.loads, band.loads.following
-    gamma = gain_of_loads(after, loads.sidebands.input_difference(after.t_hot, after.t_cold))
+    gamma = gain_of_loads(after, after.input_difference(loads.sidebands))
     return gain_change(loads.solution.gamma, gamma, band.bad_channel)
 
 

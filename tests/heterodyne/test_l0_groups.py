@@ -109,7 +109,7 @@ class TestLoads:
 
     def test_only_its_own_phase_tells_a_temperature(self, tmp_path):
         means = self.means(tmp_path, thot=np.array([290.0, NaN, 20.0]), tcold=np.array([-1.0, 77.0, 0.0]))
-        assert (means.t_hot, means.t_cold) == (290.0, 77.0)
+        assert (means.hot_input.physical, means.cold_input.physical) == (290.0, 77.0)
 
     @pytest.mark.parametrize("value", [0.0, NaN])
     def test_a_cold_load_that_was_not_recorded_once_does_not_count(self, tmp_path, value):
@@ -118,7 +118,8 @@ class TestLoads:
         group = zarr.open_group(tmp_path / "l.zarr", mode="w").create_group("calibration")
         write_group(group, counts, phases, tcold=tcold)
         loads = CalibrationGroup(LocalStorePath(tmp_path / "l.zarr"), "calibration", 7)
-        assert loads.means(np.array([["PX00"], ["PX01"]]), StageClock(), 90.0).means.t_cold == 77.0
+        found = loads.means(np.array([["PX00"], ["PX01"]]), StageClock(), 90.0)
+        assert (found.means.cold_input.physical, found.t_cold_assumed) == (77.0, False)
 
     @pytest.mark.parametrize("value", [0.0, NaN])
     def test_an_integration_time_may_be_unknown(self, tmp_path, value):

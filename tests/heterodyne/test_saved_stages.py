@@ -41,7 +41,7 @@ def kind_of(cls, name):
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
     origin = typing.get_origin(hint) or hint
-    return origin if isinstance(origin, type) and origin not in (np.ndarray, object) else np.ndarray
+    return origin if isinstance(origin, type) and origin not in (np.ndarray, object, typing.Any) else np.ndarray
 
 
 def example(cls, name):
