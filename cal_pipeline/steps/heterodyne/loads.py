@@ -60,9 +60,9 @@ def _one_or_per_array(expected: str, accepts: Callable[[float], bool]) -> Callab
     return coerce
 
 
-_gains = _one_or_per_array("a float of at least 0 (min=0.0)", lambda number: number >= 0.0)
-_offsets = _one_or_per_array("a float", lambda number: True)
-_couplings = _one_or_per_array("a float above 0 and up to 1", lambda number: 0.0 < number <= 1.0)
+_gains = _one_or_per_array("a number of at least 0", lambda number: number >= 0.0)
+_offsets = _one_or_per_array("a number", lambda number: True)
+_couplings = _one_or_per_array("a number above 0 and up to 1", lambda number: 0.0 < number <= 1.0)
 
 _ERRORS = {"forward_efficiency": (0.02, 0.05), "t_cold": (2.0, 5.0)}
 """Errors of what is known and of what is assumed, where the parameter of the error is not given."""
