@@ -10,6 +10,8 @@ import pytest
 import zarr
 from helpers_l0 import write_array
 
+from cal_pipeline import CalibrationPipeline
+from cal_pipeline.core.replay import restore_pipeline
 from cal_pipeline.simulate import GaussianSource, Line, Loads, preset, read_truth
 from cal_pipeline.simulate import Scan as SimulatedScan
 from cal_pipeline.steps import LoadsStep
@@ -141,3 +143,15 @@ def test_later_loads_of_another_temperature_are_no_drift(of_one_array, calibrate
     scan = calibrate(session, loads=given, gain={"level": 3}, atmosphere=FIXED).open_scan(1).load()
     assert np.abs(scan.spectra.values - read_truth(session, 1).t_a_star()).max() < 1e-9
     assert all(abs(pixel["gain_drift"]) < 1e-12 for pixel in scan.attrs["qa"]["pixels"].values())
+
+
+def test_a_replay_assumes_what_was_assumed(of_one_array, calibrate, tmp_path):
+    assumed = {}
+    for frontend, expected in (("OTHER", ("image_gain",)), ("CHAI_LFA", ())):
+        session = of_one_array(f"{frontend}.zarr", 0, LOADS[0])
+        zarr.open_group(session, path="scan_000001", mode="r+").attrs["frontend"] = frontend
+        product = f"{tmp_path}/{frontend}_l1.zarr"
+        calibrate(session, product)
+        assumed[frontend] = restore_pipeline(CalibrationPipeline, product, 1).loads.parameters.is_default("image_gain")
+        assert LoadsStep(forward_efficiency=0.95).run(str(session)).bands[0].loads.assumed == expected
+    assert assumed == {"OTHER": True, "CHAI_LFA": False}

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import LayoutError, ObservationError
-from cal_pipeline.core.parameters.resolved import DEFAULT
 from cal_pipeline.core.parameters.values import require_positive
 from cal_pipeline.heterodyne.errors import BadChannelsError
 from cal_pipeline.heterodyne.l0 import CalibrationGroup
@@ -144,7 +143,6 @@ class LoadsStep(CalibrationStep):
         if solution.bad_channel.all():
             raise BadChannelsError(_explain_bad_channels(band, group, means, solution, self.clip_tsys))
         following, after = self._following(band, session, group, scan, profile)
-        image_gain_assumed = self.parameters.origins.get("image_gain", DEFAULT) == DEFAULT
         band.loads = LoadStage(
             sidebands=sidebands,
             means=means,
@@ -164,7 +162,9 @@ class LoadsStep(CalibrationStep):
             t_cold_err=self._error("t_cold", counts.t_cold_assumed),
             image_gain_err=self.image_gain_err,
             assumed=_names_of(
-                forward_efficiency=efficiency_assumed, t_cold=counts.t_cold_assumed, image_gain=image_gain_assumed
+                forward_efficiency=efficiency_assumed,
+                t_cold=counts.t_cold_assumed,
+                image_gain=self.parameters.is_default("image_gain"),
             ),
         )
         logger.debug("%s: loads of scan %d (%s)", band, group.scan_number, reason)

@@ -216,8 +216,21 @@ def test_what_a_run_sets_is_not_given(make_session):
 
 
 def test_recorded_parameters_say_so():
-    pipeline = CalibrationPipeline.from_config_section(wrap_recorded({"workers": 2}, "l1.zarr"))
+    recorded = {"workers": 2, "steps": {"loads": {"image_gain": 1.0, "clip_counts": 0.01, "eta_fss": 1.0}}}
+    origins = {
+        "workers": "argument",
+        "steps.loads.image_gain": "cfg/ccat_chai_otf.asdf",
+        "steps.loads.eta_fss": "recorded default in older.zarr",
+    }
+    pipeline = CalibrationPipeline.from_config_section(wrap_recorded(recorded, "l1.zarr", origins))
     assert pipeline.parameters.origins == {"workers": "recorded in l1.zarr"}
+    assert pipeline.loads.parameters.origins == {
+        "image_gain": "recorded in l1.zarr",
+        "clip_counts": "recorded default in l1.zarr",
+        "eta_fss": "recorded default in l1.zarr",
+    }
+    found = {name: pipeline.loads.parameters.is_default(name) for name in ("image_gain", "eta_fss", "clip_tsys")}
+    assert found == {"image_gain": False, "eta_fss": True, "clip_tsys": True}
     assert not pipeline._uses_parameter_files
 
 
