@@ -29,7 +29,6 @@ from cal_pipeline.steps.heterodyne.describe import median_of_channels
 
 logger = logging.getLogger(__name__)
 
-
 Floats = NDArray[np.float64]
 
 
