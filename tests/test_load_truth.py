@@ -105,6 +105,17 @@ def test_every_array_comes_back_with_its_own_loads_and_sideband_gain(joined):
         np.testing.assert_allclose(getattr(loads.solution, f"t_{kind}_input"), true, rtol=1e-12)
 
 
+def test_every_array_comes_out_of_the_pipeline_with_its_own(joined, calibrate):
+    sessions, session = joined
+    scan = calibrate(session, loads=GIVEN, atmosphere=FIXED).open_scan(1).load()
+    assert (scan.flags == 0).all()
+    t_a_star = true_values(sessions, lambda truth: truth.t_a_star(), 3)
+    assert np.abs(scan.spectra.values - t_a_star).max() < 1e-9
+    np.testing.assert_allclose(scan.t_rec_ssb, true_values(sessions, lambda truth: truth.t_rec_ssb, 2), rtol=1e-9)
+    fitted = calibrate(session, "fitted.zarr", loads=GIVEN, atmosphere={"strategy": "per_pixel"}).open_scan(1).load()
+    np.testing.assert_allclose(fitted.pwv, 0.5, rtol=5e-3)
+
+
 @pytest.mark.parametrize("missing", ["image_gain", "hot_offset", "cold_offset", "hot_coupling", "cold_coupling"])
 def test_every_parameter_is_needed(joined, missing):
     sessions, session = joined
