@@ -166,7 +166,7 @@ class Band:
         loads = self.require_loads()
         if loads.following is None:
             return None
-        difference = loads.sidebands.input_difference(loads.following.t_hot, loads.following.t_cold)
+        difference = loads.following.input_difference(loads.sidebands)
         return gain_change(loads.solution.gamma, gain_of_loads(loads.following, difference), self.bad_channel)
 
     def corrected(self, counts: NDArray[Any], subscan: int, channels: slice = slice(None)) -> NDArray[Any]:

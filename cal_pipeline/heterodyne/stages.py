@@ -50,8 +50,15 @@ class LoadStage:
         Name of the telescope's profile.
     telescope_sha256 : str
         Its SHA-256 digest.
-    forward_efficiency_err, t_hot_err, t_cold_err, image_gain_err : float
-        1-sigma errors of the efficiency, of the temperatures of the loads [K] and of ln g.
+    forward_efficiency_err : float
+        1-sigma error of the forward efficiency.
+    t_hot_err, t_cold_err : float
+        1-sigma errors of the temperatures of the loads [K].
+    image_gain_err : float
+        1-sigma error of the logarithm of the image gain.
+    assumed : tuple of str
+        What nobody gave or recorded and was assumed, of ``forward_efficiency``, ``t_cold`` and
+        ``image_gain``.
     """
 
     sidebands: Sidebands
@@ -71,6 +78,7 @@ class LoadStage:
     t_hot_err: float = 1.0
     t_cold_err: float = 2.0
     image_gain_err: float = 0.05
+    assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -377,12 +377,10 @@ class AtmosphereStep(CalibrationStep):
 
 def _load_slopes(loads: LoadStage) -> LoadSlopes:
     """Compute how the input temperatures of the loads respond to errors."""
-    sidebands, means = loads.sidebands, loads.means
+    seen = (loads.means.hot_input, loads.means.cold_input)
     return LoadSlopes(
-        sidebands.input_slope(means.t_hot),
-        sidebands.input_slope(means.t_cold),
-        sidebands.image_gain_slope(means.t_hot),
-        sidebands.image_gain_slope(means.t_cold),
+        *(load.temperature_slope(loads.sidebands) for load in seen),
+        *(load.image_gain_slope(loads.sidebands) for load in seen),
     )
 
 
