@@ -16,6 +16,7 @@ from cal_pipeline.heterodyne.physics.loads import LoadMeans, LoadSolution
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Convention, Sidebands
 from cal_pipeline.heterodyne.physics.pwv import PwvFit
 from cal_pipeline.heterodyne.physics.sky import Opacity
+from cal_pipeline.heterodyne.references.telescope import Site
 from cal_pipeline.heterodyne.stages import (
     AtmosphereStage,
     CalibrationStage,
@@ -132,6 +133,7 @@ FIELDS: dict[type, dict[str, Converter]] = {
     Sidebands: {"image_gain": PLAIN, "convention": CONVENTION},
     LoadMeans: dict.fromkeys(("t_hot", "t_cold", "hot_mjd", "cold_mjd"), PLAIN),
     LoadSolution: {},
+    Site: dict.fromkeys(("latitude_deg", "longitude_deg", "altitude_m"), PLAIN),
     LoadStage: {
         "sidebands": make_nested_converter(Sidebands),
         "means": make_nested_converter(LoadMeans),
@@ -143,6 +145,8 @@ FIELDS: dict[type, dict[str, Converter]] = {
         "following_scan": PLAIN,
         "telescope": PLAIN,
         "telescope_sha256": PLAIN,
+        "site": make_nested_converter(Site),
+        "assumed": TUPLE,
     },
     GainDrift: {"hot_mjd": TUPLE, "cold_mjd": TUPLE},
     GainStage: {"level": PLAIN, "drift": make_nested_converter(GainDrift), "reason": PLAIN},
@@ -155,6 +159,7 @@ FIELDS: dict[type, dict[str, Converter]] = {
         "opacity": make_nested_converter(Opacity),
         "table": PLAIN,
         "table_sha256": PLAIN,
+        "table_version": PLAIN,
     },
     CalibrationStage: {"precision": PLAIN},
     CouplingStage: {},

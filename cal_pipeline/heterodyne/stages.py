@@ -13,6 +13,7 @@ from cal_pipeline.heterodyne.physics.loads import LoadMeans, LoadSolution
 from cal_pipeline.heterodyne.physics.planck import Sidebands
 from cal_pipeline.heterodyne.physics.pwv import PwvFit
 from cal_pipeline.heterodyne.physics.sky import Opacity
+from cal_pipeline.heterodyne.references.telescope import Site
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +50,10 @@ class LoadStage:
         Name of the telescope's profile.
     telescope_sha256 : str
         Its SHA-256 digest.
+    site : Site or None
+        Location of the telescope; None where the profile knows none.
+    assumed : tuple of str
+        Names of the quantities that were assumed, since neither data nor parameters tell them.
     """
 
     sidebands: Sidebands
@@ -64,6 +69,8 @@ class LoadStage:
     following_scan: int | None = None
     telescope: str = ""
     telescope_sha256: str = ""
+    site: Site | None = None
+    assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,8 @@ class PairingStage:
         Index into `off` of the OFF paired with each ON; -1 if a pixel has none.
     beam : ndarray of str, shape (S_on,)
         Beam of each ON, ``"A"`` or ``"B"``; empty for an unchopped scan.
+    noisy : ndarray of bool, shape (C, R, A), or None
+        Channels with more noise than the radiometer equation says; None if they were not looked for.
     """
 
     mode: str
@@ -122,6 +131,7 @@ class PairingStage:
     time_weights: Floats
     pair: NDArray[np.int64]
     beam: NDArray[np.str_]
+    noisy: NDArray[np.bool_] | None = None
 
     @property
     def per_dump(self) -> bool:
@@ -171,6 +181,10 @@ class AtmosphereStage:
         Name of the atmosphere table.
     table_sha256 : str
         Its SHA-256 digest.
+    table_version : int
+        Version of its format.
+    outlier : ndarray of bool, shape (C, R, A), or None
+        Channels that do not follow the fitted sky; None if they were not looked for.
     """
 
     strategy: str
@@ -183,6 +197,8 @@ class AtmosphereStage:
     sky_residual: Floats
     table: str
     table_sha256: str
+    table_version: int = 1
+    outlier: NDArray[np.bool_] | None = None
 
     def pwv_at(self, on: int) -> Floats:
         """Return the PWV above each pixel at an ON, shape (R, A), or (1, 1) where all share it [mm]."""

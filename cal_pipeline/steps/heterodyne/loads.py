@@ -112,6 +112,7 @@ class LoadsStep(CalibrationStep):
             following_scan=following.scan_number if following else None,
             telescope=profile.name,
             telescope_sha256=profile.sha256,
+            site=profile.site,
         )
         logger.debug("%s: loads of scan %d (%s)", band, group.scan_number, reason)
 
