@@ -328,7 +328,8 @@ class RemoteStorePath(StorePath):
             return [key async for key in self.store.list_prefix(f"{self.prefix}/" if self.prefix else "")]
 
         start = len(self.prefix) + 1 if self.prefix else 0
-        yield from (key[start:] for key in drivers_loop.run(listed()))
+        # Entries for folders themselves, which some programs make, end in a slash.
+        yield from (key[start:] for key in drivers_loop.run(listed()) if not key.endswith("/"))
 
     def remove(self) -> None:
         """Delete all objects."""
