@@ -197,6 +197,9 @@ class CalibrateDumps(Operation[SpectrumBlock]):
         self._spectra.write_chunk(index, kelvin[..., None])
         if flags is None:
             self._flags.write_zeros(index)
+        elif dumps.missing is None:
+            # Bad channels and flags of channels are mostly those of every ON.
+            self._flags.write_alike(index, (block.number, bad.tobytes()), flags[..., None])
         else:
             self._flags.write_chunk(index, flags[..., None])
 
@@ -206,7 +209,10 @@ class CalibrateDumps(Operation[SpectrumBlock]):
         flags, flagged = dumps.flags, bad
         of_channels = None if self._channel_flags is None else self._channel_flags[block.rows]
         if of_channels is not None and of_channels.any():
-            flags, flagged = flags | of_channels[:, None], bad | (of_channels != 0)
+            flagged = bad | (of_channels != 0)
+            # Without missing samples one dump is as good as the other: nothing is copied.
+            same = of_channels | bad * np.uint16(Flag.BAD_CHANNEL)
+            flags = np.broadcast_to(same[:, None], flags.shape) if dumps.missing is None else flags | same[:, None]
         if dumps.missing is None and not flagged.any():
             return None
         n_dumps = flags.shape[1]

@@ -211,3 +211,12 @@ class TestFlagsOfChannels:
         assert (group["flags"][...] & 512 == 512).all()
         assert tally.flagged[""].tolist() == (np.ones((2, 1), int) * tally.n_samples).tolist()
         assert np.isfinite(group["spectra"][...]).any()
+
+    def test_are_the_same_where_no_sample_is_missing(self, stream, masks):
+        # Chunks of one subscan: the first ON lacks no dump, the second does.
+        outlier, noisy = masks
+        group, _ = stream("l1", (3, 3, 2, 1, 1), mark=lambda band: marked(band, outlier, noisy))
+        flags = group["flags"][...]
+        np.testing.assert_array_equal(flags[..., 0], np.broadcast_to(flags[:, :1, ..., 0], flags[..., 0].shape))
+        np.testing.assert_array_equal(flags[..., 0], flags[..., 1] & ~np.uint16(2))
+        assert (flags[..., 1] & 2).any()
