@@ -17,6 +17,7 @@ from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Convention, Side
 from cal_pipeline.heterodyne.physics.pwv_fit import PwvFit
 from cal_pipeline.heterodyne.physics.scale_error import ScaleError
 from cal_pipeline.heterodyne.physics.sky import Opacity
+from cal_pipeline.heterodyne.references.telescope import Site
 from cal_pipeline.heterodyne.stages import (
     AtmosphereStage,
     CalibrationStage,
@@ -142,6 +143,7 @@ FIELDS: dict[type, dict[str, Converter]] = {
         **dict.fromkeys(("hot_mjd", "cold_mjd"), PLAIN),
     },
     LoadSolution: {},
+    Site: dict.fromkeys(("latitude_deg", "longitude_deg", "altitude_m"), PLAIN),
     LoadStage: {
         "sidebands": make_nested_converter(Sidebands),
         "means": make_nested_converter(LoadMeans),
@@ -154,6 +156,7 @@ FIELDS: dict[type, dict[str, Converter]] = {
         "telescope": PLAIN,
         "telescope_sha256": PLAIN,
         **dict.fromkeys(("forward_efficiency_err", "t_hot_err", "t_cold_err", "image_gain_err"), PLAIN),
+        "site": make_nested_converter(Site),
         "assumed": TUPLE,
     },
     GainDrift: {"hot_mjd": TUPLE, "cold_mjd": TUPLE},

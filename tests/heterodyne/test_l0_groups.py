@@ -40,6 +40,30 @@ class TestPixelIds:
         assert found.ravel().tolist() == ids
         assert found.shape == (n_receivers, n_arrays)
 
+    @pytest.mark.parametrize(
+        ("source", "calibration"),
+        [
+            (["X"] * 4, ["X"] * 2),  # one a subscan and R·A of the same name
+            (["X"] * 2, ["X"] * 2),
+            (["X_0", "X_1"], ["X"] * 2),
+            (["B", "A"], ["A", "B"]),
+        ],
+    )
+    @pytest.mark.parametrize("loads_of", [1, 2], ids=["own loads", "loads of another scan"])
+    def test_that_were_made_belong_to_those_of_the_loads(self, tmp_path, source, calibration, loads_of):
+        store = tmp_path / "s.zarr"
+        write_scan(store, 1, source={"frontend_backends": source}, calibration=False)
+        if loads_of == 1:
+            # Written by hand: one group of the scan has ids of other lengths than the other.
+            counts = loads_counts(np.full((4, 2, 1), 1e5), 90.0, [293.0, 77.0])
+            group = zarr.open_group(store, path="scan_000001", mode="r+").create_group("calibration")
+            write_group(group, counts, ["HOT", "COL"], frontend_backends=calibration)
+        else:
+            write_scan(store, 2, source=False, calibration={"frontend_backends": calibration})
+        band = Session(store).open_scan(1).bands[0]
+        group, _ = Session(store).find_loads(band, 3600.0)
+        assert group.scan_number == loads_of
+
     @pytest.mark.parametrize("recorded", [["X", "X"], ["X", "X", "X"]])
     def test_that_repeat_are_warned_of(self, recorded, caplog):
         pixel_ids(np.array(recorded), 2, 1, "s.zarr/scan_000001/source")

@@ -165,6 +165,7 @@ class LoadsStep(CalibrationStep):
                 t_cold=counts.t_cold_assumed,
                 image_gain=self.parameters.is_default("image_gain"),
             ),
+            site=profile.site,
         )
         logger.debug("%s: loads of scan %d (%s)", band, group.scan_number, reason)
 
