@@ -130,6 +130,14 @@ def _sky_below_cold_load(band: Band, tally: Tally) -> Pixels | None:
     return np.asarray(below.mean(axis=0))
 
 
+def _dropped_subscans(band: Band, tally: Tally) -> Pixels | None:
+    """Count the subscans that take no part, the same for all pixels."""
+    if band.pairing is None:
+        return None
+    left = band.coordinates.shape[4] - band.pairing.on.size - band.pairing.off.size
+    return np.full(band.coordinates.pixel.shape, left)
+
+
 def _noise_ratio(band: Band, tally: Tally) -> Pixels | None:
     if band.calibration is None or tally.probe is None:
         return None
@@ -171,7 +179,12 @@ def _expand_to_pixels(values: Any, pixels: tuple[int, ...], reduce: Callable[...
 
 FLAGS = Parts(
     "flagged_fraction_by_flag",
-    {"BAD_CHANNEL": "samples in bad channels", "FILL_VALUE": "samples that are missing"},
+    {
+        "BAD_CHANNEL": "samples in bad channels",
+        "FILL_VALUE": "samples that are missing",
+        "SKY_OUTLIER": "samples in channels that the fit of the sky passed over",
+        "NOISY": "samples in channels with more noise than the radiometer equation says",
+    },
 )
 
 QUALITY = QualityScheme(
@@ -231,6 +244,13 @@ QUALITY = QualityScheme(
             "channels in which the sky is colder than the cold load",
             _sky_below_cold_load,
             reduce="mean",
+        ),
+        Figure(
+            "dropped_subscans",
+            "subscans that take no part, since their phase is not one of the observing mode",
+            _dropped_subscans,
+            reduced="dropped_subscans",
+            checked=True,
         ),
         Figure("flagged_fraction", "flagged samples", _flagged, reduce="mean", checked=True, parts=FLAGS),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,13 @@ from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.phases import COLD, HOT, ZERO
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.heterodyne.physics.constants import TORR
-from cal_pipeline.heterodyne.physics.loads import LoadMeans
+from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans
 from cal_pipeline.heterodyne.physics.quality import load_instability
 from cal_pipeline.heterodyne.schema import (
     CALIBRATION_COORDINATES,
     NUMBER_ATTRIBUTES,
     SOURCE_COORDINATES,
+    TAMB,
     TEXT_ATTRIBUTES,
 )
 
@@ -194,11 +195,15 @@ class LoadCounts:
     instability : ndarray, shape (R, A)
         Relative change of the band-averaged counts on a load from dump to dump, the larger of hot
         and cold.
+    t_cold_assumed : bool
+        Whether the temperature of the cold load was not recorded, so that the telescope's profile
+        gave it.
     """
 
     means: LoadMeans
     zero: Floats | None
     instability: Floats
+    t_cold_assumed: bool
 
 
 def time_of_loads(store: StorePath, group: str) -> float:
@@ -250,6 +255,7 @@ class CalibrationGroup:
     def __init__(self, store: StorePath, group: str, scan_number: int) -> None:
         self.scan_number = scan_number
         self.name = f"{store}/{group}"
+        self._store, self._group = store, group
         self._counts = Counts(store, f"{group}/data_5d", StageClock())
         values = read_arrays(store, group, CALIBRATION_COORDINATES, self._counts.shape)
         self._phase = np.char.upper(values["sobsmode"])
@@ -310,11 +316,47 @@ class CalibrationGroup:
                     "unknown: mend it, or leave the subscan out where counts have none"
                 )
             hot, cold = hot - zero, cold - zero
-        t_hot = self._temperature("thot", HOT, None)
-        t_cold = self._temperature("tcold", COLD, t_cold_default)
+        t_hot, _ = self._temperature("thot", HOT, None)
+        t_cold, assumed = self._temperature("tcold", COLD, t_cold_default)
         times = (self._time_of(HOT), self._time_of(COLD))
-        means = LoadMeans(hot, cold, hot_time, cold_time, t_hot, t_cold, *times)
-        return LoadCounts(means, zero, np.fmax(hot_change, cold_change))
+        means = LoadMeans(hot, cold, hot_time, cold_time, LoadInput(t_hot), LoadInput(t_cold), *times)
+        return LoadCounts(means, zero, np.fmax(hot_change, cold_change), assumed)
+
+    def read_ambient(self, phases: tuple[str, ...], of_scan: Floats) -> float:
+        """Read the ambient temperature at a load.
+
+        Parameters
+        ----------
+        phases : tuple of str
+            Phases of the load.
+        of_scan : ndarray, shape (S,)
+            Ambient temperatures of the subscans to calibrate, for loads without one [K].
+
+        Returns
+        -------
+        float
+            Mean of the ``tamb`` of the load's subscans that make sense, else of those of the scan [K].
+
+        Raises
+        ------
+        LayoutError
+            If none of them makes sense.
+        """
+        wanted = {"tamb": replace(TAMB, required=False)}
+        recorded = read_arrays(self._store, self._group, wanted, self._counts.shape).get("tamb")
+        at_load = np.empty(0) if recorded is None else recorded[np.isin(self._phase, phases)]
+        at_load_sound, of_scan_sound = (values[~TAMB.find_unsound(values)] for values in (at_load, of_scan))
+        if at_load_sound.size:
+            return float(at_load_sound.mean())
+        found = f"{self.name}/tamb at {phases[0]} is {TAMB.describe(at_load) if at_load.size else 'absent'}"
+        if of_scan_sound.size:
+            if np.isfinite(at_load).any():
+                logger.warning("%s, expected %s; tamb of the scan is taken", found, TAMB.expected)
+            return float(of_scan_sound.mean())
+        raise LayoutError(
+            f"{found}, and tamb of the scan {TAMB.describe(of_scan)}; expected {TAMB.expected} in either, as the "
+            f"coupling to the load is below 1{TAMB.guess_unit(np.append(at_load, of_scan))}"
+        )
 
     def _time_of(self, phases: tuple[str, ...]) -> float:
         """Compute the mean time (MJD) of a load [d]."""
@@ -354,8 +396,8 @@ class CalibrationGroup:
             change.ravel()[order].reshape(change.shape),
         )
 
-    def _temperature(self, name: str, phases: tuple[str, ...], default: float | None) -> float:
-        """Compute the mean physical temperature of a load [K]; `default` if none was recorded."""
+    def _temperature(self, name: str, phases: tuple[str, ...], default: float | None) -> tuple[float, bool]:
+        """Compute the mean physical temperature of a load [K]; `default` and True if none was recorded."""
         spec = CALIBRATION_COORDINATES[name]
         recorded = self._values[name][np.isin(self._phase, phases)]
         known = recorded[~np.isnan(recorded)]
@@ -365,8 +407,8 @@ class CalibrationGroup:
             logger.warning(
                 "%s/%s was not recorded; %g K is assumed, as the telescope's profile says", self.name, name, default
             )
-            return default
+            return default, True
         unsound = spec.find_unsound(recorded)
         if known.size == 0 or unsound.any():
             refuse(f"{self.name}/{name}", spec, recorded[unsound] if known.size else recorded, known)
-        return float(known.mean())
+        return float(known.mean()), False

@@ -14,6 +14,7 @@ from cal_pipeline.heterodyne.physics.planck import Sidebands
 from cal_pipeline.heterodyne.physics.pwv_fit import PwvFit
 from cal_pipeline.heterodyne.physics.scale_error import ScaleError
 from cal_pipeline.heterodyne.physics.sky import Opacity
+from cal_pipeline.heterodyne.references.telescope import Site
 
 Floats = NDArray[np.float64]
 
@@ -50,8 +51,17 @@ class LoadStage:
         Name of the telescope's profile.
     telescope_sha256 : str
         Its SHA-256 digest.
-    forward_efficiency_err, t_hot_err, t_cold_err, image_gain_err : float
-        1-sigma errors of the efficiency, of the temperatures of the loads [K] and of ln g.
+    forward_efficiency_err : float
+        1-sigma error of the forward efficiency.
+    t_hot_err, t_cold_err : float
+        1-sigma errors of the temperatures of the loads [K].
+    image_gain_err : float
+        1-sigma error of the logarithm of the image gain.
+    assumed : tuple of str
+        What nobody gave or recorded and was assumed, of ``forward_efficiency``, ``t_cold`` and
+        ``image_gain``.
+    site : Site or None
+        Location of the telescope; None where the profile knows none.
     """
 
     sidebands: Sidebands
@@ -71,6 +81,8 @@ class LoadStage:
     t_hot_err: float = 1.0
     t_cold_err: float = 2.0
     image_gain_err: float = 0.05
+    site: Site | None = None
+    assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,6 +130,8 @@ class PairingStage:
         Index into `off` of the OFF paired with each ON; -1 if a pixel has none.
     beam : ndarray of str, shape (S_on,)
         Beam of each ON, ``"A"`` or ``"B"``; empty for an unchopped scan.
+    noisy : ndarray of bool, shape (C, R, A), or None
+        Channels with more noise than the radiometer equation says; None if they were not looked for.
     """
 
     mode: str
@@ -129,6 +143,7 @@ class PairingStage:
     time_weights: Floats
     pair: NDArray[np.int64]
     beam: NDArray[np.str_]
+    noisy: NDArray[np.bool_] | None = None
 
     @property
     def per_dump(self) -> bool:

@@ -120,7 +120,7 @@ class TestLoads:
         assert zero is None
         assert (means.hot == 20.0).all()
         assert (means.cold == 30.0).all()
-        assert (means.t_hot, means.t_cold) == (295.0, 77.0)
+        assert (means.hot_input.physical, means.cold_input.physical) == (295.0, 77.0)
         assert (means.hot_time == 2 * 2 * 2.0).all()
 
     def test_missing_dumps_do_not_count(self, tmp_path):
@@ -166,7 +166,8 @@ class TestLoads:
         self, tmp_path, value, caplog
     ):
         group = self.group(tmp_path, ["HOT", "COL"], tcold=np.full(2, value))
-        assert group.means(self.pixel, StageClock(), 90.0).means.t_cold == 90.0
+        found = group.means(self.pixel, StageClock(), 90.0)
+        assert (found.means.cold_input.physical, found.t_cold_assumed) == (90.0, True)
         assert "tcold was not recorded; 90 K is assumed" in caplog.text
 
     def test_times_are_those_of_each_load(self, tmp_path):
