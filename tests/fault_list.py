@@ -42,7 +42,7 @@ CHANNELS = 256
 SCANS = 4
 DUMPS = 4
 LINE = Line(25.0, fwhm_hz=150e6)
-SKY = Atmosphere(pwv_mm=0.5, layers=Layers(lapse_rate=5.6, wet_scale_km=1.25))
+SKY = Atmosphere(pwv_mm=0.5, layers=Layers(lapse_rate=5.6, wet_scale_km=1.4, ozone_fraction=0.25))
 """A sky in finer layers than those of the table, with about their temperatures."""
 
 NIGHT = preset(
@@ -159,14 +159,19 @@ FAULTS = (
         {"drift": Drift(gain_per_hour=0.03), "scans": (Scan(), replace(NO_LOADS, gap_s=3000.0), NO_LOADS, NO_LOADS)},
     ),
     Fault(
-        "receiver 30 % noisier from the third scan on",
-        {"scans": (Scan(), Scan(), *[Scan(**_receiver(t_rec_dsb=1.3 * NIGHT.receivers[0].t_rec_dsb))] * 2)},
+        "receiver temperature 30 % higher in the fourth scan",
+        {"scans": (Scan(), Scan(), Scan(), Scan(**_receiver(t_rec_dsb=1.3 * NIGHT.receivers[0].t_rec_dsb)))},
     ),
     Fault("receiver 5 K noisier after the loads", _faults(spurs=(Spur(0, 5.0, CHANNELS, ("on", "off")),))),
     Fault("noise of all channels twice that of the radiometer equation", _faults(noisy=(NoisyChannels(2.0),))),
     # Efficiencies and temperatures
     Fault("forward efficiency 0.90, taken as 0.95", _receiver(forward_efficiency=0.90)),
-    Fault("forward efficiency 0.95, assumed to be 1", steps={"loads": {"forward_efficiency": 1.0}}),
+    Fault("forward efficiency 0.95, given as 1", steps={"loads": {"forward_efficiency": 1.0}}),
+    Fault(
+        "forward efficiency 0.95, not given, frontend unknown",
+        _receiver(name="TEST"),
+        steps={"loads": {"forward_efficiency": None}},
+    ),
     Fault("spillover 20 K colder than the air", _sky(t_spill=248.0)),
     Fault("air 5 K colder than tamb", _layers(t_ground=263.0)),
     Fault("air 5 K warmer than tamb", _layers(t_ground=273.0)),
@@ -211,7 +216,11 @@ FAULTS = (
     Fault("spikes of 500 K in 0.3 % of the samples of OFFs", _faults(spikes=(Spikes(0.003, 500.0, ("off",)),))),
     Fault("spikes of 500 K in 0.3 % of the samples of loads", _faults(spikes=(Spikes(0.003, 500.0, ("hot", "cold")),))),
     Fault("one dump of the hot load 60 K too low", _faults(spurs=(Spur(0, -60.0, CHANNELS, ("hot",), (1,)),))),
-    Fault("hot load saturates", _faults(saturation_counts=6.5e6)),
+    Fault("spectrometer saturates on the hot load", _faults(saturation_counts=6.5e6)),
+    Fault(
+        "hot load at the largest 32-bit count in some pixels",
+        _receiver(counts_per_kelvin=5.5e6) | _faults(saturation_counts=2.0**31 - 1.0),
+    ),
     Fault("10 % of the dumps missing", _faults(missing_fraction=0.1)),
     Fault("one OFF missing", _faults(missing=(MissingDumps(3),))),
     # Sequence and file
