@@ -18,6 +18,7 @@ from cal_pipeline.core.store.metadata import TEXT
 from cal_pipeline.core.store.packing import Packing
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.text import format_count
+from cal_pipeline.heterodyne.physics.compiled import find_extremes
 from cal_pipeline.heterodyne.schema import ARRAY, CHANNEL, DUMP, RECEIVER, SUBSCAN
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,19 @@ class Counts:
         self._packing = Packing.for_counts(self.name, array.attributes, array.dtype)
         self._chunks = array.inner_chunks
         self._known = {} if known is None else known
+
+    def saturate_at(self, limit: float | None) -> Counts:
+        """Take counts at or above a limit for missing from now on, and return this object.
+
+        Parameters
+        ----------
+        limit : float or None
+            Smallest count, once unpacked, that a saturated spectrometer delivers [ct]; None if
+            unknown. Counts at the maximum of an integer type are missing in any case.
+        """
+        if limit is not None:
+            self._packing = self._packing.saturated_at(limit)
+        return self
 
     @property
     def absent(self) -> Sequence[Region]:
@@ -194,7 +208,7 @@ class Counts:
             if len(subscans) < span.stop - span.start:
                 raw = raw[..., [s - span.start for s in subscans]]
             stored = self._packing.reinterpret(raw)
-            missing = self._packing.find_missing(stored)
+            missing = self._packing.find_missing(stored, find_extremes(stored))
             absent = list(self._absent_in(channels, subscans))
             if missing is None and not absent and stored.dtype.kind != "f" and self._packing.is_identity:
                 return stored
