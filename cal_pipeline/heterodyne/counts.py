@@ -75,7 +75,7 @@ class Counts:
             raise LayoutError(f"{self.name} has shape {array.shape}: it holds nothing")
         self._array = array
         self.shape: tuple[int, ...] = array.shape
-        self._packing = Packing.for_counts(self.name, array.attributes, array.dtype)
+        self._packing = self._unlimited = Packing.for_counts(self.name, array.attributes, array.dtype)
         self._chunks = array.inner_chunks
         self._known = {} if known is None else known
 
@@ -88,8 +88,7 @@ class Counts:
             Smallest count, once unpacked, that a saturated spectrometer delivers [ct]; None if
             unknown. Counts at the maximum of an integer type are missing in any case.
         """
-        if limit is not None:
-            self._packing = self._packing.saturated_at(limit)
+        self._packing = self._unlimited if limit is None else self._unlimited.saturated_at(limit)
         return self
 
     @property
@@ -174,6 +173,33 @@ class Counts:
         for first in range(0, self.shape[0], step):
             for group in groups:
                 yield slice(first, min(first + step, self.shape[0])), group
+
+    def batches(self, subscans: Sequence[int], most_samples: int, dumps: int | None = None) -> list[list[int]]:
+        """Divide subscans into batches of few samples, each chunk in one batch only.
+
+        Parameters
+        ----------
+        subscans : sequence of int
+            Zero-based subscans.
+        most_samples : int
+            Samples of a batch, unless the subscans of a single chunk have more.
+        dumps : int, optional
+            Dumps that count of each subscan; all if not given.
+
+        Returns
+        -------
+        list of list of int
+            Ascending subscans of each batch.
+        """
+        per_subscan = int(np.prod(self.shape[:4])) // self.shape[1] * (dumps or self.shape[1])
+        batches: list[list[int]] = []
+        for _, group in itertools.groupby(sorted(subscans), key=lambda s: s // self._chunks[4]):
+            members = list(group)
+            if batches and (len(batches[-1]) + len(members)) * per_subscan <= most_samples:
+                batches[-1] += members
+            else:
+                batches.append(members)
+        return batches
 
     def read(self, channels: slice, subscans: list[int]) -> NDArray[Any]:
         """Read a block.

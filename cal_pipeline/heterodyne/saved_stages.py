@@ -143,6 +143,8 @@ FIELDS: dict[type, dict[str, Converter]] = {
         "following_scan": PLAIN,
         "telescope": PLAIN,
         "telescope_sha256": PLAIN,
+        "clip_sigma": PLAIN,
+        "saturation_counts": PLAIN,
     },
     GainDrift: {"hot_mjd": TUPLE, "cold_mjd": TUPLE},
     GainStage: {"level": PLAIN, "drift": make_nested_converter(GainDrift), "reason": PLAIN},

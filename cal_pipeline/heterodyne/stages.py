@@ -13,6 +13,7 @@ from cal_pipeline.heterodyne.physics.loads import LoadMeans, LoadSolution
 from cal_pipeline.heterodyne.physics.planck import Sidebands
 from cal_pipeline.heterodyne.physics.pwv import PwvFit
 from cal_pipeline.heterodyne.physics.sky import Opacity
+from cal_pipeline.heterodyne.physics.spikes import CLIP_SIGMA
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +50,13 @@ class LoadStage:
         Name of the telescope's profile.
     telescope_sha256 : str
         Its SHA-256 digest.
+    clip_sigma : float
+        Distance from the median of its dumps beyond which a sample is a spike; 0: none is [sigma].
+    load_spikes : ndarray of int, shape (R, A), or None
+        Number of samples of the loads that were left out as spikes; None if they were not looked
+        for.
+    saturation_counts : float or None
+        Counts from here on are missing, as the profile of the telescope says [ct].
     """
 
     sidebands: Sidebands
@@ -64,6 +72,9 @@ class LoadStage:
     following_scan: int | None = None
     telescope: str = ""
     telescope_sha256: str = ""
+    clip_sigma: float = CLIP_SIGMA
+    load_spikes: NDArray[np.int64] | None = None
+    saturation_counts: float | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,14 @@ class PairingStage:
         Index into `off` of the OFF paired with each ON; -1 if a pixel has none.
     beam : ndarray of str, shape (S_on,)
         Beam of each ON, ``"A"`` or ``"B"``; empty for an unchopped scan.
+    off_spikes : ndarray of int, shape (R, A), or None
+        Number of samples of the OFFs that were left out as spikes; None if they were not looked
+        for.
+    dump_radiometer : ndarray, shape (C, R, A), or None
+        Variance of the noise from dump to dump of the OFFs over that of the radiometer equation,
+        NaN in bad channels; None if unknown, as in a chopped scan.
+    noisy : ndarray of bool, shape (C, R, A), or None
+        Channels that are much noisier than the others of their pixel; None if unknown.
     """
 
     mode: str
@@ -122,6 +141,9 @@ class PairingStage:
     time_weights: Floats
     pair: NDArray[np.int64]
     beam: NDArray[np.str_]
+    off_spikes: NDArray[np.int64] | None = None
+    dump_radiometer: Floats | None = None
+    noisy: NDArray[np.bool_] | None = None
 
     @property
     def per_dump(self) -> bool:

@@ -10,7 +10,7 @@ from helpers_l0 import FILL, loads_counts, write_array, write_group, write_scan
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import LayoutError
-from cal_pipeline.heterodyne.l0 import CalibrationGroup, pixel_ids, read_coordinates
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadRules, pixel_ids, read_coordinates
 from cal_pipeline.heterodyne.physics.constants import TORR
 
 SHAPE = (4, 2, 2, 1, 4)
@@ -110,7 +110,7 @@ class TestLoads:
         return CalibrationGroup(LocalStorePath(store), "calibration", 7)
 
     def means(self, group, pixel=None):
-        counts = group.means(self.pixel if pixel is None else pixel, StageClock())
+        counts = group.means(self.pixel if pixel is None else pixel, StageClock(), LoadRules(1e6))
         return counts.means, counts.zero
 
     def test_several_are_averaged_with_their_temperatures(self, tmp_path):
@@ -166,7 +166,7 @@ class TestLoads:
         self, tmp_path, value, caplog
     ):
         group = self.group(tmp_path, ["HOT", "COL"], tcold=np.full(2, value))
-        assert group.means(self.pixel, StageClock(), 90.0).means.t_cold == 90.0
+        assert group.means(self.pixel, StageClock(), LoadRules(1e6, t_cold_default=90.0)).means.t_cold == 90.0
         assert "tcold was not recorded; 90 K is assumed" in caplog.text
 
     def test_times_are_those_of_each_load(self, tmp_path):
@@ -178,7 +178,7 @@ class TestLoads:
         counts = np.full((4, 2, 2, 1, 2), 100)
         counts[:, 1, 1, 0, 1] = 102
         counts[:, 1, 0, 0, 0] = FILL
-        found = self.group(tmp_path, ["HOT", "COL"], counts).means(self.pixel, StageClock()).instability
+        found = self.group(tmp_path, ["HOT", "COL"], counts).means(self.pixel, StageClock(), LoadRules(1e6)).instability
         assert found[1, 0] == pytest.approx(np.std([100, 102], ddof=1) / 101, rel=0.5)
         assert not found[0, 0] > 0
 

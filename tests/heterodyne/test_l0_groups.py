@@ -14,7 +14,7 @@ from helpers_l0 import MJD, SECOND, loads_counts, write_array, write_group, writ
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import LayoutError, NoLoadsError
-from cal_pipeline.heterodyne.l0 import CalibrationGroup, pixel_ids, time_of_loads
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadRules, pixel_ids, time_of_loads
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.steps import LoadsStep
 
@@ -77,7 +77,7 @@ class TestLoads:
         pixel = np.array([["PX00"], ["PX01"]])
         return (
             CalibrationGroup(LocalStorePath(tmp_path / "l.zarr"), "calibration", 7)
-            .means(pixel, StageClock(), default)
+            .means(pixel, StageClock(), LoadRules(1e6, t_cold_default=default))
             .means
         )
 
@@ -118,7 +118,8 @@ class TestLoads:
         group = zarr.open_group(tmp_path / "l.zarr", mode="w").create_group("calibration")
         write_group(group, counts, phases, tcold=tcold)
         loads = CalibrationGroup(LocalStorePath(tmp_path / "l.zarr"), "calibration", 7)
-        assert loads.means(np.array([["PX00"], ["PX01"]]), StageClock(), 90.0).means.t_cold == 77.0
+        rules = LoadRules(1e6, t_cold_default=90.0)
+        assert loads.means(np.array([["PX00"], ["PX01"]]), StageClock(), rules).means.t_cold == 77.0
 
     @pytest.mark.parametrize("value", [0.0, NaN])
     def test_an_integration_time_may_be_unknown(self, tmp_path, value):
@@ -161,7 +162,7 @@ class TestLoads:
         write_group(group, counts, ["HOT", "COL", "ZERO"])
         loads = CalibrationGroup(LocalStorePath(tmp_path / "l.zarr"), "calibration", 7)
         with pytest.raises(LayoutError, match="no dump of ZERO is valid in any pixel"):
-            loads.means(np.array([["PX00"], ["PX01"]]), StageClock())
+            loads.means(np.array([["PX00"], ["PX01"]]), StageClock(), LoadRules(1e6))
 
     def test_a_time_that_is_unknown_is_no_time(self, tmp_path):
         write_scan(tmp_path / "s.zarr", 1, calibration={"mjd": np.array([NaN, MJD])})

@@ -11,7 +11,7 @@ import numpy as np
 from cal_pipeline.core.errors import LayoutError, ObservationError
 from cal_pipeline.core.parameters.values import require_positive
 from cal_pipeline.heterodyne.errors import BadChannelsError
-from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts, LoadRules
 from cal_pipeline.heterodyne.physics.loads import solve_loads
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
 from cal_pipeline.heterodyne.references.telescope import TelescopeProfile, find_profile, open_profile
@@ -61,6 +61,7 @@ class LoadsStep(CalibrationStep):
     gain_el_correction   = float(min=0.0, default=1.0)         # Correction of the gain for elevation
     clip_counts          = float(min=0.0, default=0.01)        # Bad channel: HOT - COLD below this times the median
     clip_tsys            = float(min=0.0, default=200.0)       # Bad channel: t_rec_ssb above this times h nu/k
+    clip_sigma           = float(min=0.0, default=10.0)        # Spike of a load or OFF: sigma from the median; 0: none
     calibration_interval = float(min=0.0, default=3600.0)      # Largest time between loads and scan [s]
     physics              = option('exact', 'kalibrate_compat', default='exact') # Physical constants and rounding
     """
@@ -76,6 +77,7 @@ class LoadsStep(CalibrationStep):
     gain_el_correction: float
     clip_counts: float
     clip_tsys: float
+    clip_sigma: float
     calibration_interval: float
     physics: str
 
@@ -87,7 +89,8 @@ class LoadsStep(CalibrationStep):
         efficiency = self._forward_efficiency(band, profile)
         coupling = self.eta_fss * self.gain_el_correction
         group, reason = session.find_loads(band, self.calibration_interval)
-        counts = session.read_loads(group, band, scan.clock, profile.t_cold_default_K)
+        rules = LoadRules(band.channel_width, self.clip_sigma, profile.t_cold_default_K, profile.saturation_counts)
+        counts = session.read_loads(group, band, scan.clock, rules)
         means = counts.means
         solution = solve_loads(means, sidebands, efficiency, coupling, self.clip_counts, self.clip_tsys)
         if solution.bad_channel.all():
@@ -97,7 +100,7 @@ class LoadsStep(CalibrationStep):
                 f"{np.nanmedian(means.cold):.6g} counts at {means.t_hot:.1f} K and {means.t_cold:.1f} K; "
                 f"expected HOT > COLD and 0 < t_rec_ssb <= {self.clip_tsys:g} h nu/k"
             )
-        following, after = self._following(band, session, group, scan, profile)
+        following, after = self._following(band, session, group, scan, rules)
         band.loads = LoadStage(
             sidebands=sidebands,
             means=means,
@@ -112,6 +115,9 @@ class LoadsStep(CalibrationStep):
             following_scan=following.scan_number if following else None,
             telescope=profile.name,
             telescope_sha256=profile.sha256,
+            clip_sigma=self.clip_sigma,
+            load_spikes=counts.spikes,
+            saturation_counts=profile.saturation_counts,
         )
         logger.debug("%s: loads of scan %d (%s)", band, group.scan_number, reason)
 
@@ -143,7 +149,7 @@ class LoadsStep(CalibrationStep):
         }
 
     def _following(
-        self, band: Band, session: LoadSource, before: CalibrationGroup, scan: Scan, profile: TelescopeProfile
+        self, band: Band, session: LoadSource, before: CalibrationGroup, scan: Scan, rules: LoadRules
     ) -> tuple[CalibrationGroup | None, LoadCounts | None]:
         """Find the loads after a band that bracket it with the loads used.
 
@@ -155,7 +161,7 @@ class LoadsStep(CalibrationStep):
         if group is None:
             return None, None
         try:
-            return group, session.read_loads(group, band, scan.clock, profile.t_cold_default_K)
+            return group, session.read_loads(group, band, scan.clock, rules)
         except ObservationError as error:
             logger.warning("%s: the loads that follow it are passed over: %s", band, error)
             return None, None
