@@ -151,6 +151,11 @@ class Counts:
         chunk = self._chunks[0]
         return int(min(max(target_samples // (per_channel * chunk), 1) * chunk, self.shape[0]))
 
+    def groups(self, subscans: Sequence[int]) -> list[list[int]]:
+        """Sort subscans, and group those that share their chunks."""
+        per_chunk = self._chunks[4]
+        return [list(group) for _, group in itertools.groupby(sorted(subscans), key=lambda s: s // per_chunk)]
+
     def blocks(self, subscans: Sequence[int], row_step: int | None = None) -> Iterator[Block]:
         """Yield blocks that hold `subscans`, each chunk in one block only.
 
@@ -167,39 +172,10 @@ class Counts:
         subscans : list of int
             Those of one chunk along the subscan axis.
         """
-        step = row_step or self.row_step()
-        per_chunk = self._chunks[4]
-        groups = [list(g) for _, g in itertools.groupby(sorted(subscans), key=lambda s: s // per_chunk)]
+        step, groups = row_step or self.row_step(), self.groups(subscans)
         for first in range(0, self.shape[0], step):
             for group in groups:
                 yield slice(first, min(first + step, self.shape[0])), group
-
-    def batches(self, subscans: Sequence[int], most_samples: int, dumps: int | None = None) -> list[list[int]]:
-        """Divide subscans into batches of few samples, each chunk in one batch only.
-
-        Parameters
-        ----------
-        subscans : sequence of int
-            Zero-based subscans.
-        most_samples : int
-            Samples of a batch, unless the subscans of a single chunk have more.
-        dumps : int, optional
-            Dumps that count of each subscan; all if not given.
-
-        Returns
-        -------
-        list of list of int
-            Ascending subscans of each batch.
-        """
-        per_subscan = int(np.prod(self.shape[:4])) // self.shape[1] * (dumps or self.shape[1])
-        batches: list[list[int]] = []
-        for _, group in itertools.groupby(sorted(subscans), key=lambda s: s // self._chunks[4]):
-            members = list(group)
-            if batches and (len(batches[-1]) + len(members)) * per_subscan <= most_samples:
-                batches[-1] += members
-            else:
-                batches.append(members)
-        return batches
 
     def read(self, channels: slice, subscans: list[int]) -> NDArray[Any]:
         """Read a block.

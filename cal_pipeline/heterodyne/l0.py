@@ -25,7 +25,7 @@ from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.heterodyne.physics.constants import TORR
 from cal_pipeline.heterodyne.physics.loads import LoadMeans
 from cal_pipeline.heterodyne.physics.quality import load_instability
-from cal_pipeline.heterodyne.physics.spikes import CLIP_SIGMA, blank_spikes, radiometer_noise, sum_without_spikes
+from cal_pipeline.heterodyne.physics.spikes import CLIP_SIGMA, average_without_spikes, blank_spikes, radiometer_noise
 from cal_pipeline.heterodyne.schema import (
     CALIBRATION_COORDINATES,
     NUMBER_ATTRIBUTES,
@@ -391,14 +391,11 @@ class CalibrationGroup:
             level += partial
             samples += valid
             together = counts.reshape(len(counts), -1, *pixels, 1)
-            if clip_sigma:
-                total, number, spikes = sum_without_spikes(together, clip_sigma, noise)
-                if spikes is not None:
-                    average.spikes[...] += spikes.sum(axis=(0, 1, 4))
-                    counts = blank_spikes(together, spikes).reshape(counts.shape)
-            else:
-                total, number = sum_of_valid(together, axis=1)
-            average.mean[channels] = mean_from_sum(total, number)[..., 0]
+            mean, number, spikes = average_without_spikes(together, clip_sigma, noise)
+            average.mean[channels] = mean[..., 0]
+            if spikes is not None:
+                average.spikes[...] += spikes.sum(axis=(0, 1, 4))
+                counts = blank_spikes(together, spikes).reshape(counts.shape)
             if number.min() == together.shape[1]:
                 average.time[channels] = n_dumps * exptime.sum()
                 continue

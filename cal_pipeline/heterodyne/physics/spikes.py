@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.physics.averages import median_of_finite
+from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite
 from cal_pipeline.heterodyne.physics.compiled import compiled
 from cal_pipeline.heterodyne.physics.quality import MAD_TO_SIGMA
 
@@ -45,10 +45,10 @@ def radiometer_noise(channel_width: float, exptime: NDArray[np.floating[Any]]) -
     return np.where(known, 1.0 / np.sqrt(np.where(known, product, 1.0)), 0.0)
 
 
-def sum_without_spikes(
+def average_without_spikes(
     counts: NDArray[Any], clip_sigma: float, noise: Floats
-) -> tuple[Floats, NDArray[np.int64], NDArray[np.bool_] | None]:
-    """Sum the valid dumps that are no spikes, and count them.
+) -> tuple[Floats, NDArray[np.int32], NDArray[np.bool_] | None]:
+    """Average the valid dumps that are no spikes, and count them.
 
     A sample is a spike if it is more than `clip_sigma` sigma from the median of the valid dumps in
     its channel and pixel, of which there are at least three. Sigma is the larger of 1.4826 times
@@ -60,16 +60,16 @@ def sum_without_spikes(
         Counts of subscans, each of which is looked at by itself; integers, or floats that are NaN
         where missing [ct].
     clip_sigma : float
-        Distance from the median beyond which a sample is a spike [sigma].
+        Distance from the median beyond which a sample is a spike; 0: none is [sigma].
     noise : ndarray, shape (S,)
         Noise of a dump relative to its counts, from :func:`radiometer_noise`.
 
     Returns
     -------
-    total : ndarray, shape (c, R, A, S)
-        Sums [ct].
-    number : ndarray of int, shape (c, R, A, S)
-        Number of dumps in each sum.
+    mean : ndarray, shape (c, R, A, S)
+        Means, NaN without any dump [ct].
+    number : ndarray of int32, shape (c, R, A, S)
+        Number of dumps in each mean.
     spikes : ndarray of bool, shape (c, D, R, A, S), or None
         True for the samples that were left out; None if there are none.
 
@@ -83,27 +83,28 @@ def sum_without_spikes(
     Examples
     --------
     >>> counts = np.array([1000, 1001, 999, 1000, 5000]).reshape(1, 5, 1, 1, 1)
-    >>> total, number, spikes = sum_without_spikes(counts, 10.0, np.array([1e-3]))
-    >>> total.ravel().tolist(), number.ravel().tolist(), spikes.ravel().nonzero()[0].tolist()
-    ([4000.0], [4], [4])
+    >>> mean, number, spikes = average_without_spikes(counts, 10.0, np.array([1e-3]))
+    >>> mean.ravel().tolist(), number.ravel().tolist(), spikes.ravel().nonzero()[0].tolist()
+    ([1000.0], [4], [4])
     """
     n_channels, n_dumps, *after = counts.shape
     values = np.ascontiguousarray(counts).reshape(n_channels, n_dumps, -1)
     of_series = np.tile(noise, values.shape[2] // noise.size)
-    total, number, wide = _survey(values, clip_sigma * of_series)
+    mean, number, wide = _survey(values, clip_sigma * of_series)
     spikes: NDArray[np.bool_] | None = None
-    if wide.any() and n_dumps >= FEWEST_DUMPS:
+    if clip_sigma and wide.any() and n_dumps >= FEWEST_DUMPS:
         series = values.transpose(2, 0, 1)[wide].astype(np.float64)
         struck = _find_in_series(series, clip_sigma, np.broadcast_to(of_series[:, None], wide.shape)[wide])
         if struck.any():
             kept = np.isfinite(series) & ~struck
-            total[wide], number[wide] = np.where(kept, series, 0.0).sum(axis=1), kept.sum(axis=1)
+            number[wide] = kept.sum(axis=1)
+            mean[wide] = mean_from_sum(np.where(kept, series, 0.0).sum(axis=1), number[wide])
             found = np.zeros(values.shape, np.bool_)
             found.transpose(2, 0, 1)[wide] = struck
             spikes = found.reshape(counts.shape)
     # The channels vary fastest in the result, like in all arrays of results.
     shape = (*after, n_channels)
-    return np.moveaxis(total.reshape(shape), -1, 0), np.moveaxis(number.reshape(shape), -1, 0), spikes
+    return np.moveaxis(mean.reshape(shape), -1, 0), np.moveaxis(number.reshape(shape), -1, 0), spikes
 
 
 def blank_spikes(counts: NDArray[Any], spikes: NDArray[np.bool_] | None) -> NDArray[Any]:
@@ -134,14 +135,14 @@ def _find_in_series(series: Floats, clip_sigma: float, noise: Floats) -> NDArray
 
 
 @compiled
-def _survey(values: NDArray[Any], limit: Floats) -> tuple[Floats, NDArray[np.int64], NDArray[np.bool_]]:
-    """Sum and count the finite ones of (I, N, K) along the middle axis, into (K, I).
+def _survey(values: NDArray[Any], limit: Floats) -> tuple[Floats, NDArray[np.int32], NDArray[np.bool_]]:
+    """Average and count the finite ones of (I, N, K) along the middle axis, into (K, I).
 
     The third array tells which series are wider than `limit` (K,) times their minimum.
     """
     n_before, n_values, n_after = values.shape
-    sums = np.empty((n_after, n_before))
-    number = np.empty((n_after, n_before), np.int64)
+    mean = np.empty((n_after, n_before))
+    number = np.empty((n_after, n_before), np.int32)
     wide = np.empty((n_after, n_before), np.bool_)
     for i in range(n_before):
         for k in range(n_after):
@@ -152,20 +153,18 @@ def _survey(values: NDArray[Any], limit: Floats) -> tuple[Floats, NDArray[np.int
                 lowest = min(lowest, value)
                 highest = max(highest, value)
                 total += value
-            valid = n_values
+            low, high, valid = float(lowest), float(highest), n_values
             if not np.isfinite(total):
                 # Some are missing: once more, without these.
                 low, high, total, valid = np.inf, -np.inf, 0.0, 0
                 for n in range(n_values):
-                    number_here = float(values[i, n, k])
-                    if np.isfinite(number_here):
-                        low = min(low, number_here)
-                        high = max(high, number_here)
-                        total += number_here
+                    present = float(values[i, n, k])
+                    if np.isfinite(present):
+                        low = min(low, present)
+                        high = max(high, present)
+                        total += present
                         valid += 1
-                wide[k, i] = valid > 0 and not high - low <= limit[k] * low
-            else:
-                wide[k, i] = not float(highest) - float(lowest) <= limit[k] * lowest
-            sums[k, i] = total
+            mean[k, i] = total / valid  # 0/0 without any: NaN
             number[k, i] = valid
-    return sums, number, wide
+            wide[k, i] = valid > 0 and not high - low <= limit[k] * low
+    return mean, number, wide

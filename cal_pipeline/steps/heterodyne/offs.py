@@ -9,24 +9,29 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.heterodyne.counts import Block, Counts
-from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
+from cal_pipeline.heterodyne.physics.averages import median_of_finite
 from cal_pipeline.heterodyne.physics.dump_noise import (
     change_of_dumps,
     dump_radiometer,
     find_noisy,
     sum_squared_changes,
 )
-from cal_pipeline.heterodyne.physics.quality import channel_stride
-from cal_pipeline.heterodyne.physics.spikes import blank_spikes, radiometer_noise, sum_without_spikes
+from cal_pipeline.heterodyne.physics.spikes import average_without_spikes, blank_spikes, radiometer_noise
 from cal_pipeline.heterodyne.scan import Band
 
 Floats = NDArray[np.float64]
 
-HELD_SAMPLES = 2**24
-"""Counts of OFFs in memory at a time: the noise of a channel is known once the others are read [samples]."""
+FEW_SAMPLES_OF_OFF = 2**22
+"""Samples of an OFF up to which a thread takes it as a whole; beyond, threads share each OFF."""
+
+MOST_HELD_SAMPLES = 2**24
+"""Samples of an OFF in memory: the noise of a channel is known once the other channels are read."""
 
 FEWEST_HELD_DUMPS = 16
 """Dumps of an OFF that are held however many samples they are."""
+
+CHANNELS_OF_MEDIAN = 512
+"""Channels that tell by how much all of them changed; their median has 6 % of the noise of one."""
 
 
 class OffMeans(NamedTuple):
@@ -62,36 +67,24 @@ class DumpNoise(NamedTuple):
     noisy: NDArray[np.bool_] | None = None
 
 
-def average_offs(counts: Counts, off: NDArray[np.int64]) -> OffMeans:
-    """Compute mean and number of all valid dumps of each OFF."""
-    means = _empty_means(counts, off)
-    column = {int(subscan): index for index, subscan in enumerate(off)}
-
-    def add(block: Block) -> None:
-        channels, members = block
-        sums, dumps = sum_of_valid(counts.read(channels, members), axis=1)
-        _put(means, channels, [column[subscan] for subscan in members], sums, dumps)
-
-    map_in_threads(add, counts.blocks(off.tolist()), int(np.prod(counts.shape)))
-    return means
-
-
 class OffSurvey:
-    """Means of the OFFs without spikes, and their noise from dump to dump.
+    """Means of the OFFs, and their noise from dump to dump.
 
     Parameters
     ----------
     band : Band
-        The band; the noise is found out if its loads are known.
+        The band.
     counts : Counts
         Its counts.
     off : ndarray of int, shape (O,)
         Zero-based subscans of the OFFs.
     clip_sigma : float
-        Distance from the median beyond which a sample is a spike, 0 to look for none [sigma].
+        Distance from the median beyond which a sample is a spike; 0: none is [sigma].
+    with_noise : bool
+        Whether to find out the noise, which takes the loads of the band.
     """
 
-    def __init__(self, band: Band, counts: Counts, off: NDArray[np.int64], clip_sigma: float) -> None:
+    def __init__(self, band: Band, counts: Counts, off: NDArray[np.int64], clip_sigma: float, with_noise: bool) -> None:
         self._band, self._counts, self._off, self._clip_sigma = band, counts, off, clip_sigma
         n_channels, n_dumps, *pixels, _ = counts.shape
         self._noise = radiometer_noise(band.channel_width, band.coordinates.exptime[off])
@@ -99,78 +92,80 @@ class OffSurvey:
         self._means = _empty_means(counts, off)
         self._spikes: list[NDArray[np.int64]] = [np.zeros(pixels, np.int64)]
         self._gamma: Floats | None = None
-        if band.loads is not None and n_dumps > 1:
+        if with_noise and band.loads is not None and n_dumps > 1:
             self._gamma = np.where(band.bad_channel, np.nan, band.loads.solution.gamma)
-            self._stride = channel_stride(n_channels)
-            self._held = min(n_dumps, max(HELD_SAMPLES // (n_channels * int(np.prod(pixels))), FEWEST_HELD_DUMPS))
+            self._stride = max(n_channels // CHANNELS_OF_MEDIAN, 1)
+            self._held = min(n_dumps, max(MOST_HELD_SAMPLES // (n_channels * int(np.prod(pixels))), FEWEST_HELD_DUMPS))
             self._squares = np.empty(self._means.mean.shape, order="F")
             self._number = np.empty(self._means.mean.shape, np.int32, order="F")
 
     def run(self) -> tuple[OffMeans, DumpNoise]:
         """Read the OFFs, and work out their means and their noise."""
-        counts, off = self._counts, self._off.tolist()
+        counts, off, gamma = self._counts, self._off.tolist(), self._gamma
         samples = int(np.prod(counts.shape))
-        if self._gamma is None:
+        if gamma is None:
             map_in_threads(self._average, counts.blocks(off), samples)
+            return self._finished_means(), DumpNoise()
+        groups = counts.groups(off)
+        # The sums over a long OFF are shared by threads; a short one is the work of a single thread.
+        if len(groups[0]) * int(np.prod(counts.shape[:4])) <= FEW_SAMPLES_OF_OFF:
+            map_in_threads(lambda group: self._measure_noise(group, gamma), groups, samples)
         else:
-            for batch in counts.batches(off, HELD_SAMPLES, self._held):
-                self._measure_noise(batch, self._gamma, samples)
+            for group in groups:
+                self._measure_noise(group, gamma)
+        return self._finished_means(), self._compare_noise(gamma)
+
+    def _finished_means(self) -> OffMeans:
+        """Return the means, with the number of spikes."""
         spikes = np.sum(self._spikes, axis=0) if self._clip_sigma else None
-        return self._means._replace(spikes=spikes), self._compare_noise()
+        return self._means._replace(spikes=spikes)
 
     def _average(self, block: Block) -> NDArray[Any]:
         """Average a block of counts, and return them without spikes."""
         channels, members = block
         columns = [self._column[subscan] for subscan in members]
         counts = self._counts.read(channels, members)
-        if not self._clip_sigma:
-            _put(self._means, channels, columns, *sum_of_valid(counts, axis=1))
-            return counts
-        sums, dumps, spikes = sum_without_spikes(counts, self._clip_sigma, self._noise[columns])
-        _put(self._means, channels, columns, sums, dumps)
+        mean, dumps, spikes = average_without_spikes(counts, self._clip_sigma, self._noise[columns])
+        _put(self._means, channels, columns, mean, dumps)
         if spikes is not None:
             # Threads append; they would lose what others add to a sum.
             self._spikes.append(spikes.sum(axis=(0, 1, 4)))
         return blank_spikes(counts, spikes)
 
-    def _measure_noise(self, batch: list[int], gamma: Floats, samples: int) -> None:
-        """Average a batch of OFFs, and sum the squared differences of their dumps."""
+    def _measure_noise(self, subscans: list[int], gamma: Floats) -> None:
+        """Average the OFFs of a chunk, and sum the squared differences of their dumps."""
         n_channels, _, *pixels, _ = self._counts.shape
+        samples = len(subscans) * int(np.prod(self._counts.shape[:4]))
         some = range(0, n_channels, self._stride)
-        changes = {subscan: np.empty((self._held - 1, *pixels, len(some))) for subscan in batch}
+        changes = np.empty((len(subscans), self._held - 1, *pixels, len(some)))
 
-        def average(block: Block) -> tuple[Block, NDArray[Any]]:
-            channels, members = block
-            counts = self._average(block)
+        def average(block: Block) -> tuple[slice, NDArray[Any]]:
+            channels, counts = block[0], self._average(block)
             if self._held < counts.shape[1]:
                 counts = counts[:, : self._held].copy()
-            first = -channels.start % self._stride
+            own = slice(-channels.start % self._stride, None, self._stride)
             place = slice(-(-channels.start // self._stride), -(-channels.stop // self._stride))
-            of_some = gamma[channels][first :: self._stride]
-            for index, subscan in enumerate(members):
-                changes[subscan][..., place] = change_of_dumps(counts[first :: self._stride, ..., index], of_some)
-            return block, counts
+            for index in range(len(subscans)):
+                changes[index, ..., place] = change_of_dumps(counts[own, ..., index], gamma[channels][own])
+            return channels, counts
 
-        def square(part: tuple[Block, NDArray[Any]]) -> None:
-            (channels, members), counts = part
-            for index, subscan in enumerate(members):
+        def square(part: tuple[slice, NDArray[Any]]) -> None:
+            channels, counts = part
+            for index, subscan in enumerate(subscans):
                 place = (channels, ..., self._column[subscan])
-                found = sum_squared_changes(counts[..., index], gamma[channels], common[subscan])
+                found = sum_squared_changes(counts[..., index], gamma[channels], common[index])
                 self._squares[place], self._number[place] = found
 
-        held = map_in_threads(average, self._counts.blocks(batch), samples)
-        medians = map_in_threads(lambda subscan: median_of_finite(changes[subscan], axis=-1), batch, samples)
-        common = dict(zip(batch, medians, strict=True))
+        held = map_in_threads(average, self._counts.blocks(subscans), samples)
+        common = median_of_finite(changes, axis=-1)
         map_in_threads(square, held, samples)
 
-    def _compare_noise(self) -> DumpNoise:
+    def _compare_noise(self, gamma: Floats) -> DumpNoise:
         """Compare the noise of all OFFs with the radiometer equation, and the channels with each other."""
-        if self._gamma is None:
-            return DumpNoise()
         zero, level = self._band.require_loads().zero, self._means.mean
         if zero is not None:
             level = level - zero[..., None]
-        ratio, number = dump_radiometer(self._squares, self._number, level, self._gamma, self._noise)
+        ratio, number = dump_radiometer(self._squares, self._number, level, gamma, self._noise)
         return DumpNoise(ratio, find_noisy(ratio, number))
 
 
@@ -181,9 +176,8 @@ def _empty_means(counts: Counts, off: NDArray[np.int64]) -> OffMeans:
     return OffMeans(np.empty(shape, order="F"), np.empty(shape, np.int32, order="F"))
 
 
-def _put(means: OffMeans, channels: slice, columns: list[int], sums: Floats, dumps: NDArray[np.int64]) -> None:
-    """Enter the means of a block, from sums and numbers (c, R, A, columns)."""
-    of_block = mean_from_sum(sums, dumps)
+def _put(means: OffMeans, channels: slice, columns: list[int], mean: Floats, dumps: NDArray[np.integer[Any]]) -> None:
+    """Enter means and numbers (c, R, A, columns) of a block."""
     for index, column in enumerate(columns):
-        means.mean[channels, ..., column] = of_block[..., index]
+        means.mean[channels, ..., column] = mean[..., index]
         means.dumps[channels, ..., column] = dumps[..., index]

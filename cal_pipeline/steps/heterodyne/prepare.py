@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import LayoutError
 from cal_pipeline.core.text import format_count
-from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.errors import NoReferenceError
 from cal_pipeline.heterodyne.modes import MODES, Mode, mode_named
 from cal_pipeline.heterodyne.physics.opacity import airmass
@@ -19,7 +18,7 @@ from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES, L1Arrays
 from cal_pipeline.heterodyne.stages import PairingStage
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
-from cal_pipeline.steps.heterodyne.offs import DumpNoise, OffMeans, OffSurvey, average_offs
+from cal_pipeline.steps.heterodyne.offs import OffSurvey
 from cal_pipeline.steps.heterodyne.reference import FindReference
 
 logger = logging.getLogger(__name__)
@@ -73,7 +72,10 @@ class PrepareStep(CalibrationStep):
             logger.warning("%s: otf_lon or otf_lat was not recorded; the positions of its dumps are NaN", band)
         counts = band.source_counts(scan.clock)
         counts.warn_of_absent_chunks()
-        means, noise = _read_offs(band, counts, off, mode)
+        clip_sigma = CLIP_SIGMA if band.loads is None else band.loads.clip_sigma
+        # The dumps of a chopped OFF are compared each with its own ON, not with each other.
+        survey = OffSurvey(band, counts, off, 0.0 if mode.per_dump else clip_sigma, with_noise=not mode.per_dump)
+        means, noise = survey.run()
         valid = np.asarray(means.dumps.max(axis=0) > 0)
         if not valid.any():
             raise NoReferenceError(f"{band}: none of its {off.size} OFFs has a valid dump in any pixel")
@@ -97,13 +99,6 @@ class PrepareStep(CalibrationStep):
     def l1_arrays(band: Band) -> L1Arrays:
         """Return times, directions and recorded positions of the spectra."""
         return {} if band.pairing is None else _pointing_arrays(band, band.pairing)
-
-
-def _read_offs(band: Band, counts: Counts, off: NDArray[np.int64], mode: Mode) -> tuple[OffMeans, DumpNoise]:
-    """Read means and noise of the OFFs; the dumps of chopped ones are each a reference by itself."""
-    if mode.per_dump:
-        return average_offs(counts, off), DumpNoise()
-    return OffSurvey(band, counts, off, CLIP_SIGMA if band.loads is None else band.loads.clip_sigma).run()
 
 
 def _pointing_arrays(band: Band, pairing: PairingStage) -> L1Arrays:
