@@ -182,6 +182,37 @@ class TestLoads:
         assert found[1, 0] == pytest.approx(np.std([100, 102], ddof=1) / 101, rel=0.5)
         assert not found[0, 0] > 0
 
+    def test_spikes_are_told_by_all_subscans_of_a_load(self, tmp_path):
+        # Two dumps each are too few by themselves.
+        counts = loads_counts(np.ones((4, 2, 1)), 0.0, [100.0, 10.0, 100.0, 10.0])
+        counts[3, 1, 1, 0, 2] = 500
+        counts[2, 0, 0, 0, 1] = 50
+        found = self.group(tmp_path, ["HOT", "COL", "HOT", "COL"], counts).means(
+            self.pixel[::-1], StageClock(), LoadRules(1e6)
+        )
+        assert found.spikes.tolist() == [[1], [1]]
+        assert (found.means.hot == 100.0).all()
+        assert (found.means.cold == 10.0).all()
+        assert np.argwhere(found.means.hot_time != 4 * 2.0).tolist() == [[3, 0, 0]]
+        assert found.means.hot_time[3, 0, 0] == 3 * 2.0
+
+    def test_spikes_of_zero_are_not_looked_for(self, tmp_path):
+        counts = loads_counts(np.ones((4, 2, 1)), 0.0, [100.0, 10.0, 4.0, 4.0])
+        counts[0, 0, 0, 0, 2] = 44
+        found = self.group(tmp_path, ["HOT", "COL", "ZERO", "ZERO"], counts).means(
+            self.pixel, StageClock(), LoadRules(1e6)
+        )
+        assert found.zero[0, 0, 0] == 14.0
+        assert not found.spikes.any()
+
+    def test_rules_of_one_reading_do_not_outlast_it(self, tmp_path):
+        group = self.group(tmp_path, ["HOT", "COL"])
+        limited = group.means(self.pixel, StageClock(), LoadRules(1e6, saturation_counts=15.0)).means
+        assert np.isnan(limited.cold).all()
+        assert (limited.hot == 10.0).all()
+        again, _ = self.means(group)
+        assert (again.cold == 20.0).all()
+
     def test_objections(self, tmp_path):
         group = self.group(tmp_path, ["HOT", "COL"])
         assert group.objection(SHAPE, self.pixel) is None
