@@ -231,7 +231,7 @@ def find_extremes(values: NDArray[Any]) -> tuple[int, int] | None:
 def _extremes(values: NDArray[Any]) -> tuple[Any, Any]:
     """Find the smallest and the largest of integers (N,)."""
     lowest = highest = values[0]
-    for value in values:
-        lowest = min(lowest, value)
-        highest = max(highest, value)
+    for i in range(values.size):  # by index, or it is not vectorized
+        lowest = min(lowest, values[i])
+        highest = max(highest, values[i])
     return lowest, highest
