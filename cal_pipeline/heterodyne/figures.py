@@ -104,6 +104,20 @@ def _load_instability(band: Band, tally: Tally) -> Pixels | None:
     return None if band.loads is None else band.loads.instability
 
 
+def _load_spikes(band: Band, tally: Tally) -> Pixels | None:
+    return None if band.loads is None else band.loads.load_spikes
+
+
+def _off_spikes(band: Band, tally: Tally) -> Pixels | None:
+    return None if band.pairing is None else band.pairing.off_spikes
+
+
+def _dump_radiometer(band: Band, tally: Tally) -> Pixels | None:
+    if band.pairing is None or band.pairing.dump_radiometer is None:
+        return None
+    return median_of_finite(band.pairing.dump_radiometer, axis=0)
+
+
 def _gain_drift(band: Band, tally: Tally) -> Pixels | None:
     return None if band.loads is None else band.gain_drift
 
@@ -237,6 +251,14 @@ QUALITY = QualityScheme(
         Figure("noise_ratio", "measured over expected noise", _noise_ratio, checked=True),
         Figure("ripple_K", "amplitude of the strongest ripple of the mean spectrum", _ripple, "K"),
         Figure("load_instability", "relative change on a load from dump to dump", _load_instability, checked=True),
+        Figure("load_spikes", "samples of the loads left out as spikes", _load_spikes, reduce="mean"),
+        Figure("off_spikes", "samples of the OFFs left out as spikes", _off_spikes, reduce="mean"),
+        Figure(
+            "dump_radiometer",
+            "variance of the OFFs from dump to dump over that of the radiometer equation",
+            _dump_radiometer,
+            checked=True,
+        ),
         Figure("gain_drift", "relative change of the gain between the loads before and after", _gain_drift),
         Figure("bad_channel_fraction", "channels that the loads cannot calibrate", _bad_channels, reduce="mean"),
         Figure(

@@ -158,6 +158,8 @@ FIELDS: dict[type, dict[str, Converter]] = {
         **dict.fromkeys(("forward_efficiency_err", "t_hot_err", "t_cold_err", "image_gain_err"), PLAIN),
         "site": make_nested_converter(Site),
         "assumed": TUPLE,
+        "clip_sigma": PLAIN,
+        "saturation_counts": PLAIN,
     },
     GainDrift: {"hot_mjd": TUPLE, "cold_mjd": TUPLE},
     GainStage: {"level": PLAIN, "drift": make_nested_converter(GainDrift), "reason": PLAIN},

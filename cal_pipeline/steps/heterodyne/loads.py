@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cal_pipeline.core.errors import LayoutError, ObservationError
 from cal_pipeline.core.parameters.values import require_positive
 from cal_pipeline.heterodyne.errors import BadChannelsError
-from cal_pipeline.heterodyne.l0 import CalibrationGroup
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadRules
 from cal_pipeline.heterodyne.phases import COLD, HOT
 from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans, LoadSolution, solve_loads
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
@@ -99,6 +99,7 @@ class LoadsStep(CalibrationStep):
     gain_el_correction     = float(min=0.0, default=1.0)  # Correction of the gain for elevation
     clip_counts            = float(min=0.0, default=0.01) # Bad channel: HOT - COLD below this times the median
     clip_tsys              = float(min=0.0, default=200.0) # Bad channel: t_rec_ssb above this times h nu/k
+    clip_sigma             = float(min=0.0, default=10.0) # Spike of a load or OFF: sigma from the median; 0: none
     calibration_interval   = float(min=0.0, default=3600.0) # Largest time between loads and scan [s]
     physics                = option('exact', 'kalibrate_compat', default='exact') # Physical constants and rounding
     """
@@ -125,6 +126,7 @@ class LoadsStep(CalibrationStep):
     gain_el_correction: float
     clip_counts: float
     clip_tsys: float
+    clip_sigma: float
     calibration_interval: float
     physics: str
 
@@ -136,12 +138,13 @@ class LoadsStep(CalibrationStep):
         efficiency, efficiency_assumed = self._forward_efficiency(band, profile)
         coupling = self.eta_fss * self.gain_el_correction
         group, reason = session.find_loads(band, self.calibration_interval)
-        counts = session.read_loads(group, band, scan.clock, profile.t_cold_default_K)
+        rules = LoadRules(band.channel_width, self.clip_sigma, profile.t_cold_default_K, profile.saturation_counts)
+        counts = session.read_loads(group, band, scan.clock, rules)
         means = self._seen_by_receiver(counts.means, group, band)
         solution = solve_loads(means, sidebands, efficiency, coupling, self.clip_counts, self.clip_tsys)
         if solution.bad_channel.all():
             raise BadChannelsError(_explain_bad_channels(band, group, means, solution, self.clip_tsys))
-        following, after = self._following(band, session, group, scan, profile)
+        following, after = self._following(band, session, group, scan, rules)
         band.loads = LoadStage(
             sidebands=sidebands,
             means=means,
@@ -166,6 +169,9 @@ class LoadsStep(CalibrationStep):
                 image_gain=self.parameters.is_default("image_gain"),
             ),
             site=profile.site,
+            clip_sigma=self.clip_sigma,
+            load_spikes=counts.spikes,
+            saturation_counts=profile.saturation_counts,
         )
         logger.debug("%s: loads of scan %d (%s)", band, group.scan_number, reason)
 
@@ -197,7 +203,7 @@ class LoadsStep(CalibrationStep):
         }
 
     def _following(
-        self, band: Band, session: LoadSource, before: CalibrationGroup, scan: Scan, profile: TelescopeProfile
+        self, band: Band, session: LoadSource, before: CalibrationGroup, scan: Scan, rules: LoadRules
     ) -> tuple[CalibrationGroup | None, LoadMeans | None]:
         """Find the loads after a band that bracket it with the loads used.
 
@@ -209,7 +215,7 @@ class LoadsStep(CalibrationStep):
         if group is None:
             return None, None
         try:
-            counts = session.read_loads(group, band, scan.clock, profile.t_cold_default_K)
+            counts = session.read_loads(group, band, scan.clock, rules)
             return group, self._seen_by_receiver(counts.means, group, band)
         except ObservationError as error:
             logger.warning("%s: the loads that follow it are passed over: %s", band, error)
