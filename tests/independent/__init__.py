@@ -13,7 +13,7 @@ from .counts import I32_MIN, PA_PER_TORR
 from .options import Options
 from .references import interpolation_weights
 from .scan import evaluate_scan
-from .table import look_up
+from .table import look_up, read_atmosphere
 
 __all__ = [
     "I32_MIN",
@@ -25,6 +25,7 @@ __all__ = [
     "evaluate_scan",
     "interpolation_weights",
     "look_up",
+    "read_atmosphere",
     "running_mean",
     "sky_entries",
 ]

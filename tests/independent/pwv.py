@@ -26,22 +26,22 @@ class SkyData:
     var_cold: np.ndarray
     tp_hot: np.ndarray
     airmass: float
-    t_atm: float
+    t_ground: float
     t_spill: float
     good: np.ndarray
 
     def residual(self, pwv: float) -> np.ndarray:
-        s_model = self.model.sky(pwv, self.airmass, self.t_atm, self.t_spill) - self.tp_hot
+        s_model = self.model.sky(pwv, self.airmass, self.t_ground, self.t_spill) - self.tp_hot
         return divide(self.off_minus_hot - self.gamma * s_model, self.gamma_smooth)[self.good]
 
     def slope(self, pwv: float) -> np.ndarray:
         """Minus d residual / d pwv: K/mm."""
         # CHOICE: gamma_smooth, not the channel's own gamma, whose noise would bias the PWV.
-        slope = self.model.sky_slope(pwv, self.airmass, self.t_atm)
+        slope = self.model.sky_slope(pwv, self.airmass, self.t_ground)
         return divide(self.gamma_smooth * slope, self.gamma_smooth)[self.good]
 
     def sigma_mod(self, pwv: float, model_error: float) -> np.ndarray:
-        return self.model.sigma_mod(pwv, self.airmass, self.t_atm, model_error)[self.good]
+        return self.model.sigma_mod(pwv, self.airmass, self.t_ground, model_error)[self.good]
 
     def weight(self, pwv: float, model_error: float) -> np.ndarray:
         radiometric = self.var_off + self.a**2 * self.var_hot + (1 - self.a) ** 2 * self.var_cold
@@ -50,7 +50,7 @@ class SkyData:
 
 def prepare_sky(
     model: Model, pixel: tuple[int, int, int], loads: Loads, off: np.ndarray, time_off: float, B: float,
-    airmass: float, t_atm: float, t_spill: float,
+    airmass: float, t_ground: float, t_spill: float,
 ) -> SkyData:  # fmt: skip
     hot_s, cold_s, off_s = running_mean(loads.hot), running_mean(loads.cold), running_mean(off)
     contrast = loads.tp_hot - loads.tp_cold
@@ -73,7 +73,7 @@ def prepare_sky(
         var_cold=t_cold**2 / max(loads.time_cold, tiny) / B,
         tp_hot=loads.tp_hot,
         airmass=airmass,
-        t_atm=t_atm,
+        t_ground=t_ground,
         t_spill=t_spill,
         # CHOICE: the transmission criterion needs the PWV, so it has no part in the fit.
         good=~loads.bad & np.isfinite(off),

@@ -17,7 +17,7 @@ from .references import interpolation_weights
 from .selection import Selection, select_subscans
 from .sky import Model, Sideband
 from .strategies import Fits, Skies, fit_scan, valid_offs
-from .table import look_up, read_atmosphere
+from .table import read_atmosphere
 
 BAD_CHANNEL = 1
 FILL_VALUE = 2
@@ -133,19 +133,24 @@ def make_models(source: Counts, selection: Selection, atm_path: Any, options: Op
     """The sky model of each array."""
     nu_s, nu_i = frequencies(source, selection.ons[0])
     pressure = float(np.mean([source.column("pamb", s) for s in selection.ons + selection.offs])) * PA_PER_TORR
-    grid, pressures, table_b, table_c = read_atmosphere(atm_path)
+    table = read_atmosphere(atm_path)
+    n_arrays = source.counts.shape[3]
+    gains = options.image_gains(n_arrays)
 
     def sideband(nu: np.ndarray, weight: float) -> Sideband:
-        b = look_up(table_b, grid, pressures, nu, pressure)
-        c = look_up(table_c, grid, pressures, nu, pressure)
-        return Sideband(nu, weight, b, c)
+        b, c, offset = table.layers(nu, pressure)
+        if options.isothermal:
+            b, c, offset = b[-1:], c[-1:], np.zeros(1)
+        return Sideband(nu, weight, b, c, offset)
 
-    w_s, w_i = options.weights
-    sidebands = [sideband(nu_s, w_s)]
-    if options.image_gain != 0:
-        sidebands.append(sideband(nu_i, w_i))
-    efficiencies = options.efficiencies(source.counts.shape[3])
-    return [Model(sidebands, PHYSICS[options.physics], float(f)) for f in efficiencies]
+    models = []
+    for gain, f_eff in zip(gains, options.efficiencies(n_arrays), strict=True):
+        sidebands = [sideband(nu_s, 1 / (1 + gain))]
+        # CHOICE: the image band is looked up, and tau_image is given, when any array sees it.
+        if gains.any():
+            sidebands.append(sideband(nu_i, gain / (1 + gain)))
+        models.append(Model(sidebands, PHYSICS[options.physics], float(f_eff)))
+    return models
 
 
 def zero_level(calibration: Counts) -> np.ndarray:
@@ -174,7 +179,7 @@ def look_at_sky(scan: Scan, r: int, a: int, k: int, band: int) -> SkyData:
     return prepare_sky(
         scan.models[a], (band, r, a), scan.loads[r, a], scan.off_mean[r, a, k],
         scan.source.integration_time(k, r, a), scan.bandwidth, scan.selection.airmass[k],
-        scan.options.air_temperature(tamb), scan.options.spillover_temperature(tamb),
+        scan.options.ground_temperature(tamb), scan.options.spillover_temperature(tamb),
     )  # fmt: skip
 
 
@@ -225,8 +230,8 @@ def calibrate(scan: Scan, fits: Fits) -> tuple[dict[str, np.ndarray], dict[tuple
             bad = load.bad | (t_r < options.min_transmission)
             ref = reference_of(scan, r, a, on)
 
-            t_atm, t_spill = options.air_temperature(ref.tamb), options.spillover_temperature(ref.tamb)
-            t_sys = load.t_rec_dsb + model.sky(pwv, air, t_atm, t_spill)
+            t_ground, t_spill = options.ground_temperature(ref.tamb), options.spillover_temperature(ref.tamb)
+            t_sys = load.t_rec_dsb + model.sky(pwv, air, t_ground, t_spill)
             relative = np.sqrt((1 / scan.source.column("exptime", on) + ref.noise) / scan.bandwidth)
             noise = divide(t_sys, model.sidebands[0].weight * model.f_eff * options.eta * t_r) * relative
             out["t_sys"][:, r, a, i] = t_sys
@@ -259,7 +264,7 @@ def compare_sky(scan: Scan, fits: Fits) -> tuple[np.ndarray, np.ndarray]:
         residuals = []
         for k in (k for k in offs if (r, a, k) in fits.off):
             d = scan.skies[r, a, k]
-            s_model = model.sky(fits.off[r, a, k].pwv, d.airmass, d.t_atm, d.t_spill) - load.tp_hot
+            s_model = model.sky(fits.off[r, a, k].pwv, d.airmass, d.t_ground, d.t_spill) - load.tp_hot
             residuals.append(s_obs[k] - s_model)
         if residuals:
             sky_residual[:, r, a] = nanmean(np.array(residuals), axis=0)
