@@ -131,7 +131,7 @@ def _unconstrained(sky: AtmosphereStage) -> NDArray[np.bool_]:
 def _sky_below_cold_load(band: Band, tally: Tally) -> Pixels | None:
     if band.atmosphere is None or band.loads is None:
         return None
-    below = band.atmosphere.t_sky < band.loads.solution.t_cold_input[:, None, None]
+    below = band.atmosphere.t_sky < band.loads.solution.t_cold_input
     return np.asarray(below.mean(axis=0))
 
 

@@ -129,7 +129,7 @@ def make_nested_converter(cls: type) -> Converter:
 
 FIELDS: dict[type, dict[str, Converter]] = {
     Coordinates: {"shape": TUPLE},
-    Sidebands: {"image_gain": PLAIN, "convention": CONVENTION},
+    Sidebands: {"convention": CONVENTION},
     LoadMeans: dict.fromkeys(("t_hot", "t_cold", "hot_mjd", "cold_mjd"), PLAIN),
     LoadSolution: {},
     LoadStage: {

@@ -196,10 +196,9 @@ class SkyDirection:
         cold = np.stack([w * behind for w, _, behind, *_ in bands])
         # Usually both are the ambient temperature, and the sum over the sidebands is known already.
         ambient = surroundings.t_spill == surroundings.t_atm
-        spill = warm.sum(axis=0) if ambient else sidebands.input_temperature(surroundings.t_spill)
+        spill = warm.sum(axis=0)[:, None, None] if ambient else sidebands.input_temperature(surroundings.t_spill)
         return cls(
-            opaque=forward_efficiency * warm.sum(axis=0)[:, None, None]
-            + (1.0 - forward_efficiency) * spill[:, None, None],
+            opaque=forward_efficiency * warm.sum(axis=0)[:, None, None] + (1.0 - forward_efficiency) * spill,
             warm=warm,
             contrast=warm - cold,
             wet=np.stack([airmass * b for *_, b, _ in bands]),

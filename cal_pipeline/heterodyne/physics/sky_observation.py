@@ -187,7 +187,7 @@ def view_sky(
     cold load, towards the `direction` of the example of :class:`SkyObservation`:
 
     >>> means = LoadMeans(370e3 * one, 170e3 * one, 10.0 * one, 10.0 * one, t_hot=280.0, t_cold=80.0)
-    >>> inputs = np.full(2, 280.0), np.full(2, 80.0)
+    >>> inputs = 280.0 * one, 80.0 * one
     >>> solution = LoadSolution(1e3 * one, 90.0 * one, 90.0 * one, 200.0 * one, *inputs, bad_channel=one < 0.0)
     >>> dumps = np.ones((2, 1, 1), np.int32)
     >>> loads, (off,) = view_sky([170e3 * one], [dumps], [10.0], [direction], means, solution, channel_width=1e6)
@@ -198,10 +198,10 @@ def view_sky(
     """
     hot, cold = running_mean(means.hot), running_mean(means.cold)
     with np.errstate(divide="ignore", invalid="ignore"):
-        gain = (hot - cold) / (loads.t_hot_input - loads.t_cold_input)[:, None, None]
+        gain = (hot - cold) / (loads.t_hot_input - loads.t_cold_input)
         t_rec = receiver_temperature(hot, cold, loads.t_hot_input, loads.t_cold_input)
-        hot_variance = (t_rec + loads.t_hot_input[:, None, None]) ** 2 / (channel_width * means.hot_time)
-        cold_variance = (t_rec + loads.t_cold_input[:, None, None]) ** 2 / (channel_width * means.cold_time)
+        hot_variance = (t_rec + loads.t_hot_input) ** 2 / (channel_width * means.hot_time)
+        cold_variance = (t_rec + loads.t_cold_input) ** 2 / (channel_width * means.cold_time)
         gain_ratio = loads.gamma / gain
     loads_usable = ~loads.bad_channel & np.isfinite(gain_ratio) & (gain > 0.0)
     for load_variance in (hot_variance, cold_variance):
@@ -238,7 +238,7 @@ def view_sky(
         gain_ratio=np.where(loads_usable, gain_ratio, 0.0),
         hot_variance=np.where(loads_usable, hot_variance, 0.0),
         cold_variance=np.where(loads_usable, cold_variance, 0.0),
-        t_hot_input=loads.t_hot_input,
+        t_hot_input=loads.t_hot_input[:, 0, 0],
     )
     return view, sky
 

@@ -201,7 +201,9 @@ class AtmosphereStep(CalibrationStep):
         views = sky.observation.sky
         each = partial(map_in_threads, samples=pairing.off_mean.size)
         skies = each(lambda k: ModelledSky(views[k].direction, water.at_off[k], n_wanted=1), range(len(views)))
-        t_sky, residual = observed_sky(sky.off, loads.means.hot, solution.gamma, solution.t_hot_input, skies, each)
+        t_sky, residual = observed_sky(
+            sky.off, loads.means.hot, solution.gamma, solution.t_hot_input[:, 0, 0], skies, each
+        )
         return AtmosphereStage(
             strategy=self.strategy,
             fit=water.fit,
