@@ -1,4 +1,4 @@
-"""The second opinion on a sky in layers: scans known by construction, and its derivatives to its inputs."""
+"""The second opinion on a sky in layers: scans known by construction, and how far T_A* moves with each input."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import asdf
 import numpy as np
 import pytest
 import zarr
-from independent import PA_PER_TORR, evaluate_scan, read_atmosphere
+from independent import PA_PER_TORR, TERMS, evaluate_scan, read_atmosphere
 from test_independent_selfcheck import (
     ELEVATION,
     F_EFF,
     GAIN,
     PWV,
+    STEP,
     T_AMB,
     T_COLD,
     T_HOT,
@@ -28,22 +29,39 @@ B = np.array([0.1, 0.25, 0.4])  # Np/mm up to the top of each layer
 C = np.array([0.01, 0.03, 0.05])  # Np, likewise
 OFFSET = np.array([-2.0, -15.0, -45.0])  # K
 GAINS = [1.0, 0.4]  # of the image band, in each of two arrays
+SLOW = pytest.mark.slow
+COUPLING = 0.9  # of the hot load
 TABLE_PRESSURE = 400.0 * PA_PER_TORR * np.array([0.9, 1.1])
-FREE = {"strategy": "full", "forward_efficiency": F_EFF, "image_gain": GAINS}
+FREE = {
+    "strategy": "full",
+    "forward_efficiency": F_EFF,
+    "image_gain": GAINS,
+    "hot_coupling": COUPLING,
+    "pwv_grid_steps": 5,
+}
 GIVEN = FREE | {"strategy": "fixed", "pwv": PWV}
 
 
+GRID = 340e9 + 1e9 * np.arange(21)
+
+
+def shape(nu):
+    """How opacity goes with frequency."""
+    return 1 + 0.02 * (nu - 345e9) / 1e9
+
+
 def sky_from_above(kind):
-    """Brightness [K] at the telescope in both sidebands, followed down through the layers, and the transmission."""
-    airmass = 1 / np.sin(np.float32(ELEVATION[kind]))
+    """Brightness [K] at the telescope in both sidebands, followed down through the layers, and the transmissions."""
+    airmass = 1 / np.sin(float(np.float32(ELEVATION[kind])))
     depth = np.diff(B * PWV + C, prepend=0.0) * airmass
-    seen = []
+    seen, through = [], []
     for nu in frequencies():
         brightness = J(nu, 2.725)
         for tau, offset in zip(depth[::-1], OFFSET[::-1], strict=True):
-            brightness = brightness * np.exp(-tau) + J(nu, T_AMB + offset) * -np.expm1(-tau)
+            brightness = brightness * np.exp(-tau * shape(nu)) - J(nu, T_AMB + offset) * np.expm1(-tau * shape(nu))
         seen.append(F_EFF * brightness + (1 - F_EFF) * J(nu, T_AMB))
-    return seen, np.exp(-depth.sum())
+        through.append(np.exp(-depth.sum() * shape(nu)))
+    return seen, through
 
 
 def counts_of(kind, gain):
@@ -52,10 +70,12 @@ def counts_of(kind, gain):
         return np.zeros(len(frequencies()[0]))
     if kind in ("HOT", "COLD"):
         bands = [J(nu, {"HOT": T_HOT, "COLD": T_COLD}[kind]) for nu in frequencies()]
+        if kind == "HOT":
+            bands = [COUPLING * x + (1 - COUPLING) * J(nu, T_AMB) for x, nu in zip(bands, frequencies(), strict=True)]
     else:
         bands, _ = sky_from_above("OFF")
         if kind == "ON":
-            bands[0] = bands[0] + F_EFF * sky_from_above("ON")[1] * T_LINE
+            bands[0] = bands[0] + F_EFF * sky_from_above("ON")[1][0] * T_LINE
     return GAIN * (T_REC + sum(w * band for w, band in zip(weights, bands, strict=True)))
 
 
@@ -81,8 +101,8 @@ def table(tmp_path):
             "version": 2,
             "frequency": {"start": 340e9, "step": 1e9, "n": 21},
             "pressure": TABLE_PRESSURE,
-            "b": np.broadcast_to(np.asarray(b, dtype="f4")[None, :, None], (2, len(b), 21)).copy(),
-            "c": np.broadcast_to(np.asarray(c, dtype="f4")[None, :, None], (2, len(c), 21)).copy(),
+            "b": np.array([np.outer(b, shape(GRID))] * 2),  # as it is, not rounded to 32 bits
+            "c": np.array([np.outer(c, shape(GRID))] * 2),
             "layer_offset": np.broadcast_to(offset, (2, len(b))).astype(float).copy(),
             "layer_top_km": np.arange(1.0, len(b) + 1),
         }
@@ -94,10 +114,10 @@ def table(tmp_path):
 
 def test_layers_and_gains_of_each_array_give_back_what_was_put_in(session, table):
     out = evaluate_scan(session, 7, table(), **FREE)
-    np.testing.assert_allclose(out["pwv"], PWV, rtol=1e-6)  # tables and elevations are f32
-    np.testing.assert_allclose(out["spectra"], T_LINE, rtol=1e-6)
+    np.testing.assert_allclose(out["pwv"], PWV, rtol=1e-10)
+    np.testing.assert_allclose(out["spectra"], T_LINE, rtol=1e-10)
     np.testing.assert_allclose(out["t_rec_ssb"][0, 0], T_REC * (1 + np.array(GAINS)), rtol=1e-9)
-    np.testing.assert_allclose(out["sky_residual"], 0.0, atol=1e-5)
+    np.testing.assert_allclose(out["sky_residual"], 0.0, atol=1e-8)
 
 
 def test_one_layer_takes_a_layered_sky_for_a_clearer_one(session, table):
@@ -118,9 +138,8 @@ def test_layers_at_one_temperature_are_one_layer(session, table, physics):
 
 
 def test_a_warmer_ground_is_a_shift_of_all_offsets(session, table):
-    # Without model_error, whose weight counts from the ground's temperature.
-    shifted = evaluate_scan(session, 7, table(offset=OFFSET + 3.0), **FREE, model_error=0.0)
-    warmer = evaluate_scan(session, 7, table(), **FREE, model_error=0.0, t_ground=T_AMB + 3.0)
+    shifted = evaluate_scan(session, 7, table(offset=OFFSET + 3.0), **FREE)
+    warmer = evaluate_scan(session, 7, table(), **FREE, t_ground=T_AMB + 3.0)
     np.testing.assert_allclose(warmer["pwv"], shifted["pwv"], rtol=1e-12)
     np.testing.assert_allclose(warmer["spectra"], shifted["spectra"], rtol=1e-12)
 
@@ -134,8 +153,8 @@ def test_offsets_are_linear_in_the_logarithm_of_the_pressure(table):
     middle = float(np.sqrt(TABLE_PRESSURE.prod()))
     b, c, offset = read_atmosphere(path).layers(np.array([345.5e9]), middle)
     np.testing.assert_allclose(offset, [-3.0, -15.0, -47.0], rtol=1e-12)
-    np.testing.assert_allclose(b[:, 0], 2 * B, rtol=1e-6)
-    np.testing.assert_allclose(c[:, 0], C, rtol=1e-6)
+    np.testing.assert_allclose(b[:, 0], 2 * B * shape(345.5e9), rtol=1e-12)
+    np.testing.assert_allclose(c[:, 0], C * shape(345.5e9), rtol=1e-12)
 
 
 def test_the_slope_is_the_derivative_of_the_sky(session, table):
@@ -145,122 +164,119 @@ def test_the_slope_is_the_derivative_of_the_sky(session, table):
         np.testing.assert_allclose(slope, (above - below) / 2e-5, rtol=1e-8)
 
 
-# ---------- how far T_A* moves with each input: all of the evaluation against the implicit function of the fit
+def test_the_model_error_is_the_slope_of_the_sky_to_a_factor_of_all_opacities(session, table):
+    """Of the sky's own emission: what is beyond it is left out."""
+    changed = {
+        x: evaluate_scan(session, 7, table(b=B * (1 + x), c=C * (1 + x)), **FREE)["_sky_data"] for x in (1e-5, -1e-5)
+    }
+    for above, below in zip(*changed.values(), strict=True):
+        skies = []
+        for d in (above, below):
+            through = d.model.weigh([s.transmission(PWV, d.airmass) * J(s.nu, 2.725) for s in d.model.sidebands])
+            skies.append(d.model.sky(PWV, d.airmass, d.t_ground, d.t_spill) - F_EFF * through)
+        sigma = above.model.sigma_mod(PWV, above.airmass, above.t_ground, 0.03)
+        np.testing.assert_allclose(sigma, 0.03 * (skies[0] - skies[1]) / 2e-5, rtol=1e-4)
 
 
-def moved(session, path, options, change):
-    """d ln T_A* / d x [A] of the whole evaluation, by central differences; `change(x)` gives its options."""
-    step = change.step
-    high, low = (evaluate_scan(session, 7, path, **(options | change(sign * step))) for sign in (1, -1))
-    return (np.log(high["spectra"] / low["spectra"]) / (2 * step))[0, 0, 0, :, 0]
+# ---------- how far T_A* moves with each input: central differences of the whole evaluation
 
 
-def expected(session, path, direct, of_residual):
-    """Direct effect [A] and what comes by the PWV: airmass b sum(W S' dr/dx) / sum(W S'^2).
-
-    At the minimum sum(W S' r) = 0 for every x. As r = 0 in a scan without noise, W and S' do not move it.
-    """
-    out = evaluate_scan(session, 7, path, **FREE)
-    up = down = 0.0
-    for d in out["_sky_data"]:
-        response = d.weight(PWV, 0.03) * d.slope(PWV)
-        up += np.sum(response * of_residual(d))
-        down += np.sum(response * d.slope(PWV))
-    return direct(out) + B[-1] / np.sin(ELEVATION["ON"]) * up / down
+def with_options(function):
+    return lambda session, table, options, x: evaluate_scan(session, 7, table(), **(options | function(x)))
 
 
-class Change:
-    """Options as a function of a small change of one input."""
-
-    def __init__(self, step, options):
-        self.step, self.options = step, options
-
-    def __call__(self, x):
-        return self.options(x)
+def with_table(function):
+    return lambda session, table, options, x: evaluate_scan(session, 7, table(**function(x)), **options)
 
 
-def test_pwv_moves_t_a_star_by_airmass_times_b(session, table):
-    change = Change(1e-4, lambda x: {"pwv": PWV + x})
-    np.testing.assert_allclose(moved(session, table(), GIVEN, change), B[-1] / np.sin(ELEVATION["ON"]), rtol=1e-6)
+def with_gain(session, table, options, x):
+    """The source measured with another gain than the loads."""
+    counts = zarr.open_array(session / "scan_000007/source/data_5d", mode="r+")
+    before = counts[...]
+    counts[...] = before * (1 + x)
+    out = evaluate_scan(session, 7, table(), **options)
+    counts[...] = before
+    return out
 
 
-def test_forward_efficiency_moves_the_fit_too(session, table):
-    change = Change(1e-5, lambda x: {"forward_efficiency": F_EFF + x})
-
-    def of_residual(d):
-        sky = sum(s.weight * d.model.emission(s, PWV, d.airmass, d.t_ground) for s in d.model.sidebands)
-        return d.model.load(d.t_spill) - sky
-
-    np.testing.assert_allclose(moved(session, table(), GIVEN, change), -1 / F_EFF, rtol=1e-6)
-    wanted = expected(session, table(), lambda out: -1 / F_EFF, of_residual)
-    np.testing.assert_allclose(moved(session, table(), FREE, change), wanted, rtol=1e-4)
-
-
-def test_ground_temperature_moves_the_fit_alone(session, table):
-    change = Change(1e-3, lambda x: {"t_ground": T_AMB + x})
-
-    def of_residual(d):
-        high, low = (d.model.sky(PWV, d.airmass, d.t_ground + x, d.t_spill) for x in (1e-3, -1e-3))
-        return -(high - low) / 2e-3
-
-    np.testing.assert_allclose(moved(session, table(), GIVEN, change), 0.0, atol=1e-12)
-    wanted = expected(session, table(), lambda out: 0.0, of_residual)
-    np.testing.assert_allclose(moved(session, table(), FREE, change), wanted, rtol=1e-4)
+CHANGES = {
+    "forward_efficiency": (1e-5, with_options(lambda x: {"forward_efficiency": F_EFF + x})),
+    "t_hot": (1e-3, with_options(lambda x: {"hot_offset": x})),
+    "t_cold": (1e-3, with_options(lambda x: {"cold_offset": x})),
+    "image_gain": (1e-5, with_options(lambda x: {"image_gain": [g * np.exp(x) for g in GAINS]})),
+    "t_ground": (1e-3, with_options(lambda x: {"t_ground": T_AMB + x})),
+    "profile": (1e-5, with_table(lambda x: {"offset": OFFSET * (1 + x)})),
+    "dry_opacity": (1e-5, with_table(lambda x: {"c": C * (1 + x)})),
+    "gain": (1e-6, with_gain),
+}
+INPUTS = {"forward_efficiency": 0.02, "t_hot": 1.0, "t_cold": 2.0, "image_gain": 0.05, "t_ground": 2.0, "profile": 0.2}
+INPUTS |= {"dry_opacity": 0.1, "gain": 0.01 * np.sqrt(1e-3 * 86400 / 900 / 2), "load_noise": 1.0}
+STRATEGIES = {"fixed": GIVEN} | {name: FREE | {"strategy": name} for name in ("full", "per_pixel", "per_pair")}
 
 
-@pytest.mark.parametrize("load", ["thot", "tcold"])
-def test_temperature_of_a_load_moves_contrast_and_fit(session, table, load):
-    """d r / d T'_hot = a and d r / d T'_cold = 1 - a, with a = (OFF - COLD) / (HOT - COLD)."""
-    known = {"thot": T_HOT, "tcold": T_COLD}[load]
-    slope = [
-        sum(
-            w * (J(nu, known + 1e-3) - J(nu, known - 1e-3)) / 2e-3 for w, nu in zip(weights, frequencies(), strict=True)
-        )
-        for weights in ((1 / (1 + g), g / (1 + g)) for g in GAINS)
-    ]
-
-    def direct(out):
-        sign = 1 if load == "thot" else -1
-        return np.array([(sign * s / (L.tp_hot - L.tp_cold))[0] for s, L in zip(slope, loads(out), strict=True)])
-
-    def of_residual(d):
-        return slope[d.pixel[2]] * (d.a if load == "thot" else 1 - d.a)
-
-    path, wanted = table(), expected(session, table(), direct, of_residual)
-    found = {}
-    for sign in (1, -1):
-        column = zarr.open_array(session / "scan_000007/calibration" / load, mode="r+")
-        column[:] = np.float32(known + sign * 0.0625)  # exact in 32 bits
-        found[sign] = np.log(evaluate_scan(session, 7, path, **FREE)["spectra"][0, 0, 0, :, 0])
-    np.testing.assert_allclose((found[1] - found[-1]) / 0.125, wanted, rtol=1e-3)
+@pytest.mark.parametrize(
+    "strategy", ["fixed", "full", *(pytest.param(s, marks=SLOW) for s in ("per_pixel", "per_pair"))]
+)
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_error_is_the_change_of_the_spectra(name, strategy, session, table):
+    step, evaluate = CHANGES[name]
+    options = STRATEGIES[strategy]
+    out = evaluate_scan(session, 7, table(), **options)
+    high, low = (evaluate(session, table, options, x) for x in (step, -step))
+    slope = (np.log(high["spectra"] / low["spectra"]) / (2 * step))[:, 0, 0, :, 0]
+    for a in range(len(GAINS)):
+        found = out["_terms"][0, a][TERMS.index(name)] / INPUTS[name]
+        np.testing.assert_allclose(found, np.abs(slope[:, a]), rtol=2e-5, atol=1e-9)
 
 
-def test_image_gain_moves_weights_contrast_and_fit(session, table):
-    """Counts stay; of an array, the loads, the sky and the weight of the signal band follow the gain taken for it."""
-    change = Change(1e-5, lambda x: {"image_gain": [g + x for g in GAINS]})
-
-    def by_gain(function, g):
-        high, low = (function(1 / (1 + g + x), (g + x) / (1 + g + x)) for x in (1e-5, -1e-5))
-        return (high - low) / 2e-5
-
-    def contrast(signal, image):
-        return sum(w * (J(nu, T_HOT) - J(nu, T_COLD)) for w, nu in zip((signal, image), frequencies(), strict=True))
-
-    def direct(out):
-        return np.array([by_gain(lambda s, i: np.log(contrast(s, i) / s)[0], g) for g in GAINS])
-
-    def of_residual(d):
-        def residual(signal, image):
-            hot = sum(w * J(nu, T_HOT) for w, nu in zip((signal, image), frequencies(), strict=True))
-            sky = sum(w * x for w, x in zip((signal, image), sky_from_above("OFF")[0], strict=True))
-            return hot + (d.a - 1) * contrast(signal, image) - sky
-
-        return by_gain(residual, GAINS[d.pixel[2]])
-
-    np.testing.assert_allclose(moved(session, table(), GIVEN, change), direct(None), rtol=1e-6)
-    wanted = expected(session, table(), direct, of_residual)
-    np.testing.assert_allclose(moved(session, table(), FREE, change), wanted, rtol=1e-4)
+def test_error_of_the_pwv(session, table):
+    for strategy, options in STRATEGIES.items():
+        high, low = (evaluate_scan(session, 7, table(), **(GIVEN | {"pwv": PWV + x})) for x in (1e-4, -1e-4))
+        slope = (np.log(high["spectra"] / low["spectra"]) / 2e-4)[:, 0, 0, :, 0]
+        out = evaluate_scan(session, 7, table(), **options)
+        error = 0.1 * PWV if strategy == "fixed" else np.ravel(out["pwv_err"]) * np.ones(len(GAINS))
+        found = [out["_terms"][0, a][TERMS.index("pwv")] for a in range(len(GAINS))]
+        np.testing.assert_allclose(np.transpose(found), slope * error, rtol=1e-6)
 
 
-def loads(out):
-    return [out["_loads"][0, a] for a in range(len(GAINS))]
+def test_noise_of_the_loads(session, table):
+    """Each channel's HOT and COLD moved by the noise of a second in a channel, one after the other."""
+    out, variance = evaluate_scan(session, 7, table(), **GIVEN), 0.0
+    counts = zarr.open_array(session / "scan_000007/calibration/data_5d", mode="r+")
+    for s in (0, 1):
+        before, spectra = counts[...], []
+        for sign in (1e-3, -1e-3):
+            after = before.copy()
+            after[..., s] *= 1 + sign / np.sqrt(2.0 * STEP)  # two dumps of a second
+            counts[...] = after
+            spectra.append(evaluate_scan(session, 7, table(), **GIVEN)["spectra"][:, 0, 0, :, 0])
+        counts[...] = before
+        variance += (np.log(spectra[0] / spectra[1]) / 2e-3) ** 2
+    found = [out["_terms"][0, a][TERMS.index("load_noise")] for a in range(len(GAINS))]
+    np.testing.assert_allclose(np.transpose(found), np.sqrt(variance), rtol=1e-4)
+
+
+def test_the_error_of_the_scale_is_that_of_its_inputs_together(session, table):
+    out = evaluate_scan(session, 7, table(), **FREE)
+    assert out["scale_error_terms"].shape == (10, 1, 2)
+    for a in range(len(GAINS)):
+        assert out["_inputs"][0, a] == pytest.approx(INPUTS | {"pwv": float(out["pwv_err"])})
+        terms = out["_terms"][0, a]
+        np.testing.assert_allclose(out["scale_error_terms"][:, 0, a], np.median(terms, axis=1), rtol=1e-12)
+        np.testing.assert_allclose(out["scale_error"][:, 0, a], np.sqrt((terms**2).sum(axis=0)), rtol=1e-12)
+
+
+def test_what_nobody_gave_is_less_certain(session, table):
+    """Likewise one layer at the temperature of the ground, whatever it is said to be."""
+    options = {"strategy": "full", "t_atm": T_AMB, "t_hot_err": 3.0, "profile_err": 0.0}
+    inputs = evaluate_scan(session, 7, table(), **options)["_inputs"][0, 0]
+    assert inputs["forward_efficiency"] == 0.05
+    assert inputs["t_ground"] == 10.0
+    assert inputs["t_hot"] == 3.0
+    assert inputs["profile"] == 0.0
+    one = evaluate_scan(session, 7, table(B[-1:], C[-1:], [0.0]), strategy="full")
+    assert one["_inputs"][0, 0]["t_ground"] == 10.0
+    compatible = evaluate_scan(session, 7, table(), strategy="full", physics="kalibrate_compat", t_ground=250.0)
+    assert compatible["_inputs"][0, 0]["t_ground"] == 10.0
+    plain = evaluate_scan(session, 7, table(), strategy="full", physics="kalibrate_compat")
+    assert compatible["pwv"] == plain["pwv"]

@@ -12,6 +12,7 @@ from .beams import chop_differences, couple, sky_entries
 from .counts import I32_MIN, PA_PER_TORR
 from .options import Options
 from .references import interpolation_weights
+from .scale_error import TERMS
 from .scan import evaluate_scan
 from .table import look_up, read_atmosphere
 
@@ -19,6 +20,7 @@ __all__ = [
     "I32_MIN",
     "PA_PER_TORR",
     "PHYSICS",
+    "TERMS",
     "Options",
     "chop_differences",
     "couple",

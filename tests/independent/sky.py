@@ -42,6 +42,17 @@ class Model:
     sidebands: list[Sideband]
     physics: Physics
     f_eff: float
+    gain: float  # image/signal
+
+    def weigh(self, bands: list[np.ndarray]) -> np.ndarray:
+        """Sum of the sidebands with their weights."""
+        return sum(sb.weight * band for sb, band in zip(self.sidebands, bands, strict=True))
+
+    def by_gain(self, bands: list[np.ndarray]) -> np.ndarray:
+        """Derivative of :meth:`weigh` to the logarithm of the gain: dw_i/d ln g = -dw_s/d ln g = g/(1 + g)²."""
+        if self.gain == 0:
+            return np.zeros_like(bands[0])
+        return self.gain / (1 + self.gain) ** 2 * (bands[1] - bands[0])
 
     def load(self, temperature: float) -> np.ndarray:
         """T'_X of the specification [K]."""
@@ -58,11 +69,15 @@ class Model:
 
     def sky(self, pwv: float, airmass: float, t_ground: float, t_spill: float) -> np.ndarray:
         """Compute the input temperature of the receiver on blank sky, DSB [K]."""
-        total = np.zeros(len(self.sidebands[0].nu))
+        return self.weigh(self.sky_of_bands(pwv, airmass, t_ground, t_spill))
+
+    def sky_of_bands(self, pwv: float, airmass: float, t_ground: float, t_spill: float) -> list[np.ndarray]:
+        """The same in each sideband."""
+        bands = []
         for sb in self.sidebands:
             emission = self.emission(sb, pwv, airmass, t_ground)
-            total += sb.weight * (self.f_eff * emission + (1 - self.f_eff) * self.physics.J(sb.nu, t_spill))
-        return total
+            bands.append(self.f_eff * emission + (1 - self.f_eff) * self.physics.J(sb.nu, t_spill))
+        return bands
 
     def sky_slope(self, pwv: float, airmass: float, t_ground: float) -> np.ndarray:
         """d sky / d pwv [K/mm]: what passes the top of a layer comes from the next one or from beyond."""
@@ -74,9 +89,32 @@ class Model:
         return self.f_eff * total
 
     def sigma_mod(self, pwv: float, airmass: float, t_ground: float, model_error: float) -> np.ndarray:
-        # UNDECIDED: for layers this keeps the form of one layer, at the temperature of the ground.
+        """What a fractional error of all opacities does to the sky's own emission [K]."""
         total = np.zeros(len(self.sidebands[0].nu))
         for sb in self.sidebands:
-            opacity = airmass * sb.tau0(pwv)
-            total += sb.weight * self.physics.J(sb.nu, t_ground) * opacity * np.exp(-opacity)
+            J = [self.physics.J(sb.nu, t_ground + offset) for offset in sb.offset] + [0.0]
+            for j, (b, c) in enumerate(zip(sb.b_up_to, sb.c_up_to, strict=True)):
+                opacity = airmass * (b * pwv + c)
+                total += sb.weight * (J[j] - J[j + 1]) * opacity * np.exp(-opacity)
         return model_error * self.f_eff * total
+
+    def by_ground(self, pwv: float, airmass: float, t_ground: float, by_offset: bool) -> np.ndarray:
+        """Slope of the sky to t_ground [K/K] or, `by_offset`, to a factor of all offsets [K]."""
+        total = np.zeros(len(self.sidebands[0].nu))
+        for sb in self.sidebands:
+            below = np.ones(len(sb.nu))
+            for b, c, offset in zip(sb.b_up_to, sb.c_up_to, sb.offset, strict=True):
+                through = np.exp(-airmass * (b * pwv + c))
+                slope = self.physics.J_slope(sb.nu, t_ground + offset)
+                total += sb.weight * (below - through) * slope * (offset if by_offset else 1.0)
+                below = through
+        return self.f_eff * total
+
+    def by_dry_opacity(self, pwv: float, airmass: float, t_ground: float) -> np.ndarray:
+        """Slope of the sky to a factor of all c [K]."""
+        total = np.zeros(len(self.sidebands[0].nu))
+        for sb in self.sidebands:
+            J = [self.physics.J(sb.nu, t_ground + offset) for offset in sb.offset] + [self.physics.J_cmb(sb.nu)]
+            for j, (b, c) in enumerate(zip(sb.b_up_to, sb.c_up_to, strict=True)):
+                total += sb.weight * (J[j] - J[j + 1]) * airmass * c * np.exp(-airmass * (b * pwv + c))
+        return self.f_eff * total
