@@ -68,9 +68,9 @@ def spectrum_of(kind):
     return ZERO + GAIN * (T_REC + t_in)
 
 
-def write_group(group, modes, scale=1.0, dtype="f8", missing=(), pixels=(1, 1), step=0.0):
+def write_group(group, modes, scale=1.0, dtype="f8", missing=(), pixels=(1, 1), step=0.0, dumps=D):
     S = len(modes)
-    data = np.empty((C, D, *pixels, S))
+    data = np.empty((C, dumps, *pixels, S))
     for s, kind in enumerate(modes):
         data[..., s] = spectrum_of(role(kind))[:, None, None, None] / scale
         if kind.startswith("OTFSW"):

@@ -52,16 +52,16 @@ def counts_as_float(array: zarr.Array, saturation: float | None) -> np.ndarray:
     return counts * float(array.attrs.get("scale_factor", 1.0)) + float(array.attrs.get("add_offset", 0.0))
 
 
-def name_pixels(ids: list[str], n_pixels: int, n_subscans: int) -> list[str]:
+def name_pixels(ids: list[str], n_pixels: int, n_subscans: int) -> np.ndarray:
     """Unique ids of the pixels from `frontend_backends` (section 1)."""
     if len(ids) == n_pixels:
         # CHOICE: each id that repeats counts its own occurrences; the others stay as they are.
-        return [f"{x}_{ids[:i].count(x)}" if ids.count(x) > 1 else x for i, x in enumerate(ids)]
+        return np.array([f"{x}_{ids[:i].count(x)}" if ids.count(x) > 1 else x for i, x in enumerate(ids)])
     distinct = list(dict.fromkeys(ids))
     if len(ids) == n_subscans and len(distinct) == n_pixels:
-        return distinct
+        return np.array(distinct)
     if len(ids) == n_subscans and len(distinct) == 1:
-        return [f"{distinct[0]}_{i}" for i in range(n_pixels)]
+        return np.array([f"{distinct[0]}_{i}" for i in range(n_pixels)])
     raise ValueError(f"{len(ids)} pixel ids for {n_pixels} pixels and {n_subscans} subscans")
 
 
@@ -78,8 +78,7 @@ def read_group(group: zarr.Group, saturation: float | None = None) -> Counts:
             columns[name] = values.astype(np.float64)
     pixel = None
     if "frontend_backends" in group:
-        ids = name_pixels([str(i) for i in group["frontend_backends"][...]], R * A, S)
-        pixel = np.array(ids).reshape(R, A)
+        pixel = name_pixels([str(i) for i in group["frontend_backends"][...]], R * A, S).reshape(R, A)
     return Counts(counts, mode, columns, pixel)
 
 

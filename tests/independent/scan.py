@@ -364,6 +364,7 @@ def intermediate(scan: Scan, factors: dict[tuple[int, int, int], np.ndarray]) ->
         "_counts": scan.counts,
         "_off_mean": scan.off_mean,
         "_loads": scan.loads,
+        "_options": scan.options,
         "_off_spikes": scan.off_spikes,
         "_factors": factors,
         "_all_mjd": selection.mjd,
