@@ -18,8 +18,7 @@ from cal_pipeline.core.files.selection import cfg_folder
 from cal_pipeline.core.limits import Limits, LimitsTable
 from cal_pipeline.core.quality import Check, Figure, Parts, QualityScheme
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
-from cal_pipeline.heterodyne.physics.loads import gain_of_loads
-from cal_pipeline.heterodyne.physics.quality import channel_stride, gain_change, noise_ratio, ripple
+from cal_pipeline.heterodyne.physics.quality import channel_stride, noise_ratio, ripple
 from cal_pipeline.heterodyne.scan import Band
 from cal_pipeline.heterodyne.stages import AtmosphereStage
 from cal_pipeline.heterodyne.tally import Tally
@@ -106,11 +105,7 @@ def _load_instability(band: Band, tally: Tally) -> Pixels | None:
 
 
 def _gain_drift(band: Band, tally: Tally) -> Pixels | None:
-    if band.loads is None or band.loads.following is None:
-        return None
-    loads, after = band.loads, band.loads.following
-    gamma = gain_of_loads(after, loads.sidebands.input_difference(after.t_hot, after.t_cold))
-    return gain_change(loads.solution.gamma, gamma, band.bad_channel)
+    return None if band.loads is None else band.gain_drift
 
 
 def _compute_from_fit(values: Callable[[AtmosphereStage], Any], reduce: Callable[..., Any] | None = None) -> Compute:

@@ -28,6 +28,8 @@ class Convention:
         Round each brightness temperature to 32 bits.
     background : bool
         Include the 2.725 K background behind the atmosphere.
+    one_layer : bool
+        Take the atmosphere as one layer at one temperature.
     airmass_of_scan : bool
         Use one airmass for all ONs of a scan, whatever the parameter ``airmass`` says.
 
@@ -43,6 +45,7 @@ class Convention:
     h_over_k: float
     single_precision: bool
     background: bool
+    one_layer: bool
     airmass_of_scan: bool
 
     def brightness(self, frequency: ArrayLike, temperature: ArrayLike) -> Floats:
@@ -122,10 +125,10 @@ class Convention:
         return self.brightness(frequency, T_CMB)
 
 
-EXACT = Convention("exact", PLANCK / BOLTZMANN, False, True, False)
+EXACT = Convention("exact", PLANCK / BOLTZMANN, False, True, False, False)
 """CODATA constants in double precision, with the cosmic background."""
 
-KALIBRATE_COMPAT = Convention("kalibrate_compat", 0.047995e-9, True, False, True)
+KALIBRATE_COMPAT = Convention("kalibrate_compat", 0.047995e-9, True, False, True, True)
 """The conventions of the older ``kalibrate`` engine, for parity runs."""
 
 CONVENTIONS = {convention.name: convention for convention in (EXACT, KALIBRATE_COMPAT)}
@@ -157,7 +160,7 @@ class Sidebands:
 
     signal: Floats
     image: Floats
-    image_gain: Any
+    image_gain: Floats | Any
     convention: Convention = EXACT
 
     def __post_init__(self) -> None:
