@@ -82,6 +82,7 @@ LAYERED_CASES = {
     "total power": {"mode": "total_power", "atmosphere": {"model_error": 0.1}},
 }
 PARAMETERS = {name for step in CalibrationPipeline.step_defs.values() for name in step.load_spec_file()}
+PARAMETERS |= set(CalibrationPipeline.load_spec_file())
 
 
 @pytest.mark.slow
@@ -118,8 +119,8 @@ def test_layers_and_a_sky_that_the_model_does_not_know(case, make_session, calib
     atmosphere = settings.pop("atmosphere", {}) | {"override_atm": str(layered_table)}
     product = calibrate(session, atmosphere=atmosphere, **settings)
     expected = _evaluate(session, 1, layered_table, **options)
+    assert (expected["flags"].max() >= 256) == options.get("robust", True)
     _compare(product, expected, options)
-    assert expected["flags"].max() >= 256 or not options.get("robust", True)
 
 
 PER_ARRAY = {
@@ -214,7 +215,7 @@ def _two_arrays(receiver):
 
 @pytest.mark.slow
 def test_spectra_rounded_to_their_noise(make_session, calibrate, layered_table):
-    _needs("robust")
+    _needs("l0_digest")
     session = make_session(channels=140, faults=RICH, seed=13)
     fit = {"override_atm": str(layered_table)}
     product = calibrate(session, atmosphere=fit, calibrate={"precision": "radiometric"})
@@ -357,6 +358,8 @@ def _compare(product, expected, options, band=None):
     """Compare every array of a scan with what is expected."""
     found = product.open_scan(1, band).load()
     np.testing.assert_array_equal(found.mjd.values, _as_time(expected["mjd"]))
+    if "l0_digest" not in PARAMETERS:
+        expected["flags"] = expected["flags"] & 3
     compared = [name for name in expected if name in found and name != "mjd"]
     assert {"spectra", "t_sys", "sigma", "flags", "pwv", "tau_signal", "t_int", "sky_residual"} <= set(compared)
     for name in compared:

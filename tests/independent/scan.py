@@ -93,7 +93,7 @@ def evaluate_scan(
         "sky_residual": sky_residual,
         "signal_freqs": nu_s,
         "image_freqs": nu_i,
-        **coordinates(scan),
+        **coordinates(scan, calibrated["flags"]),
         **intermediate(scan, factors),
     }
 
@@ -337,11 +337,12 @@ def per_pixel(scan: Scan, name: str) -> np.ndarray:
     return out
 
 
-def coordinates(scan: Scan) -> dict[str, Any]:
-    """Times, positions and names of the ONs."""
+def coordinates(scan: Scan, flags: np.ndarray) -> dict[str, Any]:
+    """Times, positions and names of the ONs; `flags` [C,D,R,A,S] tell which of their samples are missing."""
     ons, columns = scan.selection.ons, scan.source.columns
     D, S = scan.counts.shape[1], len(ons)
-    valid = [np.isfinite(scan.counts[..., s]).any(axis=(0, 2, 3)).sum() for s in ons]
+    # CHOICE: a sample is valid that has ON and REF; where REF is missing the ON's time is lost.
+    valid = ((flags & FILL_VALUE) == 0).any(axis=(0, 2, 3)).sum(axis=0)
     out = {
         "t_int": np.array([scan.source.column("exptime", s) * n for s, n in zip(ons, valid, strict=True)]),
         "mjd": scan.selection.mjd[ons],
