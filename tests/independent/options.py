@@ -12,12 +12,12 @@ import numpy as np
 class Options:
     """Parameters of one scan.
 
-    `gain_level` is the ``level`` of the step ``gain``. A relative error or an error in K of None is the default of
-    section 5. Of a telescope profile nothing is known here but what is given.
+    `gain_level` is the ``level`` of the step ``gain``. An error of None is the default of section 5, which depends
+    on what is known. Of a telescope profile nothing is known here but what is given.
     """
 
-    image_gain: Any = None  # one, or one per array; None: 1, assumed
-    forward_efficiency: Any = None  # likewise
+    image_gain: Any = 1.0  # one, or one per array
+    forward_efficiency: Any = None  # one, or one per array; None: 1, assumed
     eta_fss: float = 1.0
     gain_el_correction: float = 1.0
     clip_counts: float = 0.01
@@ -45,13 +45,13 @@ class Options:
     robust: bool = True
     min_transmission: float = 1e-3
     forward_efficiency_err: float | None = None
-    t_hot_err: float | None = None  # K
+    t_hot_err: float = 1.0  # K
     t_cold_err: float | None = None  # K
-    image_gain_err: float | None = None  # of ln g
+    image_gain_err: float = 0.05  # of ln g
     t_ground_err: float | None = None  # K
-    profile_err: float | None = None  # of the offsets
-    dry_opacity_err: float | None = None  # of c
-    pwv_fixed_err: float | None = None  # of the PWV
+    profile_err: float = 0.2  # of the offsets
+    dry_opacity_err: float = 0.1  # of c
+    pwv_fixed_err: float = 0.1  # of the PWV
 
     @property
     def eta(self) -> float:
@@ -66,7 +66,7 @@ class Options:
         return one_per_array(1.0 if self.forward_efficiency is None else self.forward_efficiency, n_arrays)
 
     def image_gains(self, n_arrays: int) -> np.ndarray:
-        return one_per_array(1.0 if self.image_gain is None else self.image_gain, n_arrays)
+        return one_per_array(self.image_gain, n_arrays)
 
     def load_input(self, name: str, a: int, n_arrays: int) -> tuple[float, float]:
         """Offset [K] and coupling of the hot or cold load of an array."""

@@ -33,8 +33,7 @@ def errors_of_inputs(
     fixed = options.strategy == "fixed"
 
     def given(name: str, default: float) -> float:
-        value = getattr(options, name)
-        return default if value is None else float(value)
+        return default if getattr(options, name) is None else float(getattr(options, name))
 
     tables = [sb.offset for sb in model.sidebands]
     isothermal = all(len(offset) == 1 and offset[0] == 0 for offset in tables)
@@ -45,15 +44,15 @@ def errors_of_inputs(
         gain = 0.01 * np.sqrt(minutes_15)
     return {
         "forward_efficiency": given("forward_efficiency_err", 0.05 if options.forward_efficiency is None else 0.02),
-        "t_hot": given("t_hot_err", 1.0),
+        "t_hot": options.t_hot_err,
         "t_cold": given("t_cold_err", 5.0 if loads.t_cold_assumed else 2.0),
-        # CHOICE: of an array without image band nothing is uncertain, though its PWV may come from others too.
-        "image_gain": given("image_gain_err", 0.05) if model.gain > 0 else 0.0,
+        # CHOICE: g = 0 makes L and q of that array 0; arrays with an image band still move a PWV that all share.
+        "image_gain": options.image_gain_err if len(model.sidebands) > 1 else 0.0,
         "t_ground": given("t_ground_err", 10.0 if isothermal else 2.0),
-        "profile": given("profile_err", 0.2),
-        "dry_opacity": given("dry_opacity_err", 0.1),
+        "profile": options.profile_err,
+        "dry_opacity": options.dry_opacity_err,
         "gain": gain,
-        "pwv": given("pwv_fixed_err", 0.1) * pwv if fixed else pwv_err,
+        "pwv": options.pwv_fixed_err * pwv if fixed else pwv_err,
         "load_noise": 1.0,
     }
 
