@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 FEW_SAMPLES_OF_OFF = 2**22
 """Samples of an OFF up to which a thread takes it as a whole; beyond, threads share each OFF."""
 
-MOST_HELD_SAMPLES = 2**24
+MOST_HELD_SAMPLES = 2**23
 """Samples of an OFF in memory: the noise of a channel is known once the other channels are read."""
 
 FEWEST_HELD_DUMPS = 16
