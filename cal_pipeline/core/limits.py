@@ -80,7 +80,9 @@ class Limit:
     def crossed(self, severity: int) -> list[float]:
         """Return the finite limits of a severity."""
         pair = (self.questionable, self.questionable_below) if severity == 1 else (self.fail, self.fail_below)
-        return [number for limits in pair if limits is not None for number in _as_tuple(limits) if math.isfinite(number)]
+        return [
+            number for limits in pair if limits is not None for number in _as_tuple(limits) if math.isfinite(number)
+        ]
 
 
 def _as_tuple(limits: OneOrMore) -> tuple[float, ...]:

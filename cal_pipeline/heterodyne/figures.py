@@ -19,7 +19,13 @@ from cal_pipeline.core.limits import Limits, LimitsTable
 from cal_pipeline.core.quality import Check, Figure, Parts, QualityScheme
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
 from cal_pipeline.heterodyne.physics.loads import gain_of_loads
-from cal_pipeline.heterodyne.physics.quality import channel_stride, gain_change, noise_ratio, ripple
+from cal_pipeline.heterodyne.physics.quality import (
+    channel_stride,
+    extrapolated_share,
+    gain_change,
+    noise_ratio,
+    ripple,
+)
 from cal_pipeline.heterodyne.scan import Band
 from cal_pipeline.heterodyne.stages import AtmosphereStage
 from cal_pipeline.heterodyne.tally import Tally
@@ -113,6 +119,40 @@ def _gain_drift(band: Band, tally: Tally) -> Pixels | None:
     return gain_change(loads.solution.gamma, gamma, band.bad_channel)
 
 
+def _load_age(band: Band, tally: Tally) -> Pixels | None:
+    if band.loads is None or band.pairing is None:
+        return None
+    means, pixels = band.loads.means, band.coordinates.pixel.shape
+    measured = 0.5 * (means.hot_mjd + means.cold_mjd)
+    return np.full(pixels, _SECONDS_PER_DAY * np.abs(band.coordinates.mjd[band.pairing.on] - measured).max())
+
+
+def _gain_unknown(band: Band, tally: Tally, load_age: Pixels) -> Pixels | None:
+    if not np.isfinite(load_age).all():
+        return None
+    return np.asarray((load_age > _OLD_LOADS) & (band.require_loads().following is None))
+
+
+def _t_rec_jump(band: Band, tally: Tally) -> Pixels | None:
+    return None if band.loads is None else band.loads.t_rec_jump
+
+
+def _find_assumed(name: str) -> Compute:
+    """Make the function of a figure that tells whether a quantity of the loads is assumed."""
+
+    def compute(band: Band, tally: Tally) -> Pixels | None:
+        return None if band.loads is None else np.full(band.coordinates.pixel.shape, name in band.loads.assumed)
+
+    return compute
+
+
+def _ref_extrapolated(band: Band, tally: Tally) -> Pixels | None:
+    if band.pairing is None or band.pairing.per_dump:
+        return None
+    valid = band.pairing.off_dumps.max(axis=0) > 0
+    return extrapolated_share(band.coordinates.mjd[band.pairing.on], band.coordinates.mjd[band.pairing.off], valid)
+
+
 def _compute_from_fit(values: Callable[[AtmosphereStage], Any], reduce: Callable[..., Any] | None = None) -> Compute:
     """Make the function of a figure that follows from the fit of the sky."""
 
@@ -174,6 +214,11 @@ def _expand_to_pixels(values: Any, pixels: tuple[int, ...], reduce: Callable[...
     return np.asarray(median_of_finite(array, -1) if reduce is None else reduce(array, axis=-1))
 
 
+_OLD_LOADS = 300.0
+"""Age of the loads above which the gain may have changed since, unless later loads tell [s]."""
+
+_SECONDS_PER_DAY = 86400.0
+
 FLAGS = Parts(
     "flagged_fraction_by_flag",
     {"BAD_CHANNEL": "samples in bad channels", "FILL_VALUE": "samples that are missing"},
@@ -226,10 +271,40 @@ QUALITY = QualityScheme(
             reduce="all",
             in_table=False,
         ),
-        Figure("noise_ratio", "measured over expected noise", _noise_ratio, checked=True),
+        Figure("noise_ratio", "measured over expected noise", _noise_ratio, checked=True, required=True),
         Figure("ripple_K", "amplitude of the strongest ripple of the mean spectrum", _ripple, "K"),
         Figure("load_instability", "relative change on a load from dump to dump", _load_instability, checked=True),
         Figure("gain_drift", "relative change of the gain between the loads before and after", _gain_drift),
+        Figure(
+            "gain_unknown",
+            "no loads after the scan tell whether the gain changed, and those before it are old",
+            _gain_unknown,
+            reduce="any",
+            of=("load_age_s",),
+            checked=True,
+            in_table=False,
+        ),
+        Figure("load_age_s", "longest time from the loads to an ON", _load_age, "s", checked=True, required=True),
+        Figure(
+            "t_rec_jump", "relative change of the receiver temperature since earlier loads", _t_rec_jump, checked=True
+        ),
+        Figure(
+            "assumed_f_eff",
+            "the forward efficiency is assumed",
+            _find_assumed("forward_efficiency"),
+            reduce="any",
+            checked=True,
+            in_table=False,
+        ),
+        Figure(
+            "assumed_t_cold",
+            "the temperature of the cold load is assumed",
+            _find_assumed("t_cold"),
+            reduce="any",
+            checked=True,
+            in_table=False,
+        ),
+        Figure("ref_extrapolated", "ONs without an OFF on one side", _ref_extrapolated, reduce="mean", checked=True),
         Figure("bad_channel_fraction", "channels that the loads cannot calibrate", _bad_channels, reduce="mean"),
         Figure(
             "sky_below_cold_load_fraction",
@@ -248,5 +323,5 @@ QUALITY = QualityScheme(
 )
 """Figures of a band, and their checks."""
 
-LIMITS = LimitsTable(QUALITY.checks, ("telescope", "frontend"), "frequency_range_hz", "Hz")
+LIMITS = LimitsTable(QUALITY.checks, ("telescope", "frontend"), "frequency_range_hz", "Hz", QUALITY.several)
 """Keys of the file with the limits of the checks."""

@@ -143,6 +143,7 @@ FIELDS: dict[type, dict[str, Converter]] = {
         "following_scan": PLAIN,
         "telescope": PLAIN,
         "telescope_sha256": PLAIN,
+        "assumed": TUPLE,
     },
     GainDrift: {"hot_mjd": TUPLE, "cold_mjd": TUPLE},
     GainStage: {"level": PLAIN, "drift": make_nested_converter(GainDrift), "reason": PLAIN},

@@ -49,6 +49,11 @@ class LoadStage:
         Name of the telescope's profile.
     telescope_sha256 : str
         Its SHA-256 digest.
+    assumed : tuple of str
+        What neither data nor parameters nor profile tell, and is assumed: ``forward_efficiency``,
+        ``t_cold``, ``image_gain``.
+    t_rec_jump : ndarray, shape (R, A), or None
+        Relative change of the receiver temperature against earlier loads, as an absolute value.
     """
 
     sidebands: Sidebands
@@ -64,6 +69,8 @@ class LoadStage:
     following_scan: int | None = None
     telescope: str = ""
     telescope_sha256: str = ""
+    assumed: tuple[str, ...] = ()
+    t_rec_jump: Floats | None = None
 
 
 @dataclass(frozen=True)

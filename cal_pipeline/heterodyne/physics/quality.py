@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ _CHANNELS = 2000
 _SHORTEST_RIPPLE = 8
 _LONGEST_RIPPLE = 2
 _PARTS_OF_BIN = 4
+_FEWEST_EARLIER = 3
 
 
 def channel_stride(n_channels: int) -> int:
@@ -277,3 +279,61 @@ def gain_change(before: Floats, after: Floats, bad: NDArray[np.bool_]) -> Floats
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return median_of_finite(np.where(bad, np.nan, after / before - 1.0), axis=0)
+
+
+def jump_against_median(now: Floats, earlier: Sequence[Floats]) -> Floats:
+    """Compute the relative change of a value against the median of earlier ones.
+
+    Parameters
+    ----------
+    now : ndarray, shape (R, A)
+        The value, such as a receiver temperature [K].
+    earlier : sequence of ndarray, shape (R, A)
+        Earlier values, NaN where they are not known.
+
+    Returns
+    -------
+    ndarray, shape (R, A)
+        |now/median - 1|; NaN with fewer than three earlier values.
+
+    Examples
+    --------
+    >>> one = np.ones((1, 1))
+    >>> [jump_against_median(130.0 * one, [100.0 * one] * number).round(6).tolist() for number in (2, 3)]
+    [[[nan]], [[0.3]]]
+    """
+    if len(earlier) < _FEWEST_EARLIER:
+        return np.full(now.shape, np.nan)
+    values = np.array(earlier)
+    few = np.isfinite(values).sum(axis=0) < _FEWEST_EARLIER
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(few, np.nan, np.abs(now / median_of_finite(values, axis=0) - 1.0))
+
+
+def extrapolated_share(on_mjd: Floats, off_mjd: Floats, valid: NDArray[np.bool_]) -> Floats:
+    """Compute the share of ONs that have no OFF before them, or none after them.
+
+    Parameters
+    ----------
+    on_mjd, off_mjd : ndarray, shape (S_on,), (O,)
+        Times of the ONs and OFFs [d].
+    valid : ndarray of bool, shape (R, A, O)
+        Whether an OFF has a valid dump in a pixel.
+
+    Returns
+    -------
+    ndarray, shape (R, A)
+        NaN in a pixel without a valid OFF.
+
+    Examples
+    --------
+    The second pixel lacks the last OFF, and so one of four ONs is beyond its OFFs:
+
+    >>> valid = np.array([[[True, True, True]], [[True, True, False]]])
+    >>> extrapolated_share(np.array([1.0, 2.0, 4.0, 5.0]), np.array([0.0, 4.5, 9.0]), valid).tolist()
+    [[0.0], [0.25]]
+    """
+    first = np.where(valid, off_mjd, np.inf).min(axis=-1)[..., None]
+    last = np.where(valid, off_mjd, -np.inf).max(axis=-1)[..., None]
+    share = ((on_mjd < first) | (on_mjd > last)).mean(axis=-1)
+    return np.where(valid.any(axis=-1), share, np.nan)

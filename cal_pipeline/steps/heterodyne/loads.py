@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import LayoutError, ObservationError
 from cal_pipeline.core.parameters.values import require_positive
 from cal_pipeline.heterodyne.errors import BadChannelsError
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
+from cal_pipeline.heterodyne.physics.averages import median_of_finite
 from cal_pipeline.heterodyne.physics.loads import solve_loads
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
+from cal_pipeline.heterodyne.physics.quality import jump_against_median
 from cal_pipeline.heterodyne.references.telescope import TelescopeProfile, find_profile, open_profile
 from cal_pipeline.heterodyne.scan import Band, LoadSource, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES, L1Arrays
@@ -23,6 +27,15 @@ from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.describe import median_of_channels
 
 logger = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+
+_EARLIER_LOADS = 10
+"""Largest number of earlier loads that the receiver temperature is compared with."""
+
+_DOPPLER_STEP = 1e8
+"""Step [Hz] to which the frequencies are rounded for that, as the Doppler shift changes from scan to scan: what earlier
+loads tell is then the same for many scans. It changes receiver temperatures by 1 mK, the same in all loads."""
 
 
 def _efficiencies(value: list[Any]) -> list[float]:
@@ -34,6 +47,13 @@ def _efficiencies(value: list[Any]) -> list[float]:
     if not numbers or not all(0.0 < number <= 1.0 for number in numbers):
         raise ValueError("a number above 0 and up to 1, or one per array")
     return numbers
+
+
+def _without_doppler(sidebands: Sidebands) -> Sidebands:
+    """Shift each sideband as a whole, so that its first channel is at a multiple of `_DOPPLER_STEP`."""
+    step = _DOPPLER_STEP
+    signal, image = (axis + (step * np.round(axis[0] / step) - axis[0]) for axis in (sidebands.signal, sidebands.image))
+    return replace(sidebands, signal=signal, image=image)
 
 
 class LoadsStep(CalibrationStep):
@@ -97,6 +117,8 @@ class LoadsStep(CalibrationStep):
                 f"{np.nanmedian(means.cold):.6g} counts at {means.t_hot:.1f} K and {means.t_cold:.1f} K; "
                 f"expected HOT > COLD and 0 < t_rec_ssb <= {self.clip_tsys:g} h nu/k"
             )
+        # Before the loads that follow are read, which the next scan finds in the small cache of loads.
+        jump = self._t_rec_jump(band, session, group, sidebands, scan, profile)
         following, after = self._following(band, session, group, scan, profile)
         band.loads = LoadStage(
             sidebands=sidebands,
@@ -112,6 +134,7 @@ class LoadsStep(CalibrationStep):
             following_scan=following.scan_number if following else None,
             telescope=profile.name,
             telescope_sha256=profile.sha256,
+            t_rec_jump=jump,
         )
         logger.debug("%s: loads of scan %d (%s)", band, group.scan_number, reason)
 
@@ -141,6 +164,29 @@ class LoadsStep(CalibrationStep):
             "gamma": solution.gamma,
             "t_cal": solution.t_cal,
         }
+
+    def _t_rec_jump(
+        self,
+        band: Band,
+        session: LoadSource,
+        group: CalibrationGroup,
+        sidebands: Sidebands,
+        scan: Scan,
+        profile: TelescopeProfile,
+    ) -> Floats:
+        """Compare the receiver temperature with those on earlier loads, shape (R, A)."""
+        rounded = _without_doppler(sidebands)
+        no_loss = np.ones(band.coordinates.shape[3])
+
+        def t_rec(loads: CalibrationGroup) -> Floats:
+            means = session.read_loads(loads, band, scan.clock, profile.t_cold_default_K).means
+            solution = solve_loads(means, rounded, no_loss, 1.0, self.clip_counts, self.clip_tsys)
+            return median_of_finite(np.where(solution.bad_channel, np.nan, solution.t_rec_ssb), axis=0)
+
+        settings = (self.image_gain, self.clip_counts, self.clip_tsys, self.physics, profile.t_cold_default_K)
+        key = (float(rounded.signal[0]), float(np.nan_to_num(rounded.image[0])), *settings)
+        now, *earlier = session.evaluate_loads(group, band, _EARLIER_LOADS, t_rec, key)
+        return jump_against_median(now, earlier)
 
     def _following(
         self, band: Band, session: LoadSource, before: CalibrationGroup, scan: Scan, profile: TelescopeProfile
