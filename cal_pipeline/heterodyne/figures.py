@@ -17,15 +17,11 @@ from numpy.typing import NDArray
 from cal_pipeline.core.files.selection import cfg_folder
 from cal_pipeline.core.limits import Limits, LimitsTable
 from cal_pipeline.core.quality import Check, Figure, Parts, QualityScheme
+from cal_pipeline.heterodyne.lines import find_lines, known_lines
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
 from cal_pipeline.heterodyne.physics.loads import gain_of_loads
-from cal_pipeline.heterodyne.physics.quality import (
-    channel_stride,
-    extrapolated_share,
-    gain_change,
-    noise_ratio,
-    ripple,
-)
+from cal_pipeline.heterodyne.physics.mean_spectrum import MeanSpectrum, noise_of_mean, strongest_dip
+from cal_pipeline.heterodyne.physics.quality import channel_stride, extrapolated_share, gain_change, noise_ratio
 from cal_pipeline.heterodyne.scan import Band
 from cal_pipeline.heterodyne.stages import AtmosphereStage
 from cal_pipeline.heterodyne.tally import Tally
@@ -58,6 +54,8 @@ def scan_quality(band: Band, tally: Tally) -> dict[str, Any]:
     ('pass', '96 K')
     """
     at = band.coordinates
+    if tally.probe is not None and band.calibration is not None:
+        tally.mean = mean_of_ons(band, tally.probe)
     measured = QUALITY.measure(band, tally, samples=math.prod(at.shape))
     return QUALITY.judge(measured, at.pixel, read_band_limits(band))
 
@@ -182,7 +180,30 @@ def _noise_ratio(band: Band, tally: Tally) -> Pixels | None:
 
 
 def _ripple(band: Band, tally: Tally) -> Pixels | None:
-    return None if tally.probe is None else ripple(_mean_of_ons(tally.probe), band.channel_width)[0]
+    return None if tally.mean is None else tally.mean.ripple.amplitude
+
+
+def _ripple_sigma(band: Band, tally: Tally, amplitude: Pixels) -> Pixels | None:
+    return None if tally.mean is None else _divide(amplitude, tally.mean.ripple.noise)
+
+
+def _divide_by_t_sys(band: Band, tally: Tally, amplitude: Pixels, t_sys: Pixels) -> Pixels:
+    return _divide(amplitude, t_sys)
+
+
+def _negative_line(band: Band, tally: Tally) -> Pixels | None:
+    return None if tally.mean is None else strongest_dip(tally.mean.spectrum, tally.mean.sigma)
+
+
+def _image_line(band: Band, tally: Tally) -> Pixels | None:
+    velocity = band.attributes.get("velocity_source_kms")
+    if tally.mean is None or not isinstance(velocity, (int, float)):
+        return None
+    image = find_lines(known_lines(), band.require_loads().sidebands.image, float(velocity))
+    has_data = np.isfinite(tally.mean.spectrum).any(axis=0)
+    if not image.any() or not band.require_loads().sidebands.has_image:
+        return np.where(has_data, 0.0, np.nan)
+    return strongest_dip(-tally.mean.spectrum, tally.mean.sigma, image)
 
 
 def _flagged(band: Band, tally: Tally) -> dict[str, Pixels] | None:
@@ -192,9 +213,39 @@ def _flagged(band: Band, tally: Tally) -> dict[str, Pixels] | None:
     return {flag: count / tally.n_samples for flag, count in tally.flagged.items()}
 
 
-def _mean_of_ons(probe: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Average one dump of each ON over the ONs, ignoring NaN; shape (C, R, A)."""
-    return mean_from_sum(*sum_of_valid(probe, axis=-1))
+def mean_of_ons(band: Band, probe: NDArray[np.float32]) -> MeanSpectrum:
+    """Average one dump of each ON over the ONs, and work out the noise of that mean.
+
+    Parameters
+    ----------
+    band : Band
+        The band, calibrated.
+    probe : ndarray of float32, shape (C, R, A, S_out)
+        T_A* of one dump of each spectrum, NaN where it is missing [K].
+
+    Returns
+    -------
+    MeanSpectrum
+    """
+    at, pairing = band.coordinates, band.require_pairing()
+    shares = np.zeros(pairing.on.size)
+    for output in range(probe.shape[3]):
+        ons = band.ons_of(output)
+        shares[ons] += 1.0 / (len(ons) * probe.shape[3])
+    off_dumps = 1 if pairing.per_dump else pairing.off_dumps.max(axis=0)
+    with np.errstate(divide="ignore"):
+        off_variance = np.broadcast_to(1.0 / (off_dumps * at.exptime[pairing.off]), (*at.pixel.shape, pairing.off.size))
+    dumps = band.require_calibration().sigma
+    sigma = noise_of_mean(dumps, 1.0 / at.exptime[pairing.on], off_variance, pairing.weights, shares)
+    total, number = sum_of_valid(probe, axis=-1)
+    lacking = np.sqrt(probe.shape[3] / np.maximum(number, 1))
+    return MeanSpectrum(mean_from_sum(total, number), sigma * lacking)
+
+
+def _divide(values: Pixels, by: Pixels) -> Pixels:
+    quotient = np.full(values.shape, np.nan)
+    np.divide(values, by, out=quotient, where=by > 0.0)
+    return quotient
 
 
 def _pixel_median(values: NDArray[Any], good: NDArray[np.bool_], axis: int | tuple[int, ...] = 0) -> NDArray[Any]:
@@ -273,6 +324,10 @@ QUALITY = QualityScheme(
         ),
         Figure("noise_ratio", "measured over expected noise", _noise_ratio, checked=True, required=True),
         Figure("ripple_K", "amplitude of the strongest ripple of the mean spectrum", _ripple, "K"),
+        Figure("ripple_sigma", "the same over that of noise", _ripple_sigma, of=("ripple_K",)),
+        Figure("ripple_over_t_sys", "the same over t_sys", _divide_by_t_sys, of=("ripple_K", "t_sys_K")),
+        Figure("negative_line", "significance of the strongest negative line", _negative_line, checked=True),
+        Figure("image_line", "significance of the strongest line of the image sideband", _image_line, checked=True),
         Figure("load_instability", "relative change on a load from dump to dump", _load_instability, checked=True),
         Figure("gain_drift", "relative change of the gain between the loads before and after", _gain_drift),
         Figure(
@@ -315,7 +370,7 @@ QUALITY = QualityScheme(
         Figure("flagged_fraction", "flagged samples", _flagged, reduce="mean", checked=True, parts=FLAGS),
     ),
     derived_checks=(
-        Check("ripple_over_t_sys", ("ripple_K", "t_sys_K"), np.divide),
+        Check("ripple", ("ripple_sigma", "ripple_over_t_sys")),
         Check("gain_drift", ("gain_drift",), np.abs),
         Check("pwv_not_converged", ("pwv_converged",), np.logical_not),
         Check("dead_pixel", ("bad_channel_fraction",), lambda fraction: fraction >= 1.0, excludes=True),
