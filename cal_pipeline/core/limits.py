@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -74,7 +75,8 @@ class Limit:
         ):
             for limits, crosses in ((above, np.greater), (below, np.less)):
                 if limits is not None:
-                    result[np.all([*map(crosses, numbers, _as_tuple(limits))], axis=0)] = severity
+                    crossed = map(crosses, numbers, _as_tuple(limits))
+                    result[functools.reduce(np.logical_and, crossed)] = severity
         return result
 
     def crossed(self, severity: int) -> list[float]:

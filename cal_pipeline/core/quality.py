@@ -235,7 +235,7 @@ class QualityScheme:
                 continue
             judged = ~none if check.excludes else ~excluded
             values = check.values(figures) or (np.full(elements.shape, np.nan),)
-            known = ~np.any([np.isnan(np.asarray(item, np.float64)) for item in values], axis=0)
+            known = _known(values)
             if not check.required and not (known & judged).any():
                 unknown.append(check.name)
                 continue
@@ -316,6 +316,14 @@ class QualityScheme:
             element: dict(zip(columns, row, strict=True))
             for element, row in zip(elements.ravel().tolist(), rows, strict=True)
         }
+
+
+def _known(values: tuple[Values, ...]) -> NDArray[np.bool_]:
+    """Tell of which elements all values are known."""
+    known = ~np.isnan(values[0])
+    for item in values[1:]:
+        known &= ~np.isnan(item)
+    return known
 
 
 def _worst_value(values: tuple[Values, ...], crossing: NDArray[np.bool_], limits: list[float]) -> Any:

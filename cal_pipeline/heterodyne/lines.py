@@ -105,6 +105,8 @@ def find_lines(
     [490, 510]
     """
     near = np.zeros(frequencies.shape, np.bool_)
-    for line in rest_freq_hz.tolist():
-        near |= np.abs(LIGHT_KMS * (1.0 - frequencies / line) - velocity_kms) <= REACH_KMS
+    low, high = (1.0 - (velocity_kms + reach) / LIGHT_KMS for reach in (REACH_KMS, -REACH_KMS))
+    within = (rest_freq_hz * high >= frequencies.min()) & (rest_freq_hz * low <= frequencies.max())
+    for line in rest_freq_hz[within].tolist():
+        near |= (frequencies >= line * low) & (frequencies <= line * high)
     return near
