@@ -1,0 +1,174 @@
+"""What the sky at the OFFs tells beyond the water vapour: misfits, and changes from OFF to OFF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.heterodyne.physics.averages import median_of_finite
+from cal_pipeline.heterodyne.physics.compiled import compiled, rows
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+BLOCK = 64
+"""Channels in a block of :func:`sky_misfit`."""
+
+_FEWEST = BLOCK // 2
+_PARAMETERS = 2
+
+
+def sky_misfit(residual: Floats, variance: Floats, usable: Mask) -> tuple[Floats, Floats]:
+    """Find the block of channels in which the fitted sky is most significantly off.
+
+    Parameters
+    ----------
+    residual : ndarray, shape (C, R, A)
+        Sky observed minus fitted [K].
+    variance : ndarray, shape (C, R, A)
+        Variance of its noise [K²].
+    usable : ndarray of bool, shape (C, R, A)
+        Good channels that count in the fit.
+
+    Returns
+    -------
+    sigma : ndarray, shape (R, A)
+        Mean residual of that block over its noise, as an absolute value.
+    kelvin : ndarray, shape (R, A)
+        The same mean, as an absolute value [K]. Both are NaN without a block.
+
+    Notes
+    -----
+    Blocks are of 64 channels from the first on, a last one may be shorter. Of a block at least 32
+    channels must be usable. With n of them the noise of their mean is sqrt(Σ variance)/n.
+
+    Examples
+    --------
+    A residual of 0.5 K in 64 of 256 channels of 1 K noise:
+
+    >>> residual = np.zeros((256, 1, 1))
+    >>> residual[64:128] = -0.5
+    >>> sigma, kelvin = sky_misfit(residual, np.ones(residual.shape), np.ones(residual.shape, bool))
+    >>> sigma.item(), kelvin.item()
+    (4.0, 0.5)
+    """
+    _, n_receivers, n_arrays = residual.shape
+    found = _strongest_block(rows(residual), rows(variance), rows(usable))
+    sigma, kelvin = (item.reshape(n_arrays, n_receivers).T for item in found)
+    return sigma, kelvin
+
+
+@compiled
+def _strongest_block(residual: Floats, variance: Floats, usable: Mask) -> tuple[Floats, Floats]:
+    """Significance and mean of the most significant block of rows (P, C); NaN without any."""
+    n_rows, n_channels = residual.shape
+    sigma, kelvin = np.full(n_rows, np.nan), np.full(n_rows, np.nan)
+    for p in range(n_rows):
+        for first in range(0, n_channels, BLOCK):
+            total, noise, number = 0.0, 0.0, 0
+            for c in range(first, min(first + BLOCK, n_channels)):
+                if usable[p, c]:
+                    total += residual[p, c]
+                    noise += variance[p, c]
+                    number += 1
+            if number >= _FEWEST and noise > 0.0:
+                significance = abs(total) / np.sqrt(noise)
+                if np.isnan(sigma[p]) or significance > sigma[p]:
+                    sigma[p], kelvin[p] = significance, abs(total) / number
+    return sigma, kelvin
+
+
+def off_minus_off(
+    steps: Sequence[Floats],
+    variances: Sequence[Floats],
+    slopes: Sequence[Floats],
+    levels: Sequence[Floats],
+    usable: Mask,
+) -> Floats:
+    """Compute what is left of the difference of successive OFFs, against its noise.
+
+    Parameters
+    ----------
+    steps : sequence of ndarray, shape (C, R, A)
+        (OFF - HOT)/gamma_smooth of each OFF, in the order of time [K].
+    variances : sequence of ndarray, shape (C, R, A)
+        Variance of the noise of each OFF alone, without that of the loads [K²].
+    slopes : sequence of ndarray, shape (C, R, A)
+        Change S' of the sky with the water vapour at each OFF [K/mm].
+    levels : sequence of ndarray, shape (C, R, A)
+        Smoothed counts of each OFF over gamma_smooth [K].
+    usable : ndarray of bool, shape (C, R, A)
+        Good channels.
+
+    Returns
+    -------
+    ndarray, shape (R, A)
+        Median over the pairs of successive OFFs of chi²/(n - 2); NaN without a pair of more than two
+        channels.
+
+    Notes
+    -----
+    The loads are those of both OFFs, and their noise cancels. From one OFF to the next the water
+    vapour changes, which adds S', and the gain, which adds the counts themselves. The difference
+    less the weighted least-squares fit of both should be noise: chi² is Σ remainder²/(v_1 + v_2)
+    over n channels. S' and counts are means of the two OFFs.
+
+    Examples
+    --------
+    A change of water vapour and gain leaves nothing:
+
+    >>> slope = np.sin(np.arange(100.0))[:, None, None]
+    >>> level, one = 200.0 + np.arange(100.0)[:, None, None], np.ones((100, 1, 1))
+    >>> steps = [level, level + 0.3 * slope + 0.01 * level]
+    >>> off_minus_off(steps, [one, one], [slope, slope], [level, level], one > 0.0).round(9).item()
+    0.0
+    """
+    _, n_receivers, n_arrays = usable.shape
+    offs = [tuple(rows(item) for item in of_off) for of_off in zip(steps, variances, slopes, levels, strict=True)]
+    counted = rows(usable)
+    found = [
+        _chi_squared(
+            second[0] - first[0],
+            first[1] + second[1],
+            0.5 * (first[2] + second[2]),
+            0.5 * (first[3] + second[3]),
+            counted,
+        )
+        for first, second in pairwise(offs)
+    ]
+    if not found:
+        return np.full((n_receivers, n_arrays), np.nan)
+    return np.asarray(median_of_finite(np.array(found), axis=0).reshape(n_arrays, n_receivers).T)
+
+
+@compiled
+def _chi_squared(difference: Floats, variance: Floats, slope: Floats, level: Floats, usable: Mask) -> Floats:
+    """Reduced chi² of rows (P, C) of differences less a fit of slope and level; NaN without freedom."""
+    n_rows, n_channels = difference.shape
+    result = np.full(n_rows, np.nan)
+    for p in range(n_rows):
+        ss, sl, ll, ds, dl, number = 0.0, 0.0, 0.0, 0.0, 0.0, 0
+        for c in range(n_channels):
+            d, v, s, x = difference[p, c], variance[p, c], slope[p, c], level[p, c]
+            if usable[p, c] and v > 0.0 and np.isfinite(d + v + s + x):
+                ss, sl, ll = ss + s * s / v, sl + s * x / v, ll + x * x / v
+                ds, dl = ds + d * s / v, dl + d * x / v
+                number += 1
+        if number <= _PARAMETERS:
+            continue
+        # Where one of the two is zero, or both are alike, the other alone is fitted.
+        determinant = ss * ll - sl * sl
+        if determinant > 1e-12 * ss * ll:
+            a, b = (ds * ll - dl * sl) / determinant, (dl * ss - ds * sl) / determinant
+        else:
+            a, b = 0.0, dl / ll if ll > 0.0 else 0.0
+        chi2 = 0.0
+        for c in range(n_channels):
+            d, v, s, x = difference[p, c], variance[p, c], slope[p, c], level[p, c]
+            if usable[p, c] and v > 0.0 and np.isfinite(d + v + s + x):
+                chi2 += (d - a * s - b * x) ** 2 / v
+        result[p] = chi2 / (number - _PARAMETERS)
+    return result
