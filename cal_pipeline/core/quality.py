@@ -34,6 +34,18 @@ NOT_KNOWN = "not known"
 """Explanation of a verdict on a required value that is not known."""
 
 
+def name_verdict(verdict: Mapping[str, Any]) -> str:
+    """Return the name of the check of a verdict, and whether it is one on what is not known.
+
+    Examples
+    --------
+    >>> name_verdict({"name": "noise_ratio", "explanation": NOT_KNOWN})
+    'noise_ratio (not known)'
+    """
+    name = str(verdict.get("name"))
+    return f"{name} ({NOT_KNOWN})" if verdict.get("explanation") == NOT_KNOWN else name
+
+
 @dataclass(frozen=True)
 class Parts:
     """Parts of a figure, such as the fractions of samples with each flag.

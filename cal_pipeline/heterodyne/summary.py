@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cal_pipeline.core.quality import SEVERITIES
+from cal_pipeline.core.quality import SEVERITIES, name_verdict
 from cal_pipeline.core.text import format_with_error, make_printable
 from cal_pipeline.heterodyne.scan import Band, Scan
 
@@ -61,7 +61,7 @@ def _format_verdict(qa: dict[str, Any]) -> str:
     """Format a verdict with the names of the failed checks."""
     if not qa["checks"]:
         return "not judged"
-    names = " ".join(verdict["name"] for verdict in qa["verdicts"])
+    names = " ".join(map(name_verdict, qa["verdicts"]))
     return f"{qa['verdict']}: {names}" if names else str(qa["verdict"])
 
 

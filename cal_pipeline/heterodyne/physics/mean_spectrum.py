@@ -114,7 +114,8 @@ def noise_of_mean(
     Eight dumps of 1 s against one OFF of 1 s: the noise of the OFF, 1 K here, stays.
 
     >>> sigma = np.full((1, 1, 1, 8), np.sqrt(2.0))
-    >>> noise_of_mean(sigma, np.ones(8), np.ones((1, 1, 1)), np.ones((1, 1, 8, 1)), np.full(8, 1 / 8)).item() ** 2
+    >>> mean = noise_of_mean(sigma, np.ones(8), np.ones((1, 1, 1)), np.ones((1, 1, 8, 1)), np.full(8, 1 / 8))
+    >>> round(mean.item() ** 2, 6)
     1.125
     """
     used = np.where(weights != 0.0, off_variance[..., None, :], 0.0)
@@ -191,7 +192,7 @@ def strongest_dip(spectrum: Floats, sigma: Floats, channels: Mask | None = None)
     sigma : ndarray, shape (C, R, A)
         Its expected noise [K].
     channels : ndarray of bool, shape (C,), optional
-        Channels to look at; all if not given.
+        Channels to look at, in which the window of the running mean must lie; all if not given.
 
     Returns
     -------
@@ -227,6 +228,9 @@ def _deepest(values: Floats, sigma: Floats, middle: Floats, wanted: Mask, widths
     """Significance of the deepest dip of rows (P, C); NaN without any channel."""
     n_rows, n_channels = values.shape
     deepest = np.full(n_rows, np.nan)
+    looked_at = np.zeros(n_channels + 1, np.int64)
+    for c in range(n_channels):
+        looked_at[c + 1] = looked_at[c] + wanted[c]
     total, number = np.zeros(n_channels + 1), np.zeros(n_channels + 1, np.int64)
     mean = np.empty(n_channels)
     for p in range(n_rows):
@@ -242,8 +246,9 @@ def _deepest(values: Floats, sigma: Floats, middle: Floats, wanted: Mask, widths
                 mean[c] = (total[last] - total[first]) / (number[last] - number[first]) if some else np.nan
             for c in range(2 * n, n_channels - 2 * n):
                 before, after = mean[c - 2 * n], mean[c + 2 * n]
-                if wanted[c] and sigma[p, c] > 0.0 and np.isfinite(mean[c] + before + after):
-                    first = c - n // 2
+                first = c - n // 2
+                inside = looked_at[first + n] - looked_at[first] == n
+                if inside and sigma[p, c] > 0.0 and np.isfinite(mean[c] + before + after):
                     within = number[first + n] - number[first]
                     depth = -max(mean[c] - min(before, after), mean[c]) * np.sqrt(within) / sigma[p, c]
                     if np.isnan(deepest[p]) or depth > deepest[p]:
