@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
 from cal_pipeline.heterodyne.physics.compiled import compiled, rows
+from cal_pipeline.heterodyne.physics.sharing import Mapper, one_by_one
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -87,6 +89,7 @@ def off_minus_off(
     slopes: Sequence[Floats],
     levels: Sequence[Floats],
     usable: Mask,
+    each: Mapper = one_by_one,
 ) -> Floats:
     """Compute what is left of the difference of successive OFFs, against its noise.
 
@@ -96,12 +99,15 @@ def off_minus_off(
         (OFF - HOT)/gamma_smooth of each OFF, in the order of time [K].
     variances : sequence of ndarray, shape (C, R, A)
         Variance of the noise of each OFF alone, without that of the loads [K²].
-    slopes : sequence of ndarray, shape (C, R, A)
+    slopes : sequence of ndarray, shape (C, R, A), (C, 1, A) or (C, 1, 1)
         Change S' of the sky with the water vapour at each OFF [K/mm].
     levels : sequence of ndarray, shape (C, R, A)
         Smoothed counts of each OFF over gamma_smooth [K].
     usable : ndarray of bool, shape (C, R, A)
         Good channels.
+    each : callable
+        Calls a function on every item of a sequence and returns a list of the results; may use
+        threads.
 
     Returns
     -------
@@ -127,35 +133,36 @@ def off_minus_off(
     0.0
     """
     _, n_receivers, n_arrays = usable.shape
-    offs = [tuple(rows(item) for item in of_off) for of_off in zip(steps, variances, slopes, levels, strict=True)]
-    counted = rows(usable)
-    found = [
-        _chi_squared(
-            second[0] - first[0],
-            first[1] + second[1],
-            0.5 * (first[2] + second[2]),
-            0.5 * (first[3] + second[3]),
-            counted,
-        )
-        for first, second in pairwise(offs)
+    shape, counted = usable.shape, rows(usable)
+    offs = [
+        (rows(step, shape), rows(variance, shape), rows(slope, shape, shared=True), rows(level, shape))
+        for step, variance, slope, level in zip(steps, variances, slopes, levels, strict=True)
     ]
+    found = each(lambda pair: _chi_squared(pair[0], pair[1], counted), list(pairwise(offs)))
     if not found:
         return np.full((n_receivers, n_arrays), np.nan)
     return np.asarray(median_of_finite(np.array(found), axis=0).reshape(n_arrays, n_receivers).T)
 
 
 @compiled
-def _chi_squared(difference: Floats, variance: Floats, slope: Floats, level: Floats, usable: Mask) -> Floats:
-    """Reduced chi² of rows (P, C) of differences less a fit of slope and level; NaN without freedom."""
-    n_rows, n_channels = difference.shape
+def _chi_squared(first: tuple[Any, ...], second: tuple[Any, ...], usable: Mask) -> Floats:
+    """Reduced chi² of the difference of two OFFs, each of four arrays (P, C), less a fit; NaN without freedom."""
+    (step, variance, slope, level), (next_step, next_variance, next_slope, next_level) = first, second
+    n_rows, n_channels = step.shape
     result = np.full(n_rows, np.nan)
+    difference, weight, by_water, by_gain = np.empty((4, n_channels))
     for p in range(n_rows):
+        # The slopes may be the same for several pixels.
+        q = p * len(slope) // n_rows
         ss, sl, ll, ds, dl, number = 0.0, 0.0, 0.0, 0.0, 0.0, 0
         for c in range(n_channels):
-            d, v, s, x = difference[p, c], variance[p, c], slope[p, c], level[p, c]
+            d, v = next_step[p, c] - step[p, c], variance[p, c] + next_variance[p, c]
+            s, x = 0.5 * (slope[q, c] + next_slope[q, c]), 0.5 * (level[p, c] + next_level[p, c])
             if usable[p, c] and v > 0.0 and np.isfinite(d + v + s + x):
-                ss, sl, ll = ss + s * s / v, sl + s * x / v, ll + x * x / v
-                ds, dl = ds + d * s / v, dl + d * x / v
+                w = 1.0 / v
+                difference[number], weight[number], by_water[number], by_gain[number] = d, w, s, x
+                ss, sl, ll = ss + w * s * s, sl + w * s * x, ll + w * x * x
+                ds, dl = ds + w * d * s, dl + w * d * x
                 number += 1
         if number <= _PARAMETERS:
             continue
@@ -166,9 +173,7 @@ def _chi_squared(difference: Floats, variance: Floats, slope: Floats, level: Flo
         else:
             a, b = 0.0, dl / ll if ll > 0.0 else 0.0
         chi2 = 0.0
-        for c in range(n_channels):
-            d, v, s, x = difference[p, c], variance[p, c], slope[p, c], level[p, c]
-            if usable[p, c] and v > 0.0 and np.isfinite(d + v + s + x):
-                chi2 += (d - a * s - b * x) ** 2 / v
+        for i in range(number):
+            chi2 += weight[i] * (difference[i] - a * by_water[i] - b * by_gain[i]) ** 2
         result[p] = chi2 / (number - _PARAMETERS)
     return result
