@@ -9,8 +9,10 @@ from helpers_atm import b_at, c_at
 
 from cal_pipeline.heterodyne.physics.loads import LoadMeans, solve_loads
 from cal_pipeline.heterodyne.physics.planck import Sidebands
-from cal_pipeline.heterodyne.physics.sky import Opacity, SkyDirection, Surroundings
+from cal_pipeline.heterodyne.physics.pwv import PwvSearch
+from cal_pipeline.heterodyne.physics.sky import Air, Opacity, SkyDirection, Surroundings
 from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation, view_sky
+from cal_pipeline.heterodyne.physics.strategies import STRATEGIES, FitSettings
 from cal_pipeline.heterodyne.simulate.sky import SkyBand
 
 PRESSURE = 55000.0
@@ -40,18 +42,18 @@ class Setup:
         step = self.band / self.n_channels
         self.signal = 459e9 + step * np.arange(self.n_channels)
         self.image = 477e9 - step * np.arange(self.n_channels)
-        nothing = np.full(self.n_channels, np.nan)
-        image = (nothing, nothing) if self.image_gain == 0 else (b_at(self.image, PRESSURE), c_at(self.image, PRESSURE))
-        self.opacity = Opacity(b_at(self.signal, PRESSURE), c_at(self.signal, PRESSURE), *image)
+        bands = [self.signal] if self.image_gain == 0 else [self.signal, self.image]
+        b, c = (np.stack([of(nu, PRESSURE) for nu in bands])[:, None] for of in (b_at, c_at))
+        self.opacity = Opacity(b, c, np.zeros(1))
         self.sidebands = Sidebands(self.signal, self.image, self.image_gain)
         self.f_eff = np.array([self.efficiency])
         self.sky = SkyBand(
             self.signal,
             self.image,
-            self.opacity.b_signal,
-            self.opacity.c_signal,
-            self.opacity.b_image,
-            self.opacity.c_image,
+            b[0, 0],
+            c[0, 0],
+            b[-1, 0],
+            c[-1, 0],
             self.image_gain,
             self.f_eff,
             1.0,
@@ -61,11 +63,8 @@ class Setup:
 
     def with_opacity_scaled(self, factor: float) -> Setup:
         """Build the receiver under a sky whose opacities are all `factor` times those that the fit assumes."""
-        other = replace(self)
-        o = self.opacity
-        other.sky = replace(
-            self.sky, b_s=factor * o.b_signal, c_s=factor * o.c_signal, b_i=factor * o.b_image, c_i=factor * o.c_image
-        )
+        other, sky = replace(self), self.sky
+        other.sky = replace(sky, b_s=factor * sky.b_s, c_s=factor * sky.c_s, b_i=factor * sky.b_i, c_i=factor * sky.c_i)
         return other
 
     def observe(self, input_temperature, time, rng=None):
@@ -87,6 +86,13 @@ class Setup:
         off = [self.observe(self.sky.sky(pwv, x)[:, 0], self.off_time, rng) for x in airmasses]
         dumps = [np.ones(counts.shape, np.int32) for counts in off]
         around = Surroundings(self.t_ambient, self.t_ambient)
-        towards = [SkyDirection.towards(self.sidebands, self.opacity, x, around, self.f_eff) for x in airmasses]
+        air, hot = Air.around(self.sidebands, self.opacity, self.f_eff, around), solution.t_hot_input
+        towards = [SkyDirection(air, x).against(hot) for x in airmasses]
         loads, sky = view_sky(off, dumps, [self.off_time] * len(off), towards, means, solution, self.width)
         return SkyObservation(loads, sky, model_error)
+
+
+def fit_pwv(observations, bounds, grid_steps, per_pixel=False, robust=True):
+    """Fit one PWV to all pixels and OFFs of the bands, or one to each pixel of the only band."""
+    strategy = STRATEGIES["per_pixel" if per_pixel else "full"]
+    return strategy(observations, [], FitSettings(PwvSearch(bounds, grid_steps, robust)))[0].fit

@@ -33,8 +33,12 @@ def _modules_of(package: ModuleType) -> list[str]:
 
 CONTINUED: dict[str, type[Any]] = {
     "cal_pipeline.core.store.product": Product,
+    "cal_pipeline.heterodyne.physics.observed_sky": SkyDirection,
     "cal_pipeline.heterodyne.physics.pwv": SkyObservation,
+    "cal_pipeline.heterodyne.physics.pwv_fit": SkyObservation,
+    "cal_pipeline.heterodyne.physics.scale_error": SkyObservation,
     "cal_pipeline.heterodyne.physics.sky": SkyDirection,
+    "cal_pipeline.heterodyne.physics.sky_match": SkyObservation,
     "cal_pipeline.heterodyne.physics.sky_observation": SkyObservation,
     "cal_pipeline.heterodyne.physics.strategies": SkyObservation,
 }

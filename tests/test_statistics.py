@@ -6,9 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers_physics import Setup
+from helpers_physics import Setup, fit_pwv
 
-from cal_pipeline.heterodyne.physics.pwv import fit_pwv
 from cal_pipeline.simulate import GaussianSource, Line, preset, read_truth
 
 BOUNDS = (0.001, 10.0)

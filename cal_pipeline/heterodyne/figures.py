@@ -19,9 +19,8 @@ from cal_pipeline.core.limits import Limits, LimitsTable
 from cal_pipeline.core.quality import Check, Figure, Parts, QualityScheme
 from cal_pipeline.heterodyne.lines import find_lines, known_lines
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
-from cal_pipeline.heterodyne.physics.loads import gain_of_loads
 from cal_pipeline.heterodyne.physics.mean_spectrum import MeanSpectrum, noise_of_mean, strongest_dip
-from cal_pipeline.heterodyne.physics.quality import channel_stride, extrapolated_share, gain_change, noise_ratio
+from cal_pipeline.heterodyne.physics.quality import channel_stride, extrapolated_share, noise_ratio
 from cal_pipeline.heterodyne.scan import Band
 from cal_pipeline.heterodyne.stages import AtmosphereStage
 from cal_pipeline.heterodyne.tally import Tally
@@ -110,11 +109,7 @@ def _load_instability(band: Band, tally: Tally) -> Pixels | None:
 
 
 def _gain_drift(band: Band, tally: Tally) -> Pixels | None:
-    if band.loads is None or band.loads.following is None:
-        return None
-    loads, after = band.loads, band.loads.following
-    gamma = gain_of_loads(after, loads.sidebands.input_difference(after.t_hot, after.t_cold))
-    return gain_change(loads.solution.gamma, gamma, band.bad_channel)
+    return None if band.loads is None else band.gain_drift
 
 
 def _load_age(band: Band, tally: Tally) -> Pixels | None:
@@ -169,7 +164,7 @@ def _unconstrained(sky: AtmosphereStage) -> NDArray[np.bool_]:
 def _sky_below_cold_load(band: Band, tally: Tally) -> Pixels | None:
     if band.atmosphere is None or band.loads is None:
         return None
-    below = band.atmosphere.t_sky < band.loads.solution.t_cold_input[:, None, None]
+    below = band.atmosphere.t_sky < band.loads.solution.t_cold_input
     return np.asarray(below.mean(axis=0))
 
 

@@ -14,7 +14,8 @@ from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.physics.gain import GainDrift
 from cal_pipeline.heterodyne.physics.loads import LoadMeans, LoadSolution
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Convention, Sidebands
-from cal_pipeline.heterodyne.physics.pwv import PwvFit
+from cal_pipeline.heterodyne.physics.pwv_fit import PwvFit
+from cal_pipeline.heterodyne.physics.scale_error import ScaleError
 from cal_pipeline.heterodyne.physics.sky import Opacity
 from cal_pipeline.heterodyne.stages import (
     AtmosphereStage,
@@ -129,7 +130,7 @@ def make_nested_converter(cls: type) -> Converter:
 
 FIELDS: dict[type, dict[str, Converter]] = {
     Coordinates: {"shape": TUPLE},
-    Sidebands: {"image_gain": PLAIN, "convention": CONVENTION},
+    Sidebands: {"convention": CONVENTION},
     LoadMeans: dict.fromkeys(("t_hot", "t_cold", "hot_mjd", "cold_mjd"), PLAIN),
     LoadSolution: {},
     LoadStage: {
@@ -143,6 +144,7 @@ FIELDS: dict[type, dict[str, Converter]] = {
         "following_scan": PLAIN,
         "telescope": PLAIN,
         "telescope_sha256": PLAIN,
+        **dict.fromkeys(("forward_efficiency_err", "t_hot_err", "t_cold_err", "image_gain_err"), PLAIN),
         "assumed": TUPLE,
     },
     GainDrift: {"hot_mjd": TUPLE, "cold_mjd": TUPLE},
@@ -150,12 +152,15 @@ FIELDS: dict[type, dict[str, Converter]] = {
     PairingStage: {"mode": PLAIN},
     PwvFit: {},
     Opacity: {},
+    ScaleError: {"inputs": TUPLE},
     AtmosphereStage: {
         "strategy": PLAIN,
         "fit": make_nested_converter(PwvFit),
         "opacity": make_nested_converter(Opacity),
         "table": PLAIN,
         "table_sha256": PLAIN,
+        "table_version": PLAIN,
+        "scale_error": make_nested_converter(ScaleError),
     },
     CalibrationStage: {"precision": PLAIN},
     CouplingStage: {},

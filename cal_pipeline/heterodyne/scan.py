@@ -24,6 +24,8 @@ from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
 from cal_pipeline.heterodyne.modes import Mode, determine_mode
+from cal_pipeline.heterodyne.physics.loads import gain_of_loads
+from cal_pipeline.heterodyne.physics.quality import gain_change
 from cal_pipeline.heterodyne.saved_stages import (
     FIELDS,
     MAPPING,
@@ -158,6 +160,15 @@ class Band:
         bad = self.require_loads().solution.bad_channel
         unusable = self.gain.unusable if self.gain is not None else None
         return bad if unusable is None else np.asarray(bad | unusable)
+
+    @property
+    def gain_drift(self) -> Floats | None:
+        """Relative change of the gain between the loads before and after, (R, A); None without loads after."""
+        loads = self.require_loads()
+        if loads.following is None:
+            return None
+        difference = loads.sidebands.input_difference(loads.following.t_hot, loads.following.t_cold)
+        return gain_change(loads.solution.gamma, gain_of_loads(loads.following, difference), self.bad_channel)
 
     def corrected(self, counts: NDArray[Any], subscan: int, channels: slice = slice(None)) -> NDArray[Any]:
         """Subtract the zero level and, if the step ``gain`` asks for it, correct receiver drift.

@@ -15,7 +15,7 @@ from cal_pipeline.heterodyne.physics.flags import Flag
 
 L1_SCHEMA_VERSION = "1.0"
 
-CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN = "channel", "dump", "receiver", "array", "subscan"
+CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN, TERM = "channel", "dump", "receiver", "array", "subscan", "term"
 C, D, R, A, S = CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN
 
 
@@ -288,6 +288,8 @@ L1_ARRAYS = {
     "pwv_err_model": ProductArray(_PER_FIT, "float64", "mm", "1-sigma error of pwv from the opacity model"),
     "pwv_chi2": ProductArray(_PER_FIT, "float64", "", "reduced chi-squared of the pwv fit"),
     "sky_residual": ProductArray(_CRA, "float32", "K", "sky observed minus fitted, mean over the OFFs"),
+    "scale_error": ProductArray(_CRA, "float32", "", "relative 1-sigma error of the scale of T_A*"),
+    "scale_error_terms": ProductArray(((TERM, R, A),), "float32", "", "terms of scale_error, medians over channels"),
     "signal_freqs": ProductArray(((C,),), "float64", "Hz", "sky frequency, signal sideband"),
     "image_freqs": ProductArray(((C,),), "float64", "Hz", "sky frequency, image sideband"),
     "mjd": ProductArray(((S,),), "float64", "days since 1858-11-17 00:00:00", "middle of the subscan"),

@@ -11,7 +11,8 @@ from cal_pipeline.heterodyne.modes import mode_named
 from cal_pipeline.heterodyne.physics.gain import GainDrift
 from cal_pipeline.heterodyne.physics.loads import LoadMeans, LoadSolution
 from cal_pipeline.heterodyne.physics.planck import Sidebands
-from cal_pipeline.heterodyne.physics.pwv import PwvFit
+from cal_pipeline.heterodyne.physics.pwv_fit import PwvFit
+from cal_pipeline.heterodyne.physics.scale_error import ScaleError
 from cal_pipeline.heterodyne.physics.sky import Opacity
 
 Floats = NDArray[np.float64]
@@ -49,6 +50,8 @@ class LoadStage:
         Name of the telescope's profile.
     telescope_sha256 : str
         Its SHA-256 digest.
+    forward_efficiency_err, t_hot_err, t_cold_err, image_gain_err : float
+        1-sigma errors of the efficiency, of the temperatures of the loads [K] and of ln g.
     assumed : tuple of str
         What neither data nor parameters nor profile tell, and is assumed: ``forward_efficiency``,
         ``t_cold``, ``image_gain``.
@@ -69,6 +72,10 @@ class LoadStage:
     following_scan: int | None = None
     telescope: str = ""
     telescope_sha256: str = ""
+    forward_efficiency_err: float = 0.02
+    t_hot_err: float = 1.0
+    t_cold_err: float = 2.0
+    image_gain_err: float = 0.05
     assumed: tuple[str, ...] = ()
     t_rec_jump: Floats | None = None
 
@@ -168,8 +175,8 @@ class AtmosphereStage:
         Opacity against PWV at the pressure of the scan.
     on_airmass : ndarray, shape (S_on,)
         Airmass used to calibrate each ON.
-    t_atm, t_spill : ndarray, shape (O,)
-        Temperatures of atmosphere and spillover at each OFF [K].
+    t_ground, t_spill : ndarray, shape (O,)
+        Temperatures of the ground, which those of the layers follow, and of the spillover at each OFF [K].
     t_sky : ndarray, shape (C, R, A)
         Observed input temperature of the sky, mean over the OFFs [K].
     sky_residual : ndarray, shape (C, R, A)
@@ -178,18 +185,27 @@ class AtmosphereStage:
         Name of the atmosphere table.
     table_sha256 : str
         Its SHA-256 digest.
+    table_version : int
+        Version of its format.
+    scale_error : ScaleError
+        Error of the scale of T_A*.
+    outlier : ndarray of bool, shape (C, R, A)
+        Channels without weight in at least half of the OFFs.
     """
 
     strategy: str
     fit: PwvFit
     opacity: Opacity
     on_airmass: Floats
-    t_atm: Floats
+    t_ground: Floats
     t_spill: Floats
     t_sky: Floats
     sky_residual: Floats
     table: str
     table_sha256: str
+    table_version: int
+    scale_error: ScaleError
+    outlier: NDArray[np.bool_]
 
     def pwv_at(self, on: int) -> Floats:
         """Return the PWV above each pixel at an ON, shape (R, A), or (1, 1) where all share it [mm]."""

@@ -11,3 +11,5 @@ T_CMB = 2.725
 
 TORR = 101325.0 / 760.0
 """One Torr [Pa]."""
+
+SECONDS_A_DAY = 86400.0

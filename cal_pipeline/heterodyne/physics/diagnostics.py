@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.physics.sky import sky_above_hot
+from cal_pipeline.heterodyne.physics.observed_sky import sky_above_hot
 
 Floats = NDArray[np.float64]
 

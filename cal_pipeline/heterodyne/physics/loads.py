@@ -62,7 +62,7 @@ class LoadSolution:
         Receiver temperature, double sideband and referred to the signal sideband [K].
     t_cal : ndarray, shape (C, R, A)
         Calibration temperature: T_A* equivalent to HOT - COLD below the atmosphere [K].
-    t_hot_input, t_cold_input : ndarray, shape (C,)
+    t_hot_input, t_cold_input : ndarray, shape (C, 1, 1) or (C, 1, A)
         Input temperatures T' of the loads [K].
     bad_channel : ndarray of bool, shape (C, R, A)
         Channels that the loads cannot calibrate.
@@ -96,7 +96,7 @@ def gain_of_loads(means: LoadMeans, input_difference: Floats) -> Floats:
     ----------
     means : LoadMeans
         Counts on the loads.
-    input_difference : ndarray, shape (C, 1, 1)
+    input_difference : ndarray, shape (C, 1, 1) or (C, 1, A)
         T'_hot - T'_cold, the difference of their input temperatures [K].
 
     Returns
@@ -120,7 +120,7 @@ def receiver_temperature(hot: Floats, cold: Floats, t_hot_input: Floats, t_cold_
     ----------
     hot, cold : ndarray, shape (C, R, A)
         Counts on the loads [ct].
-    t_hot_input, t_cold_input : ndarray, shape (C,)
+    t_hot_input, t_cold_input : ndarray, shape (C, 1, 1) or (C, 1, A)
         Input temperatures of the loads [K].
 
     Returns
@@ -138,12 +138,12 @@ def receiver_temperature(hot: Floats, cold: Floats, t_hot_input: Floats, t_cold_
     At Y = 2 the receiver temperature is T'_hot - 2 T'_cold:
 
     >>> one = np.ones((1, 1, 1))
-    >>> receiver_temperature(400.0 * one, 200.0 * one, np.array([300.0]), np.array([100.0])).item()
+    >>> receiver_temperature(400.0 * one, 200.0 * one, 300.0 * one, 100.0 * one).item()
     100.0
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         y = hot / cold
-        return np.asarray((t_hot_input[:, None, None] - y * t_cold_input[:, None, None]) / (y - 1.0))
+        return np.asarray((t_hot_input - y * t_cold_input) / (y - 1.0))
 
 
 def solve_loads(
@@ -191,7 +191,7 @@ def solve_loads(
     Counts of a receiver of 90 K and 1000 ct/K give it back:
 
     >>> sidebands = Sidebands(np.array([461e9]), np.array([473e9]), image_gain=1.0)
-    >>> hot, cold = (1000.0 * (90.0 + sidebands.input_temperature(t))[:, None, None] for t in (293.0, 77.0))
+    >>> hot, cold = (1000.0 * (90.0 + sidebands.input_temperature(t)) for t in (293.0, 77.0))
     >>> means = LoadMeans(hot, cold, np.ones((1, 1, 1)), np.ones((1, 1, 1)), t_hot=293.0, t_cold=77.0)
     >>> solution = solve_loads(means, sidebands, np.array([0.95]), coupling=1.0, clip_counts=0.01, clip_tsys=200.0)
     >>> [round(values.item(), 6) for values in (solution.t_rec_dsb, solution.t_rec_ssb, solution.gamma)]
@@ -199,12 +199,12 @@ def solve_loads(
     """
     t_hot_input = sidebands.input_temperature(means.t_hot)
     t_cold_input = sidebands.input_temperature(means.t_cold)
-    load_step = (t_hot_input - t_cold_input)[:, None, None]
+    load_step = t_hot_input - t_cold_input
     difference = means.difference
     gamma = gain_of_loads(means, load_step)
     t_rec_dsb = receiver_temperature(means.hot, means.cold, t_hot_input, t_cold_input)
     t_rec_ssb = t_rec_dsb / sidebands.weight_signal
-    t_cal = load_step / (sidebands.weight_signal * forward_efficiency[None, None, :] * coupling)
+    t_cal = load_step / (sidebands.weight_signal * forward_efficiency * coupling)
 
     quantum_limit = (sidebands.convention.h_over_k * sidebands.signal)[:, None, None]
     with np.errstate(invalid="ignore"):

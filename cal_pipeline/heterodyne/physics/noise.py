@@ -150,12 +150,12 @@ def system_temperature(t_rec: Floats, t_sky: Floats, out: Floats) -> None:
     np.add(t_rec, t_sky, out=out)
 
 
-def line_coupling(weight_signal: float, forward_efficiency: Floats, coupling: float, transmission: Floats) -> Floats:
+def line_coupling(weight_signal: Floats, forward_efficiency: Floats, coupling: float, transmission: Floats) -> Floats:
     """Compute the input temperature that a line of 1 K of T_A* in the signal sideband adds.
 
     Parameters
     ----------
-    weight_signal : float
+    weight_signal : ndarray, shape (1,) or (A,)
         Weight w_s of the signal sideband.
     forward_efficiency : ndarray, shape (A,)
         Forward efficiency of each array.
@@ -171,7 +171,7 @@ def line_coupling(weight_signal: float, forward_efficiency: Floats, coupling: fl
 
     Examples
     --------
-    >>> line_coupling(0.5, np.array([0.9]), 1.0, np.array([[[0.8]]]))
+    >>> line_coupling(np.array([0.5]), np.array([0.9]), 1.0, np.array([[[0.8]]]))
     array([[[0.36]]])
     """
     return np.multiply(weight_signal * forward_efficiency * coupling, transmission, order="F")

@@ -2,46 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.physics.compiled import compiled, rows, rows_to_fill, unpack_rows
+from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
 from cal_pipeline.heterodyne.physics.opacity import zenith_opacity
 from cal_pipeline.heterodyne.physics.planck import Sidebands
-from cal_pipeline.heterodyne.physics.sharing import Mapper, groups_of_rows, one_by_one
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Opacity:
-    """Zenith opacity of the atmosphere as a linear function of PWV, tau0 = b·PWV + c.
+    """Zenith opacity of the atmosphere as a linear function of PWV, tau_j = b_j·PWV + c_j.
 
     Parameters
     ----------
-    b_signal, b_image : ndarray, shape (C,)
-        Opacity of water vapour in the two sidebands [Np/mm]; NaN in the image when g = 0.
-    c_signal, c_image : ndarray, shape (C,)
-        Opacity of the dry atmosphere in the two sidebands [Np].
+    b, c : ndarray, shape (B, L, C)
+        Opacity of water vapour [Np/mm] and of the dry atmosphere [Np] in each of the B sidebands that
+        contribute, the signal first, from the telescope up to the top of each of the L layers; the
+        last: the whole atmosphere.
+    offset : ndarray, shape (L,)
+        Temperature of each layer minus that of the ground [K].
 
     Examples
     --------
-    >>> opacity = Opacity(np.array([0.5]), np.array([0.25]), np.array([0.75]), np.array([0.25]))
+    An atmosphere in one piece, seen in two sidebands:
+
+    >>> opacity = Opacity(np.array([[[0.5]], [[0.25]]]), np.array([[[0.25]], [[0.75]]]), np.zeros(1))
     >>> opacity.signal(1.0).tolist(), opacity.image(1.0).tolist()
     ([0.75], [1.0])
     """
 
-    b_signal: Floats
-    c_signal: Floats
-    b_image: Floats
-    c_image: Floats
+    b: Floats
+    c: Floats
+    offset: Floats
+
+    @property
+    def isothermal(self) -> bool:
+        """Tell whether the atmosphere is one layer at the temperature of the ground."""
+        return self.offset.size == 1 and not self.offset.any()
+
+    def as_one_layer(self) -> Opacity:
+        """Return the whole atmosphere as one layer, at the temperature of the ground.
+
+        Examples
+        --------
+        >>> layers = Opacity(np.array([[[0.25], [0.5]]]), np.zeros((1, 2, 1)), np.array([-8.0, -45.0]))
+        >>> layers.as_one_layer().b.tolist(), layers.as_one_layer().offset.tolist()
+        ([[[0.5]]], [0.0])
+        """
+        return Opacity(self.b[:, -1:], self.c[:, -1:], np.zeros(1))
 
     def signal(self, pwv: float | Floats) -> Floats:
-        """Compute the zenith opacity in the signal sideband.
+        """Compute the zenith opacity of the whole atmosphere in the signal sideband.
 
         Parameters
         ----------
@@ -55,21 +72,22 @@ class Opacity:
 
         Examples
         --------
-        >>> opacity = Opacity(np.array([0.5]), np.array([0.25]), np.array([0.75]), np.array([0.25]))
+        >>> opacity = Opacity(np.array([[[0.5]], [[0.25]]]), np.array([[[0.25]], [[0.75]]]), np.zeros(1))
         >>> opacity.signal(np.array([0.0, 1.0])).tolist(), opacity.image(np.array([0.0, 1.0])).tolist()
-        ([[0.25, 0.75]], [[0.25, 1.0]])
+        ([[0.25, 0.75]], [[0.75, 1.0]])
         """
-        return _zenith(self.b_signal, self.c_signal, pwv)
+        return self._zenith(0, pwv)
 
     def image(self, pwv: float | Floats) -> Floats:
-        """Compute the zenith opacity in the image sideband [Np], like :meth:`signal`; NaN when g = 0."""
-        return _zenith(self.b_image, self.c_image, pwv)
+        """Compute the zenith opacity in the image sideband [Np], like :meth:`signal`; NaN without an image."""
+        if len(self.b) > 1:
+            return self._zenith(1, pwv)
+        return np.full((self.b.shape[-1], *np.shape(pwv)), np.nan)
 
-
-def _zenith(b: Floats, c: Floats, pwv: float | Floats) -> Floats:
-    water = np.asarray(pwv, np.float64)
-    extend = (slice(None), *(None,) * water.ndim)
-    return zenith_opacity(b[extend], c[extend], water)
+    def _zenith(self, sideband: int, pwv: float | Floats) -> Floats:
+        water = np.asarray(pwv, np.float64)
+        extend = (slice(None), *(None,) * water.ndim)
+        return zenith_opacity(self.b[sideband, -1][extend], self.c[sideband, -1][extend], water)
 
 
 @dataclass(frozen=True)
@@ -78,89 +96,90 @@ class Surroundings:
 
     Parameters
     ----------
-    t_atm : float
-        Effective temperature of the atmosphere [K].
+    t_ground : float
+        Temperature of the air at the telescope, from which those of the layers follow [K].
     t_spill : float
         Temperature of what the spillover sees [K].
 
     Examples
     --------
-    >>> Surroundings(t_atm=268.0, t_spill=275.0)
-    Surroundings(t_atm=268.0, t_spill=275.0)
+    >>> Surroundings(t_ground=268.0, t_spill=275.0)
+    Surroundings(t_ground=268.0, t_spill=275.0)
     """
 
-    t_atm: float
+    t_ground: float
     t_spill: float
 
     @classmethod
-    def average(cls, weights: Floats, t_atm: Floats, t_spill: Floats) -> Surroundings:
+    def average(cls, weights: Floats, t_ground: Floats, t_spill: Floats) -> Surroundings:
         """Average the temperatures at several OFFs.
 
         Parameters
         ----------
         weights : ndarray, shape (O,)
             Weights w of the OFFs, which sum to 1.
-        t_atm, t_spill : ndarray, shape (O,)
+        t_ground, t_spill : ndarray, shape (O,)
             Temperatures at each OFF [K].
 
         Returns
         -------
         Surroundings
-            Σ w t_atm and Σ w t_spill [K].
+            Σ w t_ground and Σ w t_spill [K].
 
         Examples
         --------
         >>> Surroundings.average(np.array([0.75, 0.25]), np.array([280.0, 284.0]), np.array([270.0, 270.0]))
-        Surroundings(t_atm=281.0, t_spill=270.0)
+        Surroundings(t_ground=281.0, t_spill=270.0)
         """
-        return cls(*(float(weights @ temperature) for temperature in (t_atm, t_spill)))
+        return cls(*(float(weights @ temperature) for temperature in (t_ground, t_spill)))
 
 
-@dataclass(frozen=True)
-class SkyDirection:
-    """The sky at one airmass, ready to be evaluated for any amount of water.
+@dataclass(frozen=True, eq=False)
+class Air:
+    """The atmosphere and the spillover at given temperatures, for all directions and any amount of water.
 
     Parameters
     ----------
-    opaque : ndarray, shape (C, 1, A)
-        Input temperature of a sky without transmission [K].
-    warm, contrast : ndarray, shape (B, C)
-        For each of the B sidebands that count, w_sb J(nu_sb, t_atm) and
-        w_sb [J(nu_sb, t_atm) - J(nu_sb, 2.725 K)] [K].
-    wet, dry : ndarray, shape (B, C)
-        Opacity along the line of sight, airmass·b [Np/mm] and airmass·c [Np].
+    sidebands : Sidebands
+        Frequencies and weights of the sidebands.
+    opacity : Opacity
+        Zenith opacity against water.
     forward_efficiency : ndarray, shape (A,)
         Forward efficiency of each array.
+    surroundings : Surroundings
+        Temperatures of ground and spillover.
+    brightness : ndarray, shape (B, L + 1, C)
+        J(nu_sb, T_j) of each layer, T_j = t_ground + offset_j, and of the background behind them [K].
+    share : ndarray, shape (A, B)
+        f_eff w_sb, the share of each array's input that comes from the sky in each sideband.
+    opaque : ndarray, shape (C, 1, A)
+        Input temperature where the lowest layer hides all others, f_eff Σ_sb w_sb J(nu_sb, T_1) +
+        (1 - f_eff) T'_spill [K].
 
     Examples
     --------
-    A sky without opacity shows the cosmic background, an opaque one the temperature of the air; at
-    1 GHz both are near the physical temperatures:
+    Air as warm as the ground; at 1 GHz it is as bright as it is warm, and so is the background:
 
-    >>> nu, water, none = np.array([1e9]), np.array([1.0]), np.array([0.0])
-    >>> sidebands, opacity = Sidebands(nu, nu, image_gain=1.0), Opacity(water, none, water, none)
-    >>> direction = SkyDirection.towards(sidebands, opacity, 1.0, Surroundings(270.0, 270.0), np.array([1.0]))
-    >>> [direction.observe(np.array([[pwv]]))[0].round(1).item() for pwv in (0.0, 100.0)]
-    [2.7, 270.0]
+    >>> nu, water, none = np.array([1e9]), np.ones((1, 1, 1)), np.zeros((1, 1, 1))
+    >>> sidebands, opacity = Sidebands(nu, nu, image_gain=0.0), Opacity(water, none, np.zeros(1))
+    >>> air = Air.around(sidebands, opacity, np.array([1.0]), Surroundings(270.0, 270.0))
+    >>> air.brightness.round(1).ravel().tolist(), air.opaque.round(1).item()
+    ([270.0, 2.7], 270.0)
     """
 
-    opaque: Floats
-    warm: Floats
-    contrast: Floats
-    wet: Floats
-    dry: Floats
+    sidebands: Sidebands
+    opacity: Opacity
     forward_efficiency: Floats
+    surroundings: Surroundings
+    brightness: Floats
+    share: Floats
+    opaque: Floats
 
     @classmethod
-    def towards(
-        cls,
-        sidebands: Sidebands,
-        opacity: Opacity,
-        airmass: float,
-        surroundings: Surroundings,
-        forward_efficiency: Floats,
-    ) -> SkyDirection:
-        """Compute everything independent of PWV.
+    def around(
+        cls, sidebands: Sidebands, opacity: Opacity, forward_efficiency: Floats, surroundings: Surroundings
+    ) -> Air:
+        """Compute everything that does not depend on direction and water.
 
         Parameters
         ----------
@@ -168,44 +187,89 @@ class SkyDirection:
             Frequencies and weights of the sidebands.
         opacity : Opacity
             Zenith opacity against water.
-        airmass : float
-            Airmass.
-        surroundings : Surroundings
-            Temperatures of atmosphere and spillover.
         forward_efficiency : ndarray, shape (A,)
             Forward efficiency of each array.
+        surroundings : Surroundings
+            Temperatures of ground and spillover.
 
         Returns
         -------
-        SkyDirection
+        Air
 
         Examples
         --------
-        With the `sidebands` and the `opacity` of the example of the class; a telescope that sees the sky
-        with 0.9 of its beam sees an opaque sky of 270 K and the ground of 290 K:
+        A telescope that sees the sky with 0.9 of its beam, and with the rest the ground of 290 K; with the
+        `sidebands` and the `opacity` of the example of :class:`SkyDirection`:
 
-        >>> direction = SkyDirection.towards(sidebands, opacity, 1.0, Surroundings(270.0, 290.0), np.array([0.9]))
-        >>> direction.observe(np.array([[100.0]]))[0].round(1).item()
+        >>> air = Air.around(sidebands, opacity, np.array([0.9]), Surroundings(270.0, 290.0))
+        >>> air.opaque.round(1).item()
         272.0
         """
-        brightness, (behind_signal, behind_image) = sidebands.convention.brightness, sidebands.background
-        bands = [(sidebands.weight_signal, sidebands.signal, behind_signal, opacity.b_signal, opacity.c_signal)]
-        if sidebands.has_image:
-            bands.append((sidebands.weight_image, sidebands.image, behind_image, opacity.b_image, opacity.c_image))
-        warm = np.stack([w * brightness(nu, surroundings.t_atm) for w, nu, *_ in bands])
-        cold = np.stack([w * behind for w, _, behind, *_ in bands])
-        # Usually both are the ambient temperature, and the sum over the sidebands is known already.
-        ambient = surroundings.t_spill == surroundings.t_atm
-        spill = warm.sum(axis=0) if ambient else sidebands.input_temperature(surroundings.t_spill)
-        return cls(
-            opaque=forward_efficiency * warm.sum(axis=0)[:, None, None]
-            + (1.0 - forward_efficiency) * spill[:, None, None],
-            warm=warm,
-            contrast=warm - cold,
-            wet=np.stack([airmass * b for *_, b, _ in bands]),
-            dry=np.stack([airmass * c for *_, c in bands]),
-            forward_efficiency=forward_efficiency,
-        )
+        nu, layers = sidebands.frequencies[:, None], (surroundings.t_ground + opacity.offset)[:, None]
+        behind = np.stack(sidebands.background[: len(nu)])
+        brightness = np.concatenate([sidebands.convention.brightness(nu, layers), behind[:, None]], axis=1)
+        share = np.ascontiguousarray((forward_efficiency * sidebands.weights).T)
+        spill = sidebands.input_temperature(surroundings.t_spill)
+        # A sum in a fixed order, unlike that of a matrix product.
+        warm = sum(share[:, sideband] * brightness[sideband, 0][:, None, None] for sideband in range(len(nu)))
+        opaque = np.asarray(warm + (1.0 - forward_efficiency) * spill)
+        return cls(sidebands, opacity, forward_efficiency, surroundings, brightness, share, opaque)
+
+    @property
+    def layer_slopes(self) -> Floats:
+        """Derivatives dJ(nu_sb, T_j)/dT of the layers, shape (B, L, C) [K/K]."""
+        layers = (self.surroundings.t_ground + self.opacity.offset)[:, None]
+        return self.sidebands.convention.brightness_slope(self.sidebands.frequencies[:, None], layers)
+
+    @property
+    def n_arrays(self) -> int:
+        """Number A of arrays."""
+        return len(self.share)
+
+
+@dataclass(frozen=True, eq=False)
+class SkyDirection:
+    """The sky at one airmass, ready to be evaluated for any amount of water.
+
+    Parameters
+    ----------
+    air : Air
+        Atmosphere and spillover.
+    airmass : float
+        Airmass.
+
+    Examples
+    --------
+    A sky without opacity shows the cosmic background, an opaque one the temperature of the air; at
+    1 GHz both are near the physical temperatures:
+
+    >>> nu, water, none = np.array([1e9]), np.ones((1, 1, 1)), np.zeros((1, 1, 1))
+    >>> sidebands, opacity = Sidebands(nu, nu, image_gain=0.0), Opacity(water, none, np.zeros(1))
+    >>> air = Air.around(sidebands, opacity, np.array([1.0]), Surroundings(270.0, 270.0))
+    >>> direction = SkyDirection(air, airmass=1.0)
+    >>> [direction.observe(np.array([[pwv]]))[0].round(1).item() for pwv in (0.0, 100.0)]
+    [2.7, 270.0]
+    """
+
+    air: Air
+    airmass: float
+
+    def against(self, t_input: Floats) -> SkyDirection:
+        """Return the direction as it is seen against a load.
+
+        Parameters
+        ----------
+        t_input : ndarray, shape (C, 1, 1) or (C, 1, A)
+            Input temperature of the load, from which temperatures then count [K].
+
+        Examples
+        --------
+        With the `direction` of the example of the class:
+
+        >>> direction.against(np.full((1, 1, 1), 280.0)).observe(np.array([[100.0]]))[0].round(1).item()
+        -10.0
+        """
+        return SkyDirection(replace(self.air, opaque=self.air.opaque - t_input), self.airmass)
 
     def observe(self, pwv: Floats) -> tuple[Floats, Floats]:
         """Compute the input temperature of blank sky and the transmission.
@@ -220,7 +284,7 @@ class SkyDirection:
         temperature : ndarray, shape (C, 1 or R, A)
             Input temperature of blank sky [K]; see :meth:`observe_rows`.
         through : ndarray, shape (C, 1 or R, A)
-            Transmission t_r(nu_s).
+            Transmission t_r(nu_s) of the whole atmosphere.
 
         Examples
         --------
@@ -230,9 +294,9 @@ class SkyDirection:
         >>> through.round(6).item(), temperature.round(1).item()  # half background, half air
         (0.5, 136.3)
         """
-        shape = (len(pwv), self.forward_efficiency.size)
+        shape = (len(pwv), self.air.n_arrays)
         water = np.broadcast_to(pwv, shape).reshape(-1, order="F")
-        through = np.empty((water.size, len(self.opaque)))
+        through = np.empty((water.size, len(self.air.opaque)))
         (temperature,) = self.observe_rows(water, np.repeat(np.arange(shape[1]), shape[0]), 1, through)
         return unpack_rows(temperature, shape), unpack_rows(through, shape)
 
@@ -255,28 +319,72 @@ class SkyDirection:
         Returns
         -------
         ndarray, shape (1 or 3, Q, C)
-            The temperature,
-            f_eff Σ_sb w_sb [J(nu_sb, t_atm)(1 - t_r) + J(nu_sb, 2.725 K) t_r]
-            + (1 - f_eff) T'_spill [K];
-            its derivative by PWV [K/mm]; the change of the sky's emission for a relative error of 1
-            of all opacities,
-            f_eff Σ_sb w_sb J(nu_sb, t_atm)·airmass·tau0·exp(-airmass·tau0) [K].
+            The temperature, f_eff Σ_sb w_sb E(nu_sb) + (1 - f_eff) T'_spill [K], with
+            E = J(T_1) - Σ_j [J(T_j) - J(T_(j+1))] t_j and t_j = exp(-airmass·tau_j), T_(L+1) that of the
+            background; its derivative by PWV [K/mm]; the change of the sky's emission for a relative
+            error of 1 of all opacities,
+            f_eff Σ_sb w_sb Σ_j [J(T_j) - J(T_(j+1))]·airmass·tau_j·t_j without the background [K].
 
         References
         ----------
-        Mangum & Shirley 2015, PASP 127, 266, sect. 14; a single layer at one temperature.
+        Radiative transfer through layers of constant temperature, summed by parts; Mangum & Shirley
+        2015, PASP 127, 266, sect. 14, for a single layer.
         """
-        opaque, found = rows(self.opaque), np.empty((n_wanted, water.size, len(self.opaque)))
-        minus_depth, transmission = np.empty_like(self.wet), np.empty_like(self.wet)
-        for q, (pwv, a) in enumerate(zip(water.tolist(), array.tolist(), strict=True)):
-            # A pixel at a time stays in the cache; NumPy's exponential takes a fifth of the time of a compiled loop's.
-            _attenuate(self.wet, self.dry, pwv, minus_depth)
-            np.exp(minus_depth, out=transmission)
-            given = (self.warm, self.contrast, self.wet, self.forward_efficiency[a], minus_depth, transmission)
+        air, opacity = self.air, self.air.opacity
+        opaque, found = rows(air.opaque), np.empty((n_wanted, water.size, len(air.opaque)))
+        for q, a, minus_depth, through_layers in self._evaluate(water, array):
+            given = (air.brightness, opacity.b, self.airmass, air.share[a], minus_depth, through_layers)
             _through(opaque[a], *given, found[:, q])
             if through is not None:
-                through[q] = transmission[0]
+                through[q] = through_layers[0, -1]
         return found
+
+    def respond_rows(self, water: Floats, array: NDArray[np.int64]) -> Floats:
+        """Compute how the emission of the sky responds to errors of what it is computed from.
+
+        Parameters
+        ----------
+        water, array
+            As of :meth:`observe_rows`.
+
+        Returns
+        -------
+        ndarray, shape (3 + B, Q, C)
+            For 1 K more of t_ground, f_eff Σ_sb w_sb Σ_j (t_(j-1) - t_j) dJ(T_j)/dT with t_0 = 1 [K/K];
+            for offsets twice as large, the same with offset_j in the sum [K]; for twice the dry opacity,
+            f_eff Σ_sb w_sb Σ_j [J(T_j) - J(T_(j+1))]·airmass·c_j·t_j [K]; E(nu_sb) of each sideband [K].
+
+        Examples
+        --------
+        With the `direction` of the example of the class, where half of the light is the air's, which is
+        in one piece without dry opacity:
+
+        >>> ground, profile, dry, emission = direction.respond_rows(np.array([np.log(2.0)]), np.array([0]))
+        >>> [values.round(1).item() for values in (ground, profile, dry, emission)]
+        [0.5, 0.0, 0.0, 136.3]
+        """
+        air, opacity, slopes = self.air, self.air.opacity, self.air.layer_slopes
+        found = np.zeros((3 + len(air.brightness), water.size, len(air.opaque)))
+        for q, a, _, through_layers in self._evaluate(water, array):
+            given = (air.brightness, slopes, opacity.offset, opacity.c, self.airmass, air.share[a], through_layers)
+            _respond(*given, found[:, q])
+        return found
+
+    def _evaluate(self, water: Floats, array: NDArray[np.int64]) -> Any:
+        """Yield index and array of each pixel, with the negative opacity and the transmission of the layers.
+
+        Both have shape (B, L, C); their memory is that of the next pixel's too: a pixel at a time stays in
+        the cache. NumPy's exponential takes a fifth of the time of a compiled loop's.
+        """
+        opacity = self.air.opacity
+        minus_depth, through = np.empty_like(opacity.b), np.empty_like(opacity.b)
+        before: float | None = None
+        for q, (pwv, a) in enumerate(zip(water.tolist(), array.tolist(), strict=True)):
+            if pwv != before:
+                _attenuate(opacity.b, opacity.c, pwv, self.airmass, minus_depth)
+                np.exp(minus_depth, out=through)
+                before = pwv
+            yield q, a, minus_depth, through
 
     def on_grid(self, grid: Floats, channels: slice) -> Floats:
         """Compute the sky temperature of some channels at each PWV of a grid.
@@ -300,13 +408,15 @@ class SkyDirection:
         >>> direction.on_grid(np.array([0.0, np.log(2.0)]), slice(None)).round(1).tolist()
         [[[2.7], [136.3]]]
         """
-        seen = np.zeros((len(grid), len(self.opaque[channels])))
-        for contrast, wet, dry in zip(self.contrast, self.wet, self.dry, strict=True):
-            attenuated = np.exp(np.multiply.outer(-grid, wet[channels]))
-            attenuated *= contrast[channels] * np.exp(-dry[channels])
-            seen += attenuated
-        opaque = self.opaque[channels, 0, :].T
-        return np.asarray(opaque[:, None] - self.forward_efficiency[:, None, None] * seen)
+        air, opacity = self.air, self.air.opacity
+        opaque = air.opaque[channels, 0, :].T
+        contrast = -np.diff(air.brightness[:, :, channels], axis=1)
+        b, c = opacity.b[:, :, channels], opacity.c[:, :, channels]
+        hidden = np.zeros((len(air.brightness), len(grid), opaque.shape[1]))
+        for sideband, layer in np.ndindex(*b.shape[:2]):
+            through = np.exp(np.multiply.outer(-self.airmass * grid, b[sideband, layer]))
+            hidden[sideband] += through * (contrast[sideband, layer] * np.exp(-self.airmass * c[sideband, layer]))
+        return np.asarray(opaque[:, None] - np.tensordot(air.share, hidden, axes=1))
 
 
 class ModelledSky:
@@ -336,7 +446,7 @@ class ModelledSky:
     def __init__(self, direction: SkyDirection, pwv: Floats, n_wanted: int = 3) -> None:
         self._direction, self._n_wanted = direction, n_wanted
         self._water = pwv.reshape(-1, order="F")
-        n_arrays = direction.forward_efficiency.size
+        n_arrays = direction.air.n_arrays
         shared = np.repeat(self._water, n_arrays) if pwv.size == 1 else None
         self._whole = None if shared is None else direction.observe_rows(shared, np.arange(n_arrays), n_wanted)
 
@@ -363,7 +473,7 @@ class ModelledSky:
             If the sky was made for another number of arrays or pixels.
         """
         n_receivers, n_arrays = pixels
-        n_known = self._direction.forward_efficiency.size
+        n_known = self._direction.air.n_arrays
         if n_known != n_arrays or self._water.size not in (1, n_receivers * n_arrays):
             raise ValueError(f"a sky of {n_known} arrays and {self._water.size} pixels is wanted for pixels {pixels}")
         array = np.repeat(np.arange(n_arrays), n_receivers)[chosen]
@@ -373,181 +483,71 @@ class ModelledSky:
 
 
 @compiled
-def _attenuate(wet: Floats, dry: Floats, pwv: float, minus_depth: Floats) -> None:
-    """Write the negative opacity along the line of sight to `minus_depth`; all (B, C)."""
-    n_bands, n_channels = wet.shape
-    for b in range(n_bands):
-        for c in range(n_channels):
-            minus_depth[b, c] = -(wet[b, c] * pwv + dry[b, c])
+def _attenuate(b: Floats, c: Floats, pwv: float, airmass: float, minus_depth: Floats) -> None:
+    """Write the negative opacity along the line of sight to `minus_depth`; all (B, L, C)."""
+    n_bands, n_layers, n_channels = b.shape
+    for s in range(n_bands):
+        for j in range(n_layers):
+            for k in range(n_channels):
+                minus_depth[s, j, k] = -airmass * (b[s, j, k] * pwv + c[s, j, k])
 
 
 @compiled
 def _through(
     opaque: Floats,
-    warm: Floats,
-    contrast: Floats,
-    wet: Floats,
-    f_eff: float,
+    brightness: Floats,
+    b: Floats,
+    airmass: float,
+    share: Floats,
     minus_depth: Floats,
-    transmission: Floats,
+    through: Floats,
     found: Floats,
 ) -> None:
     """Write temperature, slope and error of the sky, (3, C), or temperature, (1, C), to `found`.
 
-    Inputs are the arrays of a :class:`SkyDirection`, the negative opacity along the line of sight
-    and the transmission, all (B, C).
+    Inputs are the arrays of an :class:`Air`, and negative opacity along the line of sight and
+    transmission, both (B, L, C).
     """
-    n_bands, n_channels = transmission.shape
+    n_bands, n_layers, n_channels = through.shape
     for k in range(len(found)):
         for c in range(n_channels):
             found[k, c] = 0.0 if k else opaque[c]
-    for b in range(n_bands):
-        for c in range(n_channels):
-            found[0, c] -= f_eff * contrast[b, c] * transmission[b, c]
-        if len(found) > 1:
+    for s in range(n_bands):
+        for j in range(n_layers):
             for c in range(n_channels):
-                found[1, c] += f_eff * contrast[b, c] * transmission[b, c] * wet[b, c]
-                found[2, c] -= f_eff * warm[b, c] * minus_depth[b, c] * transmission[b, c]
-
-
-def observed_sky(
-    off: Sequence[Floats],
-    hot: Floats,
-    gamma: Floats,
-    t_hot_input: Floats,
-    skies: Sequence[ModelledSky],
-    each: Mapper = one_by_one,
-) -> tuple[Floats, Floats]:
-    """Compute the observed input temperature of the sky, against the hot load, and its residual.
-
-    Parameters
-    ----------
-    off : sequence of ndarray, shape (C, R, A)
-        Mean counts of each OFF, NaN where there is no valid dump [ct].
-    hot, gamma : ndarray, shape (C, R, A)
-        Counts on the hot load [ct] and gain [ct/K].
-    t_hot_input : ndarray, shape (C,)
-        Input temperature of the hot load [K].
-    skies : sequence of ModelledSky
-        Fitted sky at each OFF; its PWV is NaN if none was fitted.
-    each : callable
-        Calls a function on every item of a sequence and returns a list of the results; may use
-        threads.
-
-    Returns
-    -------
-    t_sky : ndarray, shape (C, R, A)
-        Mean over the OFFs of (OFF - HOT)/gamma + T'_hot [K].
-    residual : ndarray, shape (C, R, A)
-        Mean over the fitted OFFs of observed minus modelled [K].
-
-    Raises
-    ------
-    ValueError
-        If a sky has another number of channels, arrays or pixels.
-
-    Notes
-    -----
-    The sky is linear in the counts, so it is computed once, from their mean.
-
-    Examples
-    --------
-    200 counts below a hot load of 280 K, at 2 ct/K, are a sky of 180 K. The model is that of the
-    `direction` of the example of :class:`SkyDirection`, with ln 2 mm of water:
-
-    >>> one, sky = np.ones((1, 1, 1)), ModelledSky(direction, np.array([[np.log(2.0)]]), n_wanted=1)
-    >>> t_sky, residual = observed_sky([800.0 * one], 1000.0 * one, 2.0 * one, np.array([280.0]), [sky])
-    >>> t_sky.item(), residual.round(1).item()
-    (180.0, 43.7)
-    """
-    n_channels, n_receivers, n_arrays = hot.shape
-    counts = [rows(values, hot.shape) for values in off]
-    hot_rows, gain = rows(hot), rows(gamma, hot.shape)
-
-    def average_rows(chosen: slice) -> tuple[Floats, Floats]:
-        sums = np.zeros((5, chosen.stop - chosen.start, n_channels))
-        for one, sky in zip(counts, skies, strict=True):
-            temperature, row = sky.of((n_receivers, n_arrays), chosen)
-            if temperature.shape[1] != n_channels:
-                raise ValueError(f"a sky has {temperature.shape[1]} channels, expected {n_channels}")
-            _add_sky(one[chosen], temperature, row, sums)
-        return _mean_sky(sums, hot_rows[chosen], gain[chosen], t_hot_input)
-
-    found = each(average_rows, groups_of_rows(n_receivers * n_arrays, n_channels))
-    sky, residual = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return unpack_rows(sky, hot.shape[1:]), unpack_rows(residual, hot.shape[1:])
+                found[0, c] -= share[s] * (brightness[s, j, c] - brightness[s, j + 1, c]) * through[s, j, c]
+            if len(found) > 1:
+                seen = 0.0 if j == n_layers - 1 else 1.0
+                for c in range(n_channels):
+                    passed = share[s] * through[s, j, c]
+                    contrast = brightness[s, j, c] - brightness[s, j + 1, c]
+                    found[1, c] += passed * contrast * airmass * b[s, j, c]
+                    emitted = brightness[s, j, c] - seen * brightness[s, j + 1, c]
+                    found[2, c] -= passed * emitted * minus_depth[s, j, c]
 
 
 @compiled
-def _add_sky(off: Floats, model: Floats, row: NDArray[np.int64], sums: Floats) -> None:
-    """Add an OFF to the sums (5, P, C): valid counts and number; fitted counts, number, model.
-
-    `row` gives the row of the model (Q, C) for each pixel.
-    """
-    n_pixels, n_channels = off.shape
-    for p in range(n_pixels):
-        q = row[p]
+def _respond(
+    brightness: Floats,
+    slopes: Floats,
+    offset: Floats,
+    dry: Floats,
+    airmass: float,
+    share: Floats,
+    through: Floats,
+    found: Floats,
+) -> None:
+    """Add the responses of the sky's emission, (3 + B, C), to `found`; see `SkyDirection.respond_rows`."""
+    n_bands, n_layers, n_channels = through.shape
+    for s in range(n_bands):
         for c in range(n_channels):
-            counts = off[p, c]
-            if not np.isnan(counts):
-                sums[0, p, c] += counts
-                sums[1, p, c] += 1.0
-                if not np.isnan(model[q, c]):
-                    sums[2, p, c] += counts
-                    sums[3, p, c] += 1.0
-                    sums[4, p, c] += model[q, c]
-
-
-def sky_above_hot(off: Floats, hot: Floats, gamma: Floats) -> Floats:
-    """Compute the observed input temperature of the sky above that of the hot load.
-
-    Parameters
-    ----------
-    off : ndarray, shape (C, R, A)
-        Mean counts of an OFF [ct].
-    hot, gamma : ndarray, shape (C, R, A)
-        Counts on the hot load [ct] and gain [ct/K].
-
-    Returns
-    -------
-    ndarray, shape (C, R, A)
-        (OFF - HOT)/gamma, negative for a sky colder than the load [K].
-
-    Examples
-    --------
-    >>> one = np.ones((1, 1, 1))
-    >>> sky_above_hot(800.0 * one, 1000.0 * one, 2.0 * one)
-    array([[[-100.]]])
-    """
-    sky = np.empty(hot.shape, order="F")
-    _above_hot_rows(rows(off, hot.shape), rows(hot), rows(gamma, hot.shape), rows_to_fill(sky, hot.shape))
-    return sky
-
-
-@compiled
-def _above_hot(off: float, hot: float, gamma: float) -> float:
-    """(OFF - HOT)/gamma: the one place where counts on the sky become kelvin."""
-    return (off - hot) / gamma
-
-
-@compiled
-def _above_hot_rows(off: Floats, hot: Floats, gamma: Floats, sky: Floats) -> None:
-    """Put the sky above the hot load into `sky`; all (P, C)."""
-    n_pixels, n_channels = hot.shape
-    for p in range(n_pixels):
-        for c in range(n_channels):
-            sky[p, c] = _above_hot(off[p, c], hot[p, c], gamma[p, c])
-
-
-@compiled
-def _mean_sky(sums: Floats, hot: Floats, gamma: Floats, t_hot_input: Floats) -> tuple[Floats, Floats]:
-    """Compute observed sky, and observed minus modelled, (P, C); NaN for zero samples."""
-    n_pixels, n_channels = hot.shape
-    sky, residual = np.empty((n_pixels, n_channels)), np.empty((n_pixels, n_channels))
-    for p in range(n_pixels):
-        for c in range(n_channels):
-            present, fitted = sums[1, p, c], sums[3, p, c]
-            sky[p, c] = _above_hot(sums[0, p, c] / present, hot[p, c], gamma[p, c]) + t_hot_input[c]
-            seen = _above_hot(sums[2, p, c] / fitted, hot[p, c], gamma[p, c]) + t_hot_input[c]
-            residual[p, c] = seen - sums[4, p, c] / fitted
-    return sky, residual
+            found[3 + s, c] = brightness[s, 0, c]
+        for j in range(n_layers):
+            for c in range(n_channels):
+                below = through[s, j - 1, c] if j else 1.0
+                warming = share[s] * (below - through[s, j, c]) * slopes[s, j, c]
+                seen = (brightness[s, j, c] - brightness[s, j + 1, c]) * through[s, j, c]
+                found[0, c] += warming
+                found[1, c] += warming * offset[j]
+                found[2, c] += share[s] * seen * airmass * dry[s, j, c]
+                found[3 + s, c] -= seen

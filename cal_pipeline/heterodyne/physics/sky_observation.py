@@ -33,7 +33,7 @@ class SkyView:
     off_variance : ndarray, shape (C, R, A)
         Part of `variance` that is this OFF's own [K²].
     direction : SkyDirection
-        The modelled sky towards it.
+        The modelled sky towards it, against the hot load.
 
     Examples
     --------
@@ -63,22 +63,36 @@ class LoadView:
         gamma/gamma_smooth, 0 where unusable.
     hot_variance, cold_variance : ndarray, shape (C, R, A)
         Radiometric variances of the load means on the double-sideband scale [K²].
-    t_hot_input : ndarray, shape (C,)
-        Input temperature of the hot load [K].
+    cold_power : ndarray, shape (C, R, A)
+        Smoothed COLD/gamma_smooth, receiver and cold load, 0 where unusable [K].
+    input_difference : ndarray, shape (C, 1, 1) or (C, 1, A)
+        T'_hot - T'_cold [K].
 
     Examples
     --------
-    Loads without noise, and a gain without structure along the channels:
+    Loads without noise on a receiver of 90 K, and a gain without structure along the channels:
 
     >>> one = np.ones((1, 1, 1))
-    >>> LoadView(one, hot_variance=0.0 * one, cold_variance=0.0 * one, t_hot_input=np.array([280.0])).t_hot_input
-    array([280.])
+    >>> loads = LoadView(one, 0.0 * one, 0.0 * one, cold_power=170.0 * one, input_difference=200.0 * one)
+    >>> loads.power(0.5 * one).item()  # halfway between cold and hot load
+    270.0
     """
 
     gain_ratio: Floats
     hot_variance: Floats
     cold_variance: Floats
-    t_hot_input: Floats
+    cold_power: Floats
+    input_difference: Floats
+
+    def power(self, level: Floats) -> Floats:
+        """Return smoothed counts over gamma_smooth, receiver and input, at a level between the loads.
+
+        Parameters
+        ----------
+        level : ndarray, shape (C, R, A)
+            a = (counts - COLD)/(HOT - COLD) of smoothed counts.
+        """
+        return np.asarray(level * self.input_difference + self.cold_power)
 
 
 @dataclass(frozen=True)
@@ -99,13 +113,14 @@ class SkyObservation:
     An OFF below 0.5 mm of water, in two channels of a single-sideband receiver with a sigma of 0.1 K:
 
     >>> from cal_pipeline.heterodyne.physics.planck import Sidebands
-    >>> from cal_pipeline.heterodyne.physics.sky import Opacity, Surroundings
+    >>> from cal_pipeline.heterodyne.physics.sky import Air, Opacity, Surroundings
     >>> nu, one = np.array([461e9, 462e9]), np.ones((2, 1, 1))
-    >>> sidebands, opacity = Sidebands(nu, nu, image_gain=0.0), Opacity(*4 * [np.array([0.5, 1.0])])
-    >>> direction = SkyDirection.towards(sidebands, opacity, 1.5, Surroundings(270.0, 270.0), np.array([0.95]))
-    >>> sky, _ = direction.observe(np.array([[0.5]]))
-    >>> off = SkyView(sky - 280.0, 0.01 * one, 0.5 * one, 0.01 * one, direction)
-    >>> loads = LoadView(one, 0.0 * one, 0.0 * one, np.full(2, 280.0))
+    >>> sidebands, opacity = Sidebands(nu, nu, 0.0), Opacity(*2 * [np.array([[[0.5, 1.0]]])], np.zeros(1))
+    >>> air = Air.around(sidebands, opacity, np.array([0.95]), Surroundings(270.0, 270.0))
+    >>> direction = SkyDirection(air, airmass=1.5).against(280.0 * one)
+    >>> step, _ = direction.observe(np.array([[0.5]]))
+    >>> off = SkyView(step, 0.01 * one, 0.5 * one, 0.01 * one, direction)
+    >>> loads = LoadView(one, 0.0 * one, 0.0 * one, cold_power=170.0 * one, input_difference=200.0 * one)
     >>> observation = SkyObservation(loads, [off], model_error=0.0)
     >>> observation.pixels
     (1, 1)
@@ -120,6 +135,19 @@ class SkyObservation:
         """Number of receivers and of arrays (R, A)."""
         _, n_receivers, n_arrays = self.loads.gain_ratio.shape
         return n_receivers, n_arrays
+
+    def samples(self, view: SkyView, chosen: slice = slice(None)) -> tuple[Any, ...]:
+        """Collect what compiled loops take of an OFF: step, variance and gain ratio, each (P, C), and model error.
+
+        Parameters
+        ----------
+        view : SkyView
+            The OFF.
+        chosen : slice
+            Pixels, index a·R + r; all if not given.
+        """
+        samples = (rows(values)[chosen] for values in (view.step, view.variance, self.loads.gain_ratio))
+        return *samples, self.model_error
 
     def alone(self, off: int) -> SkyObservation:
         """Return the observation reduced to one OFF.
@@ -160,7 +188,7 @@ def view_sky(
     exptime : sequence of float
         Integration time of one of those dumps [s].
     directions : sequence of SkyDirection
-        The modelled sky towards each OFF.
+        The modelled sky towards each OFF, against the hot load.
     means, loads : LoadMeans, LoadSolution
         The loads.
     channel_width : float
@@ -187,7 +215,7 @@ def view_sky(
     cold load, towards the `direction` of the example of :class:`SkyObservation`:
 
     >>> means = LoadMeans(370e3 * one, 170e3 * one, 10.0 * one, 10.0 * one, t_hot=280.0, t_cold=80.0)
-    >>> inputs = np.full(2, 280.0), np.full(2, 80.0)
+    >>> inputs = 280.0 * one, 80.0 * one
     >>> solution = LoadSolution(1e3 * one, 90.0 * one, 90.0 * one, 200.0 * one, *inputs, bad_channel=one < 0.0)
     >>> dumps = np.ones((2, 1, 1), np.int32)
     >>> loads, (off,) = view_sky([170e3 * one], [dumps], [10.0], [direction], means, solution, channel_width=1e6)
@@ -198,11 +226,13 @@ def view_sky(
     """
     hot, cold = running_mean(means.hot), running_mean(means.cold)
     with np.errstate(divide="ignore", invalid="ignore"):
-        gain = (hot - cold) / (loads.t_hot_input - loads.t_cold_input)[:, None, None]
+        difference = loads.t_hot_input - loads.t_cold_input
+        gain = (hot - cold) / difference
         t_rec = receiver_temperature(hot, cold, loads.t_hot_input, loads.t_cold_input)
-        hot_variance = (t_rec + loads.t_hot_input[:, None, None]) ** 2 / (channel_width * means.hot_time)
-        cold_variance = (t_rec + loads.t_cold_input[:, None, None]) ** 2 / (channel_width * means.cold_time)
+        hot_variance = (t_rec + loads.t_hot_input) ** 2 / (channel_width * means.hot_time)
+        cold_variance = (t_rec + loads.t_cold_input) ** 2 / (channel_width * means.cold_time)
         gain_ratio = loads.gamma / gain
+        cold_power = cold / gain
     loads_usable = ~loads.bad_channel & np.isfinite(gain_ratio) & (gain > 0.0)
     for load_variance in (hot_variance, cold_variance):
         # A negative one comes of a negative integration time.
@@ -238,7 +268,8 @@ def view_sky(
         gain_ratio=np.where(loads_usable, gain_ratio, 0.0),
         hot_variance=np.where(loads_usable, hot_variance, 0.0),
         cold_variance=np.where(loads_usable, cold_variance, 0.0),
-        t_hot_input=loads.t_hot_input,
+        cold_power=np.where(loads_usable, cold_power, 0.0),
+        input_difference=difference,
     )
     return view, sky
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.physics.pwv import PwvFit, evaluate_pwv, fit_pwv
+from cal_pipeline.heterodyne.physics.pwv import PwvSearch, solve_pwv
+from cal_pipeline.heterodyne.physics.pwv_fit import PwvFit, judge_fit
 from cal_pipeline.heterodyne.physics.sharing import Mapper, one_by_one
+from cal_pipeline.heterodyne.physics.sky_match import SkyMatch, match_sky
 from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation
 
 Floats = NDArray[np.float64]
@@ -21,10 +23,8 @@ class FitSettings:
 
     Parameters
     ----------
-    bounds : tuple of float
-        Smallest and largest PWV [mm].
-    grid_steps : int
-        Number of points of the initial grid of a fit.
+    search : PwvSearch
+        How a fit searches for PWV.
     given : float or None
         Given PWV for the strategy ``fixed`` [mm].
     each : callable
@@ -33,13 +33,12 @@ class FitSettings:
 
     Examples
     --------
-    >>> FitSettings(bounds=(0.001, 10.0), grid_steps=100, given=None).bounds
-    (0.001, 10.0)
+    >>> FitSettings(PwvSearch(bounds=(0.001, 10.0))).search.robust
+    True
     """
 
-    bounds: tuple[float, float]
-    grid_steps: int
-    given: float | None
+    search: PwvSearch
+    given: float | None = None
     each: Mapper = one_by_one
 
 
@@ -53,19 +52,25 @@ class Water:
         In the shape of the strategy: (), (R, A) or (R, A, S).
     at_off : ndarray, shape (O, 1, 1) or (O, R, A)
         PWV that belongs to each OFF [mm]; NaN where it was not fitted.
+    match : SkyMatch
+        Agreement of the band's OFFs with the sky of that PWV.
+    shared_by : sequence of int
+        Indices of the bands, among those given, that share the PWV.
 
     Examples
     --------
     The same water belongs to every OFF where one PWV is fitted to all; here to the `observation` of
     the example of :class:`~cal_pipeline.heterodyne.physics.sky_observation.SkyObservation`:
 
-    >>> (water,) = fixed([observation], [], FitSettings((0.01, 10.0), grid_steps=50, given=0.5))
+    >>> (water,) = fixed([observation], [], FitSettings(PwvSearch((0.01, 10.0)), given=0.5))
     >>> water.fit.pwv.shape, water.at_off.shape
     ((), (1, 1, 1))
     """
 
     fit: PwvFit
     at_off: Floats
+    match: SkyMatch
+    shared_by: Sequence[int]
 
 
 Strategy = Callable[[Sequence[SkyObservation], Sequence[NDArray[np.int64]], FitSettings], list[Water]]
@@ -88,7 +93,7 @@ def full(
     pairs : sequence of ndarray of int, shape (R, A, S)
         For each band the index of the OFF paired with each ON; not used.
     settings : FitSettings
-        Bounds and grid of the fit.
+        Search of the fit.
 
     Returns
     -------
@@ -100,11 +105,12 @@ def full(
     The `observation` of the example of :class:`~cal_pipeline.heterodyne.physics.sky_observation.SkyObservation`,
     below 0.5 mm of water:
 
-    >>> (water,) = full([observation], [], FitSettings((0.01, 10.0), grid_steps=50, given=None))
+    >>> (water,) = full([observation], [], FitSettings(PwvSearch((0.01, 10.0))))
     >>> f"{water.fit.pwv:.3f} mm"
     '0.500 mm'
     """
-    return _common(fit_pwv(observations, settings.bounds, settings.grid_steps, each=settings.each), observations)
+    solution = solve_pwv(observations, settings.search, each=settings.each)
+    return _common(solution.pwv.reshape(()), solution.converged.reshape(()), observations, settings)
 
 
 def fixed(
@@ -133,13 +139,18 @@ def fixed(
     --------
     The `observation` of the example of :class:`~cal_pipeline.heterodyne.physics.sky_observation.SkyObservation`:
 
-    >>> (water,) = fixed([observation], [], FitSettings((0.01, 10.0), grid_steps=50, given=0.5))
+    >>> (water,) = fixed([observation], [], FitSettings(PwvSearch((0.01, 10.0)), given=0.5))
     >>> water.at_off.ravel().tolist(), f"{water.fit.chi2:.3f}"
     ([0.5], '0.000')
     """
     if settings.given is None:
         raise ValueError("strategy 'fixed' needs a PWV")
-    return _common(evaluate_pwv(observations, settings.given), observations)
+    waters = _common(np.array(settings.given), np.array(True), observations, settings)
+    no, unknown = np.array(False), np.array(np.nan)
+    fit = replace(
+        waters[0].fit, pwv=np.array(settings.given), error=unknown, error_model=unknown, at_bound=no, converged=~no
+    )
+    return [replace(water, fit=fit) for water in waters]
 
 
 def per_pixel(
@@ -161,14 +172,18 @@ def per_pixel(
     --------
     The `observation` of the example of :class:`~cal_pipeline.heterodyne.physics.sky_observation.SkyObservation`:
 
-    >>> (water,) = per_pixel([observation], [], FitSettings((0.01, 10.0), grid_steps=50, given=None))
+    >>> (water,) = per_pixel([observation], [], FitSettings(PwvSearch((0.01, 10.0))))
     >>> water.fit.pwv.round(3).tolist()
     [[0.5]]
     """
+    search, each = settings.search, settings.each
     waters = []
-    for observation in observations:
-        fit = fit_pwv([observation], settings.bounds, settings.grid_steps, per_pixel=True, each=settings.each)
-        waters.append(Water(fit, np.broadcast_to(fit.pwv, (len(observation.sky), *fit.pwv.shape))))
+    for band, observation in enumerate(observations):
+        solution = solve_pwv([observation], search, per_pixel=True, each=each)
+        at_off = np.broadcast_to(solution.pwv, (len(observation.sky), *solution.pwv.shape))
+        match = match_sky(observation, at_off, search.robust, each=each)
+        fit = judge_fit([match], solution.pwv, solution.converged, search.bounds)
+        waters.append(Water(fit, np.broadcast_to(fit.pwv, at_off.shape), match, (band,)))
     return waters
 
 
@@ -198,29 +213,52 @@ def per_pair(
     with two ONs of which one has an OFF:
 
     >>> pair = np.array([[[0, -1]]])
-    >>> (water,) = per_pair([observation], [pair], FitSettings((0.01, 10.0), grid_steps=50, given=None))
+    >>> (water,) = per_pair([observation], [pair], FitSettings(PwvSearch((0.01, 10.0))))
     >>> water.fit.pwv.round(3).tolist()
     [[[0.5, nan]]]
     """
+    search, each = settings.search, settings.each
     waters = []
-    for observation, pair in zip(observations, pairs, strict=True):
+    for band, (observation, pair) in enumerate(zip(observations, pairs, strict=True)):
         offs = range(len(observation.sky))
         alone = [observation.alone(k) for k in offs]
-        fits = settings.each(lambda one: fit_pwv([one], settings.bounds, settings.grid_steps, per_pixel=True), alone)
-        stacked = {f.name: np.stack([getattr(fit, f.name) for fit in fits], axis=-1) for f in fields(PwvFit)}
-        # A pair of -1, an ON without an OFF, takes the first OFF here and is blanked below.
-        chosen = {name: np.take_along_axis(values, np.maximum(pair, 0), axis=-1) for name, values in stacked.items()}
-        none: dict[str, float | int | bool] = {"n_samples": 0, "at_bound": False, "converged": False}
-        fit = PwvFit(**{name: np.where(pair < 0, none.get(name, np.nan), v) for name, v in chosen.items()})
-        used = np.stack([(pair == k).any(axis=-1) for k in offs], axis=-1)
-        at_off = np.moveaxis(np.where(used, stacked["pwv"], np.nan), -1, 0)
-        waters.append(Water(fit, at_off))
+        solutions = each(lambda one: solve_pwv([one], search, per_pixel=True), alone)
+        at_off = np.stack([solution.pwv for solution in solutions])
+        match = match_sky(observation, at_off, search.robust, alone=True, each=each)
+        converged = np.stack([solution.converged for solution in solutions], axis=-1)
+        of_offs = judge_fit([match], np.moveaxis(at_off, 0, -1), converged, search.bounds)
+        used = np.stack([(pair == k).any(axis=-1) for k in offs])
+        fitted = np.where(used, np.moveaxis(of_offs.pwv, -1, 0), np.nan)
+        waters.append(Water(_choose(of_offs, pair), fitted, match, (band,)))
     return waters
 
 
-def _common(fit: PwvFit, observations: Sequence[SkyObservation]) -> list[Water]:
+def _choose(of_offs: PwvFit, pair: NDArray[np.int64]) -> PwvFit:
+    """Choose the fit of the OFF paired with each ON; none for an ON without one."""
+    none: dict[str, float | int | bool] = {"n_samples": 0, "at_bound": False, "converged": False}
+    chosen = {}
+    for field in fields(PwvFit):
+        # A pair of -1, an ON without an OFF, takes the first OFF here and is blanked below.
+        values = np.take_along_axis(getattr(of_offs, field.name), np.maximum(pair, 0), axis=-1)
+        chosen[field.name] = np.where(pair < 0, none.get(field.name, np.nan), values)
+    return PwvFit(**chosen)
+
+
+def _common(
+    pwv: Floats, converged: NDArray[np.bool_], observations: Sequence[SkyObservation], settings: FitSettings
+) -> list[Water]:
     """Assign one common PWV to every band and OFF."""
-    return [Water(fit, np.full((len(observation.sky), 1, 1), float(fit.pwv))) for observation in observations]
+    search, shared_by = settings.search, range(len(observations))
+    at_offs = [np.full((len(observation.sky), 1, 1), float(pwv)) for observation in observations]
+    matches = [
+        match_sky(observation, at_off, search.robust, each=settings.each)
+        for observation, at_off in zip(observations, at_offs, strict=True)
+    ]
+    fit = judge_fit(matches, pwv, converged, search.bounds)
+    return [
+        Water(fit, np.where(np.isfinite(fit.pwv), at_off, np.nan), match, shared_by)
+        for at_off, match in zip(at_offs, matches, strict=True)
+    ]
 
 
 STRATEGIES: dict[str, Strategy] = {

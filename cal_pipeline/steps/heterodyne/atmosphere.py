@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,23 @@ from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.values import require_positive
 from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.heterodyne.errors import FrequencyRangeError, NotFiniteError
-from cal_pipeline.heterodyne.physics.constants import TORR
+from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY, TORR
+from cal_pipeline.heterodyne.physics.observed_sky import observed_sky
 from cal_pipeline.heterodyne.physics.opacity import airmass
-from cal_pipeline.heterodyne.physics.sky import ModelledSky, Opacity, SkyDirection, Surroundings, observed_sky
+from cal_pipeline.heterodyne.physics.pwv import PwvSearch
+from cal_pipeline.heterodyne.physics.pwv_fit import PwvFit
+from cal_pipeline.heterodyne.physics.scale_error import (
+    FITTED,
+    Inputs,
+    LoadSlopes,
+    ScaleError,
+    assess_scale,
+    gain_error,
+    mean_of_valid,
+    respond_to_inputs,
+    shift_pwv,
+)
+from cal_pipeline.heterodyne.physics.sky import Air, ModelledSky, Opacity, SkyDirection, Surroundings
 from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation, view_sky
 from cal_pipeline.heterodyne.physics.strategies import STRATEGIES, FitSettings, Water
 from cal_pipeline.heterodyne.references.atm_table import AtmRangeError, AtmTable
@@ -41,6 +55,11 @@ class _Sky:
     surroundings: list[Surroundings]
     off: list[NDArray[np.float64]]
     observation: SkyObservation
+
+    @property
+    def samples(self) -> int:
+        """Number of samples in the means of the OFFs."""
+        return self.band.require_pairing().off_mean.size
 
 
 class AtmosphereStep(CalibrationStep):
@@ -70,11 +89,17 @@ class AtmosphereStep(CalibrationStep):
     pwv_grid_steps = integer(min=2, default=100)              # Points of the grid that the fit starts from
     model_error    = float(min=0.0, default=0.03)             # Fractional error of the opacity model
     airmass        = option('subscan', 'scan', default='subscan') # Airmass of each ON, or the mean of the scan
-    t_atm          = float(min=0.0, default=None)             # Temperature of the atmosphere (tamb of the OFF) [K]
+    t_ground       = float(min=0.0, default=None)             # Temperature of the air at the telescope (tamb) [K]
     t_spill        = float(min=0.0, default=None)             # Temperature of the spillover (tamb of the OFF) [K]
+    t_atm          = float(min=0.0, default=None)             # One layer of this temperature instead of layers [K]
+    robust         = boolean(default=True)                    # Take weight from channels that the model does not fit
+    t_ground_err   = float(min=0.0, default=None)             # Error of t_ground (2, or 10 without layers) [K]
+    profile_err    = float(min=0.0, default=0.2)              # Relative error of the layers' temperature offsets
+    dry_opacity_err = float(min=0.0, default=0.1)             # Relative error of the dry opacity
+    pwv_fixed_err  = float(min=0.0, default=0.1)              # Relative error of a given PWV
     """
 
-    coercions = {"t_atm": require_positive, "t_spill": require_positive}
+    coercions = {"t_atm": require_positive, "t_ground": require_positive, "t_spill": require_positive}
 
     link_bands: bool
     strategy: str
@@ -84,8 +109,14 @@ class AtmosphereStep(CalibrationStep):
     pwv_grid_steps: int
     model_error: float
     airmass: str
-    t_atm: float | None
+    t_ground: float | None
     t_spill: float | None
+    t_atm: float | None
+    robust: bool
+    t_ground_err: float | None
+    profile_err: float
+    dry_opacity_err: float
+    pwv_fixed_err: float
 
     def check_parameters(self) -> None:
         """Refuse bounds that are none, and the strategy ``fixed`` without a PWV."""
@@ -101,6 +132,11 @@ class AtmosphereStep(CalibrationStep):
                 self.refuse_idle(name, "strategy", "leave it out, or choose a strategy that fits PWV")
         if self.given_or_default("strategy") != "fixed":
             self.refuse_idle("pwv", "strategy", "give strategy = 'fixed' with it, or leave pwv out")
+        if self.t_atm and self.t_ground:
+            raise ParameterError(
+                f"atmosphere: t_atm = {self.t_atm:g} K makes the atmosphere one layer of that temperature, so that "
+                f"t_ground = {self.t_ground:g} K has no effect; leave one of them out"
+            )
         if self.link_bands and self.strategy not in ("full", "fixed"):
             raise ParameterError(
                 f"atmosphere: link_bands makes the bands share one PWV, strategy {self.strategy!r} gives each pixel "
@@ -126,7 +162,8 @@ class AtmosphereStep(CalibrationStep):
         """Find PWV and opacity for the bands of a scan."""
         samples = sum(band.require_pairing().off_mean.size for band in scan.bands)
         each = partial(map_in_threads, samples=samples)
-        settings = FitSettings((self.pwv_min, self.pwv_max), self.pwv_grid_steps, self.pwv, each)
+        search = PwvSearch((self.pwv_min, self.pwv_max), self.pwv_grid_steps, self.robust)
+        settings = FitSettings(search, self.pwv, each)
         skies = [self._observe_sky(band) for band in scan.bands]
         for linked in [skies] if self.link_bands else [[sky] for sky in skies]:
             observations = [sky.observation for sky in linked]
@@ -135,7 +172,9 @@ class AtmosphereStep(CalibrationStep):
             for sky, water in zip(linked, waters, strict=True):
                 if not np.isfinite(water.fit.pwv).any():
                     raise NotFiniteError(self._why_no_pwv(sky, linked))
-                sky.band.atmosphere = self._conclude(sky, water)
+            errors = self._scale_errors(linked, waters)
+            for sky, water, error in zip(linked, waters, errors, strict=True):
+                sky.band.atmosphere = self._conclude(sky, water, error)
 
     @staticmethod
     def l1_arrays(band: Band) -> L1Arrays:
@@ -153,7 +192,14 @@ class AtmosphereStep(CalibrationStep):
             arrays = {name: values[..., band.outputs[0]] for name, values in arrays.items()}
         pwv = arrays["pwv"]
         opacities = {"tau_signal": partial(sky.opacity.signal, pwv), "tau_image": partial(sky.opacity.image, pwv)}
-        return {**arrays, **opacities, "t_sky": sky.t_sky, "sky_residual": sky.sky_residual}
+        return {
+            **arrays,
+            **opacities,
+            "t_sky": sky.t_sky,
+            "sky_residual": sky.sky_residual,
+            "scale_error": sky.scale_error.total,
+            "scale_error_terms": sky.scale_error.terms,
+        }
 
     def _why_no_pwv(self, sky: _Sky, linked: list[_Sky]) -> str:
         """Say why the water vapour of a band came out as no number."""
@@ -175,11 +221,11 @@ class AtmosphereStep(CalibrationStep):
         at = band.coordinates
         path = airmass(at.elevation[pairing.off])
         each = partial(map_in_threads, samples=pairing.off_mean.size)
+        # Mostly the temperatures are those of the OFFs before.
+        air_around = lru_cache(4)(partial(Air.around, loads.sidebands, opacity, loads.forward_efficiency))
+        hot = loads.solution.t_hot_input
         directions = each(
-            lambda k: SkyDirection.towards(
-                loads.sidebands, opacity, float(path[k]), surroundings[k], loads.forward_efficiency
-            ),
-            range(len(off)),
+            lambda k: SkyDirection(air_around(surroundings[k]), float(path[k])).against(hot), range(len(off))
         )
         load_view, sky = view_sky(
             off,
@@ -193,7 +239,57 @@ class AtmosphereStep(CalibrationStep):
         )
         return _Sky(band, table, opacity, surroundings, off, SkyObservation(load_view, sky, self.model_error))
 
-    def _conclude(self, sky: _Sky, water: Water) -> AtmosphereStage:
+    def _scale_errors(self, linked: list[_Sky], waters: list[Water]) -> list[ScaleError]:
+        """Compute the errors of the scale of T_A* of bands that may share their PWV."""
+        slopes = [_load_slopes(sky.band.require_loads()) for sky in linked]
+        given = self.strategy == "fixed"
+        responses = [
+            respond_to_inputs(sky.observation, water.match, slope, partial(map_in_threads, samples=sky.samples))
+            for sky, water, slope in zip(linked, waters, slopes, strict=True)
+            if not given
+        ]
+        errors = []
+        for sky, water, slope in zip(linked, waters, slopes, strict=True):
+            loads, pairing = sky.band.require_loads(), sky.band.require_pairing()
+            shift = np.zeros((len(FITTED), 1, 1))
+            if not given:
+                sharing = [responses[k] for k in water.shared_by], [waters[k].match for k in water.shared_by]
+                per = {0: "scan", 2: "pixel", 3: "pair"}[water.fit.pwv.ndim]
+                shift = shift_pwv(*sharing, per, pairing.pair if per == "pair" else None)
+            inputs = Inputs(
+                sky.observation,
+                slope,
+                loads.sidebands.image_gain,
+                loads.forward_efficiency,
+                sky.opacity.b[0, -1],
+                sky.opacity.c[0, -1],
+                float(airmass(sky.band.coordinates.elevation[pairing.on]).mean()),
+                sky.band.bad_channel,
+            )
+            errors.append(assess_scale(inputs, shift, self._sigmas(sky, water.fit)))
+        return errors
+
+    def _sigmas(self, sky: _Sky, fit: PwvFit) -> dict[str, float | NDArray[np.float64]]:
+        """Collect the 1-sigma errors of what the scale of T_A* depends on."""
+        band, loads = sky.band, sky.band.require_loads()
+        on = band.coordinates.mjd[band.require_pairing().on]
+        age = SECONDS_A_DAY * abs(float(on.mean()) - 0.5 * (loads.means.hot_mjd + loads.means.cold_mjd))
+        corrected = band.gain is not None and band.gain.drift is not None and band.gain.level >= 3
+        t_ground_err = 10.0 if sky.opacity.isothermal else 2.0
+        pwv_err = self.pwv_fixed_err * fit.pwv if self.strategy == "fixed" else fit.error
+        return {
+            "forward_efficiency": loads.forward_efficiency_err,
+            "t_hot": loads.t_hot_err,
+            "t_cold": loads.t_cold_err,
+            "image_gain": loads.image_gain_err,
+            "t_ground": t_ground_err if self.t_ground_err is None else self.t_ground_err,
+            "profile": self.profile_err,
+            "dry_opacity": self.dry_opacity_err,
+            "gain": gain_error(band.gain_drift, corrected, age),
+            "pwv": mean_of_valid(pwv_err) if pwv_err.ndim == 3 else pwv_err,
+        }
+
+    def _conclude(self, sky: _Sky, water: Water, scale_error: ScaleError) -> AtmosphereStage:
         """Make the result of a band from the fitted water vapour."""
         band = sky.band
         loads, pairing = band.require_loads(), band.require_pairing()
@@ -207,28 +303,38 @@ class AtmosphereStep(CalibrationStep):
             fit=water.fit,
             opacity=sky.opacity,
             on_airmass=self._on_airmass(band, loads, pairing),
-            t_atm=np.array([around.t_atm for around in sky.surroundings]),
+            t_ground=np.array([around.t_ground for around in sky.surroundings]),
             t_spill=np.array([around.t_spill for around in sky.surroundings]),
             t_sky=t_sky,
             sky_residual=residual,
             table=sky.table.name,
             table_sha256=sky.table.sha256 or "",
+            table_version=sky.table.version,
+            scale_error=scale_error,
+            outlier=water.match.outlier,
         )
 
     def _opacity(self, band: Band, loads: LoadStage, pairing: PairingStage) -> tuple[AtmTable, Opacity]:
         """Look up the opacity against PWV at the frequencies and the pressure of a band."""
         bands = loads.sidebands
         pressure = float(band.coordinates.pamb[np.concatenate([pairing.on, pairing.off])].mean())
-        wanted = [bands.signal, bands.image] if bands.has_image else [bands.signal]
-        absent = np.full(bands.image.shape, np.nan)
+        wanted = list(bands.frequencies)
         try:
             path = self.reference_path("atm", lambda: Path(find_atm_table(wanted, pressure)))
             table = open_atm_table(path)
-            found = map_in_threads(lambda nu: table.coefficients(nu, pressure), wanted, pairing.off_mean.size)
+            if self._one_layer(loads):
+                whole = map_in_threads(lambda nu: table.coefficients(nu, pressure), wanted, pairing.off_mean.size)
+                b, c = (np.stack(values)[:, None] for values in zip(*whole, strict=True))
+                return table, Opacity(b, c, np.zeros(1))
+            layers = map_in_threads(lambda nu: table.layer_coefficients(nu, pressure), wanted, pairing.off_mean.size)
         except AtmRangeError as error:
             raise FrequencyRangeError(f"{band}: {error}{self._pressure_hint(wanted, pressure)}") from error
-        signal, image = found if bands.has_image else (*found, (absent, absent))
-        return table, Opacity(*signal, *image)
+        b, c = (np.stack([getattr(one, name) for one in layers]) for name in ("b", "c"))
+        return table, Opacity(b, c, layers[0].offset)
+
+    def _one_layer(self, loads: LoadStage) -> bool:
+        """Tell whether the atmosphere counts as one layer: ``t_atm`` is given, or the older engine's way asked for."""
+        return self.t_atm is not None or loads.sidebands.convention.one_layer
 
     def _pressure_hint(self, frequencies: list[NDArray[np.float64]], pressure: float) -> str:
         """Hint at ``pamb`` in hPa if the pressure would then fit a table; else return nothing.
@@ -245,9 +351,10 @@ class AtmosphereStep(CalibrationStep):
         return hint if fits else ""
 
     def _surroundings(self, band: Band, pairing: PairingStage) -> list[Surroundings]:
-        """Collect the temperatures of atmosphere and spillover at each OFF [K]."""
+        """Collect the temperatures of ground and spillover at each OFF [K]."""
         ambient = band.coordinates.tamb[pairing.off]
-        given = {"t_atm": self.t_atm, "t_spill": self.t_spill}
+        ground = "t_atm" if self._one_layer(band.require_loads()) else "t_ground"
+        given = {ground: getattr(self, ground), "t_spill": self.t_spill}
         unsound = TAMB.find_unsound(ambient)
         for name, value in given.items():
             if not value and unsound.any():
@@ -255,8 +362,8 @@ class AtmosphereStep(CalibrationStep):
                     f"{band}: tamb of the OFFs is {TAMB.describe(ambient)}, expected {TAMB.expected}"
                     f"{TAMB.guess_unit(ambient)}; else give the parameter {name} of the step atmosphere"
                 )
-        t_atm, t_spill = (np.full(ambient.shape, value) if value else ambient for value in given.values())
-        return [Surroundings(float(a), float(s)) for a, s in zip(t_atm, t_spill, strict=True)]
+        t_ground, t_spill = (np.full(ambient.shape, value) if value else ambient for value in given.values())
+        return [Surroundings(float(g), float(s)) for g, s in zip(t_ground, t_spill, strict=True)]
 
     def _on_airmass(
         self, band: Band, loads: LoadStage, pairing: PairingStage
@@ -266,6 +373,17 @@ class AtmosphereStep(CalibrationStep):
         if self.airmass == "scan" or loads.sidebands.convention.airmass_of_scan:
             return np.full(own.shape, own.mean())
         return own
+
+
+def _load_slopes(loads: LoadStage) -> LoadSlopes:
+    """Compute how the input temperatures of the loads respond to errors."""
+    sidebands, means = loads.sidebands, loads.means
+    return LoadSlopes(
+        sidebands.input_slope(means.t_hot),
+        sidebands.input_slope(means.t_cold),
+        sidebands.image_gain_slope(means.t_hot),
+        sidebands.image_gain_slope(means.t_cold),
+    )
 
 
 def _missing_weights(sky: _Sky) -> list[str]:

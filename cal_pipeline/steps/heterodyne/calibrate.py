@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from cal_pipeline.heterodyne.physics.noise import (
     variance_of_mean,
 )
 from cal_pipeline.heterodyne.physics.quality import channel_stride
-from cal_pipeline.heterodyne.physics.sky import SkyDirection, Surroundings
+from cal_pipeline.heterodyne.physics.sky import Air, SkyDirection, Surroundings
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import L1, L1Arrays
 from cal_pipeline.heterodyne.stages import CalibrationStage
@@ -90,16 +91,12 @@ class CalibrateStep(CalibrationStep):
 
         variances = map_in_threads(variance, range(pairing.off.size), pairing.off_mean.size)
         load_difference = loads.means.difference
+        # Mostly the temperatures are those of the ONs before.
+        air_around = lru_cache(4)(partial(Air.around, loads.sidebands, sky.opacity, loads.forward_efficiency))
 
         def work_out(on: int) -> None:
-            direction = SkyDirection.towards(
-                loads.sidebands,
-                sky.opacity,
-                float(sky.on_airmass[on]),
-                Surroundings.average(pairing.time_weights[on], sky.t_atm, sky.t_spill),
-                loads.forward_efficiency,
-            )
-            temperature, t_r = direction.observe(sky.pwv_at(on))
+            air = air_around(Surroundings.average(pairing.time_weights[on], sky.t_ground, sky.t_spill))
+            temperature, t_r = SkyDirection(air, float(sky.on_airmass[on])).observe(sky.pwv_at(on))
             find_bad_channels(unsolved, t_r, self.min_transmission, out=bad[..., on])
             kelvin_per_count(solution.t_cal, load_difference, t_r, bad[..., on], out=factor[..., on])
             system_temperature(solution.t_rec_dsb, temperature, out=t_sys[..., on])

@@ -17,7 +17,7 @@ BEFORE, AFTER = 60000.0, 60000.1
 
 def _counts(gain, offset, temperature):
     """Counts of a receiver that sees a load of a physical temperature, shape (C, R, A)."""
-    return gain * (SIDEBANDS.input_temperature(temperature)[:, None, None] + offset)
+    return gain * (SIDEBANDS.input_temperature(temperature) + offset)
 
 
 def _loads(gain, offset, t_hot, t_cold, mjd):
@@ -37,7 +37,7 @@ def test_linear_drift_of_gain_and_offset_is_removed_to_rounding(gain_drift, offs
     gain, zero = 1000.0, 150.0 * 1000.0
 
     def counts(temperature, fraction):
-        level = SIDEBANDS.input_temperature(temperature)[:, None, None]
+        level = SIDEBANDS.input_temperature(temperature)
         return gain * (1.0 + gain_drift * fraction) * level + zero + 1000.0 * offset_drift * fraction
 
     ones = np.ones((2, 1, 1))

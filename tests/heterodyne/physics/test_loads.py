@@ -20,7 +20,7 @@ EFFICIENCY = np.array([0.9])
 
 def counts(gain, t_rec, bands=BANDS):
     """Counts on the loads of a receiver that is known."""
-    hot, cold = (gain * (t_rec + bands.input_temperature(t)[:, None, None]) for t in (T_HOT, T_COLD))
+    hot, cold = (gain * (t_rec + bands.input_temperature(t)) for t in (T_HOT, T_COLD))
     time = np.ones(hot.shape)
     return LoadMeans(hot, cold, time, time, T_HOT, T_COLD)
 

@@ -58,9 +58,9 @@ def test_the_older_convention_knows_no_background():
 @pytest.mark.parametrize(("gain", "signal", "image"), [(0.0, 1.0, 0.0), (1.0, 0.5, 0.5), (3.0, 0.25, 0.75)])
 def test_weights_of_sidebands_follow_the_image_gain(gain, signal, image):
     bands = Sidebands(np.array([1e11]), np.array([2e11]), gain)
-    assert bands.weight_signal == pytest.approx(signal)
-    assert bands.weight_image == pytest.approx(image)
-    assert float(bands.combine(10.0, 20.0)) == pytest.approx(signal * 10 + image * 20)
+    assert bands.weight_signal == pytest.approx([signal])
+    assert bands.weight_image == pytest.approx([image])
+    assert bands.combine(10.0, 20.0).item() == pytest.approx(signal * 10 + image * 20)
 
 
 def test_a_single_sideband_receiver_knows_no_image():
@@ -73,3 +73,29 @@ def test_channel_frequencies_mirror_each_other():
     signal, image = channel_frequencies(5, 460e9, 472e9, 1e6, -2e6, 2.0)
     np.testing.assert_allclose(signal, 460e9 + 1e6 + np.array([4e6, 2e6, 0.0, -2e6, -4e6]))
     np.testing.assert_allclose(signal + image, 932e9)
+
+
+@pytest.mark.parametrize("temperature", [30.0, 77.0, 293.0])
+@pytest.mark.parametrize("nu", [86e9, 461e9, 1.9e12])
+def test_slopes_are_differences(nu, temperature):
+    step = 1e-4
+    difference = (EXACT.brightness(nu, temperature + step) - EXACT.brightness(nu, temperature - step)) / (2.0 * step)
+    assert EXACT.brightness_slope(nu, temperature) == pytest.approx(float(difference), rel=1e-6)
+
+
+def test_arrays_have_gains_of_their_own():
+    signal, image = np.array([461e9, 462e9]), np.array([473e9, 472e9])
+    together = Sidebands(signal, image, np.array([0.0, 0.4, 1.0]))
+    assert together.has_image
+    assert together.weights.shape == (2, 3)
+    for array, gain in enumerate((0.0, 0.4, 1.0)):
+        alone, step = Sidebands(signal, image, gain), 1e-6
+        np.testing.assert_array_equal(
+            together.input_temperature(77.0)[..., array], alone.input_temperature(77.0)[..., 0]
+        )
+        higher, lower = (
+            Sidebands(signal, image, gain * np.exp(sign * step)).input_temperature(77.0)[..., 0] for sign in (1, -1)
+        )
+        np.testing.assert_allclose(
+            together.image_gain_slope(77.0)[..., array], (higher - lower) / (2.0 * step), rtol=1e-4, atol=1e-9
+        )

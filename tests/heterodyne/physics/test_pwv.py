@@ -6,10 +6,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers_physics import Setup
+from helpers_physics import Setup, fit_pwv
 
-from cal_pipeline.heterodyne.physics.pwv import evaluate_pwv, fit_pwv
+from cal_pipeline.heterodyne.physics.pwv import PwvSearch, solve_pwv
 from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation
+from cal_pipeline.heterodyne.physics.strategies import FitSettings, fixed
 
 BOUNDS = (0.001, 10.0)
 
@@ -100,7 +101,7 @@ def test_bad_channels_do_not_count():
 def test_a_given_pwv_is_judged():
     setup = Setup()
     observation = setup.views(0.5, [1.2], np.random.default_rng(3), model_error=0.0)
-    right, wrong = (evaluate_pwv([observation], pwv) for pwv in (0.5, 0.6))
+    right, wrong = (fixed([observation], [], FitSettings(PwvSearch(BOUNDS), pwv))[0].fit for pwv in (0.5, 0.6))
     assert float(right.chi2) == pytest.approx(1.0, abs=0.5)
     assert float(wrong.chi2) > 30.0
     assert np.isnan(right.error)
@@ -123,7 +124,7 @@ def test_bands_that_are_linked_share_one_pwv():
 def test_the_pixels_of_several_bands_have_nothing_in_common():
     observation = Setup().views(0.5, [1.2])
     with pytest.raises(ValueError, match="2 bands"):
-        fit_pwv([observation, observation], BOUNDS, 20, per_pixel=True)
+        solve_pwv([observation, observation], PwvSearch(BOUNDS), per_pixel=True)
 
 
 def test_a_blind_pixel_leaves_the_others_alone():

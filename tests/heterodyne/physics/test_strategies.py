@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from helpers_physics import Setup
 
+from cal_pipeline.heterodyne.physics.pwv import PwvSearch
 from cal_pipeline.heterodyne.physics.strategies import STRATEGIES, FitSettings
 
-SETTINGS = FitSettings((0.001, 10.0), 20, given=0.4)
+SETTINGS = FitSettings(PwvSearch((0.001, 10.0), 20), given=0.4)
 PAIR = np.array([[[0, 0, 1]], [[1, 1, 1]]])
 """Pixel 0 pairs three ONs with both of three OFFs but the last, pixel 1 with the second only; (R, A, S)."""
 
@@ -60,7 +61,7 @@ def test_an_on_without_an_off_has_no_water(observation):
 
 def test_fixed_needs_a_pwv(observation):
     with pytest.raises(ValueError, match="needs a PWV"):
-        STRATEGIES["fixed"]([observation], [PAIR], FitSettings((0.001, 10.0), 20, given=None))
+        STRATEGIES["fixed"]([observation], [PAIR], FitSettings(PwvSearch((0.001, 10.0))))
 
 
 def test_fixed_is_what_was_given(observation):

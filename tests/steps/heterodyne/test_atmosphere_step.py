@@ -67,20 +67,21 @@ def test_airmass_of_each_on_or_of_the_scan(towards, store, airmass, values):
 def test_temperatures_are_those_of_the_offs_unless_given(towards, store):
     rewrite(store, "tamb", [260.0, 1.0, 1.0, 264.0])
     sky = towards()
-    assert sky.t_atm.tolist() == sky.t_spill.tolist() == [260.0, 264.0]
-    sky = towards(t_atm=250.0, t_spill=280.0)
-    assert sky.t_atm.tolist() == [250.0] * 2
-    assert sky.t_spill.tolist() == [280.0] * 2
+    assert sky.t_ground.tolist() == sky.t_spill.tolist() == [260.0, 264.0]
+    for name in ("t_ground", "t_atm"):
+        sky = towards(**{name: 250.0}, t_spill=280.0)
+        assert sky.t_ground.tolist() == [250.0] * 2
+        assert sky.t_spill.tolist() == [280.0] * 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, np.nan, -12.0])
 def test_an_ambient_temperature_that_is_none_is_refused_unless_given(towards, store, value):
     rewrite(store, "tamb", [260.0, 260.0, 260.0, value])
-    with pytest.raises(LayoutError, match=r"tamb of the OFFs is .*give the parameter t_atm"):
+    with pytest.raises(LayoutError, match=r"tamb of the OFFs is .*give the parameter t_ground"):
         towards()
     with pytest.raises(LayoutError, match="give the parameter t_spill"):
-        towards(t_atm=260.0)
+        towards(t_ground=260.0)
     assert np.isfinite(towards(t_atm=260.0, t_spill=260.0).t_sky).all()
 
 
@@ -90,6 +91,7 @@ def test_an_ambient_temperature_that_is_none_is_refused_unless_given(towards, st
         ({"strategy": "fixed"}, "needs pwv"),
         ({"pwv_min": 0.0}, "0 < pwv_min < pwv_max"),
         ({"pwv_min": 3.0, "pwv_max": 3.0}, "pwv_min = 3 and pwv_max = 3"),
+        ({"t_atm": 250.0, "t_ground": 260.0}, "t_ground = 260 K has no effect"),
     ],
 )
 def test_parameters_that_do_not_go_together(towards, parameters, words):

@@ -1,0 +1,468 @@
+"""How far the scale of T_A* may be off: errors of the inputs, propagated through the fit of the sky."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
+from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
+from cal_pipeline.heterodyne.physics.robust import pulls
+from cal_pipeline.heterodyne.physics.sharing import Mapper, groups_of_rows, one_by_one
+from cal_pipeline.heterodyne.physics.sky import ModelledSky
+from cal_pipeline.heterodyne.physics.sky_match import SkyMatch
+from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation
+
+Floats = NDArray[np.float64]
+
+FITTED = ("forward_efficiency", "t_hot", "t_cold", "image_gain", "t_ground", "profile", "dry_opacity", "gain")
+"""Inputs whose errors the fit of the sky turns into errors of PWV."""
+
+TERMS = (*FITTED, "pwv", "load_noise")
+"""Terms of the error of the scale."""
+
+
+class LoadSlopes(NamedTuple):
+    """How the input temperatures of the loads respond to their errors, each (C, 1, 1) or (C, 1, A).
+
+    Parameters
+    ----------
+    hot, cold : ndarray
+        D = dT'/dT by the physical temperature [K/K].
+    hot_by_gain, cold_by_gain : ndarray
+        dT'/d ln g by the image gain [K].
+
+    Examples
+    --------
+    Loads of a receiver without image, at low frequencies:
+
+    >>> one = np.ones((1, 1, 1))
+    >>> LoadSlopes(hot=one, cold=one, hot_by_gain=0.0 * one, cold_by_gain=0.0 * one).hot.item()
+    1.0
+    """
+
+    hot: Floats
+    cold: Floats
+    hot_by_gain: Floats
+    cold_by_gain: Floats
+
+
+def respond_to_inputs(
+    observation: SkyObservation, match: SkyMatch, slopes: LoadSlopes, each: Mapper = one_by_one
+) -> Floats:
+    """Compute how an error of each input moves the sum that the fit brings to zero.
+
+    Parameters
+    ----------
+    observation : SkyObservation
+        A band.
+    match : SkyMatch
+        Its agreement with the fitted sky.
+    slopes : LoadSlopes
+        Responses of the loads.
+    each : callable
+        Calls a function on every item of a sequence and returns a list of the results; may use
+        threads.
+
+    Returns
+    -------
+    ndarray, shape (8, O, R, A)
+        Σ w W S' q over the channels for each input in :data:`FITTED`, whose ratio to Σ w W S'² is the
+        change of PWV; q is the change of observed minus modelled sky for an error of 1 K, of 1 in f_eff
+        and ln g, and of 1 relative to offsets, dry opacity and gain.
+
+    Notes
+    -----
+    With a = (OFF - COLD)/(HOT - COLD), D = dT'/dT and T_sky = f_eff Σ w_sb E + (1 - f_eff) T'_spill, q is
+    T'_spill - Σ w_sb E for f_eff; a D_hot and (1 - a) D_cold for the loads;
+    d[a T'_hot + (1 - a) T'_cold - T_sky]/d ln g for the image gain;
+    -f_eff Σ w_sb Σ_j (t_(j-1) - t_j) dJ(T_j)/dT for the ground, with offset_j in the sum for the profile;
+    -f_eff Σ w_sb Σ_j [J(T_j) - J(T_(j+1))]·airmass·c_j·t_j for the dry opacity; OFF/gamma for the gain.
+
+    Examples
+    --------
+    The `observation` of the example of :class:`.SkyObservation` lies halfway between its loads; half an
+    error of the hot load is seen as sky:
+
+    >>> from cal_pipeline.heterodyne.physics.sky_match import match_sky
+    >>> match, one = match_sky(observation, np.full((1, 1, 1), 0.5)), np.ones((2, 1, 1))
+    >>> sums = respond_to_inputs(observation, match, LoadSlopes(one, one, 0.0 * one, 0.0 * one))
+    >>> per_kelvin = sums[FITTED.index("t_hot")] / match.curvature
+    >>> f"{per_kelvin.item():.4f} mm/K"
+    '0.0097 mm/K'
+    """
+    n_channels, *pixels = observation.loads.gain_ratio.shape
+    groups = groups_of_rows(int(np.prod(pixels)), n_channels)
+    found = np.concatenate(each(partial(_respond_pixels, observation, match, slopes), groups), axis=-1)
+    return found.reshape(*found.shape[:-1], *pixels, order="F")
+
+
+def _respond_pixels(observation: SkyObservation, match: SkyMatch, slopes: LoadSlopes, chosen: slice) -> Floats:
+    """Compute the sums of some pixels, (8, O, P)."""
+    n_receivers, n_arrays = observation.pixels
+    array = np.repeat(np.arange(n_arrays), n_receivers)[chosen]
+    n_channels = len(observation.loads.gain_ratio)
+
+    def of_arrays(values: Floats) -> Floats:
+        return rows(np.broadcast_to(values, (n_channels, 1, n_arrays)))
+
+    difference = of_arrays(observation.loads.input_difference)
+    of_loads = LoadSlopes(*(of_arrays(values) for values in slopes))
+    cold_power = rows(observation.loads.cold_power)[chosen]
+    found = np.empty((len(FITTED), len(observation.sky), array.size))
+    for k, view in enumerate(observation.sky):
+        modelled = ModelledSky(view.direction, match.pwv[k]).of(observation.pixels, chosen)
+        pull = pulls(observation.samples(view, chosen), modelled, match.tuning[k][:, chosen])
+        water = np.broadcast_to(match.pwv[k], observation.pixels).reshape(-1, order="F")[chosen]
+        shared = match.pwv[k].size == 1
+        some = np.arange(n_arrays) if shared else array
+        response = view.direction.respond_rows(np.full(n_arrays, water[0]) if shared else water, some)
+        air = view.direction.air
+        spill = of_arrays(air.sidebands.input_temperature(air.surroundings.t_spill))
+        spill_by_gain = of_arrays(air.sidebands.image_gain_slope(air.surroundings.t_spill))
+        sky = _sky_responses(response, some, air.share, np.asarray(air.forward_efficiency), spill, spill_by_gain)
+        row = array if shared else np.arange(array.size)
+        level = rows(view.level)[chosen]
+        found[:, k] = _sum_responses(pull, level, cold_power, difference, of_loads, sky, row, array)
+    return found
+
+
+@compiled
+def _sky_responses(
+    response: Floats,
+    array: NDArray[np.int64],
+    share: Floats,
+    forward_efficiency: Floats,
+    spill: Floats,
+    spill_by_gain: Floats,
+) -> Floats:
+    """Compute q of f_eff, of the image gain (sky alone), ground, profile and dry opacity, (5, Q, C)."""
+    n_given, n_rows, n_channels = response.shape
+    n_bands = n_given - 3
+    found = np.empty((5, n_rows, n_channels))
+    for q in range(n_rows):
+        a = array[q]
+        f_eff = forward_efficiency[a]
+        for c in range(n_channels):
+            emission = 0.0
+            for s in range(n_bands):
+                emission += share[a, s] / f_eff * response[3 + s, q, c]
+            found[0, q, c] = spill[a, c] - emission
+            by_gain = (1.0 - f_eff) * spill_by_gain[a, c]
+            if n_bands == 2:
+                # dw_i/d ln g = -dw_s/d ln g = w_s w_i.
+                exchange = share[a, 0] * share[a, 1] / f_eff
+                by_gain += exchange * (response[4, q, c] - response[3, q, c])
+            found[1, q, c] = -by_gain
+            for k in range(3):
+                found[2 + k, q, c] = -response[k, q, c]
+    return found
+
+
+@compiled
+def _sum_responses(
+    pull: Floats,
+    level: Floats,
+    cold_power: Floats,
+    difference: Floats,
+    loads: LoadSlopes,
+    sky: Floats,
+    row: NDArray[np.int64],
+    array: NDArray[np.int64],
+) -> Floats:
+    """Sum the responses of pixels over their channels, weighted with the pull of these; (8, P)."""
+    hot, cold, hot_by_gain, cold_by_gain = loads
+    n_pixels, n_channels = pull.shape
+    sums = np.zeros((8, n_pixels))
+    for p in range(n_pixels):
+        q, x = row[p], array[p]
+        for c in range(n_channels):
+            weight, a = pull[p, c], level[p, c]
+            sums[0, p] += weight * sky[0, q, c]
+            sums[1, p] += weight * a * hot[x, c]
+            sums[2, p] += weight * (1.0 - a) * cold[x, c]
+            sums[3, p] += weight * (a * hot_by_gain[x, c] + (1.0 - a) * cold_by_gain[x, c] + sky[1, q, c])
+            sums[4, p] += weight * sky[2, q, c]
+            sums[5, p] += weight * sky[3, q, c]
+            sums[6, p] += weight * sky[4, q, c]
+            sums[7, p] += weight * (a * difference[x, c] + cold_power[p, c])
+    return sums
+
+
+def shift_pwv(
+    responses: Sequence[Floats], matches: Sequence[SkyMatch], per: str, pair: NDArray[np.int64] | None = None
+) -> Floats:
+    """Compute how an error of each input changes PWV.
+
+    Parameters
+    ----------
+    responses : sequence of ndarray, shape (8, O, R, A)
+        From :func:`respond_to_inputs`, of the bands that share the PWV.
+    matches : sequence of SkyMatch
+        Their agreement with the fitted sky.
+    per : {"scan", "pixel", "pair"}
+        What has a PWV of its own.
+    pair : ndarray of int, shape (R, A, S), optional
+        Index of the OFF paired with each ON, -1 for none; needed for pairs.
+
+    Returns
+    -------
+    ndarray, shape (8, 1, 1) or (8, R, A)
+        <q> = Σ w W S' q/Σ w W S'² [mm, or mm/K], of pairs the mean over the ONs; NaN where the sky does not
+        constrain PWV.
+
+    Examples
+    --------
+    An error of the hot load in the example of :func:`respond_to_inputs`:
+
+    >>> from cal_pipeline.heterodyne.physics.sky_match import match_sky
+    >>> match, one = match_sky(observation, np.full((1, 1, 1), 0.5)), np.ones((2, 1, 1))
+    >>> sums = respond_to_inputs(observation, match, LoadSlopes(one, one, 0.0 * one, 0.0 * one))
+    >>> shift_pwv([sums], [match], per="scan")[FITTED.index("t_hot")].round(4).item()
+    0.0097
+    """
+    axes = {"scan": (-3, -2, -1), "pixel": (-3,), "pair": ()}[per]
+    total = sum(values.sum(axis=axes, keepdims=True) for values in responses)
+    curvature = sum(match.curvature.sum(axis=axes, keepdims=True) for match in matches)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shift = np.asarray(total / curvature)
+    if pair is None:
+        return shift[:, 0]
+    of_offs = np.moveaxis(shift, 1, -1)
+    of_ons = np.take_along_axis(of_offs, np.broadcast_to(np.maximum(pair, 0), (len(shift), *pair.shape)), axis=-1)
+    return mean_of_valid(np.where(pair < 0, np.nan, of_ons))
+
+
+def mean_of_valid(values: Floats) -> Floats:
+    """Average along the last axis, without what is not finite; NaN without any.
+
+    Examples
+    --------
+    >>> mean_of_valid(np.array([[1.0, np.nan, 3.0]])).tolist()
+    [2.0]
+    """
+    return mean_from_sum(*sum_of_valid(values, axis=-1))
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleError:
+    """Error of the scale of T_A*.
+
+    Parameters
+    ----------
+    total : ndarray of float32, shape (C, R, A)
+        Relative 1-sigma error; NaN in channels that the loads cannot calibrate.
+    terms : ndarray of float32, shape (K, R, A)
+        Median over the good channels of each term of :data:`TERMS`.
+    inputs : tuple of float or None
+        1-sigma error of each input; None where pixels differ.
+
+    Examples
+    --------
+    A scale that is known to 3 %, all of it from the hot load:
+
+    >>> total, terms = np.full((1, 1, 1), 0.03, np.float32), np.zeros((len(TERMS), 1, 1), np.float32)
+    >>> terms[TERMS.index("t_hot")] = 0.03
+    >>> error = ScaleError(total, terms, inputs=(1.0,) * len(TERMS))
+    >>> TERMS[int(error.terms[:, 0, 0].argmax())]
+    't_hot'
+    """
+
+    total: NDArray[np.float32]
+    terms: NDArray[np.float32]
+    inputs: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What the calibration of a band takes as given, as far as the scale depends on it.
+
+    Parameters
+    ----------
+    observation : SkyObservation
+        Loads and OFFs of the band.
+    slopes : LoadSlopes
+        Responses of the loads.
+    image_gain, forward_efficiency : ndarray, shape (1,) or (A,)
+        Gain of the image over that of the signal, and forward efficiency.
+    wet, dry : ndarray, shape (C,)
+        Coefficients b [Np/mm] and c [Np] of the whole atmosphere in the signal sideband.
+    airmass : float
+        Mean airmass of the ONs.
+    bad : ndarray of bool, shape (C, R, A)
+        Channels that the loads cannot calibrate.
+
+    Examples
+    --------
+    See :func:`assess_scale`:
+
+    >>> [field for field in Inputs.__dataclass_fields__ if field in ("wet", "dry", "airmass")]
+    ['wet', 'dry', 'airmass']
+    """
+
+    observation: SkyObservation
+    slopes: LoadSlopes
+    image_gain: Floats
+    forward_efficiency: Floats
+    wet: Floats
+    dry: Floats
+    airmass: float
+    bad: NDArray[np.bool_]
+
+
+def assess_scale(inputs: Inputs, shift: Floats, sigmas: dict[str, float | Floats]) -> ScaleError:
+    """Compute the error of the scale of T_A* from the errors of its inputs.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        What the band was calibrated with.
+    shift : ndarray, shape (8, 1, 1) or (8, R, A)
+        Change of PWV for an error of each input of :data:`FITTED`, from :func:`shift_pwv`; 0 where PWV was
+        given.
+    sigmas : dict
+        1-sigma error of each of :data:`TERMS` but ``load_noise``, one number or one for each pixel
+        (R, A); of the offsets, the dry opacity and the gain relative, of the image gain that of ln g, of
+        PWV in mm.
+
+    Returns
+    -------
+    ScaleError
+
+    Notes
+    -----
+    T_A* is proportional to (T'_hot - T'_cold)(1 + g)/f_eff·exp(airmass tau), so that an error s of an
+    input changes ln T_A* by (L + X b <q>) s, with L = d ln T_A*/dx at constant PWV and X b <q> what the
+    PWV adds that the fit then finds. Terms are independent: their squares are added. That of the loads'
+    noise, sqrt[(T_hot²/t_hot + T_cold²/t_cold)/B]/(T'_hot - T'_cold), is the channel's own.
+
+    Examples
+    --------
+    The `observation` of the example of :class:`.SkyObservation`, with a forward efficiency known to 2 %
+    and PWV given to 0.05 mm; the rest is exact:
+
+    >>> one, zero = np.ones((2, 1, 1)), np.zeros((2, 1, 1))
+    >>> inputs = Inputs(
+    ...     observation, LoadSlopes(one, one, zero, zero), np.zeros(1), np.array([0.95]),
+    ...     wet=np.array([0.5, 1.0]), dry=np.zeros(2), airmass=1.5, bad=zero > 0,
+    ... )
+    >>> sigmas = dict.fromkeys(TERMS[:-1], 0.0) | {"forward_efficiency": 0.02, "pwv": 0.05}
+    >>> assess_scale(inputs, np.zeros((8, 1, 1)), sigmas).total.ravel().astype(float).round(3).tolist()
+    [0.043, 0.078]
+    """
+    n_channels, n_receivers, n_arrays = inputs.bad.shape
+    pixels = (n_receivers, n_arrays)
+    loads = inputs.observation.loads
+    direct = np.zeros((len(TERMS) - 1, n_arrays, n_channels))
+    for term, values in _direct_effects(inputs).items():
+        direct[TERMS.index(term)] = np.broadcast_to(values, (n_channels, 1, n_arrays))[:, 0].T
+    noise = np.sqrt(loads.hot_variance + loads.cold_variance) / loads.input_difference
+    by_pwv = np.zeros((len(TERMS) - 1, *pixels))
+    by_pwv[: len(FITTED)] = shift
+    by_pwv[TERMS.index("pwv")] = 1.0
+    errors = np.stack([np.broadcast_to(np.asarray(sigmas[term], np.float64), pixels) for term in TERMS[:-1]])
+    total, terms = _add_terms(
+        direct,
+        rows(noise),
+        inputs.airmass * inputs.wet,
+        by_pwv.reshape(len(by_pwv), -1, order="F"),
+        errors.reshape(len(errors), -1, order="F"),
+        rows(inputs.bad),
+    )
+    known = [sigmas[term] for term in TERMS[:-1]]
+    return ScaleError(
+        total=unpack_rows(total, pixels),
+        terms=terms.reshape(len(TERMS), *pixels, order="F"),
+        inputs=(*(_common_value(values) for values in known), 1.0),
+    )
+
+
+def _common_value(values: float | Floats) -> float | None:
+    """Return the value that all pixels share; None where they differ or it is not finite."""
+    first = float(np.ravel(values)[0])
+    return first if np.isfinite(first) and bool(np.all(np.asarray(values) == first)) else None
+
+
+def _direct_effects(inputs: Inputs) -> dict[str, Floats]:
+    """Compute d ln T_A*/dx at constant PWV of inputs that have any, each (C, 1, 1) or (C, 1, A)."""
+    difference, slopes = inputs.observation.loads.input_difference, inputs.slopes
+    weight_image = inputs.image_gain / (1.0 + inputs.image_gain)
+    return {
+        "forward_efficiency": -1.0 / inputs.forward_efficiency,
+        "t_hot": slopes.hot / difference,
+        "t_cold": -slopes.cold / difference,
+        "image_gain": weight_image + (slopes.hot_by_gain - slopes.cold_by_gain) / difference,
+        "dry_opacity": inputs.airmass * inputs.dry[:, None, None],
+        "gain": np.ones(1),
+    }
+
+
+@compiled
+def _add_terms(
+    direct: Floats, noise: Floats, depth_per_mm: Floats, by_pwv: Floats, errors: Floats, bad: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Add up the terms of all pixels: total (P, C), and medians over the good channels (K, P).
+
+    `direct` is (K - 1, A, C), `noise` and `bad` are (P, C), `depth_per_mm` is (C,), the others (K - 1, P).
+    """
+    n_given, n_arrays, n_channels = direct.shape
+    n_pixels = len(noise)
+    total = np.empty((n_pixels, n_channels), np.float32)
+    medians = np.empty((n_given + 1, n_pixels), np.float32)
+    squares, good = np.empty(n_channels), np.empty(n_channels)
+    for p in range(n_pixels):
+        a = p * n_arrays // n_pixels
+        squares[:] = 0.0
+        for k in range(n_given + 1):
+            n = 0
+            for c in range(n_channels):
+                if k == n_given:
+                    term = noise[p, c]
+                else:
+                    term = np.abs(direct[k, a, c] + depth_per_mm[c] * by_pwv[k, p]) * errors[k, p]
+                squares[c] += term * term
+                if not bad[p, c]:
+                    good[n] = term
+                    n += 1
+            medians[k, p] = np.median(good[:n]) if n else np.nan
+        for c in range(n_channels):
+            total[p, c] = np.nan if bad[p, c] else np.sqrt(squares[c])
+    return total, medians
+
+
+def gain_error(drift: Floats | None, corrected: bool, age_s: float) -> float | Floats:
+    """Estimate by how much the gain of the receiver may have changed between loads and ONs.
+
+    Parameters
+    ----------
+    drift : ndarray, shape (R, A), or None
+        Relative change of the gain between the loads before and after; None without loads after, NaN
+        where it is not known.
+    corrected : bool
+        Whether all counts were corrected for it.
+    age_s : float
+        Time from the loads to the ONs [s].
+
+    Returns
+    -------
+    float or ndarray, shape (R, A)
+        Relative 1-sigma error: 0.01·sqrt(age/900 s) where the drift is not known, else half of it, or a
+        fifth after a correction, and at least 0.002.
+
+    Examples
+    --------
+    >>> round(gain_error(None, corrected=False, age_s=225.0), 4)
+    0.005
+    >>> gain_error(np.array([[0.02, -0.001]]), corrected=False, age_s=225.0).tolist()
+    [[0.01, 0.002]]
+    """
+    unknown = 0.01 * float(np.sqrt(age_s / 900.0))
+    if drift is None:
+        return unknown
+    known = np.maximum(0.002, np.abs(drift) / (5.0 if corrected else 2.0))
+    return np.where(np.isfinite(drift), known, unknown)
