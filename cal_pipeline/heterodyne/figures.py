@@ -19,6 +19,7 @@ from cal_pipeline.core.limits import Limits, LimitsTable
 from cal_pipeline.core.quality import Check, Figure, Parts, QualityScheme
 from cal_pipeline.heterodyne.lines import find_lines, known_lines
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
+from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 from cal_pipeline.heterodyne.physics.mean_spectrum import MeanSpectrum, noise_of_mean, strongest_dip
 from cal_pipeline.heterodyne.physics.quality import channel_stride, extrapolated_share, noise_ratio
 from cal_pipeline.heterodyne.scan import Band
@@ -117,7 +118,7 @@ def _load_age(band: Band, tally: Tally) -> Pixels | None:
         return None
     means, pixels = band.loads.means, band.coordinates.pixel.shape
     measured = 0.5 * (means.hot_mjd + means.cold_mjd)
-    return np.full(pixels, _SECONDS_PER_DAY * np.abs(band.coordinates.mjd[band.pairing.on] - measured).max())
+    return np.full(pixels, SECONDS_A_DAY * np.abs(band.coordinates.mjd[band.pairing.on] - measured).max())
 
 
 def _gain_unknown(band: Band, tally: Tally, load_age: Pixels) -> Pixels | None:
@@ -159,6 +160,28 @@ def _compute_from_fit(values: Callable[[AtmosphereStage], Any], reduce: Callable
 
 def _unconstrained(sky: AtmosphereStage) -> NDArray[np.bool_]:
     return ~np.isfinite(sky.fit.error) & (sky.strategy != "fixed")
+
+
+def _scale_error(band: Band, tally: Tally) -> Pixels | None:
+    if band.atmosphere is None or band.loads is None:
+        return None
+    return _pixel_median(band.atmosphere.scale_error.total, ~band.bad_channel)
+
+
+def _sky_outliers(band: Band, tally: Tally) -> Pixels | None:
+    if band.atmosphere is None or band.loads is None:
+        return None
+    good = ~band.bad_channel
+    return _divide((band.atmosphere.outlier & good).sum(axis=0).astype(np.float64), good.sum(axis=0))
+
+
+def _take_monitor(name: str) -> Compute:
+    """Make the function of a figure that the step ``atmosphere`` computes."""
+
+    def compute(band: Band, tally: Tally) -> Pixels | None:
+        return None if band.atmosphere is None else getattr(band.atmosphere.monitors, name)
+
+    return compute
 
 
 def _sky_below_cold_load(band: Band, tally: Tally) -> Pixels | None:
@@ -274,8 +297,6 @@ def _expand_to_pixels(values: Any, pixels: tuple[int, ...], reduce: Callable[...
 _OLD_LOADS = 300.0
 """Age of the loads above which the gain may have changed since, unless later loads tell [s]."""
 
-_SECONDS_PER_DAY = 86400.0
-
 FLAGS = Parts(
     "flagged_fraction_by_flag",
     {"BAD_CHANNEL": "samples in bad channels", "FILL_VALUE": "samples that are missing"},
@@ -328,6 +349,22 @@ QUALITY = QualityScheme(
             reduce="all",
             in_table=False,
         ),
+        Figure("scale_error", "relative error of the scale of T_A*", _scale_error, checked=True, required=True),
+        Figure("sky_misfit_sigma", "largest misfit of the fitted sky, over its noise", _take_monitor("misfit_sigma")),
+        Figure("sky_misfit_K", "the same", _take_monitor("misfit_kelvin"), "K"),
+        Figure(
+            "sky_outlier_fraction",
+            "good channels without weight in the fit of the sky",
+            _sky_outliers,
+            reduce="mean",
+            checked=True,
+        ),
+        Figure(
+            "off_minus_off",
+            "reduced chi-squared of the difference of successive OFFs",
+            _take_monitor("off_minus_off"),
+            checked=True,
+        ),
         Figure("noise_ratio", "measured over expected noise", _noise_ratio, checked=True, required=True),
         Figure("ripple_K", "amplitude of the strongest ripple of the mean spectrum", _ripple, "K"),
         Figure("ripple_sigma", "the same over that of noise", _ripple_sigma, of=("ripple_K",)),
@@ -376,6 +413,7 @@ QUALITY = QualityScheme(
         Figure("flagged_fraction", "flagged samples", _flagged, reduce="mean", checked=True, parts=FLAGS),
     ),
     derived_checks=(
+        Check("sky_misfit", ("sky_misfit_sigma", "sky_misfit_K"), required=True),
         Check("ripple", ("ripple_sigma", "ripple_over_t_sys")),
         Check("gain_drift", ("gain_drift",), np.abs),
         Check("pwv_not_converged", ("pwv_converged",), np.logical_not),

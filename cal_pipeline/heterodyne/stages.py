@@ -14,6 +14,7 @@ from cal_pipeline.heterodyne.physics.planck import Sidebands
 from cal_pipeline.heterodyne.physics.pwv_fit import PwvFit
 from cal_pipeline.heterodyne.physics.scale_error import ScaleError
 from cal_pipeline.heterodyne.physics.sky import Opacity
+from cal_pipeline.heterodyne.physics.sky_monitors import SkyMonitors
 
 Floats = NDArray[np.float64]
 
@@ -191,6 +192,8 @@ class AtmosphereStage:
         Error of the scale of T_A*.
     outlier : ndarray of bool, shape (C, R, A)
         Channels without weight in at least half of the OFFs.
+    monitors : SkyMonitors
+        What the sky tells beyond the water vapour.
     """
 
     strategy: str
@@ -206,6 +209,7 @@ class AtmosphereStage:
     table_version: int
     scale_error: ScaleError
     outlier: NDArray[np.bool_]
+    monitors: SkyMonitors
 
     def pwv_at(self, on: int) -> Floats:
         """Return the PWV above each pixel at an ON, shape (R, A), or (1, 1) where all share it [mm]."""

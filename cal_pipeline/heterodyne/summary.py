@@ -49,6 +49,8 @@ def _summarize_band(band: Band, attributes: Mapping[str, Any]) -> str:
     for name, key in (("T_rec", "t_rec_dsb_median_K"), ("T_sys", "t_sys_median_K")):
         if qa.get(key) is not None:
             parts.append(f"{name} {qa[key]:.0f} K {convention}")
+    if qa.get("scale_error_median") is not None:
+        parts.append(f"scale ± {100 * qa['scale_error_median']:.1f} %")
     if qa.get("flagged_fraction") is not None:
         parts.append(f"flagged {100 * qa['flagged_fraction']:.2f} %")
     parts.append(_format_verdict(qa))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
-from cal_pipeline.heterodyne.physics.compiled import compiled, rows
+from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
 from cal_pipeline.heterodyne.physics.sharing import Mapper, one_by_one
+from cal_pipeline.heterodyne.physics.sky import ModelledSky
+from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -21,6 +24,95 @@ BLOCK = 64
 
 _FEWEST = BLOCK // 2
 _PARAMETERS = 2
+
+
+@dataclass(frozen=True)
+class SkyMonitors:
+    """What the sky tells beyond the water vapour.
+
+    Parameters
+    ----------
+    misfit_sigma, misfit_kelvin : ndarray, shape (R, A)
+        From :func:`sky_misfit`; the latter [K].
+    off_minus_off : ndarray, shape (R, A)
+        From :func:`off_minus_off`.
+
+    Examples
+    --------
+    >>> one = np.ones((1, 1))
+    >>> SkyMonitors(misfit_sigma=8.0 * one, misfit_kelvin=0.1 * one, off_minus_off=one).misfit_kelvin.item()
+    0.1
+    """
+
+    misfit_sigma: Floats
+    misfit_kelvin: Floats
+    off_minus_off: Floats
+
+
+def monitor_sky(
+    observation: SkyObservation,
+    skies: Sequence[ModelledSky],
+    residual: Floats,
+    usable: Mask,
+    each: Mapper = one_by_one,
+) -> SkyMonitors:
+    """Compare the OFFs of a band with the fitted sky, and with each other.
+
+    Parameters
+    ----------
+    observation : SkyObservation
+        The band.
+    skies : sequence of ModelledSky
+        Fitted sky at each OFF.
+    residual : ndarray, shape (C, R, A)
+        Sky observed minus fitted, mean over the OFFs [K].
+    usable : ndarray of bool, shape (C, R, A)
+        Good channels that count in the fit.
+    each : callable
+        Calls a function on every item of a sequence and returns a list of the results; may use
+        threads.
+
+    Returns
+    -------
+    SkyMonitors
+
+    Examples
+    --------
+    The `observation` of the example of :class:`.SkyObservation`, twice. Its two channels are not enough
+    for a block, and not more than what is fitted to the difference:
+
+    >>> from dataclasses import replace
+    >>> twice = replace(observation, sky=2 * observation.sky)
+    >>> skies = [ModelledSky(view.direction, np.full((1, 1), 0.5)) for view in twice.sky]
+    >>> monitor_sky(twice, skies, np.zeros((2, 1, 1)), np.ones((2, 1, 1), bool)).off_minus_off.item()
+    nan
+    """
+    views, loads, pixels = observation.sky, observation.loads, observation.pixels
+
+    def slope(k: int) -> Floats:
+        _, slopes, *_, row = skies[k].of(pixels)
+        return unpack_rows(slopes, pixels if len(slopes) == len(row) else (1, pixels[1]))
+
+    several = len(views) > 1
+    change = off_minus_off(
+        [view.step for view in views],
+        [view.off_variance for view in views],
+        each(slope, range(len(views))) if several else [views[0].step],
+        each(lambda view: loads.power(view.level), views) if several else [views[0].level],
+        usable,
+        each,
+    )
+    return SkyMonitors(*sky_misfit(residual, _variance_of_mean(observation), usable), change)
+
+
+def _variance_of_mean(observation: SkyObservation) -> Floats:
+    """Compute the variance of the mean of the OFFs, whose loads are common; shape (C, R, A) [K²]."""
+    loads, views = observation.loads, observation.sky
+    usable = [np.isfinite(view.variance) for view in views]
+    number = np.maximum(sum(item.astype(np.float64) for item in usable), 1.0)
+    level = sum(view.level for view in views) / number
+    own = sum(view.off_variance for view in views) / number**2
+    return np.asarray(own + level**2 * loads.hot_variance + (1.0 - level) ** 2 * loads.cold_variance)
 
 
 def sky_misfit(residual: Floats, variance: Floats, usable: Mask) -> tuple[Floats, Floats]:

@@ -51,7 +51,8 @@ def test_scans_are_written_and_logged(run, caplog):
     assert product.numbers == [1, 2, 3]
     assert product.failures == []
     lines = [record.getMessage() for record in caplog.records]
-    unknown = "questionable: noise_ratio (not known) load_age_s (not known)"
+    names = ("scale_error", "noise_ratio", "load_age_s", "sky_misfit")
+    unknown = "questionable: " + " ".join(f"{name} (not known)" for name in names)
     assert lines[:3] == [f"scan {number}, {unknown}" for number in (1, 2, 3)]
     assert lines[3].startswith("3 scans calibrated (3 questionable) in ")
     recorded = product.open_scan(1).attrs["provenance"]
