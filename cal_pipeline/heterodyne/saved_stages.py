@@ -17,6 +17,7 @@ from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Convention, Side
 from cal_pipeline.heterodyne.physics.pwv_fit import PwvFit
 from cal_pipeline.heterodyne.physics.scale_error import ScaleError
 from cal_pipeline.heterodyne.physics.sky import Opacity
+from cal_pipeline.heterodyne.physics.sky_monitors import SkyMonitors
 from cal_pipeline.heterodyne.references.telescope import Site
 from cal_pipeline.heterodyne.stages import (
     AtmosphereStage,
@@ -167,6 +168,7 @@ FIELDS: dict[type, dict[str, Converter]] = {
     PwvFit: {},
     Opacity: {},
     ScaleError: {"inputs": TUPLE},
+    SkyMonitors: {},
     AtmosphereStage: {
         "strategy": PLAIN,
         "fit": make_nested_converter(PwvFit),
@@ -175,6 +177,7 @@ FIELDS: dict[type, dict[str, Converter]] = {
         "table_sha256": PLAIN,
         "table_version": PLAIN,
         "scale_error": make_nested_converter(ScaleError),
+        "monitors": make_nested_converter(SkyMonitors),
     },
     CalibrationStage: {"precision": PLAIN},
     CouplingStage: {},

@@ -6,6 +6,7 @@ import math
 import os
 import types
 import typing
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -295,6 +296,11 @@ class LoadSource(Protocol):
 
     def read_loads(self, group: CalibrationGroup, band: Band, clock: StageClock, rules: LoadRules) -> LoadCounts:
         """Read the counts on the loads of a scan, in a band's pixel order."""
+
+    def evaluate_loads(
+        self, loads: CalibrationGroup, band: Band, n: int, evaluate: Callable[[CalibrationGroup], Floats], key: Hashable
+    ) -> list[Floats]:
+        """Evaluate loads and the nearest ones before them that fit the band, each once for every key."""
 
 
 @dataclass

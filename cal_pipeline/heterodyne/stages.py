@@ -14,6 +14,7 @@ from cal_pipeline.heterodyne.physics.planck import Sidebands
 from cal_pipeline.heterodyne.physics.pwv_fit import PwvFit
 from cal_pipeline.heterodyne.physics.scale_error import ScaleError
 from cal_pipeline.heterodyne.physics.sky import Opacity
+from cal_pipeline.heterodyne.physics.sky_monitors import SkyMonitors
 from cal_pipeline.heterodyne.physics.spikes import CLIP_SIGMA
 from cal_pipeline.heterodyne.references.telescope import Site
 
@@ -70,6 +71,8 @@ class LoadStage:
         for.
     saturation_counts : float or None
         Counts from here on are missing, as the profile of the telescope says [ct].
+    t_rec_jump : ndarray, shape (R, A), or None
+        Relative change of the receiver temperature against earlier loads, as an absolute value.
     """
 
     sidebands: Sidebands
@@ -94,6 +97,7 @@ class LoadStage:
     clip_sigma: float = CLIP_SIGMA
     load_spikes: NDArray[np.int64] | None = None
     saturation_counts: float | None = None
+    t_rec_jump: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -218,6 +222,8 @@ class AtmosphereStage:
         Error of the scale of T_A*.
     outlier : ndarray of bool, shape (C, R, A)
         Channels without weight in at least half of the OFFs.
+    monitors : SkyMonitors
+        What the sky tells beyond the water vapour.
     """
 
     strategy: str
@@ -233,6 +239,7 @@ class AtmosphereStage:
     table_version: int
     scale_error: ScaleError
     outlier: NDArray[np.bool_]
+    monitors: SkyMonitors
 
     def pwv_at(self, on: int) -> Floats:
         """Return the PWV above each pixel at an ON, shape (R, A), or (1, 1) where all share it [mm]."""

@@ -17,8 +17,10 @@ from cal_pipeline.core.parameters.values import require_positive
 from cal_pipeline.heterodyne.errors import BadChannelsError
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadRules
 from cal_pipeline.heterodyne.phases import COLD, HOT
+from cal_pipeline.heterodyne.physics.averages import median_of_finite
 from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans, LoadSolution, solve_loads
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
+from cal_pipeline.heterodyne.physics.quality import jump_against_median
 from cal_pipeline.heterodyne.references.telescope import TelescopeProfile, find_profile, open_profile
 from cal_pipeline.heterodyne.scan import Band, LoadSource, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES, L1Arrays
@@ -43,6 +45,14 @@ def _numbers(value: list[Any], expected: str, accepts: Callable[[float], bool]) 
     return numbers
 
 
+_EARLIER_LOADS = 10
+"""Largest number of earlier loads that the receiver temperature is compared with."""
+
+_DOPPLER_STEP = 1e8
+"""Step [Hz] to which the frequencies are rounded for that, as the Doppler shift changes from scan to scan: what earlier
+loads tell is then the same for many scans. It changes receiver temperatures by 1 mK, the same in all loads."""
+
+
 def _efficiencies(value: list[Any]) -> list[float]:
     """Numbers above 0 and up to 1."""
     return _numbers(value, "a number above 0 and up to 1", lambda number: 0.0 < number <= 1.0)
@@ -64,6 +74,13 @@ _couplings = _one_or_per_array("a number above 0 and up to 1", lambda number: 0.
 
 _ERRORS = {"forward_efficiency": (0.02, 0.05), "t_cold": (2.0, 5.0)}
 """Errors of what is known and of what is assumed, where the parameter of the error is not given."""
+
+
+def _without_doppler(sidebands: Sidebands) -> Sidebands:
+    """Shift each sideband as a whole, so that its first channel is at a multiple of `_DOPPLER_STEP`."""
+    step = _DOPPLER_STEP
+    signal, image = (axis + (step * np.round(axis[0] / step) - axis[0]) for axis in (sidebands.signal, sidebands.image))
+    return replace(sidebands, signal=signal, image=image)
 
 
 class LoadsStep(CalibrationStep):
@@ -144,6 +161,8 @@ class LoadsStep(CalibrationStep):
         solution = solve_loads(means, sidebands, efficiency, coupling, self.clip_counts, self.clip_tsys)
         if solution.bad_channel.all():
             raise BadChannelsError(_explain_bad_channels(band, group, means, solution, self.clip_tsys))
+        # Before the loads that follow are read, which the next scan finds in the small cache of loads.
+        jump = self._t_rec_jump(band, session, group, sidebands, scan, rules)
         following, after = self._following(band, session, group, scan, rules)
         band.loads = LoadStage(
             sidebands=sidebands,
@@ -172,6 +191,7 @@ class LoadsStep(CalibrationStep):
             clip_sigma=self.clip_sigma,
             load_spikes=counts.spikes,
             saturation_counts=profile.saturation_counts,
+            t_rec_jump=jump,
         )
         logger.debug("%s: loads of scan %d (%s)", band, group.scan_number, reason)
 
@@ -201,6 +221,30 @@ class LoadsStep(CalibrationStep):
             "gamma": solution.gamma,
             "t_cal": solution.t_cal,
         }
+
+    def _t_rec_jump(
+        self,
+        band: Band,
+        session: LoadSource,
+        group: CalibrationGroup,
+        sidebands: Sidebands,
+        scan: Scan,
+        rules: LoadRules,
+    ) -> Floats:
+        """Compare the receiver temperature with those on earlier loads, shape (R, A)."""
+        rounded = _without_doppler(sidebands)
+        no_loss = np.ones(band.coordinates.shape[3])
+
+        def t_rec(loads: CalibrationGroup) -> Floats:
+            means = self._seen_by_receiver(session.read_loads(loads, band, scan.clock, rules).means, loads, band)
+            solution = solve_loads(means, rounded, no_loss, 1.0, self.clip_counts, self.clip_tsys)
+            return median_of_finite(np.where(solution.bad_channel, np.nan, solution.t_rec_ssb), axis=0)
+
+        inputs = (self.image_gain, self.hot_offset, self.cold_offset, self.hot_coupling, self.cold_coupling)
+        settings = (repr(inputs), self.clip_counts, self.clip_tsys, self.physics, rules)
+        key = (float(rounded.signal[0]), float(np.nan_to_num(rounded.image[0])), *settings)
+        now, *earlier = session.evaluate_loads(group, band, _EARLIER_LOADS, t_rec, key)
+        return jump_against_median(now, earlier)
 
     def _following(
         self, band: Band, session: LoadSource, before: CalibrationGroup, scan: Scan, rules: LoadRules
