@@ -39,6 +39,7 @@ CONTINUED: dict[str, type[Any]] = {
     "cal_pipeline.heterodyne.physics.scale_error": SkyObservation,
     "cal_pipeline.heterodyne.physics.sky": SkyDirection,
     "cal_pipeline.heterodyne.physics.sky_match": SkyObservation,
+    "cal_pipeline.heterodyne.physics.sky_monitors": SkyObservation,
     "cal_pipeline.heterodyne.physics.sky_observation": SkyObservation,
     "cal_pipeline.heterodyne.physics.strategies": SkyObservation,
 }

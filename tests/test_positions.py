@@ -102,5 +102,6 @@ def test_the_site_of_the_telescope_is_in_l1(tmp_path, calibrate, telescope, site
     write_scan(tmp_path / "s.zarr", 1).attrs["telescope"] = telescope
     attributes = calibrate(tmp_path / "s.zarr", atmosphere={"strategy": "fixed", "pwv": 1.0}).attributes(1)
     assert tuple(attributes[f"site_{name}"] for name in ("lon_deg", "lat_deg", "alt_m")) == site
-    assert attributes["provenance"]["assumed"] == []
+    # The forward efficiency is given, the temperature of the cold load recorded.
+    assert attributes["provenance"]["assumed"] == ["image_gain"]
     assert attributes["provenance"]["atm_version"] == 1

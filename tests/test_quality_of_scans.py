@@ -24,7 +24,7 @@ def test_a_good_scan_passes(qa):
     found = qa()
     assert found["verdict"] == "pass"
     assert found["verdicts"] == []
-    assert {"noise_ratio", "t_rec_ssb_K", "pwv_chi2", "gain_drift", "ripple_over_t_sys"} <= set(found["checks"])
+    assert {"noise_ratio", "t_rec_ssb_K", "pwv_chi2", "gain_drift", "ripple"} <= set(found["checks"])
     assert found["noise_ratio_median"] == pytest.approx(1.0, abs=0.05)
     pixel = found["pixels"]["CHAI_PX01"]
     assert pixel["t_rec_ssb_K"] == pytest.approx(180.0, rel=0.2)
@@ -50,7 +50,7 @@ def test_a_dead_pixel_and_a_spur_are_told_with_the_pixel(qa):
     found = qa(faults=faults)
     verdicts = {item["name"]: item["pixels"] for item in found["verdicts"]}
     assert verdicts["dead_pixel"] == ["CHAI_PX01"]
-    assert verdicts.get("ripple_over_t_sys", ["CHAI_PX00"]) == ["CHAI_PX00"]
+    assert verdicts.get("ripple", ["CHAI_PX00"]) == ["CHAI_PX00"]
     assert found["pixels"]["CHAI_PX01"]["t_rec_ssb_K"] is None
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from cal_pipeline.core.files.declared import (
     PATTERN,
     FileProperty,
     Number,
+    Row,
     Table,
     Tables,
     Text,
@@ -28,6 +30,10 @@ from cal_pipeline.core.files.declared import (
 )
 
 _LIMIT = Number(finite=False, as_written=True)
+
+
+OneOrMore = float | tuple[float, ...]
+"""Limit of a check of one value, or the limits of a check of several, one each."""
 
 
 class QualityLimitsError(CalibrationError):
@@ -46,32 +52,43 @@ class Limit:
         Upper limits: a larger figure is questionable, or fails.
     questionable_below, fail_below : float or None
         Lower limits: a smaller figure is questionable, or fails.
+
+    Notes
+    -----
+    A check of several values has a tuple of limits, one for each, and crosses them where each value
+    crosses its own.
     """
 
     explanation: Annotated[str, Text()]
-    questionable: Annotated[float | None, _LIMIT] = None
-    fail: Annotated[float | None, _LIMIT] = None
-    questionable_below: Annotated[float | None, _LIMIT] = None
-    fail_below: Annotated[float | None, _LIMIT] = None
+    questionable: Annotated[OneOrMore | None, _LIMIT] = None
+    fail: Annotated[OneOrMore | None, _LIMIT] = None
+    questionable_below: Annotated[OneOrMore | None, _LIMIT] = None
+    fail_below: Annotated[OneOrMore | None, _LIMIT] = None
 
-    def severity(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Grade each value: 0 pass, 1 questionable, 2 fail; NaN (unknown) passes."""
-        numbers = np.asarray(values, np.float64)
-        result = np.zeros(numbers.shape, np.int64)
+    def severity(self, *values: NDArray[Any]) -> NDArray[np.int64]:
+        """Grade the value, or the values, of each element: 0 within limits or NaN, 1 questionable, 2 fail."""
+        numbers = [np.asarray(item, np.float64) for item in values]
+        result = np.zeros(numbers[0].shape, np.int64)
         for severity, above, below in (
             (1, self.questionable, self.questionable_below),
             (2, self.fail, self.fail_below),
         ):
-            if above is not None:
-                result[numbers > above] = severity
-            if below is not None:
-                result[numbers < below] = severity
+            for limits, crosses in ((above, np.greater), (below, np.less)):
+                if limits is not None:
+                    crossed = map(crosses, numbers, _as_tuple(limits))
+                    result[functools.reduce(np.logical_and, crossed)] = severity
         return result
 
     def crossed(self, severity: int) -> list[float]:
         """Return the finite limits of a severity."""
         pair = (self.questionable, self.questionable_below) if severity == 1 else (self.fail, self.fail_below)
-        return [limit for limit in pair if limit is not None and math.isfinite(limit)]
+        return [
+            number for limits in pair if limits is not None for number in _as_tuple(limits) if math.isfinite(number)
+        ]
+
+
+def _as_tuple(limits: OneOrMore) -> tuple[float, ...]:
+    return limits if isinstance(limits, tuple) else (limits,)
 
 
 @dataclass(frozen=True)
@@ -176,12 +193,15 @@ class LimitsTable:
         Keys that describe the data; a section may have a pattern for each.
     interval, unit : str
         Key of an interval for a number that describes the data, and its unit; empty for none.
+    several : dict
+        Names of the values of each check of several, which has a list of limits, one for each.
     """
 
     checks: tuple[str, ...]
     patterns: tuple[str, ...] = ()
     interval: str = ""
     unit: str = ""
+    several: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def read(self, path: Path | str) -> QualityLimits:
         """Read a file of limits, once as long as it does not change.
@@ -204,13 +224,20 @@ class LimitsTable:
 
     @cached_property
     def _declaration(self) -> Table[QualityLimits]:
-        checks: dict[str, ValueKind] = dict.fromkeys(self.checks, Table(make_table(Limit).keys, dict))
+        checks: dict[str, ValueKind] = {name: self._declare_limits(name) for name in self.checks}
         selectors: dict[str, ValueKind] = dict.fromkeys(self.patterns, PATTERN)
         if self.interval:
             selectors[self.interval] = interval(Number(unit=self.unit, finite=False))
         section = Table(selectors | checks, self._make_section)
         keys: dict[str, ValueKind] = {"default": Table(checks, dict), "section": Tables(section)}
         return Table(keys, _make_limits, facts={"file": FileProperty("name"), "sha256": FileProperty("sha256")})
+
+    def _declare_limits(self, check: str) -> ValueKind:
+        keys = make_table(Limit).keys
+        if check in self.several:
+            limits = Row(self.several[check], _LIMIT)
+            keys = {key: limits if kind is _LIMIT else kind for key, kind in keys.items()}
+        return Table(keys, dict)
 
     def _make_section(self, **entries: Any) -> Section:
         return Section(

@@ -1,7 +1,8 @@
 """Quality of an observation: figures that a family declares, and verdicts on them.
 
 An observation has elements, such as detectors. A figure is one number for each element. A check
-compares figures, or values derived from them, with limits.
+compares figures, or values derived from them, with limits. A value that is not known passes no
+check: the check is then not made, or, if it is required, the element is questionable.
 """
 
 from __future__ import annotations
@@ -28,6 +29,21 @@ SEVERITIES = (PASS, QUESTIONABLE, FAIL)
 
 TOTAL = ""
 """Key of the total in a figure with parts."""
+
+NOT_KNOWN = "not known"
+"""Explanation of a verdict on a required value that is not known."""
+
+
+def name_verdict(verdict: Mapping[str, Any]) -> str:
+    """Return the name of the check of a verdict, and whether it is one on what is not known.
+
+    Examples
+    --------
+    >>> name_verdict({"name": "noise_ratio", "explanation": NOT_KNOWN})
+    'noise_ratio (not known)'
+    """
+    name = str(verdict.get("name"))
+    return f"{name} ({NOT_KNOWN})" if verdict.get("explanation") == NOT_KNOWN else name
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,8 @@ class Figure:
         Figures that this one is computed from.
     checked : bool
         Whether limits apply to the figure as it is.
+    required : bool
+        Whether an element of which the checked figure is not known is questionable.
     in_table : bool
         Whether the figure has a column in the table of a product.
     parts : Parts or None
@@ -83,6 +101,7 @@ class Figure:
     reduced: str = ""
     of: tuple[str, ...] = ()
     checked: bool = False
+    required: bool = False
     in_table: bool = True
     parts: Parts | None = None
 
@@ -106,16 +125,27 @@ class Check:
         Name of the check.
     of : tuple of str
         Figures; the check is made if all are known.
-    derive : callable
-        Function of their values that returns the values to check.
+    derive : callable or None
+        Function of their values that returns the values to check. Without it the figures are
+        checked as they are, each against a limit of its own; all of them must cross theirs.
     excludes : bool
         Whether elements for which the values are true are judged by no other check.
+    required : bool
+        Whether an element of which a figure is not known is questionable.
     """
 
     name: str
     of: tuple[str, ...]
-    derive: Callable[..., Values]
+    derive: Callable[..., Values] | None = None
     excludes: bool = False
+    required: bool = False
+
+    def values(self, figures: Mapping[str, Values]) -> tuple[Values, ...] | None:
+        """Return the values to check, from figures by name; None if a figure is not known."""
+        if not all(name in figures for name in self.of):
+            return None
+        of = tuple(figures[name] for name in self.of)
+        return of if self.derive is None else (self.derive(*of),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +170,17 @@ class QualityScheme:
     @cached_property
     def checks(self) -> tuple[str, ...]:
         """Names of all checks; each can have limits."""
-        return (*(f.name for f in self.figures if f.checked), *(check.name for check in self.derived_checks))
+        return tuple(check.name for check in self._all_checks)
+
+    @cached_property
+    def several(self) -> dict[str, tuple[str, ...]]:
+        """Names of the figures of each check of several, which has a limit for each."""
+        return {check.name: check.of for check in self._all_checks if check.derive is None and len(check.of) > 1}
+
+    @cached_property
+    def _all_checks(self) -> tuple[Check, ...]:
+        of_figures = (Check(f.name, (f.name,), required=f.required) for f in self.figures if f.checked)
+        return (*of_figures, *self.derived_checks)
 
     def measure(self, *data: Any, samples: int = 0) -> dict[str, Measured]:
         """Compute the figures of an observation.
@@ -184,73 +224,77 @@ class QualityScheme:
         dict
             Ready for JSON, None for what is not known. Reduced figures; ``verdict``, the worst of
             all; ``verdicts``, one for each check that some element does not pass, with these
-            ``elements`` and, of them, the ``failing_elements``; ``checks``, all that were made;
-            ``thresholds``, where the limits are from; ``elements``, figures by element. The noun
-            for elements is that of the scheme.
+            ``elements`` and, of them, the ``failing_elements`` and the ``unknown_elements``;
+            ``checks``, all that were made; ``unknown``, those that were not, since the value of no
+            element is known; ``thresholds``, where the limits are from; ``elements``, figures by
+            element. The noun for elements is that of the scheme.
 
         Notes
         -----
         A check fails when it fails in more than half of the elements; when it fails in fewer, it is
         questionable, and the elements are named. Elements that a check excludes are judged by no
-        other.
+        other. An element whose value is not known is questionable if the check is required; else
+        the check leaves it out.
         """
+        figures = {name: values[TOTAL] if isinstance(values, Mapping) else values for name, values in measured.items()}
         none = np.zeros(elements.shape, np.bool_)
-        values, excluded = self._checked(measured, none)
-        checks = [name for name in values if name in limits.checks]
+        excluded = self._excluded(figures, none)
         verdicts: list[dict[str, Any]] = []
-        for name in checks:
-            not_judged = none if name in self._excluding else excluded
-            verdicts += self._verdicts(name, values[name], limits.checks[name], elements, not_judged)
+        made: list[str] = []
+        unknown: list[str] = []
+        for check in self._all_checks:
+            if check.name not in limits.checks:
+                continue
+            judged = ~none if check.excludes else ~excluded
+            values = check.values(figures) or (np.full(elements.shape, np.nan),)
+            known = _known(values)
+            if not check.required and not (known & judged).any():
+                unknown.append(check.name)
+                continue
+            made.append(check.name)
+            verdicts += self._verdicts(check, values, known, limits.checks[check.name], elements, judged)
         worst = max((SEVERITIES.index(verdict["verdict"]) for verdict in verdicts), default=0)
         return {
             **self._reduce(measured),
             "verdict": SEVERITIES[worst],
             "verdicts": verdicts,
-            "checks": sorted(checks),
+            "checks": sorted(made),
+            "unknown": sorted(unknown),
             "thresholds": {"file": limits.file, "sha256": limits.sha256},
             self.elements: self._by_element(measured, elements),
         }
 
-    @cached_property
-    def _excluding(self) -> frozenset[str]:
-        return frozenset(check.name for check in self.derived_checks if check.excludes)
-
-    def _checked(
-        self, measured: Mapping[str, Measured], none: NDArray[np.bool_]
-    ) -> tuple[dict[str, Values], NDArray[np.bool_]]:
-        """Return the values that limits apply to by check, and the elements that are excluded."""
-        totals = {name: values[TOTAL] if isinstance(values, Mapping) else values for name, values in measured.items()}
-        values = {
-            figure.name: totals[figure.name] for figure in self.figures if figure.checked and figure.name in totals
-        }
-        excluded = none
-        for check in self.derived_checks:
-            if all(name in totals for name in check.of):
-                values[check.name] = check.derive(*(totals[name] for name in check.of))
-                if check.excludes:
-                    excluded = excluded | values[check.name]
-        return values, excluded
+    def _excluded(self, figures: Mapping[str, Values], none: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Find the elements that a check excludes from all others."""
+        found = [check.values(figures) for check in self.derived_checks if check.excludes]
+        return np.asarray(np.any([none, *(values[0] for values in found if values is not None)], axis=0))
 
     def _verdicts(
-        self, name: str, values: Values, limit: Limit, elements: NDArray[np.str_], not_judged: NDArray[np.bool_]
+        self,
+        check: Check,
+        values: tuple[Values, ...],
+        known: NDArray[np.bool_],
+        limit: Limit,
+        elements: NDArray[np.str_],
+        judged: NDArray[np.bool_],
     ) -> Iterator[dict[str, Any]]:
         """Yield the verdict on one check, where it is not passed."""
-        severity = np.where(not_judged, 0, limit.severity(values))
-        worst = int(severity.max(initial=0))
+        severity = np.where(judged & known, limit.severity(*values) if known.any() else 0, 0)
+        lacking = judged & ~known & check.required
+        worst = int(severity.max(initial=0)) or int(lacking.any())
         if worst == 0:
             return
-        concerned = severity == worst
-        judged = max(int((~not_judged).sum()), 1)
-        verdict = FAIL if worst == 2 and 2 * concerned.sum() > judged else QUESTIONABLE
-        shown = np.asarray(values, np.float64)[concerned]
+        crossing = (severity == worst) & known
+        verdict = FAIL if worst == 2 and 2 * crossing.sum() > max(int(judged.sum()), 1) else QUESTIONABLE
         yield {
-            "name": name,
+            "name": check.name,
             "verdict": verdict,
-            "value": _finite(float(shown[np.argmax(np.abs(shown - np.median(limit.crossed(worst))))])),
+            "value": _worst_value(values, crossing, limit.crossed(worst)),
             "limit": limit.crossed(worst),
-            self.elements: elements[severity > 0].tolist(),
+            self.elements: elements[(severity > 0) | lacking].tolist(),
             f"failing_{self.elements}": elements[severity == 2].tolist(),
-            "explanation": limit.explanation,
+            f"unknown_{self.elements}": elements[lacking].tolist(),
+            "explanation": limit.explanation if crossing.any() else NOT_KNOWN,
         }
 
     def _reduce(self, measured: Mapping[str, Measured]) -> dict[str, Any]:
@@ -284,6 +328,25 @@ class QualityScheme:
             element: dict(zip(columns, row, strict=True))
             for element, row in zip(elements.ravel().tolist(), rows, strict=True)
         }
+
+
+def _known(values: tuple[Values, ...]) -> NDArray[np.bool_]:
+    """Tell of which elements all values are known."""
+    known = ~np.isnan(values[0])
+    for item in values[1:]:
+        known &= ~np.isnan(item)
+    return known
+
+
+def _worst_value(values: tuple[Values, ...], crossing: NDArray[np.bool_], limits: list[float]) -> Any:
+    """Return the value, or the list of values, of the element that is farthest from the limits; None without any."""
+    if not crossing.any():
+        return None
+    shown = [np.asarray(item, np.float64)[crossing] for item in values]
+    typical = np.median(limits) if len(shown) == 1 else limits[0]
+    worst = int(np.argmax(np.abs(shown[0] - typical)))
+    found = [_finite(float(item[worst])) for item in shown]
+    return found[0] if len(found) == 1 else found
 
 
 def _plain(values: Values) -> list[Any]:

@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 from cal_pipeline.core.files.selection import cfg_folder
 from cal_pipeline.core.limits import Limits, LimitsTable
 from cal_pipeline.core.quality import Check, Figure, Parts, QualityScheme
+from cal_pipeline.heterodyne.lines import find_lines, known_lines
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
-from cal_pipeline.heterodyne.physics.quality import channel_stride, noise_ratio, ripple
+from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
+from cal_pipeline.heterodyne.physics.mean_spectrum import MeanSpectrum, noise_of_mean, strongest_dip
+from cal_pipeline.heterodyne.physics.quality import channel_stride, extrapolated_share, noise_ratio
 from cal_pipeline.heterodyne.scan import Band
 from cal_pipeline.heterodyne.stages import AtmosphereStage
 from cal_pipeline.heterodyne.tally import Tally
@@ -47,10 +50,12 @@ def scan_quality(band: Band, tally: Tally) -> dict[str, Any]:
     >>> from cal_pipeline.steps import LoadsStep
     >>> band = LoadsStep.call("session.zarr").bands[0]
     >>> quality = scan_quality(band, Tally())
-    >>> quality["verdict"], f"{quality['t_rec_dsb_median_K']:.0f} K"
-    ('pass', '96 K')
+    >>> f"{quality['t_rec_dsb_median_K']:.0f} K", quality["verdict"]  # the noise is not known yet
+    ('96 K', 'questionable')
     """
     at = band.coordinates
+    if tally.probe is not None and band.calibration is not None:
+        tally.mean = mean_of_ons(band, tally.probe)
     measured = QUALITY.measure(band, tally, samples=math.prod(at.shape))
     return QUALITY.judge(measured, at.pixel, read_band_limits(band))
 
@@ -104,8 +109,56 @@ def _load_instability(band: Band, tally: Tally) -> Pixels | None:
     return None if band.loads is None else band.loads.instability
 
 
+def _load_spikes(band: Band, tally: Tally) -> Pixels | None:
+    return None if band.loads is None else band.loads.load_spikes
+
+
+def _off_spikes(band: Band, tally: Tally) -> Pixels | None:
+    return None if band.pairing is None else band.pairing.off_spikes
+
+
+def _dump_radiometer(band: Band, tally: Tally) -> Pixels | None:
+    if band.pairing is None or band.pairing.dump_radiometer is None:
+        return None
+    return median_of_finite(band.pairing.dump_radiometer, axis=0)
+
+
 def _gain_drift(band: Band, tally: Tally) -> Pixels | None:
     return None if band.loads is None else band.gain_drift
+
+
+def _load_age(band: Band, tally: Tally) -> Pixels | None:
+    if band.loads is None or band.pairing is None:
+        return None
+    means, pixels = band.loads.means, band.coordinates.pixel.shape
+    measured = 0.5 * (means.hot_mjd + means.cold_mjd)
+    return np.full(pixels, SECONDS_A_DAY * np.abs(band.coordinates.mjd[band.pairing.on] - measured).max())
+
+
+def _gain_unknown(band: Band, tally: Tally, load_age: Pixels) -> Pixels | None:
+    if not np.isfinite(load_age).all():
+        return None
+    return np.asarray((load_age > _OLD_LOADS) & (band.require_loads().following is None))
+
+
+def _t_rec_jump(band: Band, tally: Tally) -> Pixels | None:
+    return None if band.loads is None else band.loads.t_rec_jump
+
+
+def _find_assumed(name: str) -> Compute:
+    """Make the function of a figure that tells whether a quantity of the loads is assumed."""
+
+    def compute(band: Band, tally: Tally) -> Pixels | None:
+        return None if band.loads is None else np.full(band.coordinates.pixel.shape, name in band.loads.assumed)
+
+    return compute
+
+
+def _ref_extrapolated(band: Band, tally: Tally) -> Pixels | None:
+    if band.pairing is None or band.pairing.per_dump:
+        return None
+    valid = band.pairing.off_dumps.max(axis=0) > 0
+    return extrapolated_share(band.coordinates.mjd[band.pairing.on], band.coordinates.mjd[band.pairing.off], valid)
 
 
 def _compute_from_fit(values: Callable[[AtmosphereStage], Any], reduce: Callable[..., Any] | None = None) -> Compute:
@@ -121,6 +174,28 @@ def _compute_from_fit(values: Callable[[AtmosphereStage], Any], reduce: Callable
 
 def _unconstrained(sky: AtmosphereStage) -> NDArray[np.bool_]:
     return ~np.isfinite(sky.fit.error) & (sky.strategy != "fixed")
+
+
+def _scale_error(band: Band, tally: Tally) -> Pixels | None:
+    if band.atmosphere is None or band.loads is None:
+        return None
+    return _pixel_median(band.atmosphere.scale_error.total, ~band.bad_channel)
+
+
+def _sky_outliers(band: Band, tally: Tally) -> Pixels | None:
+    if band.atmosphere is None or band.loads is None:
+        return None
+    good = ~band.bad_channel
+    return _divide((band.atmosphere.outlier & good).sum(axis=0).astype(np.float64), good.sum(axis=0))
+
+
+def _take_monitor(name: str) -> Compute:
+    """Make the function of a figure that the step ``atmosphere`` computes."""
+
+    def compute(band: Band, tally: Tally) -> Pixels | None:
+        return None if band.atmosphere is None else getattr(band.atmosphere.monitors, name)
+
+    return compute
 
 
 def _sky_below_cold_load(band: Band, tally: Tally) -> Pixels | None:
@@ -145,7 +220,30 @@ def _noise_ratio(band: Band, tally: Tally) -> Pixels | None:
 
 
 def _ripple(band: Band, tally: Tally) -> Pixels | None:
-    return None if tally.probe is None else ripple(_mean_of_ons(tally.probe), band.channel_width)[0]
+    return None if tally.mean is None else tally.mean.ripple.amplitude
+
+
+def _ripple_sigma(band: Band, tally: Tally, amplitude: Pixels) -> Pixels | None:
+    return None if tally.mean is None else _divide(amplitude, tally.mean.ripple.noise)
+
+
+def _divide_by_t_sys(band: Band, tally: Tally, amplitude: Pixels, t_sys: Pixels) -> Pixels:
+    return _divide(amplitude, t_sys)
+
+
+def _negative_line(band: Band, tally: Tally) -> Pixels | None:
+    return None if tally.mean is None else strongest_dip(tally.mean.spectrum, tally.mean.sigma)
+
+
+def _image_line(band: Band, tally: Tally) -> Pixels | None:
+    velocity = band.attributes.get("velocity_source_kms")
+    if tally.mean is None or not isinstance(velocity, (int, float)):
+        return None
+    image = find_lines(known_lines(), band.require_loads().sidebands.image, float(velocity))
+    has_data = np.isfinite(tally.mean.spectrum).any(axis=0)
+    if not image.any() or not band.require_loads().sidebands.has_image:
+        return np.where(has_data, 0.0, np.nan)
+    return strongest_dip(-tally.mean.spectrum, tally.mean.sigma, image)
 
 
 def _flagged(band: Band, tally: Tally) -> dict[str, Pixels] | None:
@@ -155,9 +253,50 @@ def _flagged(band: Band, tally: Tally) -> dict[str, Pixels] | None:
     return {flag: count / tally.n_samples for flag, count in tally.flagged.items()}
 
 
-def _mean_of_ons(probe: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Average one dump of each ON over the ONs, ignoring NaN; shape (C, R, A)."""
-    return mean_from_sum(*sum_of_valid(probe, axis=-1))
+def mean_of_ons(band: Band, probe: NDArray[np.float32]) -> MeanSpectrum:
+    """Average one dump of each ON over the ONs, and work out the noise of that mean.
+
+    Parameters
+    ----------
+    band : Band
+        The band, calibrated.
+    probe : ndarray of float32, shape (C, R, A, S_out)
+        T_A* of one dump of each spectrum, NaN where it is missing [K].
+
+    Returns
+    -------
+    MeanSpectrum
+
+    Examples
+    --------
+    >>> from cal_pipeline.steps import AtmosphereStep, CalibrateStep, LoadsStep, PrepareStep
+    >>> scan = "session.zarr"
+    >>> for step in (LoadsStep, PrepareStep, AtmosphereStep, CalibrateStep):
+    ...     scan = step.call(scan)
+    >>> band = scan.bands[0]
+    >>> noise = mean_of_ons(band, np.zeros_like(band.calibration.sigma)).sigma  # four ONs share OFFs
+    >>> f"{np.median(noise / band.calibration.sigma[..., 0]):.2f}"
+    '0.53'
+    """
+    at, pairing = band.coordinates, band.require_pairing()
+    shares = np.zeros(pairing.on.size)
+    for output in range(probe.shape[3]):
+        ons = band.ons_of(output)
+        shares[ons] += 1.0 / (len(ons) * probe.shape[3])
+    off_dumps = 1 if pairing.per_dump else pairing.off_dumps.max(axis=0)
+    with np.errstate(divide="ignore"):
+        off_variance = np.broadcast_to(1.0 / (off_dumps * at.exptime[pairing.off]), (*at.pixel.shape, pairing.off.size))
+    dumps = band.require_calibration().sigma
+    sigma = noise_of_mean(dumps, 1.0 / at.exptime[pairing.on], off_variance, pairing.weights, shares)
+    total, number = sum_of_valid(probe, axis=-1)
+    lacking = np.sqrt(probe.shape[3] / np.maximum(number, 1))
+    return MeanSpectrum(mean_from_sum(total, number), sigma * lacking)
+
+
+def _divide(values: Pixels, by: Pixels) -> Pixels:
+    quotient = np.full(values.shape, np.nan)
+    np.divide(values, by, out=quotient, where=by > 0.0)
+    return quotient
 
 
 def _pixel_median(values: NDArray[Any], good: NDArray[np.bool_], axis: int | tuple[int, ...] = 0) -> NDArray[Any]:
@@ -176,6 +315,9 @@ def _expand_to_pixels(values: Any, pixels: tuple[int, ...], reduce: Callable[...
         return np.broadcast_to(array, pixels)
     return np.asarray(median_of_finite(array, -1) if reduce is None else reduce(array, axis=-1))
 
+
+_OLD_LOADS = 300.0
+"""Age of the loads above which the gain may have changed since, unless later loads tell [s]."""
 
 FLAGS = Parts(
     "flagged_fraction_by_flag",
@@ -234,10 +376,68 @@ QUALITY = QualityScheme(
             reduce="all",
             in_table=False,
         ),
-        Figure("noise_ratio", "measured over expected noise", _noise_ratio, checked=True),
+        Figure("scale_error", "relative error of the scale of T_A*", _scale_error, checked=True, required=True),
+        Figure("sky_misfit_sigma", "largest misfit of the fitted sky, over its noise", _take_monitor("misfit_sigma")),
+        Figure("sky_misfit_K", "the same", _take_monitor("misfit_kelvin"), "K"),
+        Figure(
+            "sky_outlier_fraction",
+            "good channels without weight in the fit of the sky",
+            _sky_outliers,
+            reduce="mean",
+            checked=True,
+        ),
+        Figure(
+            "off_minus_off",
+            "reduced chi-squared of the difference of successive OFFs",
+            _take_monitor("off_minus_off"),
+            checked=True,
+        ),
+        Figure("noise_ratio", "measured over expected noise", _noise_ratio, checked=True, required=True),
         Figure("ripple_K", "amplitude of the strongest ripple of the mean spectrum", _ripple, "K"),
+        Figure("ripple_sigma", "the same over that of noise", _ripple_sigma, of=("ripple_K",)),
+        Figure("ripple_over_t_sys", "the same over t_sys", _divide_by_t_sys, of=("ripple_K", "t_sys_K")),
+        Figure("negative_line", "significance of the strongest negative line", _negative_line, checked=True),
+        Figure("image_line", "significance of the strongest line of the image sideband", _image_line, checked=True),
         Figure("load_instability", "relative change on a load from dump to dump", _load_instability, checked=True),
+        Figure("load_spikes", "samples of the loads left out as spikes", _load_spikes, reduce="mean"),
+        Figure("off_spikes", "samples of the OFFs left out as spikes", _off_spikes, reduce="mean"),
+        Figure(
+            "dump_radiometer",
+            "variance of the OFFs from dump to dump over that of the radiometer equation",
+            _dump_radiometer,
+            checked=True,
+        ),
         Figure("gain_drift", "relative change of the gain between the loads before and after", _gain_drift),
+        Figure(
+            "gain_unknown",
+            "no loads after the scan tell whether the gain changed, and those before it are old",
+            _gain_unknown,
+            reduce="any",
+            of=("load_age_s",),
+            checked=True,
+            in_table=False,
+        ),
+        Figure("load_age_s", "longest time from the loads to an ON", _load_age, "s", checked=True, required=True),
+        Figure(
+            "t_rec_jump", "relative change of the receiver temperature since earlier loads", _t_rec_jump, checked=True
+        ),
+        Figure(
+            "assumed_f_eff",
+            "the forward efficiency is assumed",
+            _find_assumed("forward_efficiency"),
+            reduce="any",
+            checked=True,
+            in_table=False,
+        ),
+        Figure(
+            "assumed_t_cold",
+            "the temperature of the cold load is assumed",
+            _find_assumed("t_cold"),
+            reduce="any",
+            checked=True,
+            in_table=False,
+        ),
+        Figure("ref_extrapolated", "ONs without an OFF on one side", _ref_extrapolated, reduce="mean", checked=True),
         Figure("bad_channel_fraction", "channels that the loads cannot calibrate", _bad_channels, reduce="mean"),
         Figure(
             "sky_below_cold_load_fraction",
@@ -255,7 +455,8 @@ QUALITY = QualityScheme(
         Figure("flagged_fraction", "flagged samples", _flagged, reduce="mean", checked=True, parts=FLAGS),
     ),
     derived_checks=(
-        Check("ripple_over_t_sys", ("ripple_K", "t_sys_K"), np.divide),
+        Check("sky_misfit", ("sky_misfit_sigma", "sky_misfit_K"), required=True),
+        Check("ripple", ("ripple_sigma", "ripple_over_t_sys")),
         Check("gain_drift", ("gain_drift",), np.abs),
         Check("pwv_not_converged", ("pwv_converged",), np.logical_not),
         Check("dead_pixel", ("bad_channel_fraction",), lambda fraction: fraction >= 1.0, excludes=True),
@@ -263,5 +464,5 @@ QUALITY = QualityScheme(
 )
 """Figures of a band, and their checks."""
 
-LIMITS = LimitsTable(QUALITY.checks, ("telescope", "frontend"), "frequency_range_hz", "Hz")
+LIMITS = LimitsTable(QUALITY.checks, ("telescope", "frontend"), "frequency_range_hz", "Hz", QUALITY.several)
 """Keys of the file with the limits of the checks."""

@@ -17,6 +17,7 @@ from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Convention, Side
 from cal_pipeline.heterodyne.physics.pwv_fit import PwvFit
 from cal_pipeline.heterodyne.physics.scale_error import ScaleError
 from cal_pipeline.heterodyne.physics.sky import Opacity
+from cal_pipeline.heterodyne.physics.sky_monitors import SkyMonitors
 from cal_pipeline.heterodyne.references.telescope import Site
 from cal_pipeline.heterodyne.stages import (
     AtmosphereStage,
@@ -158,6 +159,8 @@ FIELDS: dict[type, dict[str, Converter]] = {
         **dict.fromkeys(("forward_efficiency_err", "t_hot_err", "t_cold_err", "image_gain_err"), PLAIN),
         "site": make_nested_converter(Site),
         "assumed": TUPLE,
+        "clip_sigma": PLAIN,
+        "saturation_counts": PLAIN,
     },
     GainDrift: {"hot_mjd": TUPLE, "cold_mjd": TUPLE},
     GainStage: {"level": PLAIN, "drift": make_nested_converter(GainDrift), "reason": PLAIN},
@@ -165,6 +168,7 @@ FIELDS: dict[type, dict[str, Converter]] = {
     PwvFit: {},
     Opacity: {},
     ScaleError: {"inputs": TUPLE},
+    SkyMonitors: {},
     AtmosphereStage: {
         "strategy": PLAIN,
         "fit": make_nested_converter(PwvFit),
@@ -173,6 +177,7 @@ FIELDS: dict[type, dict[str, Converter]] = {
         "table_sha256": PLAIN,
         "table_version": PLAIN,
         "scale_error": make_nested_converter(ScaleError),
+        "monitors": make_nested_converter(SkyMonitors),
     },
     CalibrationStage: {"precision": PLAIN},
     CouplingStage: {},

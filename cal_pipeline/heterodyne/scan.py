@@ -6,6 +6,7 @@ import math
 import os
 import types
 import typing
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,11 +22,12 @@ from cal_pipeline.core.store.paths import StorePath, open_store
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.counts import Counts
-from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts, LoadRules
 from cal_pipeline.heterodyne.modes import Mode, determine_mode
 from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.physics.loads import gain_of_loads
 from cal_pipeline.heterodyne.physics.quality import gain_change
+from cal_pipeline.heterodyne.references.telescope import find_profile, open_profile
 from cal_pipeline.heterodyne.saved_stages import (
     FIELDS,
     MAPPING,
@@ -241,7 +243,15 @@ class Band:
 
     def source_counts(self, clock: StageClock) -> Counts:
         """Open the counts of the observing phases; the clock counts reads as ``load``."""
-        return Counts(self.open_session(), f"{self.group}/source/data_5d", clock, self._known_of_counts)
+        counts = Counts(self.open_session(), f"{self.group}/source/data_5d", clock, self._known_of_counts)
+        return counts.saturate_at(self._saturation_counts)
+
+    @property
+    def _saturation_counts(self) -> float | None:
+        """Limit of the profile that the step ``loads`` took; before it, of that of the telescope."""
+        if self.loads is not None:
+            return self.loads.saturation_counts
+        return open_profile(find_profile(self.attributes.get("telescope"))).saturation_counts
 
     def read_from(self, root: StorePath) -> Band:
         """Read counts from a session that is open, instead of opening it by name."""
@@ -284,10 +294,13 @@ class LoadSource(Protocol):
     def find_following(self, band: Band, interval: float) -> CalibrationGroup | None:
         """Find the first loads after a scan; None where there are none that fit."""
 
-    def read_loads(
-        self, group: CalibrationGroup, band: Band, clock: StageClock, t_cold_default: float | None = None
-    ) -> LoadCounts:
+    def read_loads(self, group: CalibrationGroup, band: Band, clock: StageClock, rules: LoadRules) -> LoadCounts:
         """Read the counts on the loads of a scan, in a band's pixel order."""
+
+    def evaluate_loads(
+        self, loads: CalibrationGroup, band: Band, n: int, evaluate: Callable[[CalibrationGroup], Floats], key: Hashable
+    ) -> list[Floats]:
+        """Evaluate loads and the nearest ones before them that fit the band, each once for every key."""
 
 
 @dataclass

@@ -17,8 +17,6 @@ L1_SCHEMA_VERSION = "1.1"
 
 CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN, TERM = "channel", "dump", "receiver", "array", "subscan", "term"
 C, D, R, A, S = CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN
-TERM = "term"
-"""Axis of the terms of the error of the scale."""
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import DataReadError, LayoutError, ObservationError, StoreError
 from cal_pipeline.core.run.clock import StageClock
+from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import open_store
 from cal_pipeline.core.text import format_ranges
 from cal_pipeline.heterodyne.coordinates import read_first_time, read_phases
 from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.errors import NoLoadsError
 from cal_pipeline.heterodyne.kinds import Kind, identify_store
-from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts, read_attributes, read_coordinates, time_of_loads
+from cal_pipeline.heterodyne.l0 import (
+    CalibrationGroup,
+    LoadCounts,
+    LoadRules,
+    read_attributes,
+    read_coordinates,
+    time_of_loads,
+)
 from cal_pipeline.heterodyne.modes import determine_mode
 from cal_pipeline.heterodyne.scan import Band, Scan
 
@@ -32,6 +42,10 @@ _BAND = re.compile(r"band_(\d+)$")
 _MARGIN = 1e-8
 _SECONDS_PER_DAY = 86400.0
 _REMEMBERED_LOADS = 4
+_SAME = 1e-6
+"""Relative difference up to which rest frequencies are the same."""
+
+Floats = NDArray[np.float64]
 
 
 class Session:
@@ -79,6 +93,8 @@ class Session:
         self._calibration: dict[tuple[int, str], tuple[CalibrationGroup | None, str]] = {}
         self._times: dict[str, list[tuple[float, int]]] = {}
         self._loads: dict[Any, LoadCounts] = {}
+        self._evaluated: dict[tuple[int, Hashable], Floats | None] = {}
+        self._fitting: dict[Hashable, bool] = {}
 
     def _is_there(self, path: str | Path, names: list[str]) -> bool:
         """Tell whether anything exists at a path, even an empty ZIP file."""
@@ -275,19 +291,89 @@ class Session:
                 return group
         return None
 
-    def read_loads(
-        self, group: CalibrationGroup, band: Band, clock: StageClock, t_cold_default: float | None = None
-    ) -> LoadCounts:
+    def read_loads(self, group: CalibrationGroup, band: Band, clock: StageClock, rules: LoadRules) -> LoadCounts:
         """Read the counts on the loads of a scan, in a band's pixel order, through a small cache.
 
         The cache pays: loads are measured after one scan and before the next.
         """
-        key = (group.scan_number, band.name, tuple(band.coordinates.pixel.ravel().tolist()), t_cold_default)
+        key = (group.scan_number, band.name, tuple(band.coordinates.pixel.ravel().tolist()), rules)
         if key not in self._loads:
-            self._loads[key] = group.means(band.coordinates.pixel, clock, t_cold_default)
+            self._loads[key] = group.means(band.coordinates.pixel, clock, rules)
             while len(self._loads) > _REMEMBERED_LOADS:
                 self._loads.pop(next(iter(self._loads)))
         return self._loads[key]
+
+    def evaluate_loads(
+        self, loads: CalibrationGroup, band: Band, n: int, evaluate: Callable[[CalibrationGroup], Floats], key: Hashable
+    ) -> list[Floats]:
+        """Evaluate loads and the nearest ones before them that fit the band, each once for every key.
+
+        Which scans are calibrated, and by which process, makes no difference to the result.
+
+        Parameters
+        ----------
+        loads : CalibrationGroup
+            The loads to start from.
+        band : Band
+            A band that they calibrate. Earlier loads fit if they have its pixels and channels, and
+            if their scan has its rest frequency, where both are recorded.
+        n : int
+            Largest number of earlier loads.
+        evaluate : callable
+            Function of the loads. Those that it cannot read are passed over.
+        key : hashable
+            What the result depends on, beside loads and pixels.
+
+        Returns
+        -------
+        list of ndarray
+            Results for `loads` and for up to `n` earlier ones, the latest first.
+        """
+        layout = (band.name, band.coordinates.shape[0], tuple(band.coordinates.pixel.ravel().tolist()))
+        now = self._evaluate(loads, (*layout, key), evaluate)
+        earlier: list[Floats] = []
+        known = self._times_of_loads(band.name)
+        for _, number in reversed(known[: bisect_left(known, (loads.mjd, 0))]):
+            if len(earlier) == n:
+                break
+            group = self._calibration_group(number, band.name)[0]
+            if group is not None and self._fits(group, band, layout):
+                value = self._evaluate(group, (*layout, key), evaluate)
+                earlier += [] if value is None else [value]
+        return [evaluate(loads) if now is None else now, *earlier]
+
+    def _evaluate(
+        self, loads: CalibrationGroup, key: Hashable, evaluate: Callable[[CalibrationGroup], Floats]
+    ) -> Floats | None:
+        """Evaluate loads through a cache; None where they cannot be read."""
+        if (loads.scan_number, key) not in self._evaluated:
+            try:
+                value = evaluate(loads)
+            except MemoryError:
+                raise
+            except Exception:  # what is wrong with these loads must not end the scans that look back at them
+                logger.debug("scan %d: its loads cannot be compared with", loads.scan_number, exc_info=True)
+                value = None
+            self._evaluated[loads.scan_number, key] = value
+        return self._evaluated[loads.scan_number, key]
+
+    def _fits(self, loads: CalibrationGroup, band: Band, layout: Hashable) -> bool:
+        """Tell whether loads have the layout and the rest frequency of a band; what is not recorded fits."""
+        own = band.attributes.get("rest_freq_hz")
+        key = (loads.scan_number, layout, own)
+        if key not in self._fitting:
+            fits, other = loads.objection(band.coordinates.shape, band.coordinates.pixel) is None, None
+            with suppress(OSError, LayoutError):
+                other = self._attributes(loads.scan_number, band.name).get("rest_freq_hz")
+            numbers = [value for value in (own, other) if isinstance(value, (int, float))]
+            self._fitting[key] = fits and (len(numbers) < 2 or math.isclose(*numbers, rel_tol=_SAME))
+        return self._fitting[key]
+
+    def _attributes(self, number: int, band_name: str) -> dict[str, Any]:
+        """Read the attributes of a scan, and over them those of its band."""
+        scan = self._groups[number]
+        attributes = read_group_attributes(self.root, scan)
+        return attributes | (read_group_attributes(self.root, f"{scan}/{band_name}") if band_name else {})
 
     def _ages(self, band_name: str, mjd: float, interval: float) -> list[tuple[float, int]]:
         """List the ages of the loads of all scans at a time (MJD) [d], with the scan numbers.

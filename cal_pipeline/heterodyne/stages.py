@@ -14,6 +14,8 @@ from cal_pipeline.heterodyne.physics.planck import Sidebands
 from cal_pipeline.heterodyne.physics.pwv_fit import PwvFit
 from cal_pipeline.heterodyne.physics.scale_error import ScaleError
 from cal_pipeline.heterodyne.physics.sky import Opacity
+from cal_pipeline.heterodyne.physics.sky_monitors import SkyMonitors
+from cal_pipeline.heterodyne.physics.spikes import CLIP_SIGMA
 from cal_pipeline.heterodyne.references.telescope import Site
 
 Floats = NDArray[np.float64]
@@ -62,6 +64,15 @@ class LoadStage:
         ``image_gain``.
     site : Site or None
         Location of the telescope; None where the profile knows none.
+    clip_sigma : float
+        Distance from the median of its dumps beyond which a sample is a spike; 0: none is [sigma].
+    load_spikes : ndarray of int, shape (R, A), or None
+        Number of samples of the loads that were left out as spikes; None if they were not looked
+        for.
+    saturation_counts : float or None
+        Counts from here on are missing, as the profile of the telescope says [ct].
+    t_rec_jump : ndarray, shape (R, A), or None
+        Relative change of the receiver temperature against earlier loads, as an absolute value.
     """
 
     sidebands: Sidebands
@@ -83,6 +94,10 @@ class LoadStage:
     image_gain_err: float = 0.05
     site: Site | None = None
     assumed: tuple[str, ...] = ()
+    clip_sigma: float = CLIP_SIGMA
+    load_spikes: NDArray[np.int64] | None = None
+    saturation_counts: float | None = None
+    t_rec_jump: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -130,8 +145,14 @@ class PairingStage:
         Index into `off` of the OFF paired with each ON; -1 if a pixel has none.
     beam : ndarray of str, shape (S_on,)
         Beam of each ON, ``"A"`` or ``"B"``; empty for an unchopped scan.
+    off_spikes : ndarray of int, shape (R, A), or None
+        Number of samples of the OFFs that were left out as spikes; None if they were not looked
+        for.
+    dump_radiometer : ndarray, shape (C, R, A), or None
+        Variance of the noise from dump to dump of the OFFs over that of the radiometer equation,
+        NaN in bad channels; None if unknown, as in a chopped scan.
     noisy : ndarray of bool, shape (C, R, A), or None
-        Channels with more noise than the radiometer equation says; None if they were not looked for.
+        Channels that are much noisier than the others of their pixel; None if unknown.
     """
 
     mode: str
@@ -143,6 +164,8 @@ class PairingStage:
     time_weights: Floats
     pair: NDArray[np.int64]
     beam: NDArray[np.str_]
+    off_spikes: NDArray[np.int64] | None = None
+    dump_radiometer: Floats | None = None
     noisy: NDArray[np.bool_] | None = None
 
     @property
@@ -199,6 +222,8 @@ class AtmosphereStage:
         Error of the scale of T_A*.
     outlier : ndarray of bool, shape (C, R, A)
         Channels without weight in at least half of the OFFs.
+    monitors : SkyMonitors
+        What the sky tells beyond the water vapour.
     """
 
     strategy: str
@@ -214,6 +239,7 @@ class AtmosphereStage:
     table_version: int
     scale_error: ScaleError
     outlier: NDArray[np.bool_]
+    monitors: SkyMonitors
 
     def pwv_at(self, on: int) -> Floats:
         """Return the PWV above each pixel at an ON, shape (R, A), or (1, 1) where all share it [mm]."""

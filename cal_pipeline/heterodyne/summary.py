@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cal_pipeline.core.quality import SEVERITIES
+from cal_pipeline.core.quality import SEVERITIES, name_verdict
 from cal_pipeline.core.text import format_with_error, make_printable
 from cal_pipeline.heterodyne.scan import Band, Scan
 
@@ -49,6 +49,8 @@ def _summarize_band(band: Band, attributes: Mapping[str, Any]) -> str:
     for name, key in (("T_rec", "t_rec_dsb_median_K"), ("T_sys", "t_sys_median_K")):
         if qa.get(key) is not None:
             parts.append(f"{name} {qa[key]:.0f} K {convention}")
+    if qa.get("scale_error_median") is not None:
+        parts.append(f"scale ± {100 * qa['scale_error_median']:.1f} %")
     if qa.get("flagged_fraction") is not None:
         parts.append(f"flagged {100 * qa['flagged_fraction']:.2f} %")
     parts.append(_format_verdict(qa))
@@ -61,7 +63,7 @@ def _format_verdict(qa: dict[str, Any]) -> str:
     """Format a verdict with the names of the failed checks."""
     if not qa["checks"]:
         return "not judged"
-    names = " ".join(verdict["name"] for verdict in qa["verdicts"])
+    names = " ".join(map(name_verdict, qa["verdicts"]))
     return f"{qa['verdict']}: {names}" if names else str(qa["verdict"])
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.heterodyne.physics.mean_spectrum import MeanSpectrum
+
 
 @dataclass
 class Tally:
@@ -23,9 +25,12 @@ class Tally:
         Number of samples of each pixel that are NaN.
     probe : ndarray of float32, shape (C, R, A, S_out), or None
         T_A* of the middle dump of each ON [K].
+    mean : MeanSpectrum or None
+        Mean of `probe` over the ONs, once the figures are computed.
     """
 
     n_samples: int = 0
     flagged: dict[str, Any] = field(default_factory=dict)
     n_blank: NDArray[np.int64] | None = None
     probe: NDArray[np.float32] | None = None
+    mean: MeanSpectrum | None = None

@@ -121,3 +121,14 @@ def test_a_file_that_changes_is_read_again(read, tmp_path):
 def test_values_beyond_a_limit(limit, severity, crossed):
     assert limit.severity(np.array([-1.0, 1.0, 1.5, 3.0, np.nan])).tolist() == severity
     assert (limit.crossed(1), limit.crossed(2)) == crossed
+
+
+def test_a_check_of_several_values_has_a_limit_for_each(read):
+    table = LimitsTable(("ripple",), several={"ripple": ("in_sigma", "in_kelvin")})
+    text = '[default.ripple]\nexplanation = "a wave"\nquestionable = [5, 0.1]\nfail = [20, inf]\n'
+    limit = read(text, table).for_data({}).checks["ripple"]
+    values = np.array([4.0, 6.0, 6.0, 99.0]), np.array([1.0, 0.05, 0.2, 1.0])
+    assert limit.severity(*values).tolist() == [0, 0, 1, 1]
+    assert (limit.crossed(1), limit.crossed(2)) == ([5, 0.1], [20])
+    with pytest.raises(QualityLimitsError, match=r"default.ripple.fail is 20, expected \[in_sigma, in_kelvin\]"):
+        read(text.replace("[20, inf]", "20"), table)

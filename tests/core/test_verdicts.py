@@ -34,7 +34,16 @@ SCHEME = QualityScheme(
         Check("dark_over_noise", ("dark_e", "read_noise"), np.divide),
         Check("not_linear", ("linear",), np.logical_not),
         Check("dead", ("lost_fraction",), lambda lost: lost >= 1.0, excludes=True),
+        Check("dark_and_noisy", ("dark_e", "read_noise")),
     ),
+)
+REQUIRING = QualityScheme(
+    elements="channels",
+    figures=(
+        Figure("read_noise", "noise of a read over that expected", of("read_noise"), checked=True, required=True),
+        Figure("lost_fraction", "reads that were lost", of("lost_fraction")),
+    ),
+    derived_checks=(Check("dead", ("lost_fraction",), lambda lost: lost >= 1.0, excludes=True),),
 )
 LIMITS = Limits(
     {
@@ -45,6 +54,9 @@ LIMITS = Limits(
     "q.toml",
     "0" * 64,
 )
+
+
+JOINT = ("dark_and_noisy",)
 
 
 def column(*values):
@@ -109,6 +121,61 @@ def test_what_is_not_known_is_null():
     assert "flagged" not in found["channels"]["A"]
 
 
+def test_a_check_without_a_known_value_is_not_among_those_made():
+    found = judge(read_noise=column(*[np.nan] * 3))
+    assert (found["verdict"], found["checks"]) == ("pass", [])
+    assert found["unknown"] == ["dead", "read_noise", "saturated"]
+    found = judge(read_noise=column(np.nan, 1.0, np.nan), lost_fraction=column(0.0, 1.0, 0.0))
+    assert (found["checks"], found["unknown"]) == (["dead"], ["read_noise", "saturated"])
+
+
+@pytest.mark.parametrize(
+    ("noise", "verdict", "value", "failing", "unknown"),
+    [
+        ((np.nan, 1.0, 1.0), "questionable", None, [], ["A"]),
+        ((np.nan, 1.3, 1.0), "questionable", 1.3, [], ["A"]),
+        ((np.nan, 3.0, 1.0), "questionable", 3.0, ["B"], ["A"]),
+        ((np.nan, 3.0, 4.0), "fail", 4.0, ["B", "C"], ["A"]),
+        ((np.nan, np.nan, np.nan), "questionable", None, [], ["A", "B", "C"]),
+        (None, "questionable", None, [], ["A", "B", "C"]),
+    ],
+)
+def test_what_is_required_and_not_known_is_questionable(noise, verdict, value, failing, unknown):
+    data = {} if noise is None else {"read_noise": column(*noise)}
+    found = json.loads(json.dumps(REQUIRING.judge(REQUIRING.measure(data), CHANNELS, LIMITS), allow_nan=False))
+    (told,) = found["verdicts"]
+    assert (found["checks"], found["unknown"]) == (["read_noise"], ["dead"])
+    assert (found["verdict"], told["value"]) == (verdict, value)
+    assert (told["failing_channels"], told["unknown_channels"]) == (failing, unknown)
+    assert set(told["channels"]) >= {*failing, *unknown}
+    assert told["explanation"] == ("not known" if value is None else "not as noisy as expected")
+
+
+def test_nothing_is_required_of_a_dead_channel():
+    data = {"read_noise": column(1.0, np.nan, 1.0), "lost_fraction": column(0.0, 1.0, 0.0)}
+    found = REQUIRING.judge(REQUIRING.measure(data), CHANNELS, LIMITS)
+    assert [(item["name"], item["channels"]) for item in found["verdicts"]] == [("dead", ["B"])]
+
+
+@pytest.mark.parametrize(
+    ("dark", "noise", "verdict", "value"),
+    [
+        (4.0, 1.0, "pass", None),
+        (0.1, 9.0, "pass", None),
+        (4.0, 1.5, "questionable", [4.0, 1.5]),
+        (40.0, 1.5, "questionable", [40.0, 1.5]),
+        (40.0, 9.0, "fail", [40.0, 9.0]),
+        (np.nan, 9.0, "pass", None),
+    ],
+)
+def test_all_of_several_figures_must_cross_their_limits(dark, noise, verdict, value):
+    limits = Limits({"dark_and_noisy": Limit("", questionable=(1.0, 1.2), fail=(10.0, 2.0))}, "", "")
+    found = judge(limits, dark_e=column(*[dark] * 3), read_noise=column(*[noise] * 3), gain=1.0)
+    assert found["verdict"] == verdict
+    assert [item["value"] for item in found["verdicts"]] == ([value] if value else [])
+    assert found["unknown"] == (["dark_and_noisy"] if np.isnan(dark) else [])
+
+
 def test_figures_that_follow_from_others():
     measured = SCHEME.measure({"dark_e": column(2.0, 4.0, 6.0), "gain": 2.0})
     assert measured["dark_dn"].tolist() == [[1.0], [2.0], [3.0]]
@@ -129,7 +196,7 @@ def test_checks_of_what_follows_from_figures():
 
 
 def test_all_checks_in_the_order_of_verdicts():
-    assert SCHEME.checks == ("read_noise", "saturated", "flagged", "dark_over_noise", "not_linear", "dead")
+    assert SCHEME.checks == ("read_noise", "saturated", "flagged", "dark_over_noise", "not_linear", "dead", *JOINT)
 
 
 def test_a_limit_that_is_never_crossed():

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from cal_pipeline.core.files.selection import cfg_folder
-from cal_pipeline.core.limits import LimitsTable
 from cal_pipeline.core.quality import Figure
 from cal_pipeline.heterodyne import figures
 from cal_pipeline.heterodyne.figures import LIMITS, QUALITY
@@ -64,7 +63,7 @@ def test_a_figure_is_a_function_an_entry_and_its_limits(make_session, calibrate,
 
     spread = Figure("gamma_spread", "relative spread of gamma over the channels", spread_of_gamma, checked=True)
     monkeypatch.setattr(figures, "QUALITY", replace(QUALITY, figures=(*QUALITY.figures, spread)))
-    monkeypatch.setattr(figures, "LIMITS", LimitsTable(figures.QUALITY.checks, LIMITS.patterns, LIMITS.interval))
+    monkeypatch.setattr(figures, "LIMITS", replace(LIMITS, checks=figures.QUALITY.checks))
     monkeypatch.setattr(figures, "cfg_folder", lambda: tmp_path)
     limits = '\n[default.gamma_spread]\nexplanation = "gamma is not flat"\nfail_below = 1e9\n'
     (tmp_path / "quality.toml").write_text(SHIPPED.read_text() + limits)

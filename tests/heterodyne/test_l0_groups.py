@@ -14,7 +14,7 @@ from helpers_l0 import MJD, SECOND, loads_counts, write_array, write_group, writ
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import LayoutError, NoLoadsError
-from cal_pipeline.heterodyne.l0 import CalibrationGroup, pixel_ids, time_of_loads
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadRules, pixel_ids, time_of_loads
 from cal_pipeline.heterodyne.phases import COLD, HOT
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.steps import LoadsStep
@@ -103,7 +103,8 @@ class TestLoads:
 
     def means(self, tmp_path, default=None, **changes):
         pixel = np.array([["PX00"], ["PX01"]])
-        return self.group(tmp_path, **changes).means(pixel, StageClock(), default).means
+        rules = LoadRules(1e6, t_cold_default=default)
+        return self.group(tmp_path, **changes).means(pixel, StageClock(), rules).means
 
     @pytest.mark.parametrize(
         ("name", "values", "words"),
@@ -142,7 +143,8 @@ class TestLoads:
         group = zarr.open_group(tmp_path / "l.zarr", mode="w").create_group("calibration")
         write_group(group, counts, phases, tcold=tcold)
         loads = CalibrationGroup(LocalStorePath(tmp_path / "l.zarr"), "calibration", 7)
-        found = loads.means(np.array([["PX00"], ["PX01"]]), StageClock(), 90.0)
+        rules = LoadRules(1e6, t_cold_default=90.0)
+        found = loads.means(np.array([["PX00"], ["PX01"]]), StageClock(), rules)
         assert (found.means.cold_input.physical, found.t_cold_assumed) == (77.0, False)
 
     @pytest.mark.parametrize(
@@ -220,7 +222,7 @@ class TestLoads:
         write_group(group, counts, ["HOT", "COL", "ZERO"])
         loads = CalibrationGroup(LocalStorePath(tmp_path / "l.zarr"), "calibration", 7)
         with pytest.raises(LayoutError, match="no dump of ZERO is valid in any pixel"):
-            loads.means(np.array([["PX00"], ["PX01"]]), StageClock())
+            loads.means(np.array([["PX00"], ["PX01"]]), StageClock(), LoadRules(1e6))
 
     def test_a_time_that_is_unknown_is_no_time(self, tmp_path):
         write_scan(tmp_path / "s.zarr", 1, calibration={"mjd": np.array([NaN, MJD])})

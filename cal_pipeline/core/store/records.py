@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cal_pipeline.core.json_values import make_json_ready
+from cal_pipeline.core.quality import name_verdict
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.product import Product, ProductKind
 
@@ -105,10 +106,10 @@ class ObservationRecord:
 
     @property
     def checks(self) -> list[str]:
-        """Checks that were not passed."""
+        """Checks that were not passed; of what is not known, the name says so."""
         verdicts = self.quality.get("verdicts")
         found = verdicts if isinstance(verdicts, list) else []
-        return [str(as_mapping(item).get("name")) for item in found]
+        return [name_verdict(as_mapping(item)) for item in found]
 
     def figure(self, name: str) -> float | None:
         """Look up a number among the quality figures or the attributes; None if unknown."""

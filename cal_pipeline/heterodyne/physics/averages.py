@@ -69,7 +69,7 @@ def _sum_in_middle(values: NDArray[Any]) -> Floats:
     return sums
 
 
-def mean_from_sum(total: Floats, number: NDArray[np.int64]) -> Floats:
+def mean_from_sum(total: Floats, number: NDArray[np.integer[Any]]) -> Floats:
     """Compute the mean of values from their sum and number.
 
     Parameters

@@ -72,7 +72,7 @@ def observed_sky(
     def average_rows(chosen: slice) -> tuple[Floats, Floats]:
         sums = np.zeros((5, chosen.stop - chosen.start, n_channels))
         for one, sky in zip(counts, skies, strict=True):
-            temperature, row = sky.of((n_receivers, n_arrays), chosen)
+            temperature, *_, row = sky.of((n_receivers, n_arrays), chosen)
             if temperature.shape[1] != n_channels:
                 raise ValueError(f"a sky has {temperature.shape[1]} channels, expected {n_channels}")
             _add_sky(one[chosen], temperature, row, sums)

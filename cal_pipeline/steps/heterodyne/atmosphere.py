@@ -33,6 +33,7 @@ from cal_pipeline.heterodyne.physics.scale_error import (
     shift_pwv,
 )
 from cal_pipeline.heterodyne.physics.sky import Air, ModelledSky, Opacity, SkyDirection, Surroundings
+from cal_pipeline.heterodyne.physics.sky_monitors import monitor_sky
 from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation, view_sky
 from cal_pipeline.heterodyne.physics.strategies import STRATEGIES, FitSettings, Water
 from cal_pipeline.heterodyne.references.atm_table import AtmRangeError, AtmTable
@@ -299,7 +300,7 @@ class AtmosphereStep(CalibrationStep):
         solution = loads.solution
         views = sky.observation.sky
         each = partial(map_in_threads, samples=pairing.off_mean.size)
-        skies = each(lambda k: ModelledSky(views[k].direction, water.at_off[k], n_wanted=1), range(len(views)))
+        skies = each(lambda k: ModelledSky(views[k].direction, water.at_off[k]), range(len(views)))
         t_sky, residual = observed_sky(sky.off, loads.means.hot, solution.gamma, solution.t_hot_input, skies, each)
         return AtmosphereStage(
             strategy=self.strategy,
@@ -315,6 +316,7 @@ class AtmosphereStep(CalibrationStep):
             table_version=sky.table.version,
             scale_error=scale_error,
             outlier=water.match.outlier,
+            monitors=monitor_sky(sky.observation, skies, residual, water.match.used, each),
         )
 
     def _opacity(self, band: Band, loads: LoadStage, pairing: PairingStage) -> tuple[AtmTable, Opacity]:

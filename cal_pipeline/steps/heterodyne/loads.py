@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from cal_pipeline.core.errors import LayoutError, ObservationError
 from cal_pipeline.core.parameters.values import require_positive
 from cal_pipeline.heterodyne.errors import BadChannelsError
-from cal_pipeline.heterodyne.l0 import CalibrationGroup
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadRules
 from cal_pipeline.heterodyne.phases import COLD, HOT
+from cal_pipeline.heterodyne.physics.averages import median_of_finite
 from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans, LoadSolution, solve_loads
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
+from cal_pipeline.heterodyne.physics.quality import jump_against_median
 from cal_pipeline.heterodyne.references.telescope import TelescopeProfile, find_profile, open_profile
 from cal_pipeline.heterodyne.scan import Band, LoadSource, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES, L1Arrays
@@ -43,6 +45,14 @@ def _numbers(value: list[Any], expected: str, accepts: Callable[[float], bool]) 
     return numbers
 
 
+_EARLIER_LOADS = 10
+"""Largest number of earlier loads that the receiver temperature is compared with."""
+
+_DOPPLER_STEP = 1e8
+"""Step [Hz] to which the frequencies are rounded for that, as the Doppler shift changes from scan to scan: what earlier
+loads tell is then the same for many scans. It changes receiver temperatures by 1 mK, the same in all loads."""
+
+
 def _efficiencies(value: list[Any]) -> list[float]:
     """Numbers above 0 and up to 1."""
     return _numbers(value, "a number above 0 and up to 1", lambda number: 0.0 < number <= 1.0)
@@ -64,6 +74,13 @@ _couplings = _one_or_per_array("a number above 0 and up to 1", lambda number: 0.
 
 _ERRORS = {"forward_efficiency": (0.02, 0.05), "t_cold": (2.0, 5.0)}
 """Errors of what is known and of what is assumed, where the parameter of the error is not given."""
+
+
+def _without_doppler(sidebands: Sidebands) -> Sidebands:
+    """Shift each sideband as a whole, so that its first channel is at a multiple of `_DOPPLER_STEP`."""
+    step = _DOPPLER_STEP
+    signal, image = (axis + (step * np.round(axis[0] / step) - axis[0]) for axis in (sidebands.signal, sidebands.image))
+    return replace(sidebands, signal=signal, image=image)
 
 
 class LoadsStep(CalibrationStep):
@@ -99,6 +116,7 @@ class LoadsStep(CalibrationStep):
     gain_el_correction     = float(min=0.0, default=1.0)  # Correction of the gain for elevation
     clip_counts            = float(min=0.0, default=0.01) # Bad channel: HOT - COLD below this times the median
     clip_tsys              = float(min=0.0, default=200.0) # Bad channel: t_rec_ssb above this times h nu/k
+    clip_sigma             = float(min=0.0, default=10.0) # Spike of a load or OFF: sigma from the median; 0: none
     calibration_interval   = float(min=0.0, default=3600.0) # Largest time between loads and scan [s]
     physics                = option('exact', 'kalibrate_compat', default='exact') # Physical constants and rounding
     """
@@ -125,6 +143,7 @@ class LoadsStep(CalibrationStep):
     gain_el_correction: float
     clip_counts: float
     clip_tsys: float
+    clip_sigma: float
     calibration_interval: float
     physics: str
 
@@ -136,12 +155,15 @@ class LoadsStep(CalibrationStep):
         efficiency, efficiency_assumed = self._forward_efficiency(band, profile)
         coupling = self.eta_fss * self.gain_el_correction
         group, reason = session.find_loads(band, self.calibration_interval)
-        counts = session.read_loads(group, band, scan.clock, profile.t_cold_default_K)
+        rules = LoadRules(band.channel_width, self.clip_sigma, profile.t_cold_default_K, profile.saturation_counts)
+        counts = session.read_loads(group, band, scan.clock, rules)
         means = self._seen_by_receiver(counts.means, group, band)
         solution = solve_loads(means, sidebands, efficiency, coupling, self.clip_counts, self.clip_tsys)
         if solution.bad_channel.all():
             raise BadChannelsError(_explain_bad_channels(band, group, means, solution, self.clip_tsys))
-        following, after = self._following(band, session, group, scan, profile)
+        # Before the loads that follow are read, which the next scan finds in the small cache of loads.
+        jump = self._t_rec_jump(band, session, group, sidebands, scan, rules)
+        following, after = self._following(band, session, group, scan, rules)
         band.loads = LoadStage(
             sidebands=sidebands,
             means=means,
@@ -166,6 +188,10 @@ class LoadsStep(CalibrationStep):
                 image_gain=self.parameters.is_default("image_gain"),
             ),
             site=profile.site,
+            clip_sigma=self.clip_sigma,
+            load_spikes=counts.spikes,
+            saturation_counts=profile.saturation_counts,
+            t_rec_jump=jump,
         )
         logger.debug("%s: loads of scan %d (%s)", band, group.scan_number, reason)
 
@@ -196,8 +222,32 @@ class LoadsStep(CalibrationStep):
             "t_cal": solution.t_cal,
         }
 
+    def _t_rec_jump(
+        self,
+        band: Band,
+        session: LoadSource,
+        group: CalibrationGroup,
+        sidebands: Sidebands,
+        scan: Scan,
+        rules: LoadRules,
+    ) -> Floats:
+        """Compare the receiver temperature with those on earlier loads, shape (R, A)."""
+        rounded = _without_doppler(sidebands)
+        no_loss = np.ones(band.coordinates.shape[3])
+
+        def t_rec(loads: CalibrationGroup) -> Floats:
+            means = self._seen_by_receiver(session.read_loads(loads, band, scan.clock, rules).means, loads, band)
+            solution = solve_loads(means, rounded, no_loss, 1.0, self.clip_counts, self.clip_tsys)
+            return median_of_finite(np.where(solution.bad_channel, np.nan, solution.t_rec_ssb), axis=0)
+
+        inputs = (self.image_gain, self.hot_offset, self.cold_offset, self.hot_coupling, self.cold_coupling)
+        settings = (repr(inputs), self.clip_counts, self.clip_tsys, self.physics, rules)
+        key = (float(rounded.signal[0]), float(np.nan_to_num(rounded.image[0])), *settings)
+        now, *earlier = session.evaluate_loads(group, band, _EARLIER_LOADS, t_rec, key)
+        return jump_against_median(now, earlier)
+
     def _following(
-        self, band: Band, session: LoadSource, before: CalibrationGroup, scan: Scan, profile: TelescopeProfile
+        self, band: Band, session: LoadSource, before: CalibrationGroup, scan: Scan, rules: LoadRules
     ) -> tuple[CalibrationGroup | None, LoadMeans | None]:
         """Find the loads after a band that bracket it with the loads used.
 
@@ -209,7 +259,7 @@ class LoadsStep(CalibrationStep):
         if group is None:
             return None, None
         try:
-            counts = session.read_loads(group, band, scan.clock, profile.t_cold_default_K)
+            counts = session.read_loads(group, band, scan.clock, rules)
             return group, self._seen_by_receiver(counts.means, group, band)
         except ObservationError as error:
             logger.warning("%s: the loads that follow it are passed over: %s", band, error)

@@ -51,8 +51,10 @@ def test_scans_are_written_and_logged(run, caplog):
     assert product.numbers == [1, 2, 3]
     assert product.failures == []
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[:3] == ["scan 1, not judged", "scan 2, not judged", "scan 3, not judged"]
-    assert lines[3].startswith("3 scans calibrated (3 pass) in ")
+    names = ("scale_error", "noise_ratio", "load_age_s", "sky_misfit")
+    unknown = "questionable: " + " ".join(f"{name} (not known)" for name in names)
+    assert lines[:3] == [f"scan {number}, {unknown}" for number in (1, 2, 3)]
+    assert lines[3].startswith("3 scans calibrated (3 questionable) in ")
     recorded = product.open_scan(1).attrs["provenance"]
     assert recorded["parameters"] == {"a": None, "b": [1, 1]}
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
-from cal_pipeline.heterodyne.physics.quality import gain_change, load_instability, noise_ratio, ripple
+from cal_pipeline.heterodyne.physics.quality import (
+    extrapolated_share,
+    gain_change,
+    jump_against_median,
+    load_instability,
+    noise_ratio,
+)
 
 RNG = np.random.default_rng(1)
 
@@ -44,51 +50,6 @@ class TestNoiseRatio:
         assert noise_ratio(spectra, sigma)[0, 0] == pytest.approx(1.0, abs=0.1)
 
 
-class TestRipple:
-    x = np.arange(2048.0)
-
-    def test_a_cosine_below_noise_slope_and_a_line(self):
-        wave = 0.8 * np.cos(2 * np.pi * self.x / 128.0 + 0.7)
-        line = 40.0 * np.exp(-(((self.x - 700) / 6.0) ** 2))
-        spectrum = wave + line + 1e-3 * self.x + 0.2 * RNG.normal(size=self.x.size)
-        spectrum[1500:1520] = np.nan
-        amplitude, period = ripple(spectrum[:, None, None], 1e6)
-        assert amplitude[0, 0] == pytest.approx(0.8, rel=0.05)
-        assert period[0, 0] == pytest.approx(128e6, rel=0.02)
-
-    @pytest.mark.parametrize(
-        ("periods", "loss"),
-        [(2.25, 0.20), (2.8, 0.20), (3.15, 0.12), (4.5, 0.12), (8.4, 0.04), (10.5, 0.04), (100.6, 0.04), (250.4, 0.04)],
-    )
-    def test_a_ripple_that_does_not_divide_the_band(self, periods, loss):
-        phases = np.linspace(0.0, 2 * np.pi, 9)
-        waves = 0.8 * np.cos(2 * np.pi * periods * self.x[:, None] / self.x.size + phases)
-        amplitude, period = ripple((waves + 1e-3 * RNG.normal(size=waves.shape))[:, :, None], 1e6)
-        assert (amplitude >= 0.8 * (1 - loss)).all()
-        assert (amplitude <= 0.8 * 1.02).all()
-        np.testing.assert_allclose(self.x.size * 1e6 / period, periods, atol=0.25)
-
-    def test_pixels_do_not_see_each_other(self):
-        waves = [a * np.cos(2 * np.pi * self.x / p) for a, p in ((0.5, 100.0), (2.0, 37.0), (0.1, 700.0))]
-        spectra = np.stack(waves, axis=-1)[..., None] + 1e-3 * RNG.normal(size=(self.x.size, 3, 1))
-        together = ripple(spectra, 1.0)
-        for pixel in range(3):
-            alone = ripple(spectra[:, pixel : pixel + 1], 1.0)
-            np.testing.assert_allclose([v[pixel] for v in together], [v[0] for v in alone], rtol=1e-9)
-
-    def test_noise_has_none(self):
-        amplitude, _ = ripple(RNG.normal(size=(2048, 2, 1)), 1e6)
-        assert (amplitude < 0.2).all()
-
-    def test_pixels_without_data_and_bands_that_are_too_short(self):
-        spectrum = RNG.normal(size=(64, 2, 1))
-        spectrum[:, 1] = np.nan
-        amplitude, period = ripple(spectrum, 1e6)
-        assert np.isfinite([amplitude[0, 0], period[0, 0]]).all()
-        assert np.isnan([amplitude[1, 0], period[1, 0]]).all()
-        assert np.isnan(ripple(RNG.normal(size=(8, 1, 1)), 1e6)[0]).all()
-
-
 def test_load_instability_is_relative_to_the_mean():
     levels = np.array([[[100.0, 5.0]], [[102.0, np.nan]], [[98.0, np.nan]]])
     found = load_instability(levels)
@@ -115,11 +76,20 @@ def test_median_of_finite():
 
 def test_wide_bands_are_told_by_a_part_of_their_channels():
     rng = np.random.default_rng(8)
-    channel = np.arange(20000)
     noise = rng.normal(0.0, 2.0, (20000, 1, 1, 2))
     assert noise_ratio(noise, np.ones(noise.shape))[0, 0] == pytest.approx(2.0, rel=0.05)
-    line = 50.0 * np.exp(-0.5 * ((channel - 9000) / 100.0) ** 2)
-    spectrum = 0.5 * np.cos(2.0 * np.pi * 40.25 * channel / 20000) + line + rng.normal(0.0, 0.1, 20000)
-    amplitude, period = ripple(spectrum[:, None, None], 1e6)
-    assert amplitude[0, 0] == pytest.approx(0.5, rel=0.05)
-    assert period[0, 0] == pytest.approx(20000e6 / 40.25, rel=1e-6)
+
+
+def test_a_jump_against_the_median_of_earlier_values():
+    now, three = np.array([[130.0, 90.0, np.nan]]), [np.array([[x, x, x]]) for x in (99.0, 100.0, 1e4)]
+    np.testing.assert_allclose(jump_against_median(now, three), [[0.3, 0.1, np.nan]], rtol=1e-12)
+    # The second pixel lacks one of three.
+    three[0][0, 1] = np.nan
+    np.testing.assert_allclose(jump_against_median(now, three)[0, :2], [0.3, np.nan], rtol=1e-12)
+    assert np.isnan(jump_against_median(now, three[1:])).all()
+
+
+def test_ons_beyond_their_offs():
+    valid = np.array([[[True, True], [False, True], [False, False]]])
+    share = extrapolated_share(np.array([0.5, 1.0, 1.5, 2.5, 3.0]), np.array([1.0, 2.0]), valid)
+    np.testing.assert_array_equal(share, [[0.6, 1.0, np.nan]])

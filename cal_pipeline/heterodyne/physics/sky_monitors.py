@@ -1,0 +1,271 @@
+"""What the sky at the OFFs tells beyond the water vapour: misfits, and changes from OFF to OFF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.heterodyne.physics.averages import median_of_finite
+from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
+from cal_pipeline.heterodyne.physics.sharing import Mapper, one_by_one
+from cal_pipeline.heterodyne.physics.sky import ModelledSky
+from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+BLOCK = 64
+"""Channels in a block of :func:`sky_misfit`."""
+
+_FEWEST = BLOCK // 2
+_PARAMETERS = 2
+
+
+@dataclass(frozen=True)
+class SkyMonitors:
+    """What the sky tells beyond the water vapour.
+
+    Parameters
+    ----------
+    misfit_sigma, misfit_kelvin : ndarray, shape (R, A)
+        From :func:`sky_misfit`; the latter [K].
+    off_minus_off : ndarray, shape (R, A)
+        From :func:`off_minus_off`.
+
+    Examples
+    --------
+    >>> one = np.ones((1, 1))
+    >>> SkyMonitors(misfit_sigma=8.0 * one, misfit_kelvin=0.1 * one, off_minus_off=one).misfit_kelvin.item()
+    0.1
+    """
+
+    misfit_sigma: Floats
+    misfit_kelvin: Floats
+    off_minus_off: Floats
+
+
+def monitor_sky(
+    observation: SkyObservation,
+    skies: Sequence[ModelledSky],
+    residual: Floats,
+    usable: Mask,
+    each: Mapper = one_by_one,
+) -> SkyMonitors:
+    """Compare the OFFs of a band with the fitted sky, and with each other.
+
+    Parameters
+    ----------
+    observation : SkyObservation
+        The band.
+    skies : sequence of ModelledSky
+        Fitted sky at each OFF.
+    residual : ndarray, shape (C, R, A)
+        Sky observed minus fitted, mean over the OFFs [K].
+    usable : ndarray of bool, shape (C, R, A)
+        Good channels that count in the fit.
+    each : callable
+        Calls a function on every item of a sequence and returns a list of the results; may use
+        threads.
+
+    Returns
+    -------
+    SkyMonitors
+
+    Examples
+    --------
+    The `observation` of the example of :class:`.SkyObservation`, twice. Its two channels are not enough
+    for a block, and not more than what is fitted to the difference:
+
+    >>> from dataclasses import replace
+    >>> twice = replace(observation, sky=2 * observation.sky)
+    >>> skies = [ModelledSky(view.direction, np.full((1, 1), 0.5)) for view in twice.sky]
+    >>> monitor_sky(twice, skies, np.zeros((2, 1, 1)), np.ones((2, 1, 1), bool)).off_minus_off.item()
+    nan
+    """
+    views, loads, pixels = observation.sky, observation.loads, observation.pixels
+
+    def slope(k: int) -> Floats:
+        _, slopes, *_, row = skies[k].of(pixels)
+        return unpack_rows(slopes, pixels if len(slopes) == len(row) else (1, pixels[1]))
+
+    several = len(views) > 1
+    change = off_minus_off(
+        [view.step for view in views],
+        [view.off_variance for view in views],
+        each(slope, range(len(views))) if several else [views[0].step],
+        each(lambda view: loads.power(view.level), views) if several else [views[0].level],
+        usable,
+        each,
+    )
+    return SkyMonitors(*sky_misfit(residual, _variance_of_mean(observation), usable), change)
+
+
+def _variance_of_mean(observation: SkyObservation) -> Floats:
+    """Compute the variance of the mean of the OFFs, whose loads are common; shape (C, R, A) [K²]."""
+    loads, views = observation.loads, observation.sky
+    usable = [np.isfinite(view.variance) for view in views]
+    number = np.maximum(sum(item.astype(np.float64) for item in usable), 1.0)
+    level = sum(view.level for view in views) / number
+    own = sum(view.off_variance for view in views) / number**2
+    return np.asarray(own + level**2 * loads.hot_variance + (1.0 - level) ** 2 * loads.cold_variance)
+
+
+def sky_misfit(residual: Floats, variance: Floats, usable: Mask) -> tuple[Floats, Floats]:
+    """Find the block of channels in which the fitted sky is most significantly off.
+
+    Parameters
+    ----------
+    residual : ndarray, shape (C, R, A)
+        Sky observed minus fitted [K].
+    variance : ndarray, shape (C, R, A)
+        Variance of its noise [K²].
+    usable : ndarray of bool, shape (C, R, A)
+        Good channels that count in the fit.
+
+    Returns
+    -------
+    sigma : ndarray, shape (R, A)
+        Mean residual of that block over its noise, as an absolute value.
+    kelvin : ndarray, shape (R, A)
+        The same mean, as an absolute value [K]. Both are NaN without a block.
+
+    Notes
+    -----
+    Blocks are of 64 channels from the first on, a last one may be shorter. Of a block at least 32
+    channels must be usable. With n of them the noise of their mean is sqrt(Σ variance)/n.
+
+    Examples
+    --------
+    A residual of 0.5 K in 64 of 256 channels of 1 K noise:
+
+    >>> residual = np.zeros((256, 1, 1))
+    >>> residual[64:128] = -0.5
+    >>> sigma, kelvin = sky_misfit(residual, np.ones(residual.shape), np.ones(residual.shape, bool))
+    >>> sigma.item(), kelvin.item()
+    (4.0, 0.5)
+    """
+    _, n_receivers, n_arrays = residual.shape
+    found = _strongest_block(rows(residual), rows(variance), rows(usable))
+    sigma, kelvin = (item.reshape(n_arrays, n_receivers).T for item in found)
+    return sigma, kelvin
+
+
+@compiled
+def _strongest_block(residual: Floats, variance: Floats, usable: Mask) -> tuple[Floats, Floats]:
+    """Significance and mean of the most significant block of rows (P, C); NaN without any."""
+    n_rows, n_channels = residual.shape
+    sigma, kelvin = np.full(n_rows, np.nan), np.full(n_rows, np.nan)
+    for p in range(n_rows):
+        for first in range(0, n_channels, BLOCK):
+            total, noise, number = 0.0, 0.0, 0
+            for c in range(first, min(first + BLOCK, n_channels)):
+                if usable[p, c]:
+                    total += residual[p, c]
+                    noise += variance[p, c]
+                    number += 1
+            if number >= _FEWEST and noise > 0.0:
+                significance = abs(total) / np.sqrt(noise)
+                if np.isnan(sigma[p]) or significance > sigma[p]:
+                    sigma[p], kelvin[p] = significance, abs(total) / number
+    return sigma, kelvin
+
+
+def off_minus_off(
+    steps: Sequence[Floats],
+    variances: Sequence[Floats],
+    slopes: Sequence[Floats],
+    levels: Sequence[Floats],
+    usable: Mask,
+    each: Mapper = one_by_one,
+) -> Floats:
+    """Compute what is left of the difference of successive OFFs, against its noise.
+
+    Parameters
+    ----------
+    steps : sequence of ndarray, shape (C, R, A)
+        (OFF - HOT)/gamma_smooth of each OFF, in the order of time [K].
+    variances : sequence of ndarray, shape (C, R, A)
+        Variance of the noise of each OFF alone, without that of the loads [K²].
+    slopes : sequence of ndarray, shape (C, R, A), (C, 1, A) or (C, 1, 1)
+        Change S' of the sky with the water vapour at each OFF [K/mm].
+    levels : sequence of ndarray, shape (C, R, A)
+        Smoothed counts of each OFF over gamma_smooth [K].
+    usable : ndarray of bool, shape (C, R, A)
+        Good channels.
+    each : callable
+        Calls a function on every item of a sequence and returns a list of the results; may use
+        threads.
+
+    Returns
+    -------
+    ndarray, shape (R, A)
+        Median over the pairs of successive OFFs of chi²/(n - 2); NaN without a pair of more than two
+        channels.
+
+    Notes
+    -----
+    The loads are those of both OFFs, and their noise cancels. From one OFF to the next the water
+    vapour changes, which adds S', and the gain, which adds the counts themselves. The difference
+    less the weighted least-squares fit of both should be noise: chi² is Σ remainder²/(v_1 + v_2)
+    over n channels. S' and counts are means of the two OFFs.
+
+    Examples
+    --------
+    A change of water vapour and gain leaves nothing:
+
+    >>> slope = np.sin(np.arange(100.0))[:, None, None]
+    >>> level, one = 200.0 + np.arange(100.0)[:, None, None], np.ones((100, 1, 1))
+    >>> steps = [level, level + 0.3 * slope + 0.01 * level]
+    >>> off_minus_off(steps, [one, one], [slope, slope], [level, level], one > 0.0).round(9).item()
+    0.0
+    """
+    _, n_receivers, n_arrays = usable.shape
+    shape, counted = usable.shape, rows(usable)
+    offs = [
+        (rows(step, shape), rows(variance, shape), rows(slope, shape, shared=True), rows(level, shape))
+        for step, variance, slope, level in zip(steps, variances, slopes, levels, strict=True)
+    ]
+    found = each(lambda pair: _chi_squared(pair[0], pair[1], counted), list(pairwise(offs)))
+    if not found:
+        return np.full((n_receivers, n_arrays), np.nan)
+    return np.asarray(median_of_finite(np.array(found), axis=0).reshape(n_arrays, n_receivers).T)
+
+
+@compiled
+def _chi_squared(first: tuple[Any, ...], second: tuple[Any, ...], usable: Mask) -> Floats:
+    """Reduced chi² of the difference of two OFFs, each of four arrays (P, C), less a fit; NaN without freedom."""
+    (step, variance, slope, level), (next_step, next_variance, next_slope, next_level) = first, second
+    n_rows, n_channels = step.shape
+    result = np.full(n_rows, np.nan)
+    difference, weight, by_water, by_gain = np.empty((4, n_channels))
+    for p in range(n_rows):
+        # The slopes may be the same for several pixels.
+        q = p * len(slope) // n_rows
+        ss, sl, ll, ds, dl, number = 0.0, 0.0, 0.0, 0.0, 0.0, 0
+        for c in range(n_channels):
+            d, v = next_step[p, c] - step[p, c], variance[p, c] + next_variance[p, c]
+            s, x = 0.5 * (slope[q, c] + next_slope[q, c]), 0.5 * (level[p, c] + next_level[p, c])
+            if usable[p, c] and v > 0.0 and np.isfinite(d + v + s + x):
+                w = 1.0 / v
+                difference[number], weight[number], by_water[number], by_gain[number] = d, w, s, x
+                ss, sl, ll = ss + w * s * s, sl + w * s * x, ll + w * x * x
+                ds, dl = ds + w * d * s, dl + w * d * x
+                number += 1
+        if number <= _PARAMETERS:
+            continue
+        # Where one of the two is zero, or both are alike, the other alone is fitted.
+        determinant = ss * ll - sl * sl
+        if determinant > 1e-12 * ss * ll:
+            a, b = (ds * ll - dl * sl) / determinant, (dl * ss - ds * sl) / determinant
+        else:
+            a, b = 0.0, dl / ll if ll > 0.0 else 0.0
+        chi2 = 0.0
+        for i in range(number):
+            chi2 += weight[i] * (difference[i] - a * by_water[i] - b * by_gain[i]) ** 2
+        result[p] = chi2 / (number - _PARAMETERS)
+    return result

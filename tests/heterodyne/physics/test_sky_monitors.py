@@ -1,0 +1,114 @@
+"""What the sky at the OFFs tells beyond the water vapour."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cal_pipeline.heterodyne.physics.sky_monitors import off_minus_off, sky_misfit
+
+N = 1000
+SHAPE = (N, 2, 2)
+USABLE = np.ones(SHAPE, bool)
+
+
+class TestSkyMisfit:
+    def test_noise_has_none(self):
+        noise = np.random.default_rng(1).normal(0.0, 2.0, (8192, 7, 2))
+        sigma, kelvin = sky_misfit(noise, np.full(noise.shape, 4.0), np.ones(noise.shape, bool))
+        assert (sigma < 4.5).all()
+        np.testing.assert_allclose(kelvin, sigma * 2.0 / 8.0, rtol=1e-9)
+
+    @pytest.mark.parametrize("receiver", [0, 1])
+    @pytest.mark.parametrize("array", [0, 1])
+    def test_an_offset_in_a_block_of_one_pixel(self, receiver, array):
+        residual = np.random.default_rng(2).normal(0.0, 0.5, SHAPE)
+        residual[320:384, receiver, array] += -1.5
+        sigma, kelvin = sky_misfit(residual, np.full(SHAPE, 0.25), USABLE)
+        assert kelvin[receiver, array] == pytest.approx(1.5, abs=0.2)
+        assert sigma[receiver, array] == pytest.approx(1.5 / (0.5 / 8.0), abs=3.0)
+        others = np.ones((2, 2), bool)
+        others[receiver, array] = False
+        assert (sigma[others] < 5.0).all()
+
+    def test_what_is_not_usable_does_not_count(self):
+        residual = np.zeros(SHAPE)
+        residual[64:128] = np.where(np.arange(64)[:, None, None] % 2 == 0, 1.0, 1e6)
+        residual[128:192] = np.nan
+        usable = USABLE.copy()
+        usable[65:128:2] = False
+        usable[128:192] = False
+        sigma, kelvin = sky_misfit(residual, np.full(SHAPE, 4.0), usable)
+        np.testing.assert_allclose(kelvin, 1.0)
+        np.testing.assert_allclose(sigma, np.sqrt(32.0) / 2.0)
+        # One channel less, and the block no longer counts.
+        usable[64] = False
+        np.testing.assert_allclose(sky_misfit(residual, np.full(SHAPE, 4.0), usable)[1], 0.0)
+
+    def test_without_any_block(self):
+        usable = np.zeros(SHAPE, bool)
+        usable[::3, 0, 0] = True
+        assert np.isnan(sky_misfit(np.zeros(SHAPE), np.ones(SHAPE), usable)).all()
+
+    def test_a_short_last_block(self):
+        residual = np.zeros(SHAPE)
+        residual[960:] = 2.0  # 40 channels
+        sigma, kelvin = sky_misfit(residual, np.ones(SHAPE), USABLE)
+        np.testing.assert_allclose(kelvin, 2.0)
+        np.testing.assert_allclose(sigma, 2.0 * np.sqrt(40.0))
+
+
+class TestOffMinusOff:
+    channel = np.arange(float(N))[:, None, None]
+    slope = (3.0 + np.sin(channel / 50.0)) * np.ones(SHAPE)
+    level = (150.0 + 40.0 * np.cos(channel / 300.0)) * np.ones(SHAPE)
+
+    def offs(self, pwv, gain, noise, extra=None):
+        """Steps of OFFs of some water vapour and gain, with noise of their own and of the common loads."""
+        rng = np.random.default_rng(4)
+        loads = rng.normal(0.0, 5.0, SHAPE)
+        steps = [
+            self.level * g + p * self.slope + loads + rng.normal(0.0, s, SHAPE)
+            for p, g, s in zip(pwv, gain, noise, strict=True)
+        ]
+        for k, values in (extra or {}).items():
+            steps[k] = steps[k] + values
+        same = [[item] * len(steps) for item in (self.slope, self.level)]
+        return steps, [np.full(SHAPE, s**2) for s in noise], *same
+
+    def test_changes_of_water_vapour_and_gain_leave_noise(self):
+        found = off_minus_off(*self.offs([0.5, 0.9, 0.6], [1.0, 1.02, 0.97], [0.3, 0.6, 0.2]), USABLE)
+        np.testing.assert_allclose(found, 1.0, atol=4.0 * np.sqrt(2.0 / N))
+
+    @pytest.mark.parametrize("strength", [0.5, 1.0])
+    def test_a_ripple_that_comes_up_at_half_of_the_offs(self, strength):
+        wave = strength * np.sqrt(2.0) * np.cos(self.channel / 5.0) * np.ones(SHAPE)
+        found = off_minus_off(*self.offs([0.5] * 4, [1.0] * 4, [0.1] * 4, {1: wave, 3: wave}), USABLE)
+        np.testing.assert_allclose(found, 1.0 + strength**2 / (2.0 * 0.1**2), rtol=0.1)
+
+    def test_one_step_of_many_is_not_the_median(self):
+        wave = np.cos(self.channel / 5.0) * np.ones(SHAPE)
+        found = off_minus_off(*self.offs([0.5] * 4, [1.0] * 4, [0.1] * 4, {3: wave}), USABLE)
+        np.testing.assert_allclose(found, 1.0, atol=0.3)
+
+    def test_pixels_and_channels_are_their_own(self):
+        wave = np.zeros(SHAPE)
+        wave[:, 1, 0] = np.cos(self.channel[:, 0, 0] / 5.0)
+        offs = self.offs([0.5] * 2, [1.0] * 2, [0.1] * 2, {1: wave})
+        found = off_minus_off(*offs, USABLE)
+        assert found[1, 0] > 20.0
+        assert np.median(found) == pytest.approx(1.0, abs=0.2)
+        offs[0][1][500:] = np.nan
+        usable = USABLE.copy()
+        usable[:500, 0, 0] = False
+        found = off_minus_off(*offs, usable)
+        assert np.isnan(found[0, 0])
+        assert found[0, 1] == pytest.approx(1.0, abs=0.3)
+
+    def test_a_sky_that_does_not_depend_on_water_vapour(self):
+        steps, variances, _, levels = self.offs([0.0] * 2, [1.0, 1.1], [0.1] * 2)
+        found = off_minus_off(steps, variances, [np.zeros(SHAPE)] * 2, levels, USABLE)
+        np.testing.assert_allclose(found, 1.0, atol=0.2)
+
+    def test_a_single_off_has_no_other(self):
+        assert np.isnan(off_minus_off(*self.offs([0.5], [1.0], [0.1]), USABLE)).all()
