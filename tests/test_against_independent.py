@@ -114,7 +114,7 @@ def test_layers_and_a_sky_that_the_model_does_not_know(case, make_session, calib
     atmosphere = settings.pop("atmosphere", {}) | {"override_atm": str(layered_table)}
     product = calibrate(session, atmosphere=atmosphere, **settings)
     expected = _evaluate(session, 1, layered_table, **options)
-    assert (expected["flags"].max() >= 256) == options.get("robust", True)
+    assert (expected["flags"] & 256).any() == options.get("robust", True)
     _compare(product, expected, options)
 
 

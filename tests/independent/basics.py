@@ -48,14 +48,6 @@ def leave_out_spikes(samples: np.ndarray, exptime: np.ndarray, bandwidth: float,
     return kept
 
 
-def mean_without_spikes(
-    samples: np.ndarray, exptime: np.ndarray, bandwidth: float, clip_sigma: float
-) -> tuple[np.ndarray, int]:
-    """Mean [C] of samples [C,N] without spikes, and the number of spikes."""
-    kept = leave_out_spikes(samples, exptime, bandwidth, clip_sigma)
-    return nanmean(kept, axis=1), int((np.isfinite(samples) & ~np.isfinite(kept)).sum())
-
-
 def divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return x / y

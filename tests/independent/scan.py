@@ -42,6 +42,7 @@ class Scan:
     bandwidth: float  # Hz
     loads: dict[tuple[int, int], Loads]
     off_mean: dict[tuple[int, int, int], np.ndarray]
+    off_time: dict[tuple[int, int, int], np.ndarray]  # s, of the samples in the mean
     skies: Skies
     later: dict[tuple[int, int], LaterLoads]
     off_spikes: dict[tuple[int, int], int]
@@ -124,7 +125,7 @@ def read_scan(
         source, cal, selection, options, models, zero,
         counts=source.counts - zero[:, None, :, :, None],
         bandwidth=abs(source.column("freq_res", selection.ons[0])),
-        loads={}, off_mean={}, skies={}, later={}, off_spikes={}, dump_noise={},
+        loads={}, off_mean={}, off_time={}, skies={}, later={}, off_spikes={}, dump_noise={},
     )  # fmt: skip
     for r, a in scan.pixels:
         scan.loads[r, a] = loads_of_pixel(scan, cal, zero[:, r, a], r, a)
@@ -213,7 +214,9 @@ def average_offs(scan: Scan, r: int, a: int, band: int) -> None:
         spike = np.isfinite(source.counts[:, :, r, a, k]) & ~np.isfinite(counts)
         scan.off_spikes[r, a] += int(spike.sum())
         scan.off_mean[r, a, k] = nanmean(np.where(spike, np.nan, scan.counts[:, :, r, a, k]), axis=1)
-        if source.valid_dumps(k, r, a) > 0:
+        # CHOICE: valid dumps are counted channel by channel, without spikes.
+        scan.off_time[r, a, k] = source.column("exptime", k) * np.isfinite(counts).sum(axis=1)
+        if scan.off_time[r, a, k].any():
             scan.skies[r, a, k] = look_at_sky(scan, r, a, k, band)
     if not selection.chopped:
         exptimes = [source.column("exptime", k) for k in selection.offs]
@@ -224,7 +227,7 @@ def look_at_sky(scan: Scan, r: int, a: int, k: int, band: int) -> SkyData:
     tamb = scan.tamb(k)
     return prepare_sky(
         scan.models[a], (band, r, a), scan.loads[r, a], scan.off_mean[r, a, k],
-        scan.source.integration_time(k, r, a), scan.bandwidth, scan.selection.airmass[k],
+        scan.off_time[r, a, k], scan.bandwidth, scan.selection.airmass[k],
         scan.options.ground_temperature(tamb), scan.options.spillover_temperature(tamb),
     )  # fmt: skip
 
@@ -234,10 +237,10 @@ def look_at_sky(scan: Scan, r: int, a: int, k: int, band: int) -> SkyData:
 
 @dataclass
 class Reference:
-    """REF [C,D] of an ON in a pixel, its noise relative to t_sys²/B [1/s], and the ambient temperature there [K]."""
+    """REF [C,D] of an ON in a pixel, its noise [C] relative to t_sys²/B [1/s], and the ambient temperature [K]."""
 
     counts: np.ndarray
-    noise: float
+    noise: np.ndarray | float
     tamb: float
 
 
@@ -250,7 +253,7 @@ def reference_of(scan: Scan, r: int, a: int, on: int) -> Reference:
     if not weights:
         return Reference(np.full((C, D), np.nan), np.nan, np.nan)
     mean = sum(weight * scan.off_mean[r, a, k] for k, weight in weights.items())
-    noise = sum(w**2 / scan.source.integration_time(k, r, a) for k, w in weights.items())
+    noise = sum(divide(w**2, scan.off_time[r, a, k]) for k, w in weights.items())
     # CHOICE: for an ON, tamb is interpolated as REF is.
     tamb = sum(w * scan.tamb(k) for k, w in weights.items())
     return Reference(np.repeat(mean[:, None], D, axis=1), noise, tamb)
