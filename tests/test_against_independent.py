@@ -341,6 +341,18 @@ def _compare(product, expected, options, band=None):
     assert {"spectra", "t_sys", "sigma", "flags", "pwv", "tau_signal", "t_int", "sky_residual"} <= set(compared)
     for name in compared:
         _agree(name, found[name].values, expected[name])
+    if "_figures" in expected:
+        _compare_figures(found, expected["_figures"])
+
+
+def _compare_figures(found, expected):
+    """Compare the figures of each pixel; those that the pipeline does not have are passed over."""
+    of_pixels = found.attrs["qa"]["pixels"]
+    for name, values in expected.items():
+        ours = [of_pixels[pixel].get(name, "absent") for pixel in found.pixel.values.ravel()]
+        if "absent" not in ours:
+            ours = np.array(ours, dtype=np.float64)
+            np.testing.assert_allclose(ours, values.ravel(), rtol=1e-6, atol=1e-9, err_msg=name)
 
 
 def _agree(name, found, expected, scale=None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,6 +20,7 @@ BLOCK = 64
 class FittedOff:
     """An OFF of a pixel and the PWV that was found for it."""
 
+    place: int  # among all OFFs
     data: SkyData
     pwv: float
     observed: np.ndarray  # S_obs [C] [K]
@@ -73,7 +75,10 @@ def off_minus_off(offs: list[FittedOff], options: Options) -> float:
     """What neither water nor gain explains in the differences of successive OFFs; median of their chi²."""
     found = []
     used = some_weight(offs, options) if offs else None
-    for one, two in zip(offs[:-1], offs[1:], strict=True):
+    for one, two in pairwise(offs):
+        # CHOICE: beside an OFF that the pixel lacks there is no difference.
+        if two.place > one.place + 1:
+            continue
         x, y = one.data, two.data
         # CHOICE: S' and OFF are the means of the two, in K by the smoothed gain.
         by_water = (x.slope(one.pwv) + y.slope(two.pwv)) / 2
