@@ -76,7 +76,7 @@ class Setup:
     def loads(self, rng=None):
         """Means of the loads, and their solution."""
         times = np.full((self.n_channels, self.n_receivers, 1), self.load_time)
-        hot, cold = (self.observe(self.sky.load(t), self.load_time, rng) for t in (self.t_hot, self.t_cold))
+        hot, cold = (self.observe(self.sky.load(t)[:, 0], self.load_time, rng) for t in (self.t_hot, self.t_cold))
         means = LoadMeans(hot, cold, times, times, self.t_hot, self.t_cold)
         return means, solve_loads(means, self.sidebands, self.f_eff, 1.0, 0.01, 200.0)
 

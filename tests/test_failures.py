@@ -211,8 +211,8 @@ def test_nothing_of_a_scan_is_listed_when_writing_it_fails(make_session, calibra
     session = make_session(channels=16, scans=2)
     write_scan = calibration.write_scan
 
-    def fail_late(scan, root, provenance, steps):
-        written = write_scan(scan, root, provenance, steps)
+    def fail_late(scan, root, *others):
+        written = write_scan(scan, root, *others)
         if scan.number == 1:
             raise OSError("no space left on device")
         return written
@@ -230,8 +230,8 @@ def test_a_lost_chunk_is_noticed_before_publishing(make_session, calibrate, monk
     session = make_session(channels=16)
     write_scan = calibration.write_scan
 
-    def lose_a_chunk(scan, root, provenance, steps):
-        written = write_scan(scan, root, provenance, steps)
+    def lose_a_chunk(scan, root, *others):
+        written = write_scan(scan, root, *others)
         next((root.path / "spectra").glob("c.*")).unlink()
         return written
 
@@ -248,8 +248,8 @@ import os, signal, sys
 from cal_pipeline.pipelines import calibration
 from stpipe._cli.strun import main
 write_scan = calibration.write_scan
-def write_and_die(scan, place, provenance, steps):
-    written = write_scan(scan, place, provenance, steps)
+def write_and_die(scan, place, *others):
+    written = write_scan(scan, place, *others)
     if scan.number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return written

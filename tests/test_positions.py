@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray
 import zarr
-from helpers_l0 import write_array
+from helpers_l0 import write_array, write_scan
 
 from cal_pipeline.heterodyne.schema import L1_ARRAYS
 from cal_pipeline.report.quality_table import quality_table
@@ -95,3 +95,13 @@ def test_seven_pixels_of_one_name_are_seven_rows_of_the_quality_table(make_sessi
     assert scan.attrs["provenance"]["calibration_reason"] == "own"
     assert list(scan.attrs["qa"]["pixels"]) == names
     assert [row["pixel"] for row in quality_table(product)] == names
+
+
+@pytest.mark.parametrize(("telescope", "site"), [("CCAT", (-67.740278, -22.985917, 5612.0)), ("X", (None, None, None))])
+def test_the_site_of_the_telescope_is_in_l1(tmp_path, calibrate, telescope, site):
+    write_scan(tmp_path / "s.zarr", 1).attrs["telescope"] = telescope
+    attributes = calibrate(tmp_path / "s.zarr", atmosphere={"strategy": "fixed", "pwv": 1.0}).attributes(1)
+    assert tuple(attributes[f"site_{name}"] for name in ("lon_deg", "lat_deg", "alt_m")) == site
+    # The forward efficiency is given, the temperature of the cold load recorded.
+    assert attributes["provenance"]["assumed"] == ["image_gain"]
+    assert attributes["provenance"]["atm_version"] == 1

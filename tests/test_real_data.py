@@ -55,7 +55,9 @@ def test_receiver_temperature_of_the_independent_package(loads, beam):
     channels = inner(loads.means.hot.shape[0])
     hot, cold = (values[channels, beam : beam + 1] for values in (loads.means.hot, loads.means.cold))
     # That package takes physical temperatures for the brightness temperatures of the loads.
-    t_hot, t_cold = (np.full(hot.shape[0], t) for t in (loads.means.t_hot, loads.means.t_cold))
+    t_hot, t_cold = (
+        np.full(hot.shape[0], t) for t in (loads.means.hot_input.physical, loads.means.cold_input.physical)
+    )
     assert np.median(receiver_temperature(hot, cold, t_hot, t_cold)) == pytest.approx(T_REC[beam], rel=1e-3)
 
 

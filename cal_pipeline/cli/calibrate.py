@@ -74,7 +74,12 @@ def calibrate_parser() -> argparse.ArgumentParser:
     add("--telescope", metavar="FILE", help="telescope profile")
     add("--mode", help=f"observing mode: {_describe_modes()}")
     add("--foeff", type=float, nargs="+", help="forward efficiency: one value, or one per array")
-    add("--image-gain", type=float, help="ratio of image to signal gain: 1 double sideband, 0 single sideband")
+    add(
+        "--image-gain",
+        type=float,
+        nargs="+",
+        help="ratio of image to signal gain: 1 double sideband, 0 single sideband; one value, or one per array",
+    )
     add("--physics", choices=["exact", "kalibrate-compat"], help="physical constants and rounding (default: exact)")
     water = parser.add_mutually_exclusive_group()
     water.add_argument("--pwv", type=float, metavar="MM", help="precipitable water vapour (PWV) [mm], not fitted")

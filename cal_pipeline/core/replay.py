@@ -55,8 +55,9 @@ def restore_pipeline(pipeline_class: type[P], store: str | Path, number: int) ->
     number : int
         Number of the observation.
     """
-    recorded = read_provenance(pipeline_class, store, number)["parameters"]
-    pipeline: P = pipeline_class.from_config_section(wrap_recorded(_to_give(recorded), str(store)))
+    recorded = read_provenance(pipeline_class, store, number)
+    given, origins = _to_give(recorded["parameters"]), recorded.get("parameter_origins") or {}
+    pipeline: P = pipeline_class.from_config_section(wrap_recorded(given, str(store), origins))
     return pipeline
 
 

@@ -173,6 +173,8 @@ class BaseStep(CheckedStep):
     def get_pars(self, full_spec: bool = True) -> dict[str, Any]:
         """Return parameters and their values, those that override a reference file among them."""
         parameters: dict[str, Any] = super().get_pars(full_spec=full_spec)
+        # stpipe returns them as they are before the coercions.
+        parameters |= {name: getattr(self, name) for name in self.coercions if name in parameters}
         reference_types = type(self).reference_file_types
         for reference_type in reference_types if isinstance(reference_types, list) else []:
             name = crds_client.get_override_name(reference_type)

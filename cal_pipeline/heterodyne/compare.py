@@ -88,6 +88,7 @@ def _describe_band(record: ObservationRecord) -> dict[Fact, str]:
     return {
         ("engine", "version"): describe_text(provenance.get("engine_version")),
         ("input", "L0 session"): describe_text(provenance.get("l0_store")),
+        ("input", "L0 digest"): describe_text(provenance.get("l0_digest")),
         ("scan", "source"): describe_text(attributes.get("source")),
         ("scan", "observing mode"): describe_text(attributes.get("mode")),
         ("scan", "forward efficiency"): describe_value(provenance.get("forward_efficiency")),

@@ -18,6 +18,7 @@ from cal_pipeline.core.store.metadata import TEXT
 from cal_pipeline.core.store.packing import Packing
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.text import format_count
+from cal_pipeline.heterodyne.physics.compiled import find_extremes
 from cal_pipeline.heterodyne.schema import ARRAY, CHANNEL, DUMP, RECEIVER, SUBSCAN
 
 logger = logging.getLogger(__name__)
@@ -74,9 +75,21 @@ class Counts:
             raise LayoutError(f"{self.name} has shape {array.shape}: it holds nothing")
         self._array = array
         self.shape: tuple[int, ...] = array.shape
-        self._packing = Packing.for_counts(self.name, array.attributes, array.dtype)
+        self._packing = self._unlimited = Packing.for_counts(self.name, array.attributes, array.dtype)
         self._chunks = array.inner_chunks
         self._known = {} if known is None else known
+
+    def saturate_at(self, limit: float | None) -> Counts:
+        """Take counts at or above a limit for missing from now on, and return this object.
+
+        Parameters
+        ----------
+        limit : float or None
+            Smallest count, once unpacked, that a saturated spectrometer delivers [ct]; None if
+            unknown. Counts at the maximum of an integer type are missing in any case.
+        """
+        self._packing = self._unlimited if limit is None else self._unlimited.saturated_at(limit)
+        return self
 
     @property
     def absent(self) -> Sequence[Region]:
@@ -138,6 +151,11 @@ class Counts:
         chunk = self._chunks[0]
         return int(min(max(target_samples // (per_channel * chunk), 1) * chunk, self.shape[0]))
 
+    def groups(self, subscans: Sequence[int]) -> list[list[int]]:
+        """Sort subscans, and group those that share their chunks."""
+        per_chunk = self._chunks[4]
+        return [list(group) for _, group in itertools.groupby(sorted(subscans), key=lambda s: s // per_chunk)]
+
     def blocks(self, subscans: Sequence[int], row_step: int | None = None) -> Iterator[Block]:
         """Yield blocks that hold `subscans`, each chunk in one block only.
 
@@ -154,9 +172,7 @@ class Counts:
         subscans : list of int
             Those of one chunk along the subscan axis.
         """
-        step = row_step or self.row_step()
-        per_chunk = self._chunks[4]
-        groups = [list(g) for _, g in itertools.groupby(sorted(subscans), key=lambda s: s // per_chunk)]
+        step, groups = row_step or self.row_step(), self.groups(subscans)
         for first in range(0, self.shape[0], step):
             for group in groups:
                 yield slice(first, min(first + step, self.shape[0])), group
@@ -194,7 +210,7 @@ class Counts:
             if len(subscans) < span.stop - span.start:
                 raw = raw[..., [s - span.start for s in subscans]]
             stored = self._packing.reinterpret(raw)
-            missing = self._packing.find_missing(stored)
+            missing = self._packing.find_missing(stored, find_extremes(stored))
             absent = list(self._absent_in(channels, subscans))
             if missing is None and not absent and stored.dtype.kind != "f" and self._packing.is_identity:
                 return stored

@@ -109,6 +109,20 @@ def _load_instability(band: Band, tally: Tally) -> Pixels | None:
     return None if band.loads is None else band.loads.instability
 
 
+def _load_spikes(band: Band, tally: Tally) -> Pixels | None:
+    return None if band.loads is None else band.loads.load_spikes
+
+
+def _off_spikes(band: Band, tally: Tally) -> Pixels | None:
+    return None if band.pairing is None else band.pairing.off_spikes
+
+
+def _dump_radiometer(band: Band, tally: Tally) -> Pixels | None:
+    if band.pairing is None or band.pairing.dump_radiometer is None:
+        return None
+    return median_of_finite(band.pairing.dump_radiometer, axis=0)
+
+
 def _gain_drift(band: Band, tally: Tally) -> Pixels | None:
     return None if band.loads is None else band.gain_drift
 
@@ -189,6 +203,14 @@ def _sky_below_cold_load(band: Band, tally: Tally) -> Pixels | None:
         return None
     below = band.atmosphere.t_sky < band.loads.solution.t_cold_input
     return np.asarray(below.mean(axis=0))
+
+
+def _dropped_subscans(band: Band, tally: Tally) -> Pixels | None:
+    """Count the subscans that take no part, the same for all pixels."""
+    if band.pairing is None:
+        return None
+    left = band.coordinates.shape[4] - band.pairing.on.size - band.pairing.off.size
+    return np.full(band.coordinates.pixel.shape, left)
 
 
 def _noise_ratio(band: Band, tally: Tally) -> Pixels | None:
@@ -299,7 +321,12 @@ _OLD_LOADS = 300.0
 
 FLAGS = Parts(
     "flagged_fraction_by_flag",
-    {"BAD_CHANNEL": "samples in bad channels", "FILL_VALUE": "samples that are missing"},
+    {
+        "BAD_CHANNEL": "samples in bad channels",
+        "FILL_VALUE": "samples that are missing",
+        "SKY_OUTLIER": "samples in channels that the fit of the sky passed over",
+        "NOISY": "samples in channels with more noise than the radiometer equation says",
+    },
 )
 
 QUALITY = QualityScheme(
@@ -372,6 +399,14 @@ QUALITY = QualityScheme(
         Figure("negative_line", "significance of the strongest negative line", _negative_line, checked=True),
         Figure("image_line", "significance of the strongest line of the image sideband", _image_line, checked=True),
         Figure("load_instability", "relative change on a load from dump to dump", _load_instability, checked=True),
+        Figure("load_spikes", "samples of the loads left out as spikes", _load_spikes, reduce="mean"),
+        Figure("off_spikes", "samples of the OFFs left out as spikes", _off_spikes, reduce="mean"),
+        Figure(
+            "dump_radiometer",
+            "variance of the OFFs from dump to dump over that of the radiometer equation",
+            _dump_radiometer,
+            checked=True,
+        ),
         Figure("gain_drift", "relative change of the gain between the loads before and after", _gain_drift),
         Figure(
             "gain_unknown",
@@ -409,6 +444,13 @@ QUALITY = QualityScheme(
             "channels in which the sky is colder than the cold load",
             _sky_below_cold_load,
             reduce="mean",
+        ),
+        Figure(
+            "dropped_subscans",
+            "subscans that take no part, since their phase is not one of the observing mode",
+            _dropped_subscans,
+            reduced="dropped_subscans",
+            checked=True,
         ),
         Figure("flagged_fraction", "flagged samples", _flagged, reduce="mean", checked=True, parts=FLAGS),
     ),

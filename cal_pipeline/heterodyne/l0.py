@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,14 @@ from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.phases import COLD, HOT, ZERO
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.heterodyne.physics.constants import TORR
-from cal_pipeline.heterodyne.physics.loads import LoadMeans
+from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans
 from cal_pipeline.heterodyne.physics.quality import load_instability
+from cal_pipeline.heterodyne.physics.spikes import CLIP_SIGMA, average_without_spikes, blank_spikes, radiometer_noise
 from cal_pipeline.heterodyne.schema import (
     CALIBRATION_COORDINATES,
     NUMBER_ATTRIBUTES,
     SOURCE_COORDINATES,
+    TAMB,
     TEXT_ATTRIBUTES,
 )
 
@@ -182,6 +185,28 @@ def _names(pixel: NDArray[np.str_]) -> list[str]:
 
 
 @dataclass(frozen=True)
+class LoadRules:
+    """Rules by which the counts on the loads are read and averaged.
+
+    Parameters
+    ----------
+    channel_width : float
+        Noise bandwidth of a channel [Hz].
+    clip_sigma : float
+        Distance from the median of its dumps beyond which a sample is a spike; 0: none is [sigma].
+    t_cold_default : float or None
+        Temperature of the cold load where none was recorded [K].
+    saturation_counts : float or None
+        Counts from here on are missing [ct].
+    """
+
+    channel_width: float
+    clip_sigma: float = CLIP_SIGMA
+    t_cold_default: float | None = None
+    saturation_counts: float | None = None
+
+
+@dataclass(frozen=True)
 class LoadCounts:
     """Counts on the loads of a scan.
 
@@ -194,11 +219,38 @@ class LoadCounts:
     instability : ndarray, shape (R, A)
         Relative change of the band-averaged counts on a load from dump to dump, the larger of hot
         and cold.
+    t_cold_assumed : bool
+        Whether the temperature of the cold load was not recorded, so that the telescope's profile
+        gave it.
+    spikes : ndarray of int, shape (R, A), or None
+        Number of samples of hot and cold that were left out as spikes; None if they were not looked
+        for.
     """
 
     means: LoadMeans
     zero: Floats | None
     instability: Floats
+    t_cold_assumed: bool
+    spikes: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True)
+class _LoadAverage:
+    """Mean counts and integration time of a load, (C, R, A); instability and number of spikes, (R, A)."""
+
+    mean: Floats
+    time: Floats
+    instability: Floats
+    spikes: NDArray[np.int64]
+
+    def in_order(self, order: NDArray[np.int64]) -> _LoadAverage:
+        """Bring the pixels into another order, of indices (R·A,)."""
+
+        def sort(values: NDArray[Any]) -> NDArray[Any]:
+            flat = values.reshape(*values.shape[:-2], -1)[..., order]
+            return np.asfortranarray(flat.reshape(values.shape))
+
+        return _LoadAverage(sort(self.mean), sort(self.time), sort(self.instability), sort(self.spikes))
 
 
 def time_of_loads(store: StorePath, group: str) -> float:
@@ -250,6 +302,7 @@ class CalibrationGroup:
     def __init__(self, store: StorePath, group: str, scan_number: int) -> None:
         self.scan_number = scan_number
         self.name = f"{store}/{group}"
+        self._store, self._group = store, group
         self._counts = Counts(store, f"{group}/data_5d", StageClock())
         values = read_arrays(store, group, CALIBRATION_COORDINATES, self._counts.shape)
         self._phase = np.char.upper(values["sobsmode"])
@@ -271,7 +324,7 @@ class CalibrationGroup:
             return f"{self.name} has pixels {_names(self._pixel)}, expected {_names(pixel)}"
         return None
 
-    def means(self, pixel: NDArray[np.str_], clock: StageClock, t_cold_default: float | None = None) -> LoadCounts:
+    def means(self, pixel: NDArray[np.str_], clock: StageClock, rules: LoadRules) -> LoadCounts:
         """Compute the mean counts on the loads.
 
         Parameters
@@ -280,8 +333,8 @@ class CalibrationGroup:
             Pixels of the scan to be calibrated; the loads are brought into their order.
         clock : StageClock
             Counts the time of reading under ``load``.
-        t_cold_default : float, optional
-            Temperature of the cold load where none was recorded [K].
+        rules : LoadRules
+            What is missing or a spike, and what stands in for what was not recorded.
 
         Returns
         -------
@@ -296,25 +349,61 @@ class CalibrationGroup:
         """
         self._values = check_values(self.name, self._values, CALIBRATION_COORDINATES)
         self._counts.clock = clock
-        self._counts.warn_of_absent_chunks()
+        self._counts.saturate_at(rules.saturation_counts).warn_of_absent_chunks()
         order = self._order_of(pixel)
         phases = [HOT, COLD, ZERO] if np.isin(self._phase, ZERO).any() else [HOT, COLD]
         samples = int(np.prod(self._counts.shape))
-        found = map_in_threads(lambda load: self._mean(load, order), phases, samples)
-        (hot, hot_time, hot_change), (cold, cold_time, cold_change) = found[:2]
-        zero = found[2][0] if len(found) > 2 else None
+        hot, cold, *other = map_in_threads(lambda load: self._average(load, rules).in_order(order), phases, samples)
+        zero = other[0].mean if other else None
         if zero is not None:
             if not np.isfinite(zero).any():
                 raise LayoutError(
                     f"{self.name}/data_5d: no dump of ZERO is valid in any pixel, expected one; the zero level is then "
                     "unknown: mend it, or leave the subscan out where counts have none"
                 )
-            hot, cold = hot - zero, cold - zero
-        t_hot = self._temperature("thot", HOT, None)
-        t_cold = self._temperature("tcold", COLD, t_cold_default)
+            hot, cold = (replace(load, mean=load.mean - zero) for load in (hot, cold))
+        t_hot, _ = self._temperature("thot", HOT, None)
+        t_cold, assumed = self._temperature("tcold", COLD, rules.t_cold_default)
         times = (self._time_of(HOT), self._time_of(COLD))
-        means = LoadMeans(hot, cold, hot_time, cold_time, t_hot, t_cold, *times)
-        return LoadCounts(means, zero, np.fmax(hot_change, cold_change))
+        means = LoadMeans(hot.mean, cold.mean, hot.time, cold.time, LoadInput(t_hot), LoadInput(t_cold), *times)
+        spikes = hot.spikes + cold.spikes if rules.clip_sigma else None
+        return LoadCounts(means, zero, np.fmax(hot.instability, cold.instability), assumed, spikes)
+
+    def read_ambient(self, phases: tuple[str, ...], of_scan: Floats) -> float:
+        """Read the ambient temperature at a load.
+
+        Parameters
+        ----------
+        phases : tuple of str
+            Phases of the load.
+        of_scan : ndarray, shape (S,)
+            Ambient temperatures of the subscans to calibrate, for loads without one [K].
+
+        Returns
+        -------
+        float
+            Mean of the ``tamb`` of the load's subscans that make sense, else of those of the scan [K].
+
+        Raises
+        ------
+        LayoutError
+            If none of them makes sense.
+        """
+        wanted = {"tamb": replace(TAMB, required=False)}
+        recorded = read_arrays(self._store, self._group, wanted, self._counts.shape).get("tamb")
+        at_load = np.empty(0) if recorded is None else recorded[np.isin(self._phase, phases)]
+        at_load_sound, of_scan_sound = (values[~TAMB.find_unsound(values)] for values in (at_load, of_scan))
+        if at_load_sound.size:
+            return float(at_load_sound.mean())
+        found = f"{self.name}/tamb at {phases[0]} is {TAMB.describe(at_load) if at_load.size else 'absent'}"
+        if of_scan_sound.size:
+            if np.isfinite(at_load).any():
+                logger.warning("%s, expected %s; tamb of the scan is taken", found, TAMB.expected)
+            return float(of_scan_sound.mean())
+        raise LayoutError(
+            f"{found}, and tamb of the scan {TAMB.describe(of_scan)}; expected {TAMB.expected} in either, as the "
+            f"coupling to the load is below 1{TAMB.guess_unit(np.append(at_load, of_scan))}"
+        )
 
     def _time_of(self, phases: tuple[str, ...]) -> float:
         """Compute the mean time (MJD) of a load [d]."""
@@ -324,38 +413,52 @@ class CalibrationGroup:
         own, wanted = self._pixel.ravel().tolist(), pixel.ravel().tolist()
         return np.array([own.index(name) for name in wanted])
 
-    def _mean(self, phases: tuple[str, ...], order: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
-        """Compute mean and time of the valid dumps, (C, R, A), and the instability, (R, A)."""
+    def _average(self, phases: tuple[str, ...], rules: LoadRules) -> _LoadAverage:
+        """Average the valid dumps of a load, or of ZERO, in which no spikes are looked for."""
         subscans = np.flatnonzero(np.isin(self._phase, phases)).tolist()
         n_channels, n_dumps, *pixels = (self._counts.shape[i] for i in range(4))
-        shape = (n_channels, *pixels)
-        total, time, number = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64)
-        level, samples = (np.zeros((n_dumps, *pixels, len(subscans))) for _ in range(2))
-        for channels, members in self._counts.blocks(subscans):
-            block = self._counts.read(channels, members)
-            for index, subscan in enumerate(members):
-                partial, dumps = sum_of_valid(block[..., index], axis=1)
-                total[channels] += partial
-                number[channels] += dumps
-                time[channels] += dumps * self._values["exptime"][subscan]
-                column = subscans.index(subscan)
-                partial, valid = sum_of_valid(block[..., index], axis=0)
-                level[..., column] += partial
-                samples[..., column] += valid
-        mean = mean_from_sum(total, number)
+        average = _LoadAverage(
+            np.empty((n_channels, *pixels), order="F"),
+            np.zeros((n_channels, *pixels), order="F"),
+            np.empty(pixels),
+            np.zeros(pixels, np.int64),
+        )
+        exptime = self._values["exptime"][subscans]
+        known = exptime[exptime > 0.0]
+        noise = radiometer_noise(rules.channel_width, known.mean(keepdims=True) if known.size else np.zeros(1))
+        clip_sigma = 0.0 if phases == ZERO else rules.clip_sigma
+        level, samples = (np.zeros((len(subscans), n_dumps, *pixels)) for _ in range(2))
+        for channels, counts in self._read_together(subscans):
+            partial, valid = sum_of_valid(counts, axis=0)
+            level += partial
+            samples += valid
+            together = counts.reshape(len(counts), -1, *pixels, 1)
+            mean, number, spikes = average_without_spikes(together, clip_sigma, noise)
+            average.mean[channels] = mean[..., 0]
+            if spikes is not None:
+                average.spikes[...] += spikes.sum(axis=(0, 1, 4))
+                counts = blank_spikes(together, spikes).reshape(counts.shape)
+            if number.min() == together.shape[1]:
+                average.time[channels] = n_dumps * exptime.sum()
+                continue
+            for index, seconds in enumerate(exptime):
+                average.time[channels] += seconds * np.isfinite(counts[:, index]).sum(axis=1)
         # Dumps that lack channels would differ from the others without any instability.
         level[samples < samples.max(initial=0)] = 0.0
         whole = mean_from_sum(level, np.where(level != 0.0, samples, 0).astype(np.int64))
-        change = load_instability(np.moveaxis(whole, -1, 0).reshape(-1, *pixels))
-        flat = (shape[0], -1)
-        return (
-            np.asfortranarray(mean.reshape(flat)[:, order].reshape(shape)),
-            np.asfortranarray(time.reshape(flat)[:, order].reshape(shape)),
-            change.ravel()[order].reshape(change.shape),
-        )
+        average.instability[...] = load_instability(whole.reshape(-1, *pixels))
+        return average
 
-    def _temperature(self, name: str, phases: tuple[str, ...], default: float | None) -> float:
-        """Compute the mean physical temperature of a load [K]; `default` if none was recorded."""
+    def _read_together(self, subscans: list[int]) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Yield the counts (c, len(subscans), D, R, A) of subscans, some channels at a time."""
+        blocks = self._counts.blocks(subscans)
+        for _, parts in itertools.groupby(blocks, key=lambda block: block[0].start):
+            read = [(channels, self._counts.read(channels, members)) for channels, members in parts]
+            counts = read[0][1] if len(read) == 1 else np.concatenate([part for _, part in read], axis=-1)
+            yield read[0][0], np.ascontiguousarray(np.moveaxis(counts, -1, 1))
+
+    def _temperature(self, name: str, phases: tuple[str, ...], default: float | None) -> tuple[float, bool]:
+        """Compute the mean physical temperature of a load [K]; `default` and True if none was recorded."""
         spec = CALIBRATION_COORDINATES[name]
         recorded = self._values[name][np.isin(self._phase, phases)]
         known = recorded[~np.isnan(recorded)]
@@ -365,8 +468,8 @@ class CalibrationGroup:
             logger.warning(
                 "%s/%s was not recorded; %g K is assumed, as the telescope's profile says", self.name, name, default
             )
-            return default
+            return default, True
         unsound = spec.find_unsound(recorded)
         if known.size == 0 or unsound.any():
             refuse(f"{self.name}/{name}", spec, recorded[unsound] if known.size else recorded, known)
-        return float(known.mean())
+        return float(known.mean()), False

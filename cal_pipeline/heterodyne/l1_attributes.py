@@ -33,6 +33,7 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
         Ready for JSON; what is not finite is None.
     """
     loads, sky = band.loads, band.atmosphere
+    site = loads.site if loads else None
     recorded = {name: band.attributes.get(name) for name in SCAN_ATTRIBUTES}
     attributes = {
         **{name: value for name, value in recorded.items() if value is not None},
@@ -41,8 +42,12 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
         "instmode": recorded["instmode"],
         "rest_freq_hz": recorded["rest_freq_hz"],
         "mode": band.pairing.mode if band.pairing else None,
+        "site_lon_deg": site.longitude_deg if site else None,
+        "site_lat_deg": site.latitude_deg if site else None,
+        "site_alt_m": site.altitude_m if site else None,
         "pwv_mm": _median(sky.fit.pwv) if sky else None,
         "pwv_err_mm": _median(sky.fit.error) if sky else None,
+        "scale_error": _median(sky.scale_error.total) if sky else None,
         "cal_strategy": sky.strategy if sky else None,
         "ref_strategy": mode_named(band.pairing.mode).reference_strategy if band.pairing else None,
         "cal_step": dict(vars(scan.meta.cal_step)),
@@ -55,10 +60,12 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
             "telescope_profile": loads.telescope if loads else None,
             "telescope_sha256": loads.telescope_sha256 if loads else None,
             "forward_efficiency": loads.forward_efficiency if loads else None,
+            "assumed": list(loads.assumed) if loads else None,
             "gain_level": band.gain.level if band.gain else 0,
             "gain_reason": band.gain.reason if band.gain else None,
             "atm_file": sky.table if sky else None,
             "atm_sha256": sky.table_sha256 if sky else None,
+            "atm_version": sky.table_version if sky else None,
         },
     }
     if band.coupling is not None:

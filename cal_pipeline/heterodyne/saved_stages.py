@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.physics.gain import GainDrift
-from cal_pipeline.heterodyne.physics.loads import LoadMeans, LoadSolution
+from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans, LoadSolution
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Convention, Sidebands
 from cal_pipeline.heterodyne.physics.pwv_fit import PwvFit
 from cal_pipeline.heterodyne.physics.scale_error import ScaleError
 from cal_pipeline.heterodyne.physics.sky import Opacity
 from cal_pipeline.heterodyne.physics.sky_monitors import SkyMonitors
+from cal_pipeline.heterodyne.references.telescope import Site
 from cal_pipeline.heterodyne.stages import (
     AtmosphereStage,
     CalibrationStage,
@@ -81,7 +82,7 @@ TUPLE = Converter((tuple,), list, tuple)
 MAPPING = Converter((Mapping,), _unchanged, make_builtin)
 CONVENTION = Converter((Convention,), lambda convention: convention.name, CONVENTIONS.__getitem__)
 
-_NAMES_IN_FILES = {"pairing": "reference", "time_weights": "moment"}
+_NAMES_IN_FILES = {"pairing": "reference", "time_weights": "moment", "hot_input": "t_hot", "cold_input": "t_cold"}
 """Names in files of fields that have another name since."""
 
 
@@ -129,11 +130,21 @@ def make_nested_converter(cls: type) -> Converter:
     return Converter((cls,), to_tree, partial(from_tree, cls))
 
 
+def _load_from_file(item: Any) -> LoadInput:
+    """Restore a load; older files hold its temperature alone."""
+    return from_tree(LoadInput, item) if isinstance(item, Mapping) else LoadInput(item)
+
+
 FIELDS: dict[type, dict[str, Converter]] = {
     Coordinates: {"shape": TUPLE},
     Sidebands: {"convention": CONVENTION},
-    LoadMeans: dict.fromkeys(("t_hot", "t_cold", "hot_mjd", "cold_mjd"), PLAIN),
+    LoadInput: {"physical": PLAIN, "ambient": PLAIN},
+    LoadMeans: {
+        **dict.fromkeys(("hot_input", "cold_input"), Converter((LoadInput,), to_tree, _load_from_file)),
+        **dict.fromkeys(("hot_mjd", "cold_mjd"), PLAIN),
+    },
     LoadSolution: {},
+    Site: dict.fromkeys(("latitude_deg", "longitude_deg", "altitude_m"), PLAIN),
     LoadStage: {
         "sidebands": make_nested_converter(Sidebands),
         "means": make_nested_converter(LoadMeans),
@@ -146,7 +157,10 @@ FIELDS: dict[type, dict[str, Converter]] = {
         "telescope": PLAIN,
         "telescope_sha256": PLAIN,
         **dict.fromkeys(("forward_efficiency_err", "t_hot_err", "t_cold_err", "image_gain_err"), PLAIN),
+        "site": make_nested_converter(Site),
         "assumed": TUPLE,
+        "clip_sigma": PLAIN,
+        "saturation_counts": PLAIN,
     },
     GainDrift: {"hot_mjd": TUPLE, "cold_mjd": TUPLE},
     GainStage: {"level": PLAIN, "drift": make_nested_converter(GainDrift), "reason": PLAIN},

@@ -22,10 +22,12 @@ from cal_pipeline.core.store.paths import StorePath, open_store
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.counts import Counts
-from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts, LoadRules
 from cal_pipeline.heterodyne.modes import Mode, determine_mode
+from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.physics.loads import gain_of_loads
 from cal_pipeline.heterodyne.physics.quality import gain_change
+from cal_pipeline.heterodyne.references.telescope import find_profile, open_profile
 from cal_pipeline.heterodyne.saved_stages import (
     FIELDS,
     MAPPING,
@@ -167,8 +169,32 @@ class Band:
         loads = self.require_loads()
         if loads.following is None:
             return None
-        difference = loads.sidebands.input_difference(loads.following.t_hot, loads.following.t_cold)
+        difference = loads.following.input_difference(loads.sidebands)
         return gain_change(loads.solution.gamma, gain_of_loads(loads.following, difference), self.bad_channel)
+
+    @property
+    def load_groups(self) -> list[str]:
+        """Paths in the session of the groups whose loads are used, before and after the scan."""
+        if self.loads is None:
+            return []
+        inner = self.group.partition("/")[2]
+        following = () if self.loads.following_scan is None else (self.loads.following_scan,)
+        scans = [f"scan_{number:06d}" for number in (*self.loads.scan_numbers, *following)]
+        return [f"{scan}/{inner}/calibration" if inner else f"{scan}/calibration" for scan in scans]
+
+    @property
+    def channel_flags(self) -> NDArray[np.uint16] | None:
+        """Flags (C, R, A) of channels that keep their values at every ON; None without any."""
+        masks = (
+            (Flag.SKY_OUTLIER, self.atmosphere.outlier if self.atmosphere is not None else None),
+            (Flag.NOISY, self.pairing.noisy if self.pairing is not None else None),
+        )
+        flags = None
+        for flag, mask in masks:
+            if mask is not None and mask.any():
+                of_mask = mask * np.uint16(flag)
+                flags = of_mask if flags is None else flags | of_mask
+        return flags
 
     def corrected(self, counts: NDArray[Any], subscan: int, channels: slice = slice(None)) -> NDArray[Any]:
         """Subtract the zero level and, if the step ``gain`` asks for it, correct receiver drift.
@@ -209,11 +235,23 @@ class Band:
             )
         return result
 
-    def source_counts(self, clock: StageClock) -> Counts:
-        """Open the counts of the observing phases; the clock counts reads as ``load``."""
+    def open_session(self) -> StorePath:
+        """Open the L0 session, once."""
         if self._place is None:
             self._place = open_store(self.store)
-        return Counts(self._place, f"{self.group}/source/data_5d", clock, self._known_of_counts)
+        return self._place
+
+    def source_counts(self, clock: StageClock) -> Counts:
+        """Open the counts of the observing phases; the clock counts reads as ``load``."""
+        counts = Counts(self.open_session(), f"{self.group}/source/data_5d", clock, self._known_of_counts)
+        return counts.saturate_at(self._saturation_counts)
+
+    @property
+    def _saturation_counts(self) -> float | None:
+        """Limit of the profile that the step ``loads`` took; before it, of that of the telescope."""
+        if self.loads is not None:
+            return self.loads.saturation_counts
+        return open_profile(find_profile(self.attributes.get("telescope"))).saturation_counts
 
     def read_from(self, root: StorePath) -> Band:
         """Read counts from a session that is open, instead of opening it by name."""
@@ -256,9 +294,7 @@ class LoadSource(Protocol):
     def find_following(self, band: Band, interval: float) -> CalibrationGroup | None:
         """Find the first loads after a scan; None where there are none that fit."""
 
-    def read_loads(
-        self, group: CalibrationGroup, band: Band, clock: StageClock, t_cold_default: float | None = None
-    ) -> LoadCounts:
+    def read_loads(self, group: CalibrationGroup, band: Band, clock: StageClock, rules: LoadRules) -> LoadCounts:
         """Read the counts on the loads of a scan, in a band's pixel order."""
 
     def evaluate_loads(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cal_pipeline.core.store.schema import ProductArray, ProductSchema
 from cal_pipeline.heterodyne.physics.flags import Flag
 
-L1_SCHEMA_VERSION = "1.0"
+L1_SCHEMA_VERSION = "1.1"
 
 CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN, TERM = "channel", "dump", "receiver", "array", "subscan", "term"
 C, D, R, A, S = CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN
@@ -272,10 +272,17 @@ _CRAS = ((C, R, A, S),)
 _CDRAS = ((C, D, R, A, S),)
 
 L1_ARRAYS = {
-    "spectra": ProductArray(_CDRAS, "float64", "K", "antenna temperature T_A*"),
+    "spectra": ProductArray(_CDRAS, "float64", "K", "antenna temperature T_A*", ("float32",)),
     "flags": ProductArray(_CDRAS, "uint16", "", "what is wrong with a sample; 0 is good data"),
     "t_sys": ProductArray(_CRAS, "float64", "K", "system temperature, double sideband"),
     "sigma": ProductArray(_CRAS, "float32", "K", "expected 1-sigma noise of one dump of T_A*"),
+    "scale_error": ProductArray(_CRA, "float32", "", "relative 1-sigma error of the scale of T_A*"),
+    "scale_error_terms": ProductArray(
+        ((TERM, R, A),),
+        "float32",
+        "",
+        "part of each term in scale_error, median over the channels",
+    ),
     "t_int": ProductArray(((S,),), "float64", "s", "integration time on source"),
     "t_rec_ssb": ProductArray(_CRA, "float64", "K", "receiver temperature, single sideband"),
     "gamma": ProductArray(_CRA, "float64", "ct/K", "receiver gain, double sideband"),
@@ -288,8 +295,6 @@ L1_ARRAYS = {
     "pwv_err_model": ProductArray(_PER_FIT, "float64", "mm", "1-sigma error of pwv from the opacity model"),
     "pwv_chi2": ProductArray(_PER_FIT, "float64", "", "reduced chi-squared of the pwv fit"),
     "sky_residual": ProductArray(_CRA, "float32", "K", "sky observed minus fitted, mean over the OFFs"),
-    "scale_error": ProductArray(_CRA, "float32", "", "relative 1-sigma error of the scale of T_A*"),
-    "scale_error_terms": ProductArray(((TERM, R, A),), "float32", "", "terms of scale_error, medians over channels"),
     "signal_freqs": ProductArray(((C,),), "float64", "Hz", "sky frequency, signal sideband"),
     "image_freqs": ProductArray(((C,),), "float64", "Hz", "sky frequency, image sideband"),
     "mjd": ProductArray(((S,),), "float64", "days since 1858-11-17 00:00:00", "middle of the subscan"),
@@ -337,5 +342,21 @@ EXTRA_ATTRIBUTES: dict[str, dict[str, Any]] = {
 L1 = ProductSchema(L1_ARRAYS, L1_COORDINATES, L1_DIAGNOSTICS, CHANNEL, EXTRA_ATTRIBUTES)
 """All arrays of an L1 scan."""
 
-L1Arrays = dict[str, NDArray[Any] | Callable[[], NDArray[Any]]]
-"""Arrays by their L1 names, or functions that make them; converted to the types of L1 when written."""
+
+class Described(NamedTuple):
+    """Array of a scan with attributes that only the step which makes it knows.
+
+    Parameters
+    ----------
+    values : ndarray or callable
+        The array, or a function that makes it.
+    attributes : dict
+        Attributes besides those of the schema, ready for JSON.
+    """
+
+    values: NDArray[Any] | Callable[[], NDArray[Any]]
+    attributes: dict[str, Any]
+
+
+L1Arrays = dict[str, NDArray[Any] | Callable[[], NDArray[Any]] | Described]
+"""Arrays by their L1 names, functions that make them, or either with attributes; converted to the types of L1."""

@@ -24,7 +24,14 @@ from cal_pipeline.heterodyne.coordinates import read_first_time, read_phases
 from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.errors import NoLoadsError
 from cal_pipeline.heterodyne.kinds import Kind, identify_store
-from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts, read_attributes, read_coordinates, time_of_loads
+from cal_pipeline.heterodyne.l0 import (
+    CalibrationGroup,
+    LoadCounts,
+    LoadRules,
+    read_attributes,
+    read_coordinates,
+    time_of_loads,
+)
 from cal_pipeline.heterodyne.modes import determine_mode
 from cal_pipeline.heterodyne.scan import Band, Scan
 
@@ -284,16 +291,14 @@ class Session:
                 return group
         return None
 
-    def read_loads(
-        self, group: CalibrationGroup, band: Band, clock: StageClock, t_cold_default: float | None = None
-    ) -> LoadCounts:
+    def read_loads(self, group: CalibrationGroup, band: Band, clock: StageClock, rules: LoadRules) -> LoadCounts:
         """Read the counts on the loads of a scan, in a band's pixel order, through a small cache.
 
         The cache pays: loads are measured after one scan and before the next.
         """
-        key = (group.scan_number, band.name, tuple(band.coordinates.pixel.ravel().tolist()), t_cold_default)
+        key = (group.scan_number, band.name, tuple(band.coordinates.pixel.ravel().tolist()), rules)
         if key not in self._loads:
-            self._loads[key] = group.means(band.coordinates.pixel, clock, t_cold_default)
+            self._loads[key] = group.means(band.coordinates.pixel, clock, rules)
             while len(self._loads) > _REMEMBERED_LOADS:
                 self._loads.pop(next(iter(self._loads)))
         return self._loads[key]

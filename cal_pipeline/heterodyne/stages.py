@@ -15,6 +15,8 @@ from cal_pipeline.heterodyne.physics.pwv_fit import PwvFit
 from cal_pipeline.heterodyne.physics.scale_error import ScaleError
 from cal_pipeline.heterodyne.physics.sky import Opacity
 from cal_pipeline.heterodyne.physics.sky_monitors import SkyMonitors
+from cal_pipeline.heterodyne.physics.spikes import CLIP_SIGMA
+from cal_pipeline.heterodyne.references.telescope import Site
 
 Floats = NDArray[np.float64]
 
@@ -51,11 +53,24 @@ class LoadStage:
         Name of the telescope's profile.
     telescope_sha256 : str
         Its SHA-256 digest.
-    forward_efficiency_err, t_hot_err, t_cold_err, image_gain_err : float
-        1-sigma errors of the efficiency, of the temperatures of the loads [K] and of ln g.
+    forward_efficiency_err : float
+        1-sigma error of the forward efficiency.
+    t_hot_err, t_cold_err : float
+        1-sigma errors of the temperatures of the loads [K].
+    image_gain_err : float
+        1-sigma error of the logarithm of the image gain.
     assumed : tuple of str
-        What neither data nor parameters nor profile tell, and is assumed: ``forward_efficiency``,
-        ``t_cold``, ``image_gain``.
+        What nobody gave or recorded and was assumed, of ``forward_efficiency``, ``t_cold`` and
+        ``image_gain``.
+    site : Site or None
+        Location of the telescope; None where the profile knows none.
+    clip_sigma : float
+        Distance from the median of its dumps beyond which a sample is a spike; 0: none is [sigma].
+    load_spikes : ndarray of int, shape (R, A), or None
+        Number of samples of the loads that were left out as spikes; None if they were not looked
+        for.
+    saturation_counts : float or None
+        Counts from here on are missing, as the profile of the telescope says [ct].
     t_rec_jump : ndarray, shape (R, A), or None
         Relative change of the receiver temperature against earlier loads, as an absolute value.
     """
@@ -77,7 +92,11 @@ class LoadStage:
     t_hot_err: float = 1.0
     t_cold_err: float = 2.0
     image_gain_err: float = 0.05
+    site: Site | None = None
     assumed: tuple[str, ...] = ()
+    clip_sigma: float = CLIP_SIGMA
+    load_spikes: NDArray[np.int64] | None = None
+    saturation_counts: float | None = None
     t_rec_jump: Floats | None = None
 
 
@@ -126,6 +145,14 @@ class PairingStage:
         Index into `off` of the OFF paired with each ON; -1 if a pixel has none.
     beam : ndarray of str, shape (S_on,)
         Beam of each ON, ``"A"`` or ``"B"``; empty for an unchopped scan.
+    off_spikes : ndarray of int, shape (R, A), or None
+        Number of samples of the OFFs that were left out as spikes; None if they were not looked
+        for.
+    dump_radiometer : ndarray, shape (C, R, A), or None
+        Variance of the noise from dump to dump of the OFFs over that of the radiometer equation,
+        NaN in bad channels; None if unknown, as in a chopped scan.
+    noisy : ndarray of bool, shape (C, R, A), or None
+        Channels that are much noisier than the others of their pixel; None if unknown.
     """
 
     mode: str
@@ -137,6 +164,9 @@ class PairingStage:
     time_weights: Floats
     pair: NDArray[np.int64]
     beam: NDArray[np.str_]
+    off_spikes: NDArray[np.int64] | None = None
+    dump_radiometer: Floats | None = None
+    noisy: NDArray[np.bool_] | None = None
 
     @property
     def per_dump(self) -> bool:

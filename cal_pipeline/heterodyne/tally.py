@@ -21,6 +21,8 @@ class Tally:
         Number of samples of a pixel.
     flagged : dict
         Number of samples of each pixel, (R, A), with each flag by its name; ``""`` for any.
+    n_blank : ndarray of int, shape (R, A), or None
+        Number of samples of each pixel that are NaN.
     probe : ndarray of float32, shape (C, R, A, S_out), or None
         T_A* of the middle dump of each ON [K].
     mean : MeanSpectrum or None
@@ -29,5 +31,6 @@ class Tally:
 
     n_samples: int = 0
     flagged: dict[str, Any] = field(default_factory=dict)
+    n_blank: NDArray[np.int64] | None = None
     probe: NDArray[np.float32] | None = None
     mean: MeanSpectrum | None = None

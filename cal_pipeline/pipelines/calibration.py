@@ -60,6 +60,7 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
 
     spec = f"""
     scans     = force_list(default=None)     # Scans to calibrate, as in 25650,25660:25670 (default: all)
+    l0_digest = boolean(default=True)        # Record the SHA-256 digest of the L0 objects that were used
     {specify_run(CalibratedSession.kind)}
     """
 
@@ -84,6 +85,7 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
     not_replayed = ("skydiff",)
 
     scans: list[Any] | None
+    l0_digest: bool
 
     def open_input(self, location: str) -> Session:
         """Open the L0 session."""
@@ -103,7 +105,7 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
 
     def write_observation(self, observation: Scan, root: StorePath, provenance: dict[str, Any]) -> WrittenObservation:
         """Compute the spectra of a scan and write them."""
-        written = write_scan(observation, root, provenance, tuple(self.step_defs.values()))
+        written = write_scan(observation, root, provenance, tuple(self.step_defs.values()), self.l0_digest)
         attributes = [band.attributes for band in written]
         skies = sky_entries(observation) or None
         return WrittenObservation(summarize_scan(observation, attributes), worst_verdict(attributes), skies)

@@ -43,9 +43,10 @@ def mean_spectrum(scan: xarray.Dataset, receiver: int, array: int) -> tuple[Floa
         lower limit.
     """
     pixel = {"receiver": receiver, "array": array}
-    samples = scan.spectra.isel(pixel).transpose("channel", "dump", "subscan").values
+    axes = ("channel", "dump", "subscan")
+    samples, flags = (array.isel(pixel).transpose(*axes).values for array in (scan.spectra, scan.flags))
     sigma = scan.sigma.isel(pixel).transpose("channel", "subscan").values[:, None, :].astype(np.float64)
-    weight = np.where(np.isfinite(samples), 1.0 / sigma**2, 0.0)
+    weight = np.where((flags == 0) & np.isfinite(samples), 1.0 / sigma**2, 0.0)
     weight[~np.isfinite(weight)] = 0.0
     total = weight.sum(axis=(1, 2))
     with np.errstate(divide="ignore", invalid="ignore"):

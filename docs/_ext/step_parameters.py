@@ -41,7 +41,8 @@ class L1Arrays(Directive):
         for name, array in L1_ARRAYS.items():
             axes = " or ".join(",".join(_letter(axis) for axis in dims) or "none" for dims in array.dims)
             meaning = array.long_name.replace("*", r"\*")
-            kind = f"{array.dtype}, {array.units}" if array.units else array.dtype
+            dtype = " or ".join((array.dtype, *array.other_dtypes))
+            kind = f"{dtype}, {array.units}" if array.units else dtype
             lines += [f"   * - ``{name}``", f"     - {axes}", f"     - {kind}", f"     - {meaning}"]
         container = nodes.container()
         self.state.nested_parse(StringList(lines, source="L1_ARRAYS"), self.content_offset, container)

@@ -59,7 +59,8 @@ class TestOptions:
             ("--gain-interpolate 0", {"gain": {"skip": True}}),
             ("--pwv 0.4", {"atmosphere": {"strategy": "fixed", "pwv": 0.4}}),
             ("--pwv-per-pair --link-bands", {"atmosphere": {"strategy": "per_pair", "link_bands": True}}),
-            ("--foeff 0.9 0.95 --image-gain 0", {"loads": {"forward_efficiency": [0.9, 0.95], "image_gain": 0.0}}),
+            ("--foeff 0.9 0.95 --image-gain 0", {"loads": {"forward_efficiency": [0.9, 0.95], "image_gain": [0.0]}}),
+            ("--image-gain 1 0.8", {"loads": {"image_gain": [1.0, 0.8]}}),
             ("--telescope t.toml", {"loads": {"override_telescope": "t.toml"}}),
             (
                 "--set atmosphere.t_atm=260 --set calibrate.skip=true",

@@ -127,6 +127,24 @@ def test_integers_stay_what_they_are_where_none_is_missing(tmp_path):
     assert types == {0: np.int32, 1: np.int32, 2: np.float64}
 
 
+def test_saturated_counts_are_missing(tmp_path):
+    values = VALUES.copy()
+    values[:, 1, 0, 0, 2] = 2**31 - 1
+    values[0, 0, 0, 0, 0] = 1000
+    store = store_counts(tmp_path, values)
+    expected = np.where(values == 2**31 - 1, np.nan, values)
+    np.testing.assert_array_equal(assemble(open_counts(store), [0, 1, 2]), expected)
+    expected[0, 0, 0, 0, 0] = np.nan
+    np.testing.assert_array_equal(assemble(open_counts(store).saturate_at(1000.0), [0, 1, 2]), expected)
+    assert open_counts(store).saturate_at(None).read(slice(0, 1), [1]).dtype == np.int32
+
+
+def test_a_limit_of_saturation_is_one_of_unpacked_counts(tmp_path):
+    store = store_counts(tmp_path, VALUES.astype(np.int16), {"scale_factor": 10.0}, chunks=(2, 2, 2, 1, 3))
+    counts = open_counts(store).saturate_at(300.0)
+    np.testing.assert_array_equal(assemble(counts, [1]), np.where(VALUES < 30, VALUES * 10.0, np.nan)[..., [1]])
+
+
 def test_missing_dumps_become_nan(tmp_path):
     values = VALUES.copy()
     values[:, 1, 0, 0, 2] = FILL

@@ -10,7 +10,7 @@ from helpers_l0 import FILL, loads_counts, write_array, write_group, write_scan
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import LayoutError
-from cal_pipeline.heterodyne.l0 import CalibrationGroup, pixel_ids, read_coordinates
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadRules, pixel_ids, read_coordinates
 from cal_pipeline.heterodyne.physics.constants import TORR
 
 SHAPE = (4, 2, 2, 1, 4)
@@ -110,7 +110,7 @@ class TestLoads:
         return CalibrationGroup(LocalStorePath(store), "calibration", 7)
 
     def means(self, group, pixel=None):
-        counts = group.means(self.pixel if pixel is None else pixel, StageClock())
+        counts = group.means(self.pixel if pixel is None else pixel, StageClock(), LoadRules(1e6))
         return counts.means, counts.zero
 
     def test_several_are_averaged_with_their_temperatures(self, tmp_path):
@@ -120,7 +120,7 @@ class TestLoads:
         assert zero is None
         assert (means.hot == 20.0).all()
         assert (means.cold == 30.0).all()
-        assert (means.t_hot, means.t_cold) == (295.0, 77.0)
+        assert (means.hot_input.physical, means.cold_input.physical) == (295.0, 77.0)
         assert (means.hot_time == 2 * 2 * 2.0).all()
 
     def test_missing_dumps_do_not_count(self, tmp_path):
@@ -166,7 +166,8 @@ class TestLoads:
         self, tmp_path, value, caplog
     ):
         group = self.group(tmp_path, ["HOT", "COL"], tcold=np.full(2, value))
-        assert group.means(self.pixel, StageClock(), 90.0).means.t_cold == 90.0
+        found = group.means(self.pixel, StageClock(), LoadRules(1e6, t_cold_default=90.0))
+        assert (found.means.cold_input.physical, found.t_cold_assumed) == (90.0, True)
         assert "tcold was not recorded; 90 K is assumed" in caplog.text
 
     def test_times_are_those_of_each_load(self, tmp_path):
@@ -178,9 +179,40 @@ class TestLoads:
         counts = np.full((4, 2, 2, 1, 2), 100)
         counts[:, 1, 1, 0, 1] = 102
         counts[:, 1, 0, 0, 0] = FILL
-        found = self.group(tmp_path, ["HOT", "COL"], counts).means(self.pixel, StageClock()).instability
+        found = self.group(tmp_path, ["HOT", "COL"], counts).means(self.pixel, StageClock(), LoadRules(1e6)).instability
         assert found[1, 0] == pytest.approx(np.std([100, 102], ddof=1) / 101, rel=0.5)
         assert not found[0, 0] > 0
+
+    def test_spikes_are_told_by_all_subscans_of_a_load(self, tmp_path):
+        # Two dumps each are too few by themselves.
+        counts = loads_counts(np.ones((4, 2, 1)), 0.0, [100.0, 10.0, 100.0, 10.0])
+        counts[3, 1, 1, 0, 2] = 500
+        counts[2, 0, 0, 0, 1] = 50
+        found = self.group(tmp_path, ["HOT", "COL", "HOT", "COL"], counts).means(
+            self.pixel[::-1], StageClock(), LoadRules(1e6)
+        )
+        assert found.spikes.tolist() == [[1], [1]]
+        assert (found.means.hot == 100.0).all()
+        assert (found.means.cold == 10.0).all()
+        assert np.argwhere(found.means.hot_time != 4 * 2.0).tolist() == [[3, 0, 0]]
+        assert found.means.hot_time[3, 0, 0] == 3 * 2.0
+
+    def test_spikes_of_zero_are_not_looked_for(self, tmp_path):
+        counts = loads_counts(np.ones((4, 2, 1)), 0.0, [100.0, 10.0, 4.0, 4.0])
+        counts[0, 0, 0, 0, 2] = 44
+        found = self.group(tmp_path, ["HOT", "COL", "ZERO", "ZERO"], counts).means(
+            self.pixel, StageClock(), LoadRules(1e6)
+        )
+        assert found.zero[0, 0, 0] == 14.0
+        assert not found.spikes.any()
+
+    def test_rules_of_one_reading_do_not_outlast_it(self, tmp_path):
+        group = self.group(tmp_path, ["HOT", "COL"])
+        limited = group.means(self.pixel, StageClock(), LoadRules(1e6, saturation_counts=15.0)).means
+        assert np.isnan(limited.cold).all()
+        assert (limited.hot == 10.0).all()
+        again, _ = self.means(group)
+        assert (again.cold == 20.0).all()
 
     def test_objections(self, tmp_path):
         group = self.group(tmp_path, ["HOT", "COL"])

@@ -14,7 +14,8 @@ from helpers_l0 import MJD, SECOND, loads_counts, write_array, write_group, writ
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import LayoutError, NoLoadsError
-from cal_pipeline.heterodyne.l0 import CalibrationGroup, pixel_ids, time_of_loads
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadRules, pixel_ids, time_of_loads
+from cal_pipeline.heterodyne.phases import COLD, HOT
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.steps import LoadsStep
 
@@ -38,6 +39,30 @@ class TestPixelIds:
         found = pixel_ids(np.array(recorded), n_receivers, n_arrays)
         assert found.ravel().tolist() == ids
         assert found.shape == (n_receivers, n_arrays)
+
+    @pytest.mark.parametrize(
+        ("source", "calibration"),
+        [
+            (["X"] * 4, ["X"] * 2),  # one a subscan and R·A of the same name
+            (["X"] * 2, ["X"] * 2),
+            (["X_0", "X_1"], ["X"] * 2),
+            (["B", "A"], ["A", "B"]),
+        ],
+    )
+    @pytest.mark.parametrize("loads_of", [1, 2], ids=["own loads", "loads of another scan"])
+    def test_that_were_made_belong_to_those_of_the_loads(self, tmp_path, source, calibration, loads_of):
+        store = tmp_path / "s.zarr"
+        write_scan(store, 1, source={"frontend_backends": source}, calibration=False)
+        if loads_of == 1:
+            # Written by hand: one group of the scan has ids of other lengths than the other.
+            counts = loads_counts(np.full((4, 2, 1), 1e5), 90.0, [293.0, 77.0])
+            group = zarr.open_group(store, path="scan_000001", mode="r+").create_group("calibration")
+            write_group(group, counts, ["HOT", "COL"], frontend_backends=calibration)
+        else:
+            write_scan(store, 2, source=False, calibration={"frontend_backends": calibration})
+        band = Session(store).open_scan(1).bands[0]
+        group, _ = Session(store).find_loads(band, 3600.0)
+        assert group.scan_number == loads_of
 
     @pytest.mark.parametrize("recorded", [["X", "X"], ["X", "X", "X"]])
     def test_that_repeat_are_warned_of(self, recorded, caplog):
@@ -70,16 +95,16 @@ class TestPixelIds:
 
 
 class TestLoads:
-    def means(self, tmp_path, default=None, **changes):
+    def group(self, tmp_path, **changes):
         group = zarr.open_group(tmp_path / "l.zarr", mode="w").create_group("calibration")
         phases = ["HOT", "COL", "SKY"]
         write_group(group, loads_counts(np.ones((4, 2, 1)), 0.0, [300.0, 80.0, 90.0]), phases, **changes)
+        return CalibrationGroup(LocalStorePath(tmp_path / "l.zarr"), "calibration", 7)
+
+    def means(self, tmp_path, default=None, **changes):
         pixel = np.array([["PX00"], ["PX01"]])
-        return (
-            CalibrationGroup(LocalStorePath(tmp_path / "l.zarr"), "calibration", 7)
-            .means(pixel, StageClock(), default)
-            .means
-        )
+        rules = LoadRules(1e6, t_cold_default=default)
+        return self.group(tmp_path, **changes).means(pixel, StageClock(), rules).means
 
     @pytest.mark.parametrize(
         ("name", "values", "words"),
@@ -109,7 +134,7 @@ class TestLoads:
 
     def test_only_its_own_phase_tells_a_temperature(self, tmp_path):
         means = self.means(tmp_path, thot=np.array([290.0, NaN, 20.0]), tcold=np.array([-1.0, 77.0, 0.0]))
-        assert (means.t_hot, means.t_cold) == (290.0, 77.0)
+        assert (means.hot_input.physical, means.cold_input.physical) == (290.0, 77.0)
 
     @pytest.mark.parametrize("value", [0.0, NaN])
     def test_a_cold_load_that_was_not_recorded_once_does_not_count(self, tmp_path, value):
@@ -118,7 +143,43 @@ class TestLoads:
         group = zarr.open_group(tmp_path / "l.zarr", mode="w").create_group("calibration")
         write_group(group, counts, phases, tcold=tcold)
         loads = CalibrationGroup(LocalStorePath(tmp_path / "l.zarr"), "calibration", 7)
-        assert loads.means(np.array([["PX00"], ["PX01"]]), StageClock(), 90.0).means.t_cold == 77.0
+        rules = LoadRules(1e6, t_cold_default=90.0)
+        found = loads.means(np.array([["PX00"], ["PX01"]]), StageClock(), rules)
+        assert (found.means.cold_input.physical, found.t_cold_assumed) == (77.0, False)
+
+    @pytest.mark.parametrize(
+        ("tamb", "at_hot", "at_cold"),
+        [
+            ([270.0, 272.0, 10.0], 270.0, 272.0),
+            ([NaN, 272.0, 275.0], 260.0, 272.0),
+            (None, 260.0, 260.0),
+            ([NaN, NaN, NaN], 260.0, 260.0),
+        ],
+    )
+    def test_ambient_temperature_is_that_at_the_load_or_else_of_the_scan(self, tmp_path, tamb, at_hot, at_cold):
+        loads = self.group(tmp_path, tamb=None if tamb is None else np.array(tamb))
+        of_scan = np.array([259.0, NaN, 261.0, 3.0])
+        assert (loads.read_ambient(HOT, of_scan), loads.read_ambient(COLD, of_scan)) == (at_hot, at_cold)
+
+    def test_ambient_temperature_is_a_mean(self, tmp_path):
+        group = zarr.open_group(tmp_path / "l.zarr", mode="w").create_group("calibration")
+        counts = loads_counts(np.ones((4, 2, 1)), 0.0, [300.0, 80.0, 300.0, 300.0])
+        write_group(group, counts, ["HOT", "COL", "HOT", "HOT"], tamb=np.array([270.0, 200.0, 274.0, NaN]))
+        assert (
+            CalibrationGroup(LocalStorePath(tmp_path / "l.zarr"), "calibration", 7).read_ambient(HOT, np.ones(1))
+            == 272.0
+        )
+
+    def test_ambient_temperature_in_celsius_gives_way_to_that_of_the_scan(self, tmp_path, caplog):
+        loads = self.group(tmp_path, tamb=np.full(3, -5.0))
+        assert loads.read_ambient(HOT, np.array([268.0])) == 268.0
+        assert "calibration/tamb at HOT is [-5.0] K, expected temperatures above 100 K and below 400 K" in caplog.text
+        with pytest.raises(
+            LayoutError,
+            match=r"calibration/tamb at COLD is \[-5.0\] K, and tamb of the scan \[-4.0\] K; expected temperatures "
+            "above 100 K and below 400 K in either.*they look like degrees Celsius",
+        ):
+            loads.read_ambient(COLD, np.array([-4.0]))
 
     @pytest.mark.parametrize("value", [0.0, NaN])
     def test_an_integration_time_may_be_unknown(self, tmp_path, value):
@@ -161,7 +222,7 @@ class TestLoads:
         write_group(group, counts, ["HOT", "COL", "ZERO"])
         loads = CalibrationGroup(LocalStorePath(tmp_path / "l.zarr"), "calibration", 7)
         with pytest.raises(LayoutError, match="no dump of ZERO is valid in any pixel"):
-            loads.means(np.array([["PX00"], ["PX01"]]), StageClock())
+            loads.means(np.array([["PX00"], ["PX01"]]), StageClock(), LoadRules(1e6))
 
     def test_a_time_that_is_unknown_is_no_time(self, tmp_path):
         write_scan(tmp_path / "s.zarr", 1, calibration={"mjd": np.array([NaN, MJD])})

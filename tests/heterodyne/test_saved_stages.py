@@ -15,6 +15,7 @@ import pytest
 from test_scan import assert_alike
 
 from cal_pipeline.heterodyne import stages
+from cal_pipeline.heterodyne.physics.loads import LoadMeans
 from cal_pipeline.heterodyne.physics.planck import KALIBRATE_COMPAT, Convention
 from cal_pipeline.heterodyne.saved_stages import ARRAY, FIELDS, from_tree, to_tree
 from cal_pipeline.heterodyne.scan import Band, Scan
@@ -41,7 +42,7 @@ def kind_of(cls, name):
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
     origin = typing.get_origin(hint) or hint
-    return origin if isinstance(origin, type) and origin not in (np.ndarray, object) else np.ndarray
+    return origin if isinstance(origin, type) and origin not in (np.ndarray, object, typing.Any) else np.ndarray
 
 
 def example(cls, name):
@@ -93,6 +94,20 @@ def test_a_field_that_is_none_or_missing_has_its_default(tmp_path):
     assert gain == stages.GainStage(0, None, "no loads")
     tree = {name: value for name, value in to_tree(whole(stages.CalibrationStage)).items() if name != "precision"}
     assert from_tree(stages.CalibrationStage, tree).precision == "lossless"
+
+
+def test_loads_of_older_files_are_as_their_sensors_said():
+    one = np.ones((1, 1, 1))
+    means = from_tree(
+        LoadMeans, {"hot": one, "cold": one, "hot_time": one, "cold_time": one, "t_hot": 293, "t_cold": 77.5}
+    )
+    assert (means.hot_input.physical, means.cold_input.physical) == (293, 77.5)
+    for load in (means.hot_input, means.cold_input):
+        assert (load.offset.tolist(), load.coupling.tolist(), load.ambient) == ([0.0], [1.0], None)
+    errors = ("forward_efficiency_err", "t_hot_err", "t_cold_err", "image_gain_err", "assumed")
+    tree = {name: value for name, value in to_tree(whole(stages.LoadStage)).items() if name not in errors}
+    loads = from_tree(stages.LoadStage, tree)
+    assert [getattr(loads, name) for name in errors] == [0.02, 1.0, 2.0, 0.05, ()]
 
 
 def test_a_field_without_its_converter_is_refused(monkeypatch):

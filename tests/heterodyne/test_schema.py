@@ -56,9 +56,11 @@ def test_coordinates_are_those_that_lie_in_the_axes(name):
 
 
 def test_flag_bits_are_those_of_the_format():
-    names = "BAD_CHANNEL FILL_VALUE SPIKE RFI TSYS_OUTLIER ELEVATION_LOW ML_FLAGGED MANUAL"
-    assert EXTRA_ATTRIBUTES["flags"] == {"flag_masks": [2**k for k in range(8)], "flag_meanings": names}
-    assert [int(flag) for flag in Flag] == [1, 2, 4, 8, 16, 32, 64, 128]
+    names = (
+        "BAD_CHANNEL FILL_VALUE SPIKE RFI TSYS_OUTLIER ELEVATION_LOW ML_FLAGGED MANUAL SKY_OUTLIER NOISY BASELINE_BAD"
+    )
+    assert EXTRA_ATTRIBUTES["flags"] == {"flag_masks": [2**k for k in range(11)], "flag_meanings": names}
+    assert [int(flag) for flag in Flag] == [2**k for k in range(11)]
 
 
 def test_a_store_that_is_not_there(tmp_path):

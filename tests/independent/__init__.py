@@ -9,22 +9,26 @@ Where the specification leaves a choice, the choice is named in a comment starti
 
 from .basics import PHYSICS, running_mean
 from .beams import chop_differences, couple, sky_entries
-from .counts import I32_MIN, PA_PER_TORR
+from .counts import I32_MIN, PA_PER_TORR, name_pixels
 from .options import Options
 from .references import interpolation_weights
+from .scale_error import TERMS
 from .scan import evaluate_scan
-from .table import look_up
+from .table import look_up, read_atmosphere
 
 __all__ = [
     "I32_MIN",
     "PA_PER_TORR",
     "PHYSICS",
+    "TERMS",
     "Options",
     "chop_differences",
     "couple",
     "evaluate_scan",
     "interpolation_weights",
     "look_up",
+    "name_pixels",
+    "read_atmosphere",
     "running_mean",
     "sky_entries",
 ]

@@ -31,6 +31,30 @@ def running_mean(values: np.ndarray) -> np.ndarray:
     return result
 
 
+def mean_without_spikes(
+    samples: np.ndarray, exptime: np.ndarray, bandwidth: float, clip_sigma: float
+) -> tuple[np.ndarray, int]:
+    """Mean [C] of samples [C,N] less those far from the channel's median, and their number (section 1).
+
+    `exptime` [N] is the integration time of each sample [s].
+    """
+    kept, left_out = np.array(samples, dtype=np.float64), 0
+    if clip_sigma > 0:
+        for row in kept:
+            valid = np.isfinite(row)
+            # CHOICE: three valid dumps in this channel.
+            if valid.sum() < 3:
+                continue
+            median = np.median(row[valid])
+            scatter = 1.4826 * np.median(np.abs(row[valid] - median))
+            # CHOICE: each sample with the exptime of its own subscan.
+            sigma = np.maximum(scatter, median / np.sqrt(bandwidth * exptime))
+            spike = valid & (np.abs(row - median) > clip_sigma * sigma)
+            row[spike] = np.nan
+            left_out += int(spike.sum())
+    return nanmean(kept, axis=1), left_out
+
+
 def divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return x / y
@@ -51,6 +75,11 @@ class Physics:
         if self.round_j:
             value = np.float32(value).astype(np.float64)
         return value
+
+    def J_slope(self, nu: np.ndarray, temperature: float) -> np.ndarray:  # noqa: N802
+        """dJ/dT, never rounded."""
+        x = self.h_over_k * nu / temperature
+        return (x / (np.exp(x) - 1.0)) ** 2 * np.exp(x)
 
     def J_cmb(self, nu: np.ndarray) -> np.ndarray:  # noqa: N802
         return self.J(nu, T_CMB) if self.cmb else np.zeros_like(nu)

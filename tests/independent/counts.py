@@ -35,17 +35,38 @@ class Counts:
         return self.column("exptime", s) * self.valid_dumps(s, r, a)
 
 
-def counts_as_float(array: zarr.Array) -> np.ndarray:
+def counts_as_float(array: zarr.Array, saturation: float | None) -> np.ndarray:
     raw = np.asarray(array[...])
     counts = raw.astype(np.float64)
+    missing = np.zeros(raw.shape, dtype=bool)
     if raw.dtype.kind == "i":
-        # CHOICE: i32 minimum in any width that can hold it, and a signed type's own minimum.
-        counts[(raw == np.iinfo(raw.dtype).min) | (raw.astype(np.int64) == I32_MIN)] = np.nan
-    return counts * float(array.attrs.get("scale_factor", 1.0))
+        missing |= raw == np.iinfo(raw.dtype).min
+    if raw.dtype.kind in "iu":
+        missing |= raw == np.iinfo(raw.dtype).max
+    if "_FillValue" in array.attrs:
+        missing |= raw == array.attrs["_FillValue"]
+    if saturation is not None:
+        # CHOICE: as the largest number of a type, the limit is one of stored counts, before scale_factor.
+        missing |= raw >= saturation
+    counts[missing] = np.nan
+    return counts * float(array.attrs.get("scale_factor", 1.0)) + float(array.attrs.get("add_offset", 0.0))
 
 
-def read_group(group: zarr.Group) -> Counts:
-    counts = counts_as_float(group["data_5d"])
+def name_pixels(ids: list[str], n_pixels: int, n_subscans: int) -> np.ndarray:
+    """Unique ids of the pixels from `frontend_backends` (section 1)."""
+    if len(ids) == n_pixels:
+        # CHOICE: each id that repeats counts its own occurrences; the others stay as they are.
+        return np.array([f"{x}_{ids[:i].count(x)}" if ids.count(x) > 1 else x for i, x in enumerate(ids)])
+    distinct = list(dict.fromkeys(ids))
+    if len(ids) == n_subscans and len(distinct) == n_pixels:
+        return np.array(distinct)
+    if len(ids) == n_subscans and len(distinct) == 1:
+        return np.array([f"{distinct[0]}_{i}" for i in range(n_pixels)])
+    raise ValueError(f"{len(ids)} pixel ids for {n_pixels} pixels and {n_subscans} subscans")
+
+
+def read_group(group: zarr.Group, saturation: float | None = None) -> Counts:
+    counts = counts_as_float(group["data_5d"], saturation)
     _, _, R, A, S = counts.shape
     mode = [str(m).strip() for m in group["sobsmode"][...]]
     columns = {}
@@ -57,12 +78,7 @@ def read_group(group: zarr.Group) -> Counts:
             columns[name] = values.astype(np.float64)
     pixel = None
     if "frontend_backends" in group:
-        ids = [str(i) for i in group["frontend_backends"][...]]
-        if len(ids) == S and S != R * A:
-            # CHOICE: one id per subscan: every pixel is called as in the first subscan.
-            pixel = np.array([ids[0]] * (R * A)).reshape(R, A)
-        else:
-            pixel = np.array(ids).reshape(R, A)
+        pixel = name_pixels([str(i) for i in group["frontend_backends"][...]], R * A, S).reshape(R, A)
     return Counts(counts, mode, columns, pixel)
 
 
@@ -84,12 +100,16 @@ def frequencies(source: Counts, first_on: int) -> tuple[np.ndarray, np.ndarray]:
     return source.column("signal_freq", first_on) + shift, source.column("image_freq", first_on) - shift
 
 
+# CHOICE: blanks around a phase do not count; anything else does.
+PREFIXES = ("", "OTF-", "SWA-", "SWB-", "OTFSWA-", "OTFSWB-")
+
+
 def is_on(mode: str) -> bool:
-    return mode == "ON" or mode.endswith("-ON")
+    return mode in [f"{prefix}ON" for prefix in PREFIXES]
 
 
 def is_off(mode: str) -> bool:
-    return mode == "OFF" or mode.endswith("-OFF")
+    return mode in [f"{prefix}OFF" for prefix in PREFIXES]
 
 
 def beam(mode: str) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .basics import divide, nanmean
+from .basics import divide, mean_without_spikes, nanmean
 from .counts import Counts
 from .options import Options
 from .sky import Model
@@ -18,10 +18,17 @@ class Loads:
 
     hot: np.ndarray
     cold: np.ndarray
+    spikes: int  # samples left out of the means
     time_hot: float  # s
     time_cold: float  # s
     tp_hot: np.ndarray  # T'_hot
     tp_cold: np.ndarray  # T'_cold
+    slope_hot: np.ndarray  # dT'_hot/dT, T the load's temperature
+    slope_cold: np.ndarray
+    by_gain_hot: np.ndarray  # dT'_hot/d ln g [K]
+    by_gain_cold: np.ndarray
+    mjd: float  # mean of the mean times of HOT and COLD
+    t_cold_assumed: bool
     gamma: np.ndarray
     t_rec_dsb: np.ndarray
     t_rec_ssb: np.ndarray
@@ -29,16 +36,68 @@ class Loads:
     bad: np.ndarray
 
 
-def evaluate_loads(calibration: Counts, zero: np.ndarray, r: int, a: int, model: Model, options: Options) -> Loads:
-    """Section 2 for the pixel (r, a)."""
+@dataclass
+class LoadSpectrum:
+    """Mean counts on a load and what it radiates into the receiver, arrays [C]."""
+
+    counts: np.ndarray
+    spikes: int
+    time: float  # s
+    mjd: float
+    tp: np.ndarray  # K
+    slope: np.ndarray  # K per K of the load
+    by_gain: np.ndarray  # K per ln g
+    assumed: bool  # its temperature
+
+
+def evaluate_load(
+    name: str, subscans: list[int], calibration: Counts, pixel: tuple[int, int], zero: np.ndarray,
+    model: Model, options: Options, bandwidth: float, tamb_elsewhere: float,
+) -> LoadSpectrum:  # fmt: skip
+    """Counts and input of the load `name`, hot or cold; `zero` [C] is subtracted."""
+    r, a = pixel
+    C, D, _, A, _ = calibration.counts.shape
+    # CHOICE: dumps of all subscans are pooled with equal weight; temperatures are means over the subscans. Spikes
+    # are looked for after ZERO is subtracted.
+    samples = calibration.counts[:, :, r, a, subscans].reshape(C, -1) - zero[:, None]
+    exptime = np.tile(calibration.columns["exptime"][subscans], D)
+    counts, spikes = mean_without_spikes(samples, exptime, bandwidth, options.clip_sigma)
+    column = {"hot": "thot", "cold": "tcold"}[name]
+    temperature = float(nanmean(calibration.columns[column][subscans])) if column in calibration.columns else np.nan
+    assumed = not np.isfinite(temperature) and name == "cold" and options.profile_t_cold is not None
+    if assumed:
+        temperature = options.profile_t_cold
+    tamb = float(nanmean(calibration.columns["tamb"][subscans])) if "tamb" in calibration.columns else np.nan
+    if not np.isfinite(tamb):
+        tamb = tamb_elsewhere
+    offset, k = options.load_input(name, a, A)
+    bands = [model.physics.J(sb.nu, temperature + offset) for sb in model.sidebands]
+    if k != 1:
+        bands = [
+            k * band + (1 - k) * model.physics.J(sb.nu, tamb) for sb, band in zip(model.sidebands, bands, strict=True)
+        ]
+    slopes = [k * model.physics.J_slope(sb.nu, temperature + offset) for sb in model.sidebands]
+    return LoadSpectrum(
+        counts, spikes,
+        time=sum(calibration.integration_time(s, r, a) for s in subscans),
+        mjd=float(np.mean(calibration.columns["mjd"][subscans])),
+        tp=model.weigh(bands), slope=model.weigh(slopes), by_gain=model.by_gain(bands), assumed=assumed,
+    )  # fmt: skip
+
+
+def evaluate_loads(
+    calibration: Counts, zero: np.ndarray, r: int, a: int, model: Model, options: Options,
+    bandwidth: float, tamb_elsewhere: float,
+) -> Loads:  # fmt: skip
+    """Section 2 for the pixel (r, a); where the group of the loads has no `tamb`, `tamb_elsewhere` holds."""
     hots, colds = calibration.which("HOT"), calibration.which("COL", "COLD")
     if not hots or not colds:
         raise ValueError(f"the calibration group needs HOT and COLD, it has {calibration.mode}")
-    # CHOICE: dumps of all subscans are pooled with equal weight; temperatures are means over the subscans.
-    hot = nanmean(calibration.counts[:, :, r, a, hots], axis=(1, 2)) - zero
-    cold = nanmean(calibration.counts[:, :, r, a, colds], axis=(1, 2)) - zero
-    tp_hot = model.load(float(nanmean(calibration.columns["thot"][hots])))
-    tp_cold = model.load(float(nanmean(calibration.columns["tcold"][colds])))
+    h, c = (
+        evaluate_load(name, subscans, calibration, (r, a), zero, model, options, bandwidth, tamb_elsewhere)
+        for name, subscans in (("hot", hots), ("cold", colds))
+    )
+    hot, cold, tp_hot, tp_cold = h.counts, c.counts, h.tp, c.tp
     w_s, nu_s = model.sidebands[0].weight, model.sidebands[0].nu
 
     y = divide(hot, cold)
@@ -59,10 +118,17 @@ def evaluate_loads(calibration: Counts, zero: np.ndarray, r: int, a: int, model:
     return Loads(
         hot=hot,
         cold=cold,
-        time_hot=sum(calibration.integration_time(s, r, a) for s in hots),
-        time_cold=sum(calibration.integration_time(s, r, a) for s in colds),
+        spikes=h.spikes + c.spikes,
+        time_hot=h.time,
+        time_cold=c.time,
         tp_hot=tp_hot,
         tp_cold=tp_cold,
+        slope_hot=h.slope,
+        slope_cold=c.slope,
+        by_gain_hot=h.by_gain,
+        by_gain_cold=c.by_gain,
+        mjd=(h.mjd + c.mjd) / 2,
+        t_cold_assumed=c.assumed,
         gamma=difference / (tp_hot - tp_cold),
         t_rec_dsb=t_rec_dsb,
         t_rec_ssb=np.where(np.isfinite(t_rec_ssb), t_rec_ssb, np.nan),

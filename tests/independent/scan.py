@@ -7,20 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from .basics import PHYSICS, divide, nanmean
+from .basics import PHYSICS, divide, mean_without_spikes, nanmean
 from .counts import PA_PER_TORR, Counts, frequencies, open_scan, read_group, scan_attributes
 from .drift import later_zero, undrift
 from .loads import Loads, evaluate_loads
 from .options import Options
-from .pwv import SkyData, prepare_sky
+from .pwv import SkyData, noise_of_loads, prepare_sky
 from .references import interpolation_weights
+from .scale_error import LaterLoads, pixel_terms, scale_errors
 from .selection import Selection, select_subscans
 from .sky import Model, Sideband
 from .strategies import Fits, Skies, fit_scan, valid_offs
-from .table import look_up, read_atmosphere
+from .table import read_atmosphere
 
 BAD_CHANNEL = 1
 FILL_VALUE = 2
+SKY_OUTLIER = 256
 
 
 @dataclass
@@ -38,6 +40,8 @@ class Scan:
     loads: dict[tuple[int, int], Loads]
     off_mean: dict[tuple[int, int, int], np.ndarray]
     skies: Skies
+    later: dict[tuple[int, int], LaterLoads]
+    off_spikes: dict[tuple[int, int], int]
 
     @property
     def pixels(self) -> list[tuple[int, int]]:
@@ -62,10 +66,10 @@ def evaluate_scan(
     Keys are the names of the L1 arrays, all floats f64 (`sigma` and `sky_residual` are not rounded to f32);
     `pwv_converged` beside them says whether each fit reached its fixed point.
 
-    `following` is the store and scan with the loads after the scan, for `gain_level` 2 or 3; `linked` is the sky of the
-    other bands (``_sky_data`` of their results), to be fitted jointly under `strategy` full; the other keywords are
-    :class:`Options`. Keys that start with an underscore are what :func:`couple`, :func:`sky_entries` and
-    :func:`chop_differences` start from.
+    `following` is the store and scan with the loads after the scan, used whatever `gain_level` for the error of the
+    gain; `linked` is the sky of the other bands (``_sky_data`` of their results), to be fitted jointly under `strategy`
+    full; the other keywords are :class:`Options`. Keys that start with an underscore are what :func:`couple`,
+    :func:`sky_entries` and :func:`chop_differences` start from, and what the errors of the scale are made of.
     """
     scan = read_scan(session_path, scan_number, atm_path, band, following, Options(**options))
     fits = fit_scan(scan.skies, scan.counts.shape[2:4], scan.selection, scan.options, linked)
@@ -76,6 +80,7 @@ def evaluate_scan(
     nu_s, nu_i = frequencies(scan.source, scan.selection.ons[0])
     return {
         **calibrated,
+        **errors_of_scale(scan, fits),
         **{name: per_pixel(scan, name) for name in ("t_rec_ssb", "gamma", "t_cal")},
         "t_sky": t_sky,
         "tau_signal": tau_signal,
@@ -88,7 +93,7 @@ def evaluate_scan(
         "sky_residual": sky_residual,
         "signal_freqs": nu_s,
         "image_freqs": nu_i,
-        **coordinates(scan),
+        **coordinates(scan, calibrated["flags"]),
         **intermediate(scan, factors),
     }
 
@@ -105,7 +110,7 @@ def read_scan(
     options: Options,
 ) -> Scan:
     group = open_scan(session_path, scan_number, band)
-    source, cal = read_group(group["source"]), read_group(group["calibration"])
+    source, cal = (read_group(group[name], options.saturation_counts) for name in ("source", "calibration"))
     instmode = str(scan_attributes(session_path, scan_number, band).get("instmode") or "")
     selection = select_subscans(source, options.mode, instmode)
     models = make_models(source, selection, atm_path, options)
@@ -114,16 +119,21 @@ def read_scan(
         source, cal, selection, options, models, zero,
         counts=source.counts - zero[:, None, :, :, None],
         bandwidth=abs(source.column("freq_res", selection.ons[0])),
-        loads={}, off_mean={}, skies={},
+        loads={}, off_mean={}, skies={}, later={}, off_spikes={},
     )  # fmt: skip
     for r, a in scan.pixels:
-        scan.loads[r, a] = evaluate_loads(cal, zero[:, r, a], r, a, models[a], options)
-    if options.gain_level and following is not None:
-        later = read_group(open_scan(following[0], following[1], band)["calibration"])
-        take_out_drift(scan, later)
+        scan.loads[r, a] = loads_of_pixel(scan, cal, zero[:, r, a], r, a)
+        scan.later[r, a] = LaterLoads(np.nan, removed=False)
+    if following is not None:
+        following_group = open_scan(following[0], following[1], band)["calibration"]
+        take_out_drift(scan, read_group(following_group, options.saturation_counts))
     for r, a in scan.pixels:
         for k in selection.offs:
-            scan.off_mean[r, a, k] = nanmean(scan.counts[:, :, r, a, k], axis=1)
+            clip = 0.0 if selection.chopped else options.clip_sigma
+            exptime = np.full(source.counts.shape[1], source.column("exptime", k))
+            mean, spikes = mean_without_spikes(scan.counts[:, :, r, a, k], exptime, scan.bandwidth, clip)
+            scan.off_mean[r, a, k] = mean
+            scan.off_spikes[r, a] = scan.off_spikes.get((r, a), 0) + spikes
             if source.valid_dumps(k, r, a) > 0:
                 scan.skies[r, a, k] = look_at_sky(scan, r, a, k, band or 0)
     return scan
@@ -133,19 +143,24 @@ def make_models(source: Counts, selection: Selection, atm_path: Any, options: Op
     """The sky model of each array."""
     nu_s, nu_i = frequencies(source, selection.ons[0])
     pressure = float(np.mean([source.column("pamb", s) for s in selection.ons + selection.offs])) * PA_PER_TORR
-    grid, pressures, table_b, table_c = read_atmosphere(atm_path)
+    table = read_atmosphere(atm_path)
+    n_arrays = source.counts.shape[3]
+    gains = options.image_gains(n_arrays)
 
     def sideband(nu: np.ndarray, weight: float) -> Sideband:
-        b = look_up(table_b, grid, pressures, nu, pressure)
-        c = look_up(table_c, grid, pressures, nu, pressure)
-        return Sideband(nu, weight, b, c)
+        b, c, offset = table.layers(nu, pressure)
+        if options.isothermal:
+            b, c, offset = b[-1:], c[-1:], np.zeros(1)
+        return Sideband(nu, weight, b, c, offset)
 
-    w_s, w_i = options.weights
-    sidebands = [sideband(nu_s, w_s)]
-    if options.image_gain != 0:
-        sidebands.append(sideband(nu_i, w_i))
-    efficiencies = options.efficiencies(source.counts.shape[3])
-    return [Model(sidebands, PHYSICS[options.physics], float(f)) for f in efficiencies]
+    models = []
+    for gain, f_eff in zip(gains, options.efficiencies(n_arrays), strict=True):
+        sidebands = [sideband(nu_s, 1 / (1 + gain))]
+        # CHOICE: the image band is looked up, and tau_image is given, when any array sees it.
+        if gains.any():
+            sidebands.append(sideband(nu_i, gain / (1 + gain)))
+        models.append(Model(sidebands, PHYSICS[options.physics], float(f_eff), float(gain)))
+    return models
 
 
 def zero_level(calibration: Counts) -> np.ndarray:
@@ -159,11 +174,28 @@ def zero_level(calibration: Counts) -> np.ndarray:
     return zero
 
 
+def loads_of_pixel(scan: Scan, calibration: Counts, zero: np.ndarray, r: int, a: int) -> Loads:
+    tamb_elsewhere = float(nanmean(scan.source.columns["tamb"]))
+    return evaluate_loads(
+        calibration, zero, r, a, scan.models[a], scan.options, scan.bandwidth, tamb_elsewhere
+    )  # fmt: skip
+
+
 def take_out_drift(scan: Scan, later: Counts) -> None:
-    """Bring the counts of ONs, and at level 3 of OFFs, to the gain of the first loads."""
-    subscans = scan.selection.ons + (scan.selection.offs if scan.options.gain_level == 3 else [])
+    """Bring the counts of ONs at level 2, of ONs and OFFs at level 3, to the gain of the first loads."""
+    level = scan.options.gain_level
+    subscans = {0: [], 2: scan.selection.ons, 3: scan.selection.ons + scan.selection.offs}[level]
     for r, a in scan.pixels:
-        after = evaluate_loads(later, later_zero(later, r, a), r, a, scan.models[a], scan.options)
+        first, after = scan.loads[r, a], loads_of_pixel(scan, later, later_zero(later, r, a), r, a)
+        good = ~first.bad & ~after.bad
+        # CHOICE: a pixel without later loads stays as it is.
+        if not np.isfinite(after.gamma).any():
+            continue
+        drift = float(np.median((after.gamma / first.gamma - 1)[good])) if good.any() else np.nan
+        scan.later[r, a] = LaterLoads(drift, removed=level == 3)
+        if level:
+            # CHOICE: a channel that the later loads cannot calibrate is bad.
+            first.bad = first.bad | after.bad
         for s in subscans:
             counts, when = scan.counts[:, :, r, a, s], scan.selection.mjd[s]
             scan.counts[:, :, r, a, s] = undrift(counts, when, scan.loads[r, a], after, scan.calibration, later)
@@ -174,7 +206,7 @@ def look_at_sky(scan: Scan, r: int, a: int, k: int, band: int) -> SkyData:
     return prepare_sky(
         scan.models[a], (band, r, a), scan.loads[r, a], scan.off_mean[r, a, k],
         scan.source.integration_time(k, r, a), scan.bandwidth, scan.selection.airmass[k],
-        scan.options.air_temperature(tamb), scan.options.spillover_temperature(tamb),
+        scan.options.ground_temperature(tamb), scan.options.spillover_temperature(tamb),
     )  # fmt: skip
 
 
@@ -205,6 +237,19 @@ def reference_of(scan: Scan, r: int, a: int, on: int) -> Reference:
     return Reference(np.repeat(mean[:, None], D, axis=1), noise, tamb)
 
 
+def sky_outliers(scan: Scan, fits: Fits) -> dict[tuple[int, int], np.ndarray]:
+    """Channels [C] of each pixel that have no weight in at least half of the OFFs in which it was fitted."""
+    found = {}
+    for pixel in scan.pixels:
+        offs = [key for key in fits.off if key[:2] == pixel and scan.skies[key].good.any()]
+        out = np.zeros(scan.counts.shape[0], dtype=int)
+        if scan.options.robust:
+            for key in offs:
+                out += scan.skies[key].tukey(fits.off[key].pwv) == 0
+        found[pixel] = (out > 0) & (2 * out >= len(offs))
+    return found
+
+
 def calibrate(scan: Scan, fits: Fits) -> tuple[dict[str, np.ndarray], dict[tuple[int, int, int], np.ndarray]]:
     """The arrays of the ONs, and the factors [K/count] by (r, a, on)."""
     C, D, R, A, _ = scan.counts.shape
@@ -215,7 +260,7 @@ def calibrate(scan: Scan, fits: Fits) -> tuple[dict[str, np.ndarray], dict[tuple
         "sigma": np.full((C, R, A, S), np.nan),
         "flags": np.zeros((C, D, R, A, S), dtype=np.uint16),
     }
-    factors = {}
+    factors, outliers = {}, sky_outliers(scan, fits)
     options = scan.options
     for r, a in scan.pixels:
         load, model = scan.loads[r, a], scan.models[a]
@@ -225,8 +270,8 @@ def calibrate(scan: Scan, fits: Fits) -> tuple[dict[str, np.ndarray], dict[tuple
             bad = load.bad | (t_r < options.min_transmission)
             ref = reference_of(scan, r, a, on)
 
-            t_atm, t_spill = options.air_temperature(ref.tamb), options.spillover_temperature(ref.tamb)
-            t_sys = load.t_rec_dsb + model.sky(pwv, air, t_atm, t_spill)
+            t_ground, t_spill = options.ground_temperature(ref.tamb), options.spillover_temperature(ref.tamb)
+            t_sys = load.t_rec_dsb + model.sky(pwv, air, t_ground, t_spill)
             relative = np.sqrt((1 / scan.source.column("exptime", on) + ref.noise) / scan.bandwidth)
             noise = divide(t_sys, model.sidebands[0].weight * model.f_eff * options.eta * t_r) * relative
             out["t_sys"][:, r, a, i] = t_sys
@@ -237,10 +282,28 @@ def calibrate(scan: Scan, fits: Fits) -> tuple[dict[str, np.ndarray], dict[tuple
             factor = divide(divide(load.t_cal, load.hot - load.cold), t_r)
             factors[r, a, on] = np.where(bad, np.nan, factor)
             flags = np.where(bad[:, None], BAD_CHANNEL, 0) | np.where(missing, FILL_VALUE, 0)
+            flags |= np.where(outliers[r, a][:, None], SKY_OUTLIER, 0)
             out["flags"][:, :, r, a, i] = flags
             t_a = (on_counts - ref.counts) * factor[:, None]
-            out["spectra"][:, :, r, a, i] = np.where(flags == 0, t_a, np.nan)
+            out["spectra"][:, :, r, a, i] = np.where(bad[:, None] | missing, np.nan, t_a)
     return out, factors
+
+
+def errors_of_scale(scan: Scan, fits: Fits) -> dict[str, np.ndarray]:
+    """`scale_error`, `scale_error_terms` and the errors of the inputs."""
+    selection, terms, inputs = scan.selection, {}, {}
+    airmass = float(np.mean([selection.airmass[on] for on in selection.ons]))
+    mjd_on = float(np.mean(selection.mjd[selection.ons]))
+    for r, a in scan.pixels:
+        load = scan.loads[r, a]
+        terms[r, a], inputs[r, a] = pixel_terms(
+            scan.models[a], scan.options, load, noise_of_loads(load, scan.bandwidth), scan.later[r, a],
+            [fits.on[r, a, on] for on in selection.ons], airmass, mjd_on,
+        )  # fmt: skip
+    return scale_errors(terms, scan.loads, (scan.counts.shape[0], *scan.counts.shape[2:4])) | {
+        "_inputs": inputs,
+        "_terms": terms,
+    }
 
 
 # ---------- the sky, and what else L1 holds
@@ -259,7 +322,7 @@ def compare_sky(scan: Scan, fits: Fits) -> tuple[np.ndarray, np.ndarray]:
         residuals = []
         for k in (k for k in offs if (r, a, k) in fits.off):
             d = scan.skies[r, a, k]
-            s_model = model.sky(fits.off[r, a, k].pwv, d.airmass, d.t_atm, d.t_spill) - load.tp_hot
+            s_model = model.sky(fits.off[r, a, k].pwv, d.airmass, d.t_ground, d.t_spill) - load.tp_hot
             residuals.append(s_obs[k] - s_model)
         if residuals:
             sky_residual[:, r, a] = nanmean(np.array(residuals), axis=0)
@@ -274,11 +337,12 @@ def per_pixel(scan: Scan, name: str) -> np.ndarray:
     return out
 
 
-def coordinates(scan: Scan) -> dict[str, Any]:
-    """Times, positions and names of the ONs."""
+def coordinates(scan: Scan, flags: np.ndarray) -> dict[str, Any]:
+    """Times, positions and names of the ONs; `flags` [C,D,R,A,S] tell which of their samples are missing."""
     ons, columns = scan.selection.ons, scan.source.columns
     D, S = scan.counts.shape[1], len(ons)
-    valid = [np.isfinite(scan.counts[..., s]).any(axis=(0, 2, 3)).sum() for s in ons]
+    # CHOICE: a sample is valid that has ON and REF; where REF is missing the ON's time is lost.
+    valid = ((flags & FILL_VALUE) == 0).any(axis=(0, 2, 3)).sum(axis=0)
     out = {
         "t_int": np.array([scan.source.column("exptime", s) * n for s, n in zip(ons, valid, strict=True)]),
         "mjd": scan.selection.mjd[ons],
@@ -301,6 +365,8 @@ def intermediate(scan: Scan, factors: dict[tuple[int, int, int], np.ndarray]) ->
         "_counts": scan.counts,
         "_off_mean": scan.off_mean,
         "_loads": scan.loads,
+        "_options": scan.options,
+        "_off_spikes": scan.off_spikes,
         "_factors": factors,
         "_all_mjd": selection.mjd,
         "_ons": selection.ons,

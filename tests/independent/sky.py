@@ -11,12 +11,22 @@ from .basics import Physics
 
 @dataclass
 class Sideband:
-    """One sideband: its frequencies, weight and opacity coefficients."""
+    """One sideband: its frequencies, weight and opacity coefficients up to the top of each layer."""
 
     nu: np.ndarray  # Hz, [C]
     weight: float
-    b: np.ndarray  # Np/mm, [C]
-    c: np.ndarray  # Np, [C]
+    b_up_to: np.ndarray  # Np/mm, [L,C]
+    c_up_to: np.ndarray  # Np, [L,C]
+    offset: np.ndarray  # K above the ground, [L]
+
+    @property
+    def b(self) -> np.ndarray:
+        """Coefficient of the whole atmosphere."""
+        return self.b_up_to[-1]
+
+    @property
+    def c(self) -> np.ndarray:
+        return self.c_up_to[-1]
 
     def tau0(self, pwv: float) -> np.ndarray:
         return self.b * pwv + self.c
@@ -32,31 +42,79 @@ class Model:
     sidebands: list[Sideband]
     physics: Physics
     f_eff: float
+    gain: float  # image/signal
+
+    def weigh(self, bands: list[np.ndarray]) -> np.ndarray:
+        """Sum of the sidebands with their weights."""
+        return sum(sb.weight * band for sb, band in zip(self.sidebands, bands, strict=True))
+
+    def by_gain(self, bands: list[np.ndarray]) -> np.ndarray:
+        """Derivative of :meth:`weigh` to the logarithm of the gain: dw_i/d ln g = -dw_s/d ln g = g/(1 + g)²."""
+        if self.gain == 0:
+            return np.zeros_like(bands[0])
+        return self.gain / (1 + self.gain) ** 2 * (bands[1] - bands[0])
 
     def load(self, temperature: float) -> np.ndarray:
         """T'_X of the specification [K]."""
         return sum(sb.weight * self.physics.J(sb.nu, temperature) for sb in self.sidebands)
 
-    def sky(self, pwv: float, airmass: float, t_atm: float, t_spill: float) -> np.ndarray:
-        """Compute the input temperature of the receiver on blank sky, DSB [K]."""
-        total = np.zeros(len(self.sidebands[0].nu))
-        for sb in self.sidebands:
-            t_r = sb.transmission(pwv, airmass)
-            emission = self.physics.J(sb.nu, t_atm) * (1 - t_r) + self.physics.J_cmb(sb.nu) * t_r
-            total += sb.weight * (self.f_eff * emission + (1 - self.f_eff) * self.physics.J(sb.nu, t_spill))
-        return total
+    def emission(self, sb: Sideband, pwv: float, airmass: float, t_ground: float) -> np.ndarray:
+        """Brightness of the sky in a sideband [K]: what each layer emits, seen through those below it."""
+        total, below = np.zeros(len(sb.nu)), np.ones(len(sb.nu))
+        for b, c, offset in zip(sb.b_up_to, sb.c_up_to, sb.offset, strict=True):
+            through = np.exp(-airmass * (b * pwv + c))
+            total += self.physics.J(sb.nu, t_ground + offset) * (below - through)
+            below = through
+        return total + self.physics.J_cmb(sb.nu) * below
 
-    def sky_slope(self, pwv: float, airmass: float, t_atm: float) -> np.ndarray:
-        """d sky / d pwv [K/mm]."""
+    def sky(self, pwv: float, airmass: float, t_ground: float, t_spill: float) -> np.ndarray:
+        """Compute the input temperature of the receiver on blank sky, DSB [K]."""
+        return self.weigh(self.sky_of_bands(pwv, airmass, t_ground, t_spill))
+
+    def sky_of_bands(self, pwv: float, airmass: float, t_ground: float, t_spill: float) -> list[np.ndarray]:
+        """The same in each sideband."""
+        bands = []
+        for sb in self.sidebands:
+            emission = self.emission(sb, pwv, airmass, t_ground)
+            bands.append(self.f_eff * emission + (1 - self.f_eff) * self.physics.J(sb.nu, t_spill))
+        return bands
+
+    def sky_slope(self, pwv: float, airmass: float, t_ground: float) -> np.ndarray:
+        """d sky / d pwv [K/mm]: what passes the top of a layer comes from the next one or from beyond."""
         total = np.zeros(len(self.sidebands[0].nu))
         for sb in self.sidebands:
-            contrast = self.physics.J(sb.nu, t_atm) - self.physics.J_cmb(sb.nu)
-            total += sb.weight * contrast * airmass * sb.b * sb.transmission(pwv, airmass)
+            J = [self.physics.J(sb.nu, t_ground + offset) for offset in sb.offset] + [self.physics.J_cmb(sb.nu)]
+            for j, (b, c) in enumerate(zip(sb.b_up_to, sb.c_up_to, strict=True)):
+                total += sb.weight * (J[j] - J[j + 1]) * airmass * b * np.exp(-airmass * (b * pwv + c))
         return self.f_eff * total
 
-    def sigma_mod(self, pwv: float, airmass: float, t_atm: float, model_error: float) -> np.ndarray:
+    def sigma_mod(self, pwv: float, airmass: float, t_ground: float, model_error: float) -> np.ndarray:
+        """What a fractional error of all opacities does to the sky's own emission [K]."""
         total = np.zeros(len(self.sidebands[0].nu))
         for sb in self.sidebands:
-            opacity = airmass * sb.tau0(pwv)
-            total += sb.weight * self.physics.J(sb.nu, t_atm) * opacity * np.exp(-opacity)
+            J = [self.physics.J(sb.nu, t_ground + offset) for offset in sb.offset] + [0.0]
+            for j, (b, c) in enumerate(zip(sb.b_up_to, sb.c_up_to, strict=True)):
+                opacity = airmass * (b * pwv + c)
+                total += sb.weight * (J[j] - J[j + 1]) * opacity * np.exp(-opacity)
         return model_error * self.f_eff * total
+
+    def by_ground(self, pwv: float, airmass: float, t_ground: float, by_offset: bool) -> np.ndarray:
+        """Slope of the sky to t_ground [K/K] or, `by_offset`, to a factor of all offsets [K]."""
+        total = np.zeros(len(self.sidebands[0].nu))
+        for sb in self.sidebands:
+            below = np.ones(len(sb.nu))
+            for b, c, offset in zip(sb.b_up_to, sb.c_up_to, sb.offset, strict=True):
+                through = np.exp(-airmass * (b * pwv + c))
+                slope = self.physics.J_slope(sb.nu, t_ground + offset)
+                total += sb.weight * (below - through) * slope * (offset if by_offset else 1.0)
+                below = through
+        return self.f_eff * total
+
+    def by_dry_opacity(self, pwv: float, airmass: float, t_ground: float) -> np.ndarray:
+        """Slope of the sky to a factor of all c [K]."""
+        total = np.zeros(len(self.sidebands[0].nu))
+        for sb in self.sidebands:
+            J = [self.physics.J(sb.nu, t_ground + offset) for offset in sb.offset] + [self.physics.J_cmb(sb.nu)]
+            for j, (b, c) in enumerate(zip(sb.b_up_to, sb.c_up_to, strict=True)):
+                total += sb.weight * (J[j] - J[j + 1]) * airmass * c * np.exp(-airmass * (b * pwv + c))
+        return self.f_eff * total

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .options import Options
-from .pwv import Fit, SkyData, fit_pwv
+from .pwv import Fit, SkyData, fit_pwv, given_pwv
 from .references import nearest
 from .selection import Selection
 
@@ -50,11 +50,12 @@ def fit_common(
     skies: Skies, shape: tuple[int, int], selection: Selection, options: Options, linked: list[SkyData] | None
 ) -> Fits:
     if options.strategy == "full":
-        common = fit(list(skies.values()) + (linked or []), options)
+        common = fit_pwv(list(skies.values()) + (linked or []), options)
     elif options.pwv is None:
         raise ValueError("strategy fixed needs a pwv")
     else:
-        common = Fit(float(options.pwv))  # CHOICE: nothing was fitted, so errors and chi² are NaN
+        # CHOICE: nothing was fitted, so the errors are NaN; residuals and their weights are those at the PWV.
+        common = given_pwv(list(skies.values()), options)
     on = {(*pixel, on): common for pixel in np.ndindex(shape) for on in selection.ons}
     return Fits(np.array(common, dtype=object), on, dict.fromkeys(skies, common))
 
@@ -63,7 +64,7 @@ def fit_pixels(skies: Skies, shape: tuple[int, int], selection: Selection, optio
     found = Fits(np.empty(shape, dtype=object), {}, {})
     for pixel in np.ndindex(shape):
         offs = valid_offs(skies, pixel, selection)
-        found.fits[pixel] = fit([skies[(*pixel, k)] for k in offs], options)
+        found.fits[pixel] = fit_pwv([skies[(*pixel, k)] for k in offs], options)
         found.on.update({(*pixel, on): found.fits[pixel] for on in selection.ons})
         found.off.update({(*pixel, k): found.fits[pixel] for k in offs})
     return found
@@ -80,7 +81,7 @@ def fit_pairs(skies: Skies, shape: tuple[int, int], selection: Selection, option
                 k = nearest(offs, selection.mjd, selection.mjd[on])
             key = (*pixel, k)
             found.fits[(*pixel, i)] = found.on[(*pixel, on)] = (
-                fit([skies[key]], options) if key in skies else Fit(np.nan)
+                fit_pwv([skies[key]], options) if key in skies else Fit(np.nan)
             )
             if key in skies:
                 found.off[key] = found.fits[(*pixel, i)]
@@ -90,7 +91,3 @@ def fit_pairs(skies: Skies, shape: tuple[int, int], selection: Selection, option
 def valid_offs(skies: Skies, pixel: tuple[int, ...], selection: Selection) -> list[int]:
     """The OFFs of a pixel with a valid dump."""
     return [k for k in selection.offs if (*pixel, k) in skies]
-
-
-def fit(data: list[SkyData], options: Options) -> Fit:
-    return fit_pwv(data, (options.pwv_min, options.pwv_max), options.pwv_grid_steps, options.model_error)

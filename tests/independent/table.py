@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import asdf
 import numpy as np
 
 
-def read_atmosphere(path: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+@dataclass
+class Table:
+    """An atmosphere table; version 1 is one layer at the temperature of the ground."""
+
+    grid: np.ndarray  # Hz, [F]
+    pressures: np.ndarray  # Pa, [P]
+    b: np.ndarray  # Np/mm up to the top of each layer, [P, L, F]
+    c: np.ndarray  # Np, likewise
+    offset: np.ndarray  # K above the ground, [P, L]
+
+    def layers(self, nu: np.ndarray, p: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Coefficients b and c [L, C] at frequencies and a pressure, and offsets [L]."""
+        L = self.b.shape[1]
+        b = [look_up(self.b[:, j], self.grid, self.pressures, nu, p) for j in range(L)]
+        c = [look_up(self.c[:, j], self.grid, self.pressures, nu, p) for j in range(L)]
+        p = float(inside(p, self.pressures, "pressure [Pa]"))
+        offset = [np.interp(np.log(p), np.log(self.pressures), self.offset[:, j]) for j in range(L)]
+        return np.array(b), np.array(c), np.array(offset)
+
+
+def read_atmosphere(path: Any) -> Table:
     with asdf.open(path, memmap=False) as file:
         frequency = file["frequency"]
         if isinstance(frequency, dict) or hasattr(frequency, "keys"):
@@ -18,7 +39,9 @@ def read_atmosphere(path: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
         pressure = np.array(file["pressure"], dtype=np.float64)
         b = np.array(file["b"]).astype(np.float64)
         c = np.array(file["c"]).astype(np.float64)
-    return grid, pressure, b, c
+        if file.tree.get("version", 1) == 1:
+            return Table(grid, pressure, b[:, None], c[:, None], np.zeros((len(pressure), 1)))
+        return Table(grid, pressure, b, c, np.array(file["layer_offset"], dtype=np.float64))
 
 
 def inside(values: Any, grid: np.ndarray, what: str) -> np.ndarray:

@@ -21,6 +21,8 @@ def scan():
     spectra[0, 1, 0, 0, :] = 9.0
     spectra[3] = np.nan
     flags = np.where(np.isnan(spectra), 1, 0).astype(np.uint16)
+    # Samples with other flags keep their values.
+    spectra[2, 1], flags[2, 1] = 100.0, 512
     cube = ("channel", "dump", "receiver", "array", "subscan")
     small = ("channel", "receiver", "array")
     sigma = np.ones((4, 2, 1, 2), np.float32)
@@ -47,6 +49,7 @@ def test_mean_spectrum_weighs_by_noise_and_leaves_out_flagged_samples(scan):
     # Channel 0: one sample of 9 with weight 1, one of 5 and one of 9 with weight 1/4.
     assert spectrum[0] == pytest.approx((9.0 + 0.25 * 5.0 + 0.25 * 9.0) / 1.5)
     assert error[0] == pytest.approx(1.5**-0.5)
+    assert spectrum[2] == pytest.approx(5.0)
     assert spectrum[1] == pytest.approx(5.0)
     assert error[1] == pytest.approx(2.5**-0.5)
     assert np.isnan(spectrum[3])

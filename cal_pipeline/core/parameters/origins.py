@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from os.path import dirname, isfile, join
@@ -15,7 +15,7 @@ from stpipe._cmdline import FromCommandLine
 
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.parameters.messages import ParameterError, check_class
-from cal_pipeline.core.parameters.resolved import GIVEN, RECORDED
+from cal_pipeline.core.parameters.resolved import GIVEN, RECORDED, RECORDED_DEFAULT
 from cal_pipeline.core.parameters.values import show_value
 from cal_pipeline.core.store.locations import is_url, normalize_location
 
@@ -223,11 +223,32 @@ def gather_parameters(
     return collected
 
 
-def wrap_recorded(given: Mapping[str, Any], where: str) -> Parameters:
-    """Wrap the parameters recorded in a product; prevent a choice of files by the data."""
+def wrap_recorded(given: Mapping[str, Any], where: str, origins: Mapping[str, str]) -> Parameters:
+    """Wrap the parameters recorded in a product; prevent a choice of files by the data.
+
+    Parameters
+    ----------
+    given : mapping
+        The parameters; those of steps nested under ``steps``.
+    where : str
+        The product.
+    origins : mapping
+        Recorded origins by the names of parameters on the command line; the others are defaults.
+    """
     collected = gather_parameters(given, None, {}, f"{RECORDED} in {where}")
+    known = {name for name, origin in origins.items() if not origin.startswith(RECORDED_DEFAULT)}
+    _mark_defaults(collected.origins, known, f"{RECORDED_DEFAULT} in {where}")
     collected.may_choose = False
     return Parameters.of(collected)
+
+
+def _mark_defaults(origins: dict[str, Any], known: Set[str], mark: str, start: str = "") -> None:
+    """Replace the origins of parameters that are not among the known names, which begin with `start`."""
+    for name, origin in origins.items():
+        if isinstance(origin, dict):
+            _mark_defaults(origin, known, mark, f"{start}{name}.")
+        elif start + name not in known:
+            origins[name] = mark
 
 
 def read_file(path: str) -> ConfigObj:

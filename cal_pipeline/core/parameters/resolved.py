@@ -16,6 +16,9 @@ GIVEN = "argument"
 RECORDED = "recorded"
 """First word of the origin of parameters recorded in a product."""
 
+RECORDED_DEFAULT = f"{RECORDED} default"
+"""First words of the origin of parameters recorded in a product that nobody had given."""
+
 _CHOSEN = "cfg/"
 """First characters of the origin of parameters from a file that was chosen by the data."""
 
@@ -29,8 +32,8 @@ class ResolvedParameters:
     values : mapping
         Values by name, those of steps left out.
     origins : mapping
-        Origins of the values that are not defaults: ``argument``, ``file …``, ``recorded in …`` or
-        ``cfg/…`` for a file that was chosen by the data.
+        Origins of the values that are not defaults: ``argument``, ``file …``, ``recorded in …``,
+        ``recorded default in …`` or ``cfg/…`` for a file that was chosen by the data.
     file : Path or None
         Parameter file that was chosen by the data.
     steps : mapping
@@ -72,6 +75,10 @@ class ResolvedParameters:
         """Return the origin of a parameter, without regard to files that are chosen by the data."""
         origin = self.origins.get(name, DEFAULT)
         return DEFAULT if origin.startswith(_CHOSEN) else origin
+
+    def is_default(self, name: str) -> bool:
+        """Tell whether nobody gave a parameter: no user, no file, and none of a product that recorded it."""
+        return self.origins.get(name, DEFAULT).startswith((DEFAULT, RECORDED_DEFAULT))
 
     def flat_origins(self) -> dict[str, str]:
         """Return the origins by the names of parameters on the command line."""

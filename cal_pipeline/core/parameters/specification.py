@@ -64,10 +64,14 @@ def _parse_texts(cls: Any, texts: tuple[str, ...]) -> tuple[ConfigObj, Mapping[s
 @cache
 def _find_defaults(cls: Any) -> Mapping[str, Any]:
     checks = {name: check for name, check in parse_specification(cls).items() if isinstance(check, str)}
-    return {
-        name: None if accepts_none(check) else config_parser.config_from_dict({}, _parse_single(name, check))[name]
-        for name, check in checks.items()
-    }
+    return {name: None if accepts_none(check) else _default_of(cls, name, check) for name, check in checks.items()}
+
+
+def _default_of(cls: Any, name: str, check: str) -> Any:
+    """Return the default of a parameter in the form that given values take."""
+    default = config_parser.config_from_dict({}, _parse_single(name, check))[name]
+    coercions = getattr(cls, "coercions", {})
+    return coercions[name](default) if name in coercions else default
 
 
 @cache

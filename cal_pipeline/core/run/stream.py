@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.run.threads import map_in_threads
@@ -46,6 +46,13 @@ class Source(Protocol):
         """Read samples, with the indexes along the last axis."""
 
 
+class Memory(Protocol):
+    """Function that returns memory of a thread, to be used again."""
+
+    def __call__(self, name: Hashable, shape: tuple[int, ...], dtype: DTypeLike = ..., /) -> NDArray[Any]:
+        """Return the array of a name, shape and type."""
+
+
 @dataclass
 class Block:
     """Samples that one output is made of, for some rows.
@@ -64,16 +71,16 @@ class Block:
         Samples by index, (rows, …): integers as they are stored, or floats, NaN where a sample is
         missing. Operations may replace the arrays, not write to them: other outputs share them.
     memory : callable
-        Returns the array of 64-bit floats of a given name and shape, which is used again for each
-        block of the thread. Reuse pays: page faults of fresh memory take as long as the
-        calculation.
+        Returns the array of a given name, shape and type (64-bit floats by default), which is used
+        again for each block of the thread. Reuse pays: page faults of fresh memory take as long as
+        the calculation.
     """
 
     rows: slice
     number: int
     output: int
     samples: dict[int, NDArray[Any]]
-    memory: Callable[[Hashable, tuple[int, ...]], Floats]
+    memory: Memory
 
 
 AnyBlock = TypeVar("AnyBlock", bound=Block)
@@ -164,7 +171,7 @@ class Stream(Generic[AnyBlock]):
         self._clock, self._stage = clock, stage
         self._needed = [set().union(*(each.indexes(output) for each in operations)) for output in range(n_outputs)]
         self.rows = source.row_step(CHUNK_SAMPLES)
-        self._own: dict[tuple[int, Hashable], Floats] = {}
+        self._own: dict[tuple[int, Hashable], NDArray[Any]] = {}
 
     def run(self, group: StorePath, present: set[str], others: Iterable[Callable[[], None]] = ()) -> dict[str, Any]:
         """Work on all blocks concurrently.
@@ -218,11 +225,11 @@ class Stream(Generic[AnyBlock]):
                 for operation in self._operations:
                     operation.write(block)
 
-    def _memory(self, name: Hashable, shape: tuple[int, ...]) -> Floats:
+    def _memory(self, name: Hashable, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArray[Any]:
         """Return the memory of a name that belongs to this thread."""
         key = threading.get_ident(), name
-        if key not in self._own or self._own[key].shape != shape:
-            self._own[key] = np.empty(shape)
+        if key not in self._own or self._own[key].shape != shape or self._own[key].dtype != dtype:
+            self._own[key] = np.empty(shape, dtype)
         return self._own[key]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,7 @@ class DirectWriter(ArrayWriter):
     """An array whose chunks are encoded here."""
 
     def _create(self, dims: tuple[str, ...], attributes: Mapping[str, Any]) -> None:
-        self._zeros: tuple[bytes, ...] | None = None
+        self._alike: dict[Hashable, tuple[bytes, ...]] = {}
         self._encoders = [encode for encode, _ in find_bytes_codecs(self._codecs) or ()]
         if self._is_text:
             self._encoders.insert(0, VLenUTF8().encode)
@@ -119,9 +119,15 @@ class DirectWriter(ArrayWriter):
 
     def write_zeros(self, index: Sequence[int]) -> None:
         """Write a chunk of zeros; it is encoded once."""
-        if self._zeros is None:
-            self._zeros = self._encoded(np.zeros(self.chunks, self._dtype))
-        self._root.put(self._key(index), *self._zeros)
+        if "zeros" not in self._alike:
+            self._alike["zeros"] = self._encoded(np.zeros(self.chunks, self._dtype))
+        self._root.put(self._key(index), *self._alike["zeros"])
+
+    def write_alike(self, index: Sequence[int], key: Hashable, values: NDArray[Any]) -> None:
+        """Write a chunk that equals the others of the same key; it is encoded once."""
+        if key not in self._alike:
+            self._alike[key] = self._encoded(self._complete(values))
+        self._root.put(self._key(index), *self._alike[key])
 
     def _write_whole(self, index: Sequence[int], data: NDArray[Any]) -> None:
         self._root.put(self._key(index), *self._encoded(data))

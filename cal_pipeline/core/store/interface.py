@@ -6,7 +6,7 @@ import itertools
 import math
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -209,13 +209,20 @@ class ArrayWriter(ABC):
 
         Values beyond the range of the array's type become infinite.
         """
+        self._write_whole(index, self._complete(values))
+
+    def write_alike(self, index: Sequence[int], key: Hashable, values: NDArray[Any]) -> None:
+        """Write a chunk that equals the others of the same key, which may then be encoded once."""
+        self.write_chunk(index, values)
+
+    def _complete(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Convert values to the type of the array, and fill them up to the size of a chunk."""
         data: Any = values
         with np.errstate(over="ignore"):
             if values.shape != self.chunks:
                 data = np.full(self.chunks, self._fill, self._dtype)
                 data[tuple(slice(n) for n in values.shape)] = values
-            data = np.ascontiguousarray(data, self._dtype)
-        self._write_whole(index, data)
+            return np.ascontiguousarray(data, self._dtype)
 
     @abstractmethod
     def write_zeros(self, index: Sequence[int]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import functools
+import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -132,8 +133,8 @@ class Packing:
         """Make the decoding of counts; the minimum of a signed type marks missing counts too.
 
         Wider integers and floats that hold the minimum of 32-bit integers were made of such counts:
-        those are missing as well. Logarithmic units are refused; linear ones cancel in the
-        calibration.
+        those are missing as well. So is the maximum of an integer type, at which a counter stops.
+        Logarithmic units are refused; linear ones cancel in the calibration.
 
         Raises
         ------
@@ -152,6 +153,9 @@ class Packing:
             # Infinite counts are missing.
             largest = float(np.finfo(stored).max)
             lowest = -largest if lowest is None else max(lowest, -largest)
+        else:
+            largest = int(np.iinfo(stored).max) - 1
+        if stored.kind in "iuf":
             highest = largest if highest is None else min(highest, largest)
         markers = tuple(dict.fromkeys((*own, *packing.markers)))
         return cls(stored, markers, lowest, highest, packing.scale, packing.offset)
@@ -167,26 +171,73 @@ class Packing:
             return raw
         return raw.view(self.stored.newbyteorder(raw.dtype.byteorder))
 
-    def find_missing(self, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
+    def find_missing(self, stored: NDArray[Any], extremes: tuple[int, int] | None = None) -> NDArray[np.bool_] | None:
         """Find stored numbers that mark missing values; None if there are none.
 
         Parameters
         ----------
         stored : ndarray
             Stored numbers, once reinterpreted.
+        extremes : tuple of int, optional
+            Smallest and largest of them, if known; saves two passes.
         """
         if stored.size == 0:
             return None
+        # Markers are mostly beyond all counts: the extremes tell without memory for a mask. Those of floats pass
+        # over NaN.
+        smallest, largest = np.fmin.reduce, np.fmax.reduce
+        if stored.dtype.kind != "f":
+            smallest, largest = np.minimum.reduce, np.maximum.reduce
         masks = []
         if self.markers or self.lowest is not None:
-            # Markers are mostly below all counts: the minimum tells without memory for a mask. It passes over NaN.
-            lowest = np.fmin.reduce(stored, axis=None) if stored.dtype.kind == "f" else stored.min()
+            lowest = smallest(stored, axis=None) if extremes is None else extremes[0]
             masks = [stored == stored.dtype.type(marker) for marker in self.markers if not lowest > marker]
             if self.lowest is not None and not lowest >= self.lowest:
                 masks.append(stored < self.lowest)
-        if self.highest is not None and not np.fmax.reduce(stored, axis=None) <= self.highest:
-            masks.append(stored > self.highest)
+        if self.highest is not None:
+            highest = largest(stored, axis=None) if extremes is None else extremes[1]
+            if not highest <= self.highest:
+                masks.append(stored > self.highest)
         return functools.reduce(np.logical_or, masks) if masks else None
+
+    def saturated_at(self, limit: float) -> Packing:
+        """Return the decoding in which values at or above a limit are missing too.
+
+        Parameters
+        ----------
+        limit : float
+            Lowest decoded value that is missing.
+
+        Examples
+        --------
+        >>> Packing(np.dtype("int16"), scale=0.5).saturated_at(100.0).decode(np.array([199, 200], np.int16))
+        array([99.5,  nan])
+        """
+        own = np.iinfo(self.stored) if self.stored.kind != "f" else np.finfo(self.stored)
+        bound = (limit - self.offset) / self.scale
+        # Of the numbers next to the bound the decoding itself tells which are below the limit.
+        if self.scale > 0.0:
+            if bound > own.max:
+                return self
+            highest = self._first_below(limit, bound, -1)
+            return replace(self, highest=highest if self.highest is None else min(self.highest, highest))
+        if bound < own.min:
+            return self
+        lowest = self._first_below(limit, bound, 1)
+        return replace(self, lowest=lowest if self.lowest is None else max(self.lowest, lowest))
+
+    def _first_below(self, limit: float, bound: float, direction: int) -> int | float:
+        """Find the first stored number from a bound on, in a direction, whose value is below a limit."""
+        if self.stored.kind != "f":
+            number = math.floor(bound) - direction
+            while number * self.scale + self.offset >= limit:
+                number += direction
+            return number
+        away, onward = (self.stored.type(sign * direction * math.inf) for sign in (-1, 1))
+        close = np.nextafter(self.stored.type(bound), away)
+        while float(close) * self.scale + self.offset >= limit:
+            close = np.nextafter(close, onward)
+        return float(close)
 
     def decode(self, raw: NDArray[Any]) -> Floats:
         """Decode stored numbers.

@@ -28,12 +28,15 @@ class ProductArray:
         Unit that astropy parses in its default, FITS and VOUnit formats, or CF time.
     long_name : str
         Description.
+    other_dtypes : tuple of str
+        Further types that it may be written with.
     """
 
     dims: tuple[tuple[str, ...], ...]
     dtype: str
     units: str
     long_name: str
+    other_dtypes: tuple[str, ...] = ()
 
     def dims_of(self, ndim: int) -> tuple[str, ...]:
         """Return the axes of an array with `ndim` dimensions."""
@@ -100,7 +103,14 @@ class ProductSchema:
         return attributes | self.attributes.get(name, {})
 
     def create_array(
-        self, group: StorePath, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], present: set[str]
+        self,
+        group: StorePath,
+        name: str,
+        shape: tuple[int, ...],
+        chunks: tuple[int, ...],
+        present: set[str],
+        dtype: str = "",
+        attributes: Mapping[str, Any] | None = None,
     ) -> ArrayWriter:
         """Create an array in a group, empty.
 
@@ -114,17 +124,37 @@ class ProductSchema:
             Its shape and chunks.
         present : set of str
             Names of all arrays of the group.
+        dtype : str
+            One of its types in the schema; the first if empty.
+        attributes : mapping, optional
+            Attributes besides those of the schema.
+
+        Raises
+        ------
+        ValueError
+            If the schema knows no such type of the array.
         """
         spec = self.find(name)
+        if dtype and dtype not in (spec.dtype, *spec.other_dtypes):
+            raise ValueError(f"{name}: type {dtype}, expected one of {', '.join((spec.dtype, *spec.other_dtypes))}")
         dims = spec.dims_of(len(shape))
-        return create_writer(group, name, shape, chunks, spec.dtype, dims, self.attributes_of(name, dims, present))
+        described = self.attributes_of(name, dims, present) | dict(attributes or {})
+        return create_writer(group, name, shape, chunks, dtype or spec.dtype, dims, described)
 
-    def write_array(self, group: StorePath, name: str, values: NDArray[Any], chunk: int, present: set[str]) -> None:
+    def write_array(
+        self,
+        group: StorePath,
+        name: str,
+        values: NDArray[Any],
+        chunk: int,
+        present: set[str],
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write a whole array, in chunks of `chunk` along its first axis if that is the chunked one."""
         chunks = tuple(max(n, 1) for n in values.shape)
         if values.ndim and self.find(name).dims_of(values.ndim)[0] == self.chunked_axis:
             chunks = (min(chunk, values.shape[0]), *chunks[1:])
-        self.create_array(group, name, values.shape, chunks, present).write(values)
+        self.create_array(group, name, values.shape, chunks, present, attributes=attributes).write(values)
 
     def create_diagnostic(
         self,

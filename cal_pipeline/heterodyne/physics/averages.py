@@ -69,7 +69,7 @@ def _sum_in_middle(values: NDArray[Any]) -> Floats:
     return sums
 
 
-def mean_from_sum(total: Floats, number: NDArray[np.int64]) -> Floats:
+def mean_from_sum(total: Floats, number: NDArray[np.integer[Any]]) -> Floats:
     """Compute the mean of values from their sum and number.
 
     Parameters
@@ -121,11 +121,25 @@ def median_of_finite(values: NDArray[np.floating[Any]], axis: int | tuple[int, .
     number = finite.sum(axis=-1)
     if not flat.shape[-1]:
         return np.full(number.shape, np.nan)
+    if finite.all():
+        return _middle(flat)
     # NaN is sorted to the end, so that the two middle ones of the finite values are counted from the start.
     ordered = np.sort(np.where(finite, flat, np.nan), axis=-1)
     middle = np.stack([np.maximum(number - 1, 0) // 2, np.maximum(number, 1) // 2], axis=-1)
     middle = np.minimum(middle, flat.shape[-1] - 1)
     return np.asarray(np.take_along_axis(ordered, middle, axis=-1).mean(axis=-1, dtype=np.float64))
+
+
+def _middle(values: NDArray[np.floating[Any]]) -> Floats:
+    """Compute the median along the last axis, of finite values.
+
+    NumPy finds one element in a fraction of the time that two take.
+    """
+    half = values.shape[-1] // 2
+    parted = np.partition(values, half, axis=-1)
+    upper = parted[..., half]
+    lower = upper if values.shape[-1] % 2 else parted[..., :half].max(axis=-1)
+    return np.asarray(np.stack([lower, upper], axis=-1).mean(axis=-1, dtype=np.float64))
 
 
 def running_mean(values: Floats, width: int = SMOOTHING_WIDTH) -> Floats:

@@ -13,9 +13,6 @@ from cal_pipeline.heterodyne.physics.flags import Flag
 Floats = NDArray[np.float64]
 
 
-_LARGEST = 2.0**1022
-"""Kelvin from which on a number counts as not finite: the sum of two smaller ones is finite."""
-
 _FEW_PIXELS = 8
 """Pixels below which the innermost loop is over dumps instead."""
 
@@ -90,8 +87,13 @@ def _factor(
 
 
 def antenna_temperature(
-    on: NDArray[Any], reference: Floats, factor: Floats, bad: NDArray[np.bool_], out: Floats | None = None
-) -> tuple[Floats, NDArray[np.uint16], NDArray[np.bool_] | None]:
+    on: NDArray[Any],
+    reference: Floats,
+    factor: Floats,
+    bad: NDArray[np.bool_],
+    out: NDArray[np.floating[Any]] | None = None,
+    shift: Floats | None = None,
+) -> tuple[NDArray[np.floating[Any]], NDArray[np.uint16], NDArray[np.bool_] | None]:
     """Calibrate the dumps of an ON.
 
     Parameters
@@ -105,7 +107,10 @@ def antenna_temperature(
     bad : ndarray of bool, shape (C, R, A)
         Channels that are not calibrated.
     out : ndarray, shape (C, D, R, A), optional
-        Output array for the spectra, in C order.
+        Output array for the spectra, of 32 or 64 bits, in C order.
+    shift : ndarray, shape (C, R·A), optional
+        Number that rounds T_A* to its noise
+        (:func:`~cal_pipeline.heterodyne.physics.noise.rounding_shift`) [K]; exact without.
 
     Returns
     -------
@@ -120,8 +125,13 @@ def antenna_temperature(
     Raises
     ------
     ValueError
-        If `out` has another shape or is not in C order, or if `reference`, `factor` or `bad` has
-        another shape.
+        If `out` has another shape or is not in C order, or if `reference`, `factor`, `bad` or
+        `shift` has another shape.
+
+    Notes
+    -----
+    The arithmetic is that of 64-bit floats; a quarter of the largest number of the type of `out`
+    counts as not finite, so that the sum of two beams is finite.
 
     References
     ----------
@@ -145,14 +155,17 @@ def antenna_temperature(
     spectra = np.empty(on.shape) if out is None else out
     if spectra.shape != on.shape or not spectra.flags.c_contiguous:
         raise ValueError(f"the array to put spectra into has shape {spectra.shape}, expected {on.shape} in C order")
+    if shift is not None and shift.shape != (n_channels, flat[2]):
+        raise ValueError(f"the numbers to round with have shape {shift.shape}, expected {(n_channels, flat[2])}")
+    largest = 2.0 ** (np.finfo(spectra.dtype).maxexp - 2)
     counts = np.ascontiguousarray(on).reshape(flat)
     scale, some_bad, missing = by_channel(factor, shape), bool(bad.any()), None
     if some_bad:
         # With a factor of 0 a sample of a bad channel is finite unless it is missing.
         bad_rows = by_channel(bad, shape)
         scale[bad_rows] = 0.0
-    if not _calibrate(counts, levels, scale, spectra.reshape(flat)):
-        missing = ~(np.abs(spectra) < _LARGEST)
+    if not _calibrate(counts, levels, scale, spectra.reshape(flat), shift, largest):
+        missing = ~(np.abs(spectra) < largest)
         spectra[missing] = np.nan
     if missing is None and not some_bad:
         return spectra, np.broadcast_to(np.uint16(0), on.shape), None
@@ -166,10 +179,18 @@ def antenna_temperature(
 
 
 @compiled
-def _calibrate(counts: NDArray[Any], reference: Floats, factor: Floats, spectra: Floats) -> bool:
+def _calibrate(
+    counts: NDArray[Any],
+    reference: Floats,
+    factor: Floats,
+    spectra: NDArray[np.floating[Any]],
+    shift: Floats | None,
+    largest: float,
+) -> bool:
     """Calibrate counts (C, D, P) into `spectra`; return whether all values are finite.
 
-    The reference has one value per dump, or one for all dumps.
+    The reference has one value per dump, or one for all dumps. Rounding by `shift` is compiled in
+    where it is given.
     """
     n_channels, n_dumps, n_pixels = counts.shape
     unusual = False
@@ -183,13 +204,15 @@ def _calibrate(counts: NDArray[Any], reference: Floats, factor: Floats, spectra:
                 d, p = (inner, outer) if few else (outer, inner)
                 above = counts[c, d, p] - reference[c, per_dump * d, p]
                 kelvin = above * factor[c, p]
-                unusual |= not np.abs(kelvin) < _LARGEST
+                if shift is not None:
+                    kelvin = (kelvin + shift[c, p]) - shift[c, p]
+                unusual |= not np.abs(kelvin) < largest
                 spectra[c, d, p] = kelvin
     return not unusual
 
 
 @compiled
-def _blank(spectra: Floats, bad: NDArray[np.bool_]) -> None:
+def _blank(spectra: NDArray[np.floating[Any]], bad: NDArray[np.bool_]) -> None:
     """Put NaN into spectra (C, D, P) where a channel of a pixel (C, P) is bad."""
     n_channels, n_dumps, n_pixels = spectra.shape
     for c in range(n_channels):
@@ -200,8 +223,9 @@ def _blank(spectra: Floats, bad: NDArray[np.bool_]) -> None:
 
 
 def couple_beams(
-    first: tuple[Floats, NDArray[np.uint16]], second: tuple[Floats, NDArray[np.uint16]]
-) -> tuple[Floats, NDArray[np.uint16]]:
+    first: tuple[NDArray[np.floating[Any]], NDArray[np.uint16]],
+    second: tuple[NDArray[np.floating[Any]], NDArray[np.uint16]],
+) -> tuple[NDArray[np.floating[Any]], NDArray[np.uint16]]:
     """Merge the two beams of a dual beam switch.
 
     Parameters

@@ -198,3 +198,40 @@ def _turned(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
         for p in range(n_pixels):
             turned[c, p] = values[order[p], c]
     return turned
+
+
+def find_extremes(values: NDArray[Any]) -> tuple[int, int] | None:
+    """Find the smallest and the largest of integers in one pass.
+
+    Parameters
+    ----------
+    values : ndarray
+        Numbers, of any shape.
+
+    Returns
+    -------
+    tuple of int, or None
+        None for what this does not pay for, or does not apply to: floats, another byte order, no
+        number at all.
+
+    Examples
+    --------
+    >>> find_extremes(np.array([[3, -1], [7, 2]]))
+    (-1, 7)
+    """
+    if values.dtype.kind not in "iu" or not values.dtype.isnative or not values.size:
+        return None
+    if not (values.flags.c_contiguous or values.flags.f_contiguous):
+        return None
+    lowest, highest = _extremes(values.ravel(order="K"))
+    return int(lowest), int(highest)
+
+
+@compiled
+def _extremes(values: NDArray[Any]) -> tuple[Any, Any]:
+    """Find the smallest and the largest of integers (N,)."""
+    lowest = highest = values[0]
+    for i in range(values.size):  # by index, or it is not vectorized
+        lowest = min(lowest, values[i])
+        highest = max(highest, values[i])
+    return lowest, highest

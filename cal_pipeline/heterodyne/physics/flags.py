@@ -4,7 +4,9 @@ from enum import IntFlag
 
 
 class Flag(IntFlag):
-    """Flag bits of a spectral sample, stored as 16 unsigned bits; 256 and above are reserved.
+    """Flag bits of a spectral sample, stored as 16 unsigned bits; 2048 and above are reserved.
+
+    Samples with BAD_CHANNEL or FILL_VALUE are NaN; those with other flags keep their values.
 
     Examples
     --------
@@ -21,3 +23,6 @@ class Flag(IntFlag):
     ELEVATION_LOW = 32
     ML_FLAGGED = 64
     MANUAL = 128
+    SKY_OUTLIER = 256
+    NOISY = 512
+    BASELINE_BAD = 1024

@@ -63,24 +63,23 @@ class GainDrift:
 
         Notes
         -----
-        The later counts are brought to the temperatures of the earlier loads with their own gain,
-        HOT + gamma (T'_hot,before - T'_hot).
+        The later counts are brought to the input temperatures of the earlier loads with their own
+        gain, HOT + gamma (T'_hot,before - T'_hot).
 
         Examples
         --------
         A cold load that has become 10 K warmer is no drift of the receiver:
 
         >>> one, sidebands = np.ones((1, 1, 1)), Sidebands(np.array([1e6]), np.array([1e6]), image_gain=0.0)
-        >>> before = LoadMeans(3900.0 * one, 1800.0 * one, one, one, t_hot=290.0, t_cold=80.0)
-        >>> after = LoadMeans(3900.0 * one, 1900.0 * one, one, one, t_hot=290.0, t_cold=90.0)
+        >>> before = LoadMeans(3900.0 * one, 1800.0 * one, one, one, 290.0, 80.0)
+        >>> after = LoadMeans(3900.0 * one, 1900.0 * one, one, one, 290.0, 90.0)
         >>> round(GainDrift.between(before, after, sidebands).cold_after.item(), 3)
         1800.0
         """
-        gamma = gain_of_loads(after, sidebands.input_difference(after.t_hot, after.t_cold))
-        hot, cold = (
-            after.hot + gamma * sidebands.input_difference(before.t_hot, after.t_hot),
-            after.cold + gamma * sidebands.input_difference(before.t_cold, after.t_cold),
-        )
+        t_hot, t_cold = (load.input_temperature(sidebands) for load in (after.hot_input, after.cold_input))
+        gamma = gain_of_loads(after, t_hot - t_cold)
+        hot = after.hot + gamma * (before.hot_input.input_temperature(sidebands) - t_hot)
+        cold = after.cold + gamma * (before.cold_input.input_temperature(sidebands) - t_cold)
         with np.errstate(invalid="ignore"):
             usable = (before.hot > before.cold) & (hot > cold)
         return cls(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,127 @@ from cal_pipeline.heterodyne.physics.averages import median_of_finite
 from cal_pipeline.heterodyne.physics.planck import Sidebands
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadInput:
+    """A load as the receiver sees it.
+
+    Parameters
+    ----------
+    physical : float
+        Temperature T that its sensor says [K].
+    offset : float or ndarray, shape (A,)
+        True temperature minus that of the sensor, d; one for all arrays, kept as shape (1,), or one
+        for each [K].
+    coupling : float or ndarray, shape (A,)
+        Share k of the beam on the load, above 0 and up to 1, kept like `offset`.
+    ambient : float or None
+        Temperature of the surroundings, which fill the rest of the beam [K]; None where every
+        coupling is 1.
+
+    Notes
+    -----
+    T' = k T'(T + d) + (1 - k) T'(T_amb), with the input temperatures T' of
+    :meth:`Sidebands.input_temperature`.
+
+    Examples
+    --------
+    A load at 77 K that a tenth of the beam misses, in a room of 290 K:
+
+    >>> sidebands = Sidebands(np.array([1e6]), np.array([1e6]), image_gain=1.0)  # the Rayleigh-Jeans limit
+    >>> round(LoadInput(77.0, coupling=0.9, ambient=290.0).input_temperature(sidebands).item(), 2)
+    98.3
+    """
+
+    physical: float
+    offset: Any = 0.0
+    coupling: Any = 1.0
+    ambient: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("offset", "coupling"):
+            object.__setattr__(self, name, np.atleast_1d(np.asarray(getattr(self, name), np.float64)))
+
+    @property
+    def temperature(self) -> Floats:
+        """True temperature T + d of the load, shape (1,) or (A,) [K]."""
+        return np.asarray(self.physical + self.offset)
+
+    def input_temperature(self, sidebands: Sidebands) -> Floats:
+        """Compute the input temperature of the load.
+
+        Parameters
+        ----------
+        sidebands : Sidebands
+            Frequencies and weights of the sidebands.
+
+        Returns
+        -------
+        ndarray, shape (C, 1, 1) or (C, 1, A)
+            T' [K].
+
+        Examples
+        --------
+        A hot load that is 2 K warmer than its sensor says:
+
+        >>> sidebands = Sidebands(np.array([1e6]), np.array([1e6]), image_gain=1.0)
+        >>> LoadInput(293.0, offset=2.0).input_temperature(sidebands).round(2).item()
+        295.0
+        """
+        return self._mix(sidebands.input_temperature)
+
+    def temperature_slope(self, sidebands: Sidebands) -> Floats:
+        """Compute the derivative of the input temperature by the temperature of the load.
+
+        Parameters
+        ----------
+        sidebands : Sidebands
+            Frequencies and weights of the sidebands.
+
+        Returns
+        -------
+        ndarray, shape (C, 1, 1) or (C, 1, A)
+            dT'/dT = k [w_s dJ(nu_s, T + d)/dT + w_i dJ(nu_i, T + d)/dT] [K/K].
+
+        Examples
+        --------
+        >>> sidebands = Sidebands(np.array([1e6]), np.array([1e6]), image_gain=1.0)
+        >>> LoadInput(77.0, coupling=[1.0, 0.9], ambient=290.0).temperature_slope(sidebands).round(2).tolist()
+        [[[1.0, 0.9]]]
+        """
+        return np.asfortranarray(self.coupling * sidebands.input_slope(self.temperature))
+
+    def image_gain_slope(self, sidebands: Sidebands) -> Floats:
+        """Compute the derivative of the input temperature by the logarithm of the image gain.
+
+        Parameters
+        ----------
+        sidebands : Sidebands
+            Frequencies and weights of the sidebands.
+
+        Returns
+        -------
+        ndarray, shape (C, 1, 1) or (C, 1, A)
+            dT'/d ln g, the sum over load and surroundings of their shares times
+            :meth:`Sidebands.image_gain_slope` [K].
+
+        Examples
+        --------
+        The load is weaker in the image, of higher frequency:
+
+        >>> sidebands = Sidebands(np.array([461e9]), np.array([473e9]), image_gain=1.0)
+        >>> LoadInput(77.0).image_gain_slope(sidebands).round(3).item()
+        -0.065
+        """
+        return self._mix(sidebands.image_gain_slope)
+
+    def _mix(self, of: Callable[[Floats], Floats]) -> Floats:
+        """Sum a function of temperature over load and surroundings by their shares of the beam."""
+        value = of(self.temperature)
+        if (self.coupling != 1.0).any():
+            value = self.coupling * value + (1.0 - self.coupling) * of(np.array([self.ambient], np.float64))
+        return np.asfortranarray(value)
 
 
 @dataclass(frozen=True)
@@ -23,15 +146,16 @@ class LoadMeans:
         Mean counts with the zero level subtracted, NaN without a valid dump [ct].
     hot_time, cold_time : ndarray, shape (C, R, A)
         Integration time in those means [s].
-    t_hot, t_cold : float
-        Physical temperatures of the loads [K].
+    hot_input, cold_input : LoadInput
+        The loads as the receiver sees them; a number stands for the temperature [K] of a load that
+        is as its sensor says and fills the beam.
     hot_mjd, cold_mjd : float
         Mean times of the loads [d].
 
     Examples
     --------
     >>> one = np.ones((1, 1, 1))
-    >>> LoadMeans(4e5 * one, 2e5 * one, one, one, t_hot=293.0, t_cold=77.0).difference.item()
+    >>> LoadMeans(4e5 * one, 2e5 * one, one, one, LoadInput(293.0), LoadInput(77.0)).difference.item()
     200000.0
     """
 
@@ -39,15 +163,42 @@ class LoadMeans:
     cold: Floats
     hot_time: Floats
     cold_time: Floats
-    t_hot: float
-    t_cold: float
+    hot_input: LoadInput
+    cold_input: LoadInput
     hot_mjd: float = float("nan")
     cold_mjd: float = float("nan")
+
+    def __post_init__(self) -> None:
+        for name in ("hot_input", "cold_input"):
+            load = getattr(self, name)
+            if not isinstance(load, LoadInput):
+                object.__setattr__(self, name, LoadInput(load))
 
     @property
     def difference(self) -> Floats:
         """HOT - COLD, shape (C, R, A) [ct]."""
         return np.asarray(self.hot - self.cold)
+
+    def input_difference(self, sidebands: Sidebands) -> Floats:
+        """Compute the difference of the input temperatures of the loads.
+
+        Parameters
+        ----------
+        sidebands : Sidebands
+            Frequencies and weights of the sidebands.
+
+        Returns
+        -------
+        ndarray, shape (C, 1, 1) or (C, 1, A)
+            T'_hot - T'_cold [K].
+
+        Examples
+        --------
+        >>> one, sidebands = np.ones((1, 1, 1)), Sidebands(np.array([1e6]), np.array([1e6]), image_gain=1.0)
+        >>> LoadMeans(4e5 * one, 2e5 * one, one, one, 290.0, 90.0).input_difference(sidebands).round(2).item()
+        200.0
+        """
+        return np.asarray(self.hot_input.input_temperature(sidebands) - self.cold_input.input_temperature(sidebands))
 
 
 @dataclass(frozen=True)
@@ -73,7 +224,7 @@ class LoadSolution:
     temperature of T'_hot - T'_cold, as it is in one sideband alone:
 
     >>> one, sidebands = np.ones((1, 1, 1)), Sidebands(np.array([461e9]), np.array([473e9]), image_gain=1.0)
-    >>> means = LoadMeans(4e5 * one, 2e5 * one, one, one, t_hot=293.0, t_cold=77.0)
+    >>> means = LoadMeans(4e5 * one, 2e5 * one, one, one, 293.0, 77.0)
     >>> solution = solve_loads(means, sidebands, np.array([1.0]), coupling=1.0, clip_counts=0.01, clip_tsys=200.0)
     >>> in_dsb = solution.t_hot_input - solution.t_cold_input
     >>> round((solution.t_cal / in_dsb).item(), 6)
@@ -192,13 +343,13 @@ def solve_loads(
 
     >>> sidebands = Sidebands(np.array([461e9]), np.array([473e9]), image_gain=1.0)
     >>> hot, cold = (1000.0 * (90.0 + sidebands.input_temperature(t)) for t in (293.0, 77.0))
-    >>> means = LoadMeans(hot, cold, np.ones((1, 1, 1)), np.ones((1, 1, 1)), t_hot=293.0, t_cold=77.0)
+    >>> means = LoadMeans(hot, cold, np.ones((1, 1, 1)), np.ones((1, 1, 1)), 293.0, 77.0)
     >>> solution = solve_loads(means, sidebands, np.array([0.95]), coupling=1.0, clip_counts=0.01, clip_tsys=200.0)
     >>> [round(values.item(), 6) for values in (solution.t_rec_dsb, solution.t_rec_ssb, solution.gamma)]
     [90.0, 180.0, 1000.0]
     """
-    t_hot_input = sidebands.input_temperature(means.t_hot)
-    t_cold_input = sidebands.input_temperature(means.t_cold)
+    t_hot_input = means.hot_input.input_temperature(sidebands)
+    t_cold_input = means.cold_input.input_temperature(sidebands)
     load_step = t_hot_input - t_cold_input
     difference = means.difference
     gamma = gain_of_loads(means, load_step)

@@ -14,8 +14,49 @@ from cal_pipeline.heterodyne.physics.switching import weighted_sum
 Floats = NDArray[np.float64]
 
 
-def round_to_noise(spectra: Floats, sigma: NDArray[np.float32]) -> None:
-    """Round antenna temperatures, in place, to what their noise lets them tell.
+def rounding_shift(sigma: NDArray[np.float32]) -> Floats:
+    """Compute the number that rounds antenna temperatures to their noise when added and taken off.
+
+    Parameters
+    ----------
+    sigma : ndarray of float32, shape (C, R, A)
+        Expected 1-sigma noise of a dump [K].
+
+    Returns
+    -------
+    ndarray, shape (C, R·A)
+        1.5·2⁵² rounding steps, in the pixel order of counts; 0, which rounds nothing, where sigma is
+        not finite or 0 [K].
+
+    Notes
+    -----
+    The step is the largest power of two that is at most 2 % of sigma, so the error is at most 1 %
+    of sigma; halves go to the even multiple, so that means stay unbiased. The sum has no bits below
+    the step: the arithmetic of 64-bit floats does the rounding.
+
+    Examples
+    --------
+    The step for a noise of 1 K is 1/64 K:
+
+    >>> shift = rounding_shift(np.ones((1, 1, 1), np.float32)).item()
+    >>> ((1.0 + 0.3 / 64) + shift) - shift, ((1.0 + 0.6 / 64) + shift) - shift
+    (1.0, 1.015625)
+    """
+    step = 0.02 * by_channel(sigma, sigma.shape).astype(np.float64)
+    # A number without the bits of its mantissa is the power of two below it.
+    shift = (step.view(np.int64) & _EXPONENT).view(np.float64) * (1.5 * 2.0**52)
+    shift[~np.isfinite(step)] = 0.0
+    return shift
+
+
+_EXPONENT = 0x7FF0_0000_0000_0000
+"""Bits of the exponent of a 64-bit float."""
+
+
+def round_to_noise(
+    spectra: NDArray[np.floating[Any]], sigma: NDArray[np.float32], out: NDArray[np.floating[Any]]
+) -> None:
+    """Round antenna temperatures to what their noise lets them tell.
 
     Parameters
     ----------
@@ -23,12 +64,18 @@ def round_to_noise(spectra: Floats, sigma: NDArray[np.float32]) -> None:
         T_A* [K].
     sigma : ndarray of float32, shape (C, R, A)
         Expected 1-sigma noise of a dump [K]; where it is not finite nothing is rounded.
+    out : ndarray, shape (C, D, R, A)
+        Output array, of 32 or 64 bits, in C order; may be `spectra`.
+
+    Raises
+    ------
+    ValueError
+        If `out` has another shape or is not in C order, or if `sigma` has another shape.
 
     Notes
     -----
-    The step is the largest power of two that is at most 2 % of sigma, so the error is at most 1 %
-    of sigma; halves go to the even multiple, so that means stay unbiased. Adding and taking off
-    1.5·2⁵² steps lets the arithmetic of 64-bit floats do the rounding.
+    The error is at most 1 % of sigma (:func:`rounding_shift`). 32 bits hold multiples of the step
+    exactly up to 2²⁴ steps, which are more than 160 000 sigma.
 
     References
     ----------
@@ -38,31 +85,30 @@ def round_to_noise(spectra: Floats, sigma: NDArray[np.float32]) -> None:
     --------
     The error stays below 1 % of sigma, here 1 K, and the mean is unbiased:
 
-    >>> spectra = np.random.default_rng(1).normal(size=(1, 10_000, 1, 1))
-    >>> exact = spectra.copy()
-    >>> round_to_noise(spectra, np.ones((1, 1, 1), np.float32))
-    >>> bool(np.abs(spectra - exact).max() < 0.01), f"{abs((spectra - exact).mean()):.3f}"
+    >>> exact = np.random.default_rng(1).normal(size=(1, 10_000, 1, 1))
+    >>> rounded = np.empty(exact.shape, np.float32)
+    >>> round_to_noise(exact, np.ones((1, 1, 1), np.float32), rounded)
+    >>> bool(np.abs(rounded - exact).max() < 0.01), f"{abs((rounded - exact).mean()):.3f}"
     (True, '0.000')
     """
-    step = 0.02 * sigma.astype(np.float64)
-    # A number of exponent e lies in 2^(e-1) … 2^e.
-    shift = np.ldexp(1.5, np.frexp(step)[1] + 51)
-    shift[~(np.isfinite(step) & (step > 0.0))] = 0.0
     n_channels, n_dumps, *pixels = spectra.shape
-    flat = np.ascontiguousarray(spectra).reshape(n_channels, n_dumps, -1)
-    _round(flat, by_channel(shift, (n_channels, *pixels)))
-    if not spectra.flags.c_contiguous:
-        spectra[...] = flat.reshape(spectra.shape)
+    if out.shape != spectra.shape or not out.flags.c_contiguous or sigma.shape != (n_channels, *pixels):
+        raise ValueError(
+            f"the array to put spectra into has shape {out.shape} and the noise {sigma.shape}, expected "
+            f"{spectra.shape} in C order and {(n_channels, *pixels)}"
+        )
+    flat = (n_channels, n_dumps, sigma[0].size)
+    _round(np.ascontiguousarray(spectra).reshape(flat), rounding_shift(sigma), out.reshape(flat))
 
 
 @compiled
-def _round(spectra: Floats, shift: Floats) -> None:
-    """Add and take off a number (C, P) to every dump of spectra (C, D, P), in place."""
+def _round(spectra: NDArray[np.floating[Any]], shift: Floats, out: NDArray[np.floating[Any]]) -> None:
+    """Add and take off a number (C, P) to every dump of spectra (C, D, P)."""
     n_channels, n_dumps, n_pixels = spectra.shape
     for c in range(n_channels):
         for d in range(n_dumps):
             for p in range(n_pixels):
-                spectra[c, d, p] = (spectra[c, d, p] + shift[c, p]) - shift[c, p]
+                out[c, d, p] = (spectra[c, d, p] + shift[c, p]) - shift[c, p]
 
 
 def couple_noise(

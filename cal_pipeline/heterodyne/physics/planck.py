@@ -296,27 +296,6 @@ class Sidebands:
         in_signal, in_image = (brightness(nu[:, None, None], temperatures) for nu in (self.signal, self.image))
         return np.asarray(self.weight_signal * self.weight_image * (in_image - in_signal))
 
-    def input_difference(self, t_one: ArrayLike, t_other: ArrayLike) -> Floats:
-        """Compute the difference of the input temperatures of two black bodies.
-
-        Parameters
-        ----------
-        t_one, t_other : array_like, shape () or (A,)
-            Physical temperatures, above zero [K].
-
-        Returns
-        -------
-        ndarray, shape (C, 1, 1) or (C, 1, A)
-            T'_one - T'_other [K].
-
-        Examples
-        --------
-        >>> nu = np.array([1e9])
-        >>> Sidebands(nu, nu, 1.0).input_difference(290.0, 90.0).round(3).tolist()  # the Rayleigh-Jeans limit
-        [[[200.0]]]
-        """
-        return np.asarray(self.input_temperature(t_one) - self.input_temperature(t_other))
-
 
 def channel_frequencies(
     n_channels: int,

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.physics.robust import channel_step, normal_sums
+from cal_pipeline.heterodyne.physics.robust import normal_sums, tune
 from cal_pipeline.heterodyne.physics.sharing import Mapper, one_by_one
 from cal_pipeline.heterodyne.physics.sky import ModelledSky
 from cal_pipeline.heterodyne.physics.sky_observation import LoadView, SkyObservation, SkyView
@@ -178,8 +178,8 @@ def _step(observations: Sequence[SkyObservation], pwv: Floats, per_pixel: bool, 
 
     def sum_one(off: tuple[SkyObservation, SkyView]) -> Floats:
         observation, view = off
-        modelled = ModelledSky(view.direction, pwv).of(observation.pixels)
-        return normal_sums(observation.samples(view), modelled, channel_step(len(view.step)), robust)
+        samples, modelled = observation.samples(view), ModelledSky(view.direction, pwv).of(observation.pixels)
+        return normal_sums(samples, modelled, tune(samples, modelled, robust))
 
     offs = [(observation, view) for observation in observations for view in observation.sky]
     numerator, denominator = np.zeros(pwv.shape), np.zeros(pwv.shape)

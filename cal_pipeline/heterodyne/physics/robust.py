@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.heterodyne.physics.averages import median_of_finite
 from cal_pipeline.heterodyne.physics.compiled import compiled
 
 Floats = NDArray[np.float64]
@@ -46,47 +47,85 @@ def channel_step(n_channels: int) -> int:
     return max(n_channels // _CHANNELS, 1)
 
 
-@compiled
-def _tune(samples: Samples, modelled: Modelled, p: int, step: int, normal: Floats) -> tuple[float, float]:
-    """Find the centre of a pixel's residuals, in units of their sigma, and the width of the biweight.
+def tune(samples: Samples, modelled: Modelled, robust: bool = True) -> Floats:
+    """Find centre and width of the biweight for each pixel.
 
-    Every `step`-th channel is used, if good; `normal` is memory for them.
+    Parameters
+    ----------
+    samples, modelled : tuple
+        The P pixels of an OFF, and the sky that they are compared with.
+    robust : bool
+        Whether outliers lose their weight.
+
+    Returns
+    -------
+    ndarray, shape (2, P)
+        Median of z = r/sigma_rad over some 2048 good channels, and 6 times the larger of 1 and
+        1.4826 median |z - m|; 0 and infinity where every sample has its full weight.
+
+    Examples
+    --------
+    >>> one = np.ones((1, 3))
+    >>> modelled = (0.0 * one, 2.0 * one, 0.0 * one, np.array([0]))
+    >>> tune((np.array([[0.1, 0.2, 9.0]]), 0.01 * one, one, 0.0), modelled).ravel().tolist()
+    [2.0, 8.8956]
     """
+    n_pixels, n_channels = samples[0].shape
+    if not robust:
+        return np.stack([np.zeros(n_pixels), np.full(n_pixels, np.inf)])
+    normal = _normalize(samples, modelled, channel_step(n_channels))
+    centre = median_of_finite(normal, axis=1)
+    spread = median_of_finite(np.abs(normal - centre[:, None]), axis=1)
+    nothing = np.isnan(centre)
+    return np.stack([np.where(nothing, 0.0, centre), np.where(nothing, np.inf, CUT * np.fmax(1.0, _SPREAD * spread))])
+
+
+@compiled
+def _normalize(samples: Samples, modelled: Modelled, step: int) -> Floats:
+    """Compute residuals over their sigma of every `step`-th channel, NaN in unusable ones; (P, n)."""
     observed, variance, ratio, _ = samples
-    temperature, q = modelled[0], modelled[3][p]
-    n = 0
-    for c in range(0, observed.shape[1], step):
-        if np.isfinite(variance[p, c]):
+    temperature, row = modelled[0], modelled[3]
+    n_pixels, n_channels = observed.shape
+    normal = np.empty((n_pixels, (n_channels + step - 1) // step))
+    for p in range(n_pixels):
+        q = row[p]
+        for i in range(normal.shape[1]):
+            c = i * step
             residual = observed[p, c] - ratio[p, c] * temperature[q, c]
-            normal[n] = residual / np.sqrt(variance[p, c])
-            n += 1
-    if n == 0:
-        return 0.0, np.inf
-    centre = np.median(normal[:n])
-    for i in range(n):
-        normal[i] = np.abs(normal[i] - centre)
-    return centre, CUT * max(1.0, _SPREAD * np.median(normal[:n]))
+            normal[p, i] = residual / np.sqrt(variance[p, c]) if np.isfinite(variance[p, c]) else np.nan
+    return normal
 
 
 @compiled
-def _biweight(residual: float, variance: float, centre: float, width: float) -> float:
-    """Return (1 - u²)², or 0 beyond |u| = 1; 1 where the width is infinite."""
-    u = (residual / np.sqrt(variance) - centre) / width
-    return (1.0 - u * u) ** 2 if np.abs(u) < 1.0 else 0.0
+def _weigh(
+    samples: Samples, modelled: Modelled, tuning: Floats, p: int, residual: Floats, weight: Floats, pull: Floats
+) -> None:
+    """Write r, w and w W S' of a pixel's channels, each (C,).
+
+    A loop without sums lets the processor work on several channels at once.
+    """
+    observed, variance, ratio, model_error = samples
+    temperature, slope, opacity_error, row = modelled
+    q, centre, width = row[p], tuning[0, p], tuning[1, p]
+    for c in range(observed.shape[1]):
+        residual[c] = observed[p, c] - ratio[p, c] * temperature[q, c]
+        u = (residual[c] / np.sqrt(variance[p, c]) - centre) / width
+        inside = max(1.0 - u * u, 0.0)
+        weight[c] = inside * inside
+        sigma_model = model_error * opacity_error[q, c]
+        pull[c] = weight[c] * slope[q, c] / (variance[p, c] + sigma_model * sigma_model)
 
 
 @compiled
-def normal_sums(samples: Samples, modelled: Modelled, step: int, robust: bool) -> Floats:
+def normal_sums(samples: Samples, modelled: Modelled, tuning: Floats) -> Floats:
     """Compute the sums of a Gauss-Newton step.
 
     Parameters
     ----------
     samples, modelled : tuple
         The P pixels of an OFF, and the sky that they are compared with.
-    step : int
-        Distance of the channels that centre and scale are found from; see :func:`channel_step`.
-    robust : bool
-        Whether outliers lose their weight.
+    tuning : ndarray, shape (2, P)
+        Centre and width of the biweight, from :func:`tune`.
 
     Returns
     -------
@@ -100,37 +139,34 @@ def normal_sums(samples: Samples, modelled: Modelled, step: int, robust: bool) -
     >>> observed, one = np.ones((1, 10)), np.ones((1, 10))
     >>> observed[0, 3] = 1000.0
     >>> modelled = (0.0 * one, 2.0 * one, 0.0 * one, np.array([0]))
-    >>> shift, curvature = normal_sums((observed, 0.01 * one, one, 0.0), modelled, step=1, robust=True)
+    >>> samples = observed, 0.01 * one, one, 0.0
+    >>> shift, curvature = normal_sums(samples, modelled, tune(samples, modelled))
     >>> (shift / curvature).tolist()
     [0.5]
     """
-    observed, variance, ratio, model_error = samples
-    temperature, slope, opacity_error, row = modelled
-    n_pixels, n_channels = observed.shape
-    sums, normal = np.zeros((2, n_pixels)), np.empty(n_channels)
+    slope, row = modelled[1], modelled[3]
+    n_pixels, n_channels = samples[0].shape
+    sums, memory = np.zeros((2, n_pixels)), np.empty((3, n_channels))
+    residual, pull = memory[0], memory[2]
     for p in range(n_pixels):
-        q = row[p]
-        centre, width = _tune(samples, modelled, p, step, normal) if robust else (0.0, np.inf)
-        numerator, denominator = 0.0, 0.0
+        _weigh(samples, modelled, tuning, p, residual, memory[1], pull)
+        q, numerator, denominator = row[p], 0.0, 0.0
         for c in range(n_channels):
-            residual = observed[p, c] - ratio[p, c] * temperature[q, c]
-            weight = _biweight(residual, variance[p, c], centre, width)
-            pull = weight * slope[q, c] / (variance[p, c] + (model_error * opacity_error[q, c]) ** 2)
-            numerator += pull * residual
-            denominator += pull * slope[q, c]
+            numerator += pull[c] * residual[c]
+            denominator += pull[c] * slope[q, c]
         sums[0, p], sums[1, p] = numerator, denominator
     return sums
 
 
 @compiled
 def match_sums(
-    samples: Samples, modelled: Modelled, noise: tuple[Floats, Floats], step: int, robust: bool, channels: Any
+    samples: Samples, modelled: Modelled, tuning: Floats, noise: tuple[Floats, Floats], channels: Any
 ) -> Floats:
     """Compute what the errors of PWV follow from.
 
     Parameters
     ----------
-    samples, modelled, step, robust
+    samples, modelled, tuning
         As of :func:`normal_sums`.
     noise : tuple of ndarray, shape (P, C)
         Level a of the OFF between the loads, and the variance that is its own [K²].
@@ -140,9 +176,9 @@ def match_sums(
 
     Returns
     -------
-    ndarray, shape (8, P)
-        Σ w W S' r, Σ w W S'², Σ (w W S')² v_off, Σ w W S' sigma_mod, Σ w r²/sigma², number of samples with
-        w > 0, and centre and width of the biweight.
+    ndarray, shape (6, P)
+        Σ w W S' r, Σ w W S'², Σ (w W S')² v_off, Σ w W S' sigma_mod, Σ w r²/sigma² and the number of
+        samples with w > 0; 0 where the sky is not known.
 
     Examples
     --------
@@ -151,41 +187,35 @@ def match_sums(
     >>> one = np.ones((1, 2))
     >>> modelled = (0.0 * one, 2.0 * one, 0.0 * one, np.array([0]))
     >>> counters = np.zeros((1, 2)), np.zeros((1, 2)), np.zeros((1, 2), int), np.zeros((1, 2), int)
-    >>> samples = np.array([[0.1, 9.0]]), 0.01 * one, one, 0.0
-    >>> sums = match_sums(samples, modelled, (0.5 * one, 0.01 * one), 1, True, counters)
-    >>> sums[5:].ravel().tolist()  # number, and centre and width: two channels cannot tell which is wrong
-    [2.0, 45.5, 395.8542]
+    >>> samples, tuning = (np.array([[0.1, 9.0]]), 0.01 * one, one, 0.0), np.array([[1.0], [6.0]])
+    >>> sums = match_sums(samples, modelled, tuning, (0.5 * one, 0.01 * one), counters)
+    >>> sums[4:].ravel().round(9).tolist(), counters[2].tolist()  # chi² and number, and outliers
+    ([1.0, 1.0], [[0, 1]])
     """
-    observed, variance, ratio, model_error = samples
-    temperature, slope, opacity_error, row = modelled
+    variance, model_error = samples[1], samples[3]
+    slope, opacity_error, row = modelled[1], modelled[2], modelled[3]
     level, own = noise
     from_hot, from_cold, rejected, used = channels
-    n_pixels, n_channels = observed.shape
-    sums, normal = np.zeros((8, n_pixels)), np.empty(n_channels)
+    n_pixels, n_channels = variance.shape
+    sums, memory = np.zeros((6, n_pixels)), np.empty((3, n_channels))
+    residual, weight, pull = memory[0], memory[1], memory[2]
     for p in range(n_pixels):
+        _weigh(samples, modelled, tuning, p, residual, weight, pull)
         q = row[p]
-        centre, width = _tune(samples, modelled, p, step, normal) if robust else (0.0, np.inf)
         for c in range(n_channels):
-            if not np.isfinite(variance[p, c]):
+            if not (np.isfinite(variance[p, c]) and np.isfinite(residual[c])):
                 continue
-            residual = observed[p, c] - ratio[p, c] * temperature[q, c]
-            if np.isnan(residual):
-                continue
-            weight = _biweight(residual, variance[p, c], centre, width)
             sigma_model = model_error * opacity_error[q, c]
-            total = variance[p, c] + sigma_model**2
-            pull = weight * slope[q, c] / total
-            from_hot[p, c] += pull * level[p, c]
-            from_cold[p, c] += pull * (1.0 - level[p, c])
-            sums[0, p] += pull * residual
-            sums[1, p] += pull * slope[q, c]
-            sums[2, p] += pull * pull * own[p, c]
-            sums[3, p] += pull * sigma_model
-            sums[4, p] += weight * residual * residual / total
-            sums[5, p] += weight > 0.0
-            rejected[p, c] += weight == 0.0
-            used[p, c] += weight > 0.0
-        sums[6, p], sums[7, p] = centre, width
+            from_hot[p, c] += pull[c] * level[p, c]
+            from_cold[p, c] += pull[c] * (1.0 - level[p, c])
+            sums[0, p] += pull[c] * residual[c]
+            sums[1, p] += pull[c] * slope[q, c]
+            sums[2, p] += pull[c] * pull[c] * own[p, c]
+            sums[3, p] += pull[c] * sigma_model
+            sums[4, p] += weight[c] * residual[c] * residual[c] / (variance[p, c] + sigma_model * sigma_model)
+            sums[5, p] += weight[c] > 0.0
+            rejected[p, c] += weight[c] == 0.0
+            used[p, c] += weight[c] > 0.0
     return sums
 
 
@@ -195,15 +225,13 @@ def pulls(samples: Samples, modelled: Modelled, tuning: Floats) -> Floats:
 
     Parameters
     ----------
-    samples, modelled : tuple
-        The P pixels of an OFF, and the sky that they are compared with.
-    tuning : ndarray, shape (2, P)
-        Centre and width of the biweight, from :func:`match_sums`.
+    samples, modelled, tuning
+        As of :func:`normal_sums`.
 
     Returns
     -------
     ndarray, shape (P, C)
-        w W S' [mm/K times Σ w W S'²].
+        w W S' [1/(K mm)].
 
     Examples
     --------
@@ -212,14 +240,8 @@ def pulls(samples: Samples, modelled: Modelled, tuning: Floats) -> Floats:
     >>> pulls((np.array([[0.1, 9.0]]), 0.01 * one, one, 0.0), modelled, np.array([[1.0], [6.0]])).tolist()
     [[200.0, 0.0]]
     """
-    observed, variance, ratio, model_error = samples
-    temperature, slope, opacity_error, row = modelled
-    n_pixels, n_channels = observed.shape
-    pull = np.empty((n_pixels, n_channels))
+    n_pixels, n_channels = samples[0].shape
+    pull, memory = np.empty((n_pixels, n_channels)), np.empty((2, n_channels))
     for p in range(n_pixels):
-        q = row[p]
-        for c in range(n_channels):
-            residual = observed[p, c] - ratio[p, c] * temperature[q, c]
-            weight = _biweight(residual, variance[p, c], tuning[0, p], tuning[1, p])
-            pull[p, c] = weight * slope[q, c] / (variance[p, c] + (model_error * opacity_error[q, c]) ** 2)
+        _weigh(samples, modelled, tuning, p, memory[0], memory[1], pull[p])
     return pull

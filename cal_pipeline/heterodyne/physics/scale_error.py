@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
+from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
 from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
 from cal_pipeline.heterodyne.physics.robust import pulls
 from cal_pipeline.heterodyne.physics.sharing import Mapper, groups_of_rows, one_by_one
@@ -96,40 +96,43 @@ def respond_to_inputs(
     >>> f"{per_kelvin.item():.4f} mm/K"
     '0.0097 mm/K'
     """
-    n_channels, *pixels = observation.loads.gain_ratio.shape
-    groups = groups_of_rows(int(np.prod(pixels)), n_channels)
-    found = np.concatenate(each(partial(_respond_pixels, observation, match, slopes), groups), axis=-1)
-    return found.reshape(*found.shape[:-1], *pixels, order="F")
+    respond = partial(_respond_off, observation, match, slopes)
+    found = np.stack(each(respond, range(len(observation.sky))), axis=1)
+    return found.reshape(*found.shape[:-1], *observation.pixels, order="F")
 
 
-def _respond_pixels(observation: SkyObservation, match: SkyMatch, slopes: LoadSlopes, chosen: slice) -> Floats:
-    """Compute the sums of some pixels, (8, O, P)."""
-    n_receivers, n_arrays = observation.pixels
-    array = np.repeat(np.arange(n_arrays), n_receivers)[chosen]
-    n_channels = len(observation.loads.gain_ratio)
+def _respond_off(observation: SkyObservation, match: SkyMatch, slopes: LoadSlopes, off: int) -> Floats:
+    """Compute the sums of an OFF, (8, P)."""
+    view, pwv, (n_receivers, n_arrays) = observation.sky[off], match.pwv[off], observation.pixels
+    array, n_channels = np.repeat(np.arange(n_arrays), n_receivers), len(observation.loads.gain_ratio)
 
     def of_arrays(values: Floats) -> Floats:
         return rows(np.broadcast_to(values, (n_channels, 1, n_arrays)))
 
-    difference = of_arrays(observation.loads.input_difference)
-    of_loads = LoadSlopes(*(of_arrays(values) for values in slopes))
-    cold_power = rows(observation.loads.cold_power)[chosen]
-    found = np.empty((len(FITTED), len(observation.sky), array.size))
-    for k, view in enumerate(observation.sky):
-        modelled = ModelledSky(view.direction, match.pwv[k]).of(observation.pixels, chosen)
-        pull = pulls(observation.samples(view, chosen), modelled, match.tuning[k][:, chosen])
-        water = np.broadcast_to(match.pwv[k], observation.pixels).reshape(-1, order="F")[chosen]
-        shared = match.pwv[k].size == 1
-        some = np.arange(n_arrays) if shared else array
-        response = view.direction.respond_rows(np.full(n_arrays, water[0]) if shared else water, some)
-        air = view.direction.air
-        spill = of_arrays(air.sidebands.input_temperature(air.surroundings.t_spill))
-        spill_by_gain = of_arrays(air.sidebands.image_gain_slope(air.surroundings.t_spill))
-        sky = _sky_responses(response, some, air.share, np.asarray(air.forward_efficiency), spill, spill_by_gain)
-        row = array if shared else np.arange(array.size)
-        level = rows(view.level)[chosen]
-        found[:, k] = _sum_responses(pull, level, cold_power, difference, of_loads, sky, row, array)
-    return found
+    pull = pulls(observation.samples(view), ModelledSky(view.direction, pwv).of(observation.pixels), match.tuning[off])
+    # A PWV that all pixels share is evaluated once for each array.
+    some = np.arange(n_arrays) if pwv.size == 1 else array
+    water = np.broadcast_to(pwv, (n_arrays, 1) if pwv.size == 1 else observation.pixels)
+    air = view.direction.air
+    t_spill = air.surroundings.t_spill
+    sky = _sky_responses(
+        view.direction.respond_rows(water.reshape(-1, order="F"), some),
+        some,
+        air.share,
+        air.forward_efficiency,
+        of_arrays(air.sidebands.input_temperature(t_spill)),
+        of_arrays(air.sidebands.image_gain_slope(t_spill)),
+    )
+    return _sum_responses(
+        pull,
+        rows(view.level),
+        rows(observation.loads.cold_power),
+        of_arrays(observation.loads.input_difference),
+        LoadSlopes(*(of_arrays(values) for values in slopes)),
+        sky,
+        array if pwv.size == 1 else np.arange(array.size),
+        array,
+    )
 
 
 @compiled
@@ -366,18 +369,20 @@ def assess_scale(inputs: Inputs, shift: Floats, sigmas: dict[str, float | Floats
     by_pwv[: len(FITTED)] = shift
     by_pwv[TERMS.index("pwv")] = 1.0
     errors = np.stack([np.broadcast_to(np.asarray(sigmas[term], np.float64), pixels) for term in TERMS[:-1]])
-    total, terms = _add_terms(
-        direct,
-        rows(noise),
-        inputs.airmass * inputs.wet,
-        by_pwv.reshape(len(by_pwv), -1, order="F"),
-        errors.reshape(len(errors), -1, order="F"),
-        rows(inputs.bad),
-    )
+    shifts, spreads = (values.reshape(len(values), -1, order="F") for values in (by_pwv, errors))
+    noise_rows, bad = rows(noise), rows(inputs.bad)
+    array, depth_per_mm = np.repeat(np.arange(n_arrays), n_receivers), inputs.airmass * inputs.wet
+    total, medians = np.empty(bad.shape, np.float32), np.empty((len(TERMS), len(bad)), np.float32)
+    # Some pixels at a time: the terms of all would take much memory.
+    for some in groups_of_rows(*bad.shape):
+        given = (direct, array[some], noise_rows[some], depth_per_mm, shifts[:, some], spreads[:, some], bad[some])
+        terms = _compute_terms(*given)
+        total[some] = np.sqrt((terms**2).sum(axis=0))
+        medians[:, some] = median_of_finite(terms, axis=-1)
     known = [sigmas[term] for term in TERMS[:-1]]
     return ScaleError(
         total=unpack_rows(total, pixels),
-        terms=terms.reshape(len(TERMS), *pixels, order="F"),
+        terms=medians.reshape(len(TERMS), *pixels, order="F"),
         inputs=(*(_common_value(values) for values in known), 1.0),
     )
 
@@ -403,36 +408,32 @@ def _direct_effects(inputs: Inputs) -> dict[str, Floats]:
 
 
 @compiled
-def _add_terms(
-    direct: Floats, noise: Floats, depth_per_mm: Floats, by_pwv: Floats, errors: Floats, bad: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Add up the terms of all pixels: total (P, C), and medians over the good channels (K, P).
+def _compute_terms(
+    direct: Floats,
+    array: NDArray[np.int64],
+    noise: Floats,
+    depth_per_mm: Floats,
+    by_pwv: Floats,
+    errors: Floats,
+    bad: NDArray[np.bool_],
+) -> Floats:
+    """Compute the terms of pixels, (K, P, C); NaN in bad channels.
 
-    `direct` is (K - 1, A, C), `noise` and `bad` are (P, C), `depth_per_mm` is (C,), the others (K - 1, P).
+    `direct` is (K - 1, A, C), `noise` and `bad` are (P, C), `depth_per_mm` is (C,), `by_pwv` and `errors`
+    are (K - 1, P).
     """
-    n_given, n_arrays, n_channels = direct.shape
+    n_given, _, n_channels = direct.shape
     n_pixels = len(noise)
-    total = np.empty((n_pixels, n_channels), np.float32)
-    medians = np.empty((n_given + 1, n_pixels), np.float32)
-    squares, good = np.empty(n_channels), np.empty(n_channels)
+    terms = np.empty((n_given + 1, n_pixels, n_channels))
     for p in range(n_pixels):
-        a = p * n_arrays // n_pixels
-        squares[:] = 0.0
-        for k in range(n_given + 1):
-            n = 0
+        a = array[p]
+        for k in range(n_given):
             for c in range(n_channels):
-                if k == n_given:
-                    term = noise[p, c]
-                else:
-                    term = np.abs(direct[k, a, c] + depth_per_mm[c] * by_pwv[k, p]) * errors[k, p]
-                squares[c] += term * term
-                if not bad[p, c]:
-                    good[n] = term
-                    n += 1
-            medians[k, p] = np.median(good[:n]) if n else np.nan
+                effect = np.abs(direct[k, a, c] + depth_per_mm[c] * by_pwv[k, p]) * errors[k, p]
+                terms[k, p, c] = np.nan if bad[p, c] else effect
         for c in range(n_channels):
-            total[p, c] = np.nan if bad[p, c] else np.sqrt(squares[c])
-    return total, medians
+            terms[n_given, p, c] = np.nan if bad[p, c] else noise[p, c]
+    return terms
 
 
 def gain_error(drift: Floats | None, corrected: bool, age_s: float) -> float | Floats:

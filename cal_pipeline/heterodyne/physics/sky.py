@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -215,7 +216,7 @@ class Air:
         opaque = np.asarray(warm + (1.0 - forward_efficiency) * spill)
         return cls(sidebands, opacity, forward_efficiency, surroundings, brightness, share, opaque)
 
-    @property
+    @cached_property
     def layer_slopes(self) -> Floats:
         """Derivatives dJ(nu_sb, T_j)/dT of the layers, shape (B, L, C) [K/K]."""
         layers = (self.surroundings.t_ground + self.opacity.offset)[:, None]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
-from cal_pipeline.heterodyne.physics.robust import channel_step, match_sums
+from cal_pipeline.heterodyne.physics.robust import match_sums, tune
 from cal_pipeline.heterodyne.physics.sharing import Mapper, groups_of_rows, one_by_one
 from cal_pipeline.heterodyne.physics.sky import ModelledSky
 from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation
@@ -166,15 +166,13 @@ def _match_pixels(
     sums = np.empty((len(skies), len(_SUMS) + 2, shape[0]))
     load_noise = np.zeros((len(skies) if alone else 1, shape[0]))
     for k, (sky, view) in enumerate(zip(skies, observation.sky, strict=True)):
+        samples, modelled = observation.samples(view, chosen), sky.of(observation.pixels, chosen)
         noise_of_off = (rows(view.level)[chosen], rows(view.off_variance)[chosen])
-        sums[k] = match_sums(
-            observation.samples(view, chosen),
-            sky.of(observation.pixels, chosen),
-            noise_of_off,
-            channel_step(shape[1]),
-            robust,
-            (from_hot, from_cold, rejected, used),
+        tuning = tune(samples, modelled, robust)
+        sums[k, : len(_SUMS)] = match_sums(
+            samples, modelled, tuning, noise_of_off, (from_hot, from_cold, rejected, used)
         )
+        sums[k, len(_SUMS) :] = tuning
         if alone or k == len(skies) - 1:
             _add_noise_of_loads((from_hot, from_cold), (hot_variance, cold_variance), load_noise[k if alone else 0])
             from_hot[:], from_cold[:] = 0.0, 0.0

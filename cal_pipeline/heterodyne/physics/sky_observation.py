@@ -214,7 +214,7 @@ def view_sky(
     Counts of a receiver of 90 K and 1000 ct/K on loads of 280 and 80 K, and on a sky as cold as the
     cold load, towards the `direction` of the example of :class:`SkyObservation`:
 
-    >>> means = LoadMeans(370e3 * one, 170e3 * one, 10.0 * one, 10.0 * one, t_hot=280.0, t_cold=80.0)
+    >>> means = LoadMeans(370e3 * one, 170e3 * one, 10.0 * one, 10.0 * one, 280.0, 80.0)
     >>> inputs = 280.0 * one, 80.0 * one
     >>> solution = LoadSolution(1e3 * one, 90.0 * one, 90.0 * one, 200.0 * one, *inputs, bad_channel=one < 0.0)
     >>> dumps = np.ones((2, 1, 1), np.int32)

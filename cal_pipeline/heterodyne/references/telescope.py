@@ -115,6 +115,8 @@ class TelescopeProfile:
         Location of the telescope.
     t_cold_default_K : float or None
         Temperature of the cold load if none was recorded [K].
+    saturation_counts : float or None
+        Smallest count that a saturated spectrometer delivers; such counts are missing [ct].
     frontends : tuple of Frontend
         Frontends of the telescope.
 
@@ -133,6 +135,7 @@ class TelescopeProfile:
     sha256: Annotated[str, FileProperty("sha256")]
     site: Annotated[Site | None, Site] = None
     t_cold_default_K: Annotated[float | None, Number(above=0.0, unit="K")] = None
+    saturation_counts: Annotated[float | None, Number(above=0.0, unit="ct")] = None
     frontends: Annotated[tuple[Frontend, ...], Tables(Frontend), "frontend"] = ()
 
     def frontend(self, name: str | None, frequency: float) -> Frontend | None:

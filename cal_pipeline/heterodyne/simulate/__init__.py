@@ -4,9 +4,9 @@
 `read_truth` reads the latter.
 """
 
+from cal_pipeline.heterodyne.simulate.conditions import Atmosphere
 from cal_pipeline.heterodyne.simulate.config import (
     FLAT_BANDPASS,
-    Atmosphere,
     Bandpass,
     GaussianSource,
     Line,
@@ -22,6 +22,7 @@ from cal_pipeline.heterodyne.simulate.faults import (
     DeadChannels,
     Drift,
     Faults,
+    GainJump,
     MissingDumps,
     NoisyChannels,
     RandomSpurs,
@@ -29,7 +30,7 @@ from cal_pipeline.heterodyne.simulate.faults import (
     Spur,
 )
 from cal_pipeline.heterodyne.simulate.imperfections import ChopPhaseOffset, Cloud, Imbalance, SkyWave, WarmLayer
-from cal_pipeline.heterodyne.simulate.layers import Layers
+from cal_pipeline.heterodyne.simulate.layers import AirColumn, Layers
 from cal_pipeline.heterodyne.simulate.presets import PRESETS, preset
 from cal_pipeline.heterodyne.simulate.sequence import Loads, Otf, OtfChopped, Phase, Sequence, TotalPower
 from cal_pipeline.heterodyne.simulate.truth import Truth, read_truth, truth_path
@@ -38,6 +39,7 @@ from cal_pipeline.heterodyne.simulate.writer import Written, simulate
 __all__ = [
     "FLAT_BANDPASS",
     "PRESETS",
+    "AirColumn",
     "Atmosphere",
     "Bandpass",
     "ChopPhaseOffset",
@@ -45,6 +47,7 @@ __all__ = [
     "DeadChannels",
     "Drift",
     "Faults",
+    "GainJump",
     "GaussianSource",
     "Imbalance",
     "Layers",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Protocol
 
 import asdf
 import numpy as np
@@ -19,6 +20,13 @@ TOLERANCE = 1e-6
 
 GAP = 10.0
 """A frequency step this many times the table's median step is a gap between two windows."""
+
+
+class Opacities(Protocol):
+    """Whatever knows the zenith opacity b·PWV + c."""
+
+    def coefficients(self, nu: Array, pressure: float) -> tuple[Array, Array]:
+        """Return b [Np/mm] and c [Np] at frequencies `nu` [Hz] and a `pressure` [Pa]."""
 
 
 @dataclass(frozen=True, eq=False)

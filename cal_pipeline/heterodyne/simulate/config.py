@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,10 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.heterodyne.simulate.conditions import Atmosphere
 from cal_pipeline.heterodyne.simulate.errors import require
 from cal_pipeline.heterodyne.simulate.faults import Drift, Faults
-from cal_pipeline.heterodyne.simulate.imperfections import ChopPhaseOffset, Cloud, Imbalance, SkyWave, WarmLayer
-from cal_pipeline.heterodyne.simulate.layers import Layers
+from cal_pipeline.heterodyne.simulate.imperfections import ChopPhaseOffset, Imbalance, SkyWave
 from cal_pipeline.heterodyne.simulate.sequence import Loads, Sequence, TotalPower
 
 Array = NDArray[np.float64]
@@ -152,8 +151,8 @@ class Receiver:
         Rest frequency of the line [Hz]; None: `signal_freq`.
     line : str
         Name of the line.
-    image_gain : float
-        Gain image/signal: 1 double sideband, 0 single sideband.
+    image_gain : float or tuple of float
+        Gain image/signal, one for all arrays or one each: 1 double sideband, 0 single sideband.
     forward_efficiency : float or tuple of float
         f_eff, one for all arrays or one each.
     coupling : float
@@ -194,7 +193,7 @@ class Receiver:
     freq_off: float = 0.0
     rest_freq: float | None = None
     line: str = ""
-    image_gain: float = 1.0
+    image_gain: float | tuple[float, ...] = 1.0
     forward_efficiency: float | tuple[float, ...] = 1.0
     coupling: float = 1.0
     t_rec_dsb: float = 200.0
@@ -212,12 +211,11 @@ class Receiver:
             f"{self.name} is empty: at least 1 channel, 1 pixel and 1 array are needed",
         )
         require(self.bandwidth != 0.0, f"{self.name}: bandwidth must not be 0")
-        require(self.image_gain >= 0.0, f"{self.name}: image_gain {self.image_gain} must not be negative")
+        for name in ("image_gain", "forward_efficiency"):
+            fits = np.size(getattr(self, name)) in (1, len(self.arrays))
+            require(fits, f"{self.name}: {name} must be one number or one per array")
+        require(bool(np.all(self.gains >= 0.0)), f"{self.name}: image_gain {self.image_gain} must not be negative")
         f_eff = self.f_eff
-        require(
-            f_eff.size == len(self.arrays),
-            f"{self.name}: forward_efficiency must be one number or one per array",
-        )
         require(bool(np.all((f_eff > 0) & (f_eff <= 1))), f"{self.name}: forward_efficiency must be in (0, 1]")
         require(0.0 < self.coupling <= 1.0, f"{self.name}: coupling {self.coupling} must be in (0, 1]")
         require(
@@ -242,8 +240,12 @@ class Receiver:
     @property
     def f_eff(self) -> Array:
         """Forward efficiency of each array, shape (A,)."""
-        value = np.atleast_1d(np.asarray(self.forward_efficiency, dtype=np.float64))
-        return np.full(len(self.arrays), value[0]) if value.size == 1 else value
+        return np.array(np.broadcast_to(self.forward_efficiency, len(self.arrays)), dtype=np.float64)
+
+    @property
+    def gains(self) -> Array:
+        """Gain image/signal of each array, shape (A,)."""
+        return np.array(np.broadcast_to(self.image_gain, len(self.arrays)), dtype=np.float64)
 
     @property
     def pixel_ids(self) -> list[str]:
@@ -371,70 +373,6 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Atmosphere:
-    """The true atmosphere.
-
-    Parameters
-    ----------
-    pwv_mm : float
-        Precipitable water vapour at the session's start [mm].
-    pwv_per_hour : float
-        Its linear drift [mm/h].
-    t_atm, t_spill : float or None
-        Temperature of the atmosphere and of the spill-over [K]; None: ambient.
-    table : str or None
-        Path of an atmosphere table; None: the telescope's shipped one.
-    layer : WarmLayer or None
-        A layer with a temperature of its own.
-    unknown : WarmLayer or None
-        Lines that the table does not hold, above all the rest; they add to its opacity.
-    layers : Layers or None
-        Vertical structure of the rest; None: one layer at `t_atm`.
-    clouds : tuple of Cloud
-        Water and grey opacity that come and go.
-
-    Examples
-    --------
-    It becomes wetter by 0.5 mm in an hour:
-
-    >>> from cal_pipeline.simulate import Scan, preset, read_truth, simulate
-    >>> worse = Atmosphere(pwv_mm=0.5, pwv_per_hour=0.5)
-    >>> night = preset("ccat_chai", channels=8, pixels=1, atmosphere=worse, scans=(Scan(), Scan(gap_s=3600.0)))
-    >>> written = simulate(night, "worse.zarr")
-    >>> [round(read_truth("worse.zarr", scan).pwv_mm, 1) for scan in written.scans]
-    [0.5, 1.0]
-
-    A layered sky over ground 3 K colder than the recorded ambient temperature, while a cloud
-    passes:
-
-    >>> sky = Atmosphere(pwv_mm=0.5, layers=Layers(t_ground=265.0), clouds=(Cloud(60.0, 30.0, pwv_mm=0.1),))
-    """
-
-    pwv_mm: float = 0.5
-    pwv_per_hour: float = 0.0
-    t_atm: float | None = None
-    t_spill: float | None = None
-    table: str | None = None
-    layer: WarmLayer | None = None
-    unknown: WarmLayer | None = None
-    layers: Layers | None = None
-    clouds: tuple[Cloud, ...] = ()
-
-    def __post_init__(self) -> None:
-        require(0.0 <= self.pwv_mm < math.inf, f"pwv_mm {self.pwv_mm} must not be negative, and be finite")
-        both = self.layers is not None and self.t_atm is not None
-        require(not both, f"t_atm {self.t_atm} K is the temperature of a sky without layers; give layers or t_atm")
-
-    def pwv_change(self, hours: float) -> float:
-        """Return the PWV [mm] above that of the session's start, `hours` later."""
-        return self.pwv_per_hour * hours + sum(cloud.pwv_mm * cloud.amplitude(hours) for cloud in self.clouds)
-
-    def grey_opacity(self, hours: float) -> float:
-        """Return the zenith opacity of clouds [Np], `hours` after the session's start."""
-        return sum(cloud.opacity * cloud.amplitude(hours) for cloud in self.clouds)
-
-
-@dataclass(frozen=True)
 class Scan:
     """One scan; what is None is as in the session.
 
@@ -452,6 +390,8 @@ class Scan:
         Scan of the last load as L0 names it; None: the truth.
     gap_s : float
         Idle time before the scan [s].
+    atmosphere : Atmosphere or None
+        Another sky.
     pwv_mm : float or None
         PWV at the session's start that this scan sees [mm].
     source : Source or None
@@ -484,6 +424,7 @@ class Scan:
     loads: Loads | None = None
     lloadsn: int | None = None
     gap_s: float = 0.0
+    atmosphere: Atmosphere | None = None
     pwv_mm: float | None = None
     source: Source | None = None
     receivers: tuple[Receiver, ...] | None = None

@@ -1,4 +1,4 @@
-"""Faults of the instrument: drifts, missing dumps, dead and noisy channels, spurs, spikes."""
+"""Faults of the instrument: drifts and jumps, missing dumps, dead and noisy channels, spurs, spikes."""
 
 from __future__ import annotations
 
@@ -41,6 +41,42 @@ class Drift:
     gain_per_hour: float = 0.0
     offset_per_hour: float = 0.0
     per_dump: bool = False
+
+
+@dataclass(frozen=True)
+class GainJump:
+    """A gain that changes from one subscan to the next; `None` means all.
+
+    Parameters
+    ----------
+    change : float
+        Relative change, to the end of the scan.
+    subscan : int
+        Zero-based position in the group of the first subscan that has it.
+    group : {"source", "calibration"}
+        Where it happens; one in the calibration group lasts through the source group.
+    receiver, array, band : int or None
+        Affected pixels.
+
+    Examples
+    --------
+    After the loads the gain is 1 % higher, and so is all that is calibrated with them:
+
+    >>> from cal_pipeline.simulate import Faults, GainJump, preset, simulate
+    >>> faults = Faults(gain_jumps=(GainJump(change=0.01),))
+    >>> simulate(preset("ccat_chai", channels=8, pixels=1, faults=faults), "jump.zarr").scans
+    (1,)
+    """
+
+    change: float
+    subscan: int = 0
+    group: Literal["source", "calibration"] = "source"
+    receiver: int | None = None
+    array: int | None = None
+    band: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self.change > -1.0, f"change {self.change} of the gain must be above -1")
 
 
 @dataclass(frozen=True)
@@ -296,6 +332,8 @@ class Faults:
         Channels with too much noise.
     saturation_counts : float or None
         Largest count that the spectrometer delivers; None: no limit.
+    gain_jumps : tuple of GainJump
+        Gains that change.
 
     Examples
     --------
@@ -314,6 +352,7 @@ class Faults:
     spikes: tuple[Spikes, ...] = ()
     noisy: tuple[NoisyChannels, ...] = ()
     saturation_counts: float | None = None
+    gain_jumps: tuple[GainJump, ...] = ()
 
     def __post_init__(self) -> None:
         limit = self.saturation_counts

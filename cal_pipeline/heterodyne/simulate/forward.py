@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.physics.constants import TORR
-from cal_pipeline.heterodyne.simulate.atmosphere import AtmosphereTable
+from cal_pipeline.heterodyne.simulate.atmosphere import Opacities
 from cal_pipeline.heterodyne.simulate.config import Receiver, SessionConfig
 from cal_pipeline.heterodyne.simulate.errors import SimulationError, require
 from cal_pipeline.heterodyne.simulate.faults import (
     DeadChannels,
+    GainJump,
     MissingDumps,
     NoisyChannels,
     RandomSpurs,
@@ -23,11 +24,12 @@ from cal_pipeline.heterodyne.simulate.faults import (
     pick,
 )
 from cal_pipeline.heterodyne.simulate.instrument import gain_and_t_rec, random_stream
+from cal_pipeline.heterodyne.simulate.layers import AirColumn, Profile
 from cal_pipeline.heterodyne.simulate.plan import ScanPlan, Subscan
 from cal_pipeline.heterodyne.simulate.sky import SkyBand
 
 Array = NDArray[np.float64]
-Fault = TypeVar("Fault", MissingDumps, DeadChannels, Spur, RandomSpurs, Spikes, NoisyChannels)
+Fault = TypeVar("Fault", GainJump, MissingDumps, DeadChannels, Spur, RandomSpurs, Spikes, NoisyChannels)
 
 NOISE_BLOCK = 256
 """Channels per random stream; fixed, so that counts do not depend on the chunks."""
@@ -50,14 +52,14 @@ class BandModel:
         The scan.
     band : int
         Index of the receiver in the scan.
-    table : AtmosphereTable
+    table : AtmosphereTable or AirColumn
         Zenith opacities.
     """
 
     config: SessionConfig
     plan: ScanPlan
     band: int
-    table: AtmosphereTable
+    table: Opacities
 
     @property
     def receiver(self) -> Receiver:
@@ -77,14 +79,15 @@ class BandModel:
     @cached_property
     def sky(self) -> SkyBand:
         """Atmosphere and antenna in the band's sidebands."""
-        receiver, atmosphere, telescope = self.receiver, self.config.atmosphere, self.config.telescope
+        receiver, atmosphere, telescope = self.receiver, self.plan.atmosphere, self.config.telescope
         nu_s, nu_i = receiver.frequencies()
         pressure = stored_pressure(telescope.pressure_pa) * TORR
         b_s, c_s = self.table.coefficients(nu_s, pressure)
         b_i = c_i = np.full(nu_i.shape, np.nan)
-        if receiver.image_gain > 0.0:
+        if np.any(receiver.gains > 0.0):
             b_i, c_i = self.table.coefficients(nu_i, pressure)
-        layers, ambient = atmosphere.layers, self.t_ambient
+        c_s, c_i, ambient = atmosphere.dry_factor * c_s, atmosphere.dry_factor * c_i, self.t_ambient
+        profile, image_profile = self._profiles(nu_s, nu_i, pressure)
         t_atm = ambient if atmosphere.t_atm is None else atmosphere.t_atm
         t_spill = ambient if atmosphere.t_spill is None else atmosphere.t_spill
         return SkyBand(
@@ -94,12 +97,13 @@ class BandModel:
             c_s,
             b_i,
             c_i,
-            receiver.image_gain,
+            receiver.gains,
             receiver.f_eff,
             receiver.coupling,
             t_atm,
             t_spill,
-            profile=None if layers is None else layers.profile(ambient, pressure),
+            profile=profile,
+            image_profile=image_profile,
             **self._upper_layers(nu_s, nu_i, c_s, c_i),
         )
 
@@ -108,10 +112,17 @@ class BandModel:
         """Ambient temperature [K] as L0 holds it, rounded to 32 bits."""
         return float(np.float32(self.config.telescope.t_ambient))
 
+    def _profiles(self, nu_s: Array, nu_i: Array, pressure: float) -> tuple[Profile | None, Profile | None]:
+        """Return the layers in the signal sideband, and in the image sideband if they differ there."""
+        layers = self.plan.atmosphere.layers
+        if isinstance(layers, AirColumn):
+            return layers.profile(nu_s), layers.profile(nu_i)
+        return None if layers is None else layers.profile(self.t_ambient, pressure), None
+
     def _upper_layers(self, nu_s: Array, nu_i: Array, c_s: Array, c_i: Array) -> dict[str, Any]:
         """Return the layers of narrow lines above the rest of the atmosphere, where there are any."""
-        layer, unknown = self.config.atmosphere.layer, self.config.atmosphere.unknown
-        double = self.receiver.image_gain > 0.0
+        layer, unknown = self.plan.atmosphere.layer, self.plan.atmosphere.unknown
+        double = bool(np.any(self.receiver.gains > 0.0))
         result: dict[str, Any] = {}
         if layer is not None:
             image = layer.opacity(nu_i, c_i) if double else np.zeros(nu_i.shape)
@@ -239,6 +250,9 @@ class BandModel:
         for subscan in self.plan.observed:
             fits = phases in (None, subscan.phase.dumps) or not subscan.phase.beam
             require(fits, f"{where}: {phases} chop phase offsets for {subscan.phase.dumps} dumps")
+            dry = min(self._water(subscan)) < 0.0
+            require(not dry, f"{where}: pwv_per_deg makes the PWV of a pixel negative")
+        self._check_loads(where)
         faults = self.plan.faults
         for dead in self._own(faults.dead):
             self._check_fault(where, dead.stop - 1, dead.receiver, dead.array)
@@ -250,6 +264,8 @@ class BandModel:
             self._check_fault(where, 0, spurs.receiver, spurs.array)
         for spikes in self._own(faults.spikes):
             self._check_fault(where, 0, spikes.receiver, spikes.array)
+        for jump in self._own(faults.gain_jumps):
+            self._check_fault(where, 0, jump.receiver, jump.array)
         for missing in self._own(faults.missing):
             self._check_fault(where, 0, missing.receiver, missing.array)
             subscans, root = self.subscans(missing.group), f"({missing.group} {missing.subscan})"
@@ -259,6 +275,13 @@ class BandModel:
                 dumps = subscans[missing.subscan].phase.dumps
                 inside = all(0 <= dump < dumps for dump in missing.dumps or ())
                 require(inside, f"{where}: missing dumps {missing.dumps} of {dumps} {root}")
+
+    def _check_loads(self, where: str) -> None:
+        """Check that loads given for each array are given for all of them."""
+        for kind in ("hot", "cold"):
+            for values in self.plan.loads.true_load(kind):
+                fits = values.size in (1, self.pixels[1])
+                require(fits, f"{where}: {kind} load of {values.size} arrays, the receiver has {self.pixels[1]}")
 
     @cached_property
     def _adds(self) -> bool:
@@ -306,6 +329,8 @@ class BandModel:
             self._add_random_spurs(total, group, index, block)
         factor = 1.0 + drift.gain_per_hour * hours
         require(bool(np.all(factor > 0.0)), f"gain_per_hour makes the gain negative in scan {self.plan.number}")
+        if self.plan.faults.gain_jumps:
+            factor = factor * self._jumps(group, index)
         counts = gain * (factor * total + drift.offset_per_hour * hours) + self.receiver.zero_level
         if self.config.noise:
             bandwidth = abs(self.receiver.freq_res)
@@ -316,6 +341,15 @@ class BandModel:
                 total *= self.noise_factor[low:high, np.newaxis]
             counts += gain * (factor / root) * total
         return np.asarray(counts)
+
+    def _jumps(self, group: str, index: int) -> Array:
+        """Return the gain of a subscan relative to that before all jumps, shape (R, A)."""
+        now = (GROUPS.index(group), index)
+        factor = np.ones(self.pixels)
+        for jump in self._own(self.plan.faults.gain_jumps):
+            if now >= (GROUPS.index(jump.group), jump.subscan):
+                factor[pick(jump.receiver), pick(jump.array)] *= 1.0 + jump.change
+        return factor
 
     def _hours(self, subscan: Subscan) -> Array:
         """Return the time of each dump since the session's start [h], shape (D, 1, 1)."""
@@ -331,19 +365,27 @@ class BandModel:
         if kind in ("hot", "cold"):
             physical, share = loads.true_load(kind)
             seen = sky.load(physical)
-            if share < 1.0:
+            if np.any(share < 1.0):
                 seen = share * seen + (1.0 - share) * sky.load(self.t_ambient)
-            return seen[:, np.newaxis, np.newaxis, np.newaxis]
-        result = sky.sky(subscan.pwv, subscan.airmass, subscan.grey)[:, np.newaxis, np.newaxis, :]
+            return seen[:, np.newaxis, np.newaxis, :]
+        water = self._water(subscan)
+        result = np.stack([sky.sky(pwv, subscan.airmass, subscan.grey) for pwv in water], axis=1)[:, np.newaxis]
         if self._adds:
             result = result + self.added(subscan)[low:high, :, np.newaxis, np.newaxis]
         if self.plan.lines and (kind == "on" or (kind == "off" and np.any(self.off_amplitude))):
             amplitude = self.amplitudes(subscan)
-            response = sky.line_response(subscan.pwv, subscan.airmass, subscan.grey)
-            for profile, factor in zip(self.line_profiles, response, strict=True):
+            responses = [sky.line_response(pwv, subscan.airmass, subscan.grey) for pwv in water]
+            for profile, factors in zip(self.line_profiles, zip(*responses, strict=True), strict=True):
                 source = np.einsum("lc,ldra->cdra", profile[:, low:high], amplitude)
-                result = result + factor[:, np.newaxis, np.newaxis, :] * source
+                result = result + np.stack(factors, axis=1)[:, np.newaxis] * source
         return result
+
+    def _water(self, subscan: Subscan) -> list[float]:
+        """Return the water vapour [mm] that each receiver sees, or one that all see."""
+        slope = self.plan.atmosphere.pwv_per_deg
+        if slope == 0.0:
+            return [subscan.pwv]
+        return [subscan.pwv + slope * lon for lon, _ in self.receiver.pixel_offsets_deg]
 
     def _add_spurs(self, total: Array, subscan: Subscan, index: int, low: int, high: int) -> None:
         for spur in self._own(self.plan.faults.spurs):

@@ -27,9 +27,11 @@ class Profile:
     ----------
     temperature : ndarray, shape (N,)
         [K].
-    wet, dry, cloud : ndarray, shape (N,)
-        Share of each layer in the wet opacity, in the dry opacity and in that of clouds; each sums
-        to 1.
+    wet, dry : ndarray, shape (N,) or (N, C)
+        Share of each layer in the wet and in the dry opacity, at all frequencies or at each; they
+        sum to 1.
+    cloud : ndarray, shape (N,)
+        The same of clouds.
     """
 
     temperature: Array
@@ -41,6 +43,25 @@ class Profile:
     def isothermal(cls, temperature: float) -> Profile:
         """Return a single layer at `temperature` [K]."""
         return cls(np.array([temperature]), np.ones(1), np.ones(1), np.ones(1))
+
+    def channels(self, low: int, high: int) -> Profile:
+        """Return the same layers for the channels from `low` up to `high`."""
+        wet, dry = (share if share.ndim == 1 else share[:, low:high] for share in (self.wet, self.dry))
+        return Profile(self.temperature, wet, dry, self.cloud)
+
+    def opacity(self, wet: Array, dry: Array, grey: float) -> Array:
+        """Return the zenith opacity of each layer [Np], (N, C).
+
+        Parameters
+        ----------
+        wet, dry : ndarray, shape (C,)
+            Wet and dry zenith opacity of all layers together [Np].
+        grey : float
+            That of clouds [Np].
+        """
+        shares = (share if share.ndim == 2 else share[:, np.newaxis] for share in (self.wet, self.dry, self.cloud))
+        of_wet, of_dry, of_cloud = shares
+        return np.asarray(of_wet * wet + of_dry * dry + of_cloud * grey)
 
 
 @dataclass(frozen=True)
@@ -163,6 +184,93 @@ class Layers:
         # Hydrostatic equation with a linear temperature: p = p0·(T/T0)^(g M/(R·lapse rate)).
         exponent = -depth * self.lapse_rate / GRAVITY_OVER_GAS_CONSTANT
         return -t_ground * math.expm1(exponent) / self.lapse_rate
+
+
+@dataclass(frozen=True, eq=False)
+class AirColumn:
+    """Layers with their own opacities, such as another package computes.
+
+    Parameters
+    ----------
+    frequency : ndarray, shape (F,)
+        [Hz], ascending; opacities are linear in between.
+    wet, dry : ndarray, shape (N, F)
+        Zenith opacity of each layer from the ground up, of 1 mm of water vapour in all layers
+        together [Np/mm] and of everything else [Np].
+    temperature : ndarray, shape (N,)
+        [K].
+    cloud_layer : int
+        The layer in which clouds add their grey opacity.
+
+    Examples
+    --------
+    Warm water below cold ozone:
+
+    >>> nu = np.array([455e9, 480e9])
+    >>> column = AirColumn(nu, np.array([[0.6, 0.6], [0, 0]]), np.array([[0, 0], [0.1, 0.1]]), np.array([265, 220]))
+    >>> from cal_pipeline.simulate import Atmosphere, preset, read_truth, simulate
+    >>> sky = Atmosphere(pwv_mm=0.5, layers=column)
+    >>> written = simulate(preset("ccat_chai", channels=8, pixels=1, atmosphere=sky), "column.zarr")
+    >>> read_truth("column.zarr", scan=1).tau_signal[0].round(6).item()
+    0.4
+    """
+
+    frequency: Array
+    wet: Array
+    dry: Array
+    temperature: Array
+    cloud_layer: int = 0
+
+    def __post_init__(self) -> None:
+        shape = (np.size(self.temperature), np.size(self.frequency))
+        for name in ("wet", "dry"):
+            values = np.asarray(getattr(self, name))
+            require(values.shape == shape, f"{name} {values.shape} must be (layer, frequency) = {shape}")
+            require(bool(np.all(values >= 0.0)), f"{name} opacity of layers must not be negative")
+        require(bool(np.all(np.diff(self.frequency) > 0.0)), "frequencies of layers must ascend")
+        require(bool(np.all(np.asarray(self.temperature) > 0.0)), "temperatures of layers must be positive")
+        known = 0 <= self.cloud_layer < shape[0]
+        require(known, f"cloud_layer {self.cloud_layer} of {shape[0]} layers")
+
+    @property
+    def number(self) -> int:
+        """Number of layers (N)."""
+        return int(np.size(self.temperature))
+
+    def coefficients(self, nu: Array, pressure: float) -> tuple[Array, Array]:
+        """Return b [Np/mm] and c [Np] of all layers together, each (C,), whatever the `pressure`.
+
+        Raises
+        ------
+        SimulationError
+            If a frequency in `nu` [Hz] lies outside `frequency`.
+        """
+        low, high = float(self.frequency[0]), float(self.frequency[-1])
+        require(
+            low <= float(nu.min()) and float(nu.max()) <= high,
+            f"frequency {nu.min() / 1e9:.6g} to {nu.max() / 1e9:.6g} GHz is outside that of the layers,"
+            f" {low / 1e9:.6g} to {high / 1e9:.6g} GHz",
+        )
+        return _at(self.frequency, self.wet, nu).sum(axis=0), _at(self.frequency, self.dry, nu).sum(axis=0)
+
+    def profile(self, nu: Array) -> Profile:
+        """Return the shares of the layers at frequencies `nu` [Hz]."""
+        wet, dry = (_share(_at(self.frequency, values, nu)) for values in (self.wet, self.dry))
+        cloud = np.zeros(np.size(self.temperature))
+        cloud[self.cloud_layer] = 1.0
+        return Profile(np.asarray(self.temperature, np.float64), wet, dry, cloud)
+
+
+def _at(frequency: Array, values: Array, nu: Array) -> Array:
+    """Return opacities (N, F) at frequencies `nu`, (N, C)."""
+    return np.array([np.interp(nu, frequency, row) for row in np.asarray(values, np.float64)])
+
+
+def _share(opacity: Array) -> Array:
+    """Return the share of each layer in an opacity (N, C); equal shares of none."""
+    total = opacity.sum(axis=0)
+    equal = np.full(opacity.shape, 1.0 / len(opacity))
+    return np.asarray(np.divide(opacity, total, out=equal, where=total > 0.0))
 
 
 def _exponential(edges: Array, scale: float) -> Array:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cal_pipeline.heterodyne.simulate.conditions import Atmosphere
 from cal_pipeline.heterodyne.simulate.config import Line, Receiver, Scan, SessionConfig, Source
 from cal_pipeline.heterodyne.simulate.errors import require
 from cal_pipeline.heterodyne.simulate.faults import Faults
@@ -56,7 +57,7 @@ class ScanPlan:
     ----------
     number, lloadsn : int
         Scan number, and that of the last load.
-    receivers, source, lines, faults, sequence, loads : object
+    receivers, source, lines, faults, sequence, loads, atmosphere : object
         Its settings.
     calibration, observed : list of Subscan
         The subscans of the two groups; empty: the group does not exist.
@@ -70,6 +71,7 @@ class ScanPlan:
     faults: Faults
     sequence: Sequence
     loads: Loads
+    atmosphere: Atmosphere
     calibration: list[Subscan] = field(default_factory=list)
     observed: list[Subscan] = field(default_factory=list)
 
@@ -116,20 +118,22 @@ def _plan_scan(config: SessionConfig, scan: Scan, number: int, last_load: int, c
         faults=config.faults if scan.faults is None else scan.faults,
         sequence=config.sequence if scan.sequence is None else scan.sequence,
         loads=config.loads if scan.loads is None else scan.loads,
+        atmosphere=config.atmosphere if scan.atmosphere is None else scan.atmosphere,
     )
-    pwv = config.atmosphere.pwv_mm if scan.pwv_mm is None else scan.pwv_mm
+    pwv = plan.atmosphere.pwv_mm if scan.pwv_mm is None else scan.pwv_mm
     phases = [(plan.calibration, phase) for phase in plan.loads.phases()]
     if not scan.calibration_only:
         phases += [(plan.observed, phase) for phase in plan.sequence.phases()]
     require(bool(phases), f"scan {number} has neither loads nor a source")
     for group, phase in phases:
         length = float(np.float32(phase.exptime)) * phase.dumps
-        group.append(_subscan(config, plan.source, phase, clock + length / 2.0, pwv))
+        group.append(_subscan(config, plan, phase, clock + length / 2.0, pwv))
         clock += length + config.overhead_s
     return plan, clock
 
 
-def _subscan(config: SessionConfig, source: Source, phase: Phase, middle_s: float, pwv: float) -> Subscan:
+def _subscan(config: SessionConfig, plan: ScanPlan, phase: Phase, middle_s: float, pwv: float) -> Subscan:
+    source, atmosphere = plan.source, plan.atmosphere
     hours = middle_s / 3600.0
     hour_angle = math.radians(15.0 * (source.hour_angle_h + SIDEREAL_RATE * hours))
     declination, latitude = math.radians(source.dec_deg), math.radians(config.telescope.latitude_deg)
@@ -141,9 +145,9 @@ def _subscan(config: SessionConfig, source: Source, phase: Phase, middle_s: floa
         f"source {source.name} stands at elevation {math.degrees(elevation):.1f} deg"
         f" {hours:.2f} h after the start; change hour_angle_h or dec_deg, or give elevation_deg",
     )
-    now = pwv + config.atmosphere.pwv_change(hours)
-    cause = "pwv_per_hour or a cloud" if config.atmosphere.clouds else "pwv_per_hour"
+    now = pwv + atmosphere.pwv_change(hours)
+    cause = "pwv_per_hour or a cloud" if atmosphere.clouds else "pwv_per_hour"
     require(now >= 0.0, f"{cause} makes the PWV negative ({now:.3g} mm) {hours:.2f} h after the start")
     stored_el, stored_az = float(np.float32(elevation)), float(np.float32(azimuth))
-    grey = config.atmosphere.grey_opacity(hours)
+    grey = atmosphere.grey_opacity(hours)
     return Subscan(phase, config.mjd_start + hours / 24.0, hours, stored_el, stored_az, now, grey)

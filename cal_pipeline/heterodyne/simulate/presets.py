@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
+from cal_pipeline.heterodyne.simulate.conditions import Atmosphere
 from cal_pipeline.heterodyne.simulate.config import (
-    Atmosphere,
     GaussianSource,
     Line,
     Receiver,

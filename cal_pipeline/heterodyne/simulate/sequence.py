@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from cal_pipeline.heterodyne.simulate.errors import SimulationError, require
 from cal_pipeline.heterodyne.simulate.pointing import raster_row
 
+PerArray = float | tuple[float, ...]
+
 Kind = Literal["on", "off", "hot", "cold", "sky", "zero"]
 
 LOAD_KINDS: dict[str, Kind] = {"HOT": "hot", "COL": "cold", "COLD": "cold", "SKY": "sky", "ZERO": "zero"}
@@ -308,10 +310,11 @@ class Loads:
         Integration time of a dump [s].
     t_hot, t_cold : float
         Temperature of the loads as L0 records it [K].
-    hot_offset, cold_offset : float
-        True temperature minus the recorded one [K].
-    hot_coupling, cold_coupling : float
-        Share of the beam on the load; the rest is at ambient temperature.
+    hot_offset, cold_offset : float or tuple of float
+        True temperature minus the recorded one [K], one for all arrays or one each.
+    hot_coupling, cold_coupling : float or tuple of float
+        Share of the beam on the load, one for all arrays or one each; the rest is at ambient
+        temperature.
 
     Examples
     --------
@@ -321,7 +324,7 @@ class Loads:
     A hot load 2 K warmer than its sensor says, which fills 98 % of the beam:
 
     >>> Loads(t_hot=293.0, hot_offset=2.0, hot_coupling=0.98).true_load("hot")
-    (295.0, 0.98)
+    (array([295.]), array([0.98]))
     """
 
     pattern: tuple[str, ...] = ("HOT", "COL")
@@ -329,10 +332,10 @@ class Loads:
     exptime: float = 2.0
     t_hot: float = 293.0
     t_cold: float = 77.0
-    hot_offset: float = 0.0
-    cold_offset: float = 0.0
-    hot_coupling: float = 1.0
-    cold_coupling: float = 1.0
+    hot_offset: PerArray = 0.0
+    cold_offset: PerArray = 0.0
+    hot_coupling: PerArray = 1.0
+    cold_coupling: PerArray = 1.0
 
     def __post_init__(self) -> None:
         wrong = [name for name in self.pattern if name not in LOAD_KINDS]
@@ -340,16 +343,19 @@ class Loads:
         require(self.dumps > 0, "dumps must be at least 1")
         require(0.0 < self.t_cold < self.t_hot, f"t_cold {self.t_cold} K must be below t_hot {self.t_hot} K")
         (hot, hot_coupling), (cold, cold_coupling) = self.true_load("hot"), self.true_load("cold")
-        require(0.0 < cold < hot, f"the true cold load, {cold:g} K, must be below the true hot load, {hot:g} K")
+        sizes = {values.size for values in (hot, cold, hot_coupling, cold_coupling)} - {1}
+        require(len(sizes) <= 1, f"the loads are given for {sizes} arrays; give one number for all, or one for each")
+        ordered = bool(np.all((cold > 0.0) & (cold < hot)))
+        require(ordered, f"the true cold load, {cold} K, must be below the true hot load, {hot} K")
         for name, coupling in (("hot_coupling", hot_coupling), ("cold_coupling", cold_coupling)):
-            require(0.0 < coupling <= 1.0, f"{name} {coupling} must be in (0, 1]")
+            require(bool(np.all((coupling > 0.0) & (coupling <= 1.0))), f"{name} {coupling} must be in (0, 1]")
         _check_exptimes(self.exptime, None)
 
-    def true_load(self, kind: Literal["hot", "cold"]) -> tuple[float, float]:
-        """Return the true temperature [K] of a load and its share of the beam."""
-        if kind == "hot":
-            return self.stored_t_hot + self.hot_offset, self.hot_coupling
-        return self.stored_t_cold + self.cold_offset, self.cold_coupling
+    def true_load(self, kind: Literal["hot", "cold"]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the true temperature [K] of a load and its share of the beam, each (1,) or (A,)."""
+        stored = self.stored_t_hot if kind == "hot" else self.stored_t_cold
+        offset, coupling = getattr(self, f"{kind}_offset"), getattr(self, f"{kind}_coupling")
+        return stored + np.atleast_1d(np.asarray(offset, np.float64)), np.atleast_1d(np.asarray(coupling, np.float64))
 
     @property
     def stored_t_hot(self) -> float:

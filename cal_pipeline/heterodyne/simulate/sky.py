@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,8 +83,8 @@ class SkyBand:
     b_s, c_s, b_i, c_i : ndarray, shape (C,)
         Coefficients of the zenith opacity tau0 = b·PWV + c in the signal and image sideband [Np/mm,
         Np]; NaN in the image sideband of a single-sideband receiver.
-    image_gain : float
-        Gain image/signal g.
+    image_gain : float or ndarray, shape (A,)
+        Gain image/signal g, of all arrays or of each.
     forward_efficiency : ndarray, shape (A,)
         f_eff of each array.
     coupling : float
@@ -100,8 +101,9 @@ class SkyBand:
         image sideband [Np].
     t_unknown : float
         Temperature of that opacity [K].
-    profile : Profile or None
-        Layers of the rest of the atmosphere; None: one layer at `t_atm`.
+    profile, image_profile : Profile or None
+        Layers of the rest of the atmosphere, None: one layer at `t_atm`; and in the image sideband,
+        None: the same.
     """
 
     nu_s: Array
@@ -110,7 +112,7 @@ class SkyBand:
     c_s: Array
     b_i: Array
     c_i: Array
-    image_gain: float
+    image_gain: float | Array
     forward_efficiency: Array
     coupling: float
     t_atm: float
@@ -122,17 +124,28 @@ class SkyBand:
     unknown_i: Array = field(default_factory=lambda: np.zeros(0))
     t_unknown: float = 0.0
     profile: Profile | None = None
+    image_profile: Profile | None = None
 
     @property
-    def weights(self) -> tuple[float, float]:
-        """Sideband weights w_s and w_i."""
-        return 1.0 / (1.0 + self.image_gain), self.image_gain / (1.0 + self.image_gain)
+    def weights(self) -> tuple[Array, Array]:
+        """Sideband weights w_s and w_i, each (A,)."""
+        gain = np.atleast_1d(np.asarray(self.image_gain, np.float64))
+        return 1.0 / (1.0 + gain), gain / (1.0 + gain)
+
+    @property
+    def double(self) -> bool:
+        """Tell whether any array sees the image sideband."""
+        return bool(np.any(np.asarray(self.image_gain) > 0.0))
 
     def channels(self, low: int, high: int) -> SkyBand:
         """Return the same sky for the channels from `low` up to `high`."""
         pairs = ("nu", "b", "c", "layer", "unknown")
         names = [f"{name}_{sideband}" for name in pairs for sideband in "si"]
-        return replace(self, **{name: getattr(self, name)[low:high] for name in names})
+        parts: dict[str, Any] = {name: getattr(self, name)[low:high] for name in names}
+        for name in ("profile", "image_profile"):
+            profile = getattr(self, name)
+            parts[name] = None if profile is None else profile.channels(low, high)
+        return replace(self, **parts)
 
     def opacity(self, pwv: float, grey: float = 0.0) -> tuple[Array, Array]:
         """Return the zenith opacity [Np] in signal and image sideband, (C,) each.
@@ -147,61 +160,64 @@ class SkyBand:
         tau_s, tau_i = self.opacity(pwv, grey)
         return np.exp(-airmass * tau_s), np.exp(-airmass * tau_i)
 
-    def load(self, temperature: float) -> Array:
-        """Return the input temperature [K], (C,), of a load at a physical `temperature` [K]."""
-        w_s, w_i = self.weights
-        signal = w_s * brightness(self.nu_s, temperature)
-        return signal if w_i == 0.0 else signal + w_i * brightness(self.nu_i, temperature)
+    def load(self, temperature: float | Array) -> Array:
+        """Return the input temperature [K], (C, A), of loads at physical temperatures [K].
+
+        `temperature` is one number or that of each array; (C, 1) if all arrays are alike.
+        """
+        physical = np.atleast_1d(np.asarray(temperature, np.float64))
+        return self._combine([brightness(nu[:, np.newaxis], physical) for nu in self._bands()])
 
     def sky(self, pwv: float, airmass: float, grey: float = 0.0) -> Array:
         """Return the input temperature [K], shape (C, A), of a sky without a source."""
         simple = self.profile is None and not self.unknown_s.size
-        total = self._isothermal(pwv, airmass, grey) if simple else self._layered(pwv, airmass, grey)
+        bands = self._isothermal(pwv, airmass, grey) if simple else self._layered(pwv, airmass, grey)
         f_eff = self.forward_efficiency[np.newaxis, :]
-        return f_eff * total[:, np.newaxis] + (1.0 - f_eff) * self.load(self.t_spill)[:, np.newaxis]
+        return f_eff * self._combine([band[:, np.newaxis] for band in bands]) + (1.0 - f_eff) * self.load(self.t_spill)
 
-    def _isothermal(self, pwv: float, airmass: float, grey: float) -> Array:
-        """Return the sideband average [K], (C,), of one layer, or of one and the upper layer."""
-        total = np.zeros(self.nu_s.shape)
-        bands = zip(
-            self.weights,
-            (self.nu_s, self.nu_i),
-            self.transmission(pwv, airmass, grey),
-            (self.layer_s, self.layer_i),
-            strict=True,
-        )
-        for weight, nu, t_r, layer in bands:
-            if weight > 0.0:
-                total += weight * (brightness(nu, self.t_atm) * (1.0 - t_r) + brightness(nu, T_CMB) * t_r)
-                if layer.size:
-                    # Emission of the layer through the rest, minus that of its opacity at t_atm.
-                    warmer = brightness(nu, self.t_layer) - brightness(nu, self.t_atm)
-                    total += weight * warmer * t_r * np.expm1(airmass * layer)
-        return total
+    def _bands(self) -> tuple[Array, ...]:
+        """Return the frequencies of the sidebands that any array sees."""
+        return (self.nu_s, self.nu_i) if self.double else (self.nu_s,)
 
-    def _layered(self, pwv: float, airmass: float, grey: float) -> Array:
-        """Return the sideband average [K], (C,), of all layers."""
-        profile = Profile.isothermal(self.t_atm) if self.profile is None else self.profile
-        total = np.zeros(self.nu_s.shape)
+    def _combine(self, bands: list[Array]) -> Array:
+        """Return the weighted sum, (C, A), of the temperatures [K] in each sideband, (C, 1 or A)."""
+        total = self.weights[0] * bands[0]
+        return total + self.weights[1] * bands[1] if self.double else total
+
+    def _isothermal(self, pwv: float, airmass: float, grey: float) -> list[Array]:
+        """Return the brightness [K] in each sideband, (C,), of one layer, or of one and the upper layer."""
+        bands = []
+        transmissions = self.transmission(pwv, airmass, grey)
+        for nu, t_r, layer in zip(self._bands(), transmissions, (self.layer_s, self.layer_i), strict=False):
+            seen = brightness(nu, self.t_atm) * (1.0 - t_r) + brightness(nu, T_CMB) * t_r
+            if layer.size:
+                # Emission of the layer through the rest, minus that of its opacity at t_atm.
+                warmer = brightness(nu, self.t_layer) - brightness(nu, self.t_atm)
+                seen = seen + warmer * t_r * np.expm1(airmass * layer)
+            bands.append(seen)
+        return bands
+
+    def _layered(self, pwv: float, airmass: float, grey: float) -> list[Array]:
+        """Return the brightness [K] in each sideband, (C,), of all layers."""
+        one = Profile.isothermal(self.t_atm)
         sidebands = (
-            (self.nu_s, self.b_s, self.c_s, self.layer_s, self.unknown_s),
-            (self.nu_i, self.b_i, self.c_i, self.layer_i, self.unknown_i),
+            (self.b_s, self.c_s, self.layer_s, self.unknown_s, self.profile),
+            (self.b_i, self.c_i, self.layer_i, self.unknown_i, self.image_profile or self.profile),
         )
-        for weight, (nu, b, c, layer, unknown) in zip(self.weights, sidebands, strict=True):
-            if weight == 0.0:
-                continue
-            dry = c - layer if layer.size else c
-            tau = np.outer(profile.wet, b * pwv) + np.outer(profile.dry, dry) + grey * profile.cloud[:, np.newaxis]
+        bands = []
+        for nu, (b, c, layer, unknown, given) in zip(self._bands(), sidebands, strict=False):
+            profile = given or one
+            tau = profile.opacity(b * pwv, c - layer if layer.size else c, grey)
             upper = [(row, t) for row, t in ((layer, self.t_layer), (unknown, self.t_unknown)) if row.size]
             tau = np.vstack([tau, *(row for row, _ in upper)])
             temperature = np.array([*profile.temperature, *(t for _, t in upper)])
-            total += weight * emission(nu, airmass * tau, temperature)
-        return total
+            bands.append(emission(nu, airmass * tau, temperature))
+        return bands
 
     def line_response(self, pwv: float, airmass: float, grey: float = 0.0) -> tuple[Array, Array]:
         """Return the input [K] per 1 K of T_A* in signal and image sideband, (C, A) each."""
         w_s, w_i = self.weights
         t_s, t_i = self.transmission(pwv, airmass, grey)
         factor = self.coupling * self.forward_efficiency[np.newaxis, :]
-        image = np.zeros_like(t_s) if w_i == 0.0 else w_i * t_i
-        return w_s * t_s[:, np.newaxis] * factor, image[:, np.newaxis] * factor
+        t_i = t_i if self.double else np.zeros_like(t_s)
+        return w_s * t_s[:, np.newaxis] * factor, w_i * t_i[:, np.newaxis] * factor

@@ -21,11 +21,11 @@ Array = NDArray[np.float64]
 
 _SKY_ARRAYS = {
     **dict.fromkeys(("nu_s", "nu_i", "b_s", "c_s", "b_i", "c_i"), "channel"),
-    "forward_efficiency": "array",
+    **dict.fromkeys(("image_gain", "forward_efficiency"), "array"),
     **dict.fromkeys(("layer_s", "layer_i"), "layer"),
     **dict.fromkeys(("unknown_s", "unknown_i"), "unknown"),
 }
-_SKY_NUMBERS = ("image_gain", "coupling", "t_atm", "t_spill", "t_layer", "t_unknown")
+_SKY_NUMBERS = ("coupling", "t_atm", "t_spill", "t_layer", "t_unknown")
 _PROFILE = tuple(entry.name for entry in fields(Profile))
 _ARRAYS = {
     "gain": ("channel", "receiver", "array"),
@@ -44,16 +44,13 @@ _ARRAYS = {
     "line_image": ("line", "channel"),
     "amplitude": ("line", "dump", "receiver", "array", "on_subscan"),
     "off_amplitude": ("line",),
+    **dict.fromkeys(("hot_offset", "cold_offset", "hot_coupling", "cold_coupling"), ("array",)),
 }
 _NUMBERS = (
     "scan_number",
     "band",
     "t_hot",
     "t_cold",
-    "hot_offset",
-    "cold_offset",
-    "hot_coupling",
-    "cold_coupling",
     "t_ambient",
     "zero_level",
     "gain_per_hour",
@@ -98,9 +95,9 @@ class Truth:
         The same in the OFFs.
     t_hot, t_cold, t_ambient : float
         Temperatures of the loads and of the surroundings as L0 records them [K].
-    hot_offset, cold_offset : float
+    hot_offset, cold_offset : ndarray, shape (A,)
         True temperature of a load minus the recorded one [K].
-    hot_coupling, cold_coupling : float
+    hot_coupling, cold_coupling : ndarray, shape (A,)
         Share of the beam on a load; the rest is at `t_ambient`.
     zero_level : float
         Counts without input [ct].
@@ -142,10 +139,10 @@ class Truth:
     off_amplitude: Array
     t_hot: float
     t_cold: float
-    hot_offset: float
-    cold_offset: float
-    hot_coupling: float
-    cold_coupling: float
+    hot_offset: Array
+    cold_offset: Array
+    hot_coupling: Array
+    cold_coupling: Array
     t_ambient: float
     zero_level: float
     gain_per_hour: float
@@ -191,7 +188,7 @@ class Truth:
         return self.t_rec_dsb / self.sky.weights[0]
 
     def load_input(self, kind: Literal["hot", "cold"]) -> Array:
-        """Return the true input temperature [K] at a load, shape (C,)."""
+        """Return the true input temperature [K] at a load, shape (C, A)."""
         recorded, offset, share = (getattr(self, name.format(kind)) for name in ("t_{}", "{}_offset", "{}_coupling"))
         return np.asarray(share * self.sky.load(recorded + offset) + (1.0 - share) * self.sky.load(self.t_ambient))
 
@@ -225,20 +222,23 @@ class Truth:
         """
         result = np.einsum("lc,ldras->cdras", self.line_signal[:, channels], self.amplitude)
         w_s, w_i = self.sky.weights
-        if image and w_i > 0.0 and np.any(self.line_image):
-            t_s, t_i = self.transmission()
-            ratio = (w_i * t_i / (w_s * t_s))[channels, np.newaxis, np.newaxis, np.newaxis, :]
-            result += ratio * np.einsum("lc,ldras->cdras", self.line_image[:, channels], self.amplitude)
+        if image and self.sky.double and np.any(self.line_image):
+            t_s, t_i = (values[channels, np.newaxis] for values in self.transmission())
+            ratio = (w_i / w_s)[:, np.newaxis] * t_i / t_s  # [C, A, S_on]
+            in_image = np.einsum("lc,ldras->cdras", self.line_image[:, channels], self.amplitude)
+            result += ratio[:, np.newaxis, np.newaxis] * in_image
         return np.asarray(result)
 
     def t_a_star_off(self, *, image: bool = True) -> Array:
-        """Return T_A* of the source in the OFFs [K], (C, S_off); `image` as for `t_a_star`."""
+        """Return T_A* of the source in the OFFs [K], (C, A, S_off); `image` as for `t_a_star`."""
         offs = np.flatnonzero(~self.on)
-        result = np.repeat((self.off_amplitude @ self.line_signal)[:, np.newaxis], offs.size, axis=1)
+        own = (self.off_amplitude @ self.line_signal)[:, np.newaxis, np.newaxis]
         w_s, w_i = self.sky.weights
-        if image and w_i > 0.0:
+        result = np.tile(own, (1, w_s.size, offs.size))
+        if image and self.sky.double:
             t_s, t_i = self._transmission(offs)
-            result += w_i * t_i / (w_s * t_s) * (self.off_amplitude @ self.line_image)[:, np.newaxis]
+            from_image = t_i / t_s * (self.off_amplitude @ self.line_image)[:, np.newaxis]
+            result += (w_i / w_s)[:, np.newaxis] * from_image[:, np.newaxis]
         return result
 
     def _transmission(self, subscans: NDArray[np.int64]) -> tuple[Array, Array]:
@@ -307,10 +307,7 @@ def true_values(model: BandModel) -> Truth:
         off_amplitude=model.off_amplitude,
         t_hot=loads.stored_t_hot,
         t_cold=loads.stored_t_cold,
-        hot_offset=loads.hot_offset,
-        cold_offset=loads.cold_offset,
-        hot_coupling=loads.hot_coupling,
-        cold_coupling=loads.cold_coupling,
+        **_true_loads(model),
         t_ambient=model.t_ambient,
         zero_level=model.receiver.zero_level,
         gain_per_hour=drift.gain_per_hour,
@@ -320,11 +317,18 @@ def true_values(model: BandModel) -> Truth:
     )
 
 
+def _true_loads(model: BandModel) -> dict[str, Array]:
+    """Return how the loads differ from what L0 says of them, each (A,)."""
+    names = ("hot_offset", "cold_offset", "hot_coupling", "cold_coupling")
+    given = {name: np.asarray(getattr(model.plan.loads, name), np.float64) for name in names}
+    return {name: np.array(np.broadcast_to(values, model.pixels[1])) for name, values in given.items()}
+
+
 def _parameters(model: BandModel) -> dict[str, Any]:
     """Return the simulated settings as JSON holds them."""
     config, plan = model.config, model.plan
     settings = {
-        "atmosphere": asdict(config.atmosphere),
+        "atmosphere": asdict(plan.atmosphere),
         "loads": asdict(plan.loads),
         "lines": [asdict(line) for line in plan.lines],
         "drift": asdict(config.drift),
@@ -333,7 +337,12 @@ def _parameters(model: BandModel) -> dict[str, Any]:
         "imbalance": None if config.imbalance is None else asdict(config.imbalance),
         "chop_phase_offset": None if config.chop_phase_offset is None else asdict(config.chop_phase_offset),
     }
-    return dict(json.loads(json.dumps(settings)))
+    return dict(json.loads(json.dumps(settings, default=_shape)))
+
+
+def _shape(array: Array) -> str:
+    """Return what stands in the settings for an array, whose values are stored as such."""
+    return f"array of shape {array.shape}"
 
 
 def write_truth(group: zarr.Group, truth: Truth) -> None:
@@ -343,8 +352,11 @@ def write_truth(group: zarr.Group, truth: Truth) -> None:
     }
     for name, axis in _SKY_ARRAYS.items():
         arrays[f"sky_{name}"] = ((axis,), getattr(truth.sky, name))
-    if truth.sky.profile is not None:
-        arrays |= {f"profile_{name}": (("layer",), getattr(truth.sky.profile, name)) for name in _PROFILE}
+    for kind in ("profile", "image_profile"):
+        profile = getattr(truth.sky, kind)
+        if profile is not None:
+            shares = {name: getattr(profile, name) for name in _PROFILE}
+            arrays |= {f"{kind}_{name}": (("layer", "channel")[: v.ndim], v) for name, v in shares.items()}
     for name, (dims, values) in arrays.items():
         group.create_array(name, data=np.ascontiguousarray(values), dimension_names=dims)
     numbers = {name: getattr(truth, name) for name in _NUMBERS}
@@ -386,8 +398,9 @@ def read_truth(session: str | Path, scan: int, band: int = 0) -> Truth:
     group = zarr.open_group(path, path=name, mode="r")
     values = _read_arrays(group, "", _ARRAYS)
     sky = _read_arrays(group, "sky_", _SKY_ARRAYS) | {key: group.attrs[f"sky_{key}"] for key in _SKY_NUMBERS}
-    if f"profile_{_PROFILE[0]}" in group:
-        sky["profile"] = Profile(**_read_arrays(group, "profile_", _PROFILE))
+    for kind in ("profile", "image_profile"):
+        if f"{kind}_{_PROFILE[0]}" in group:
+            sky[kind] = Profile(**_read_arrays(group, f"{kind}_", _PROFILE))
     numbers: dict[str, Any] = {key: group.attrs[key] for key in (*_NUMBERS, "parameters")}
     return Truth(sky=SkyBand(**sky), **values, **numbers)
 

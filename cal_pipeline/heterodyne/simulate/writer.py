@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from cal_pipeline.heterodyne.simulate.atmosphere import AtmosphereTable, shipped_table
+from cal_pipeline.heterodyne.simulate.atmosphere import AtmosphereTable, Opacities, shipped_table
 from cal_pipeline.heterodyne.simulate.config import SessionConfig
 from cal_pipeline.heterodyne.simulate.errors import SimulationError
 from cal_pipeline.heterodyne.simulate.forward import FILL, BandModel, to_integers
+from cal_pipeline.heterodyne.simulate.layers import AirColumn
 from cal_pipeline.heterodyne.simulate.layout import AXES, band_attributes, coordinates, scan_attributes
-from cal_pipeline.heterodyne.simulate.plan import plan_session
+from cal_pipeline.heterodyne.simulate.plan import ScanPlan, plan_session
 from cal_pipeline.heterodyne.simulate.truth import true_values, truth_path, write_truth
 
 CHUNK_CHANNELS = 2048
@@ -93,22 +95,32 @@ def simulate(config: SessionConfig, path: str | Path, *, overwrite: bool = False
     if _URL.match(str(path)):
         raise SimulationError(f"{path} is a URL; sessions are simulated into a folder, name its path")
     session, truth = Path(path), truth_path(path)
-    table = AtmosphereTable.read(config.atmosphere.table or shipped_table(config.telescope.table))
     plans = plan_session(config)
-    for plan in plans:
+    opacities = _open_opacities(config, plans)
+    for plan, table in zip(plans, opacities, strict=True):
         for band in range(len(plan.receivers)):
             BandModel(config, plan, band, table).check()
     _make_room(session, truth, overwrite)
     session_root = zarr.open_group(session, mode="w-", zarr_format=3)
     truth_root = zarr.open_group(truth, mode="w-", zarr_format=3)
     samples = 0
-    for plan in plans:
+    for plan, table in zip(plans, opacities, strict=True):
         scan = session_root.create_group(plan.name, attributes=scan_attributes(config, plan))
         for band in range(len(plan.receivers)):
             model = BandModel(config, plan, band, table)
             samples += _write_band(scan, model)
             write_truth(truth_root.create_group(f"{plan.name}/band_{band}"), true_values(model))
     return Written(session, truth, tuple(plan.number for plan in plans), samples)
+
+
+def _open_opacities(config: SessionConfig, plans: list[ScanPlan]) -> list[Opacities]:
+    """Return the opacities of the sky of each scan; a table is read once."""
+    read = lru_cache(AtmosphereTable.read)
+    skies = [plan.atmosphere for plan in plans]
+    return [
+        sky.layers if isinstance(sky.layers, AirColumn) else read(sky.table or shipped_table(config.telescope.table))
+        for sky in skies
+    ]
 
 
 def default_chunks(shape: tuple[int, int, int, int, int]) -> tuple[int, int, int, int, int]:

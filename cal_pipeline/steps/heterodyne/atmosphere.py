@@ -22,6 +22,7 @@ from cal_pipeline.heterodyne.physics.pwv import PwvSearch
 from cal_pipeline.heterodyne.physics.pwv_fit import PwvFit
 from cal_pipeline.heterodyne.physics.scale_error import (
     FITTED,
+    TERMS,
     Inputs,
     LoadSlopes,
     ScaleError,
@@ -38,7 +39,7 @@ from cal_pipeline.heterodyne.physics.strategies import STRATEGIES, FitSettings, 
 from cal_pipeline.heterodyne.references.atm_table import AtmRangeError, AtmTable
 from cal_pipeline.heterodyne.references.shipped import find_atm_table, open_atm_table
 from cal_pipeline.heterodyne.scan import Band, Scan
-from cal_pipeline.heterodyne.schema import TAMB, L1Arrays
+from cal_pipeline.heterodyne.schema import TAMB, Described, L1Arrays
 from cal_pipeline.heterodyne.stages import AtmosphereStage, LoadStage, PairingStage
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.describe import median_of_pixels
@@ -199,7 +200,9 @@ class AtmosphereStep(CalibrationStep):
             "t_sky": sky.t_sky,
             "sky_residual": sky.sky_residual,
             "scale_error": sky.scale_error.total,
-            "scale_error_terms": sky.scale_error.terms,
+            "scale_error_terms": Described(
+                sky.scale_error.terms, {"terms": list(TERMS), "sigma_inputs": list(sky.scale_error.inputs)}
+            ),
         }
 
     def _why_no_pwv(self, sky: _Sky, linked: list[_Sky]) -> str:
@@ -379,12 +382,10 @@ class AtmosphereStep(CalibrationStep):
 
 def _load_slopes(loads: LoadStage) -> LoadSlopes:
     """Compute how the input temperatures of the loads respond to errors."""
-    sidebands, means = loads.sidebands, loads.means
+    seen = (loads.means.hot_input, loads.means.cold_input)
     return LoadSlopes(
-        sidebands.input_slope(means.t_hot),
-        sidebands.input_slope(means.t_cold),
-        sidebands.image_gain_slope(means.t_hot),
-        sidebands.image_gain_slope(means.t_cold),
+        *(load.temperature_slope(loads.sidebands) for load in seen),
+        *(load.image_gain_slope(loads.sidebands) for load in seen),
     )
 
 

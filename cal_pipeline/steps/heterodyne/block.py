@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,15 @@ class Dumps(NamedTuple):
     Parameters
     ----------
     kelvin : ndarray, shape (c, D, R, A)
-        T_A* [K], NaN where flagged.
+        T_A* [K], NaN where flagged; 32-bit floats where it is rounded to its noise already.
     flags : ndarray of uint16, shape (c, D, R, A)
-        Flags; not to be written to.
+        BAD_CHANNEL and FILL_VALUE; not to be written to. Flags of whole channels are added when
+        they are written.
     missing : ndarray of bool, shape (c, D, R, A), or None
         True for missing samples; None if there are none.
     """
 
-    kelvin: Floats
+    kelvin: NDArray[np.floating[Any]]
     flags: NDArray[np.uint16]
     missing: NDArray[np.bool_] | None
 

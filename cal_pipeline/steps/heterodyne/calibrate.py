@@ -26,6 +26,7 @@ from cal_pipeline.heterodyne.physics.noise import (
     line_coupling,
     reference_variance,
     round_to_noise,
+    rounding_shift,
     system_temperature,
     variance_of_mean,
 )
@@ -132,7 +133,10 @@ class CalibrateDumps(Operation[SpectrumBlock]):
         self._on = band.require_pairing().on
         last = band.coupling or calibration
         self._t_sys, self._sigma, self._rounds = last.t_sys, last.sigma, calibration.precision == "radiometric"
+        # Two beams are rounded once they are averaged.
+        self._rounds_at_once = self._rounds and band.coupling is None
         self._without_noise = find_without_noise(last.sigma, last.t_sys)
+        self._channel_flags = band.channel_flags
 
     def indexes(self, output: int) -> Iterable[int]:
         """Return the ONs of a spectrum."""
@@ -145,59 +149,88 @@ class CalibrateDumps(Operation[SpectrumBlock]):
         shape = (n_channels, n_dumps, *pixels, n_spectra)
         chunks = (min(target.rows, n_channels), *shape[1:4], 1)
         self._target = target
-        self._spectra = L1.create_array(target.group, "spectra", shape, chunks, target.present)
+        dtype = "float32" if self._rounds else "float64"
+        self._spectra = L1.create_array(target.group, "spectra", shape, chunks, target.present, dtype)
         self._flags = L1.create_array(target.group, "flags", shape, chunks, target.present)
         self._probe = np.full((n_channels, *pixels, n_spectra), np.nan, np.float32, order="F")
         # Blocks of different channels may learn of the same dumps; each has a row of its own.
         self._valid = np.zeros((target.n_blocks, n_dumps, self._on.size), np.bool_)
         of_blocks = (target.n_blocks, *pixels, n_spectra)
-        self._missing, self._only_missing, self._bad = (np.zeros(of_blocks, np.int64) for _ in range(3))
+        self._missing, self._blank, self._flagged, self._bad = (np.zeros(of_blocks, np.int64) for _ in range(4))
 
     def apply(self, block: SpectrumBlock) -> None:
-        """Calibrate the ONs of a spectrum."""
+        """Calibrate the ONs of a spectrum; round a single one to its noise if asked to."""
         calibration, channels = self._calibration, block.rows
         for on, reference in zip(self._band.ons_of(block.output), block.references, strict=True):
             counts = block.samples[int(self._on[on])]
+            shift = rounding_shift(calibration.sigma[channels, ..., on]) if self._rounds_at_once else None
+            dtype = np.float32 if self._rounds_at_once else np.float64
             dumps = Dumps(
                 *antenna_temperature(
                     counts,
                     reference,
                     calibration.factor[channels, ..., on],
                     calibration.bad_channel[channels, ..., on],
-                    block.memory(len(block.dumps), counts.shape),
+                    block.memory(len(block.dumps), counts.shape, dtype),
+                    shift,
                 )
             )
             self._valid[block.number, :, on] = True if dumps.missing is None else ~dumps.missing.all(axis=(0, 2, 3))
             block.dumps.append(dumps)
 
     def write(self, block: SpectrumBlock) -> None:
-        """Count the flags of a spectrum, round it if asked to, and write it."""
-        (kelvin, flags, missing), channels, output = block.dumps[0], block.rows, block.output
-        ons = self._band.ons_of(output)
+        """Count the flags of a spectrum, round merged beams if asked to, and write it."""
+        dumps, channels, output = block.dumps[0], block.rows, block.output
+        kelvin, ons = dumps.kelvin, self._band.ons_of(output)
         bad = np.logical_or.reduce([self._calibration.bad_channel[channels, ..., on] for on in ons])
-        if missing is not None:
-            self._missing[block.number, ..., output] = missing.sum(axis=(0, 1))
-            self._only_missing[block.number, ..., output] = (flags == Flag.FILL_VALUE).sum(axis=(0, 1))
-        self._refuse_without_noise(block, bad)
+        flags = self._count_flags(block, bad)
+        self._refuse_without_noise(block, bad, flags)
         with np.errstate(over="ignore"):
             self._probe[channels, ..., output] = kelvin[:, kelvin.shape[1] // 2]
-        if self._rounds:
-            round_to_noise(kelvin, self._sigma[channels, ..., output])
+        if self._rounds and not self._rounds_at_once:
+            kelvin = block.memory("rounded", kelvin.shape, np.float32)
+            round_to_noise(dumps.kelvin, self._sigma[channels, ..., output], kelvin)
         index = (block.number, 0, 0, 0, output)
         self._spectra.write_chunk(index, kelvin[..., None])
-        if missing is not None or bad.any():
-            self._bad[block.number, ..., output] = np.count_nonzero(bad, axis=0)
-            self._flags.write_chunk(index, flags[..., None])
-        else:
+        if flags is None:
             self._flags.write_zeros(index)
+        elif dumps.missing is None:
+            # Bad channels and flags of channels are mostly those of every ON.
+            self._flags.write_alike(index, (block.number, bad.tobytes()), flags[..., None])
+        else:
+            self._flags.write_chunk(index, flags[..., None])
 
-    def _refuse_without_noise(self, block: SpectrumBlock, bad: NDArray[np.bool_]) -> None:
+    def _count_flags(self, block: SpectrumBlock, bad: NDArray[np.bool_]) -> NDArray[np.uint16] | None:
+        """Count the flags of a spectrum whose bad channels are given, and return them; None without any."""
+        dumps, index = block.dumps[0], (block.number, ..., block.output)
+        flags, flagged = dumps.flags, bad
+        of_channels = None if self._channel_flags is None else self._channel_flags[block.rows]
+        if of_channels is not None and of_channels.any():
+            flagged = bad | (of_channels != 0)
+            # Without missing samples one dump is as good as the other: nothing is copied.
+            same = of_channels | bad * np.uint16(Flag.BAD_CHANNEL)
+            flags = np.broadcast_to(same[:, None], flags.shape) if dumps.missing is None else flags | same[:, None]
+        if dumps.missing is None and not flagged.any():
+            return None
+        n_dumps = flags.shape[1]
+        self._bad[index] = n_dumps * np.count_nonzero(bad, axis=0)
+        self._blank[index] = self._bad[index]
+        self._flagged[index] = n_dumps * np.count_nonzero(flagged, axis=0)
+        if dumps.missing is not None:
+            self._missing[index] = dumps.missing.sum(axis=(0, 1))
+            self._blank[index] += (dumps.missing & ~bad[:, None]).sum(axis=(0, 1))
+            self._flagged[index] += (dumps.missing & ~flagged[:, None]).sum(axis=(0, 1))
+        return flags
+
+    def _refuse_without_noise(
+        self, block: SpectrumBlock, bad: NDArray[np.bool_], flags: NDArray[np.uint16] | None
+    ) -> None:
         """Raise an error for good samples whose noise or system temperature is not finite."""
         if self._without_noise is None:
             return
         channels, output = block.rows, block.output
         lacking = self._without_noise[channels, ..., output] & ~bad
-        good = lacking & (block.dumps[0].flags == 0).any(axis=1) if lacking.any() else lacking
+        good = lacking if flags is None else lacking & (flags == 0).any(axis=1)
         if good.any():
             channel, receiver, array = (int(index[0]) for index in np.nonzero(good))
             noise, t_sys = (values[channels, ..., output] for values in (self._sigma, self._t_sys))
@@ -216,10 +249,13 @@ class CalibrateDumps(Operation[SpectrumBlock]):
         n_channels, n_dumps = target.shape[:2]
         t_int = integration_time(self._valid, self._band.coordinates.exptime[self._on], first, second)
         L1.write_array(target.group, "t_int", t_int, target.rows, target.present)
-        bad = self._bad.sum(axis=(0, -1)) * n_dumps
-        flagged = {
-            "": bad + self._only_missing.sum(axis=(0, -1)),
-            "BAD_CHANNEL": bad,
-            "FILL_VALUE": self._missing.sum(axis=(0, -1)),
-        }
-        return {"n_samples": n_channels * n_dumps * first.size, "flagged": flagged, "probe": self._probe}
+        bad, missing, blank, flagged = (
+            count.sum(axis=(0, -1)) for count in (self._bad, self._missing, self._blank, self._flagged)
+        )
+        by_flag = {"": flagged, "BAD_CHANNEL": bad, "FILL_VALUE": missing}
+        if self._channel_flags is not None:
+            for flag in (Flag.SKY_OUTLIER, Flag.NOISY):
+                n_channels_flagged = np.count_nonzero(self._channel_flags & flag, axis=0)
+                by_flag[str(flag.name)] = n_channels_flagged * n_dumps * first.size
+        n_samples = n_channels * n_dumps * first.size
+        return {"n_samples": n_samples, "flagged": by_flag, "n_blank": blank, "probe": self._probe}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,10 @@ from numpy.typing import NDArray
 from cal_pipeline.core.errors import LayoutError, ObservationError
 from cal_pipeline.core.parameters.values import require_positive
 from cal_pipeline.heterodyne.errors import BadChannelsError
-from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadRules
+from cal_pipeline.heterodyne.phases import COLD, HOT
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
-from cal_pipeline.heterodyne.physics.loads import solve_loads
+from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans, LoadSolution, solve_loads
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
 from cal_pipeline.heterodyne.physics.quality import jump_against_median
 from cal_pipeline.heterodyne.references.telescope import TelescopeProfile, find_profile, open_profile
@@ -30,6 +33,18 @@ logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
+
+def _numbers(value: list[Any], expected: str, accepts: Callable[[float], bool]) -> list[float]:
+    """Convert the values of a parameter to numbers, all of which it accepts."""
+    try:
+        numbers = [float(item) for item in value]
+    except (TypeError, ValueError):
+        numbers = []
+    if not numbers or not all(math.isfinite(number) and accepts(number) for number in numbers):
+        raise ValueError(f"{expected}, or one per array")
+    return numbers
+
+
 _EARLIER_LOADS = 10
 """Largest number of earlier loads that the receiver temperature is compared with."""
 
@@ -40,13 +55,25 @@ loads tell is then the same for many scans. It changes receiver temperatures by 
 
 def _efficiencies(value: list[Any]) -> list[float]:
     """Numbers above 0 and up to 1."""
-    try:
-        numbers = [float(item) for item in value]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(0.0 < number <= 1.0 for number in numbers):
-        raise ValueError("a number above 0 and up to 1, or one per array")
-    return numbers
+    return _numbers(value, "a number above 0 and up to 1", lambda number: 0.0 < number <= 1.0)
+
+
+def _one_or_per_array(expected: str, accepts: Callable[[float], bool]) -> Callable[[list[Any]], float | list[float]]:
+    """Make the coercion of a parameter that is a number for all arrays, or a list of one for each."""
+
+    def coerce(value: list[Any]) -> float | list[float]:
+        numbers = _numbers(value, expected, accepts)
+        return numbers[0] if len(numbers) == 1 else numbers
+
+    return coerce
+
+
+_gains = _one_or_per_array("a number of at least 0", lambda number: number >= 0.0)
+_offsets = _one_or_per_array("a number", lambda number: True)
+_couplings = _one_or_per_array("a number above 0 and up to 1", lambda number: 0.0 < number <= 1.0)
+
+_ERRORS = {"forward_efficiency": (0.02, 0.05), "t_cold": (2.0, 5.0)}
+"""Errors of what is known and of what is assumed, where the parameter of the error is not given."""
 
 
 def _without_doppler(sidebands: Sidebands) -> Sidebands:
@@ -75,27 +102,48 @@ class LoadsStep(CalibrationStep):
     reference_file_types = ["telescope"]
 
     spec = """
-    image_gain           = float(min=0.0, default=1.0)         # Ratio of image to signal gain: 1 DSB, 0 SSB
-    forward_efficiency   = force_list(default=None)            # Forward efficiency, one or one per array
-    eta_fss              = float(min=0.0, default=1.0)         # Forward scattering and spillover efficiency
-    gain_el_correction   = float(min=0.0, default=1.0)         # Correction of the gain for elevation
-    clip_counts          = float(min=0.0, default=0.01)        # Bad channel: HOT - COLD below this times the median
-    clip_tsys            = float(min=0.0, default=200.0)       # Bad channel: t_rec_ssb above this times h nu/k
-    calibration_interval = float(min=0.0, default=3600.0)      # Largest time between loads and scan [s]
-    physics              = option('exact', 'kalibrate_compat', default='exact') # Physical constants and rounding
+    image_gain             = force_list(default=1.0)      # Image/signal gain: 1 DSB, 0 SSB; one or one per array
+    image_gain_err         = float(min=0.0, default=0.05) # 1-sigma error of the logarithm of image_gain
+    forward_efficiency     = force_list(default=None)     # Forward efficiency, one or one per array
+    forward_efficiency_err = float(min=0.0, default=None) # Its 1-sigma error; None: 0.02, assumed 0.05
+    hot_offset             = force_list(default=0.0)      # True minus recorded T of hot load [K], one or one per array
+    cold_offset            = force_list(default=0.0)      # True minus recorded T of cold load [K], one or one per array
+    hot_coupling           = force_list(default=1.0)      # Share of the beam on the hot load, one or one per array
+    cold_coupling          = force_list(default=1.0)      # Share of the beam on the cold load, one or one per array
+    t_hot_err              = float(min=0.0, default=1.0)  # 1-sigma error of the hot load's temperature [K]
+    t_cold_err             = float(min=0.0, default=None) # That of the cold load's [K]; None: 2, assumed 5
+    eta_fss                = float(min=0.0, default=1.0)  # Forward scattering and spillover efficiency
+    gain_el_correction     = float(min=0.0, default=1.0)  # Correction of the gain for elevation
+    clip_counts            = float(min=0.0, default=0.01) # Bad channel: HOT - COLD below this times the median
+    clip_tsys              = float(min=0.0, default=200.0) # Bad channel: t_rec_ssb above this times h nu/k
+    clip_sigma             = float(min=0.0, default=10.0) # Spike of a load or OFF: sigma from the median; 0: none
+    calibration_interval   = float(min=0.0, default=3600.0) # Largest time between loads and scan [s]
+    physics                = option('exact', 'kalibrate_compat', default='exact') # Physical constants and rounding
     """
     coercions = {
+        "image_gain": _gains,
         "forward_efficiency": _efficiencies,
+        **dict.fromkeys(("hot_offset", "cold_offset"), _offsets),
+        **dict.fromkeys(("hot_coupling", "cold_coupling"), _couplings),
         "eta_fss": require_positive,
         "gain_el_correction": require_positive,
     }
 
-    image_gain: float
+    image_gain: float | list[float]
+    image_gain_err: float
     forward_efficiency: list[float] | None
+    forward_efficiency_err: float | None
+    hot_offset: float | list[float]
+    cold_offset: float | list[float]
+    hot_coupling: float | list[float]
+    cold_coupling: float | list[float]
+    t_hot_err: float
+    t_cold_err: float | None
     eta_fss: float
     gain_el_correction: float
     clip_counts: float
     clip_tsys: float
+    clip_sigma: float
     calibration_interval: float
     physics: str
 
@@ -104,22 +152,18 @@ class LoadsStep(CalibrationStep):
         session: LoadSource = scan.session or Session(band.store)
         profile = open_profile(self.reference_path("telescope", lambda: find_profile(band.attributes.get("telescope"))))
         sidebands = self._sidebands(band)
-        efficiency = self._forward_efficiency(band, profile)
+        efficiency, efficiency_assumed = self._forward_efficiency(band, profile)
         coupling = self.eta_fss * self.gain_el_correction
         group, reason = session.find_loads(band, self.calibration_interval)
-        counts = session.read_loads(group, band, scan.clock, profile.t_cold_default_K)
-        means = counts.means
+        rules = LoadRules(band.channel_width, self.clip_sigma, profile.t_cold_default_K, profile.saturation_counts)
+        counts = session.read_loads(group, band, scan.clock, rules)
+        means = self._seen_by_receiver(counts.means, group, band)
         solution = solve_loads(means, sidebands, efficiency, coupling, self.clip_counts, self.clip_tsys)
         if solution.bad_channel.all():
-            raise BadChannelsError(
-                f"{band}: all {solution.bad_channel.size} channels are bad on the loads of scan "
-                f"{group.scan_number}: median HOT {np.nanmedian(means.hot):.6g}, COLD "
-                f"{np.nanmedian(means.cold):.6g} counts at {means.t_hot:.1f} K and {means.t_cold:.1f} K; "
-                f"expected HOT > COLD and 0 < t_rec_ssb <= {self.clip_tsys:g} h nu/k"
-            )
+            raise BadChannelsError(_explain_bad_channels(band, group, means, solution, self.clip_tsys))
         # Before the loads that follow are read, which the next scan finds in the small cache of loads.
-        jump = self._t_rec_jump(band, session, group, sidebands, scan, profile)
-        following, after = self._following(band, session, group, scan, profile)
+        jump = self._t_rec_jump(band, session, group, sidebands, scan, rules)
+        following, after = self._following(band, session, group, scan, rules)
         band.loads = LoadStage(
             sidebands=sidebands,
             means=means,
@@ -130,10 +174,23 @@ class LoadsStep(CalibrationStep):
             scan_numbers=(group.scan_number,),
             reason=reason,
             instability=counts.instability,
-            following=after.means if after else None,
+            following=after,
             following_scan=following.scan_number if following else None,
             telescope=profile.name,
             telescope_sha256=profile.sha256,
+            forward_efficiency_err=self._error("forward_efficiency", efficiency_assumed),
+            t_hot_err=self.t_hot_err,
+            t_cold_err=self._error("t_cold", counts.t_cold_assumed),
+            image_gain_err=self.image_gain_err,
+            assumed=_names_of(
+                forward_efficiency=efficiency_assumed,
+                t_cold=counts.t_cold_assumed,
+                image_gain=self.parameters.is_default("image_gain"),
+            ),
+            site=profile.site,
+            clip_sigma=self.clip_sigma,
+            load_spikes=counts.spikes,
+            saturation_counts=profile.saturation_counts,
             t_rec_jump=jump,
         )
         logger.debug("%s: loads of scan %d (%s)", band, group.scan_number, reason)
@@ -172,25 +229,26 @@ class LoadsStep(CalibrationStep):
         group: CalibrationGroup,
         sidebands: Sidebands,
         scan: Scan,
-        profile: TelescopeProfile,
+        rules: LoadRules,
     ) -> Floats:
         """Compare the receiver temperature with those on earlier loads, shape (R, A)."""
         rounded = _without_doppler(sidebands)
         no_loss = np.ones(band.coordinates.shape[3])
 
         def t_rec(loads: CalibrationGroup) -> Floats:
-            means = session.read_loads(loads, band, scan.clock, profile.t_cold_default_K).means
+            means = self._seen_by_receiver(session.read_loads(loads, band, scan.clock, rules).means, loads, band)
             solution = solve_loads(means, rounded, no_loss, 1.0, self.clip_counts, self.clip_tsys)
             return median_of_finite(np.where(solution.bad_channel, np.nan, solution.t_rec_ssb), axis=0)
 
-        settings = (self.image_gain, self.clip_counts, self.clip_tsys, self.physics, profile.t_cold_default_K)
+        inputs = (self.image_gain, self.hot_offset, self.cold_offset, self.hot_coupling, self.cold_coupling)
+        settings = (repr(inputs), self.clip_counts, self.clip_tsys, self.physics, rules)
         key = (float(rounded.signal[0]), float(np.nan_to_num(rounded.image[0])), *settings)
         now, *earlier = session.evaluate_loads(group, band, _EARLIER_LOADS, t_rec, key)
         return jump_against_median(now, earlier)
 
     def _following(
-        self, band: Band, session: LoadSource, before: CalibrationGroup, scan: Scan, profile: TelescopeProfile
-    ) -> tuple[CalibrationGroup | None, LoadCounts | None]:
+        self, band: Band, session: LoadSource, before: CalibrationGroup, scan: Scan, rules: LoadRules
+    ) -> tuple[CalibrationGroup | None, LoadMeans | None]:
         """Find the loads after a band that bracket it with the loads used.
 
         None if the loads used are not before the band, or no sound loads follow.
@@ -201,50 +259,99 @@ class LoadsStep(CalibrationStep):
         if group is None:
             return None, None
         try:
-            return group, session.read_loads(group, band, scan.clock, profile.t_cold_default_K)
+            counts = session.read_loads(group, band, scan.clock, rules)
+            return group, self._seen_by_receiver(counts.means, group, band)
         except ObservationError as error:
             logger.warning("%s: the loads that follow it are passed over: %s", band, error)
             return None, None
+
+    def _seen_by_receiver(self, means: LoadMeans, group: CalibrationGroup, band: Band) -> LoadMeans:
+        """Add the offsets of temperature and the couplings to loads as they were recorded."""
+
+        def load(name: str, recorded: LoadInput, phases: tuple[str, ...]) -> LoadInput:
+            offset, coupling = (self._per_array(band, f"{name}_{what}") for what in ("offset", "coupling"))
+            misses = bool((coupling < 1.0).any())
+            ambient = group.read_ambient(phases, band.coordinates.tamb) if misses else None
+            found = replace(recorded, offset=offset, coupling=coupling, ambient=ambient)
+            if not found.temperature.min() > 0.0:
+                raise LayoutError(
+                    f"{band}: {name}_offset = {offset.tolist()} K makes the {name} load of scan {group.scan_number}, "
+                    f"recorded at {recorded.physical:g} K, {found.temperature.tolist()} K, expected above 0 K"
+                )
+            return found
+
+        hot, cold = load("hot", means.hot_input, HOT), load("cold", means.cold_input, COLD)
+        return replace(means, hot_input=hot, cold_input=cold)
+
+    def _error(self, name: str, assumed: bool) -> float:
+        """Return the given error of a quantity, or that of a known or an assumed one."""
+        given: float | None = getattr(self, f"{name}_err")
+        return _ERRORS[name][assumed] if given is None else given
+
+    def _per_array(self, band: Band, name: str) -> Floats:
+        """Return a parameter as an array, (1,) or (A,)."""
+        n_arrays, values = band.coordinates.shape[3], np.atleast_1d(np.array(getattr(self, name), np.float64))
+        if values.size not in (1, n_arrays):
+            raise LayoutError(
+                f"{band}: {name} has {values.size} values, expected 1 value or one per array ({n_arrays})"
+            )
+        return values
 
     def _sidebands(self, band: Band) -> Sidebands:
         """Make the frequency axis of a band from its first ON."""
         at = band.coordinates
         axis = at.frequency_axis(band.first_on)
         signal, image = channel_frequencies(band.coordinates.shape[0], **axis)
-        if self.image_gain > 0 and not axis["image_freq"] > 0:
+        sidebands = Sidebands(signal, image, self._per_array(band, "image_gain"), CONVENTIONS[self.physics])
+        if sidebands.has_image and not axis["image_freq"] > 0:
             raise LayoutError(
                 f"{band}: image_freq of the first ON is {axis['image_freq']:g} Hz, expected above 0 Hz: "
                 f"{SOURCE_COORDINATES['image_freq'].expected}; give image_gain = 0 to the step loads if the receiver "
                 "has no image sideband"
             )
         for name, frequencies in (("signal", signal), ("image", image)):
-            if (name == "signal" or self.image_gain > 0) and not frequencies.min() > 0:
+            if (name == "signal" or sidebands.has_image) and not frequencies.min() > 0:
                 raise LayoutError(
                     f"{band}: frequencies of the {name} sideband go from {frequencies.min():g} to "
                     f"{frequencies.max():g} Hz, expected all above 0 Hz: {axis}"
                 )
-        return Sidebands(signal, image, self.image_gain, CONVENTIONS[self.physics])
+        return sidebands
 
-    def _forward_efficiency(
-        self, band: Band, profile: TelescopeProfile
-    ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """Return the forward efficiency of each array, (A,), given or from the profile."""
-        at = band.coordinates
-        n_arrays = at.shape[3]
-        values = self.forward_efficiency
-        if values is None:
-            frontend = profile.frontend(band.attributes.get("frontend"), band.signal_frequency)
-            values = [1.0 if frontend is None else frontend.forward_efficiency]
-            if frontend is None:
-                self.warn_once(
-                    logger,
-                    "%s: forward_efficiency is not given and the profile %r knows no such frontend; 1 is assumed, and "
-                    "what spills over is then taken for water vapour",
-                    band,
-                    profile.name,
-                )
-        if len(values) not in (1, n_arrays):
-            raise LayoutError(
-                f"{band}: forward_efficiency has {len(values)} values, expected 1 value or one per array ({n_arrays})"
-            )
-        return np.broadcast_to(np.array(values), (n_arrays,)).copy()
+    def _forward_efficiency(self, band: Band, profile: TelescopeProfile) -> tuple[Floats, bool]:
+        """Return the forward efficiency of each array, (A,), given or from the profile, and whether 1 is assumed."""
+        arrays = (band.coordinates.shape[3],)
+        if self.forward_efficiency is not None:
+            return np.broadcast_to(self._per_array(band, "forward_efficiency"), arrays).copy(), False
+        frontend = profile.frontend(band.attributes.get("frontend"), band.signal_frequency)
+        if frontend is not None:
+            return np.full(arrays, frontend.forward_efficiency), False
+        self.warn_once(
+            logger,
+            "%s: forward_efficiency is not given and the profile %r knows no such frontend; 1 is assumed, and "
+            "what spills over is then taken for water vapour",
+            band,
+            profile.name,
+        )
+        return np.ones(arrays), True
+
+
+def _names_of(**assumed: bool) -> tuple[str, ...]:
+    """Return the names of what was assumed."""
+    return tuple(name for name, is_assumed in assumed.items() if is_assumed)
+
+
+def _explain_bad_channels(
+    band: Band, group: CalibrationGroup, means: LoadMeans, solution: LoadSolution, clip_tsys: float
+) -> str:
+    """Explain why the loads cannot calibrate any channel."""
+    return (
+        f"{band}: all {solution.bad_channel.size} channels are bad on the loads of scan "
+        f"{group.scan_number}: median HOT {np.nanmedian(means.hot):.6g}, COLD "
+        f"{np.nanmedian(means.cold):.6g} counts at {_kelvin(means.hot_input)} and {_kelvin(means.cold_input)}; "
+        f"expected HOT > COLD and 0 < t_rec_ssb <= {clip_tsys:g} h nu/k"
+    )
+
+
+def _kelvin(load: LoadInput) -> str:
+    """Return the true temperature of a load for a message, of each array where they differ."""
+    return ", ".join(f"{temperature:.1f}" for temperature in load.temperature) + " K"

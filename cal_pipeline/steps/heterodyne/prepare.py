@@ -8,18 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import LayoutError
-from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.core.text import format_count
-from cal_pipeline.heterodyne.counts import Block, Counts
 from cal_pipeline.heterodyne.errors import NoReferenceError
 from cal_pipeline.heterodyne.modes import MODES, Mode, mode_named
-from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.heterodyne.physics.opacity import airmass
 from cal_pipeline.heterodyne.physics.planck import channel_frequencies
+from cal_pipeline.heterodyne.physics.spikes import CLIP_SIGMA
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES, L1Arrays
 from cal_pipeline.heterodyne.stages import PairingStage
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
+from cal_pipeline.steps.heterodyne.offs import OffSurvey
 from cal_pipeline.steps.heterodyne.reference import FindReference
 
 logger = logging.getLogger(__name__)
@@ -73,15 +72,18 @@ class PrepareStep(CalibrationStep):
             logger.warning("%s: otf_lon or otf_lat was not recorded; the positions of its dumps are NaN", band)
         counts = band.source_counts(scan.clock)
         counts.warn_of_absent_chunks()
-        off_mean, off_dumps = _mean_offs(counts, off)
-        valid = np.asarray(off_dumps.max(axis=0) > 0)
+        clip_sigma = CLIP_SIGMA if band.loads is None else band.loads.clip_sigma
+        # The dumps of a chopped OFF are compared each with its own ON, not with each other.
+        survey = OffSurvey(band, counts, off, 0.0 if mode.per_dump else clip_sigma, with_noise=not mode.per_dump)
+        means, noise = survey.run()
+        valid = np.asarray(means.dumps.max(axis=0) > 0)
         if not valid.any():
             raise NoReferenceError(f"{band}: none of its {off.size} OFFs has a valid dump in any pixel")
         try:
             pairing = mode.pair(at.sobsmode, at.mjd, on, off, valid)
         except NoReferenceError as error:
             raise NoReferenceError(f"{band}: {error}") from error
-        band.pairing = PairingStage(mode.name, on, off, off_mean, off_dumps, *pairing)
+        band.pairing = PairingStage(mode.name, on, off, means.mean, means.dumps, *pairing, means.spikes, *noise)
 
     def describe_result(self, band: Band) -> str:
         """Describe the mode and the numbers of ONs and OFFs."""
@@ -163,22 +165,3 @@ def _warn_of_frequency_steps(band: Band, on: NDArray[np.int64]) -> None:
                 subscan,
                 step / width,
             )
-
-
-def _mean_offs(counts: Counts, off: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Compute mean and number of the valid dumps of each OFF, both (C, R, A, O)."""
-    n_channels, _, n_receivers, n_arrays, _ = counts.shape
-    shape = (n_channels, n_receivers, n_arrays, off.size)
-    mean, number = np.empty(shape, order="F"), np.empty(shape, np.int32, order="F")
-    column = {int(subscan): index for index, subscan in enumerate(off)}
-
-    def add(block: Block) -> None:
-        channels, members = block
-        sums, dumps = sum_of_valid(counts.read(channels, members), axis=1)
-        means = mean_from_sum(sums, dumps)
-        for index, subscan in enumerate(members):
-            mean[channels, ..., column[subscan]] = means[..., index]
-            number[channels, ..., column[subscan]] = dumps[..., index]
-
-    map_in_threads(add, counts.blocks(off.tolist()), int(np.prod(counts.shape)))
-    return mean, number

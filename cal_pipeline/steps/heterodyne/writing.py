@@ -6,22 +6,25 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.run.stream import Operation, Stream
+from cal_pipeline.core.store.digest import digest_objects
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.errors import NotFiniteError
 from cal_pipeline.heterodyne.l1_attributes import band_attributes
 from cal_pipeline.heterodyne.physics.calibration import count_without_factor
 from cal_pipeline.heterodyne.scan import Band, Scan
-from cal_pipeline.heterodyne.schema import L1, L1Arrays
+from cal_pipeline.heterodyne.schema import L1, Described, L1Arrays
 from cal_pipeline.heterodyne.tally import Tally
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.block import SpectrumBlock
+
+Result = TypeVar("Result")
 
 Steps = Sequence[type[CalibrationStep]]
 """Steps in processing order, which is that of their work on samples."""
@@ -34,7 +37,9 @@ class WrittenBand(NamedTuple):
     tally: Tally
 
 
-def write_scan(scan: Scan, root: StorePath, provenance: dict[str, Any], steps: Steps) -> list[WrittenBand]:
+def write_scan(
+    scan: Scan, root: StorePath, provenance: dict[str, Any], steps: Steps, l0_digest: bool = True
+) -> list[WrittenBand]:
     """Write a calibrated scan as an L1 group.
 
     Parameters
@@ -47,6 +52,8 @@ def write_scan(scan: Scan, root: StorePath, provenance: dict[str, Any], steps: S
         Engine, parameters and time of the run.
     steps : sequence of type
         Steps whose arrays are written and whose work on samples is done, in this order.
+    l0_digest : bool
+        Whether the provenance records the digest of the L0 objects of the scan and of its loads.
 
     Returns
     -------
@@ -57,20 +64,41 @@ def write_scan(scan: Scan, root: StorePath, provenance: dict[str, Any], steps: S
     ------
     NotFiniteError
         If no sample of the scan is good, or good ones have no noise or system temperature.
+    DataReadError
+        If an object of L0 cannot be read.
     """
-    written = []
-    for band in scan.bands:
-        group = root.child(band.name) if band.name else root
-        tally = _write_arrays(band, scan, group, steps)
-        # The disk works while the quality is judged.
-        with _in_background(group.make_durable), scan.clock("write"):
-            attributes = band_attributes(band, scan, tally, provenance)
-            write_group(group, "", attributes)
-        written.append(WrittenBand(attributes, tally))
+    with _in_background(partial(_digest_input, scan) if l0_digest else dict[str, str]) as digested:
+        written = [_write_band(band, scan, root, provenance, steps, digested) for band in scan.bands]
     _refuse_without_samples(scan, [band.tally for band in written])
     if scan.bands[0].name:
         write_group(root, "", {"scan_number": scan.number, "bands": [band.name for band in scan.bands]})
     return written
+
+
+def _write_band(
+    band: Band,
+    scan: Scan,
+    root: StorePath,
+    provenance: dict[str, Any],
+    steps: Steps,
+    digested: Callable[[], dict[str, str]],
+) -> WrittenBand:
+    """Write the group of a band, with the digest once it is ready."""
+    group = root.child(band.name) if band.name else root
+    tally = _write_arrays(band, scan, group, steps)
+    # The disk works while the quality is judged.
+    with _in_background(group.make_durable), scan.clock("write"):
+        attributes = band_attributes(band, scan, tally, provenance | digested())
+        write_group(group, "", attributes)
+    return WrittenBand(attributes, tally)
+
+
+def _digest_input(scan: Scan) -> dict[str, str]:
+    """Compute the digest of the L0 objects of a scan and of the loads that are used, as provenance."""
+    session = scan.bands[0].open_session()
+    groups = {band.group.partition("/")[0] for band in scan.bands}
+    groups.update(*(band.load_groups for band in scan.bands))
+    return {"l0_digest": digest_objects(session, groups)}
 
 
 def operations_of(band: Band, steps: Steps) -> list[Operation[SpectrumBlock]]:
@@ -117,9 +145,11 @@ def _write_arrays(band: Band, scan: Scan, group: StorePath, steps: Steps) -> Tal
     with scan.clock("write"):
         arrays = l1_arrays(band, steps)
 
-    def write_small(name: str, made: NDArray[Any] | Callable[[], NDArray[Any]]) -> None:
+    def write_small(name: str, made: NDArray[Any] | Callable[[], NDArray[Any]] | Described) -> None:
+        source, attributes = made if isinstance(made, Described) else (made, {})
         with scan.clock("write"):
-            L1.write_array(group, name, np.asarray(made() if callable(made) else made), stream.rows, set(arrays))
+            values = np.asarray(source() if callable(source) else source)
+            L1.write_array(group, name, values, stream.rows, set(arrays), attributes)
 
     return Tally(**stream.run(group, set(arrays), [partial(write_small, *item) for item in arrays.items()]))
 
@@ -128,8 +158,8 @@ def _refuse_without_samples(scan: Scan, tallies: list[Tally]) -> None:
     """Refuse a scan none of whose samples is a number, and say why there is none."""
     calibrated = [(band, tally) for band, tally in zip(scan.bands, tallies, strict=True) if band.calibration]
     total = sum(tally.n_samples * band.coordinates.pixel.size for band, tally in calibrated)
-    flagged = sum(int(np.sum(tally.flagged[""])) for _, tally in calibrated)
-    if not calibrated or flagged < total:
+    blank = sum(int(np.sum(tally.n_blank)) for _, tally in calibrated if tally.n_blank is not None)
+    if not calibrated or blank < total:
         return
     bad = sum(int(np.sum(tally.flagged["BAD_CHANNEL"])) for _, tally in calibrated)
     unknown = sum(_n_without_factor(band) for band, _ in calibrated)
@@ -149,9 +179,12 @@ def _n_without_factor(band: Band) -> int:
 
 
 @contextmanager
-def _in_background(task: Callable[[], None]) -> Iterator[None]:
-    """Run a task concurrently with the block; its errors are raised at the end of the block."""
+def _in_background(task: Callable[[], Result]) -> Iterator[Callable[[], Result]]:
+    """Run a task concurrently with the block, which is given a function that waits for its result.
+
+    Errors of the task are raised there, and at the end of the block.
+    """
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(task)
-        yield
+        yield future.result
         future.result()

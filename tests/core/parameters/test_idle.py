@@ -100,7 +100,9 @@ class TestFiles:
 
 def test_what_a_product_recorded_is_taken_as_it_is():
     recorded = {"steps": {"atmosphere": {"strategy": "full", "pwv": 0.5}, "skydiff": {"n": 3, "skip": True}}}
-    check(CalibrationPipeline.from_config_section(wrap_recorded(recorded, "l1.zarr")))
+    origins = dict.fromkeys(("steps.atmosphere.pwv", "steps.skydiff.n"), "argument")
+    for known in ({}, origins):
+        check(CalibrationPipeline.from_config_section(wrap_recorded(recorded, "l1.zarr", known)))
 
 
 @pytest.mark.parametrize("name", ["x.asdf", "x.ASDF", "night/x.fits", "x.h5", "x.nc", "x.cfg", "x.asdf/", "x.zip"])

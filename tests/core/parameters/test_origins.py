@@ -177,6 +177,20 @@ def test_files_that_the_package_wrote_are_read_the_same_way(tmp_path):
         by_call(None, {"steps": {"loads": {"config_file": str(tmp_path / "step.asdf")}}})
 
 
+@pytest.mark.parametrize("value", [0.5, [0.5, 1.0]])
+@pytest.mark.parametrize("name", ["image_gain", "hot_offset", "cold_coupling"])
+def test_one_number_or_several_come_back_from_files(tmp_path, name, value):
+    pipeline = CalibrationPipeline(steps={"loads": {name: value}})
+    assert pipeline.get_pars()["steps"]["loads"][name] == value
+    pipeline.export_config(tmp_path / "all.asdf")
+    text = ", ".join(map(str, value)) if isinstance(value, list) else value
+    (tmp_path / "mine.cfg").write_text(f"[steps]\n[[loads]]\n{name} = {text}\n")
+    for file in (tmp_path / "all.asdf", tmp_path / "mine.cfg"):
+        loads = by_call(file, {}).loads
+        assert getattr(loads, name) == value
+        assert loads.parameters.origins[name] == f"file {file}"
+
+
 def test_what_the_data_choose_is_no_value_of_the_user(make_session, files):
     session = make_session(channels=8, pixels=1)
     chosen = CalibrationPipeline.get_config_from_reference(str(session))
@@ -202,8 +216,21 @@ def test_what_a_run_sets_is_not_given(make_session):
 
 
 def test_recorded_parameters_say_so():
-    pipeline = CalibrationPipeline.from_config_section(wrap_recorded({"workers": 2}, "l1.zarr"))
+    recorded = {"workers": 2, "steps": {"loads": {"image_gain": 1.0, "clip_counts": 0.01, "eta_fss": 1.0}}}
+    origins = {
+        "workers": "argument",
+        "steps.loads.image_gain": "cfg/ccat_chai_otf.asdf",
+        "steps.loads.eta_fss": "recorded default in older.zarr",
+    }
+    pipeline = CalibrationPipeline.from_config_section(wrap_recorded(recorded, "l1.zarr", origins))
     assert pipeline.parameters.origins == {"workers": "recorded in l1.zarr"}
+    assert pipeline.loads.parameters.origins == {
+        "image_gain": "recorded in l1.zarr",
+        "clip_counts": "recorded default in l1.zarr",
+        "eta_fss": "recorded default in l1.zarr",
+    }
+    found = {name: pipeline.loads.parameters.is_default(name) for name in ("image_gain", "eta_fss", "clip_tsys")}
+    assert found == {"image_gain": False, "eta_fss": True, "clip_tsys": True}
     assert not pipeline._uses_parameter_files
 
 

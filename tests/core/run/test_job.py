@@ -20,7 +20,7 @@ def attempt(tmp_path, monkeypatch):
     root = LocalStorePath(tmp_path / "scan_000001")
 
     def start(error):
-        def write_scan(scan, root, provenance, steps):
+        def write_scan(scan, root, *_):
             root.put("gamma/c.0", b"1")
             raise error
 

@@ -427,6 +427,12 @@ class TestWriting:
         np.testing.assert_array_equal(read(tmp_path).read(), [np.nan, np.nan, 0.0, 0.0, 7.0])
         assert read(tmp_path).absent_chunks() == []
 
+    def test_chunks_of_a_key_are_alike(self, tmp_path, read, writer):
+        made = writer(LocalStorePath(tmp_path), "a", (7,), (2,), "uint16", ("x",), {})
+        for index, (key, values) in enumerate([("a", [1, 2]), ("b", [3, 3]), ("a", [1, 2]), ("c", [5])]):
+            made.write_alike((index,), key, np.array(values, np.uint16))
+        assert read(tmp_path).read().tolist() == [1, 2, 3, 3, 1, 2, 5]
+
     def test_values_beyond_the_range_become_infinite(self, tmp_path, read, writer):
         writer(LocalStorePath(tmp_path), "a", (2,), (2,), "float32", ("x",), {}).write(np.array([1e300, 1.0]))
         np.testing.assert_array_equal(read(tmp_path).read(), np.array([np.inf, 1.0], np.float32), strict=True)

@@ -80,7 +80,7 @@ class TestArrays:
         ("second", "words"),
         [
             (np.zeros(3), r"(2,) float64 against (3,) float64"),
-            (np.zeros(2, "float32"), r"(2,) float64 against (2,) float32"),
+            (np.zeros(2, "int64"), r"(2,) float64 against (2,) int64"),
             (["a", "b"], "float64 against (2,) string"),
         ],
     )
@@ -90,6 +90,12 @@ class TestArrays:
         assert found.relative == np.inf
         assert not found.within(np.inf)
         assert not found.unreadable
+
+    def test_floats_of_another_width_are_compared_as_numbers(self, pair):
+        assert pair([0.5, np.nan], np.array([0.5, np.nan], "float32")).identical
+        found = pair([0.1, 0.5], np.array([0.1, 0.5], "float32"))
+        assert found.n_different == 1
+        assert found.largest == pytest.approx(1.5e-9, rel=0.01)
 
     def test_another_unit_is_another_value(self, pair):
         assert pair([1.0], [1.0], units=("K", "mK")).problem == "unit 'K' against 'mK'"

@@ -180,12 +180,12 @@ def test_units_come_after_packing():
 @pytest.mark.parametrize(
     ("dtype", "raw", "expected"),
     [
-        ("int8", [-128, 1], [NAN, 1.0]),
-        ("int16", [-(2**15), 1], [NAN, 1.0]),
-        ("int32", [FILL, 1], [NAN, 1.0]),
-        ("int64", [-(2**63), FILL, 1], [NAN, NAN, 1.0]),
-        ("uint8", [0, 255], [0.0, 255.0]),
-        ("uint32", [0, 2**31, 2**32 - 1], [0.0, 2.0**31, 2.0**32 - 1]),
+        ("int8", [-128, 1, 126, 127], [NAN, 1.0, 126.0, NAN]),
+        ("int16", [-(2**15), 1, 2**15 - 1], [NAN, 1.0, NAN]),
+        ("int32", [FILL, 1, 2**31 - 2, 2**31 - 1], [NAN, 1.0, 2.0**31 - 2, NAN]),
+        ("int64", [-(2**63), FILL, 1, 2**31 - 1, 2**63 - 1], [NAN, NAN, 1.0, 2.0**31 - 1, NAN]),
+        ("uint8", [0, 254, 255], [0.0, 254.0, NAN]),
+        ("uint32", [0, 2**31, 2**32 - 2, 2**32 - 1], [0.0, 2.0**31, 2.0**32 - 2, NAN]),
         ("float32", [NAN, np.inf, -np.inf, FILL, 1], [NAN, NAN, NAN, NAN, 1.0]),
         ("float64", [NAN, np.inf, FILL, -1.0], [NAN, NAN, NAN, -1.0]),
     ],
@@ -200,7 +200,31 @@ def test_a_marker_of_counts_adds_to_that_of_the_type():
     packing = Packing.for_counts("g/data_5d", {"_FillValue": 0, "add_offset": 5.0}, np.dtype("int16"))
     assert_values(packing.decode(np.array([0, -(2**15), 7], np.int16)), [NAN, NAN, 12.0])
     unsigned = Packing.for_counts("g/data_5d", {"_Unsigned": "true"}, np.dtype("int16"))
-    assert_values(unsigned.decode(np.array([-(2**15), -1], np.int16)), [32768.0, 65535.0])
+    assert_values(unsigned.decode(np.array([-(2**15), -2, -1], np.int16)), [32768.0, 65534.0, NAN])
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "int32", "float32", "float64"])
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (0.1, 0.0), (3.0, -7.0), (-0.3, 500.0)])
+@pytest.mark.parametrize("limit", [1.0, 99.9, 300.0, 300.1, 1e12])
+def test_values_from_the_limit_on_are_saturated(dtype, scale, offset, limit):
+    raw = np.arange(1, 2000).astype(dtype)
+    attributes = {"scale_factor": scale, "add_offset": offset}
+    packing = Packing.for_counts("g/data_5d", attributes, raw.dtype)
+    unpacked = packing.decode(raw)
+    assert_values(packing.saturated_at(limit).decode(raw), np.where(unpacked >= limit, NAN, unpacked))
+
+
+def test_a_saturation_limit_widens_no_valid_range():
+    packing = Packing.for_counts("g/data_5d", {"valid_max": 50}, np.dtype("int16")).saturated_at(70.0)
+    assert_values(packing.decode(np.array([50, 60, 70], np.int16)), [50.0, NAN, NAN])
+
+
+def test_known_extremes_give_the_same_missing_values():
+    packing = Packing.for_counts("g/data_5d", {}, np.dtype("int16"))
+    for raw in ([1, 2], [-(2**15), 2], [1, 2**15 - 1]):
+        stored = np.array(raw, np.int16)
+        one, other = packing.find_missing(stored), packing.find_missing(stored, (min(raw), max(raw)))
+        np.testing.assert_array_equal(one, other)
 
 
 def test_counts_in_decibels_are_refused():

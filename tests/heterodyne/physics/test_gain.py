@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cal_pipeline.heterodyne.physics.gain import GainDrift
-from cal_pipeline.heterodyne.physics.loads import LoadMeans
+from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans
 from cal_pipeline.heterodyne.physics.planck import Sidebands
 
 SIDEBANDS = Sidebands(np.array([461e9, 462e9]), np.array([473e9, 472e9]), 1.0)
@@ -57,6 +57,24 @@ def test_nothing_changes_without_drift():
     counts = np.arange(12.0).reshape(2, 6, 1, 1) + 2e5
     drift = GainDrift.between(loads, later, SIDEBANDS)
     np.testing.assert_allclose(drift.restore(counts, 60000.03), counts, rtol=1e-14)
+
+
+def test_other_loads_in_another_room_are_no_drift():
+    sidebands = Sidebands(np.array([461e9, 462e9]), np.array([473e9, 472e9]), [1.0, 0.3])
+    ones = np.ones((2, 1, 2))
+
+    def loads(hot, cold, mjd):
+        counts = [(1000.0 * (load.input_temperature(sidebands) + 150.0)) * ones for load in (hot, cold)]
+        return LoadMeans(*counts, ones, ones, hot, cold, mjd, mjd)
+
+    hot, cold = {"offset": [2.0, -1.0], "coupling": [0.97, 1.0]}, {"offset": 3.0, "coupling": 0.9}
+    before = loads(LoadInput(293.0, ambient=268.0, **hot), LoadInput(77.0, ambient=268.0, **cold), BEFORE)
+    after = loads(LoadInput(296.0, ambient=275.0, **hot), LoadInput(81.0, ambient=275.0, **cold), AFTER)
+    drift = GainDrift.between(before, after, sidebands)
+    np.testing.assert_allclose(drift.hot_after, before.hot, rtol=1e-13)
+    np.testing.assert_allclose(drift.cold_after, before.cold, rtol=1e-13)
+    counts = 2e5 * ones
+    np.testing.assert_allclose(drift.restore(counts, BEFORE + 0.07), counts, rtol=1e-12)
 
 
 def test_loads_at_their_own_times():

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cal_pipeline.heterodyne.physics.loads import LoadMeans, solve_loads
-from cal_pipeline.heterodyne.physics.planck import Sidebands
+from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans, solve_loads
+from cal_pipeline.heterodyne.physics.planck import EXACT, KALIBRATE_COMPAT, Sidebands
 
 NU = 460e9 + 1e9 * np.arange(6)
 BANDS = Sidebands(NU, NU + 12e9, 1.0)
@@ -99,3 +99,70 @@ def test_a_pixel_without_counts_is_bad_and_hurts_no_other():
     solution = solve(means)
     assert solution.bad_channel[:, 1].all()
     assert not solution.bad_channel[:, 0].any()
+
+
+class TestLoadsAsTheyAreSeen:
+    """Loads warmer than recorded, or missed by part of the beam; in both conventions of physics."""
+
+    H_OVER_K = {EXACT: 6.62607015e-34 / 1.380649e-23, KALIBRATE_COMPAT: 0.047995e-9}
+    GAINS = np.array([1.0, 0.0, 0.4])
+    LOAD = LoadInput(77.0, offset=[3.0, -2.0, 0.0], coupling=[1.0, 0.9, 0.8], ambient=268.0)
+
+    def seen(self, array, convention, offset=0.0, log_gain=0.0):
+        """Input temperature at each channel of one array, (C,), straight from Planck's law."""
+
+        def brightness(nu, temperature):
+            quantum = self.H_OVER_K[convention] * nu
+            value = quantum / (np.exp(quantum / temperature) - 1.0)
+            return value.astype(np.float32).astype(np.float64) if convention is KALIBRATE_COMPAT else value
+
+        gain = self.GAINS[array] * np.exp(log_gain)
+        load, coupling = self.LOAD.physical + self.LOAD.offset[array] + offset, self.LOAD.coupling[array]
+        in_signal, in_image = (
+            coupling * brightness(nu, load) + (1.0 - coupling) * brightness(nu, 268.0) for nu in (NU, NU + 12e9)
+        )
+        return (in_signal + gain * in_image) / (1.0 + gain)
+
+    @pytest.mark.parametrize("convention", [EXACT, KALIBRATE_COMPAT])
+    def test_each_array_sees_its_own(self, convention):
+        bands = Sidebands(NU, NU + 12e9, self.GAINS, convention)
+        found = self.LOAD.input_temperature(bands)
+        assert found.shape == (6, 1, 3)
+        for array in range(3):
+            np.testing.assert_allclose(found[:, 0, array], self.seen(array, convention), rtol=1e-13)
+
+    @pytest.mark.parametrize(
+        ("slope", "change", "step"), [("temperature_slope", "offset", 0.01), ("image_gain_slope", "log_gain", 1e-4)]
+    )
+    def test_slopes_are_the_changes_of_the_input(self, slope, change, step):
+        found = getattr(self.LOAD, slope)(Sidebands(NU, NU + 12e9, self.GAINS))
+        assert found.shape == (6, 1, 3)
+        for array in range(3):
+            higher, lower = (self.seen(array, EXACT, **{change: sign * step}) for sign in (1.0, -1.0))
+            np.testing.assert_allclose(found[:, 0, array], (higher - lower) / (2.0 * step), rtol=1e-6, atol=1e-9)
+
+    @pytest.mark.parametrize("method", ["input_temperature", "temperature_slope", "image_gain_slope"])
+    def test_one_for_all_arrays_has_one_column(self, method):
+        one = LoadInput(77.0, offset=2.0, coupling=0.9, ambient=268.0)
+        assert getattr(one, method)(BANDS).shape == (6, 1, 1)
+        assert getattr(one, method)(Sidebands(NU, NU + 12e9, [1.0, 0.5])).shape == (6, 1, 2)
+        assert getattr(one, method)(Sidebands(NU, np.full(6, np.nan), 0.0)).shape == (6, 1, 1)
+
+    def test_a_plain_load_is_a_black_body_bit_by_bit(self):
+        for load in (LoadInput(77.0), LoadInput(77.0, offset=0.0, coupling=1.0)):
+            np.testing.assert_array_equal(load.input_temperature(BANDS), BANDS.input_temperature(77.0))
+            np.testing.assert_array_equal(load.temperature_slope(BANDS), BANDS.input_slope(77.0))
+
+    @pytest.mark.parametrize("convention", [EXACT, KALIBRATE_COMPAT])
+    def test_the_receiver_is_found(self, convention):
+        bands = Sidebands(NU, NU + 12e9, self.GAINS, convention)
+        hot = LoadInput(293.0, offset=[1.0, 0.0, -4.0], coupling=0.97, ambient=270.0)
+        gain, t_rec = GAIN * np.array([1.0, 2.0, 3.0]), np.array([90.0, 150.0, 400.0])
+        counts = [gain * (t_rec + load.input_temperature(bands)) for load in (hot, self.LOAD)]
+        time = np.ones(gain.shape)
+        solution = solve(LoadMeans(*counts, time, time, hot, self.LOAD), bands, clip_tsys=1e6)
+        np.testing.assert_allclose(solution.gamma, gain, rtol=1e-12)
+        np.testing.assert_allclose(solution.t_rec_dsb, np.broadcast_to(t_rec, gain.shape), rtol=1e-11)
+        in_signal = (solution.t_hot_input - solution.t_cold_input) * (1.0 + self.GAINS)
+        np.testing.assert_allclose(solution.t_cal, in_signal / 0.9, rtol=1e-14)
+        assert not solution.bad_channel.any()

@@ -19,6 +19,7 @@ name = "T800"
 aliases = ["T8*"]
 frequency_range_hz = [100e9, 900e9]
 t_cold_default_K = 80
+saturation_counts = 4e9
 
 [site]
 latitude_deg = -23.0
@@ -47,6 +48,7 @@ def write(tmp_path):
 def test_a_profile_is_read(write):
     profile = open_profile(write(PROFILE))
     assert (profile.name, profile.t_cold_default_K, profile.site.altitude_m) == ("T800", 80.0, 5000.0)
+    assert profile.saturation_counts == 4e9
     assert len(profile.sha256) == 64
     assert profile.frontend("rx1", 1.0).forward_efficiency == 0.9
     assert profile.frontend(None, 450e9).beam_efficiency == 0.7
@@ -90,6 +92,7 @@ def test_a_profile_that_changed_is_read_again(write):
         (('"T800"', "800"), "name is 800, expected text"),
         (("-23.0", "-230.0"), "site.latitude_deg is -230"),
         (("= 80", "= inf"), "t_cold_default_K is inf, expected a finite number"),
+        (("= 4e9", "= 0"), "saturation_counts is 0, expected a finite number above 0 in ct"),
         (("= 0.7", "= 0.95"), "beam_efficiency is 0.95, expected at most the forward_efficiency"),
         (("[[frontend]]", "[frontend]"), r"expected \[\[frontend\]\]"),
     ],
@@ -148,6 +151,7 @@ def test_nothing_recorded_is_any_telescope():
     assert profile.name == "generic"
     assert profile.frontend("LFA", 1.9e12) is None
     assert profile.t_cold_default_K is None
+    assert profile.saturation_counts is None
 
 
 @pytest.mark.parametrize("path", shipped_profiles(), ids=lambda path: path.stem)

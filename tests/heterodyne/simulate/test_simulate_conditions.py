@@ -16,6 +16,7 @@ from cal_pipeline.simulate import (
     Layers,
     Line,
     Loads,
+    Scan,
     SimulationError,
     TotalPower,
     WarmLayer,
@@ -39,16 +40,14 @@ class TestLoads:
         band = model(config, loads=Loads(hot_offset=2.0, cold_offset=-3.0))
         for index, temperature in ((HOT, 295.0), (COLD, 74.0)):
             seen = input_temperature(band, "calibration", index)
-            np.testing.assert_allclose(
-                seen, np.broadcast_to(band.sky.load(temperature)[:, None, None, None], seen.shape)
-            )
+            np.testing.assert_allclose(seen, np.broadcast_to(band.sky.load(temperature)[:, None, None, :], seen.shape))
 
     def test_the_rest_of_the_beam_sees_the_surroundings(self, model, config):
         band = model(config, loads=Loads(hot_coupling=0.9, cold_coupling=0.8, cold_offset=1.0))
-        ambient = band.sky.load(268.0)
+        ambient = band.sky.load(268.0)[:, 0]
         for index, share, temperature in ((HOT, 0.9, 293.0), (COLD, 0.8, 78.0)):
             seen = input_temperature(band, "calibration", index)[:, 0, 0, 0]
-            np.testing.assert_allclose(seen, share * band.sky.load(temperature) + (1.0 - share) * ambient)
+            np.testing.assert_allclose(seen, share * band.sky.load(temperature)[:, 0] + (1.0 - share) * ambient)
 
     def test_l0_and_truth(self, config, tmp_path):
         loads = Loads(hot_offset=2.0, cold_offset=-3.0, cold_coupling=0.9)
@@ -58,12 +57,85 @@ class TestLoads:
         np.testing.assert_allclose(truth.load_input("hot"), truth.sky.load(295.0))
         np.testing.assert_allclose(truth.load_input("cold"), 0.9 * truth.sky.load(74.0) + 0.1 * truth.sky.load(268.0))
 
+    def test_each_array_has_its_own(self, model, config, tmp_path):
+        config = replace(config, loads=Loads(hot_offset=(2.0, 0.0), cold_coupling=(1.0, 0.9)))
+        band = model(config)
+        hot, cold = (input_temperature(band, "calibration", index)[:, 0, 0] for index in (HOT, COLD))
+        np.testing.assert_allclose(hot, np.hstack([band.sky.load(295.0), band.sky.load(293.0)])[:, ::2])
+        plain = input_temperature(model(config, loads=Loads()), "calibration", COLD)[:, 0, 0]
+        np.testing.assert_allclose(cold[:, 0], plain[:, 0])
+        np.testing.assert_allclose(cold[:, 1], 0.9 * plain[:, 1] + 0.1 * band.sky.load(268.0)[:, 1])
+        simulate(config, tmp_path / "s.zarr")
+        truth = read_truth(tmp_path / "s.zarr", 1)
+        assert (truth.hot_offset.tolist(), truth.cold_coupling.tolist()) == ([2.0, 0.0], [1.0, 0.9])
+        np.testing.assert_allclose(truth.load_input("hot"), hot)
+        np.testing.assert_allclose(truth.load_input("cold"), cold)
+
+    def test_loads_of_other_arrays_are_refused(self, model, config):
+        with pytest.raises(SimulationError, match=r"hot load of 3 arrays, the receiver has 2"):
+            model(config, loads=Loads(hot_offset=(1.0, 2.0, 3.0))).check()
+        with pytest.raises(SimulationError, match="one number for all, or one for each"):
+            Loads(hot_offset=(1.0, 2.0), cold_coupling=(1.0, 1.0, 0.9))
+
     @pytest.mark.parametrize(
         "changes", [{"cold_offset": 300.0}, {"cold_offset": -80.0}, {"hot_coupling": 0.0}, {"cold_coupling": 1.1}]
     )
     def test_impossible_loads_are_refused(self, changes):
         with pytest.raises(SimulationError):
             Loads(**changes)
+
+
+class TestImageGain:
+    def test_each_array_has_its_own(self, model, config):
+        pair, (one, other) = (0.5, 0.0), (0.5, 0.0)
+        band = model(config, receivers=(replace(config.receivers[0], image_gain=pair),))
+        for array, gain in enumerate((one, other)):
+            alone = model(config, receivers=(replace(config.receivers[0], image_gain=gain),))
+            for group, index in (("calibration", HOT), ("source", OFF)):
+                seen, expected = (input_temperature(m, group, index)[..., array] for m in (band, alone))
+                np.testing.assert_allclose(seen, expected)
+
+    def test_the_truth_of_each_array(self, config, tmp_path):
+        receiver = replace(config.receivers[0], image_gain=(1.0, 0.25))
+        line = Line(5.0, freq_hz=float(receiver.frequencies()[1][7]), fwhm_hz=1e8)
+        simulate(replace(config, receivers=(receiver,), lines=(line,)), tmp_path / "s.zarr")
+        truth = read_truth(tmp_path / "s.zarr", 1)
+        spectrum = truth.t_a_star()[:, 0, 0, :, 0]
+        np.testing.assert_allclose(spectrum[:, 1], 0.25 * spectrum[:, 0])
+        np.testing.assert_allclose(truth.t_rec_ssb / truth.t_rec_dsb, np.broadcast_to([2.0, 1.25], (24, 2, 2)))
+        data = zarr.open_array(tmp_path / "s.zarr", path="scan_000001/source/data_5d", mode="r")[...]
+        (w_s, _), t_s = truth.sky.weights, truth.transmission()[0]
+        factor = (w_s * 0.98 * np.array([0.95, 0.9]))[:, None] * t_s[:, None, None, None, :]
+        measured = (data[..., truth.on_indices] - data[..., :1]) / truth.gain[:, None, :, :, None] / factor
+        np.testing.assert_allclose(measured, truth.t_a_star(), atol=1e-7)
+
+
+class TestSkies:
+    def test_each_scan_has_its_own(self, config, tmp_path):
+        wet = replace(config.atmosphere, pwv_mm=2.0, layers=Layers(lapse_rate=5.0), dry_factor=2.0)
+        scans = (Scan(), Scan(atmosphere=wet), Scan(atmosphere=wet, pwv_mm=1.0))
+        simulate(replace(config, scans=scans), tmp_path / "s.zarr")
+        truths = [read_truth(tmp_path / "s.zarr", number) for number in (1, 2, 3)]
+        assert [truth.pwv_mm for truth in truths] == [0.5, 2.0, 1.0]
+        assert [truth.sky.profile is None for truth in truths] == [True, False, False]
+        np.testing.assert_allclose(truths[1].sky.c_s, 2.0 * truths[0].sky.c_s)
+        np.testing.assert_array_equal(truths[1].sky.b_s, truths[0].sky.b_s)
+
+    def test_water_that_changes_over_the_field(self, model, config):
+        band = model(config, atmosphere=replace(config.atmosphere, pwv_per_deg=10.0))
+        seen = input_temperature(band, "source", OFF)
+        for receiver, pwv in enumerate((0.5, 0.6)):
+            even = model(config, atmosphere=replace(config.atmosphere, pwv_mm=pwv))
+            np.testing.assert_allclose(seen[:, :, receiver], input_temperature(even, "source", OFF)[:, :, receiver])
+
+    @pytest.mark.parametrize("changes", [{"dry_factor": -0.1}, {"dry_factor": math.inf}])
+    def test_impossible_skies_are_refused(self, changes):
+        with pytest.raises(SimulationError, match="dry_factor"):
+            Atmosphere(**changes)
+
+    def test_a_field_that_runs_dry_is_refused(self, model, config):
+        with pytest.raises(SimulationError, match="pwv_per_deg makes the PWV of a pixel negative"):
+            model(config, atmosphere=Atmosphere(pwv_mm=0.05, pwv_per_deg=-10.0)).check()
 
 
 class TestClouds:
@@ -154,9 +226,9 @@ class TestSourceInTheOff:
         t_s = truth.transmission()[0]
         factor = 0.5 * 0.98 * np.array([0.95, 0.9])[:, None] * t_s[:, None, None, None, :]
         measured = (data[..., truth.on_indices] - data[..., :1]) / truth.gain[:, None, :, :, None] / factor
-        expected = truth.t_a_star() - truth.t_a_star_off()[:, None, None, None, :1]
+        expected = truth.t_a_star() - truth.t_a_star_off()[:, None, None, :, :1]
         np.testing.assert_allclose(measured, expected, atol=1e-7)
-        assert truth.t_a_star_off().shape == (24, 2)
+        assert truth.t_a_star_off().shape == (24, 2, 2)
         np.testing.assert_allclose(truth.t_a_star_off(image=False), 0.6)
 
     def test_without_a_line_the_off_is_empty(self, config, tmp_path):

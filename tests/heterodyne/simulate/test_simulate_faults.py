@@ -10,6 +10,8 @@ import pytest
 from cal_pipeline.heterodyne.simulate.forward import FILL, to_integers
 from cal_pipeline.simulate import (
     Faults,
+    GainJump,
+    Loads,
     NoisyChannels,
     RandomSpurs,
     Scan,
@@ -108,6 +110,22 @@ def test_noisy_channels(model, wide):
     assert np.std(noise[600:1400, :, 0]) == pytest.approx(3.0 * np.std(noise[:400, :, 0]), rel=0.05)
 
 
+def test_a_gain_jumps_and_stays(model, config):
+    config = replace(config, loads=Loads(pattern=("HOT", "COL", "HOT")))
+    jumps = (GainJump(0.1, group="calibration", subscan=2), GainJump(-0.5, subscan=1, receiver=0, array=1))
+    band, plain = model(config, faults=Faults(gain_jumps=jumps)), model(config)
+    expected = {
+        ("calibration", 1): np.ones((2, 2)),
+        ("calibration", 2): np.full((2, 2), 1.1),
+        ("source", 0): np.full((2, 2), 1.1),
+        ("source", 1): np.array([[1.1, 0.55], [1.1, 1.1]]),
+        ("source", 3): np.array([[1.1, 0.55], [1.1, 1.1]]),
+    }
+    for where, factor in expected.items():
+        ratio = band.counts(*where, 0, 24) / plain.counts(*where, 0, 24)
+        np.testing.assert_allclose(ratio, np.broadcast_to(factor, ratio.shape))
+
+
 def test_saturated_counts(model, config):
     faults = Faults(spurs=(Spur(4, 1e9, kinds=("hot",)),), saturation_counts=2.0**31 - 1)
     hot = model(config, faults=faults).counts("calibration", HOT, 0, 24)
@@ -151,6 +169,7 @@ def test_the_truth_names_what_was_put_in(config, tmp_path):
         (lambda: NoisyChannels(2.0, 5, 5), "5 to 5: an empty range"),
         (lambda: NoisyChannels(2.0, fraction=2.0), "fraction 2.0 of noisy channels"),
         (lambda: Faults(saturation_counts=0.0), "saturation_counts 0.0"),
+        (lambda: GainJump(-1.0), "change -1.0 of the gain"),
     ],
 )
 def test_faults_that_make_no_sense_are_refused(make, message):
@@ -165,6 +184,7 @@ def test_faults_that_make_no_sense_are_refused(make, message):
         (Faults(noisy=(NoisyChannels(2.0, 30),)), "channel 30 of 24"),
         (Faults(random_spurs=(RandomSpurs(0.1, 1.0, receiver=2),)), "receiver 2 of 2"),
         (Faults(spikes=(Spikes(0.1, 1.0, array=2),)), "array 2 of 2"),
+        (Faults(gain_jumps=(GainJump(0.1, receiver=2),)), "receiver 2 of 2"),
     ],
 )
 def test_faults_outside_the_data_are_refused(model, config, faults, message):

@@ -36,7 +36,7 @@ def test_loads_are_seen_at_their_sideband_average(model, config):
     band = model(config)
     np.testing.assert_allclose(
         input_temperature(band, "calibration", HOT),
-        np.broadcast_to(band.sky.load(293.0)[:, None, None, None], (24, 4, 2, 2)),
+        np.broadcast_to(band.sky.load(293.0)[:, None, None, :], (24, 4, 2, 2)),
     )
 
 
@@ -45,7 +45,7 @@ def test_the_y_factor_gives_the_receiver_temperature(model, config):
     band = model(config, receivers=(receiver,))
     hot, cold = (band.counts("calibration", index, 0, 24) for index in (HOT, COLD))
     y = (hot / cold)[:, 0]
-    t_hot, t_cold = (band.sky.load(t)[:, None, None] for t in (293.0, 77.0))
+    t_hot, t_cold = (band.sky.load(t)[:, None, :] for t in (293.0, 77.0))
     np.testing.assert_allclose((t_hot - y * t_cold) / (y - 1.0), band.instrument[1])
 
 

@@ -60,6 +60,7 @@ def test_streams_of_different_places_are_different():
         ({"forward_efficiency": (0.9, 0.9, 0.9)}, "one per array"),
         ({"forward_efficiency": 1.2}, "forward_efficiency"),
         ({"image_gain": -0.1}, "image_gain"),
+        ({"image_gain": (1.0, 1.0, 1.0)}, "image_gain must be one number or one per array"),
         ({"bandwidth": 0.0}, "bandwidth"),
         ({"coupling": 0.0}, "coupling"),
         ({"gain_spread": 1.0}, "below 1"),

@@ -17,7 +17,7 @@ from cal_pipeline.heterodyne.physics.constants import T_CMB
 from cal_pipeline.heterodyne.simulate.atmosphere import AtmosphereTable
 from cal_pipeline.heterodyne.simulate.layers import Layers, Profile
 from cal_pipeline.heterodyne.simulate.sky import SkyBand, brightness, emission
-from cal_pipeline.simulate import Atmosphere, SimulationError, WarmLayer, read_truth, simulate
+from cal_pipeline.simulate import AirColumn, Atmosphere, Cloud, SimulationError, WarmLayer, read_truth, simulate
 
 NU = np.array([461.0e9, 810.0e9])
 GROUND, PRESSURE = 268.0, 51500.0
@@ -182,7 +182,7 @@ class TestSkyBand:
         for weight, nu, factor in ((2 / 3, NU, 1.0), (1 / 3, NU + 1e10, 2.0)):
             tau = 1.2 * np.array([factor * (0.7 * 0.8 * b + 0.4 * c) + 0.05, factor * (0.3 * 0.8 * b + 0.6 * c)])
             total += weight * emission(nu, tau, profile.temperature)
-        np.testing.assert_allclose(sky.sky(0.8, 1.2, 0.05)[:, 0], 0.9 * total + 0.1 * sky.load(280.0), rtol=1e-12)
+        np.testing.assert_allclose(sky.sky(0.8, 1.2, 0.05)[:, 0], 0.9 * total + 0.1 * sky.load(280.0)[:, 0], rtol=1e-12)
 
     def test_channels_keep_their_layers(self):
         sky = sky_of(Layers(), 0.5, 0.1)
@@ -248,3 +248,69 @@ def test_a_table_of_layers_counts_as_a_whole(table_path, tmp_path):
     nu = np.array([461e9])
     whole, plain = (AtmosphereTable.read(path).coefficients(nu, 5e4) for path in (tmp_path / "t.asdf", table_path))
     np.testing.assert_array_equal(whole, plain)
+
+
+class TestAirColumn:
+    NU_OF_LAYERS = np.array([400e9, 500e9])
+
+    def column(self, **changes):
+        wet = np.array([[0.4, 0.6], [0.2, 0.2], [0.0, 0.0]])
+        dry = np.array([[0.0, 0.0], [0.05, 0.05], [0.1, 0.3]])
+        values = {
+            "frequency": self.NU_OF_LAYERS,
+            "wet": wet,
+            "dry": dry,
+            "temperature": np.array([265.0, 250.0, 220.0]),
+        }
+        return AirColumn(**values | changes)
+
+    def test_totals_and_shares_at_a_frequency_between(self):
+        nu = np.array([450e9])
+        b, c = self.column().coefficients(nu, 1.0)
+        assert (b.item(), c.item()) == pytest.approx((0.7, 0.25))
+        profile = self.column().profile(nu)
+        np.testing.assert_allclose(profile.wet[:, 0], [5 / 7, 2 / 7, 0.0])
+        np.testing.assert_allclose(profile.dry[:, 0], [0.0, 0.2, 0.8])
+
+    def test_counts_are_those_of_its_layers(self, config, tmp_path):
+        column = self.column(cloud_layer=1)
+        clouds = (Cloud(0.0, opacity=0.05),)
+        receiver = replace(config.receivers[0], image_freq=485e9)
+        sky = Atmosphere(pwv_mm=0.8, layers=column, clouds=clouds)
+        simulate(replace(config, receivers=(receiver,), atmosphere=sky), tmp_path / "s.zarr")
+        truth = read_truth(tmp_path / "s.zarr", 1)
+        seen = truth.sky.sky(0.8, 1.3, 0.05)[:, 0]
+        total = np.zeros(seen.size)
+        for nu in receiver.frequencies():
+            at = (nu - 400e9) / 100e9
+            wet, dry = (v[:, :1] + (v[:, 1:] - v[:, :1]) * at for v in (column.wet, column.dry))
+            tau = 1.3 * (0.8 * wet + dry + np.array([[0.0], [0.05], [0.0]]))
+            total += 0.5 * emission(nu, tau, column.temperature)
+        np.testing.assert_allclose(seen, 0.95 * total + 0.05 * truth.sky.load(268.0)[:, 0], rtol=1e-9)
+        assert truth.parameters["atmosphere"]["layers"]["wet"] == "array of shape (3, 2)"
+
+    def test_a_layer_without_opacity_has_equal_shares(self):
+        column = self.column(dry=np.zeros((3, 2)))
+        np.testing.assert_allclose(column.profile(np.array([450e9])).dry[:, 0], 1 / 3)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"wet": np.zeros((2, 2))}, "must be \\(layer, frequency\\) = \\(3, 2\\)"),
+            ({"dry": np.full((3, 2), -0.1)}, "must not be negative"),
+            ({"frequency": np.array([500e9, 400e9])}, "must ascend"),
+            ({"temperature": np.array([0.0, 250.0, 220.0])}, "must be positive"),
+            ({"cloud_layer": 3}, "cloud_layer 3 of 3 layers"),
+        ],
+    )
+    def test_impossible_layers_are_refused(self, changes, message):
+        with pytest.raises(SimulationError, match=message):
+            self.column(**changes)
+
+    def test_other_frequencies_are_refused(self):
+        with pytest.raises(SimulationError, match="810 to 810 GHz is outside that of the layers, 400 to 500 GHz"):
+            self.column().coefficients(np.array([810e9]), 1.0)
+
+    def test_a_table_beside_it_is_refused(self):
+        with pytest.raises(SimulationError, match=r"give them or the table t\.asdf"):
+            Atmosphere(layers=self.column(), table="t.asdf")

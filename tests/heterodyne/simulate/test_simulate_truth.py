@@ -55,7 +55,7 @@ def test_on_minus_off_with_the_known_gain_is_the_known_source(rich, tmp_path):
     difference = data[..., truth.on_indices] - data[..., :1]  # the elevation is constant: all OFFs are alike
     w_s, _ = truth.sky.weights
     t_s, _ = truth.transmission()
-    factor = w_s * truth.sky.coupling * truth.sky.forward_efficiency[:, None] * t_s[:, None, None, None, :]
+    factor = (w_s * truth.sky.coupling * truth.sky.forward_efficiency)[:, None] * t_s[:, None, None, None, :]
     measured = difference / truth.gain[:, None, :, :, None] / factor
     np.testing.assert_allclose(measured, truth.t_a_star(), atol=1e-8)
     assert measured.max() > 15.0
@@ -88,7 +88,7 @@ def test_the_loads_give_gain_and_receiver_temperature(rich, tmp_path):
     simulate(rich, tmp_path / "s.zarr")
     truth = read_truth(tmp_path / "s.zarr", 1)
     hot, cold = np.moveaxis(counts(tmp_path / "s.zarr", "calibration")[:, 0], -1, 0)
-    t_hot, t_cold = (truth.sky.load(t)[:, None, None] for t in (truth.t_hot, truth.t_cold))
+    t_hot, t_cold = (truth.sky.load(t)[:, None, :] for t in (truth.t_hot, truth.t_cold))
     gamma = (hot - cold) / (t_hot - t_cold)
     np.testing.assert_allclose(gamma, truth.gain, rtol=1e-9)
     np.testing.assert_allclose(cold / gamma - t_cold, truth.t_rec_dsb, rtol=1e-7)

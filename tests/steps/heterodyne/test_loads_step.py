@@ -85,6 +85,99 @@ class TestForwardEfficiency:
         np.testing.assert_allclose(coupled, plain / 0.4, rtol=1e-14)
 
 
+class TestEachArray:
+    """Parameters that take one number, or one for each array."""
+
+    @pytest.fixture
+    def store(self, store):
+        write_scan(store, 1, gain=np.full((4, 1, 2), 1e5))
+        return store
+
+    @pytest.mark.parametrize("name", ["image_gain", "hot_offset", "cold_offset", "hot_coupling", "cold_coupling"])
+    def test_two_numbers_are_those_of_the_arrays(self, store, name):
+        one, other = (solve(store, **{name: value}).solution for value in (0.9, 0.8))
+        both = solve(store, **{name: [0.9, 0.8]}).solution
+        assert (one.gamma != other.gamma).all()
+        for field in ("gamma", "t_rec_ssb", "t_cal"):
+            expected = [getattr(solution, field)[..., array] for array, solution in enumerate((one, other))]
+            np.testing.assert_allclose(getattr(both, field), np.stack(expected, axis=-1), rtol=1e-14)
+
+    @pytest.mark.parametrize("name", ["image_gain", "hot_offset", "cold_offset", "hot_coupling", "cold_coupling"])
+    def test_another_number_is_refused(self, store, name):
+        with pytest.raises(LayoutError, match=rf"scan 1: {name} has 3 values, expected 1 value or one per array \(2\)"):
+            solve(store, **{name: [0.9, 0.8, 0.7]})
+
+    @pytest.mark.parametrize("image_gain", [0.0, [0.0, 0.0]])
+    def test_no_image_is_needed_where_no_array_has_one(self, tmp_path, image_gain):
+        store = tmp_path / "single.zarr"
+        write_scan(store, 1, gain=np.full((4, 1, 2), 1e5), source={"image_freq": np.zeros(4)})
+        assert np.isfinite(solve(store, image_gain=image_gain).solution.t_cal).all()
+        with pytest.raises(LayoutError, match=r"image_freq of the first ON is 0 Hz, expected above 0 Hz"):
+            solve(store, image_gain=[0.0, 0.5])
+
+    def test_a_load_below_absolute_zero_is_refused(self, store):
+        with pytest.raises(LayoutError, match=r"cold_offset = \[0.0, -80.0\] K makes the cold load of scan 1, .* 77 K"):
+            solve(store, cold_offset=[0.0, -80.0])
+
+    def test_a_hot_load_below_the_cold_one_explains_bad_channels(self, store):
+        with pytest.raises(BadChannelsError, match=r"counts at 73.0 K and 77.0 K; expected HOT > COLD"):
+            solve(store, hot_offset=-220.0)
+
+
+class TestAmbientTemperature:
+    def test_of_the_calibration_group_fills_the_rest_of_the_beam(self, store):
+        write_scan(store, 1, calibration={"tamb": np.array([270.0, 272.0])})
+        means = solve(store, hot_coupling=0.9, cold_coupling=0.8).means
+        assert (means.hot_input.ambient, means.cold_input.ambient) == (270.0, 272.0)
+        means = solve(store, cold_coupling=0.8).means
+        assert (means.hot_input.ambient, means.cold_input.ambient) == (None, 272.0)
+
+    def test_of_the_scan_where_the_loads_have_none(self, store):
+        write_scan(store, 1, source={"tamb": np.array([260.0, 262.0, np.nan, 261.0])}, calibration={"tamb": None})
+        assert solve(store, hot_coupling=0.9).means.hot_input.ambient == 261.0
+
+    def test_is_not_looked_at_without_need(self, store):
+        write_scan(store, 1, source={"tamb": np.zeros(4)}, calibration={"tamb": ["warm", "cold"]})
+        assert np.isfinite(solve(store, hot_offset=1.0).solution.gamma).all()
+        with pytest.raises(LayoutError, match=r"scan_000001/calibration/tamb is of type"):
+            solve(store, hot_coupling=0.9)
+
+    def test_that_nobody_knows_is_refused(self, store):
+        write_scan(store, 1, source={"tamb": np.zeros(4)}, calibration={"tamb": None})
+        with pytest.raises(
+            LayoutError, match=r"s.zarr/scan_000001/calibration/tamb at COLD is absent, and tamb of the scan \[0.0, 0.0"
+        ):
+            solve(store, cold_coupling=0.9)
+
+
+class TestErrorsAndAssumptions:
+    def test_what_nobody_gave_or_recorded_is_assumed_with_larger_errors(self, store):
+        write_scan(store, 1, calibration={"tcold": np.zeros(2)}).attrs.update(telescope="CCAT", frontend="OTHER")
+        loads = solve(store)
+        assert loads.assumed == ("forward_efficiency", "t_cold", "image_gain")
+        assert (loads.forward_efficiency_err, loads.t_hot_err, loads.t_cold_err) == (0.05, 1.0, 5.0)
+        assert loads.image_gain_err == 0.05
+
+    def test_what_is_given_or_recorded_is_not(self, store):
+        write_scan(store, 1).attrs.update(telescope="CCAT", frontend="CHAI_LFA")
+        loads = solve(store, image_gain=1.0)
+        assert loads.assumed == ()
+        assert (loads.forward_efficiency_err, loads.t_cold_err) == (0.02, 2.0)
+        # The file for CHAI gives image_gain, the profile the efficiency.
+        assert solve(store).assumed == ()
+
+    def test_a_given_efficiency_of_an_unknown_frontend_is_none(self, store):
+        write_scan(store, 1)
+        loads = solve(store, forward_efficiency=0.9)
+        assert (loads.assumed, loads.forward_efficiency_err) == (("image_gain",), 0.02)
+
+    def test_given_errors_are_taken(self, store):
+        write_scan(store, 1)
+        errors = {"forward_efficiency_err": 0.0, "t_hot_err": 0.3, "t_cold_err": 4.0, "image_gain_err": 0.2}
+        loads = solve(store, **errors)
+        assert {name: getattr(loads, name) for name in errors} == errors
+
+
 class TestBadChannels:
     def test_weak_channels_against_the_median(self, store):
         gain = np.full((8, 2, 1), 1e5)

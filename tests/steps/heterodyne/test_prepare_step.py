@@ -89,6 +89,16 @@ def test_subscans_that_are_left_out_are_warned_of(store, caplog):
     assert "1 subscan of phase TRANSITION is left out" in caplog.text
 
 
+@pytest.mark.parametrize(("phases", "dropped"), [(["OFF", "ON", "ON", "OFF"], 0), (["OFF", "ON", "SKY", "OFF"], 1)])
+def test_subscans_that_are_left_out_make_a_scan_questionable(store, calibrate, phases, dropped):
+    write_scan(store, 1, source={"phases": phases})
+    qa = calibrate(store, atmosphere={"strategy": "fixed", "pwv": 1.0}).attributes(1)["qa"]
+    assert qa["dropped_subscans"] == dropped
+    assert {pixel["dropped_subscans"] for pixel in qa["pixels"].values()} == {dropped}
+    verdicts = [item["verdict"] for item in qa["verdicts"] if item["name"] == "dropped_subscans"]
+    assert verdicts == ["questionable"] * dropped
+
+
 def test_other_phases_do_not_take_part(store):
     write_scan(store, 1, source={"phases": ["OFF", "ON", "SKY", "OFF"], "elevation": np.array([1, 1, np.nan, 1])})
     pairing = prepare(store)

@@ -13,7 +13,8 @@ from helpers_l0 import FILL, loads_counts, write_scan
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.core.run.stream import Operation
 from cal_pipeline.core.store.paths import LocalStorePath
-from cal_pipeline.heterodyne.schema import L1_ARRAYS
+from cal_pipeline.heterodyne.physics.flags import Flag
+from cal_pipeline.heterodyne.schema import L1_ARRAYS, Described
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.steps import AtmosphereStep, CalibrateStep, LoadsStep, PrepareStep
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
@@ -34,7 +35,7 @@ STEPS = tuple(CalibrationPipeline.step_defs.values())
 
 @pytest.fixture
 def stream(tmp_path, atm_table):
-    def run(name, chunks=None, dtype=np.int32, shards=None, skip_calibrate=False, steps=STEPS):
+    def run(name, chunks=None, dtype=np.int32, shards=None, skip_calibrate=False, steps=STEPS, mark=lambda band: None):
         store = tmp_path / f"{name}.zarr"
         write_scan(store, 1, gain=GAIN, source={"counts": source_counts()})
         if chunks:
@@ -49,6 +50,8 @@ def stream(tmp_path, atm_table):
         passed = [LoadsStep(), PrepareStep(), AtmosphereStep(override_atm=str(atm_table)), CalibrateStep()]
         for step in passed[:-1] if skip_calibrate else passed:
             scan = step.run(scan)
+        for band in scan.bands:
+            mark(band)
         written = stream_scan(scan, LocalStorePath(tmp_path / name), {"engine_version": "x"}, steps)
         return zarr.open_group(tmp_path / name, mode="r"), [band.tally for band in written]
 
@@ -143,3 +146,77 @@ def test_a_new_step_brings_its_array_and_its_work_on_samples(stream, monkeypatch
     np.testing.assert_allclose(other["zenith_angle"][...], np.pi / 2 - plain["elevation"][...])
     assert other["zenith_angle"].attrs["long_name"] == "zenith angle"
     assert set(other.array_keys()) - set(plain.array_keys()) == {"zenith_angle"}
+
+
+class ErrorStep(CalibrationStep):
+    """A step whose array has attributes that only the step knows."""
+
+    @staticmethod
+    def l1_arrays(band):
+        terms = np.ones((3, *band.coordinates.pixel.shape))
+        return {"scale_error_terms": Described(terms, {"terms": ["load", "sky", "beam"], "units": "1"})}
+
+
+def test_a_step_gives_attributes_of_an_array(stream):
+    group, _ = stream("l1", steps=(*STEPS, ErrorStep))
+    array = group["scale_error_terms"]
+    assert array.dtype == np.float32
+    assert array.metadata.dimension_names == ("term", "receiver", "array")
+    assert array.attrs["terms"] == ["load", "sky", "beam"]
+    assert array.attrs["units"] == "1"
+    assert array.attrs["coordinates"] == "pixel"
+
+
+def marked(band, outlier, noisy):
+    """Channels of a band that later checks object to."""
+    band.atmosphere = replace(band.atmosphere, outlier=outlier)
+    band.pairing = replace(band.pairing, noisy=noisy)
+
+
+class TestFlagsOfChannels:
+    """They are in every dump, and take no value away."""
+
+    @pytest.fixture
+    def masks(self):
+        outlier, noisy = np.zeros((2, 7, 2, 1), bool)
+        outlier[3, 0] = outlier[4, 0] = True
+        noisy[4] = True
+        return outlier, noisy
+
+    def test_are_added_to_those_of_samples(self, stream, masks):
+        outlier, noisy = masks
+        plain, (before,) = stream("plain")
+        group, (tally,) = stream("l1", mark=lambda band: marked(band, outlier, noisy))
+        added = 256 * outlier.astype(int) + 512 * noisy.astype(int)
+        np.testing.assert_array_equal(
+            group["flags"][...], plain["flags"][...] | added.astype(np.uint16)[:, None, ..., None]
+        )
+        np.testing.assert_array_equal(group["spectra"][...], plain["spectra"][...])
+        np.testing.assert_array_equal(group["t_int"][...], plain["t_int"][...])
+        flags = group["flags"][...]
+        for name, counted in tally.flagged.items():
+            of_flag = flags & Flag[name] if name else flags
+            assert counted.tolist() == np.count_nonzero(of_flag, axis=(0, 1, 4)).tolist(), name
+        blank = np.isnan(group["spectra"][...]).sum(axis=(0, 1, 4))
+        assert tally.n_blank.tolist() == before.n_blank.tolist() == blank.tolist()
+
+    def test_are_not_counted_where_there_are_none(self, stream, masks):
+        nothing = np.zeros_like(masks[0])
+        _, (tally,) = stream("l1", mark=lambda band: marked(band, nothing, None))
+        assert set(tally.flagged) == {"", "BAD_CHANNEL", "FILL_VALUE"}
+
+    def test_in_every_channel_leave_a_scan(self, stream, masks):
+        everywhere = np.ones_like(masks[0])
+        group, (tally,) = stream("l1", mark=lambda band: marked(band, None, everywhere))
+        assert (group["flags"][...] & 512 == 512).all()
+        assert tally.flagged[""].tolist() == (np.ones((2, 1), int) * tally.n_samples).tolist()
+        assert np.isfinite(group["spectra"][...]).any()
+
+    def test_are_the_same_where_no_sample_is_missing(self, stream, masks):
+        # Chunks of one subscan: the first ON lacks no dump, the second does.
+        outlier, noisy = masks
+        group, _ = stream("l1", (3, 3, 2, 1, 1), mark=lambda band: marked(band, outlier, noisy))
+        flags = group["flags"][...]
+        np.testing.assert_array_equal(flags[..., 0], np.broadcast_to(flags[:, :1, ..., 0], flags[..., 0].shape))
+        np.testing.assert_array_equal(flags[..., 0], flags[..., 1] & ~np.uint16(2))
+        assert (flags[..., 1] & 2).any()
