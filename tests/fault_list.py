@@ -11,6 +11,7 @@ import numpy as np
 import zarr
 from helpers_l0 import write_array
 
+from cal_pipeline.heterodyne.simulate.presets import CCAT_LAYERS
 from cal_pipeline.simulate import (
     Atmosphere,
     Cloud,
@@ -18,7 +19,6 @@ from cal_pipeline.simulate import (
     Drift,
     Faults,
     GainJump,
-    Layers,
     Line,
     Loads,
     MissingDumps,
@@ -42,8 +42,7 @@ CHANNELS = 256
 SCANS = 4
 DUMPS = 4
 LINE = Line(25.0, fwhm_hz=150e6)
-SKY = Atmosphere(pwv_mm=0.5, layers=Layers(lapse_rate=5.6, wet_scale_km=1.4, ozone_fraction=0.25))
-"""A sky in finer layers than those of the table, with about their temperatures."""
+SKY = Atmosphere(pwv_mm=0.5, layers=CCAT_LAYERS)
 
 NIGHT = preset(
     "ccat_chai",
@@ -95,8 +94,7 @@ def _sky(**changes: Any) -> dict[str, Any]:
 
 
 def _layers(**changes: Any) -> dict[str, Any]:
-    assert isinstance(SKY.layers, Layers)
-    return _sky(layers=replace(SKY.layers, **changes))
+    return _sky(layers=replace(CCAT_LAYERS, **changes))
 
 
 def _faults(**what: Any) -> dict[str, Any]:

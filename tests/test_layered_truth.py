@@ -10,14 +10,12 @@ import pytest
 from helpers_accuracy import Outcome, calibrate_session, quiet
 from scipy.stats import norm, qmc
 
+from cal_pipeline.heterodyne.simulate.presets import CCAT_LAYERS
 from cal_pipeline.simulate import Atmosphere, Faults, GainJump, Layers, Scan, Source
 
 PRESETS = ("ccat_chai", "ccat_chai_810")
 WATER = (0.25, 0.5, 1.0)
 ELEVATIONS = (25.0, 40.0, 55.0, 70.0)
-OWN = Layers(lapse_rate=5.6, wet_scale_km=1.4, ozone_fraction=0.25)
-"""Sixty layers with the table's lapse rate, and about its mean temperatures of wet and dry opacity."""
-
 OTHERS = {
     "water near the ground": Layers(lapse_rate=5.6, wet_scale_km=1.25),
     "standard": Layers(),
@@ -41,7 +39,7 @@ def typical(outcome: Outcome) -> tuple[float, float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_t_a_star_is_right_under_layers_of_their_own(name, tmp_path):
-    for outcome in calibrate_session(quiet(name, scans_of_all(OWN)), tmp_path):
+    for outcome in calibrate_session(quiet(name, scans_of_all(CCAT_LAYERS)), tmp_path):
         error, quoted = typical(outcome)
         if outcome.transmission >= 0.2:
             limit = 0.01
@@ -92,9 +90,9 @@ def draw(name: str, normal: dict[str, float], elevation: float) -> Scan:
     by = {term: spread * normal[term] for term, spread in SPREADS.items()}
     age_s = base.loads.dumps * base.loads.exptime + 3.0 * base.overhead_s + 1.0
     layers = replace(
-        OWN,
+        CCAT_LAYERS,
         t_ground=base.telescope.t_ambient + by["t_ground"],
-        lapse_rate=OWN.lapse_rate * (1.0 + by["profile"]),
+        lapse_rate=CCAT_LAYERS.lapse_rate * (1.0 + by["profile"]),
         tropopause_km=TROPOPAUSE_KM,
     )
     receiver = replace(
