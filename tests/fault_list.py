@@ -142,7 +142,9 @@ def _jump(**where: Any) -> dict[str, Any]:
 NO_LOADS = Scan(loads=Loads(pattern=()))
 PASSING = (Cloud(80.0, 60.0, opacity=0.1), Cloud(220.0, 60.0, opacity=0.1))
 TELLURIC = WarmLayer(220.0, tuple((461.04e9 + offset, 40e6, 0.3) for offset in (-1.6e9, -0.9e9, -0.3e9, 0.6e9, 1.3e9)))
-IMAGE_LINE = Line(25.0, freq_hz=NIGHT.receivers[0].image_freq + 1e9, fwhm_hz=150e6)
+IMAGE_LINE = Line(25.0, freq_hz=461.0407682e9, fwhm_hz=150e6)
+AT_473_GHZ = _receiver(signal_freq=473.0407682e9, image_freq=461.0407682e9)
+"""The sidebands exchanged: CO(4-3) is in the image."""
 
 FAULTS = (
     Fault("none"),
@@ -183,7 +185,10 @@ FAULTS = (
     Fault("tamb in °C", tamper=_edit("tamb", lambda t: t - np.float32(273.15))),
     # Sidebands
     Fault("image gain 0.8, taken as 1", _receiver(image_gain=0.8)),
-    Fault("line in the image sideband", {"lines": (LINE, IMAGE_LINE)}),
+    Fault(
+        "tuned to 473 GHz, CO(4-3) in the image sideband",
+        AT_473_GHZ | {"lines": (replace(LINE, freq_hz=472.0407682e9), IMAGE_LINE)},
+    ),
     Fault("frequency axis off by 100 MHz", tamper=_edit("freq_off", lambda f: f + 100e6)),
     Fault("frequency axis reversed", tamper=_edit("freq_res", lambda f: -f)),
     # Source and sky
