@@ -38,7 +38,7 @@ from cal_pipeline.simulate import (
 
 Tamper = Callable[[Path], None]
 
-CHANNELS = 256
+CHANNELS = 512
 SCANS = 4
 DUMPS = 4
 LINE = Line(25.0, fwhm_hz=150e6)
@@ -212,7 +212,7 @@ FAULTS = (
     Fault("standing wave on the sky, 1 K, moves", {"sky_waves": (SkyWave(200e6, 1.0, phase_per_hour=200.0),)}),
     # Channels and samples
     Fault("5 % of the channels five times as noisy", _faults(noisy=(NoisyChannels(5.0, fraction=0.05),))),
-    Fault("10 % of the channels dead", _faults(dead=(DeadChannels(40, 66),))),
+    Fault("10 % of the channels dead", _faults(dead=(DeadChannels(80, 131),))),
     Fault("one pixel dead", _faults(dead=(DeadChannels(0, CHANNELS, receiver=1),))),
     Fault("spurs of 50 K in 1 % of the channels", _faults(random_spurs=(RandomSpurs(0.01, 50.0),))),
     Fault("spurs of 50 K in 10 % of the channels", _faults(random_spurs=(RandomSpurs(0.1, 50.0),))),
