@@ -153,7 +153,7 @@ def _gbt_wband() -> SessionConfig:
         receivers=(GBT_WBAND,),
         source=Source(name="SIM-M82", ra_deg=148.97, dec_deg=69.68, hour_angle_h=-3.0),
         loads=Loads(pattern=("HOT", "COLD", "SKY"), t_hot=262.0, t_cold=48.0),
-        atmosphere=Atmosphere(pwv_mm=10.0, layers=GBT_LAYERS),
+        atmosphere=Atmosphere(pwv_mm=8.0, layers=GBT_LAYERS),
         lines=(_line(GBT_WBAND, 0.3, 150.0, 0.01),),
     )
 
