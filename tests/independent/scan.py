@@ -394,9 +394,11 @@ def figures(scan: Scan, fits: Fits) -> dict[str, np.ndarray]:
             out["dump_radiometer"][r, a] = scan.dump_noise[r, a].figure
         fitted[r, a] = [
             FittedOff(
-                scan.selection.offs.index(k), scan.skies[r, a, k], fits.off[r, a, k].pwv,
+                scan.selection.offs.index(k),
+                scan.skies[r, a, k],
+                fits.off[r, a, k].pwv,
                 divide(scan.off_mean[r, a, k] - load.hot, load.gamma),
-            )  # fmt: skip
+            )
             for k in offs
             if (r, a, k) in fits.off
         ]
