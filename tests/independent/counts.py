@@ -27,6 +27,13 @@ class Counts:
     def which(self, *names: str) -> list[int]:
         return [s for s, mode in enumerate(self.mode) if mode in names]
 
+    def order_pixels(self, wanted: np.ndarray) -> None:
+        """Bring the pixels into the order of the ids `wanted` [R,A]."""
+        C, D, *_, S = self.counts.shape
+        order = [self.pixel.ravel().tolist().index(name) for name in wanted.ravel()]
+        self.counts = self.counts.reshape(C, D, -1, S)[:, :, order].reshape(C, D, *wanted.shape, S)
+        self.pixel = wanted
+
 
 def counts_as_float(array: zarr.Array, saturation: float | None) -> np.ndarray:
     raw = np.asarray(array[...])
