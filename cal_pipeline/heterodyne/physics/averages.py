@@ -117,12 +117,12 @@ def median_of_finite(values: NDArray[np.floating[Any]], axis: int | tuple[int, .
     axes = (axis,) if isinstance(axis, int) else axis
     last = np.moveaxis(values, axes, range(-len(axes), 0))
     flat = last.reshape(*last.shape[: last.ndim - len(axes)], -1)
-    finite = np.isfinite(flat)
-    number = finite.sum(axis=-1)
     if not flat.shape[-1]:
-        return np.full(number.shape, np.nan)
+        return np.full(flat.shape[:-1], np.nan)
+    finite = np.isfinite(flat)
     if finite.all():
         return _middle(flat)
+    number = finite.sum(axis=-1)
     # NaN is sorted to the end, so that the two middle ones of the finite values are counted from the start.
     ordered = np.sort(np.where(finite, flat, np.nan), axis=-1)
     middle = np.stack([np.maximum(number - 1, 0) // 2, np.maximum(number, 1) // 2], axis=-1)
@@ -139,7 +139,7 @@ def _middle(values: NDArray[np.floating[Any]]) -> Floats:
     parted = np.partition(values, half, axis=-1)
     upper = parted[..., half]
     lower = upper if values.shape[-1] % 2 else parted[..., :half].max(axis=-1)
-    return np.asarray(np.stack([lower, upper], axis=-1).mean(axis=-1, dtype=np.float64))
+    return np.asarray(np.add(lower, upper, dtype=np.float64) / 2.0)
 
 
 def running_mean(values: Floats, width: int = SMOOTHING_WIDTH) -> Floats:

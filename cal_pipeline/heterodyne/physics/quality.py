@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
+from cal_pipeline.heterodyne.physics.compiled import compiled
 
 Floats = NDArray[np.float64]
 
@@ -73,19 +75,35 @@ def noise_ratio(spectra: NDArray[np.floating[Any]], sigma: NDArray[np.floating[A
     >>> noise_ratio(spectra, np.ones(spectra.shape)).round(1).tolist()
     [[1.0]]
     """
-    stride = channel_stride(len(spectra))
-    last = len(spectra) - 1
+    n_channels, n_receivers, n_arrays, _ = spectra.shape
+    # The stride is between pairs: the two of a pair are always neighbours.
+    deviations = _deviations_of_neighbours(
+        _rows_of_ons(spectra), _rows_of_ons(sigma), channel_stride(n_channels), n_receivers * n_arrays
+    )
+    median = MAD_TO_SIGMA * median_of_finite(deviations.reshape(len(deviations), -1), axis=1)
+    return np.asarray(median.reshape(n_arrays, n_receivers).T)
 
-    def pairs(values: NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
-        # The stride is between pairs: the two of a pair are always neighbours.
-        return values[:last:stride].astype(np.float64), values[1::stride].astype(np.float64)
 
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        one, other = pairs(spectra)
-        difference = np.abs(other - one)
-        first, second = pairs(sigma)
-        expected = np.sqrt(first**2 + second**2)
-        return MAD_TO_SIGMA * median_of_finite(difference / expected, axis=(0, 3))
+def _rows_of_ons(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """View (C, R, A, S) as one row per ON and pixel, (S·R·A, C); the pixels of an ON are neighbours."""
+    return np.asfortranarray(values).reshape(len(values), math.prod(values.shape[1:]), order="F").T
+
+
+@compiled
+def _deviations_of_neighbours(
+    spectra: NDArray[np.floating[Any]], sigma: NDArray[np.floating[Any]], stride: int, n_pixels: int
+) -> Floats:
+    """Differences of neighbours in rows (S·P, C), over what is expected; shape (P, S, ...)."""
+    n_rows, n_channels = spectra.shape
+    n_pairs = max(n_channels - 2 + stride, 0) // stride
+    deviations = np.empty((n_pixels, n_rows // n_pixels, n_pairs))
+    for row in range(n_rows):
+        for k in range(n_pairs):
+            c = k * stride
+            expected = np.sqrt(np.float64(sigma[row, c]) ** 2 + np.float64(sigma[row, c + 1]) ** 2)
+            difference = np.float64(spectra[row, c + 1]) - np.float64(spectra[row, c])
+            deviations[row % n_pixels, row // n_pixels, k] = np.abs(difference) / expected
+    return deviations
 
 
 def load_instability(levels: Floats) -> Floats:

@@ -14,6 +14,7 @@ from cal_pipeline.heterodyne.physics.averages import median_of_finite
 from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
 from cal_pipeline.heterodyne.physics.sharing import Mapper, one_by_one
 from cal_pipeline.heterodyne.physics.sky import ModelledSky
+from cal_pipeline.heterodyne.physics.sky_match import SkyMatch
 from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation
 
 Floats = NDArray[np.float64]
@@ -36,24 +37,29 @@ class SkyMonitors:
         From :func:`sky_misfit`; the latter [K].
     off_minus_off : ndarray, shape (R, A)
         From :func:`off_minus_off`.
+    off_scatter, pwv_pixel_spread : ndarray, shape (R, A)
+        From :func:`scatter_of_pwv`.
 
     Examples
     --------
     >>> one = np.ones((1, 1))
-    >>> SkyMonitors(misfit_sigma=8.0 * one, misfit_kelvin=0.1 * one, off_minus_off=one).misfit_kelvin.item()
-    0.1
+    >>> SkyMonitors(one, misfit_kelvin=0.1 * one, off_minus_off=one, off_scatter=one, pwv_pixel_spread=one)
+    SkyMonitors(misfit_sigma=array([[1.]]), misfit_kelvin=array([[0.1]]), ...
     """
 
     misfit_sigma: Floats
     misfit_kelvin: Floats
     off_minus_off: Floats
+    off_scatter: Floats
+    pwv_pixel_spread: Floats
 
 
 def monitor_sky(
     observation: SkyObservation,
     skies: Sequence[ModelledSky],
     residual: Floats,
-    usable: Mask,
+    match: SkyMatch,
+    opacity_per_mm: float,
     each: Mapper = one_by_one,
 ) -> SkyMonitors:
     """Compare the OFFs of a band with the fitted sky, and with each other.
@@ -66,8 +72,10 @@ def monitor_sky(
         Fitted sky at each OFF.
     residual : ndarray, shape (C, R, A)
         Sky observed minus fitted, mean over the OFFs [K].
-    usable : ndarray of bool, shape (C, R, A)
-        Good channels that count in the fit.
+    match : SkyMatch
+        Agreement of the OFFs with the fitted sky.
+    opacity_per_mm : float
+        Opacity that a mm of water vapour adds towards the ONs, see :func:`scatter_of_pwv` [Np/mm].
     each : callable
         Calls a function on every item of a sequence and returns a list of the results; may use
         threads.
@@ -82,10 +90,12 @@ def monitor_sky(
     for a block, and not more than what is fitted to the difference:
 
     >>> from dataclasses import replace
+    >>> from cal_pipeline.heterodyne.physics.sky_match import match_sky
     >>> twice = replace(observation, sky=2 * observation.sky)
     >>> skies = [ModelledSky(view.direction, np.full((1, 1), 0.5)) for view in twice.sky]
-    >>> monitor_sky(twice, skies, np.zeros((2, 1, 1)), np.ones((2, 1, 1), bool)).off_minus_off.item()
-    nan
+    >>> found = monitor_sky(twice, skies, np.zeros((2, 1, 1)), match_sky(twice, np.full((2, 1, 1), 0.5)), 1.2)
+    >>> found.off_minus_off.item(), found.off_scatter.item()
+    (nan, 0.0)
     """
     views, loads, pixels = observation.sky, observation.loads, observation.pixels
 
@@ -99,10 +109,65 @@ def monitor_sky(
         [view.off_variance for view in views],
         each(slope, range(len(views))) if several else [views[0].step],
         each(lambda view: loads.power(view.level), views) if several else [views[0].level],
-        usable,
+        match.used,
         each,
     )
-    return SkyMonitors(*sky_misfit(residual, _variance_of_mean(observation), usable), change)
+    misfit = sky_misfit(residual, _variance_of_mean(observation), match.used)
+    return SkyMonitors(*misfit, change, *scatter_of_pwv(match, opacity_per_mm))
+
+
+def scatter_of_pwv(match: SkyMatch, opacity_per_mm: float) -> tuple[Floats, Floats]:
+    """Compute how far the water vapour differs from OFF to OFF and from pixel to pixel, as opacity.
+
+    Parameters
+    ----------
+    match : SkyMatch
+        Agreement of the OFFs with the sky of the fitted PWV.
+    opacity_per_mm : float
+        x, the mean of 1/sin(elevation) over the ONs times the median over channels of b of the
+        signal sideband [Np/mm].
+
+    Returns
+    -------
+    off_scatter : ndarray, shape (R, A)
+        x times the standard deviation over the OFFs (ddof 1) of their PWV [Np]; NaN with fewer than
+        two.
+    pwv_pixel_spread : ndarray, shape (R, A)
+        x times |PWV - median over the pixels|, of the PWV of all OFFs of a pixel [Np]; NaN for a pixel
+        without an OFF.
+
+    Notes
+    -----
+    An OFF alone has PWV_o = PWV + Σ w W S' r/Σ w W S'², one Gauss-Newton step from the fitted PWV. All
+    OFFs of a pixel have the mean of PWV_o with weights Σ w W S'², which is the step of the sums over
+    these OFFs where they share the fitted PWV. The opacity is what T_A* feels: a difference of 0.01
+    is 1 % of T_A*.
+
+    Examples
+    --------
+    The `observation` of the example of :class:`.SkyObservation`, and the same with 0.02 mm more water:
+
+    >>> from dataclasses import replace
+    >>> from cal_pipeline.heterodyne.physics.sky_match import match_sky
+    >>> (off,) = observation.sky
+    >>> more = replace(off, step=off.direction.observe(np.array([[0.52]]))[0])
+    >>> match = match_sky(replace(observation, sky=[off, more]), np.full((2, 1, 1), 0.51))
+    >>> [f"{item.item():.4f}" for item in scatter_of_pwv(match, 1.0)]  # 0.02/sqrt(2)
+    ['0.0141', '0.0000']
+    """
+    weight = match.curvature
+    known = (weight > 0.0) & np.isfinite(match.pwv)
+    own = np.full(weight.shape, np.nan)
+    np.divide(match.pull, weight, out=own, where=known)
+    own += match.pwv
+    number = known.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(known, own, 0.0).sum(axis=0) / number
+        variance = np.where(known, (own - mean) ** 2, 0.0).sum(axis=0) / (number - 1)
+        of_pixel = np.where(known, weight * own, 0.0).sum(axis=0) / np.where(known, weight, 0.0).sum(axis=0)
+    scatter = np.where(number > 1, opacity_per_mm * np.sqrt(variance), np.nan)
+    typical = median_of_finite(of_pixel.ravel(), axis=0)
+    return scatter, np.asarray(opacity_per_mm * np.abs(of_pixel - typical))
 
 
 def _variance_of_mean(observation: SkyObservation) -> Floats:
@@ -116,7 +181,7 @@ def _variance_of_mean(observation: SkyObservation) -> Floats:
 
 
 def sky_misfit(residual: Floats, variance: Floats, usable: Mask) -> tuple[Floats, Floats]:
-    """Find the block of channels in which the fitted sky is most significantly off.
+    """Compute how far the fitted sky is off in blocks of channels.
 
     Parameters
     ----------
@@ -130,9 +195,9 @@ def sky_misfit(residual: Floats, variance: Floats, usable: Mask) -> tuple[Floats
     Returns
     -------
     sigma : ndarray, shape (R, A)
-        Mean residual of that block over its noise, as an absolute value.
+        Root mean square over the blocks of the mean residual over its noise, 1 for noise alone.
     kelvin : ndarray, shape (R, A)
-        The same mean, as an absolute value [K]. Both are NaN without a block.
+        Root mean square over the blocks of the mean residual [K]. Both are NaN without a block.
 
     Notes
     -----
@@ -147,20 +212,21 @@ def sky_misfit(residual: Floats, variance: Floats, usable: Mask) -> tuple[Floats
     >>> residual[64:128] = -0.5
     >>> sigma, kelvin = sky_misfit(residual, np.ones(residual.shape), np.ones(residual.shape, bool))
     >>> sigma.item(), kelvin.item()
-    (4.0, 0.5)
+    (2.0, 0.25)
     """
     _, n_receivers, n_arrays = residual.shape
-    found = _strongest_block(rows(residual), rows(variance), rows(usable))
+    found = _misfit_of_blocks(rows(residual), rows(variance), rows(usable))
     sigma, kelvin = (item.reshape(n_arrays, n_receivers).T for item in found)
     return sigma, kelvin
 
 
 @compiled
-def _strongest_block(residual: Floats, variance: Floats, usable: Mask) -> tuple[Floats, Floats]:
-    """Significance and mean of the most significant block of rows (P, C); NaN without any."""
+def _misfit_of_blocks(residual: Floats, variance: Floats, usable: Mask) -> tuple[Floats, Floats]:
+    """Root mean squares of the means of the blocks of rows (P, C), over their noise and as they are; NaN without any."""
     n_rows, n_channels = residual.shape
     sigma, kelvin = np.full(n_rows, np.nan), np.full(n_rows, np.nan)
     for p in range(n_rows):
+        significance, square, n_blocks = 0.0, 0.0, 0
         for first in range(0, n_channels, BLOCK):
             total, noise, number = 0.0, 0.0, 0
             for c in range(first, min(first + BLOCK, n_channels)):
@@ -169,9 +235,11 @@ def _strongest_block(residual: Floats, variance: Floats, usable: Mask) -> tuple[
                     noise += variance[p, c]
                     number += 1
             if number >= _FEWEST and noise > 0.0:
-                significance = abs(total) / np.sqrt(noise)
-                if np.isnan(sigma[p]) or significance > sigma[p]:
-                    sigma[p], kelvin[p] = significance, abs(total) / number
+                significance += total * total / noise
+                square += (total / number) ** 2
+                n_blocks += 1
+        if n_blocks:
+            sigma[p], kelvin[p] = np.sqrt(significance / n_blocks), np.sqrt(square / n_blocks)
     return sigma, kelvin
 
 

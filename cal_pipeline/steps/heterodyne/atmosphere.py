@@ -63,6 +63,16 @@ class _Sky:
         """Number of samples in the means of the OFFs."""
         return self.band.require_pairing().off_mean.size
 
+    @property
+    def on_airmass(self) -> float:
+        """Mean airmass of the ONs."""
+        return float(airmass(self.band.coordinates.elevation[self.band.require_pairing().on]).mean())
+
+    @property
+    def opacity_per_mm(self) -> float:
+        """Opacity that a mm of water vapour adds towards the ONs in the signal sideband, a median [Np/mm]."""
+        return self.on_airmass * float(np.median(self.opacity.b[0, -1]))
+
 
 class AtmosphereStep(CalibrationStep):
     """Fit precipitable water vapour to the OFFs and compute the opacity.
@@ -267,7 +277,7 @@ class AtmosphereStep(CalibrationStep):
                 loads.forward_efficiency,
                 sky.opacity.b[0, -1],
                 sky.opacity.c[0, -1],
-                float(airmass(sky.band.coordinates.elevation[pairing.on]).mean()),
+                sky.on_airmass,
                 sky.band.bad_channel,
             )
             errors.append(assess_scale(inputs, shift, self._sigmas(sky, water.fit)))
@@ -316,7 +326,7 @@ class AtmosphereStep(CalibrationStep):
             table_version=sky.table.version,
             scale_error=scale_error,
             outlier=water.match.outlier,
-            monitors=monitor_sky(sky.observation, skies, residual, water.match.used, each),
+            monitors=monitor_sky(sky.observation, skies, residual, water.match, sky.opacity_per_mm, each),
         )
 
     def _opacity(self, band: Band, loads: LoadStage, pairing: PairingStage) -> tuple[AtmTable, Opacity]:

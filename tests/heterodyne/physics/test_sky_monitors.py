@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cal_pipeline.heterodyne.physics.sky_monitors import off_minus_off, sky_misfit
+from cal_pipeline.heterodyne.physics.sky_match import SkyMatch
+from cal_pipeline.heterodyne.physics.sky_monitors import off_minus_off, scatter_of_pwv, sky_misfit
 
 N = 1000
 SHAPE = (N, 2, 2)
@@ -13,23 +14,35 @@ USABLE = np.ones(SHAPE, bool)
 
 
 class TestSkyMisfit:
-    def test_noise_has_none(self):
+    def test_noise_has_one_sigma(self):
         noise = np.random.default_rng(1).normal(0.0, 2.0, (8192, 7, 2))
         sigma, kelvin = sky_misfit(noise, np.full(noise.shape, 4.0), np.ones(noise.shape, bool))
-        assert (sigma < 4.5).all()
+        np.testing.assert_allclose(sigma, 1.0, atol=4.0 / np.sqrt(2.0 * 128))
         np.testing.assert_allclose(kelvin, sigma * 2.0 / 8.0, rtol=1e-9)
+
+    def test_it_is_the_root_mean_square_over_the_blocks(self):
+        # 15 blocks of 64 channels, and one of 40.
+        means = np.arange(16.0)
+        residual = np.repeat(means, 64)[:N, None, None] * np.ones(SHAPE)
+        variance = np.full(SHAPE, 0.25)
+        variance[320:384] = 4.0
+        sigma, kelvin = sky_misfit(residual, variance, USABLE)
+        noise = np.full(16, 0.5 / 8.0)
+        noise[5], noise[15] = 2.0 / 8.0, 0.5 / np.sqrt(40.0)
+        np.testing.assert_allclose(kelvin, np.sqrt(np.mean(means**2)))
+        np.testing.assert_allclose(sigma, np.sqrt(np.mean((means / noise) ** 2)))
 
     @pytest.mark.parametrize("receiver", [0, 1])
     @pytest.mark.parametrize("array", [0, 1])
-    def test_an_offset_in_a_block_of_one_pixel(self, receiver, array):
+    def test_an_offset_of_one_pixel(self, receiver, array):
         residual = np.random.default_rng(2).normal(0.0, 0.5, SHAPE)
-        residual[320:384, receiver, array] += -1.5
+        residual[:, receiver, array] += -1.5
         sigma, kelvin = sky_misfit(residual, np.full(SHAPE, 0.25), USABLE)
-        assert kelvin[receiver, array] == pytest.approx(1.5, abs=0.2)
-        assert sigma[receiver, array] == pytest.approx(1.5 / (0.5 / 8.0), abs=3.0)
+        assert kelvin[receiver, array] == pytest.approx(1.5, abs=0.1)
+        assert sigma[receiver, array] == pytest.approx(1.5 / (0.5 / 8.0), rel=0.1)
         others = np.ones((2, 2), bool)
         others[receiver, array] = False
-        assert (sigma[others] < 5.0).all()
+        assert (sigma[others] < 2.0).all()
 
     def test_what_is_not_usable_does_not_count(self):
         residual = np.zeros(SHAPE)
@@ -39,8 +52,9 @@ class TestSkyMisfit:
         usable[65:128:2] = False
         usable[128:192] = False
         sigma, kelvin = sky_misfit(residual, np.full(SHAPE, 4.0), usable)
-        np.testing.assert_allclose(kelvin, 1.0)
-        np.testing.assert_allclose(sigma, np.sqrt(32.0) / 2.0)
+        # 15 blocks are left, of which one differs from 0.
+        np.testing.assert_allclose(kelvin, 1.0 / np.sqrt(15.0))
+        np.testing.assert_allclose(sigma, np.sqrt(32.0) / 2.0 / np.sqrt(15.0))
         # One channel less, and the block no longer counts.
         usable[64] = False
         np.testing.assert_allclose(sky_misfit(residual, np.full(SHAPE, 4.0), usable)[1], 0.0)
@@ -50,12 +64,59 @@ class TestSkyMisfit:
         usable[::3, 0, 0] = True
         assert np.isnan(sky_misfit(np.zeros(SHAPE), np.ones(SHAPE), usable)).all()
 
-    def test_a_short_last_block(self):
-        residual = np.zeros(SHAPE)
-        residual[960:] = 2.0  # 40 channels
-        sigma, kelvin = sky_misfit(residual, np.ones(SHAPE), USABLE)
-        np.testing.assert_allclose(kelvin, 2.0)
-        np.testing.assert_allclose(sigma, 2.0 * np.sqrt(40.0))
+
+class TestScatterOfPwv:
+    """OFFs whose own water vapour is known: pull = curvature·(PWV of the OFF - fitted PWV)."""
+
+    def match(self, own, curvature=None, fitted=0.5):
+        own = np.asarray(own, np.float64)
+        weight = np.ones(own.shape) if curvature is None else np.broadcast_to(curvature, own.shape)
+        nothing = np.zeros(own.shape)
+        return SkyMatch(
+            pwv=np.full((len(own), 1, 1), fitted),
+            pull=np.where(weight > 0.0, weight * (own - fitted), 0.0),
+            curvature=weight,
+            noise=nothing,
+            model=nothing,
+            chi2=nothing,
+            number=nothing,
+            tuning=nothing,
+            load_noise=nothing[0],
+            outlier=np.zeros((1, 1, 1), bool),
+            used=np.ones((1, 1, 1), bool),
+        )
+
+    def test_of_offs(self):
+        own = np.array([[[0.5], [0.40]], [[0.5], [0.52]], [[0.5], [0.61]]])
+        scatter, _ = scatter_of_pwv(self.match(own), 1.3)
+        np.testing.assert_allclose(scatter, [[0.0], [1.3 * np.std([0.40, 0.52, 0.61], ddof=1)]], atol=1e-12)
+
+    def test_of_pixels(self):
+        own = np.broadcast_to(np.array([0.5, 0.52, 0.7, 0.49, 0.51])[:, None], (3, 5, 1))
+        scatter, spread = scatter_of_pwv(self.match(own), 0.8)
+        np.testing.assert_allclose(scatter, 0.0, atol=1e-12)
+        np.testing.assert_allclose(spread[:, 0], 0.8 * np.array([0.01, 0.01, 0.19, 0.02, 0.0]), atol=1e-12)
+
+    def test_of_a_pixel_the_sums_over_its_offs_count(self):
+        # The step of Σ pull / Σ curvature is the mean with weights.
+        own = np.array([[[0.5], [0.5], [0.6]], [[0.5], [0.5], [0.9]]])
+        weight = np.array([1.0, 3.0])[:, None, None]
+        _, spread = scatter_of_pwv(self.match(own, weight), 1.0)
+        np.testing.assert_allclose(spread[:, 0], [0.0, 0.0, (0.6 + 3.0 * 0.9) / 4.0 - 0.5], atol=1e-12)
+
+    def test_the_fitted_water_vapour_makes_no_difference(self):
+        own = np.random.default_rng(3).normal(0.5, 0.1, (4, 3, 2))
+        for found, other in zip(
+            scatter_of_pwv(self.match(own), 1.0), scatter_of_pwv(self.match(own, fitted=2.0), 1.0), strict=True
+        ):
+            np.testing.assert_allclose(found, other, atol=1e-12)
+
+    def test_what_is_not_known(self):
+        own = np.array([[[0.5], [0.5], [0.5]], [[0.6], [0.6], [0.6]]])
+        weight = np.array([[[1.0], [1.0], [0.0]], [[1.0], [0.0], [0.0]]])
+        scatter, spread = scatter_of_pwv(self.match(own, weight), 1.0)
+        np.testing.assert_allclose(scatter[:, 0], [0.1 / np.sqrt(2.0), np.nan, np.nan])
+        np.testing.assert_allclose(spread[:, 0], [0.025, 0.025, np.nan])
 
 
 class TestOffMinusOff:

@@ -207,7 +207,7 @@ class TestFlagsOfChannels:
 
     def test_in_every_channel_leave_a_scan(self, stream, masks):
         everywhere = np.ones_like(masks[0])
-        group, (tally,) = stream("l1", mark=lambda band: marked(band, None, everywhere))
+        group, (tally,) = stream("l1", mark=lambda band: marked(band, ~everywhere, everywhere))
         assert (group["flags"][...] & 512 == 512).all()
         assert tally.flagged[""].tolist() == (np.ones((2, 1), int) * tally.n_samples).tolist()
         assert np.isfinite(group["spectra"][...]).any()
