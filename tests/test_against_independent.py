@@ -242,8 +242,8 @@ BEAMS = [("total_power", False), ("otf", False), ("otf_chopped", False), ("otf_c
 STRATEGIES = ["full", "per_pixel", "per_pair", "fixed"]
 QUICK = {
     ("total_power", False, "fixed"),
-    ("otf", False, "per_pair"),
-    ("otf_chopped", False, "per_pixel"),
+    ("otf", False, "per_pixel"),
+    ("otf_chopped", False, "per_pair"),
     ("otf_chopped", True, "full"),
 }
 

@@ -269,11 +269,11 @@ def sky_outliers(scan: Scan, fits: Fits) -> dict[tuple[int, int], np.ndarray]:
     """Channels [C] of each pixel that have no weight in at least half of the OFFs in which it was fitted."""
     found = {}
     for pixel in scan.pixels:
-        offs = [key for key in fits.off if key[:2] == pixel and scan.skies[key].good.any()]
+        offs = [key for key in fits.every_off if key[:2] == pixel and scan.skies[key].good.any()]
         out = np.zeros(scan.counts.shape[0], dtype=int)
         if scan.options.robust:
             for key in offs:
-                out += scan.skies[key].tukey(fits.off[key].pwv) == 0
+                out += scan.skies[key].tukey(fits.every_off[key].pwv) == 0
         found[pixel] = (out > 0) & (2 * out >= len(offs))
     return found
 
@@ -406,12 +406,12 @@ def figures(scan: Scan, fits: Fits) -> dict[str, np.ndarray]:
         fitted[r, a] = [
             FittedOff(
                 scan.selection.offs.index(k),
+                (r, a, k) in fits.off,
                 scan.skies[r, a, k],
-                fits.off[r, a, k].pwv,
+                fits.every_off[r, a, k].pwv,
                 divide(scan.off_mean[r, a, k] - load.hot, load.gamma),
             )
             for k in offs
-            if (r, a, k) in fits.off
         ]
     median_b = float(np.median(scan.models[0].sidebands[0].b))
     return out | monitor(fitted, scan.selection, scan.options, shape, median_b)
