@@ -134,7 +134,9 @@ def session(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("strategy", ["full", "per_pixel", "per_pair"])
+@pytest.mark.parametrize(
+    "strategy", ["full", *(pytest.param(s, marks=pytest.mark.slow) for s in ("per_pixel", "per_pair"))]
+)
 def test_noiseless_scan_gives_back_what_was_put_in(session, atmosphere, strategy):
     out = evaluate_scan(session(), 7, atmosphere(), forward_efficiency=F_EFF, strategy=strategy)
     shape = {"full": (), "per_pixel": (1, 1), "per_pair": (1, 1, 1)}[strategy]
