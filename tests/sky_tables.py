@@ -134,7 +134,9 @@ def measure_lines() -> list[list[str]]:
             )
             found = product.open_scan(1).load()
             wrong, quoted = float(found.pwv) / 0.3 - 1.0, np.hypot(found.pwv_err, found.pwv_err_model) / 0.3
-            errors = f"{100.0 * wrong:+.1f} %", f"{100.0 * float(quoted):.2g} %", f"{float(f'{float(found.pwv_chi2):.2g}'):g}"
+            # Two digits, without an exponent.
+            chi2 = f"{float(f'{float(found.pwv_chi2):.2g}'):g}"
+            errors = f"{100.0 * wrong:+.1f} %", f"{100.0 * float(quoted):.2g} %", chi2
             rows.append(["yes" if robust else "no", f"{model_error:g}", *errors])
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,19 @@ def test_receivers_are_judged_by_their_kind(telescope, frontend, frequency, limi
 @pytest.mark.parametrize("name", sorted({*(f.name for f in QUALITY.figures), *QUALITY.checks}))
 def test_the_page_names_every_figure_and_check(name):
     assert f"``{name}``" in PAGE.read_text()
+
+
+def test_the_page_has_the_limits_of_every_check():
+    rows = re.findall(
+        r"   \* - ``(\w+)``\n     - [^*]*?\n     -(.*)\n     -(.*)\n", PAGE.read_text().split("Verdicts\n---")[1]
+    )
+    listed = {name: [re.findall(r"\d[\d.]*", cell) for cell in cells] for name, *cells in rows}
+    expected = {}
+    for name, limit in LIMITS.read(SHIPPED).default.items():
+        cells = ([limit.get(key), limit.get(f"{key}_below")] for key in ("questionable", "fail"))
+        numbers = [np.hstack([value for value in cell if value is not None] or [[]]) for cell in cells]
+        expected[name] = [[f"{value:g}" for value in cell] for cell in numbers]
+    assert listed == expected
 
 
 def test_columns_are_figures():

@@ -43,8 +43,9 @@ class SkyMonitors:
     Examples
     --------
     >>> one = np.ones((1, 1))
-    >>> SkyMonitors(one, misfit_kelvin=0.1 * one, off_minus_off=one, off_scatter=one, pwv_pixel_spread=one)
-    SkyMonitors(misfit_sigma=array([[1.]]), misfit_kelvin=array([[0.1]]), ...
+    >>> found = SkyMonitors(8.0 * one, 0.1 * one, off_minus_off=one, off_scatter=one, pwv_pixel_spread=one)
+    >>> found.misfit_kelvin.item()
+    0.1
     """
 
     misfit_sigma: Floats
@@ -221,7 +222,7 @@ def sky_misfit(residual: Floats, variance: Floats, usable: Mask) -> tuple[Floats
 
 @compiled
 def _misfit_of_blocks(residual: Floats, variance: Floats, usable: Mask) -> tuple[Floats, Floats]:
-    """Root mean squares of the means of the blocks of rows (P, C), over their noise and as they are; NaN without any."""
+    """Root mean squares of the block means of rows (P, C), over their noise and as they are; NaN without a block."""
     n_rows, n_channels = residual.shape
     sigma, kelvin = np.full(n_rows, np.nan), np.full(n_rows, np.nan)
     for p in range(n_rows):

@@ -206,7 +206,7 @@ def test_responses_are_what_the_inputs_do_to_the_emission(image_gain):
         around = Surroundings(268.0 + d_ground, 290.0)
         return towards(setup, changed, 0.95, around).observe_rows(water, array, 1)[0]
 
-    found = towards(setup, opacity, 0.95).respond_rows(water, array)
+    _, found = towards(setup, opacity, 0.95).respond_rows(water, array)
     changes = ((temperature(d_ground=s), temperature(profile=1.0 + s), temperature(dry=1.0 + s)) for s in (-step, step))
     for response, low, high in zip(found, *changes, strict=False):
         np.testing.assert_allclose(response, (high - low) / (2.0 * step), rtol=1e-6)
@@ -229,7 +229,7 @@ def test_arrays_with_gains_and_efficiencies_of_their_own_are_those_alone():
     water = np.array([[0.3, 0.5, 1.0], [2.0, 0.1, 0.7]])
     together, (temperature, through) = evaluate(direction([0, 1, 2]), water), direction([0, 1, 2]).observe(water)
     on_grid = direction([0, 1, 2]).on_grid(np.array([0.2, 3.0]), slice(None))
-    rows_of_all = direction([0, 1, 2]).respond_rows(water[0], np.arange(3))
+    _, rows_of_all = direction([0, 1, 2]).respond_rows(water[0], np.arange(3))
     for a in range(3):
         alone = direction([a])
         only = water[:, a : a + 1]
@@ -238,7 +238,7 @@ def test_arrays_with_gains_and_efficiencies_of_their_own_are_those_alone():
         np.testing.assert_allclose(temperature[..., a], alone.observe(only)[0][..., 0], rtol=1e-13)
         np.testing.assert_allclose(through[..., a], alone.observe(only)[1][..., 0], rtol=1e-13)
         np.testing.assert_allclose(on_grid[a], alone.on_grid(np.array([0.2, 3.0]), slice(None))[0], rtol=1e-13)
-        responses = alone.respond_rows(only[:1, 0], np.zeros(1, int))[:, 0]
+        responses = alone.respond_rows(only[:1, 0], np.zeros(1, int))[1][:, 0]
         # A receiver without image has no emission there to report.
         np.testing.assert_allclose(rows_of_all[: len(responses), a], responses, rtol=1e-13)
 
