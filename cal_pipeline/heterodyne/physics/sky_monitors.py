@@ -113,7 +113,7 @@ def monitor_sky(
         match.used,
         each,
     )
-    misfit = sky_misfit(residual, _variance_of_mean(observation), match.used)
+    misfit = sky_misfit(residual, _variance_of_mean(observation, skies), match.used)
     return SkyMonitors(*misfit, change, *scatter_of_pwv(match, opacity_per_mm))
 
 
@@ -171,13 +171,12 @@ def scatter_of_pwv(match: SkyMatch, opacity_per_mm: float) -> tuple[Floats, Floa
     return scatter, np.asarray(opacity_per_mm * np.abs(of_pixel - typical))
 
 
-def _variance_of_mean(observation: SkyObservation) -> Floats:
-    """Compute the variance of the mean of the OFFs, whose loads are common; shape (C, R, A) [K²]."""
-    loads, views = observation.loads, observation.sky
-    usable = [np.isfinite(view.variance) for view in views]
-    number = np.maximum(sum(item.astype(np.float64) for item in usable), 1.0)
-    level = sum(view.level for view in views) / number
-    own = sum(view.off_variance for view in views) / number**2
+def _variance_of_mean(observation: SkyObservation, skies: Sequence[ModelledSky]) -> Floats:
+    """Compute the variance of the mean of the fitted OFFs, whose loads are common; shape (C, R, A) [K²]."""
+    loads, offs = observation.loads, [(view, sky.known) for view, sky in zip(observation.sky, skies, strict=True)]
+    number = np.maximum(sum((np.isfinite(view.variance) & known).astype(np.float64) for view, known in offs), 1.0)
+    level = sum(view.level * known for view, known in offs) / number
+    own = sum(view.off_variance * known for view, known in offs) / number**2
     return np.asarray(own + level**2 * loads.hot_variance + (1.0 - level) ** 2 * loads.cold_variance)
 
 
