@@ -6,6 +6,7 @@ import gc
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,16 @@ def simulate_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Session
 def make_session(
     tmp_path: Path, atm_table: Path, simulate_once: Callable[[SessionConfig], Path]
 ) -> Callable[..., Path]:
-    """Simulate a CCAT session in the test's folder: ``make_session(name, channels=…, noise=…, …)``."""
+    """Simulate a session in the test's folder: ``make_session(name, channels=…, noise=…, …)``.
+
+    The sky is one layer, as in the table, unless an ``atmosphere`` is given.
+    """
 
     def make(name: str = "session.zarr", **changes: Any) -> Path:
         settings = {"channels": 32, "pixels": 2, "mode": "otf", "table": str(atm_table)} | changes
         config = preset(settings.pop("preset", "ccat_chai"), **settings)
+        if "atmosphere" not in changes:
+            config = replace(config, atmosphere=replace(config.atmosphere, layers=None))
         path, made = tmp_path / name, simulate_once(config)
         shutil.copytree(truth_path(made), truth_path(path))
         return Path(shutil.copytree(made, path))

@@ -11,6 +11,7 @@ import numpy as np
 import zarr
 from helpers_l0 import write_array
 
+from cal_pipeline.heterodyne.simulate.presets import CCAT_LAYERS
 from cal_pipeline.simulate import (
     Atmosphere,
     Cloud,
@@ -18,7 +19,6 @@ from cal_pipeline.simulate import (
     Drift,
     Faults,
     GainJump,
-    Layers,
     Line,
     Loads,
     MissingDumps,
@@ -38,12 +38,11 @@ from cal_pipeline.simulate import (
 
 Tamper = Callable[[Path], None]
 
-CHANNELS = 256
+CHANNELS = 512
 SCANS = 4
 DUMPS = 4
 LINE = Line(25.0, fwhm_hz=150e6)
-SKY = Atmosphere(pwv_mm=0.5, layers=Layers(lapse_rate=5.6, wet_scale_km=1.25))
-"""A sky in finer layers than those of the table, with about their temperatures."""
+SKY = Atmosphere(pwv_mm=0.5, layers=CCAT_LAYERS)
 
 NIGHT = preset(
     "ccat_chai",
@@ -95,8 +94,7 @@ def _sky(**changes: Any) -> dict[str, Any]:
 
 
 def _layers(**changes: Any) -> dict[str, Any]:
-    assert isinstance(SKY.layers, Layers)
-    return _sky(layers=replace(SKY.layers, **changes))
+    return _sky(layers=replace(CCAT_LAYERS, **changes))
 
 
 def _faults(**what: Any) -> dict[str, Any]:
@@ -144,7 +142,9 @@ def _jump(**where: Any) -> dict[str, Any]:
 NO_LOADS = Scan(loads=Loads(pattern=()))
 PASSING = (Cloud(80.0, 60.0, opacity=0.1), Cloud(220.0, 60.0, opacity=0.1))
 TELLURIC = WarmLayer(220.0, tuple((461.04e9 + offset, 40e6, 0.3) for offset in (-1.6e9, -0.9e9, -0.3e9, 0.6e9, 1.3e9)))
-IMAGE_LINE = Line(25.0, freq_hz=NIGHT.receivers[0].image_freq + 1e9, fwhm_hz=150e6)
+IMAGE_LINE = Line(25.0, freq_hz=461.0407682e9, fwhm_hz=150e6)
+AT_473_GHZ = _receiver(signal_freq=473.0407682e9, image_freq=461.0407682e9)
+"""The sidebands exchanged: CO(4-3) is in the image."""
 
 FAULTS = (
     Fault("none"),
@@ -159,14 +159,19 @@ FAULTS = (
         {"drift": Drift(gain_per_hour=0.03), "scans": (Scan(), replace(NO_LOADS, gap_s=3000.0), NO_LOADS, NO_LOADS)},
     ),
     Fault(
-        "receiver 30 % noisier from the third scan on",
-        {"scans": (Scan(), Scan(), *[Scan(**_receiver(t_rec_dsb=1.3 * NIGHT.receivers[0].t_rec_dsb))] * 2)},
+        "receiver temperature 30 % higher in the fourth scan",
+        {"scans": (Scan(), Scan(), Scan(), Scan(**_receiver(t_rec_dsb=1.3 * NIGHT.receivers[0].t_rec_dsb)))},
     ),
     Fault("receiver 5 K noisier after the loads", _faults(spurs=(Spur(0, 5.0, CHANNELS, ("on", "off")),))),
     Fault("noise of all channels twice that of the radiometer equation", _faults(noisy=(NoisyChannels(2.0),))),
     # Efficiencies and temperatures
     Fault("forward efficiency 0.90, taken as 0.95", _receiver(forward_efficiency=0.90)),
-    Fault("forward efficiency 0.95, assumed to be 1", steps={"loads": {"forward_efficiency": 1.0}}),
+    Fault("forward efficiency 0.95, given as 1", steps={"loads": {"forward_efficiency": 1.0}}),
+    Fault(
+        "forward efficiency 0.95, not given, frontend unknown",
+        _receiver(name="TEST"),
+        steps={"loads": {"forward_efficiency": None}},
+    ),
     Fault("spillover 20 K colder than the air", _sky(t_spill=248.0)),
     Fault("air 5 K colder than tamb", _layers(t_ground=263.0)),
     Fault("air 5 K warmer than tamb", _layers(t_ground=273.0)),
@@ -180,7 +185,10 @@ FAULTS = (
     Fault("tamb in °C", tamper=_edit("tamb", lambda t: t - np.float32(273.15))),
     # Sidebands
     Fault("image gain 0.8, taken as 1", _receiver(image_gain=0.8)),
-    Fault("line in the image sideband", {"lines": (LINE, IMAGE_LINE)}),
+    Fault(
+        "tuned to 473 GHz, CO(4-3) in the image sideband",
+        AT_473_GHZ | {"lines": (replace(LINE, freq_hz=472.0407682e9), IMAGE_LINE)},
+    ),
     Fault("frequency axis off by 100 MHz", tamper=_edit("freq_off", lambda f: f + 100e6)),
     Fault("frequency axis reversed", tamper=_edit("freq_res", lambda f: -f)),
     # Source and sky
@@ -204,14 +212,18 @@ FAULTS = (
     Fault("standing wave on the sky, 1 K, moves", {"sky_waves": (SkyWave(200e6, 1.0, phase_per_hour=200.0),)}),
     # Channels and samples
     Fault("5 % of the channels five times as noisy", _faults(noisy=(NoisyChannels(5.0, fraction=0.05),))),
-    Fault("10 % of the channels dead", _faults(dead=(DeadChannels(40, 66),))),
+    Fault("10 % of the channels dead", _faults(dead=(DeadChannels(80, 131),))),
     Fault("one pixel dead", _faults(dead=(DeadChannels(0, CHANNELS, receiver=1),))),
     Fault("spurs of 50 K in 1 % of the channels", _faults(random_spurs=(RandomSpurs(0.01, 50.0),))),
     Fault("spurs of 50 K in 10 % of the channels", _faults(random_spurs=(RandomSpurs(0.1, 50.0),))),
     Fault("spikes of 500 K in 0.3 % of the samples of OFFs", _faults(spikes=(Spikes(0.003, 500.0, ("off",)),))),
     Fault("spikes of 500 K in 0.3 % of the samples of loads", _faults(spikes=(Spikes(0.003, 500.0, ("hot", "cold")),))),
     Fault("one dump of the hot load 60 K too low", _faults(spurs=(Spur(0, -60.0, CHANNELS, ("hot",), (1,)),))),
-    Fault("hot load saturates", _faults(saturation_counts=6.5e6)),
+    Fault("spectrometer saturates on the hot load", _faults(saturation_counts=6.5e6)),
+    Fault(
+        "hot load at the largest 32-bit count in some pixels",
+        _receiver(counts_per_kelvin=5.5e6) | _faults(saturation_counts=2.0**31 - 1.0),
+    ),
     Fault("10 % of the dumps missing", _faults(missing_fraction=0.1)),
     Fault("one OFF missing", _faults(missing=(MissingDumps(3),))),
     # Sequence and file

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import textwrap
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,20 +159,46 @@ def row(fault: Fault, effect: Effect) -> list[str]:
 
 
 HEAD = ["fault", "line [%]", "worst [%]", "baseline [K]", "PWV [%]", "verdict and checks"]
+UNNOTICED = """
+What nothing notices
+--------------------
+
+No check tells these nights from the one without a fault. With the error of the line, median and
+worst:
+
+"""
 
 
 def as_rst(rows: list[list[str]]) -> str:
-    """Write rows as a list-table."""
+    """Write rows as a list-table, and those that no check tells from the first as a list below it."""
     lines = [MARK + "   :header-rows: 1", "   :widths: 34 8 8 9 8 33", ""]
     for cells in [HEAD, *rows]:
         for position, cell in enumerate(cells):
-            lines.append(f"   {'*' if position == 0 else ' '} - {cell}".rstrip())
+            lines += _wrap(cell, f"   {'*' if position == 0 else ' '} -")
+    lines.append(UNNOTICED.rstrip("\n") + "\n")
+    for name, line, worst, *_, checks in rows[1:]:
+        if checks == rows[0][-1]:
+            lines += _wrap(f"{name}: {line} %, {worst} %", "*")
     return "\n".join(lines) + "\n"
+
+
+def _wrap(text: str, bullet: str) -> list[str]:
+    """Wrap an item of a list at 100 columns; no break in a word."""
+    below = " " * (len(bullet) + 1)
+    wrapped = textwrap.wrap(
+        text, 100, initial_indent=f"{bullet} ", subsequent_indent=below, break_long_words=False, break_on_hyphens=False
+    )
+    return wrapped or [bullet]
 
 
 def read_table() -> dict[str, tuple[str, set[str]]]:
     """Read the verdict and the checks of each fault from the page."""
-    cells = [line[7:] for line in PAGE.read_text().partition(MARK)[2].splitlines() if line[5:6] == "-"]
+    cells: list[str] = []
+    for line in PAGE.read_text().partition(MARK)[2].partition(UNNOTICED)[0].splitlines():
+        if line[5:6] == "-":
+            cells.append(line[7:])
+        elif cells and line:
+            cells[-1] += " " + line.strip()
     rows = [cells[first : first + len(HEAD)] for first in range(len(HEAD), len(cells), len(HEAD))]
     return {row[0]: (re.split("[:;]", row[-1])[0], set(re.findall("``(.*?)``", row[-1]))) for row in rows}
 

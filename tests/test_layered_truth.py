@@ -10,14 +10,12 @@ import pytest
 from helpers_accuracy import Outcome, calibrate_session, quiet
 from scipy.stats import norm, qmc
 
+from cal_pipeline.heterodyne.simulate.presets import CCAT_LAYERS, GBT_LAYERS, SOFIA_LAYERS
 from cal_pipeline.simulate import Atmosphere, Faults, GainJump, Layers, Scan, Source
 
 PRESETS = ("ccat_chai", "ccat_chai_810")
 WATER = (0.25, 0.5, 1.0)
 ELEVATIONS = (25.0, 40.0, 55.0, 70.0)
-OWN = Layers(lapse_rate=5.6, wet_scale_km=1.4, ozone_fraction=0.25)
-"""Sixty layers with the table's lapse rate, and about its mean temperatures of wet and dry opacity."""
-
 OTHERS = {
     "water near the ground": Layers(lapse_rate=5.6, wet_scale_km=1.25),
     "standard": Layers(),
@@ -25,10 +23,10 @@ OTHERS = {
 }
 
 
-def scans_of_all(layers: Layers) -> tuple[Scan, ...]:
+def scans_of_all(layers: Layers, water: tuple[float, ...] = WATER) -> tuple[Scan, ...]:
     return tuple(
         Scan(atmosphere=Atmosphere(pwv_mm=pwv, layers=layers), source=Source(elevation_deg=elevation))
-        for pwv in WATER
+        for pwv in water
         for elevation in ELEVATIONS
     )
 
@@ -41,7 +39,7 @@ def typical(outcome: Outcome) -> tuple[float, float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_t_a_star_is_right_under_layers_of_their_own(name, tmp_path):
-    for outcome in calibrate_session(quiet(name, scans_of_all(OWN)), tmp_path):
+    for outcome in calibrate_session(quiet(name, scans_of_all(CCAT_LAYERS)), tmp_path):
         error, quoted = typical(outcome)
         if outcome.transmission >= 0.2:
             limit = 0.01
@@ -53,12 +51,40 @@ def test_t_a_star_is_right_under_layers_of_their_own(name, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "layers", "water"),
+    [
+        ("sofia_lfa", SOFIA_LAYERS, (0.004, 0.008, 0.016)),
+        ("sofia_hfa", SOFIA_LAYERS, (0.004, 0.008, 0.016)),
+        ("gbt_wband", GBT_LAYERS, (3.0, 6.0, 9.0)),
+    ],
+)
+def test_t_a_star_is_right_at_other_telescopes(name, layers, water, tmp_path):
+    config = quiet(name, scans_of_all(layers, water))
+    loads = {"forward_efficiency": config.receivers[0].forward_efficiency}
+    found = calibrate_session(config, tmp_path, loads=loads, atmosphere={"pwv_min": 0.0005})
+    assert max(abs(typical(outcome)[0]) for outcome in found) < 0.004
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", OTHERS.values(), ids=OTHERS)
 @pytest.mark.parametrize("name", PRESETS)
 def test_other_profiles_are_within_the_error_of_the_scale(name, layers, tmp_path):
     for outcome in calibrate_session(quiet(name, scans_of_all(layers)), tmp_path):
         error, quoted = typical(outcome)
         assert abs(error) < quoted, (outcome.truth.pwv_mm, outcome.transmission)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRESETS)
+def test_an_isothermal_fit_is_further_off(name, tmp_path):
+    layered, isothermal = tmp_path / "layered", tmp_path / "isothermal"
+    layered.mkdir()
+    isothermal.mkdir()
+    config = quiet(name, scans_of_all(CCAT_LAYERS))
+    ambient = {"t_atm": config.telescope.t_ambient}
+    pairs = zip(calibrate_session(config, layered), calibrate_session(config, isothermal, atmosphere=ambient), strict=True)
+    assert all(typical(one)[0] < -3.0 * abs(typical(other)[0]) for other, one in pairs)
 
 
 SPREADS = {
@@ -92,9 +118,9 @@ def draw(name: str, normal: dict[str, float], elevation: float) -> Scan:
     by = {term: spread * normal[term] for term, spread in SPREADS.items()}
     age_s = base.loads.dumps * base.loads.exptime + 3.0 * base.overhead_s + 1.0
     layers = replace(
-        OWN,
+        CCAT_LAYERS,
         t_ground=base.telescope.t_ambient + by["t_ground"],
-        lapse_rate=OWN.lapse_rate * (1.0 + by["profile"]),
+        lapse_rate=CCAT_LAYERS.lapse_rate * (1.0 + by["profile"]),
         tropopause_km=TROPOPAUSE_KM,
     )
     receiver = replace(

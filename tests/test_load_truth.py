@@ -101,7 +101,7 @@ def test_every_array_comes_back_with_its_own_loads_and_sideband_gain(joined):
         np.testing.assert_allclose(getattr(loads.solution, name), true, rtol=1e-9)
     np.testing.assert_allclose(loads.solution.gamma, true_values(sessions, lambda truth: truth.gain, 2), rtol=1e-9)
     for kind in ("hot", "cold"):
-        true = true_values(sessions, lambda truth, kind=kind: truth.load_input(kind)[:, None, None], 2)
+        true = true_values(sessions, lambda truth, kind=kind: truth.load_input(kind)[:, None], 2)
         np.testing.assert_allclose(getattr(loads.solution, f"t_{kind}_input"), true, rtol=1e-12)
 
 

@@ -71,10 +71,10 @@ def test_unknown_lines_leave_the_water_within_its_error():
 
 
 @pytest.mark.slow
-def test_clean_data_scatter_no_more_than_without_weights():
+@pytest.mark.parametrize(("channels", "fits", "limit"), [(256, 200, 1.02), (4096, 100, 1.035)])
+def test_clean_data_scatter_little_more_than_without_weights(channels, fits, limit):
     # What a robust estimate adds to the best one is independent of it (Gauss-Markov): the root of the sum of the
-    # squares is far better known than the ratio of two scatters. The biweight alone would add 0.96 %; the median as
-    # its centre, and a scale that is never below 1, bring it to 1.5 %.
-    setups = [Setup(n_channels=256)] * 200
+    # squares is far better known than the ratio of two scatters. docs/accuracy.rst derives 1.3 % and 2.2 %.
+    setups = [Setup(n_channels=channels)] * fits
     plain, robust = (pulls(setups, robust=choice) for choice in (False, True))
-    assert np.hypot(1.0, (robust - plain).std() / plain.std()) < 1.02
+    assert np.hypot(1.0, (robust - plain).std() / plain.std()) < limit

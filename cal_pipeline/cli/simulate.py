@@ -13,7 +13,7 @@ from cal_pipeline.cli.commands import DONE, CommandParser, run_command, show
 from cal_pipeline.heterodyne.simulate.config import SessionConfig
 from cal_pipeline.heterodyne.simulate.errors import SimulationError
 from cal_pipeline.heterodyne.simulate.faults import Drift, Faults
-from cal_pipeline.heterodyne.simulate.layers import Layers
+from cal_pipeline.heterodyne.simulate.layers import AirColumn, Layers
 from cal_pipeline.heterodyne.simulate.plan import plan_session
 from cal_pipeline.heterodyne.simulate.presets import PRESETS, SEQUENCES, preset
 from cal_pipeline.heterodyne.simulate.sequence import Sequence as ObservingSequence
@@ -39,8 +39,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--exptime", type=float, help="integration time of a dump [s]")
     command.add_argument("--pwv", type=float, help="precipitable water vapour [mm]")
     command.add_argument("--pwv-per-hour", type=float, default=0.0, help="drift of the water vapour [mm/h]")
-    command.add_argument("--layers", action="store_true", help="sky that gets colder with height (default: isothermal)")
-    command.add_argument("--lapse-rate", type=float, help="with --layers: how much colder [K/km] (default 6.5)")
+    command.add_argument("--lapse-rate", type=float, help="decrease of the air temperature with height [K/km]")
+    command.add_argument("--isothermal", action="store_true", help="one layer at ambient temperature instead of many")
     command.add_argument("--gain-per-hour", type=float, default=0.0, help="relative gain drift [1/h]")
     command.add_argument("--missing-fraction", type=float, default=0.0, help="fraction of dumps that are missing")
     command.add_argument(
@@ -77,16 +77,19 @@ def configure(arguments: argparse.Namespace) -> SessionConfig:
         drift=drift,
         faults=faults,
     )
-    atmosphere = replace(config.atmosphere, pwv_per_hour=arguments.pwv_per_hour, layers=_layers(arguments))
+    atmosphere = replace(config.atmosphere, pwv_per_hour=arguments.pwv_per_hour, layers=_layers(config, arguments))
     return replace(config, atmosphere=atmosphere, sequence=_sequence(arguments))
 
 
-def _layers(arguments: argparse.Namespace) -> Layers | None:
-    if arguments.lapse_rate is None:
-        return Layers() if arguments.layers else None
-    if not arguments.layers:
-        raise SimulationError("--lapse-rate needs --layers")
-    return Layers(lapse_rate=arguments.lapse_rate)
+def _layers(config: SessionConfig, arguments: argparse.Namespace) -> Layers | AirColumn | None:
+    if arguments.isothermal and arguments.lapse_rate is not None:
+        raise SimulationError("an isothermal sky has no lapse rate: give --lapse-rate or --isothermal")
+    if arguments.isothermal:
+        return None
+    layers = config.atmosphere.layers
+    if arguments.lapse_rate is None or not isinstance(layers, Layers):
+        return layers
+    return replace(layers, lapse_rate=arguments.lapse_rate)
 
 
 def _sequence(arguments: argparse.Namespace) -> ObservingSequence:

@@ -18,12 +18,18 @@ from cal_pipeline.heterodyne.simulate.config import (
     Telescope,
 )
 from cal_pipeline.heterodyne.simulate.errors import SimulationError, require
+from cal_pipeline.heterodyne.simulate.layers import Layers
 from cal_pipeline.heterodyne.simulate.pointing import hexagon, square_grid
 from cal_pipeline.heterodyne.simulate.sequence import Loads, Otf, OtfChopped, Sequence, TotalPower
 
 CCAT = Telescope("CCAT", "ccat", latitude_deg=-22.985917, pressure_pa=51500.0, t_ambient=268.0)
 SOFIA = Telescope("SOFIA", "sofia", latitude_deg=38.0, pressure_pa=17900.0, t_ambient=217.0)
 GBT = Telescope("GBT", "gbt", latitude_deg=38.433, pressure_pa=93220.0, t_ambient=261.0)
+
+CCAT_LAYERS = Layers(lapse_rate=5.6, wet_scale_km=1.4, ozone_fraction=0.25)
+SOFIA_LAYERS = Layers(lapse_rate=-0.27, tropopause_km=30.0, wet_scale_km=3.5, dry_scale_km=3.9)
+GBT_LAYERS = Layers(lapse_rate=5.6, wet_scale_km=1.75)
+"""Skies finer than the shipped tables, with the mean temperatures that these have for wet and dry opacity."""
 
 CHAI_460 = Receiver(
     name="CHAI_LFA",
@@ -109,7 +115,7 @@ def _ccat_chai() -> SessionConfig:
         receivers=(CHAI_460,),
         source=Source(name="SIM-ORION", ra_deg=83.82, dec_deg=-5.39, hour_angle_h=-1.5),
         loads=Loads(t_hot=293.0, t_cold=77.0),
-        atmosphere=Atmosphere(pwv_mm=0.5),
+        atmosphere=Atmosphere(pwv_mm=0.5, layers=CCAT_LAYERS),
         lines=(_line(CHAI_460, 25.0, 6.0, 0.03),),
     )
 
@@ -132,7 +138,7 @@ def _sofia_lfa() -> SessionConfig:
         receivers=(UPGREAT_LFA,),
         source=_SOFIA_SOURCE,
         loads=_SOFIA_LOADS,
-        atmosphere=Atmosphere(pwv_mm=0.008),
+        atmosphere=Atmosphere(pwv_mm=0.008, layers=SOFIA_LAYERS),
         lines=(_line(UPGREAT_LFA, 30.0, 5.0, 0.02),),
     )
 
@@ -147,7 +153,7 @@ def _gbt_wband() -> SessionConfig:
         receivers=(GBT_WBAND,),
         source=Source(name="SIM-M82", ra_deg=148.97, dec_deg=69.68, hour_angle_h=-3.0),
         loads=Loads(pattern=("HOT", "COLD", "SKY"), t_hot=262.0, t_cold=48.0),
-        atmosphere=Atmosphere(pwv_mm=10.0),
+        atmosphere=Atmosphere(pwv_mm=8.0, layers=GBT_LAYERS),
         lines=(_line(GBT_WBAND, 0.3, 150.0, 0.01),),
     )
 

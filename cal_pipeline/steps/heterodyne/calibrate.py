@@ -59,7 +59,7 @@ class CalibrateStep(CalibrationStep):
     ...     scan = step.call(scan)
     >>> t_sys = scan.bands[0].calibration.t_sys
     >>> f"{np.median(t_sys):.0f} K, {abs(t_sys / read_truth('session.zarr', 1).t_sys() - 1.0).max():.2f}"
-    '234 K, 0.00'
+    '230 K, 0.01'
     """
 
     class_alias = "calibrate"

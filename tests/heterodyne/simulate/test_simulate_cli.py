@@ -1,9 +1,12 @@
+from dataclasses import asdict, replace
+
 import asdf
 import numpy as np
 import pytest
 import zarr
 
 from cal_pipeline.cli.simulate import main
+from cal_pipeline.heterodyne.simulate.presets import CCAT_LAYERS
 from cal_pipeline.simulate import read_truth
 
 
@@ -43,12 +46,18 @@ def test_options_reach_the_sequence(run, tmp_path):
     assert np.all(np.diff(truth.pwv) > 0.0)
 
 
-def test_a_layered_sky(run, tmp_path, capsys):
-    assert run("--layers", "--lapse-rate", "5", "--no-noise") == 0
+def test_the_sky_has_layers(run, tmp_path, capsys):
+    assert run("--lapse-rate", "5", "--no-noise") == 0
     assert "sky of 60 layers" in capsys.readouterr().out
     truth = read_truth(tmp_path / "s.zarr", 1)
-    assert truth.parameters["atmosphere"]["layers"]["lapse_rate"] == 5.0
+    assert truth.parameters["atmosphere"]["layers"] == asdict(replace(CCAT_LAYERS, lapse_rate=5.0))
     assert truth.sky.profile.temperature[0] == pytest.approx(268.0, abs=0.1)
+
+
+def test_an_isothermal_sky(run, tmp_path, capsys):
+    assert run("--isothermal", "--no-noise") == 0
+    assert "layers" not in capsys.readouterr().out
+    assert read_truth(tmp_path / "s.zarr", 1).sky.profile is None
 
 
 @pytest.mark.slow
@@ -65,8 +74,8 @@ def test_nothing_is_overwritten_by_accident(run, capsys):
         (["--rows", "3"], "ccat_chai", "--rows does not go with --mode total_power"),
         (["--cycles", "3", "--mode", "otf"], "ccat_chai", "--cycles does not go with --mode otf"),
         ([], "sofia_hfa", "outside the atmosphere table"),
-        (["--lapse-rate", "5"], "ccat_chai", "--lapse-rate needs --layers"),
-        (["--layers", "--lapse-rate", "nan"], "ccat_chai", "lapse_rate nan must be finite"),
+        (["--isothermal", "--lapse-rate", "5"], "ccat_chai", "give --lapse-rate or --isothermal"),
+        (["--lapse-rate", "nan"], "ccat_chai", "lapse_rate nan must be finite"),
         (["--scans", "0"], "ccat_chai", "at least one scan"),
         (["--exptime", "-1"], "ccat_chai", "positive"),
     ],

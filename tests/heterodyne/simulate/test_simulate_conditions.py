@@ -112,8 +112,9 @@ class TestImageGain:
 
 class TestSkies:
     def test_each_scan_has_its_own(self, config, tmp_path):
-        wet = replace(config.atmosphere, pwv_mm=2.0, layers=Layers(lapse_rate=5.0), dry_factor=2.0)
-        scans = (Scan(), Scan(atmosphere=wet), Scan(atmosphere=wet, pwv_mm=1.0))
+        wet = replace(config.atmosphere, pwv_mm=2.0, dry_factor=2.0)
+        isothermal = replace(config.atmosphere, layers=None)
+        scans = (Scan(atmosphere=isothermal), Scan(atmosphere=wet), Scan(atmosphere=wet, pwv_mm=1.0))
         simulate(replace(config, scans=scans), tmp_path / "s.zarr")
         truths = [read_truth(tmp_path / "s.zarr", number) for number in (1, 2, 3)]
         assert [truth.pwv_mm for truth in truths] == [0.5, 2.0, 1.0]
