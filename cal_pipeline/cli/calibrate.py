@@ -127,7 +127,7 @@ def pipeline_parameters(given: dict[str, Any]) -> dict[str, Any]:
         name, equals, value = setting.partition("=")
         step, _, parameter = name.removeprefix("steps.").rpartition(".")
         if not equals or not parameter:
-            raise UsageError(f"--set {setting!r}: expected NAME=VALUE, as in workers=2 or atmosphere.t_atm=260")
+            raise UsageError(f"--set {setting!r}: expected NAME=VALUE, as in workers=2 or atmosphere.t_ground=260")
         (steps.setdefault(step, {}) if step else result)[parameter] = value
     for option, name in _OF_PIPELINE.items():
         if option in given:

@@ -47,8 +47,8 @@ class CalibratedSession(Product):
 
     >>> from cal_pipeline import CalibratedSession
     >>> product = CalibratedSession("l1.zarr")
-    >>> [(number, product.open_scan(number).attrs["qa"]["verdict"]) for number in product.numbers]
-    [(1, 'pass')]
+    >>> [(number, product.open_scan(number).attrs["source"]) for number in product.numbers]
+    [(1, 'SIM-ORION')]
     """
 
     kind = ProductKind("scan", "L1 store", L1_SCHEMA_VERSION, "L0 scan")

@@ -259,6 +259,9 @@ class Band:
         return self
 
 
+_FORMAT = 2
+"""Format of saved scans; in format 1 the atmosphere was one layer."""
+
 FIELDS[Band] = {
     **dict.fromkeys(("name", "store", "group", "scan_number"), PLAIN),
     "coordinates": make_nested_converter(Coordinates),
@@ -383,6 +386,7 @@ class Scan:
         """
         target = Path(dir_path) / Path(path).name if dir_path else Path(path)
         tree = {
+            "format": _FORMAT,
             "scan_number": self.number,
             "attributes": self.attributes,
             "cal_step": vars(self.meta.cal_step),
@@ -422,6 +426,11 @@ class Scan:
                 tree = file.tree.get("cal_pipeline_scan")
                 if tree is None:
                     raise StoreError(f"{path} holds no 'cal_pipeline_scan': a step did not write it")
+                if tree.get("format", 1) != _FORMAT and any("atmosphere" in band for band in tree["bands"]):
+                    raise StoreError(
+                        f"{path} holds an atmosphere of format {tree.get('format', 1)}, expected {_FORMAT}, in layers: "
+                        "another release wrote it; run the step atmosphere and those after it anew"
+                    )
                 scan = cls(
                     int(tree["scan_number"]),
                     make_builtin(tree["attributes"]),

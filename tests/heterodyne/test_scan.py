@@ -82,3 +82,15 @@ def test_printing_a_scan_is_brief(tmp_path):
     assert repr(scan) == "<Scan 3: 1 band>"
     assert str(scan.bands[0]) == "scan 3 band_0"
     assert scan.bands[0].channel_width == 1e6
+
+
+def test_an_atmosphere_without_layers_of_an_earlier_release_is_refused(tmp_path, atm_table):
+    write_scan(tmp_path / "s.zarr", 3)
+    scan = AtmosphereStep(override_atm=str(atm_table)).run(PrepareStep().run(LoadsStep().run(str(tmp_path / "s.zarr"))))
+    path = tmp_path / "scan.asdf"
+    scan.save(str(path))
+    with asdf.open(path, memmap=False) as file:
+        tree = {"cal_pipeline_scan": {k: v for k, v in file["cal_pipeline_scan"].items() if k != "format"}}
+        asdf.AsdfFile(tree).write_to(tmp_path / "older.asdf")
+    with pytest.raises(StoreError, match=r"older\.asdf holds an atmosphere of format 1, expected 2.*run the step"):
+        Scan.open(tmp_path / "older.asdf")

@@ -10,6 +10,7 @@ Where the specification leaves a choice, the choice is named in a comment starti
 from .basics import PHYSICS, running_mean
 from .beams import chop_differences, couple, sky_entries
 from .counts import I32_MIN, PA_PER_TORR, name_pixels
+from .monitors import t_rec_jump
 from .options import Options
 from .references import interpolation_weights
 from .scale_error import TERMS
@@ -31,4 +32,5 @@ __all__ = [
     "read_atmosphere",
     "running_mean",
     "sky_entries",
+    "t_rec_jump",
 ]

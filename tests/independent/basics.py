@@ -24,21 +24,16 @@ def nanmean(values: np.ndarray, axis: Any = None) -> np.ndarray:
 
 def running_mean(values: np.ndarray) -> np.ndarray:
     """Mean of the finite values among the 129 channels around each; the window is cut off at the edges."""
-    half = SMOOTHING_CHANNELS // 2
-    result = np.empty(len(values))
-    for c in range(len(values)):
-        result[c] = nanmean(values[max(0, c - half) : c + half + 1])
-    return result
+    padded = np.pad(values, SMOOTHING_CHANNELS // 2, constant_values=np.nan)
+    return nanmean(np.lib.stride_tricks.sliding_window_view(padded, SMOOTHING_CHANNELS), axis=1)
 
 
-def mean_without_spikes(
-    samples: np.ndarray, exptime: np.ndarray, bandwidth: float, clip_sigma: float
-) -> tuple[np.ndarray, int]:
-    """Mean [C] of samples [C,N] less those far from the channel's median, and their number (section 1).
+def leave_out_spikes(samples: np.ndarray, exptime: np.ndarray, bandwidth: float, clip_sigma: float) -> np.ndarray:
+    """Samples [C,N] with NaN for those far from the channel's median (section 1).
 
     `exptime` [N] is the integration time of each sample [s].
     """
-    kept, left_out = np.array(samples, dtype=np.float64), 0
+    kept = np.array(samples, dtype=np.float64)
     if clip_sigma > 0:
         for row in kept:
             valid = np.isfinite(row)
@@ -49,10 +44,8 @@ def mean_without_spikes(
             scatter = 1.4826 * np.median(np.abs(row[valid] - median))
             # CHOICE: each sample with the exptime of its own subscan.
             sigma = np.maximum(scatter, median / np.sqrt(bandwidth * exptime))
-            spike = valid & (np.abs(row - median) > clip_sigma * sigma)
-            row[spike] = np.nan
-            left_out += int(spike.sum())
-    return nanmean(kept, axis=1), left_out
+            row[valid & (np.abs(row - median) > clip_sigma * sigma)] = np.nan
+    return kept
 
 
 def divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:

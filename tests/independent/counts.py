@@ -27,13 +27,6 @@ class Counts:
     def which(self, *names: str) -> list[int]:
         return [s for s, mode in enumerate(self.mode) if mode in names]
 
-    def valid_dumps(self, s: int, r: int, a: int) -> int:
-        # CHOICE: a dump is valid in a pixel when any of its channels there is.
-        return int(np.isfinite(self.counts[:, :, r, a, s]).any(axis=0).sum())
-
-    def integration_time(self, s: int, r: int, a: int) -> float:
-        return self.column("exptime", s) * self.valid_dumps(s, r, a)
-
 
 def counts_as_float(array: zarr.Array, saturation: float | None) -> np.ndarray:
     raw = np.asarray(array[...])

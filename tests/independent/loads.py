@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .basics import divide, mean_without_spikes, nanmean
+from .basics import divide, leave_out_spikes, nanmean
 from .counts import Counts
 from .options import Options
 from .sky import Model
@@ -19,8 +19,8 @@ class Loads:
     hot: np.ndarray
     cold: np.ndarray
     spikes: int  # samples left out of the means
-    time_hot: float  # s
-    time_cold: float  # s
+    time_hot: np.ndarray  # s, of the samples in the mean
+    time_cold: np.ndarray
     tp_hot: np.ndarray  # T'_hot
     tp_cold: np.ndarray  # T'_cold
     slope_hot: np.ndarray  # dT'_hot/dT, T the load's temperature
@@ -42,7 +42,7 @@ class LoadSpectrum:
 
     counts: np.ndarray
     spikes: int
-    time: float  # s
+    time: np.ndarray  # s, of the samples in the mean
     mjd: float
     tp: np.ndarray  # K
     slope: np.ndarray  # K per K of the load
@@ -61,7 +61,7 @@ def evaluate_load(
     # are looked for after ZERO is subtracted.
     samples = calibration.counts[:, :, r, a, subscans].reshape(C, -1) - zero[:, None]
     exptime = np.tile(calibration.columns["exptime"][subscans], D)
-    counts, spikes = mean_without_spikes(samples, exptime, bandwidth, options.clip_sigma)
+    kept = leave_out_spikes(samples, exptime, bandwidth, options.clip_sigma)
     column = {"hot": "thot", "cold": "tcold"}[name]
     temperature = float(nanmean(calibration.columns[column][subscans])) if column in calibration.columns else np.nan
     assumed = not np.isfinite(temperature) and name == "cold" and options.profile_t_cold is not None
@@ -78,8 +78,10 @@ def evaluate_load(
         ]
     slopes = [k * model.physics.J_slope(sb.nu, temperature + offset) for sb in model.sidebands]
     return LoadSpectrum(
-        counts, spikes,
-        time=sum(calibration.integration_time(s, r, a) for s in subscans),
+        counts=nanmean(kept, axis=1),
+        spikes=int((np.isfinite(samples) & ~np.isfinite(kept)).sum()),
+        # CHOICE: valid dumps are counted channel by channel, without spikes.
+        time=(np.isfinite(kept) * exptime).sum(axis=1),
         mjd=float(np.mean(calibration.columns["mjd"][subscans])),
         tp=model.weigh(bands), slope=model.weigh(slopes), by_gain=model.by_gain(bands), assumed=assumed,
     )  # fmt: skip

@@ -84,11 +84,11 @@ def noise_of_loads(loads: Loads, B: float) -> np.ndarray:
     """Noise of the difference of HOT and COLD [K]."""
     _, t_hot, t_cold = noise_temperatures(loads)
     tiny = np.finfo(float).tiny
-    return np.sqrt((t_hot**2 / max(loads.time_hot, tiny) + t_cold**2 / max(loads.time_cold, tiny)) / B)
+    return np.sqrt((t_hot**2 / np.maximum(loads.time_hot, tiny) + t_cold**2 / np.maximum(loads.time_cold, tiny)) / B)
 
 
 def prepare_sky(
-    model: Model, pixel: tuple[int, int, int], loads: Loads, off: np.ndarray, time_off: float, B: float,
+    model: Model, pixel: tuple[int, int, int], loads: Loads, off: np.ndarray, time_off: np.ndarray, B: float,
     airmass: float, t_ground: float, t_spill: float,
 ) -> SkyData:  # fmt: skip
     hot_s, cold_s, off_s = running_mean(loads.hot), running_mean(loads.cold), running_mean(off)
@@ -104,9 +104,9 @@ def prepare_sky(
         gamma=loads.gamma,
         gamma_smooth=gamma_s,
         a=divide(off_s - cold_s, hot_s - cold_s),
-        var_off=t_off**2 / max(time_off, tiny) / B,
-        var_hot=t_hot**2 / max(loads.time_hot, tiny) / B,
-        var_cold=t_cold**2 / max(loads.time_cold, tiny) / B,
+        var_off=t_off**2 / np.maximum(time_off, tiny) / B,
+        var_hot=t_hot**2 / np.maximum(loads.time_hot, tiny) / B,
+        var_cold=t_cold**2 / np.maximum(loads.time_cold, tiny) / B,
         tp_hot=loads.tp_hot,
         airmass=airmass,
         t_ground=t_ground,

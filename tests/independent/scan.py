@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .basics import PHYSICS, divide, mean_without_spikes, nanmean
+from .basics import PHYSICS, divide, leave_out_spikes, nanmean
 from .counts import PA_PER_TORR, Counts, frequencies, open_scan, read_group, scan_attributes
 from .drift import later_zero, undrift
+from .dump_noise import DumpNoise, measure_dump_noise
 from .loads import Loads, evaluate_loads
+from .monitors import FittedOff, load_age, monitor, ref_extrapolated
 from .options import Options
 from .pwv import SkyData, noise_of_loads, prepare_sky
 from .references import interpolation_weights
@@ -23,6 +25,7 @@ from .table import read_atmosphere
 BAD_CHANNEL = 1
 FILL_VALUE = 2
 SKY_OUTLIER = 256
+NOISY = 512
 
 
 @dataclass
@@ -39,9 +42,11 @@ class Scan:
     bandwidth: float  # Hz
     loads: dict[tuple[int, int], Loads]
     off_mean: dict[tuple[int, int, int], np.ndarray]
+    off_time: dict[tuple[int, int, int], np.ndarray]  # s, of the samples in the mean
     skies: Skies
     later: dict[tuple[int, int], LaterLoads]
     off_spikes: dict[tuple[int, int], int]
+    dump_noise: dict[tuple[int, int], DumpNoise]
 
     @property
     def pixels(self) -> list[tuple[int, int]]:
@@ -95,6 +100,7 @@ def evaluate_scan(
         "image_freqs": nu_i,
         **coordinates(scan, calibrated["flags"]),
         **intermediate(scan, factors),
+        "_figures": figures(scan, fits),
     }
 
 
@@ -119,7 +125,7 @@ def read_scan(
         source, cal, selection, options, models, zero,
         counts=source.counts - zero[:, None, :, :, None],
         bandwidth=abs(source.column("freq_res", selection.ons[0])),
-        loads={}, off_mean={}, skies={}, later={}, off_spikes={},
+        loads={}, off_mean={}, off_time={}, skies={}, later={}, off_spikes={}, dump_noise={},
     )  # fmt: skip
     for r, a in scan.pixels:
         scan.loads[r, a] = loads_of_pixel(scan, cal, zero[:, r, a], r, a)
@@ -128,14 +134,7 @@ def read_scan(
         following_group = open_scan(following[0], following[1], band)["calibration"]
         take_out_drift(scan, read_group(following_group, options.saturation_counts))
     for r, a in scan.pixels:
-        for k in selection.offs:
-            clip = 0.0 if selection.chopped else options.clip_sigma
-            exptime = np.full(source.counts.shape[1], source.column("exptime", k))
-            mean, spikes = mean_without_spikes(scan.counts[:, :, r, a, k], exptime, scan.bandwidth, clip)
-            scan.off_mean[r, a, k] = mean
-            scan.off_spikes[r, a] = scan.off_spikes.get((r, a), 0) + spikes
-            if source.valid_dumps(k, r, a) > 0:
-                scan.skies[r, a, k] = look_at_sky(scan, r, a, k, band or 0)
+        average_offs(scan, r, a, band or 0)
     return scan
 
 
@@ -201,11 +200,34 @@ def take_out_drift(scan: Scan, later: Counts) -> None:
             scan.counts[:, :, r, a, s] = undrift(counts, when, scan.loads[r, a], after, scan.calibration, later)
 
 
+def average_offs(scan: Scan, r: int, a: int, band: int) -> None:
+    """Means, spikes, noise and sky of the OFFs of a pixel."""
+    selection, source, recorded = scan.selection, scan.source, []
+    scan.off_spikes[r, a] = 0
+    for k in selection.offs:
+        counts = source.counts[:, :, r, a, k] - scan.zero[:, None, r, a]
+        if not selection.chopped:
+            exptime = np.full(counts.shape[1], source.column("exptime", k))
+            # CHOICE: spikes are looked for before any drift is taken out, and have no differences either.
+            counts = leave_out_spikes(counts, exptime, scan.bandwidth, scan.options.clip_sigma)
+        recorded.append(counts)
+        spike = np.isfinite(source.counts[:, :, r, a, k]) & ~np.isfinite(counts)
+        scan.off_spikes[r, a] += int(spike.sum())
+        scan.off_mean[r, a, k] = nanmean(np.where(spike, np.nan, scan.counts[:, :, r, a, k]), axis=1)
+        # CHOICE: valid dumps are counted channel by channel, without spikes.
+        scan.off_time[r, a, k] = source.column("exptime", k) * np.isfinite(counts).sum(axis=1)
+        if scan.off_time[r, a, k].any():
+            scan.skies[r, a, k] = look_at_sky(scan, r, a, k, band)
+    if not selection.chopped:
+        exptimes = [source.column("exptime", k) for k in selection.offs]
+        scan.dump_noise[r, a] = measure_dump_noise(recorded, exptimes, scan.loads[r, a], scan.bandwidth)
+
+
 def look_at_sky(scan: Scan, r: int, a: int, k: int, band: int) -> SkyData:
     tamb = scan.tamb(k)
     return prepare_sky(
         scan.models[a], (band, r, a), scan.loads[r, a], scan.off_mean[r, a, k],
-        scan.source.integration_time(k, r, a), scan.bandwidth, scan.selection.airmass[k],
+        scan.off_time[r, a, k], scan.bandwidth, scan.selection.airmass[k],
         scan.options.ground_temperature(tamb), scan.options.spillover_temperature(tamb),
     )  # fmt: skip
 
@@ -215,10 +237,10 @@ def look_at_sky(scan: Scan, r: int, a: int, k: int, band: int) -> SkyData:
 
 @dataclass
 class Reference:
-    """REF [C,D] of an ON in a pixel, its noise relative to t_sys²/B [1/s], and the ambient temperature there [K]."""
+    """REF [C,D] of an ON in a pixel, its noise [C] relative to t_sys²/B [1/s], and the ambient temperature [K]."""
 
     counts: np.ndarray
-    noise: float
+    noise: np.ndarray | float
     tamb: float
 
 
@@ -231,7 +253,7 @@ def reference_of(scan: Scan, r: int, a: int, on: int) -> Reference:
     if not weights:
         return Reference(np.full((C, D), np.nan), np.nan, np.nan)
     mean = sum(weight * scan.off_mean[r, a, k] for k, weight in weights.items())
-    noise = sum(w**2 / scan.source.integration_time(k, r, a) for k, w in weights.items())
+    noise = sum(divide(w**2, scan.off_time[r, a, k]) for k, w in weights.items())
     # CHOICE: for an ON, tamb is interpolated as REF is.
     tamb = sum(w * scan.tamb(k) for k, w in weights.items())
     return Reference(np.repeat(mean[:, None], D, axis=1), noise, tamb)
@@ -283,6 +305,8 @@ def calibrate(scan: Scan, fits: Fits) -> tuple[dict[str, np.ndarray], dict[tuple
             factors[r, a, on] = np.where(bad, np.nan, factor)
             flags = np.where(bad[:, None], BAD_CHANNEL, 0) | np.where(missing, FILL_VALUE, 0)
             flags |= np.where(outliers[r, a][:, None], SKY_OUTLIER, 0)
+            if (r, a) in scan.dump_noise:
+                flags |= np.where(scan.dump_noise[r, a].noisy[:, None], NOISY, 0)
             out["flags"][:, :, r, a, i] = flags
             t_a = (on_counts - ref.counts) * factor[:, None]
             out["spectra"][:, :, r, a, i] = np.where(bad[:, None] | missing, np.nan, t_a)
@@ -355,6 +379,31 @@ def coordinates(scan: Scan, flags: np.ndarray) -> dict[str, Any]:
                 out[name] = np.broadcast_to(columns[name][..., ons], (D, S)).copy()
         out["otf_airmass"] = np.broadcast_to([scan.selection.airmass[s] for s in ons], (D, S)).copy()
     return out
+
+
+def figures(scan: Scan, fits: Fits) -> dict[str, np.ndarray]:
+    """Figures [R,A] of section 6 that one scan is enough for."""
+    shape, fitted = scan.counts.shape[2:4], {}
+    out = {name: np.full(shape, np.nan) for name in ("load_age_s", "ref_extrapolated", "dump_radiometer")}
+    for r, a in scan.pixels:
+        load = scan.loads[r, a]
+        offs = valid_offs(scan.skies, (r, a), scan.selection)
+        out["load_age_s"][r, a] = load_age(scan.selection, load)
+        out["ref_extrapolated"][r, a] = ref_extrapolated(scan.selection, offs)
+        if (r, a) in scan.dump_noise:
+            out["dump_radiometer"][r, a] = scan.dump_noise[r, a].figure
+        fitted[r, a] = [
+            FittedOff(
+                scan.selection.offs.index(k),
+                scan.skies[r, a, k],
+                fits.off[r, a, k].pwv,
+                divide(scan.off_mean[r, a, k] - load.hot, load.gamma),
+            )
+            for k in offs
+            if (r, a, k) in fits.off
+        ]
+    median_b = float(np.median(scan.models[0].sidebands[0].b))
+    return out | monitor(fitted, scan.selection, scan.options, shape, median_b)
 
 
 def intermediate(scan: Scan, factors: dict[tuple[int, int, int], np.ndarray]) -> dict[str, Any]:

@@ -27,8 +27,11 @@ FIXED_POINT = 1e-11
 
 Small enough that the result is the fixed point itself, not a stage of the iteration.
 """
+_START = 1e-3
+"""Relative accuracy of the PWV that the robust steps start from."""
+
 _GRID_BLOCK = 512
-_GRID_CHANNELS = 256
+_GRID_CHANNELS = 128
 """Number of channels used on the initial grid, enough to find a start."""
 
 
@@ -136,7 +139,7 @@ def solve_pwv(
     grid = np.geomspace(*search.bounds, search.grid_steps)
     pwv = _best_of_grid(observations, grid, per_pixel, each)
     step_by = partial(_step, observations, per_pixel=per_pixel, each=each)
-    accuracy = CONVERGED if search.robust else FIXED_POINT
+    accuracy = _START if search.robust else FIXED_POINT
     solution = _come_to_rest(partial(step_by, robust=False), pwv, search.bounds, accuracy)
     if search.robust:
         solution = _come_to_rest(partial(step_by, robust=True), solution.pwv, search.bounds, FIXED_POINT)

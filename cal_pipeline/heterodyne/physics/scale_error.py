@@ -14,7 +14,6 @@ from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_fi
 from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
 from cal_pipeline.heterodyne.physics.robust import pulls
 from cal_pipeline.heterodyne.physics.sharing import Mapper, groups_of_rows, one_by_one
-from cal_pipeline.heterodyne.physics.sky import ModelledSky
 from cal_pipeline.heterodyne.physics.sky_match import SkyMatch
 from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation
 
@@ -109,14 +108,15 @@ def _respond_off(observation: SkyObservation, match: SkyMatch, slopes: LoadSlope
     def of_arrays(values: Floats) -> Floats:
         return rows(np.broadcast_to(values, (n_channels, 1, n_arrays)))
 
-    pull = pulls(observation.samples(view), ModelledSky(view.direction, pwv).of(observation.pixels), match.tuning[off])
     # A PWV that all pixels share is evaluated once for each array.
-    some = np.arange(n_arrays) if pwv.size == 1 else array
+    some, row = (np.arange(n_arrays), array) if pwv.size == 1 else (array, np.arange(array.size))
     water = np.broadcast_to(pwv, (n_arrays, 1) if pwv.size == 1 else observation.pixels)
+    modelled, responses = view.direction.respond_rows(water.reshape(-1, order="F"), some)
+    pull = pulls(observation.samples(view), (modelled[0], modelled[1], modelled[2], row), match.tuning[off])
     air = view.direction.air
     t_spill = air.surroundings.t_spill
     sky = _sky_responses(
-        view.direction.respond_rows(water.reshape(-1, order="F"), some),
+        responses,
         some,
         air.share,
         air.forward_efficiency,
@@ -130,7 +130,7 @@ def _respond_off(observation: SkyObservation, match: SkyMatch, slopes: LoadSlope
         of_arrays(observation.loads.input_difference),
         LoadSlopes(*(of_arrays(values) for values in slopes)),
         sky,
-        array if pwv.size == 1 else np.arange(array.size),
+        row,
         array,
     )
 

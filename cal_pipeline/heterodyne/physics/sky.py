@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -331,16 +332,14 @@ class SkyDirection:
         Radiative transfer through layers of constant temperature, summed by parts; Mangum & Shirley
         2015, PASP 127, 266, sect. 14, for a single layer.
         """
-        air, opacity = self.air, self.air.opacity
-        opaque, found = rows(air.opaque), np.empty((n_wanted, water.size, len(air.opaque)))
-        for q, a, minus_depth, through_layers in self._evaluate(water, array):
-            given = (air.brightness, opacity.b, self.airmass, air.share[a], minus_depth, through_layers)
-            _through(opaque[a], *given, found[:, q])
+        found = np.empty((n_wanted, water.size, len(self.air.opaque)))
+        for q, pwv, a, through_layers in self._evaluate(water, array):
+            self._look(pwv, a, through_layers, found[:, q])
             if through is not None:
                 through[q] = through_layers[0, -1]
         return found
 
-    def respond_rows(self, water: Floats, array: NDArray[np.int64]) -> Floats:
+    def respond_rows(self, water: Floats, array: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Compute how the emission of the sky responds to errors of what it is computed from.
 
         Parameters
@@ -350,7 +349,9 @@ class SkyDirection:
 
         Returns
         -------
-        ndarray, shape (3 + B, Q, C)
+        modelled : ndarray, shape (3, Q, C)
+            Results of :meth:`observe_rows`.
+        responses : ndarray, shape (3 + B, Q, C)
             For 1 K more of t_ground, f_eff Σ_sb w_sb Σ_j (t_(j-1) - t_j) dJ(T_j)/dT with t_0 = 1 [K/K];
             for offsets twice as large, the same with offset_j in the sum [K]; for twice the dry opacity,
             f_eff Σ_sb w_sb Σ_j [J(T_j) - J(T_(j+1))]·airmass·c_j·t_j [K]; E(nu_sb) of each sideband [K].
@@ -360,32 +361,49 @@ class SkyDirection:
         With the `direction` of the example of the class, where half of the light is the air's, which is
         in one piece without dry opacity:
 
-        >>> ground, profile, dry, emission = direction.respond_rows(np.array([np.log(2.0)]), np.array([0]))
-        >>> [values.round(1).item() for values in (ground, profile, dry, emission)]
+        >>> _, responses = direction.respond_rows(np.array([np.log(2.0)]), np.array([0]))
+        >>> responses.ravel().round(1).tolist()  # of ground, profile, dry opacity; emission
         [0.5, 0.0, 0.0, 136.3]
         """
         air, opacity, slopes = self.air, self.air.opacity, self.air.layer_slopes
-        found = np.zeros((3 + len(air.brightness), water.size, len(air.opaque)))
-        for q, a, _, through_layers in self._evaluate(water, array):
+        modelled = np.empty((3, water.size, len(air.opaque)))
+        responses = np.zeros((3 + len(air.brightness), water.size, len(air.opaque)))
+        for q, pwv, a, through_layers in self._evaluate(water, array):
+            self._look(pwv, a, through_layers, modelled[:, q])
             given = (air.brightness, slopes, opacity.offset, opacity.c, self.airmass, air.share[a], through_layers)
-            _respond(*given, found[:, q])
-        return found
+            _respond(*given, responses[:, q])
+        return modelled, responses
 
-    def _evaluate(self, water: Floats, array: NDArray[np.int64]) -> Any:
-        """Yield index and array of each pixel, with the negative opacity and the transmission of the layers.
+    def _evaluate(self, water: Floats, array: NDArray[np.int64]) -> Iterator[tuple[int, float, int, Floats]]:
+        """Yield index, PWV and array of each pixel with the transmission of the layers, (B, L, C).
 
-        Both have shape (B, L, C); their memory is that of the next pixel's too: a pixel at a time stays in
-        the cache. NumPy's exponential takes a fifth of the time of a compiled loop's.
+        Its memory is that of the next pixel's too: a pixel at a time stays in the cache. NumPy's
+        exponential takes a fifth of the time of a compiled loop's.
         """
         opacity = self.air.opacity
-        minus_depth, through = np.empty_like(opacity.b), np.empty_like(opacity.b)
+        through = np.empty_like(opacity.b)
         before: float | None = None
         for q, (pwv, a) in enumerate(zip(water.tolist(), array.tolist(), strict=True)):
             if pwv != before:
-                _attenuate(opacity.b, opacity.c, pwv, self.airmass, minus_depth)
-                np.exp(minus_depth, out=through)
+                _attenuate(opacity.b, opacity.c, pwv, self.airmass, through)
+                np.exp(through, out=through)
                 before = pwv
-            yield q, a, minus_depth, through
+            yield q, pwv, a, through
+
+    def _look(self, pwv: float, array: int, through: Floats, found: Floats) -> None:
+        """Write temperature, slope and error of the sky, (3, C), or temperature, (1, C), to `found`."""
+        air, opacity = self.air, self.air.opacity
+        _through(
+            rows(air.opaque)[array],
+            air.brightness,
+            opacity.b,
+            opacity.c,
+            pwv,
+            self.airmass,
+            air.share[array],
+            through,
+            found,
+        )
 
     def on_grid(self, grid: Floats, channels: slice) -> Floats:
         """Compute the sky temperature of some channels at each PWV of a grid.
@@ -485,7 +503,7 @@ class ModelledSky:
 
 @compiled
 def _attenuate(b: Floats, c: Floats, pwv: float, airmass: float, minus_depth: Floats) -> None:
-    """Write the negative opacity along the line of sight to `minus_depth`; all (B, L, C)."""
+    """Write minus the opacity along the line of sight to `minus_depth`; all (B, L, C)."""
     n_bands, n_layers, n_channels = b.shape
     for s in range(n_bands):
         for j in range(n_layers):
@@ -498,33 +516,36 @@ def _through(
     opaque: Floats,
     brightness: Floats,
     b: Floats,
+    c: Floats,
+    pwv: float,
     airmass: float,
     share: Floats,
-    minus_depth: Floats,
     through: Floats,
     found: Floats,
 ) -> None:
     """Write temperature, slope and error of the sky, (3, C), or temperature, (1, C), to `found`.
 
-    Inputs are the arrays of an :class:`Air`, and negative opacity along the line of sight and
-    transmission, both (B, L, C).
+    Inputs are the arrays of an :class:`Air` and its opacity, and the transmission of the layers, (B, L, C).
     """
     n_bands, n_layers, n_channels = through.shape
-    for k in range(len(found)):
-        for c in range(n_channels):
-            found[k, c] = 0.0 if k else opaque[c]
+    found[0] = opaque
+    found[1:] = 0.0
     for s in range(n_bands):
         for j in range(n_layers):
-            for c in range(n_channels):
-                found[0, c] -= share[s] * (brightness[s, j, c] - brightness[s, j + 1, c]) * through[s, j, c]
-            if len(found) > 1:
-                seen = 0.0 if j == n_layers - 1 else 1.0
-                for c in range(n_channels):
-                    passed = share[s] * through[s, j, c]
-                    contrast = brightness[s, j, c] - brightness[s, j + 1, c]
-                    found[1, c] += passed * contrast * airmass * b[s, j, c]
-                    emitted = brightness[s, j, c] - seen * brightness[s, j + 1, c]
-                    found[2, c] -= passed * emitted * minus_depth[s, j, c]
+            if len(found) == 1:
+                for k in range(n_channels):
+                    contrast = brightness[s, j, k] - brightness[s, j + 1, k]
+                    found[0, k] -= share[s] * through[s, j, k] * contrast
+                continue
+            # An error of the opacity does not change the background.
+            behind = 1.0 if j == n_layers - 1 else 0.0
+            for k in range(n_channels):
+                passed = share[s] * through[s, j, k]
+                contrast = brightness[s, j, k] - brightness[s, j + 1, k]
+                found[0, k] -= passed * contrast
+                found[1, k] += passed * contrast * airmass * b[s, j, k]
+                emitted = contrast + behind * brightness[s, j + 1, k]
+                found[2, k] += passed * emitted * airmass * (b[s, j, k] * pwv + c[s, j, k])
 
 
 @compiled

@@ -259,8 +259,8 @@ def off_minus_off(
     steps : sequence of ndarray, shape (C, R, A)
         (OFF - HOT)/gamma_smooth of each OFF, in the order of time [K].
     variances : sequence of ndarray, shape (C, R, A)
-        Variance of the noise of each OFF alone, without that of the loads; 0 where it has no data
-        [K²].
+        Variance of the noise of each OFF alone, without that of the loads; 0 where the OFF has no
+        counts [K²].
     slopes : sequence of ndarray, shape (C, R, A), (C, 1, A) or (C, 1, 1)
         Change S' of the sky with the water vapour at each OFF [K/mm].
     levels : sequence of ndarray, shape (C, R, A)
@@ -279,7 +279,8 @@ def off_minus_off(
 
     Notes
     -----
-    The loads are those of both OFFs, and their noise cancels. From one OFF to the next the water
+    A pair is compared in the channels that both OFFs have. The loads are those of both, and their noise
+    cancels. From one OFF to the next the water
     vapour changes, which adds S', and the gain, which adds the counts themselves. The difference
     less the weighted least-squares fit of both should be noise: chi² is Σ remainder²/(v_1 + v_2)
     over n channels. S' and counts are means of the two OFFs.
@@ -320,8 +321,9 @@ def _chi_squared(first: tuple[Any, ...], second: tuple[Any, ...], usable: Mask) 
         for c in range(n_channels):
             d, v = next_step[p, c] - step[p, c], variance[p, c] + next_variance[p, c]
             s, x = 0.5 * (slope[q, c] + next_slope[q, c]), 0.5 * (level[p, c] + next_level[p, c])
-            both = variance[p, c] > 0.0 and next_variance[p, c] > 0.0
-            if usable[p, c] and both and np.isfinite(d + v + s + x):
+            # The variance of an OFF is 0 where it lacks the channel.
+            seen = variance[p, c] > 0.0 and next_variance[p, c] > 0.0
+            if usable[p, c] and seen and np.isfinite(d + v + s + x):
                 w = 1.0 / v
                 difference[number], weight[number], by_water[number], by_gain[number] = d, w, s, x
                 ss, sl, ll = ss + w * s * s, sl + w * s * x, ll + w * x * x

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.integrate import quad
 
 from cal_pipeline.heterodyne.physics.opacity import airmass, interpolate_coefficients, transmission, zenith_opacity
 
@@ -73,3 +74,17 @@ def test_opacity_and_transmission():
     np.testing.assert_allclose(tau0, [[0.5, 1.5], [0.5, 2.5]])
     assert transmission(np.log(2.0), 3.0) == pytest.approx(0.125)
     assert transmission(0.0, 5.0) == 1.0
+
+
+@pytest.mark.parametrize(("scale_km", "percent"), [(1.4, 0.16), (6.3, 0.73)], ids=["CCAT", "SOFIA"])
+def test_the_airmass_of_a_sphere_is_smaller(scale_km, percent):
+    # Opacity that falls as exp(-z/H), along a straight line that leaves the ground at 20°.
+    radius, elevation = 6371.0, np.radians(20.0)
+
+    def slant(z):
+        return np.exp(-z / scale_km) / scale_km / np.sqrt(1.0 - (np.cos(elevation) / (1.0 + z / radius)) ** 2)
+
+    sphere = quad(slant, 0.0, 40.0 * scale_km, epsrel=1e-10)[0]
+    lower = 1.0 - sphere / float(airmass(elevation))
+    assert 100.0 * lower == pytest.approx(percent, abs=0.01)
+    assert lower == pytest.approx(scale_km / radius / np.tan(elevation) ** 2, rel=0.03)

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers_physics import Setup
+from scipy.integrate import quad
 
 from cal_pipeline.heterodyne.physics.observed_sky import observed_sky
 from cal_pipeline.heterodyne.physics.planck import EXACT, KALIBRATE_COMPAT, Sidebands
@@ -110,6 +111,136 @@ def test_pixels_may_have_their_own_water():
     both = evaluate(direction, np.array([[0.2], [2.0]]))[0]
     np.testing.assert_array_equal(both[:, :1], evaluate(direction, np.array([[0.2]]))[0])
     np.testing.assert_array_equal(both[:, 1:], evaluate(direction, np.array([[2.0]]))[0])
+
+
+def layered(setup, shares, offset, dry_shares=None):
+    """The opacity of a setup divided into layers by shares, from the ground up."""
+    whole, dry = setup.opacity, shares if dry_shares is None else dry_shares
+    up_to, dry_up_to = (np.cumsum(values)[:, None] for values in (shares, dry))
+    return Opacity(whole.b * up_to, whole.c * dry_up_to, np.asarray(offset))
+
+
+def test_many_thin_layers_are_the_integral_of_radiative_transfer():
+    # T falls by 6 K/km, opacity with a scale of 1.5 km: dI = B(T(tau)) exp(-tau) dtau along the line of sight.
+    setup, lapse, scale, top, n = Setup(n_channels=3, image_gain=0.0), 6.0, 1.5, 12.0, 4000
+    edges = np.linspace(0.0, top, n + 1)
+    above = (np.exp(-edges / scale) - np.exp(-top / scale)) / (1.0 - np.exp(-top / scale))
+    opacity = layered(setup, -np.diff(above), -lapse * 0.5 * (edges[1:] + edges[:-1]))
+    seen = evaluate(towards(setup, opacity), WATER)[0][:, 0, 0]
+    for channel, nu in enumerate(setup.signal):
+        tau = 1.3 * opacity.signal(1.0)[channel]
+
+        def height(fraction):
+            return -scale * np.log1p(-fraction * (1.0 - np.exp(-top / scale)))
+
+        shine = quad(
+            lambda depth, nu=nu, tau=tau: (
+                float(EXACT.brightness(nu, 268.0 - lapse * height(depth / tau))) * np.exp(-depth)
+            ),
+            0.0,
+            tau,
+            epsabs=0.0,
+            epsrel=1e-10,
+        )[0]
+        behind = float(EXACT.brightness(nu, 2.725)) * np.exp(-tau)
+        assert seen[channel] == pytest.approx(shine + behind, rel=1e-6)
+
+
+@pytest.mark.parametrize("image_gain", [0.0, 0.6])
+def test_layers_of_one_temperature_are_one_layer(image_gain):
+    setup = Setup(n_channels=8, image_gain=image_gain)
+    several = layered(setup, [0.5, 0.3, 0.2], np.full(3, -7.0), dry_shares=[0.1, 0.2, 0.7])
+    colder = Surroundings(261.0, 290.0)
+    one = towards(setup, setup.opacity, 0.9, colder)
+    for found, expected in zip(evaluate(towards(setup, several, 0.9), WATER), evaluate(one, WATER), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(several.as_one_layer().b, setup.opacity.b)
+    assert several.as_one_layer().isothermal
+    assert not several.isothermal
+
+
+def test_an_opaque_lowest_layer_hides_the_rest():
+    setup = Setup(n_channels=8)
+    growing = np.array([1.0, 2.0, 3.0])[:, None] * setup.opacity.b
+    opacity = Opacity(100.0 + growing, 0.0 * growing, np.array([-2.0, 40.0, -60.0]))
+    seen, slope, error = evaluate(towards(setup, opacity), WATER)
+    np.testing.assert_allclose(seen[:, 0, 0], setup.sidebands.input_temperature(266.0)[:, 0, 0], rtol=1e-12)
+    assert np.abs(slope).max() < 1e-30
+    assert np.abs(error).max() < 1e-30
+
+
+def test_layers_without_opacity_do_not_shine():
+    setup = Setup(n_channels=8)
+    with_empty = layered(setup, [0.0, 0.6, 0.0, 0.4], [90.0, -5.0, 90.0, -30.0])
+    without = layered(setup, [0.6, 0.4], [-5.0, -30.0])
+    for found, expected in zip(
+        evaluate(towards(setup, with_empty), WATER), evaluate(towards(setup, without), WATER), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("image_gain", [0.0, 0.6, 1.0])
+def test_derivative_of_layers_is_the_change_with_water(image_gain):
+    setup = Setup(n_channels=8, image_gain=image_gain)
+    direction = towards(setup, layered(setup, [0.5, 0.3, 0.2], [-3.0, -14.0, -50.0]), efficiency=0.95)
+    step = 1e-5
+    low, high = (evaluate(direction, WATER + s)[0] for s in (-step, step))
+    np.testing.assert_allclose(evaluate(direction, WATER)[1], (high - low) / (2 * step), rtol=1e-7)
+    grid = np.array([0.1, 1.0, 5.0])
+    for index, pwv in enumerate(grid):
+        np.testing.assert_allclose(
+            direction.on_grid(grid, slice(None))[:, index].T,
+            evaluate(direction, np.array([[pwv]]))[0][:, 0],
+            rtol=1e-12,
+        )
+
+
+@pytest.mark.parametrize("image_gain", [0.0, 0.6])
+def test_responses_are_what_the_inputs_do_to_the_emission(image_gain):
+    setup = Setup(n_channels=8, image_gain=image_gain)
+    opacity = layered(setup, [0.5, 0.3, 0.2], [-3.0, -14.0, -50.0], dry_shares=[0.2, 0.2, 0.6])
+    water, array, step = np.array([0.3, 2.0]), np.array([0, 0]), 1e-4
+
+    def temperature(d_ground=0.0, profile=1.0, dry=1.0):
+        changed = Opacity(opacity.b, dry * opacity.c, profile * opacity.offset)
+        around = Surroundings(268.0 + d_ground, 290.0)
+        return towards(setup, changed, 0.95, around).observe_rows(water, array, 1)[0]
+
+    _, found = towards(setup, opacity, 0.95).respond_rows(water, array)
+    changes = ((temperature(d_ground=s), temperature(profile=1.0 + s), temperature(dry=1.0 + s)) for s in (-step, step))
+    for response, low, high in zip(found, *changes, strict=False):
+        np.testing.assert_allclose(response, (high - low) / (2.0 * step), rtol=1e-6)
+    assert len(found) == 3 + len(setup.sidebands.frequencies)
+    seen = sum(w * emission for w, emission in zip(setup.sidebands.weights[:, 0], found[3:], strict=True))
+    spill = 0.05 * setup.sidebands.input_temperature(290.0)[:, 0, 0]
+    np.testing.assert_allclose(0.95 * seen + spill, temperature(), rtol=1e-12)
+
+
+def test_arrays_with_gains_and_efficiencies_of_their_own_are_those_alone():
+    setup = Setup(n_channels=8)
+    opacity, gains, efficiencies = layered(setup, [0.7, 0.3], [-4.0, -20.0]), [1.0, 0.0, 0.4], [0.95, 0.9, 0.85]
+
+    def direction(which):
+        bands = Sidebands(setup.signal, setup.image, np.array(gains)[which])
+        count = len(bands.frequencies)
+        seen = Opacity(opacity.b[:count], opacity.c[:count], opacity.offset)
+        return SkyDirection(Air.around(bands, seen, np.array(efficiencies)[which], Surroundings(268.0, 290.0)), 1.3)
+
+    water = np.array([[0.3, 0.5, 1.0], [2.0, 0.1, 0.7]])
+    together, (temperature, through) = evaluate(direction([0, 1, 2]), water), direction([0, 1, 2]).observe(water)
+    on_grid = direction([0, 1, 2]).on_grid(np.array([0.2, 3.0]), slice(None))
+    _, rows_of_all = direction([0, 1, 2]).respond_rows(water[0], np.arange(3))
+    for a in range(3):
+        alone = direction([a])
+        only = water[:, a : a + 1]
+        for one, several in zip(evaluate(alone, only), together, strict=True):
+            np.testing.assert_allclose(several[..., a], one[..., 0], rtol=1e-13)
+        np.testing.assert_allclose(temperature[..., a], alone.observe(only)[0][..., 0], rtol=1e-13)
+        np.testing.assert_allclose(through[..., a], alone.observe(only)[1][..., 0], rtol=1e-13)
+        np.testing.assert_allclose(on_grid[a], alone.on_grid(np.array([0.2, 3.0]), slice(None))[0], rtol=1e-13)
+        responses = alone.respond_rows(only[:1, 0], np.zeros(1, int))[1][:, 0]
+        # A receiver without image has no emission there to report.
+        np.testing.assert_allclose(rows_of_all[: len(responses), a], responses, rtol=1e-13)
 
 
 def test_observed_sky_is_the_mean_of_the_offs_that_are_there():

@@ -179,5 +179,17 @@ class TestOffMinusOff:
         found = off_minus_off(steps, variances, [np.zeros(SHAPE)] * 2, levels, USABLE)
         np.testing.assert_allclose(found, 1.0, atol=0.2)
 
+    def test_an_off_that_a_pixel_lacks(self):
+        """As the observation has it: no step, level or variance."""
+        steps, variances, slopes, levels = self.offs([0.5, 0.9, 0.6, 0.6], [1.0] * 4, [0.1] * 4)
+        whole = off_minus_off(steps, variances, slopes, levels, USABLE)
+        of_off = [[values.copy() for values in name] for name in (steps, variances, levels)]
+        for values in of_off:
+            values[0][:, 0, 0] = 0.0
+        found = off_minus_off(of_off[0], of_off[1], slopes, of_off[2], USABLE)
+        last_two = off_minus_off(steps[1:], variances[1:], slopes[1:], levels[1:], USABLE)
+        assert found[0, 0] == last_two[0, 0]
+        np.testing.assert_array_equal(found.ravel()[1:], whole.ravel()[1:])
+
     def test_a_single_off_has_no_other(self):
         assert np.isnan(off_minus_off(*self.offs([0.5], [1.0], [0.1]), USABLE)).all()
