@@ -231,7 +231,7 @@ def strongest_dip(spectrum: Floats, sigma: Floats, channels: Mask | None = None)
 def _deepest(values: Floats, sigma: Floats, middle: Floats, wanted: Mask, widths: NDArray[np.int64]) -> Floats:
     """Significance of the deepest dip of rows (P, C); NaN without any channel."""
     n_rows, n_channels = values.shape
-    deepest = np.full(n_rows, np.nan)
+    deepest = np.full(n_rows, -np.inf)
     looked_at = np.zeros(n_channels + 1, np.int64)
     for c in range(n_channels):
         looked_at[c + 1] = looked_at[c] + wanted[c]
@@ -243,21 +243,24 @@ def _deepest(values: Floats, sigma: Floats, middle: Floats, wanted: Mask, widths
             total[c + 1] = total[c] + (values[p, c] - middle[p] if finite else 0.0)
             number[c + 1] = number[c] + finite
         for n in widths:
-            for c in range(n_channels):
-                first = c - n // 2
-                last = first + n
-                some = first >= 0 and last <= n_channels and 2 * (number[last] - number[first]) >= n
-                mean[c] = (total[last] - total[first]) / (number[last] - number[first]) if some else np.nan
+            half = n // 2
+            mean[:half], mean[max(n_channels - n + half + 1, 0) :] = np.nan, np.nan
+            for first in range(n_channels - n + 1):
+                within = number[first + n] - number[first]
+                mean[first + half] = (total[first + n] - total[first]) / within if 2 * within >= n else np.nan
+            root = np.sqrt(n)
             for c in range(2 * n, n_channels - 2 * n):
+                # Most channels are not low enough themselves, whatever is beside them.
+                if not max(-mean[c], 0.0) * root > deepest[p] * sigma[p, c]:
+                    continue
                 before, after = mean[c - 2 * n], mean[c + 2 * n]
-                first = c - n // 2
+                first = c - half
                 inside = looked_at[first + n] - looked_at[first] == n
                 if inside and sigma[p, c] > 0.0 and np.isfinite(mean[c] + before + after):
                     within = number[first + n] - number[first]
                     depth = -max(mean[c] - min(before, after), mean[c]) * np.sqrt(within) / sigma[p, c]
-                    if np.isnan(deepest[p]) or depth > deepest[p]:
-                        deepest[p] = depth
-    return deepest
+                    deepest[p] = max(depth, deepest[p])
+    return np.where(np.isinf(deepest), np.nan, deepest)
 
 
 def _remove_baseline(values: Floats) -> tuple[Floats, Mask]:
