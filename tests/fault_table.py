@@ -128,8 +128,7 @@ def line_error(spectra: NDArray[Any], truth: Truth, mjd: NDArray[Any]) -> tuple[
     # Medians, so that a spur in the line does not pass for an error of the scale.
     peak = line.max(axis=0)
     level = np.nanmedian(np.where(line < 0.01 * peak, mean, np.nan), axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(line > 0.5 * peak, (mean - level) / line, np.nan)
+    ratio = np.divide(mean - level, line, out=np.full(mean.shape, np.nan), where=line > 0.5 * peak)
     left = mean - np.nanmedian(ratio, axis=0) * line
     baseline = np.abs(_mean(left.reshape(-1, NEIGHBOURS, *left.shape[1:]), axis=1))
     return np.nanmedian(ratio, axis=0) - 1.0, np.nanmax(baseline, axis=0)
@@ -164,8 +163,8 @@ What nothing notices
 --------------------
 
 No check tells these nights from the one without a fault. A source in all OFFs looks like a fainter
-one in the ONs; only an OFF elsewhere tells. The others change the line by less than ``scale_error``,
-2.3 % here. With the error of the line, median and worst:
+one in the ONs; only an OFF elsewhere tells. The others change the line by less than
+``scale_error``, 2.3 % here. With the error of the line, median and worst:
 
 """
 

@@ -81,7 +81,7 @@ def test_an_isothermal_fit_is_further_off(name, tmp_path):
     layered, isothermal = tmp_path / "layered", tmp_path / "isothermal"
     layered.mkdir()
     isothermal.mkdir()
-    config = quiet(name, scans_of_all(CCAT_LAYERS))
+    config = quiet(name, scans_of_all(CCAT_LAYERS, (0.5,)))
     ambient = {"t_atm": config.telescope.t_ambient}
     pairs = zip(
         calibrate_session(config, layered), calibrate_session(config, isothermal, atmosphere=ambient), strict=True
