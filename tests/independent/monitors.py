@@ -122,7 +122,8 @@ def monitor(
     for pixel, offs in fitted.items():
         figures["sky_misfit_sigma"][pixel], figures["sky_misfit_K"][pixel] = sky_misfit(offs, options)
         figures["off_minus_off"][pixel] = off_minus_off(offs, options)
-        alone, pwv[pixel] = own_pwv(offs, options)
+        # CHOICE: an OFF whose PWV no ON has tells nothing of the scan.
+        alone, pwv[pixel] = own_pwv([off for off in offs if off.of_some_on], options)
         if len(alone) > 1:
             figures["off_scatter"][pixel] = opacity * np.std(alone, ddof=1)
     if np.isfinite(pwv).any():
