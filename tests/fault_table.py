@@ -163,8 +163,9 @@ UNNOTICED = """
 What nothing notices
 --------------------
 
-No check tells these nights from the one without a fault. With the error of the line, median and
-worst:
+No check tells these nights from the one without a fault. A source in all OFFs looks like a fainter
+one in the ONs; only an OFF elsewhere tells. The others change the line by less than ``scale_error``,
+2.3 % here. With the error of the line, median and worst:
 
 """
 

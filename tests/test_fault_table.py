@@ -1,4 +1,4 @@
-"""The table of faults in the docs is that of today's checks, and clean nights stay silent."""
+"""The table of faults in the docs is that of today's checks, and the clean night stays silent."""
 
 from __future__ import annotations
 

@@ -83,7 +83,9 @@ def test_an_isothermal_fit_is_further_off(name, tmp_path):
     isothermal.mkdir()
     config = quiet(name, scans_of_all(CCAT_LAYERS))
     ambient = {"t_atm": config.telescope.t_ambient}
-    pairs = zip(calibrate_session(config, layered), calibrate_session(config, isothermal, atmosphere=ambient), strict=True)
+    pairs = zip(
+        calibrate_session(config, layered), calibrate_session(config, isothermal, atmosphere=ambient), strict=True
+    )
     assert all(typical(one)[0] < -3.0 * abs(typical(other)[0]) for other, one in pairs)
 
 

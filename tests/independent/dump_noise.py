@@ -24,9 +24,7 @@ class DumpNoise:
         return float(np.median(finite)) if finite.size else np.nan
 
 
-def measure_dump_noise(
-    offs: list[np.ndarray], exptime: list[float], loads: Loads, bandwidth: float
-) -> DumpNoise:
+def measure_dump_noise(offs: list[np.ndarray], exptime: list[float], loads: Loads, bandwidth: float) -> DumpNoise:
     """Compare the OFFs of a pixel, counts [C,D] without spikes each.
 
     CHOICE: no drift is taken out of them, since the noise is that of the receiver as it was.

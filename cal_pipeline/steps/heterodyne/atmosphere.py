@@ -326,7 +326,7 @@ class AtmosphereStep(CalibrationStep):
             table_version=sky.table.version,
             scale_error=scale_error,
             outlier=water.match.outlier,
-            monitors=monitor_sky(sky.observation, skies, water.at_off, residual, water.match, sky.opacity_per_mm, each),
+            monitors=monitor_sky(sky.observation, skies, residual, water.match, sky.opacity_per_mm, each),
         )
 
     def _opacity(self, band: Band, loads: LoadStage, pairing: PairingStage) -> tuple[AtmTable, Opacity]:
@@ -369,6 +369,14 @@ class AtmosphereStep(CalibrationStep):
         """Collect the temperatures of ground and spillover at each OFF [K]."""
         ambient = band.coordinates.tamb[pairing.off]
         ground = "t_atm" if self._one_layer(band.require_loads()) else "t_ground"
+        if ground == "t_atm" and self.t_ground:
+            self.warn_once(
+                logger,
+                "%s: t_ground = %g K has no effect: physics = 'kalibrate_compat' takes the atmosphere as one layer at "
+                "t_atm or tamb",
+                band,
+                self.t_ground,
+            )
         given = {ground: getattr(self, ground), "t_spill": self.t_spill}
         unsound = TAMB.find_unsound(ambient)
         for name, value in given.items():

@@ -166,6 +166,14 @@ class TestOffMinusOff:
         assert np.isnan(found[0, 0])
         assert found[0, 1] == pytest.approx(1.0, abs=0.3)
 
+    def test_an_off_without_data_is_no_change(self):
+        steps, variances, slopes, levels = self.offs([0.5] * 4, [1.0] * 4, [0.1] * 4)
+        for values in (steps, variances, levels):
+            values[3][:, 0, 0] = 0.0
+            values[3][N // 2 :, 1, 0] = 0.0
+        np.testing.assert_allclose(off_minus_off(steps, variances, slopes, levels, USABLE), 1.0, atol=0.3)
+        assert np.isnan(off_minus_off(steps[2:], variances[2:], slopes[2:], levels[2:], USABLE)[0, 0])
+
     def test_a_sky_that_does_not_depend_on_water_vapour(self):
         steps, variances, _, levels = self.offs([0.0] * 2, [1.0, 1.1], [0.1] * 2)
         found = off_minus_off(steps, variances, [np.zeros(SHAPE)] * 2, levels, USABLE)
