@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import asdf
 import numpy as np
 import pytest
@@ -120,6 +122,7 @@ def test_layers_and_gains_of_each_array_give_back_what_was_put_in(session, table
     np.testing.assert_allclose(out["sky_residual"], 0.0, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_one_layer_takes_a_layered_sky_for_a_clearer_one(session, table):
     """The fault that layers are for: emission of cold air looks like less opacity."""
     isothermal = evaluate_scan(session, 7, table(), **FREE, t_atm=T_AMB)
@@ -137,6 +140,7 @@ def test_layers_at_one_temperature_are_one_layer(session, table, physics):
         np.testing.assert_allclose(many[name], one[name], rtol=1e-10, atol=1e-10, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_warmer_ground_is_a_shift_of_all_offsets(session, table):
     shifted = evaluate_scan(session, 7, table(offset=OFFSET + 3.0), **FREE)
     warmer = evaluate_scan(session, 7, table(), **FREE, t_ground=T_AMB + 3.0)
@@ -164,6 +168,7 @@ def test_the_slope_is_the_derivative_of_the_sky(session, table):
         np.testing.assert_allclose(slope, (above - below) / 2e-5, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_model_error_is_the_slope_of_the_sky_to_a_factor_of_all_opacities(session, table):
     """Of the sky's own emission: what is beyond it is left out."""
     changed = {
@@ -211,13 +216,17 @@ CHANGES = {
 }
 INPUTS = {"forward_efficiency": 0.02, "t_hot": 1.0, "t_cold": 2.0, "image_gain": 0.05, "t_ground": 2.0, "profile": 0.2}
 INPUTS |= {"dry_opacity": 0.1, "gain": 0.01 * np.sqrt(1e-3 * 86400 / 900 / 2), "load_noise": 1.0}
+QUICK = [("image_gain", "full"), ("t_ground", "full"), ("t_hot", "fixed")]
 STRATEGIES = {"fixed": GIVEN} | {name: FREE | {"strategy": name} for name in ("full", "per_pixel", "per_pair")}
 
 
 @pytest.mark.parametrize(
-    "strategy", ["fixed", "full", *(pytest.param(s, marks=SLOW) for s in ("per_pixel", "per_pair"))]
+    ("name", "strategy"),
+    [
+        pytest.param(name, strategy, marks=() if (name, strategy) in QUICK else SLOW)
+        for name, strategy in itertools.product(CHANGES, STRATEGIES)
+    ],
 )
-@pytest.mark.parametrize("name", CHANGES)
 def test_each_error_is_the_change_of_the_spectra(name, strategy, session, table):
     step, evaluate = CHANGES[name]
     options = STRATEGIES[strategy]
@@ -229,6 +238,7 @@ def test_each_error_is_the_change_of_the_spectra(name, strategy, session, table)
         np.testing.assert_allclose(found, np.abs(slope[:, a]), rtol=2e-5, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_error_of_the_pwv(session, table):
     for strategy, options in STRATEGIES.items():
         high, low = (evaluate_scan(session, 7, table(), **(GIVEN | {"pwv": PWV + x})) for x in (1e-4, -1e-4))
@@ -239,6 +249,7 @@ def test_error_of_the_pwv(session, table):
         np.testing.assert_allclose(np.transpose(found), slope * error, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_noise_of_the_loads(session, table):
     """Each channel's HOT and COLD moved by the noise of a second in a channel, one after the other."""
     out, variance = evaluate_scan(session, 7, table(), **GIVEN), 0.0
@@ -266,6 +277,7 @@ def test_the_error_of_the_scale_is_that_of_its_inputs_together(session, table):
         np.testing.assert_allclose(out["scale_error"][:, 0, a], np.sqrt((terms**2).sum(axis=0)), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_what_nobody_gave_is_less_certain(session, table):
     """Likewise one layer at the temperature of the ground, whatever it is said to be."""
     options = {"strategy": "full", "t_atm": T_AMB, "t_hot_err": 3.0, "profile_err": 0.0}

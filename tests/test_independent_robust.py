@@ -8,6 +8,7 @@ import zarr
 from independent import evaluate_scan, name_pixels
 from independent.basics import leave_out_spikes, nanmean
 from independent.counts import is_off, is_on
+from independent.dump_noise import measure_dump_noise
 from independent.pwv import gauss_newton_step
 from test_independent_selfcheck import (
     B_WET,
@@ -60,6 +61,7 @@ def test_a_line_in_the_sky_does_not_move_the_fit(session, atmosphere):
     assert not pulled["flags"].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("offs", "flagged"), [([0], False), ([0, 2], True), ([0, 2, 4], True)])
 def test_an_outlier_is_one_in_half_of_the_offs(offs, flagged, session, atmosphere):
     """Of four; an OFF in which nothing was fitted does not count."""
@@ -73,6 +75,7 @@ def test_an_outlier_is_one_in_half_of_the_offs(offs, flagged, session, atmospher
     assert (out["flags"][3] == FLAG).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["full", "per_pixel", "per_pair", "fixed"])
 def test_every_strategy_knows_outliers(strategy, session, atmosphere):
     path = session(pixels=(2, 1))
@@ -124,6 +127,7 @@ def test_every_nth_channel_tells_the_scatter(session, atmosphere):
     assert d.good.all()
 
 
+@pytest.mark.slow
 def test_the_step_is_clamped_by_the_bounds(session, atmosphere):
     out = evaluate_scan(session(), 7, atmosphere(), **OPTIONS, pwv_max=0.5)
     assert out["pwv"] == 0.5
@@ -181,6 +185,7 @@ def test_dumps_of_a_chopped_off_are_phases(session, atmosphere):
     np.testing.assert_allclose(out["_off_mean"][0, 0, 0], spectrum_of("OFF") - ZERO + 250.0)
 
 
+@pytest.mark.slow
 def test_missing_and_saturated_counts(session, atmosphere):
     path = session(scale=1e-4, dtype="i4")
     array = zarr.open_array(path / "scan_000007/source/data_5d", mode="r+")
@@ -242,6 +247,7 @@ def later(tmp_path):
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("level", "drift", "error"), [(0, -0.05, 0.025), (2, 0.05, 0.025), (3, -0.05, 0.01), (3, 0.001, 0.002)]
 )
@@ -250,6 +256,7 @@ def test_error_of_the_gain_with_later_loads(level, drift, error, session, later,
     assert out["_inputs"][0, 0]["gain"] == pytest.approx(error, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_error_of_the_gain_without_later_loads(session, later, atmosphere):
     """The square root of the time from the loads (HOT at 0, COLD at 86.4 s) to the ON (86.4 s)."""
     out = evaluate_scan(session(), 7, atmosphere(), **OPTIONS)
@@ -262,6 +269,7 @@ def test_error_of_the_gain_without_later_loads(session, later, atmosphere):
     assert not out["flags"].any()
 
 
+@pytest.mark.slow
 def test_channels_that_later_loads_cannot_calibrate(session, later, atmosphere):
     path, scan = later(0.02)
     array = zarr.open_array(path / "scan_000008/calibration/data_5d", mode="r+")
@@ -283,3 +291,40 @@ def test_scale_error_of_a_scan_in_one_layer(session, atmosphere):
     assert out["scale_error_terms"][1, 0, 0] == pytest.approx(1 / 220, rel=5e-3)  # almost Rayleigh-Jeans
     assert out["scale_error_terms"][2, 0, 0] == pytest.approx(2 / 220, rel=5e-3)
     assert STEP > 0
+
+
+# ---------- figures
+
+
+def test_noise_from_dump_to_dump(session, atmosphere):
+    """Twice the noise of the radiometer equation in all channels, ten times in one; all change together, too."""
+    loads, n, rng = evaluate_scan(session(), 7, atmosphere(), **OPTIONS)["_loads"][0, 0], 400, np.random.default_rng(2)
+    level, factor = np.linspace(6000.0, 8000.0, C), np.where(np.arange(C) == 5, 10.0, 2.0)
+    common = 50.0 * loads.gamma[:, None] * rng.standard_normal(n)
+    offs = [
+        level[:, None] * (1 + factor[:, None] * rng.standard_normal((C, n)) / np.sqrt(STEP * seconds)) + common
+        for seconds in (1.0, 4.0)
+    ]
+    offs[1][:, 7] = np.nan
+    found = measure_dump_noise(offs, [1.0, 4.0], loads, STEP)
+    # All channels have the mean expectation of their neighbours.
+    expected = factor**2 * level**2 / np.mean(level**2)
+    np.testing.assert_allclose(found.ratio, expected, rtol=0.35)
+    assert np.flatnonzero(found.noisy).tolist() == [5]
+    assert found.figure == np.median(found.ratio)
+
+
+def test_figures_of_water_and_references(session, atmosphere):
+    """The second OFF has 0.01 mm more water than the first; the OFFs are on one side of the second ON."""
+    path, step = session(modes=("OFF", "ON", "OFF", "ON")), 0.01
+    before = evaluate_scan(path, 7, atmosphere(), **OPTIONS)
+    slope = before["_sky_data"][1].slope(PWV)
+    change(path, data_5d=add_to(np.s_[..., 2], (GAIN * step * slope)[:, None, None, None]))
+    found = evaluate_scan(path, 7, atmosphere(), **OPTIONS)["_figures"]
+    opacity = B_WET / np.sin(ELEVATION["ON"])
+    np.testing.assert_allclose(found["off_scatter"], opacity * step / np.sqrt(2), rtol=0.01)
+    np.testing.assert_allclose(found["off_minus_off"], 0.0, atol=1e-9)
+    np.testing.assert_allclose(found["pwv_pixel_spread"], 0.0, atol=1e-9)
+    np.testing.assert_allclose(found["ref_extrapolated"], 0.5)
+    np.testing.assert_allclose(found["load_age_s"], 3 * 86.4 - 43.2, rtol=1e-6)  # of the last ON
+    assert np.isnan(found["sky_misfit_K"]).all()  # too few channels for a block

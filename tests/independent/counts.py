@@ -10,6 +10,10 @@ import zarr
 
 I32_MIN = np.iinfo(np.int32).min
 PA_PER_TORR = 101325.0 / 760.0
+COLUMNS = (
+    "mjd", "exptime", "elevation", "pamb", "tamb", "signal_freq", "image_freq", "freq_res", "freq_off", "ref_channel",
+    "thot", "tcold", "otf_lon", "otf_lat",
+)  # fmt: skip
 
 
 @dataclass
@@ -26,6 +30,13 @@ class Counts:
 
     def which(self, *names: str) -> list[int]:
         return [s for s, mode in enumerate(self.mode) if mode in names]
+
+    def order_pixels(self, wanted: np.ndarray) -> None:
+        """Bring the pixels into the order of the ids `wanted` [R,A]."""
+        C, D, *_, S = self.counts.shape
+        order = [self.pixel.ravel().tolist().index(name) for name in wanted.ravel()]
+        self.counts = self.counts.reshape(C, D, -1, S)[:, :, order].reshape(C, D, *wanted.shape, S)
+        self.pixel = wanted
 
 
 def counts_as_float(array: zarr.Array, saturation: float | None) -> np.ndarray:
@@ -63,12 +74,9 @@ def read_group(group: zarr.Group, saturation: float | None = None) -> Counts:
     _, _, R, A, S = counts.shape
     mode = [str(m).strip() for m in group["sobsmode"][...]]
     columns = {}
-    for name in group.array_keys():
-        if name in ("data_5d", "sobsmode", "frontend_backends", "raw_fits_headers"):
-            continue
-        values = np.asarray(group[name][...])
-        if values.dtype.kind in "iuf":
-            columns[name] = values.astype(np.float64)
+    for name in COLUMNS:
+        if name in group:
+            columns[name] = np.asarray(group[name][...]).astype(np.float64)
     pixel = None
     if "frontend_backends" in group:
         pixel = name_pixels([str(i) for i in group["frontend_backends"][...]], R * A, S).reshape(R, A)

@@ -21,6 +21,7 @@ class FittedOff:
     """An OFF of a pixel and the PWV that was found for it."""
 
     place: int  # among all OFFs
+    of_some_on: bool
     data: SkyData
     pwv: float
     observed: np.ndarray  # S_obs [C] [K]
@@ -55,6 +56,8 @@ def sky_misfit(offs: list[FittedOff], options: Options) -> tuple[float, float]:
     if not offs:
         return np.nan, np.nan
     used = some_weight(offs, options)
+    # As sky_residual, of which this is the misfit.
+    offs = [off for off in offs if off.of_some_on]
     residual = nanmean([off.residual() for off in offs], axis=0)
     # The noise of the loads is common to the OFFs of the mean.
     a, first = nanmean([off.data.a for off in offs], axis=0), offs[0].data
@@ -76,8 +79,8 @@ def off_minus_off(offs: list[FittedOff], options: Options) -> float:
     found = []
     used = some_weight(offs, options) if offs else None
     for one, two in pairwise(offs):
-        # CHOICE: beside an OFF that the pixel lacks there is no difference.
-        if two.place > one.place + 1:
+        # CHOICE: beside an OFF that the pixel lacks, or whose PWV no ON has, there is no difference.
+        if two.place > one.place + 1 or not (one.of_some_on and two.of_some_on):
             continue
         x, y = one.data, two.data
         # CHOICE: S' and OFF are the means of the two, in K by the smoothed gain.

@@ -62,6 +62,7 @@ def evaluate_scan(
     atm_path: Any,
     *,
     band: int | None = None,
+    loads_of: int | None = None,
     following: tuple[Any, int] | None = None,
     linked: list[SkyData] | None = None,
     **options: Any,
@@ -71,12 +72,13 @@ def evaluate_scan(
     Keys are the names of the L1 arrays, all floats f64 (`sigma` and `sky_residual` are not rounded to f32);
     `pwv_converged` beside them says whether each fit reached its fixed point.
 
-    `following` is the store and scan with the loads after the scan, used whatever `gain_level` for the error of the
-    gain; `linked` is the sky of the other bands (``_sky_data`` of their results), to be fitted jointly under `strategy`
-    full; the other keywords are :class:`Options`. Keys that start with an underscore are what :func:`couple`,
-    :func:`sky_entries` and :func:`chop_differences` start from, and what the errors of the scale are made of.
+    `loads_of` is the scan that has the loads, if it is another; `following` is the store and scan with the loads after
+    the scan, used whatever `gain_level` for the error of the gain; `linked` is the sky of the other bands
+    (``_sky_data`` of their results), to be fitted jointly under `strategy` full; the other keywords are
+    :class:`Options`. Keys that start with an underscore are what :func:`couple`, :func:`sky_entries` and
+    :func:`chop_differences` start from, what the errors of the scale are made of, and the figures of section 6.
     """
-    scan = read_scan(session_path, scan_number, atm_path, band, following, Options(**options))
+    scan = read_scan(session_path, scan_number, atm_path, band, loads_of, following, Options(**options))
     fits = fit_scan(scan.skies, scan.counts.shape[2:4], scan.selection, scan.options, linked)
     calibrated, factors = calibrate(scan, fits)
     t_sky, sky_residual = compare_sky(scan, fits)
@@ -112,11 +114,15 @@ def read_scan(
     scan_number: int,
     atm_path: Any,
     band: int | None,
+    loads_of: int | None,
     following: tuple[Any, int] | None,
     options: Options,
 ) -> Scan:
-    group = open_scan(session_path, scan_number, band)
-    source, cal = (read_group(group[name], options.saturation_counts) for name in ("source", "calibration"))
+    source = read_group(open_scan(session_path, scan_number, band)["source"], options.saturation_counts)
+    with_loads = open_scan(session_path, scan_number if loads_of is None else loads_of, band)
+    cal = read_group(with_loads["calibration"], options.saturation_counts)
+    if loads_of is not None:
+        cal.order_pixels(source.pixel)
     instmode = str(scan_attributes(session_path, scan_number, band).get("instmode") or "")
     selection = select_subscans(source, options.mode, instmode)
     models = make_models(source, selection, atm_path, options)
@@ -263,11 +269,11 @@ def sky_outliers(scan: Scan, fits: Fits) -> dict[tuple[int, int], np.ndarray]:
     """Channels [C] of each pixel that have no weight in at least half of the OFFs in which it was fitted."""
     found = {}
     for pixel in scan.pixels:
-        offs = [key for key in fits.off if key[:2] == pixel and scan.skies[key].good.any()]
+        offs = [key for key in fits.every_off if key[:2] == pixel and scan.skies[key].good.any()]
         out = np.zeros(scan.counts.shape[0], dtype=int)
         if scan.options.robust:
             for key in offs:
-                out += scan.skies[key].tukey(fits.off[key].pwv) == 0
+                out += scan.skies[key].tukey(fits.every_off[key].pwv) == 0
         found[pixel] = (out > 0) & (2 * out >= len(offs))
     return found
 
@@ -384,7 +390,8 @@ def coordinates(scan: Scan, flags: np.ndarray) -> dict[str, Any]:
 def figures(scan: Scan, fits: Fits) -> dict[str, np.ndarray]:
     """Figures [R,A] of section 6 that one scan is enough for."""
     shape, fitted = scan.counts.shape[2:4], {}
-    out = {name: np.full(shape, np.nan) for name in ("load_age_s", "ref_extrapolated", "dump_radiometer")}
+    names = ("load_age_s", "ref_extrapolated", "dump_radiometer", "load_spikes", "off_spikes")
+    out = {name: np.full(shape, np.nan) for name in names}
     for r, a in scan.pixels:
         load = scan.loads[r, a]
         offs = valid_offs(scan.skies, (r, a), scan.selection)
@@ -392,15 +399,19 @@ def figures(scan: Scan, fits: Fits) -> dict[str, np.ndarray]:
         out["ref_extrapolated"][r, a] = ref_extrapolated(scan.selection, offs)
         if (r, a) in scan.dump_noise:
             out["dump_radiometer"][r, a] = scan.dump_noise[r, a].figure
+        if scan.options.clip_sigma:
+            out["load_spikes"][r, a] = load.spikes
+            if not scan.selection.chopped:
+                out["off_spikes"][r, a] = scan.off_spikes[r, a]
         fitted[r, a] = [
             FittedOff(
                 scan.selection.offs.index(k),
+                (r, a, k) in fits.off,
                 scan.skies[r, a, k],
-                fits.off[r, a, k].pwv,
+                fits.every_off[r, a, k].pwv,
                 divide(scan.off_mean[r, a, k] - load.hot, load.gamma),
             )
             for k in offs
-            if (r, a, k) in fits.off
         ]
     median_b = float(np.median(scan.models[0].sidebands[0].b))
     return out | monitor(fitted, scan.selection, scan.options, shape, median_b)

@@ -21,7 +21,8 @@ class Fits:
 
     fits: np.ndarray
     on: dict[tuple[int, int, int], Fit]
-    off: dict[tuple[int, int, int], Fit]
+    off: dict[tuple[int, int, int], Fit]  # of some ON
+    every_off: dict[tuple[int, int, int], Fit]
 
     def collect(self, name: str, dtype: type = np.float64) -> np.ndarray:
         return np.array([getattr(f, name) for f in self.fits.ravel()], dtype=dtype).reshape(self.fits.shape)
@@ -57,21 +58,24 @@ def fit_common(
         # CHOICE: nothing was fitted, so the errors are NaN; residuals and their weights are those at the PWV.
         common = given_pwv(list(skies.values()), options)
     on = {(*pixel, on): common for pixel in np.ndindex(shape) for on in selection.ons}
-    return Fits(np.array(common, dtype=object), on, dict.fromkeys(skies, common))
+    return Fits(np.array(common, dtype=object), on, dict.fromkeys(skies, common), dict.fromkeys(skies, common))
 
 
 def fit_pixels(skies: Skies, shape: tuple[int, int], selection: Selection, options: Options) -> Fits:
-    found = Fits(np.empty(shape, dtype=object), {}, {})
+    found = Fits(np.empty(shape, dtype=object), {}, {}, {})
     for pixel in np.ndindex(shape):
         offs = valid_offs(skies, pixel, selection)
         found.fits[pixel] = fit_pwv([skies[(*pixel, k)] for k in offs], options)
         found.on.update({(*pixel, on): found.fits[pixel] for on in selection.ons})
         found.off.update({(*pixel, k): found.fits[pixel] for k in offs})
+    found.every_off = found.off
     return found
 
 
 def fit_pairs(skies: Skies, shape: tuple[int, int], selection: Selection, options: Options) -> Fits:
-    found = Fits(np.empty((*shape, len(selection.ons)), dtype=object), {}, {})
+    found = Fits(np.empty((*shape, len(selection.ons)), dtype=object), {}, {}, {})
+    # CHOICE: an OFF that is the nearest of no ON is fitted all the same, for outliers and monitors.
+    found.every_off = {key: fit_pwv([data], options) for key, data in skies.items()}
     for pixel in np.ndindex(shape):
         offs = valid_offs(skies, pixel, selection)
         for i, on in enumerate(selection.ons):
@@ -80,11 +84,9 @@ def fit_pairs(skies: Skies, shape: tuple[int, int], selection: Selection, option
             if not selection.chopped and offs:
                 k = nearest(offs, selection.mjd, selection.mjd[on])
             key = (*pixel, k)
-            found.fits[(*pixel, i)] = found.on[(*pixel, on)] = (
-                fit_pwv([skies[key]], options) if key in skies else Fit(np.nan)
-            )
+            found.fits[(*pixel, i)] = found.on[(*pixel, on)] = found.every_off.get(key, Fit(np.nan))
             if key in skies:
-                found.off[key] = found.fits[(*pixel, i)]
+                found.off[key] = found.every_off[key]
     return found
 
 

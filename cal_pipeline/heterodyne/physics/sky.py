@@ -452,6 +452,11 @@ class ModelledSky:
     n_wanted : int
         1 for its temperature, 3 for slope and error too.
 
+    Attributes
+    ----------
+    known : ndarray of bool, shape of `pwv`
+        Where the PWV is not NaN.
+
     Examples
     --------
     Two receivers with different water, in the `direction` of the example of :class:`SkyDirection`:
@@ -464,6 +469,7 @@ class ModelledSky:
 
     def __init__(self, direction: SkyDirection, pwv: Floats, n_wanted: int = 3) -> None:
         self._direction, self._n_wanted = direction, n_wanted
+        self.known = np.isfinite(pwv)
         self._water = pwv.reshape(-1, order="F")
         n_arrays = direction.air.n_arrays
         shared = np.repeat(self._water, n_arrays) if pwv.size == 1 else None

@@ -58,7 +58,6 @@ class SkyMonitors:
 def monitor_sky(
     observation: SkyObservation,
     skies: Sequence[ModelledSky],
-    pwv: Floats,
     residual: Floats,
     match: SkyMatch,
     opacity_per_mm: float,
@@ -72,8 +71,6 @@ def monitor_sky(
         The band.
     skies : sequence of ModelledSky
         Fitted sky at each OFF.
-    pwv : ndarray, shape (O, 1, 1) or (O, R, A)
-        Its PWV; NaN where none was fitted, as for an OFF without an ON [mm].
     residual : ndarray, shape (C, R, A)
         Sky observed minus fitted, mean over the OFFs [K].
     match : SkyMatch
@@ -98,7 +95,7 @@ def monitor_sky(
     >>> twice = replace(observation, sky=2 * observation.sky)
     >>> skies = [ModelledSky(view.direction, np.full((1, 1), 0.5)) for view in twice.sky]
     >>> pwv = np.full((2, 1, 1), 0.5)
-    >>> found = monitor_sky(twice, skies, pwv, np.zeros((2, 1, 1)), match_sky(twice, pwv), 1.2)
+    >>> found = monitor_sky(twice, skies, np.zeros((2, 1, 1)), match_sky(twice, pwv), 1.2)
     >>> found.off_minus_off.item(), found.off_scatter.item()
     (nan, 0.0)
     """
@@ -117,8 +114,10 @@ def monitor_sky(
         match.used,
         each,
     )
-    misfit = sky_misfit(residual, _variance_of_mean(observation, np.isfinite(pwv)), match.used)
-    return SkyMonitors(*misfit, change, *scatter_of_pwv(replace(match, pwv=pwv), opacity_per_mm))
+    misfit = sky_misfit(residual, _variance_of_mean(observation, skies), match.used)
+    known = np.stack([sky.known for sky in skies])
+    of_fitted = replace(match, pwv=np.where(known, match.pwv, np.nan))
+    return SkyMonitors(*misfit, change, *scatter_of_pwv(of_fitted, opacity_per_mm))
 
 
 def scatter_of_pwv(match: SkyMatch, opacity_per_mm: float) -> tuple[Floats, Floats]:
@@ -175,18 +174,13 @@ def scatter_of_pwv(match: SkyMatch, opacity_per_mm: float) -> tuple[Floats, Floa
     return scatter, np.asarray(opacity_per_mm * np.abs(of_pixel - typical))
 
 
-def _variance_of_mean(observation: SkyObservation, fitted: Mask) -> Floats:
+def _variance_of_mean(observation: SkyObservation, skies: Sequence[ModelledSky]) -> Floats:
     """Compute the variance of the mean of the fitted OFFs, whose loads are common; shape (C, R, A) [K²]."""
-    loads = observation.loads
-    number, level, own = np.zeros((3, *loads.gain_ratio.T.shape)).transpose(0, 3, 2, 1)
-    for view, of_pixels in zip(observation.sky, fitted, strict=True):
-        seen = np.isfinite(view.variance) & of_pixels
-        number += seen
-        level += seen * view.level
-        own += seen * view.off_variance
-    number = np.maximum(number, 1.0)
-    level /= number
-    return np.asarray(own / number**2 + level**2 * loads.hot_variance + (1.0 - level) ** 2 * loads.cold_variance)
+    loads, offs = observation.loads, [(view, sky.known) for view, sky in zip(observation.sky, skies, strict=True)]
+    number = np.maximum(sum((np.isfinite(view.variance) & known).astype(np.float64) for view, known in offs), 1.0)
+    level = sum(view.level * known for view, known in offs) / number
+    own = sum(view.off_variance * known for view, known in offs) / number**2
+    return np.asarray(own + level**2 * loads.hot_variance + (1.0 - level) ** 2 * loads.cold_variance)
 
 
 def sky_misfit(residual: Floats, variance: Floats, usable: Mask) -> tuple[Floats, Floats]:
