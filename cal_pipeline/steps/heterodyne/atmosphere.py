@@ -326,7 +326,7 @@ class AtmosphereStep(CalibrationStep):
             table_version=sky.table.version,
             scale_error=scale_error,
             outlier=water.match.outlier,
-            monitors=monitor_sky(sky.observation, skies, residual, water.match, sky.opacity_per_mm, each),
+            monitors=monitor_sky(sky.observation, skies, water.at_off, residual, water.match, sky.opacity_per_mm, each),
         )
 
     def _opacity(self, band: Band, loads: LoadStage, pairing: PairingStage) -> tuple[AtmTable, Opacity]:
