@@ -183,6 +183,17 @@ class PairingStage:
         """Index into `off` of the OFF in the reduction group of each ON of a chopped scan, shape (S_on,)."""
         return np.asarray(self.time_weights.argmax(axis=1))
 
+    def weights_of_gaps(self, on: int) -> list[tuple[Floats, NDArray[np.bool_]]]:
+        """Return the weights (O,) of an ON's reference that differ from those by time, with their pixels (R, A).
+
+        They are those of pixels in which an OFF has no valid dump.
+        """
+        weights = self.weights[:, :, on]
+        other = weights.any(axis=-1) & (weights != self.time_weights[on]).any(axis=-1)
+        if not other.any():
+            return []
+        return [(kind, (weights == kind).all(axis=-1)) for kind in np.unique(weights[other], axis=0)]
+
     def dumps_in_reference(self, off: int) -> NDArray[np.int32]:
         """Return the number of dumps (C, R, A) of the OFF at an index that a reference is the mean of."""
         return np.ones_like(self.off_dumps[..., off]) if self.per_dump else self.off_dumps[..., off]

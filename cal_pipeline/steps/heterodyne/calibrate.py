@@ -95,9 +95,17 @@ class CalibrateStep(CalibrationStep):
         # Mostly the temperatures are those of the ONs before.
         air_around = lru_cache(4)(partial(Air.around, loads.sidebands, sky.opacity, loads.forward_efficiency))
 
+        def look(on: int, weights: Floats) -> tuple[Floats, Floats]:
+            air = air_around(Surroundings.average(weights, sky.t_ground, sky.t_spill))
+            return SkyDirection(air, float(sky.on_airmass[on])).observe(sky.pwv_at(on))
+
+        changing = any(np.ptp(temperature) > 0.0 for temperature in (sky.t_ground, sky.t_spill))
+
         def work_out(on: int) -> None:
-            air = air_around(Surroundings.average(pairing.time_weights[on], sky.t_ground, sky.t_spill))
-            temperature, t_r = SkyDirection(air, float(sky.on_airmass[on])).observe(sky.pwv_at(on))
+            temperature, t_r = look(on, pairing.time_weights[on])
+            for weights, pixels in pairing.weights_of_gaps(on) if changing else ():
+                temperature = np.broadcast_to(temperature, shape[:3]).copy(order="F")
+                temperature[:, pixels] = np.broadcast_to(look(on, weights)[0], shape[:3])[:, pixels]
             find_bad_channels(unsolved, t_r, self.min_transmission, out=bad[..., on])
             kelvin_per_count(solution.t_cal, load_difference, t_r, bad[..., on], out=factor[..., on])
             system_temperature(solution.t_rec_dsb, temperature, out=t_sys[..., on])

@@ -14,12 +14,13 @@ from cal_pipeline.steps import AtmosphereStep, CalibrateStep, LoadsStep, Prepare
 def run(tmp_path, atm_table):
     stores = iter(tmp_path / f"{k}.zarr" for k in range(9))
 
-    def calibrate(gain=None, pwv=1.0, elevation=None, counts=None, **parameters):
+    def calibrate(gain=None, pwv=1.0, elevation=None, tamb=None, counts=None, **parameters):
         store = next(stores)
         write_scan(store, 1, gain=gain, source={"counts": counts} if counts is not None else {})
-        if elevation is not None:
-            group = zarr.open_group(store, path="scan_000001/source", mode="r+")
-            write_array(group, "elevation", np.array(elevation))
+        for name, values in (("elevation", elevation), ("tamb", tamb)):
+            if values is not None:
+                group = zarr.open_group(store, path="scan_000001/source", mode="r+")
+                write_array(group, name, np.array(values))
         scan = PrepareStep().run(LoadsStep().run(str(store)))
         sky = AtmosphereStep(override_atm=str(atm_table), strategy="fixed", pwv=pwv)
         return CalibrateStep(**parameters).run(sky.run(scan)).bands[0]
@@ -71,3 +72,13 @@ def test_noise_grows_where_a_reference_lacks_dumps(run):
     np.testing.assert_array_equal(poorer[:, 0], whole[:, 0])
     assert (poorer[:, 1, 0, 0] > poorer[:, 1, 0, 1]).all()
     assert (poorer[:, 1] > whole[:, 1]).all()
+
+
+def test_ground_and_spillover_are_as_warm_as_at_the_offs_of_the_reference(run):
+    counts = loads_counts(np.full((4, 2, 1), 1e5), 90.0, [100.0, 110.0, 110.0, 100.0], dumps=2)
+    cold, warm = (run(counts=counts.copy(), tamb=4 * [tamb]).calibration.t_sys for tamb in (270.0, 280.0))
+    counts[:, :, 1, :, 0] = FILL
+    t_sys = run(counts=counts, tamb=[270.0, 0.0, 0.0, 280.0]).calibration.t_sys
+    assert (t_sys[:, 0] > cold[:, 0]).all()
+    assert (t_sys[:, 0] < warm[:, 0]).all()
+    np.testing.assert_allclose(t_sys[:, 1], warm[:, 1], rtol=1e-12)
