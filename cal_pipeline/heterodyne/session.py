@@ -33,6 +33,7 @@ from cal_pipeline.heterodyne.l0 import (
     time_of_loads,
 )
 from cal_pipeline.heterodyne.modes import determine_mode
+from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 from cal_pipeline.heterodyne.scan import Band, Scan
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,6 @@ logger = logging.getLogger(__name__)
 _SCAN = re.compile(r"scan_(\d{6})$")
 _BAND = re.compile(r"band_(\d+)$")
 _MARGIN = 1e-8
-_SECONDS_PER_DAY = 86400.0
 _REMEMBERED_LOADS = 4
 _SAME = 1e-6
 """Relative difference up to which rest frequencies are the same."""
@@ -381,10 +381,10 @@ class Session:
         Ages [s] are positive for loads before that time and at most `interval` [s] in size.
         """
         known = self._times_of_loads(band_name)
-        span = interval / _SECONDS_PER_DAY
+        span = interval / SECONDS_A_DAY
         first = bisect_left(known, (mjd - span - _MARGIN, 0))
         last = bisect_left(known, (mjd + span + _MARGIN, 0))
-        ages = [((mjd - measured) * _SECONDS_PER_DAY, number) for measured, number in known[first:last]]
+        ages = [((mjd - measured) * SECONDS_A_DAY, number) for measured, number in known[first:last]]
         return sorted(item for item in ages if abs(item[0]) <= interval)
 
     def _times_of_loads(self, band_name: str) -> list[tuple[float, int]]:

@@ -13,3 +13,4 @@ TORR = 101325.0 / 760.0
 """One Torr [Pa]."""
 
 SECONDS_A_DAY = 86400.0
+"""Seconds of a day of the Modified Julian Date [s/d]."""

@@ -14,7 +14,7 @@ from cal_pipeline.heterodyne.physics.compiled import compiled
 
 Floats = NDArray[np.float64]
 
-MAD_TO_SIGMA = 1.482602218505602
+MAD_TO_SIGMA = 1.4826
 """Standard deviation of normal noise over its median absolute deviation."""
 
 _CHANNELS = 2000

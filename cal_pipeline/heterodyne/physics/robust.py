@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
 from cal_pipeline.heterodyne.physics.compiled import compiled
+from cal_pipeline.heterodyne.physics.quality import MAD_TO_SIGMA
 
 Floats = NDArray[np.float64]
 Samples = tuple[Floats, Floats, Floats, float]
@@ -19,9 +20,6 @@ Modelled = tuple[Floats, Floats, Floats, NDArray[np.int64]]
 
 CUT = 6.0
 """Width of the biweight over the scale of the residuals."""
-
-_SPREAD = 1.4826
-"""Standard deviation of normal noise over its median absolute deviation."""
 
 _CHANNELS = 2048
 
@@ -77,7 +75,9 @@ def tune(samples: Samples, modelled: Modelled, robust: bool = True) -> Floats:
     centre = median_of_finite(normal, axis=1)
     spread = median_of_finite(np.abs(normal - centre[:, None]), axis=1)
     nothing = np.isnan(centre)
-    return np.stack([np.where(nothing, 0.0, centre), np.where(nothing, np.inf, CUT * np.fmax(1.0, _SPREAD * spread))])
+    return np.stack(
+        [np.where(nothing, 0.0, centre), np.where(nothing, np.inf, CUT * np.fmax(1.0, MAD_TO_SIGMA * spread))]
+    )
 
 
 @compiled

@@ -48,17 +48,6 @@ class Opacity:
         """Tell whether the atmosphere is one layer at the temperature of the ground."""
         return self.offset.size == 1 and not self.offset.any()
 
-    def as_one_layer(self) -> Opacity:
-        """Return the whole atmosphere as one layer, at the temperature of the ground.
-
-        Examples
-        --------
-        >>> layers = Opacity(np.array([[[0.25], [0.5]]]), np.zeros((1, 2, 1)), np.array([-8.0, -45.0]))
-        >>> layers.as_one_layer().b.tolist(), layers.as_one_layer().offset.tolist()
-        ([[[0.5]]], [0.0])
-        """
-        return Opacity(self.b[:, -1:], self.c[:, -1:], np.zeros(1))
-
     def signal(self, pwv: float | Floats) -> Floats:
         """Compute the zenith opacity of the whole atmosphere in the signal sideband.
 
