@@ -181,7 +181,7 @@ class LoadsStep(CalibrationStep):
             forward_efficiency_err=self._error("forward_efficiency", efficiency_assumed),
             t_hot_err=self.t_hot_err,
             t_cold_err=self._error("t_cold", counts.t_cold_assumed),
-            image_gain_err=self.image_gain_err,
+            image_gain_err=self.image_gain_err if sidebands.has_image else 0.0,
             assumed=_names_of(
                 forward_efficiency=efficiency_assumed,
                 t_cold=counts.t_cold_assumed,

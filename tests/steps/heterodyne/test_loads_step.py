@@ -201,6 +201,12 @@ class TestBadChannels:
             solve(store, clip_tsys=0.99 * limits)
 
 
+@pytest.mark.parametrize(("image_gain", "expected"), [([1.0], 0.05), ([0.0], 0.0)])
+def test_an_image_gain_of_zero_has_no_error(store, image_gain, expected):
+    write_scan(store, 1)
+    assert solve(store, image_gain=image_gain).image_gain_err == expected
+
+
 def test_a_scan_without_on_has_no_frequencies(store):
     write_scan(store, 1, source={"phases": ["OFF"] * 4})
     with pytest.raises(NoReferenceError, match="no ON"):
