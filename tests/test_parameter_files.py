@@ -85,6 +85,7 @@ def test_class_paths_of_older_files_still_load(path, name, tmp_path):
     assert step.output_dir == "elsewhere"
 
 
+@pytest.mark.slow
 def test_modules_of_older_class_paths_are_imported_in_any_order():
     code = "import cal_pipeline.steps.loads as old, cal_pipeline.steps as new; assert old.LoadsStep is new.LoadsStep"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -155,6 +155,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("line", "words"), WRONG, ids=[line[:60] for line, _ in WRONG])
 def test_a_wrong_line_ends_with_one_message(line, words, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)

@@ -147,17 +147,20 @@ class TestReceiverTemperature:
         receiver = preset("ccat_chai", channels=64, pixels=2).receivers[0]
         return tuple(Scan(receivers=(replace(receiver, t_rec_dsb=90.0 * factor),)) for factor in factors)
 
+    @pytest.mark.slow
     def test_a_jump_against_the_median_of_earlier_loads(self, qa):
         scans = self.scans([1.0, 1.4, 1.0, 1.0, 1.25])
         found = qa(scan=5, channels=64, noise=False, scans=scans)
         assert found["t_rec_jump_median"] == pytest.approx(0.25, abs=1e-3)
         assert verdicts_of(found)["t_rec_jump"] == "fail"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("factor", "verdict"), [(1.02, None), (0.95, "questionable"), (1.12, "fail")])
     def test_a_receiver_that_got_noisier_or_better(self, qa, factor, verdict):
         found = qa(scan=4, channels=64, noise=False, scans=self.scans([1.0, 1.0, 1.0, factor]))
         assert verdicts_of(found).get("t_rec_jump") == verdict
 
+    @pytest.mark.slow
     def test_three_earlier_loads_are_needed(self, make_session, calibrate):
         product = calibrate(make_session(channels=64, scans=self.scans([1.0, 1.0, 1.5, 1.5])))
         jumps = [product.attributes(number)["qa"]["t_rec_jump_median"] for number in (1, 2, 3, 4)]
@@ -165,12 +168,14 @@ class TestReceiverTemperature:
         assert jumps[3] == pytest.approx(0.5, abs=0.01)
         assert "t_rec_jump" in product.attributes(3)["qa"]["unknown"]
 
+    @pytest.mark.slow
     def test_ten_earlier_loads_count(self, qa):
         factors = [2.0, 2.0, 2.0, *[1.0] * 5, *[1.5] * 5, 1.0]
         found = qa(scan=14, channels=16, noise=False, scans=self.scans(factors))
         # The ten before: five of each.
         assert found["t_rec_jump_median"] == pytest.approx(1.0 - 1.0 / 1.25, abs=1e-3)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("run", [{"scans": "5"}, {"workers": 2}, {"scans": "3,5"}])
     def test_it_does_not_depend_on_how_the_session_is_calibrated(self, make_session, calibrate, run):
         session = make_session(channels=64, scans=self.scans([1.0, 1.1, 1.3, 0.9, 1.2]))
@@ -179,6 +184,7 @@ class TestReceiverTemperature:
             assert product.attributes(5)["qa"]["t_rec_jump_median"] > 0.05
         assert whole.attributes(5)["qa"]["pixels"] == other.attributes(5)["qa"]["pixels"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("rest", "known"), [(461.0407682e9, True), (492.160651e9, False), (None, True)])
     def test_only_loads_at_the_frequency_count(self, make_session, calibrate, rest, known):
         session = make_session(channels=64, scans=self.scans([1.0] * 4))
@@ -188,6 +194,7 @@ class TestReceiverTemperature:
         jump = calibrate(session).attributes(4)["qa"]["t_rec_jump_median"]
         assert (jump is not None) is known
 
+    @pytest.mark.slow
     def test_loads_that_cannot_be_read_are_passed_over(self, make_session, calibrate):
         session = make_session(channels=64, scans=self.scans([1.5, 1.0, 1.0, 1.0, 1.0]))
         chunk = next(path for path in (session / "scan_000001/calibration/data_5d/c").rglob("*") if path.is_file())
@@ -195,6 +202,7 @@ class TestReceiverTemperature:
         product = calibrate(session, scans="5")
         assert product.attributes(5)["qa"]["t_rec_jump_median"] < 0.01
 
+    @pytest.mark.slow
     def test_a_changing_velocity_of_the_observer_makes_no_difference(self, make_session, calibrate):
         session = make_session(channels=64, noise=False, scans=self.scans([1.0] * 5))
         root = zarr.open_group(session, mode="r+", use_consolidated=False)
@@ -206,6 +214,7 @@ class TestReceiverTemperature:
 
 
 class TestReferences:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("pattern", "share"), [(("OFF", "ON", "ON", "OFF"), 0.0), (("OFF", "ON"), 0.5), (("ON", "OFF"), 0.5)]
     )
@@ -254,6 +263,7 @@ class TestMeanSpectrum:
         for receiver, name in enumerate(BOTH):
             assert found[name]["negative_line"] == pytest.approx(expected[receiver, 0], rel=0.2)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("velocity", "offset_kms", "told"), [(0.0, 0.0, True), (0.0, 250.0, False), (250.0, 250.0, True)]
     )
@@ -380,6 +390,7 @@ class TestSky:
         assert found["off_scatter_median"] < 1e-3
         assert found["pwv_pixel_spread_median"] < 1e-3
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("strategy", ["full", "per_pixel", "per_pair"])
     @pytest.mark.parametrize(("jump", "verdict"), [(0.01, None), (0.04, "questionable"), (0.2, "fail")])
     def test_water_that_jumps_between_offs(self, night, offs_and_opacity, strategy, jump, verdict):
@@ -392,6 +403,7 @@ class TestSky:
         assert verdicts_of(found).get("off_scatter") == verdict
         assert "off_minus_off" not in verdicts_of(found)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("strategy", ["full", "per_pixel", "per_pair"])
     @pytest.mark.parametrize(("per_pixel", "verdict"), [(0.004, None), (0.03, "questionable")])
     def test_water_that_grows_over_the_pixels(self, night, offs_and_opacity, strategy, per_pixel, verdict):
@@ -409,6 +421,7 @@ class TestSky:
         found = night(atmosphere=replace(self.SKY, unknown=WarmLayer(220.0, lines)))
         assert verdicts_of(found)["sky_misfit"] in ("questionable", "fail")
 
+    @pytest.mark.slow
     def test_a_standing_wave_that_changes_between_offs(self, night):
         wave = SkyWave(200e6, 1.0)
         steady = verdicts_of(night(sky_waves=(wave,)))

@@ -143,12 +143,10 @@ class AtmosphereStep(CalibrationStep):
             for name in ("pwv_min", "pwv_max", "pwv_grid_steps"):
                 self.refuse_idle(name, "strategy", "leave it out, or choose a strategy that fits PWV")
         if self.given_or_default("strategy") != "fixed":
-            self.refuse_idle("pwv", "strategy", "give strategy = 'fixed' with it, or leave pwv out")
-        if self.t_atm and self.t_ground:
-            raise ParameterError(
-                f"atmosphere: t_atm = {self.t_atm:g} K makes the atmosphere one layer of that temperature, so that "
-                f"t_ground = {self.t_ground:g} K has no effect; leave one of them out"
-            )
+            for name in ("pwv", "pwv_fixed_err"):
+                self.refuse_idle(name, "strategy", f"give strategy = 'fixed' with it, or leave {name} out")
+        if self.t_atm is not None:
+            self.refuse_idle("t_ground", "t_atm", "which makes the atmosphere one layer; leave one of them out")
         if self.link_bands and self.strategy not in ("full", "fixed"):
             raise ParameterError(
                 f"atmosphere: link_bands makes the bands share one PWV, strategy {self.strategy!r} gives each pixel "
@@ -372,8 +370,8 @@ class AtmosphereStep(CalibrationStep):
         if ground == "t_atm" and self.t_ground:
             self.warn_once(
                 logger,
-                "%s: t_ground = %g K has no effect: physics = 'kalibrate_compat' takes the atmosphere as one layer at "
-                "t_atm or tamb",
+                "%s: t_ground = %g K has no effect: t_atm, or physics = 'kalibrate_compat', makes the atmosphere one "
+                "layer",
                 band,
                 self.t_ground,
             )

@@ -35,9 +35,11 @@ Floats = NDArray[np.float64]
 
 
 def _numbers(value: list[Any], expected: str, accepts: Callable[[float], bool]) -> list[float]:
-    """Convert the values of a parameter to numbers, all of which it accepts."""
+    """Convert the values of a parameter to numbers, all of which it accepts; text may hold several."""
     try:
-        numbers = [float(item) for item in value]
+        # An option of `calibrate` and a keyword are text as given; `strun` splits its own.
+        items = (part for item in value for part in (item.split(",") if isinstance(item, str) else [item]))
+        numbers = [float(item) for item in items]
     except (TypeError, ValueError):
         numbers = []
     if not numbers or not all(math.isfinite(number) and accepts(number) for number in numbers):

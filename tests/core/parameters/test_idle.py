@@ -22,9 +22,11 @@ def check(pipeline):
 IDLE = [
     ({"atmosphere": {"pwv": 0.5}}, {}, "pwv = 0.5 (argument) has no effect with strategy = 'full' (default)"),
     ({"atmosphere": {"pwv": 0.5, "strategy": "per_pair"}}, {}, "strategy = 'per_pair' (argument)"),
+    ({"atmosphere": {"pwv_fixed_err": 0.2}}, {}, "pwv_fixed_err = 0.2 (argument) has no effect with strategy = 'full'"),
     ({"atmosphere": {"pwv": 0.5, "strategy": "fixed", "pwv_max": 5.0}}, {}, "pwv_max = 5.0 (argument)"),
     ({"atmosphere": {"pwv": 0.5, "strategy": "fixed", "pwv_min": 0.1}}, {}, "pwv_min = 0.1 (argument)"),
     ({"atmosphere": {"pwv": 0.5, "strategy": "fixed", "pwv_grid_steps": 7}}, {}, "pwv_grid_steps = 7 (argument)"),
+    ({"atmosphere": {"t_ground": 260.0, "t_atm": 250.0}}, {}, "t_ground = 260.0 (argument) has no effect with t_atm"),
     ({"gain": {"level": 2, "skip": True}}, {}, "level = 2 (argument) has no effect with skip = True (argument)"),
     ({"gain": {"level": 3, "skip": True}}, {}, "level = 3 (argument) has no effect with skip = True (argument)"),
     ({"skydiff": {"n": 3}}, {}, "n = 3 (argument) has no effect with skip = True (default); give skip = False"),

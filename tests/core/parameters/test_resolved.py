@@ -57,6 +57,7 @@ def test_steps_are_shared_by_observations_with_the_same_file(make_session):
     assert list(first.stages) == list(CalibrationPipeline.step_defs)
 
 
+@pytest.mark.slow
 def test_a_warning_of_a_run_comes_once(make_session, atm_table, calibrate, caplog):
     session = make_session(channels=8, pixels=1, scans=3)
     calibrate(session, loads={"forward_efficiency": None}, gain={"level": 2})

@@ -166,6 +166,7 @@ def test_clean_noise_costs_what_the_biweight_costs():
     assert np.sqrt(1.0 + expected_loss()) == pytest.approx(1.0166, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_clean_skies_cost_no_more():
     # The water in 400 skies without outliers: the median is one for all channels, whose slopes differ.
     found = {robust: [] for robust in (True, False)}

@@ -111,6 +111,7 @@ class TestImageGain:
 
 
 class TestSkies:
+    @pytest.mark.slow
     def test_each_scan_has_its_own(self, config, tmp_path):
         wet = replace(config.atmosphere, pwv_mm=2.0, dry_factor=2.0)
         isothermal = replace(config.atmosphere, layers=None)

@@ -7,6 +7,7 @@ import pytest
 import zarr
 from helpers_l0 import loads_counts, write_array, write_scan
 
+from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.errors import BadChannelsError, LayoutError, NoReferenceError
 from cal_pipeline.steps import LoadsStep
 
@@ -101,6 +102,12 @@ class TestEachArray:
         for field in ("gamma", "t_rec_ssb", "t_cal"):
             expected = [getattr(solution, field)[..., array] for array, solution in enumerate((one, other))]
             np.testing.assert_allclose(getattr(both, field), np.stack(expected, axis=-1), rtol=1e-14)
+
+    @pytest.mark.parametrize("name", ["forward_efficiency", "image_gain", "hot_offset", "cold_coupling"])
+    def test_text_may_hold_several(self, name):
+        assert getattr(LoadsStep(**{name: "0.9, 0.8"}), name) == [0.9, 0.8]
+        with pytest.raises(ParameterError, match="or one per array"):
+            LoadsStep(**{name: "0.9,,0.8"})
 
     @pytest.mark.parametrize("name", ["image_gain", "hot_offset", "cold_offset", "hot_coupling", "cold_coupling"])
     def test_another_number_is_refused(self, store, name):

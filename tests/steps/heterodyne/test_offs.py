@@ -161,6 +161,7 @@ class TestNoise:
         assert prepare(session).pairing.dump_radiometer is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunks", [(CHANNELS, 12, 3, 1, 1), (7, 5, 2, 1, 1), (64, 12, 3, 1, 4)])
 @pytest.mark.parametrize("few", [0, 2**22])
 def test_chunks_and_threads_do_not_matter(tmp_path, spiky, chunks, few, monkeypatch):
