@@ -18,9 +18,10 @@ from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.coordinates import Coordinates, check_values, read_arrays, refuse
 from cal_pipeline.heterodyne.counts import Counts
-from cal_pipeline.heterodyne.phases import COLD, HOT, ZERO
+from cal_pipeline.heterodyne.phases import CALIBRATION, COLD, HOT, ZERO
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.heterodyne.physics.constants import TORR
 from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans
@@ -350,6 +351,11 @@ class CalibrationGroup:
         self._values = check_values(self.name, self._values, CALIBRATION_COORDINATES)
         self._counts.clock = clock
         self._counts.saturate_at(rules.saturation_counts).warn_of_absent_chunks()
+        left = self._phase[~np.isin(self._phase, CALIBRATION)].tolist()
+        if left:
+            names, expected = (", ".join(sorted(set(phases))) for phases in (left, CALIBRATION))
+            subscans = format_count(len(left), "subscan")
+            logger.warning("%s: %s of phase %s left out, expected %s", self.name, subscans, names, expected)
         order = self._order_of(pixel)
         phases = [HOT, COLD, ZERO] if np.isin(self._phase, ZERO).any() else [HOT, COLD]
         samples = int(np.prod(self._counts.shape))

@@ -22,6 +22,9 @@ COLD = ("COLD", "COL")
 ZERO = ("ZERO",)
 """Phases of the loads."""
 
+CALIBRATION = (*HOT, *COLD, *ZERO, "SKY")
+"""Phases of the group ``calibration``; its SKY is not used."""
+
 
 def find_phases(phases: Texts, names: tuple[str, ...]) -> Mask:
     """Find the subscans of named phases, in any case of letters.

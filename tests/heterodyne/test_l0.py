@@ -123,6 +123,11 @@ class TestLoads:
         assert (means.hot_input.physical, means.cold_input.physical) == (295.0, 77.0)
         assert (means.hot_time == 2 * 2 * 2.0).all()
 
+    def test_those_of_unknown_phase_are_left_out_with_a_warning(self, tmp_path, caplog):
+        means, _ = self.means(self.group(tmp_path, ["HOT", "COL", "HTO", "SKY"]))
+        assert (means.hot == 10.0).all()
+        assert "calibration: 1 subscan of phase HTO left out, expected COL, COLD, HOT, SKY, ZERO" in caplog.text
+
     def test_missing_dumps_do_not_count(self, tmp_path):
         counts = loads_counts(np.ones((4, 2, 1)), 0.0, [100.0, 10.0])
         counts[:, 0, 1, 0, 0] = FILL

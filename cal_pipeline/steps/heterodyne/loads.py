@@ -183,7 +183,7 @@ class LoadsStep(CalibrationStep):
             forward_efficiency_err=self._error("forward_efficiency", efficiency_assumed),
             t_hot_err=self.t_hot_err,
             t_cold_err=self._error("t_cold", counts.t_cold_assumed),
-            image_gain_err=self.image_gain_err,
+            image_gain_err=self.image_gain_err if sidebands.has_image else 0.0,
             assumed=_names_of(
                 forward_efficiency=efficiency_assumed,
                 t_cold=counts.t_cold_assumed,
@@ -346,6 +346,13 @@ def _explain_bad_channels(
     band: Band, group: CalibrationGroup, means: LoadMeans, solution: LoadSolution, clip_tsys: float
 ) -> str:
     """Explain why the loads cannot calibrate any channel."""
+    lacking = [name for name, counts in (("HOT", means.hot), ("COLD", means.cold)) if not np.isfinite(counts).any()]
+    if lacking:
+        return (
+            f"{band}: no dump of {' and '.join(lacking)} on the loads of scan {group.scan_number} is valid in any "
+            "pixel, expected at least one; missing are also counts at the maximum of their integer type, and from "
+            "saturation_counts of the telescope's profile on"
+        )
     return (
         f"{band}: all {solution.bad_channel.size} channels are bad on the loads of scan "
         f"{group.scan_number}: median HOT {np.nanmedian(means.hot):.6g}, COLD "

@@ -208,6 +208,20 @@ class TestBadChannels:
             solve(store, clip_tsys=0.99 * limits)
 
 
+@pytest.mark.parametrize(("image_gain", "expected"), [([1.0], 0.05), ([0.0], 0.0)])
+def test_an_image_gain_of_zero_has_no_error(store, image_gain, expected):
+    write_scan(store, 1)
+    assert solve(store, image_gain=image_gain).image_gain_err == expected
+
+
+def test_loads_without_a_valid_dump_are_named(store):
+    counts = loads_counts(np.full((4, 2, 1), 1e5), 90.0, [293.0, 77.0], dumps=2)
+    counts[..., 0] = np.iinfo(counts.dtype).max
+    write_scan(store, 1, calibration={"counts": counts})
+    with pytest.raises(BadChannelsError, match="no dump of HOT on the loads of scan 1 is valid in any pixel, expected"):
+        solve(store)
+
+
 def test_a_scan_without_on_has_no_frequencies(store):
     write_scan(store, 1, source={"phases": ["OFF"] * 4})
     with pytest.raises(NoReferenceError, match="no ON"):
