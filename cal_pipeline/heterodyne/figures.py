@@ -206,10 +206,10 @@ def _sky_below_cold_load(band: Band, tally: Tally) -> Pixels | None:
 
 
 def _dropped_subscans(band: Band, tally: Tally) -> Pixels | None:
-    """Count the subscans that take no part, the same for all pixels."""
-    if band.pairing is None:
+    """Count the subscans of scan and loads that take no part, the same for all pixels."""
+    if band.pairing is None or band.loads is None:
         return None
-    left = band.coordinates.shape[4] - band.pairing.on.size - band.pairing.off.size
+    left = band.coordinates.shape[4] - band.pairing.on.size - band.pairing.off.size + band.loads.dropped_subscans
     return np.full(band.coordinates.pixel.shape, left)
 
 
@@ -390,7 +390,12 @@ QUALITY = QualityScheme(
             checked=True,
         ),
         Figure("sky_misfit_sigma", "misfit of the fitted sky, over its noise", _take_monitor("misfit_sigma")),
-        Figure("sky_misfit_K", "the same", _take_monitor("misfit_kelvin"), "K"),
+        Figure(
+            "sky_misfit_K",
+            "misfit of the sky, root mean square of the means of blocks of channels",
+            _take_monitor("misfit_kelvin"),
+            "K",
+        ),
         Figure(
             "sky_outlier_fraction",
             "good channels without weight in the fit of the sky",
@@ -406,8 +411,13 @@ QUALITY = QualityScheme(
         ),
         Figure("noise_ratio", "measured over expected noise", _noise_ratio, checked=True, required=True),
         Figure("ripple_K", "amplitude of the strongest ripple of the mean spectrum", _ripple, "K"),
-        Figure("ripple_sigma", "the same over that of noise", _ripple_sigma, of=("ripple_K",)),
-        Figure("ripple_over_t_sys", "the same over t_sys", _divide_by_t_sys, of=("ripple_K", "t_sys_K")),
+        Figure("ripple_sigma", "amplitude of the strongest ripple over that of noise", _ripple_sigma, of=("ripple_K",)),
+        Figure(
+            "ripple_over_t_sys",
+            "amplitude of the strongest ripple over t_sys",
+            _divide_by_t_sys,
+            of=("ripple_K", "t_sys_K"),
+        ),
         Figure("negative_line", "significance of the strongest negative line", _negative_line, checked=True),
         Figure("image_line", "significance of the strongest line of the image sideband", _image_line, checked=True),
         Figure("load_instability", "relative change on a load from dump to dump", _load_instability, checked=True),
@@ -449,7 +459,13 @@ QUALITY = QualityScheme(
             checked=True,
             in_table=False,
         ),
-        Figure("ref_extrapolated", "ONs without an OFF on one side", _ref_extrapolated, reduce="mean", checked=True),
+        Figure(
+            "ref_extrapolated",
+            "share of the ONs without an OFF on one side",
+            _ref_extrapolated,
+            reduce="mean",
+            checked=True,
+        ),
         Figure("bad_channel_fraction", "channels that the loads cannot calibrate", _bad_channels, reduce="mean"),
         Figure(
             "sky_below_cold_load_fraction",

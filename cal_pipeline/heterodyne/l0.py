@@ -226,6 +226,8 @@ class LoadCounts:
     spikes : ndarray of int, shape (R, A), or None
         Number of samples of hot and cold that were left out as spikes; None if they were not looked
         for.
+    dropped : int
+        Number of subscans that were left out, since their phase is unknown.
     """
 
     means: LoadMeans
@@ -233,6 +235,7 @@ class LoadCounts:
     instability: Floats
     t_cold_assumed: bool
     spikes: NDArray[np.int64] | None
+    dropped: int
 
 
 @dataclass(frozen=True)
@@ -373,7 +376,7 @@ class CalibrationGroup:
         times = (self._time_of(HOT), self._time_of(COLD))
         means = LoadMeans(hot.mean, cold.mean, hot.time, cold.time, LoadInput(t_hot), LoadInput(t_cold), *times)
         spikes = hot.spikes + cold.spikes if rules.clip_sigma else None
-        return LoadCounts(means, zero, np.fmax(hot.instability, cold.instability), assumed, spikes)
+        return LoadCounts(means, zero, np.fmax(hot.instability, cold.instability), assumed, spikes, len(left))
 
     def read_ambient(self, phases: tuple[str, ...], of_scan: Floats) -> float:
         """Read the ambient temperature at a load.

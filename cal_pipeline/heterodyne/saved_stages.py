@@ -161,6 +161,7 @@ FIELDS: dict[type, dict[str, Converter]] = {
         "assumed": TUPLE,
         "clip_sigma": PLAIN,
         "saturation_counts": PLAIN,
+        "dropped_subscans": PLAIN,
     },
     GainDrift: {"hot_mjd": TUPLE, "cold_mjd": TUPLE},
     GainStage: {"level": PLAIN, "drift": make_nested_converter(GainDrift), "reason": PLAIN},

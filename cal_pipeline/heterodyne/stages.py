@@ -71,6 +71,8 @@ class LoadStage:
         for.
     saturation_counts : float or None
         Counts from here on are missing, as the profile of the telescope says [ct].
+    dropped_subscans : int
+        Number of subscans of the loads that were left out, since their phase is unknown.
     t_rec_jump : ndarray, shape (R, A), or None
         Relative change of the receiver temperature against earlier loads, as an absolute value.
     """
@@ -97,6 +99,7 @@ class LoadStage:
     clip_sigma: float = CLIP_SIGMA
     load_spikes: NDArray[np.int64] | None = None
     saturation_counts: float | None = None
+    dropped_subscans: int = 0
     t_rec_jump: Floats | None = None
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import CalibrationError, LayoutError
 from cal_pipeline.core.parameters.messages import ParameterError
-from cal_pipeline.core.parameters.values import require_positive
 from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.heterodyne.errors import FrequencyRangeError, NotFiniteError
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY, TORR
@@ -74,6 +73,14 @@ class _Sky:
         return self.on_airmass * float(np.median(self.opacity.b[0, -1]))
 
 
+def _require_ambient(value: float) -> float:
+    """Return a temperature that occurs outside a telescope [K]; raise ValueError for any other."""
+    number = np.array([value], np.float64)
+    if TAMB.find_unsound(number).any():
+        raise ValueError(f"{TAMB.expected}{TAMB.guess_unit(number)}")
+    return value
+
+
 class AtmosphereStep(CalibrationStep):
     """Fit precipitable water vapour to the OFFs and compute the opacity.
 
@@ -111,7 +118,7 @@ class AtmosphereStep(CalibrationStep):
     pwv_fixed_err  = float(min=0.0, default=0.1)              # Relative error of a given PWV
     """
 
-    coercions = {"t_atm": require_positive, "t_ground": require_positive, "t_spill": require_positive}
+    coercions = dict.fromkeys(("t_atm", "t_ground", "t_spill"), _require_ambient)
 
     link_bands: bool
     strategy: str

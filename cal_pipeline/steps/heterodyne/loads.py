@@ -193,6 +193,7 @@ class LoadsStep(CalibrationStep):
             clip_sigma=self.clip_sigma,
             load_spikes=counts.spikes,
             saturation_counts=profile.saturation_counts,
+            dropped_subscans=counts.dropped,
             t_rec_jump=jump,
         )
         logger.debug("%s: loads of scan %d (%s)", band, group.scan_number, reason)

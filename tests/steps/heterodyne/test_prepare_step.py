@@ -99,6 +99,16 @@ def test_subscans_that_are_left_out_make_a_scan_questionable(store, calibrate, p
     assert verdicts == ["questionable"] * dropped
 
 
+def test_a_subscan_of_the_loads_that_is_left_out_makes_a_scan_questionable(store, calibrate):
+    gain = np.full((4, 2, 1), 1.0e5)
+    times = MJD - SECOND * np.array([60.0, 50.0, 40.0])
+    counts = loads_counts(gain, 90.0, [293.0, 77.0, 293.0])
+    write_scan(store, 1, calibration={"counts": counts, "phases": ["HOT", "COL", "HTO"], "mjd": times})
+    qa = calibrate(store, atmosphere={"strategy": "fixed", "pwv": 1.0}).attributes(1)["qa"]
+    assert qa["dropped_subscans"] == 1
+    assert "dropped_subscans" in [item["name"] for item in qa["verdicts"]]
+
+
 def test_other_phases_do_not_take_part(store):
     write_scan(store, 1, source={"phases": ["OFF", "ON", "SKY", "OFF"], "elevation": np.array([1, 1, np.nan, 1])})
     pairing = prepare(store)
