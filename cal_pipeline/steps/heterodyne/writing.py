@@ -26,6 +26,10 @@ from cal_pipeline.steps.heterodyne.block import SpectrumBlock
 
 Result = TypeVar("Result")
 
+_WORTH_A_THREAD = 2**22
+"""Samples of a scan from which on its digest is made beside the rest: a thread that handles many small objects takes
+longer than they do, as it leaves the interpreter to others only while it hashes."""
+
 Steps = Sequence[type[CalibrationStep]]
 """Steps in processing order, which is that of their work on samples."""
 
@@ -67,7 +71,10 @@ def write_scan(
     DataReadError
         If an object of L0 cannot be read.
     """
-    with _in_background(partial(_digest_input, scan) if l0_digest else dict[str, str]) as digested:
+    digest: Callable[[], dict[str, str]] = partial(_digest_input, scan) if l0_digest else dict
+    if scan.n_samples < _WORTH_A_THREAD:
+        digest = partial(dict, digest())
+    with _in_background(digest) as digested:
         written = [_write_band(band, scan, root, provenance, steps, digested) for band in scan.bands]
     _refuse_without_samples(scan, [band.tally for band in written])
     if scan.bands[0].name:
