@@ -6,13 +6,12 @@ import gc
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
-from helpers_atm import write_test_atm_table
+from helpers_atm import under_one_layer, write_test_atm_table
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.simulate import SessionConfig, preset, simulate, truth_path
@@ -68,7 +67,7 @@ def make_session(
         settings = {"channels": 32, "pixels": 2, "mode": "otf", "table": str(atm_table)} | changes
         config = preset(settings.pop("preset", "ccat_chai"), **settings)
         if "atmosphere" not in changes:
-            config = replace(config, atmosphere=replace(config.atmosphere, layers=None))
+            config = under_one_layer(config)
         path, made = tmp_path / name, simulate_once(config)
         shutil.copytree(truth_path(made), truth_path(path))
         return Path(shutil.copytree(made, path))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import asdf
 import numpy as np
@@ -49,6 +51,11 @@ def layer_c_at(nu: ArrayLike, pressure: float) -> Array:
 def layer_offset_at(pressure: float) -> Array:
     """Temperature of each layer minus that of the ground [K], linear in the logarithm of the pressure."""
     return np.array([-3.0, -12.0, -45.0]) + np.array([1.0, -2.0, 4.0]) * np.log(pressure / REFERENCE_PA)
+
+
+def under_one_layer(config: Any) -> Any:
+    """Return a simulated session whose sky is one layer at ambient temperature, like a table without layers."""
+    return replace(config, atmosphere=replace(config.atmosphere, layers=None))
 
 
 def write_test_atm_table(

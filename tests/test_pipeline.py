@@ -370,7 +370,7 @@ def test_a_scan_logs_one_line_and_the_root_logger_is_left_alone(session, atm_tab
         )
     lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("scan ")]
     assert len(lines) == 2
-    for word in ("PWV", "±", "T_rec", "T_sys", "DSB", "flagged", "pass"):
+    for word in ("PWV", "±", "T_rec", "T_sys", "DSB", "scale", "flagged", "sky_misfit (not known)"):
         assert word in lines[0]
     assert (root.level, list(root.handlers)) == before
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers_atm import write_test_atm_table
+from helpers_atm import under_one_layer, write_test_atm_table
 
 from cal_pipeline.simulate import (
     DeadChannels,
@@ -131,7 +131,7 @@ def test_faults_stay_where_they_are(make_session, calibrate):
 @pytest.mark.slow
 def test_two_bands_are_calibrated_on_their_own(tmp_path, calibrate):
     table = write_test_atm_table(tmp_path / "two.asdf", windows=[(450e9, 500e9), (780e9, 820e9)])
-    config = preset("ccat_chai_dual", channels=32, pixels=2, mode="otf", table=str(table), noise=False)
+    config = under_one_layer(preset("ccat_chai_dual", channels=32, pixels=2, mode="otf", table=str(table), noise=False))
     simulate(config, tmp_path / "dual.zarr")
     product = calibrate(tmp_path / "dual.zarr", atmosphere={"override_atm": str(table)})
     for band in (0, 1):

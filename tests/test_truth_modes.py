@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray
-from helpers_atm import write_test_atm_table
+from helpers_atm import under_one_layer, write_test_atm_table
 
 from cal_pipeline.simulate import (
     Atmosphere,
@@ -87,7 +87,9 @@ def test_truth_is_recovered(make_session, calibrate, mode, strategy, dbs):
 )
 def test_two_bands(tmp_path, calibrate, level_source, strategy, link):
     table = write_test_atm_table(tmp_path / "two.asdf", windows=[(450e9, 500e9), (780e9, 820e9)])
-    config = preset("ccat_chai_dual", channels=32, pixels=2, mode="otf_chopped", table=str(table), noise=False)
+    config = under_one_layer(
+        preset("ccat_chai_dual", channels=32, pixels=2, mode="otf_chopped", table=str(table), noise=False)
+    )
     config = dataclasses.replace(config, source=level_source)
     simulate(config, tmp_path / "dual.zarr")
     atmosphere = {"override_atm": str(table), "strategy": strategy, "link_bands": link}

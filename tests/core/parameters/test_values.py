@@ -99,7 +99,7 @@ REFUSED = [
     (AtmosphereStep, "pwv_grid_steps", np.timedelta64(3, "s"), "(numpy.timedelta64)", "a whole number"),
     (AtmosphereStep, "link_bands", np.array([True, False]), "(numpy.ndarray)", "true or false"),
     (AtmosphereStep, "strategy", 3, "3 (int)", "text"),
-    (AtmosphereStep, "t_atm", 0.0, "0.0 (float)", "above 0"),
+    (AtmosphereStep, "t_atm", 0.0, "0.0 (float)", "above 100 K"),
     (SkydiffStep, "n", 1.5, "1.5 (float)", "a whole number"),
     (CalibrationPipeline, "output_file", 5, "5 (int)", "a path"),
     (CalibrationPipeline, "output_file", "", "'' (str)", "empty"),

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import zarr
-from helpers_atm import write_test_atm_table
+from helpers_atm import under_one_layer, write_test_atm_table
 
 from cal_pipeline.heterodyne.simulate.sky import brightness
 from cal_pipeline.simulate import (
@@ -33,7 +33,9 @@ def config(tmp_path):
     def make(**changes):
         source = dataclasses.replace(preset("ccat_chai").source, elevation_deg=50.0)
         settings = {"channels": 16, "pixels": 2, "mode": "otf_chopped", "table": str(table), "source": source}
-        return preset("ccat_chai", **(settings | {"noise": False, "dtype": "float64", "lines": ()} | changes))
+        settings |= {"noise": False, "dtype": "float64", "lines": ()} | changes
+        config = preset("ccat_chai", **settings)
+        return config if "atmosphere" in changes else under_one_layer(config)
 
     return make
 
