@@ -121,6 +121,7 @@ def test_infinite_counts_are_missing(session, run, count):
     assert_published_numbers_are_honest(scan)
 
 
+@pytest.mark.slow
 def test_a_load_of_infinite_counts_makes_bad_channels(session, run):
     counts = loads_counts(GAIN, 90.0, [293.0, 77.0]).astype(np.float64)
     counts[2, :, 0, 0, 0] = np.inf

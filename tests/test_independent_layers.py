@@ -220,6 +220,7 @@ QUICK = [("image_gain", "full"), ("t_ground", "full"), ("t_hot", "fixed")]
 STRATEGIES = {"fixed": GIVEN} | {name: FREE | {"strategy": name} for name in ("full", "per_pixel", "per_pair")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "strategy"),
     [

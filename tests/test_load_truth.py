@@ -89,6 +89,7 @@ def joined(of_one_array, tmp_path):
     return sessions, join_arrays(sessions, tmp_path / "both.zarr")
 
 
+@pytest.mark.slow
 def test_every_array_comes_back_with_its_own_loads_and_sideband_gain(joined):
     sessions, session = joined
     loads = LoadsStep(**GIVEN).run(str(session / "scan_000001")).bands[0].loads
@@ -116,6 +117,7 @@ def test_every_array_comes_out_of_the_pipeline_with_its_own(joined, calibrate):
     np.testing.assert_allclose(fitted.pwv, 0.5, rtol=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["image_gain", "hot_offset", "cold_offset", "hot_coupling", "cold_coupling"])
 def test_every_parameter_is_needed(joined, missing):
     sessions, session = joined
@@ -146,6 +148,7 @@ def test_the_water_is_found_with_the_true_loads_alone(of_one_array, calibrate):
     assert abs(float(wrong.pwv) - 0.5) > 0.01
 
 
+@pytest.mark.slow
 def test_later_loads_of_another_temperature_are_no_drift(of_one_array, calibrate):
     later = dataclasses.replace(LOADS[0], t_hot=296.0, t_cold=81.0)
     scans = (SimulatedScan(), SimulatedScan(calibration_only=True, loads=later))
@@ -156,6 +159,7 @@ def test_later_loads_of_another_temperature_are_no_drift(of_one_array, calibrate
     assert all(abs(pixel["gain_drift"]) < 1e-12 for pixel in scan.attrs["qa"]["pixels"].values())
 
 
+@pytest.mark.slow
 def test_a_replay_assumes_what_was_assumed(of_one_array, calibrate, tmp_path):
     assumed = {}
     for frontend, expected in (("OTHER", ("image_gain",)), ("CHAI_LFA", ())):

@@ -73,6 +73,7 @@ def test_four_ways_to_run_give_the_same_arrays(session, calibrate, atm_table, tm
         assert_same_arrays(by_call, other, (1, 2))
 
 
+@pytest.mark.slow
 def test_running_again_with_the_recorded_parameters_gives_the_same_bits(session, calibrate, tmp_path):
     first = calibrate(session, atmosphere={"model_error": 0.05}, calibrate={"min_transmission": 0.3})
     recorded = first.open_scan(1).attrs["provenance"]["parameters"]

@@ -57,6 +57,7 @@ def test_every_position_of_l0_is_in_l1(make_session, calibrate, mode):
     assert ("otf_airmass" in scan.variables) == (mode != "total_power")
 
 
+@pytest.mark.slow
 def test_a_position_that_l0_lacks_is_absent(make_session, calibrate):
     session = make_session(channels=8, mode="total_power")
     for name in ("otf_lat", "pixel_offset_lon", "pixel_offset_lat"):

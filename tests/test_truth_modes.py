@@ -100,6 +100,7 @@ def test_two_bands(tmp_path, calibrate, level_source, strategy, link):
         np.testing.assert_allclose(scan.pwv.values, 0.5, rtol=5e-3)
 
 
+@pytest.mark.slow
 def test_strategies_follow_water_that_changes(make_session, calibrate, atm_table):
     session = make_session(
         channels=64,

@@ -153,6 +153,7 @@ class TestAModeThatIsAdded:
         assert truth.t_a_star().max() > 1.0
         np.testing.assert_allclose(scan.spectra.values, truth.t_a_star(), rtol=1e-3, atol=0.02)
 
+    @pytest.mark.slow
     def test_subtracts_its_own_references(self, mode, session, calibrate):
         before = calibrate(session, "before.zarr", atmosphere=FIXED).open_scan(1).load().spectra.values
         source = zarr.open_group(session, path="scan_000001/source", mode="r+")

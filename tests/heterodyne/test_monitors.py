@@ -91,6 +91,7 @@ def without_attribute(name):
 
 
 class TestLoads:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("earlier", "verdict"), [(0.0, None), (800.0, None), (1000.0, "questionable"), (4000.0, "fail")]
     )
@@ -223,6 +224,7 @@ class TestReferences:
         assert found["ref_extrapolated"] == share
         assert verdicts_of(found).get("ref_extrapolated") == ("questionable" if share else None)
 
+    @pytest.mark.slow
     def test_an_off_that_is_lost_in_one_pixel(self, qa):
         faults = Faults(missing=(MissingDumps(subscan=0, receiver=1),))
         found = qa(channels=16, faults=faults)
@@ -230,6 +232,7 @@ class TestReferences:
         (told,) = [item for item in found["verdicts"] if item["name"] == "ref_extrapolated"]
         assert told["pixels"] == BOTH[1:]
 
+    @pytest.mark.slow
     def test_a_chopped_scan_extrapolates_nothing(self, qa):
         found = qa(channels=16, mode="otf_chopped")
         assert "ref_extrapolated" in found["unknown"]
@@ -239,6 +242,7 @@ class TestMeanSpectrum:
     def line(self, centre=461.0407682e9, **settings):
         return Line(4.0, freq_hz=centre, fwhm_hz=60e6, **settings)
 
+    @pytest.mark.slow
     def test_a_source_in_the_off(self, qa):
         clean = qa(name="clean.zarr", output="l1_clean.zarr", lines=(self.line(),))
         found = qa(lines=(self.line(off_amplitude=2.0),))
@@ -247,6 +251,7 @@ class TestMeanSpectrum:
         assert clean["negative_line_median"] < 6.0
         assert verdicts_of(found)["negative_line"] in ("questionable", "fail")
 
+    @pytest.mark.slow
     def test_its_significance_is_that_of_the_spectrum(self, make_session, calibrate):
         session = make_session(channels=4096, lines=(self.line(off_amplitude=2.0),))
         scan = calibrate(session).open_scan(1)
@@ -277,12 +282,14 @@ class TestMeanSpectrum:
         assert "image_line" in found["checks"]
         assert (found["image_line_median"] > 8.0) is told
 
+    @pytest.mark.slow
     def test_an_unknown_velocity_of_the_source(self, qa):
         found = qa(change=without_attribute("velocity_source_kms"))
         assert found["pixels"][BOTH[0]]["image_line"] is None
         assert "image_line" in found["unknown"]
         assert found["verdict"] == "pass"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("in_sigma", "in_t_sys", "verdict"),
         [
@@ -328,6 +335,7 @@ class TestUnknown:
         assert told["noise_ratio"]["unknown_pixels"] == BOTH
         assert {"ripple", "negative_line", "image_line"} <= set(found["unknown"])
 
+    @pytest.mark.slow
     def test_of_a_dead_pixel_nothing_is_required(self, qa):
         found = qa(faults=Faults(dead=(DeadChannels(0, 512, receiver=1),)))
         assert [item["pixels"] for item in found["verdicts"]] == [[BOTH[1]]]
@@ -383,6 +391,7 @@ class TestSky:
         times = DAY * (at["mjd"][:][off] - self.NIGHT.mjd_start)
         return times, np.median(b) * np.mean(1.0 / np.sin(at["elevation"][:][~off]))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("strategy", ["full", "per_pixel", "per_pair"])
     def test_a_clean_night(self, night, strategy):
         found = night(strategy)
@@ -416,6 +425,7 @@ class TestSky:
         np.testing.assert_allclose(spread, expected, rtol=0.1, atol=3e-4)
         assert verdicts_of(found).get("pwv_pixel_spread") == verdict
 
+    @pytest.mark.slow
     def test_lines_that_the_table_does_not_hold(self, night):
         lines = tuple((461.04e9 + 1e6 * offset, 60e6, 0.3) for offset in range(-1800, 2000, 400))
         found = night(atmosphere=replace(self.SKY, unknown=WarmLayer(220.0, lines)))
@@ -429,16 +439,19 @@ class TestSky:
         found = night(sky_waves=(replace(wave, phase_per_hour=200.0),))
         assert verdicts_of(found)["off_minus_off"] in ("questionable", "fail")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("fraction", "verdict"), [(0.02, None), (0.25, "questionable")])
     def test_spurs(self, night, fraction, verdict):
         found = night(faults=Faults(random_spurs=(RandomSpurs(fraction, 50.0, kinds=("on", "off")),)))
         assert found["sky_outlier_fraction"] == pytest.approx(fraction, rel=0.2)
         assert verdicts_of(found).get("sky_outlier_fraction") == verdict
 
+    @pytest.mark.slow
     def test_a_sky_of_low_transmission(self, night):
         found = night(atmosphere=replace(self.SKY, pwv_mm=2.0), source=Source(elevation_deg=30.0))
         assert verdicts_of(found)["scale_error"] in ("questionable", "fail")
 
+    @pytest.mark.slow
     def test_a_single_off_has_no_scatter(self, night):
         found = night(sequence=TotalPower(pattern=("OFF", "ON"), cycles=1, dumps=4))
         assert {"off_scatter", "off_minus_off"} <= set(found["unknown"])

@@ -83,6 +83,7 @@ def test_no_converter_is_of_a_field_that_is_gone():
     assert {(cls, name) for cls, fields in FIELDS.items() for name in fields} <= set(FIELDS_OF_CLASSES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", FIELDS)
 def test_every_field_comes_back(tmp_path, cls):
     value = whole(cls)
@@ -120,6 +121,7 @@ def test_a_field_without_its_converter_is_refused(monkeypatch):
         to_tree(Stage("high"))
 
 
+@pytest.mark.slow
 def test_a_scan_with_all_results_comes_back(make_session, atm_table, tmp_path):
     scans = (SimulatedScan(), SimulatedScan(calibration_only=True, loads=Loads(t_hot=294.0)))
     session = make_session(channels=16, mode="otf_chopped", scans=scans)

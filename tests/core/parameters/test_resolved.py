@@ -35,6 +35,7 @@ def test_lists_of_one_step_are_not_those_of_another():
     assert LoadsStep().pre_hooks == []
 
 
+@pytest.mark.slow
 def test_what_the_user_made_does_not_change(make_session, atm_table, tmp_path):
     scans = (Scan(sequence=Otf(rows=2, dumps=2)), Scan(sequence=TotalPower(dumps=2)))
     session = make_session(channels=8, pixels=1, scans=scans)
@@ -47,6 +48,7 @@ def test_what_the_user_made_does_not_change(make_session, atm_table, tmp_path):
     assert modes == ["otf", "total_power"]
 
 
+@pytest.mark.slow
 def test_steps_are_shared_by_observations_with_the_same_file(make_session):
     scans = (Scan(sequence=Otf(rows=2, dumps=2)),) * 2
     pipeline = CalibrationPipeline()

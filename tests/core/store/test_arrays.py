@@ -125,6 +125,7 @@ def open_by_zarr(folder):
 
 
 # Floats have a CRC-32C of the whole chunk, integers the checksum of the zstd frame, which leaves out its own header.
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "silent"), [("float64", 0), ("float32", 0), ("uint16", 1)])
 @pytest.mark.parametrize("read", [open_by_us, open_by_zarr])
 def test_flipped_bits_are_noticed_or_change_nothing(tmp_path, dtype, silent, read):

@@ -307,6 +307,7 @@ FILLS = [
 class TestRefused:
     """Metadata that either reader refuses, with one message for both."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("change", "words"), REFUSED.values(), ids=REFUSED.keys())
     def test_metadata(self, tmp_path, read, change, words):
         spoil(store(tmp_path, numbers()), change)
@@ -506,6 +507,7 @@ class TestWriting:
                 np.testing.assert_array_equal(found.read(), expected, strict=True)
 
 
+@pytest.mark.slow
 def test_only_the_public_interface_of_zarr_is_used():
     package = Path(cal_pipeline.__file__).parent
     private = []

@@ -104,6 +104,7 @@ class TestRipple:
         assert (found.amplitude < 4.0 * found.noise).all()
         assert np.median(found.amplitude / found.noise) == pytest.approx(1.6, abs=0.6)
 
+    @pytest.mark.slow
     def test_the_amplitude_of_noise_at_a_given_frequency(self):
         # Of a sinusoid that is strong enough to fix the frequency, the scatter is that of noise.
         wave = 0.5 * np.cos(2 * np.pi * 40.0 * X / N)

@@ -18,6 +18,7 @@ RNG = np.random.default_rng(1)
 
 
 class TestNoiseRatio:
+    @pytest.mark.slow
     @pytest.mark.parametrize("ratio", [0.5, 1.0, 3.0])
     def test_noise_of_a_known_strength(self, ratio):
         sigma = np.broadcast_to(np.linspace(0.5, 2.0, 4000)[:, None, None, None], (4000, 2, 1, 3))

@@ -53,6 +53,7 @@ def test_noise_below_the_radiometer_s_does_not_narrow_the_width():
     assert np.abs(centre).max() < 0.1
 
 
+@pytest.mark.slow
 def test_channels_that_are_not_usable_have_no_say():
     (observed, variance, ratio, error), modelled = made_up()
     lost = np.zeros(observed.shape, bool)
@@ -78,6 +79,7 @@ def test_a_pixel_without_channels_has_full_weights_of_nothing():
     assert (normal_sums((observed, variance, ratio, error), modelled, tuning)[:, 1] == 0.0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_error", [0.0, 0.3])
 def test_sums_are_those_of_the_definition(model_error):
     samples, modelled = made_up(model_error=model_error)

@@ -183,6 +183,7 @@ def change_of_scale(bench, name, strategy):
     return (high - low) / (2.0 * step)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["full", "per_pixel", "per_pair", "fixed"])
 @pytest.mark.parametrize("name", FITTED)
 def test_a_term_is_what_its_input_does_to_the_scale(name, strategy):

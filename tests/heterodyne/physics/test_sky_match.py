@@ -129,6 +129,7 @@ def test_noise_of_the_loads_is_common_to_the_offs(n_offs):
     assert found == pytest.approx(quoted, rel=0.1)
 
 
+@pytest.mark.slow
 def test_an_off_alone_has_all_noise_of_the_loads():
     found, quoted = spread(Setup(n_channels=64, load_time=0.5), 3, alone=True)
     assert found == pytest.approx(quoted, rel=0.1)

@@ -152,6 +152,7 @@ class TestClouds:
         assert sky.pwv_change(0.02) == pytest.approx(0.02 + 0.2 - 0.05)
         assert sky.grey_opacity(0.02) == pytest.approx(0.1)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("layers", [None, Layers()])
     def test_successive_offs_differ_and_the_truth_knows(self, config, tmp_path, layers):
         sky = replace(config.atmosphere, layers=layers, clouds=(Cloud(60.0, 40.0, pwv_mm=0.3, opacity=0.1),))

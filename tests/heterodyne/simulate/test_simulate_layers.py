@@ -212,6 +212,7 @@ class TestSkyBand:
         np.testing.assert_allclose(sky.sky(1.0, 1.0)[:, 0], expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_truth_holds_the_layers(config, tmp_path):
     atmosphere = replace(
         config.atmosphere,

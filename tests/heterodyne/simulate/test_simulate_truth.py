@@ -61,6 +61,7 @@ def test_on_minus_off_with_the_known_gain_is_the_known_source(rich, tmp_path):
     assert measured.max() > 15.0
 
 
+@pytest.mark.slow
 def test_without_the_image_only_the_signal_sideband_is_left(rich, tmp_path):
     simulate(rich, tmp_path / "s.zarr")
     truth = read_truth(tmp_path / "s.zarr", 1)

@@ -60,6 +60,7 @@ def test_of_one_flipped_bit_of_the_counts_is_another(session, digest_of):
     assert digest_of(session) != found
 
 
+@pytest.mark.slow
 def test_does_not_depend_on_where_the_session_is_and_who_works(session, digest_of, tmp_path):
     found = digest_of(session)
     assert len(found) == 64

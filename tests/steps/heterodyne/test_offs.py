@@ -110,6 +110,7 @@ class TestSaturation:
         dumps = (source < limit).sum(axis=1)[..., band.pairing.off]
         np.testing.assert_array_equal(band.pairing.off_dumps, dumps)
 
+    @pytest.mark.slow
     def test_a_saturated_sample_is_flagged_and_no_number(self, tmp_path):
         session = make(tmp_path / "s.zarr")
         counts = zarr.open_array(session, path="scan_000001/source/data_5d")
