@@ -33,6 +33,9 @@ _MARKER = "quality_figures_of"
 _MARK = re.compile(rf"^# - \{{{_MARKER}: (\S+)\}}$", re.MULTILINE)
 """Line of that key in a file."""
 
+_ECSV = b"# %ECSV 1.0\n"
+"""First line of a table."""
+
 _HEADER = 2**16
 """Bytes of a file in which the line is looked for."""
 
@@ -116,8 +119,9 @@ def refuse_foreign_table(root: StorePath) -> None:
         try:
             content = beside.get_part(key, 0, _HEADER)
         except IsADirectoryError:
-            content = b""
-        if content is None:
+            content = b"a folder"
+        # A run that is killed may leave a draft of which only the start was written.
+        if content is None or (key != target and _ECSV.startswith(content[: len(_ECSV)])):
             continue
         marked = _MARK.search(content.decode(errors="replace"))
         owner = unquote(marked[1].strip("'\"")) if marked else ""
