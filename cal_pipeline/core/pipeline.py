@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import re
 from collections import defaultdict
@@ -26,9 +28,10 @@ from cal_pipeline.core.run.workers import Processes, ThisProcess, Workforce, ref
 from cal_pipeline.core.step import BaseStep, ObservationStep, refuse_other_format
 from cal_pipeline.core.store.compare import Comparison, compare_products
 from cal_pipeline.core.store.locations import is_url, normalize_location
-from cal_pipeline.core.store.output import make_output
+from cal_pipeline.core.store.make_output import make_output
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import ProductKind
+from cal_pipeline.core.store.records import flatten_parameters
 from cal_pipeline.core.text import format_count, format_ranges
 
 logger = logging.getLogger(__name__)
@@ -138,6 +141,20 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     def finish_product(self, product: Any) -> None:
         """Add to the product, at the end of a run, what describes it as a whole: nothing."""
 
+    def check_output(self, root: StorePath) -> None:
+        """Refuse, before anything is written, what is in the way of :meth:`finish_product`: nothing.
+
+        Parameters
+        ----------
+        root : StorePath
+            The product.
+        """
+
+    def parameters_sha256(self) -> str:
+        """Return the SHA-256 digest of the parameters with an effect on results."""
+        parameters = dict(flatten_parameters(self.get_pars()))
+        return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
+
     def describe_timing(self, observation: Any) -> str:
         """Format a log line with the time spent in each stage of an observation."""
         times = " ".join(f"{stage}_ms={1e3 * time:.1f}" for stage, time in observation.clock.seconds.items())
@@ -176,6 +193,8 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         ------
         RunFailedError
             At the end, if an observation could not be processed; the others are written.
+        RunRecordError
+            At the end, if observations are written, but not what describes the run.
         RunInterruptedError
             After a KeyboardInterrupt; finished observations are kept.
         """
@@ -196,10 +215,11 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         workforce = self._workforce()
         workforce.check()
         beginning = self._describe_run(dataset, numbers)
-        output = make_output(self._where_to(dataset), self.overwrite, dataset.path, self.product_kind)
-        for line in beginning:
-            logger.info("%s", line)
-        return calibrate_observations(dataset, numbers, self, output, workforce, self.timing)
+        with make_output(self._where_to(dataset), self.overwrite, dataset.path, self.product_kind) as output:
+            self.check_output(output.root)
+            for line in beginning:
+                logger.info("%s", line)
+            return calibrate_observations(dataset, numbers, self, output, workforce, self.timing)
 
     def check_parameters(self) -> None:
         """Refuse contradictory parameters of the run, and an output that is plainly no store."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -81,8 +81,18 @@ class StorePath(ABC):
         """Yield the keys of all stored bytes."""
 
     @abstractmethod
+    def delete(self, key: str) -> None:
+        """Delete the bytes of a key, if there are any."""
+
+    @abstractmethod
     def remove(self) -> None:
-        """Remove all stored bytes."""
+        """Remove all stored bytes.
+
+        Raises
+        ------
+        StoreError
+            If something cannot be removed; the message names it.
+        """
 
     @abstractmethod
     def make_durable(self) -> None:
@@ -111,10 +121,13 @@ class LocalStorePath(StorePath):
     ----------
     path : Path
         The folder.
+    base : Path, optional
+        Folder above that must exist already: once it is removed nothing can be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, base: Path | None = None) -> None:
         self.path = path
+        self._base = base
         self.name = str(path)
         self._made: set[str] = set()
         self._on_their_way: dict[str, Future[None]] = {}
@@ -122,7 +135,7 @@ class LocalStorePath(StorePath):
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return LocalStorePath, (self.path,)
+        return LocalStorePath, (self.path, self._base)
 
     def after_fork(self) -> None:
         """Forget pending fsyncs in a forked child, which has no thread for them."""
@@ -162,7 +175,7 @@ class LocalStorePath(StorePath):
         path = os.path.join(self.name, key)
         folder = os.path.dirname(path)
         if folder not in self._made:
-            os.makedirs(folder, exist_ok=True)
+            self._make_folder(folder)
             self._made.add(folder)
         with open(path, "wb", buffering=0) as file:
             for piece in data:
@@ -172,6 +185,17 @@ class LocalStorePath(StorePath):
                     rest = rest[file.write(rest) :]
         if sum(map(len, data)) >= _LARGE:
             self._start_sync(path)
+
+    def _make_folder(self, folder: str) -> None:
+        """Make a folder and missing ones above, up to the base."""
+        if self._base is None:
+            os.makedirs(folder, exist_ok=True)
+            return
+        made = self._base
+        for part in Path(folder).relative_to(made).parts:
+            made /= part
+            with suppress(FileExistsError):
+                os.mkdir(made)
 
     def _start_sync(self, path: str) -> None:
         """Let a thread fsync a file while others are still being made."""
@@ -218,11 +242,16 @@ class LocalStorePath(StorePath):
                     else:
                         yield key
 
+    def delete(self, key: str) -> None:
+        """Delete a file, if there is one."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(os.path.join(self.name, key))
+
     def remove(self) -> None:
         """Remove the folder."""
         self._end_sync()
         self._made.clear()
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_tree(self.path)
 
     def make_durable(self) -> None:
         """Bring all files and folders to the disk."""
@@ -240,7 +269,7 @@ class LocalStorePath(StorePath):
 
     def child(self, key: str) -> LocalStorePath:
         """Return the place of a folder in this one."""
-        return LocalStorePath(self.path / key)
+        return LocalStorePath(self.path / key, self._base)
 
     def as_zarr(self) -> Path:
         """The folder."""
@@ -331,6 +360,10 @@ class RemoteStorePath(StorePath):
         # Entries for folders themselves, which some programs make, end in a slash.
         yield from (key[start:] for key in drivers_loop.run(listed()) if not key.endswith("/"))
 
+    def delete(self, key: str) -> None:
+        """Delete an object, if there is one."""
+        drivers_loop.run(self.store.delete(self._key(key)))
+
     def remove(self) -> None:
         """Delete all objects."""
         self._list_anew()
@@ -356,6 +389,34 @@ class RemoteStorePath(StorePath):
 
 _LARGE = 2**20
 """Size of files from which on they are fsynced in the background, and hashed in parts [bytes]."""
+
+
+def remove_tree(path: str | Path) -> None:
+    """Remove a folder with everything in it; a link is removed, not what it points to.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder, file or link; one that does not exist is no error.
+
+    Raises
+    ------
+    StoreError
+        If something cannot be removed; the message names it.
+    """
+    try:
+        if os.path.islink(path) or not os.path.isdir(path):
+            os.unlink(path)
+            return
+        with os.scandir(path) as entries:
+            inner = [entry.path for entry in entries]
+        for entry in inner:
+            remove_tree(entry)
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"{path} cannot be removed: {error.strerror or error}") from error
 
 
 def sync_file(path: str | Path) -> None:

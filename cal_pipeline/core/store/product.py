@@ -14,6 +14,12 @@ from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store
 from cal_pipeline.core.text import format_count, format_ranges
 
+FAILURES, RUN_RECORD = "failures.json", "run.json"
+"""Files at the root of a product: the observations that failed, and the record of the run."""
+
+RUNNING, FINISHED, INTERRUPTED = "running", "finished", "interrupted"
+"""States of a run in its record."""
+
 MARKER = "cal_schema_version"
 """Attribute of the root by which a store is known to be a product of this package."""
 
