@@ -87,9 +87,7 @@ def check_l0_scan(contents: Contents) -> None:
     for path in contents.arrays:
         group, _, name = path.rpartition("/")
         if group not in known or name not in _KNOWN or group in (scan, *parts):
-            contents.report(
-                path, "an array that L0 does not have", f"{', '.join(sorted(_KNOWN))} in source, calibration"
-            )
+            contents.report(path, "an array that L0 does not have", f"{names} in source and calibration")
 
 
 def _children(contents: Contents, group: str) -> Iterator[str]:

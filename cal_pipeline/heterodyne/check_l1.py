@@ -130,7 +130,7 @@ def _check_attributes(contents: Contents, group: str, attributes: Mapping[str, A
             if name in attributes and (isinstance(value, bool) or not isinstance(value, types)):
                 contents.report(group, f"attribute {name} = {value!r}", expected)
     provenance = as_mapping(attributes.get("provenance"))
-    for name in _PROVENANCE:
+    for name in _PROVENANCE if provenance else ():
         if name not in provenance:
             contents.report(group, f"no {name} in attribute provenance", "what a scan was made with")
 
