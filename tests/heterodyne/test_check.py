@@ -119,19 +119,19 @@ DAMAGED_L0 = {
     ),
     "an array has another shape": (
         rewrite("source/exptime", np.ones(3)),
-        ["scan_000001/source/exptime: found has shape (3,), expected (4,)"],
+        ["scan_000001/source/exptime: found shape (3,), expected (4,)"],
     ),
     "an array is of text": (
         rewrite("source/exptime", ["a", "b", "c", "d"]),
-        ["scan_000001/source/exptime: found is of type string, expected numbers (s)"],
+        ["scan_000001/source/exptime: found type string, expected numbers (s)"],
     ),
     "the counts have four axes": (
         rewrite("source/data_5d", np.ones((4, 2, 2, 1), np.int32)),
-        ["scan_000001/source/data_5d: found has 4 axes of type int32, expected the 5 axes"],
+        ["scan_000001/source/data_5d: found 4 axes of type int32, expected the 5 axes"],
     ),
     "times have 32 bits": (
         rewrite("source/mjd", np.full(4, 60000.0, np.float32)),
-        ["scan_000001/source/mjd: found is of type float32, expected float64"],
+        ["scan_000001/source/mjd: found type float32, expected float64"],
     ),
     "a unit that does not convert": (
         set_attribute("source/tamb", "units", "m"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -182,12 +183,13 @@ def split_message(error: Exception, where: str) -> tuple[str, str]:
 
     Examples
     --------
-    >>> split_message(ValueError("l1.zarr/mjd has shape (3,), expected (2,)"), "l1.zarr/mjd")
-    ('has shape (3,)', '(2,)')
+    >>> from cal_pipeline.errors import LayoutError
+    >>> split_message(LayoutError("l1.zarr/mjd has shape (3,), expected (2,)"), "l1.zarr/mjd")
+    ('shape (3,)', '(2,)')
     """
     text = str(error) if isinstance(error, CalibrationError) else f"{type(error).__name__}: {error}"
     found, _, expected = text.removeprefix(where).lstrip(" :/").partition(_EXPECTED)
-    return found, expected
+    return re.sub("^(has|is of) ", "", found), expected
 
 
 def open_threads(root: StorePath) -> BlockThreads:
