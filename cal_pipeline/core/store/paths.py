@@ -480,7 +480,7 @@ def _root_of_store(keys: Iterable[str], path: Path) -> str:
     folders = {PurePosixPath(key).parent for key in keys if PurePosixPath(key).name == "zarr.json"}
     packed = {folder for folder in folders if folder.parts[:1] != ("__MACOSX",)}
     roots = sorted(str(folder) for folder in packed if not packed.intersection(folder.parents))
-    if roots and all(re.fullmatch(r"(.*/)?scan_\d{6}", root) for root in roots):
+    if roots and all(re.fullmatch(r"(.*/)?scan_[0-9]{6}", root) for root in roots):
         # Groups without the zarr.json of their root; opening the root reports it.
         parents = {str(PurePosixPath(root).parent) for root in roots}
         roots = sorted(parents)
