@@ -14,7 +14,8 @@ from stpipe import config_parser
 from stpipe._cmdline import FromCommandLine
 
 from cal_pipeline.core.errors import CalibrationError
-from cal_pipeline.core.parameters.messages import ParameterError, check_class
+from cal_pipeline.core.parameters.classes import check_class
+from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.resolved import GIVEN, RECORDED, RECORDED_DEFAULT
 from cal_pipeline.core.parameters.values import show_value
 from cal_pipeline.core.store.locations import is_url, normalize_location
@@ -56,8 +57,7 @@ class Collected:
     def put(self, name: str, value: Any, origin: str) -> None:
         """Add or replace a value that is no section."""
         self.values[name] = str.__str__(value) if isinstance(value, str) else value
-        if name not in ABOUT_A_FILE:
-            self.origins[name] = origin
+        self.origins[name] = origin
 
     def section(self, name: str) -> Collected:
         """Return a section, such as ``steps``; its changes are changes of this object."""
