@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -290,6 +291,10 @@ class CheckedStep(Step):  # type: ignore[misc]
         ParameterError
             If ``output_dir`` is a file.
         """
+        for source in args:
+            if isinstance(source, (str, PathLike)):
+                # What cannot be named is refused before stpipe logs it.
+                normalize_location(source)
         folder = self.output_dir
         if folder and not is_url(folder) and Path(normalize_location(folder)).is_file():
             owner = self.class_alias or type(self).__name__
