@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import MissingInputError, StoreError
+from cal_pipeline.core.files.asdf_file import open_asdf
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.paths import StorePath, open_store
 from cal_pipeline.core.text import format_count
@@ -428,7 +429,7 @@ class Scan:
             If it is not such a file.
         """
         try:
-            with asdf.open(path, lazy_load=False, memmap=False) as file:
+            with open_asdf(path, lazy_load=False, memmap=False) as file:
                 tree = file.tree.get("cal_pipeline_scan")
                 if tree is None:
                     raise StoreError(f"{path} holds no 'cal_pipeline_scan': a step did not write it")
