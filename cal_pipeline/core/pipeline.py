@@ -56,6 +56,7 @@ def specify_run(kind: ProductKind) -> str:
     threads   = integer(min=1, default=None) # Threads per process (default: cores / workers)
     scheduler = string(default=None)         # Address of a Dask scheduler, to run on its cluster
     timing    = boolean(default=False)       # Log the time that each stage of a {kind.noun} took
+    allow_code = boolean(default=False)      # Let parameter files run code (hooks, classes); of no effect in a file
     """
 
 
@@ -90,6 +91,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     threads: int | None
     scheduler: str | None
     timing: bool
+    allow_code: bool
     output_file: str | None
     output_dir: str | None
 
@@ -241,6 +243,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             if described is not None:
                 numbers_of[self._file_for(described)].append(number)
         for file, some in numbers_of.items():
+            self.log_ignored(file)
             name = f"cfg/{file.name}" if file else "none is meant for such data"
             noun = self.product_kind.noun if len(some) == 1 else f"{self.product_kind.noun}s"
             lines.append(f"parameter file of {noun} {format_ranges(some)}: {name}")

@@ -21,9 +21,11 @@ from zarr.buffer import default_buffer_prototype
 
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.run.threads import renew_after_fork
-from cal_pipeline.core.store.drivers import CheckedStore, open_checked, translate_driver_errors
+from cal_pipeline.core.store.driver_errors import translate_driver_errors
+from cal_pipeline.core.store.drivers import CheckedStore, open_checked
 from cal_pipeline.core.store.event_loop import drivers_loop
 from cal_pipeline.core.store.locations import is_url, normalize_location
+from cal_pipeline.core.store.time_limits import limit_driver
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -376,7 +378,12 @@ class RemoteStorePath(StorePath):
         """Read each item with a function, concurrently."""
         with ThreadPoolExecutor(self.n_requests) as pool:
             waiting = [pool.submit(copy_context().run, read, item) for item in items]
-            return [future.result() for future in waiting]
+            try:
+                return [future.result() for future in waiting]
+            except BaseException:
+                # Each of the others might wait as long for a store that is silent.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def child(self, key: str) -> RemoteStorePath:
         """Return the place of a folder below this one."""
@@ -480,7 +487,7 @@ def _root_of_store(keys: Iterable[str], path: Path) -> str:
     folders = {PurePosixPath(key).parent for key in keys if PurePosixPath(key).name == "zarr.json"}
     packed = {folder for folder in folders if folder.parts[:1] != ("__MACOSX",)}
     roots = sorted(str(folder) for folder in packed if not packed.intersection(folder.parents))
-    if roots and all(re.fullmatch(r"(.*/)?scan_\d{6}", root) for root in roots):
+    if roots and all(re.fullmatch(r"(.*/)?scan_[0-9]{6}", root) for root in roots):
         # Groups without the zarr.json of their root; opening the root reports it.
         parents = {str(PurePosixPath(root).parent) for root in roots}
         roots = sorted(parents)
@@ -496,14 +503,18 @@ def _open_url(url: str, write: bool) -> StorePath:
 
 async def _open_url_store(url: str, write: bool) -> Store:
     """Open the store at a URL with a file system of its own, which has listed nothing yet."""
-    options = {"skip_instance_cache": True}
+    scheme = url.partition("://")[0]
     try:
         with translate_driver_errors(url, "opened"):
-            return zarr.storage.FsspecStore.from_url(url, storage_options=options, read_only=not write)
+            options = {"skip_instance_cache": True, **limit_driver(scheme)}
+            store = zarr.storage.FsspecStore.from_url(url, storage_options=options, read_only=not write)
+            if hasattr(store.fs, "retries"):
+                # Requests are repeated by `CheckedStore`, for all drivers in one way.
+                store.fs.retries = 1
+            return store
     except StoreError as error:
         if not isinstance(error.__cause__, (ImportError, ValueError)):
             raise
-        scheme = url.partition("://")[0]
         raise StoreError(
             f"{url} cannot be opened: {error.__cause__}. Install cal_pipeline[remote] for s3, http and https; "
             f"{scheme}:// may need its own fsspec driver"

@@ -80,7 +80,7 @@ class ProductKind:
 
     def number_of(self, group: str) -> int | None:
         """Return the number of the observation in a group of the root; None for other groups."""
-        match = re.fullmatch(rf"{self.noun}_(\d{{6}})", group)
+        match = re.fullmatch(rf"{self.noun}_([0-9]{{6}})", group)
         return int(match[1]) if match else None
 
 
