@@ -22,6 +22,7 @@ from cal_pipeline.core.run.cluster import DaskCluster
 from cal_pipeline.core.run.garbage import short_collections
 from cal_pipeline.core.run.job import Prepared
 from cal_pipeline.core.run.runner import calibrate_observations
+from cal_pipeline.core.run.signals import interruptible, shielded
 from cal_pipeline.core.run.workers import Processes, ThisProcess, Workforce, refuse_in_worker
 from cal_pipeline.core.step import BaseStep, ObservationStep, refuse_other_format
 from cal_pipeline.core.store.compare import Comparison, compare_products
@@ -196,10 +197,12 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         workforce = self._workforce()
         workforce.check()
         beginning = self._describe_run(dataset, numbers)
-        output = make_output(self._where_to(dataset), self.overwrite, dataset.path, self.product_kind)
-        for line in beginning:
-            logger.info("%s", line)
-        return calibrate_observations(dataset, numbers, self, output, workforce, self.timing)
+        # What has begun is ended in order: only the loop over observations is interrupted.
+        with interruptible(), shielded():
+            output = make_output(self._where_to(dataset), self.overwrite, dataset.path, self.product_kind)
+            for line in beginning:
+                logger.info("%s", line)
+            return calibrate_observations(dataset, numbers, self, output, workforce, self.timing)
 
     def check_parameters(self) -> None:
         """Refuse contradictory parameters of the run, and an output that is plainly no store."""

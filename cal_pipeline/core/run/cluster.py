@@ -15,6 +15,7 @@ from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.observation import Dataset
 from cal_pipeline.core.run.job import JobResult, Recipe
+from cal_pipeline.core.run.signals import check_interruption
 from cal_pipeline.core.run.workers import AHEAD, ATTEMPTS, Job, JobQueue, JobResults, calibrate_observation, make_jobs
 from cal_pipeline.core.store.output import OutputStore
 
@@ -276,6 +277,7 @@ class _Dispatch:
     def results(self) -> Iterator[JobResult]:
         """Submit jobs as threads allow, and yield the result of each."""
         while self.jobs:
+            check_interruption()
             self.workers.refresh()
             self.workers.leave_out(self.workers.collect_answers())
             self.workers.warn_if_waiting()

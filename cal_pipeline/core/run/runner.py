@@ -17,6 +17,7 @@ from cal_pipeline.core.quality import FAIL, SEVERITIES
 from cal_pipeline.core.run.job import JobResult, Recipe
 from cal_pipeline.core.run.log_records import quiet_stpipe
 from cal_pipeline.core.run.progress import progress_bar
+from cal_pipeline.core.run.signals import exposed, shielded
 from cal_pipeline.core.run.workers import Workforce
 from cal_pipeline.core.store.output import OutputStore
 from cal_pipeline.core.text import format_count
@@ -88,9 +89,10 @@ def calibrate_observations(
         with quiet_stpipe, progress_bar(len(numbers), f"{noun}s") as advance:
             publisher = _Publisher(output, ordered, tally, recipe.start_history(), show_timing)
             # Closed before the output is: workers that are not done end, and write no more.
-            with closing(workforce.calibrate(dataset, ordered, recipe, output)) as results:
+            with closing(workforce.calibrate(dataset, ordered, recipe, output)) as results, exposed():
                 for result in results:
-                    publisher.receive(result)
+                    with shielded():
+                        publisher.receive(result)
                     advance()
     except KeyboardInterrupt as interrupt:
         raise RunInterruptedError(_describe_kept(output, tally)) from interrupt

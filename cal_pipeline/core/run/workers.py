@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.util
+import os
 import pickle
 import signal
 import threading
@@ -14,8 +15,9 @@ import uuid
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any, Protocol
 
@@ -24,6 +26,7 @@ from cal_pipeline.core.observation import Dataset
 from cal_pipeline.core.run.garbage import keep_collections_short
 from cal_pipeline.core.run.job import JobResult, ProcessedObservation, Recipe, apply_steps, write_processed
 from cal_pipeline.core.run.log_records import Records, log_again, quiet_stpipe, record_logs, this_process
+from cal_pipeline.core.run.signals import check_interruption, keyboard_blocked, shielded
 from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, available_cores, limit_blas_threads
 from cal_pipeline.core.store.output import OutputStore, staging_path
 from cal_pipeline.core.store.paths import StorePath, open_store
@@ -94,6 +97,7 @@ class ThisProcess:
         ):
             coming: Future[ProcessedObservation] | None = None
             for position, number in enumerate(numbers):
+                check_interruption()
                 processed = coming.result() if coming else threads.run(apply_steps, dataset, number, recipe)
                 coming = None
                 if position + 1 < len(numbers) and self.threads != 1 and processed.n_samples >= FEW_SAMPLES:
@@ -341,9 +345,12 @@ class Processes:
         jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, threads), AHEAD * self.number)
         attempts: dict[int, int] = {}
         kind = output.kind
-        workers = [_Worker() for _ in range(min(self.number, len(numbers)))]
+        workers: list[_Worker] = []
         try:
+            with shielded():
+                workers += [_Worker() for _ in range(min(self.number, len(numbers)))]
             while jobs:
+                check_interruption()
                 for worker in workers:
                     job = jobs.next() if worker.job is None else None
                     if job is not None:
@@ -372,8 +379,9 @@ class Processes:
                                 job.number, "write", WorkerDiedError.__name__, _obituary(kind.noun, job, worker)
                             )
         finally:
-            for worker in workers:
-                worker.stop()
+            with shielded():
+                for worker in workers:
+                    worker.stop()
 
 
 def refuse_in_worker() -> None:
@@ -429,7 +437,9 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
         self.process = context.Process(target=_work, args=(other,), daemon=True, name=_WORKER)
-        with _keyboard_ignored():
+        # It unblocks the keyboard when it starts, and the first process would start it.
+        resource_tracker.ensure_running()
+        with shielded(), keyboard_blocked():
             self.process.start()
         other.close()
         self.job: Job | None = None
@@ -486,23 +496,6 @@ class _Worker:
             self.process.join()
 
 
-@contextmanager
-def _keyboard_ignored() -> Iterator[None]:
-    """Let processes started within the block ignore Ctrl-C, sent by a terminal to all processes.
-
-    The parent ends its workers. They inherit the ignored signal, so that no worker is interrupted
-    while it imports the package.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _ready(workers: list[_Worker]) -> list[_Worker]:
     """Wait for, and return, workers that have a message or have died."""
     busy = {worker.connection: worker for worker in workers if worker.job is not None}
@@ -526,9 +519,20 @@ def _die(number: int, _frame: FrameType | None) -> None:
     signal.raise_signal(number)
 
 
+def _die_with_parent() -> None:
+    """End this worker as soon as its parent is gone, so that no orphan writes to a store of a later run."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    with suppress(Exception):
+        multiprocessing.util._exit_function()  # type: ignore[attr-defined]
+    os._exit(1)
+
+
 def _work(connection: Any) -> None:
     """Process jobs until the connection closes; main function of a worker process."""
     signal.signal(signal.SIGTERM, _die)
+    threading.Thread(target=_die_with_parent, name="parent", daemon=True).start()
     try:
         connection.send(_BEGUN)
         while True:
