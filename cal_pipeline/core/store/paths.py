@@ -28,6 +28,9 @@ from cal_pipeline.core.store.locations import is_url, normalize_location
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+Stamp = tuple[int, str]
+"""Size of an object [bytes], and what changes when it is written again; the latter is empty if unknown."""
+
 
 class StorePath(ABC):
     """Bytes by key, below some root.
@@ -79,6 +82,10 @@ class StorePath(ABC):
     @abstractmethod
     def walk(self) -> Iterator[str]:
         """Yield the keys of all stored bytes."""
+
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the keys of all stored bytes with their sizes and stamps, from one listing."""
+        yield from ((key, (-1, "")) for key in self.walk())
 
     @abstractmethod
     def remove(self) -> None:
@@ -202,6 +209,19 @@ class LocalStorePath(StorePath):
 
     def walk(self) -> Iterator[str]:
         """Yield the paths of all files, relative to the folder."""
+        yield from (key for key, _ in self._files())
+
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the paths of all files with their sizes and times of modification [ns]."""
+        for key, entry in self._files():
+            try:
+                status = entry.stat()
+            except FileNotFoundError:
+                yield key, (-1, "")
+            else:
+                yield key, (status.st_size, str(status.st_mtime_ns))
+
+    def _files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         # os.walk takes three times as long, and passes over folders that are links.
         folders = [""]
         while folders:
@@ -216,7 +236,7 @@ class LocalStorePath(StorePath):
                     if entry.is_dir():
                         folders.append(key)
                     else:
-                        yield key
+                        yield key, entry
 
     def remove(self) -> None:
         """Remove the folder."""
@@ -330,6 +350,17 @@ class RemoteStorePath(StorePath):
         start = len(self.prefix) + 1 if self.prefix else 0
         # Entries for folders themselves, which some programs make, end in a slash.
         yield from (key[start:] for key in drivers_loop.run(listed()) if not key.endswith("/"))
+
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the keys of all objects with sizes and stamps; of a ZIP file those of the whole file."""
+        if self.store.fs is None:
+            archive = os.stat(self.store.name)
+            yield from ((key, (archive.st_size, str(archive.st_mtime_ns))) for key in self.walk())
+            return
+        self._list_anew()
+        listed = drivers_loop.run(self.store.list_stamped(f"{self.prefix}/" if self.prefix else ""))
+        start = len(self.prefix) + 1 if self.prefix else 0
+        yield from ((key[start:], stamp) for key, stamp in listed if not key.endswith("/"))
 
     def remove(self) -> None:
         """Delete all objects."""

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.run.stream import Operation, Stream
-from cal_pipeline.core.store.digest import digest_objects
+from cal_pipeline.core.store.digest import digest_keys
+from cal_pipeline.core.store.fingerprint import compute_fingerprint, list_objects
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.errors import NotFiniteError
@@ -29,6 +30,9 @@ Result = TypeVar("Result")
 _WORTH_A_THREAD = 2**22
 """Samples of a scan from which on its digest is made beside the rest: a thread that handles many small objects takes
 longer than they do, as it leaves the interpreter to others only while it hashes."""
+
+Identity = dict[str, str | None]
+"""Fingerprint and digest of the input, by their names in the provenance."""
 
 Steps = Sequence[type[CalibrationStep]]
 """Steps in processing order, which is that of their work on samples."""
@@ -71,11 +75,11 @@ def write_scan(
     DataReadError
         If an object of L0 cannot be read.
     """
-    digest: Callable[[], dict[str, str]] = partial(_digest_input, scan) if l0_digest else dict
+    identify: Callable[[], Identity] = partial(_identify_input, scan, l0_digest)
     if scan.n_samples < _WORTH_A_THREAD:
-        digest = partial(dict, digest())
-    with _in_background(digest) as digested:
-        written = [_write_band(band, scan, root, provenance, steps, digested) for band in scan.bands]
+        identify = partial(dict, identify())
+    with _in_background(identify) as identified:
+        written = [_write_band(band, scan, root, provenance, steps, identified) for band in scan.bands]
     _refuse_without_samples(scan, [band.tally for band in written])
     if scan.bands[0].name:
         write_group(root, "", {"scan_number": scan.number, "bands": [band.name for band in scan.bands]})
@@ -88,24 +92,24 @@ def _write_band(
     root: StorePath,
     provenance: dict[str, Any],
     steps: Steps,
-    digested: Callable[[], dict[str, str]],
+    identified: Callable[[], Identity],
 ) -> WrittenBand:
-    """Write the group of a band, with the digest once it is ready."""
+    """Write the group of a band, with the identity of its input once it is known."""
     group = root.child(band.name) if band.name else root
     tally = _write_arrays(band, scan, group, steps)
     # The disk works while the quality is judged.
     with _in_background(group.make_durable), scan.clock("write"):
-        attributes = band_attributes(band, scan, tally, provenance | digested())
+        attributes = band_attributes(band, scan, tally, provenance | identified())
         write_group(group, "", attributes)
     return WrittenBand(attributes, tally)
 
 
-def _digest_input(scan: Scan) -> dict[str, str]:
-    """Compute the digest of the L0 objects of a scan and of the loads that are used, as provenance."""
+def _identify_input(scan: Scan, with_digest: bool) -> Identity:
+    """Compute fingerprint and digest of the L0 objects of a scan and of the loads used, as provenance."""
     session = scan.bands[0].open_session()
-    groups = {band.group.partition("/")[0] for band in scan.bands}
-    groups.update(*(band.load_groups for band in scan.bands))
-    return {"l0_digest": digest_objects(session, groups)}
+    objects = list_objects(session, scan.used_groups)
+    identity: Identity = {"l0_fingerprint": compute_fingerprint(objects)}
+    return identity | ({"l0_digest": digest_keys(session, objects)} if with_digest else {})
 
 
 def operations_of(band: Band, steps: Steps) -> list[Operation[SpectrumBlock]]:
