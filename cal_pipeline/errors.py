@@ -10,6 +10,7 @@ from cal_pipeline.core.errors import (
     NoInputError,
     ObservationError,
     OutputExistsError,
+    ReadBackError,
     RunInterruptedError,
     StoreError,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "NotFiniteError",
     "ObservationError",
     "OutputExistsError",
+    "ReadBackError",
     "RunInterruptedError",
     "ScanError",
     "StoreError",

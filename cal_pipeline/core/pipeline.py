@@ -50,6 +50,8 @@ def specify_run(kind: ProductKind) -> str:
     """
     return f"""
     overwrite = boolean(default=False)       # Replace an existing {kind.name}
+    resume    = boolean(default=False)       # Keep finished {kind.selection} that would come out alike, redo the rest
+    verify    = boolean(default=False)       # Read each {kind.noun} back and compare before it is published
     workers   = integer(min=1, default=1)    # Number of local processes
     threads   = integer(min=1, default=None) # Threads per process (default: cores / workers)
     scheduler = string(default=None)         # Address of a Dask scheduler, to run on its cluster
@@ -84,6 +86,8 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     """Steps for observations, by the parameter file that was chosen; of a run only."""
 
     overwrite: bool
+    resume: bool
+    verify: bool
     workers: int
     threads: int | None
     scheduler: str | None

@@ -14,6 +14,7 @@ from cal_pipeline.core.observation import Dataset, History, Observation, Written
 from cal_pipeline.core.store.output import finish_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Product, ProductKind
+from cal_pipeline.core.store.verify import WitnessedStorePath
 
 Stages = Mapping[str, Callable[[Any], Any]]
 """Functions applied to an observation, by step name, in processing order."""
@@ -40,6 +41,7 @@ class Recipe(Protocol):
 
     product_kind: ProductKind
     input_key: str
+    verify: bool
 
     def open_input(self, location: str) -> Dataset:
         """Open the input."""
@@ -174,9 +176,13 @@ def write_processed(processed: ProcessedObservation, root: StorePath, recipe: Re
         return processed.failure
     try:
         root.remove()
-        written = recipe.write_observation(observation, root, processed.provenance)
+        place = WitnessedStorePath(root) if recipe.verify else root
+        written = recipe.write_observation(observation, place, processed.provenance)
         with observation.clock("write"):
             finish_group(root)
+        if isinstance(place, WitnessedStorePath):
+            with observation.clock("write"):
+                place.verify()
         timing = recipe.describe_timing(observation)
         return JobResult(
             number, summary=written.summary, verdict=written.verdict, timing=timing, carried=written.carried

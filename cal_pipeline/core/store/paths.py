@@ -10,12 +10,14 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import zarr
+from numpy.typing import NDArray
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.buffer import default_buffer_prototype
 
@@ -42,6 +44,15 @@ class StorePath(ABC):
     """
 
     name: str
+
+    is_witnessed = False
+    """Whether chunks that are written here are noted, to compare them with what is read back."""
+
+    def note_chunk(self, path: str, index: tuple[int, ...], values: NDArray[Any]) -> None:
+        """Note the values of a chunk that is written, where chunks are witnessed."""
+
+    def drop_cached(self, key: str) -> None:
+        """Let the next reading of a key come from the device itself, where that can be asked for."""
 
     @abstractmethod
     def get(self, key: str) -> bytes | None:
@@ -195,6 +206,12 @@ class LocalStorePath(StorePath):
             self._on_their_way, self._disk = {}, None
         if disk is not None:
             disk.shutdown(cancel_futures=True)
+
+    def drop_cached(self, key: str) -> None:
+        """Drop a file, fsynced before, from the memory of the system."""
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError), open(os.path.join(self.name, key), "rb", buffering=0) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def exists(self, key: str) -> bool:
         """Tell whether a file or folder exists."""
