@@ -30,6 +30,7 @@ from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.output import make_output
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import ProductKind
+from cal_pipeline.core.store.records import ObservationRecord
 from cal_pipeline.core.text import format_count, format_ranges
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,10 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     not_replayed: ClassVar[tuple[str, ...]] = ()
     """Groups of a product that depend on other observations, which a replay leaves out."""
 
+    inputs_chosen_by: ClassVar[str] = ""
+    """Step after which the inputs of an observation are known, so that :meth:`find_changes` can tell whether to keep
+    one of an earlier run; empty: none is kept."""
+
     _prepared: dict[Path | None, Prepared]
     """Steps for observations, by the parameter file that was chosen; of a run only."""
 
@@ -131,6 +136,31 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             Provenance, ready for JSON.
         """
         raise TypeError(f"{type(self).__name__} does not say how a {self.product_kind.noun} is written")
+
+    def carry(self, observation: Any) -> Any:
+        """Return what later observations are compared with, for the history of the run: nothing."""
+        return None
+
+    def carries(self) -> bool:
+        """Tell whether observations are compared with earlier ones, by the parameters: no."""
+        return False
+
+    def find_changes(self, observation: Any, records: Sequence[ObservationRecord]) -> list[str]:
+        """Name what an observation depends on that is no longer as an earlier run recorded.
+
+        Parameters
+        ----------
+        observation : Observation
+            The observation, after the step :attr:`inputs_chosen_by`.
+        records : sequence of ObservationRecord
+            Records of its parts in a product; engine and parameters agree.
+
+        Returns
+        -------
+        list of str
+            Such as ``["L0 changed"]``: input and reference files; empty if nothing has changed.
+        """
+        return []
 
     def start_history(self) -> History:
         """Make the memory of a run, for observations that are completed in the order of time."""
@@ -216,8 +246,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             self.refuse_idle("workers", "scheduler", "the cluster has its own; leave one of them out")
         if self.output_file:
             refuse_other_format(str(self.class_alias), self.output_file, ".zarr", _STORE_ADVICE)
-            written = any(step.save_results or step.output_file for step in self._steps().values())
-            if not written and (is_url(self.output_file) or Path(self.output_file).is_absolute()):
+            if not self._writes_files() and (is_url(self.output_file) or Path(self.output_file).is_absolute()):
                 self.refuse_idle("output_dir", "output_file", "leave it out, or name the store without its folder")
 
     def _describe_run(self, dataset: Dataset, numbers: list[int]) -> list[str]:
@@ -285,7 +314,12 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         """Make steps with the parameters for a file that is chosen by the data, or none."""
         fresh = self.with_parameters(self.resolve_with(file))
         provenance = {"parameters": fresh.get_pars(), "parameter_origins": fresh.parameters.flat_origins()}
-        return Prepared(make_json_ready(provenance), {name: step.run for name, step in fresh._steps().items()})
+        stages = {name: step.run for name, step in fresh._steps().items()}
+        return Prepared(make_json_ready(provenance), stages, fresh.carries() or fresh._writes_files())
+
+    def _writes_files(self) -> bool:
+        """Tell whether a step writes files."""
+        return any(step.save_results or step.output_file for step in self._steps().values())
 
     def _steps(self) -> dict[str, ObservationStep]:
         return {name: getattr(self, name) for name in self.step_defs}

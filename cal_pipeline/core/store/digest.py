@@ -43,7 +43,6 @@ def digest_objects(store: StorePath, groups: Iterable[str]) -> str:
     >>> len(digest), digest == digest_objects(open_store("copied.zarr"), ["scan_000001"])
     (64, True)
     """
-
     return digest_keys(store, {f"{group}/{key}" for group in groups for key in store.child(group).walk()})
 
 

@@ -8,7 +8,7 @@ import http
 import socket
 import ssl
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -312,10 +312,10 @@ class CheckedStore(WrapperStore[Store]):
         for key in await self._list(prefix, lambda store: store.list_prefix(prefix)):
             yield key
 
-    async def list_stamped(self, prefix: str) -> list[tuple[str, tuple[int, str]]]:
+    async def list_stamped(self, prefix: str) -> Sequence[tuple[str, tuple[int, str]]]:
         """List all objects below a key, with their sizes [bytes] and stamps; see :data:`_STAMPS`."""
 
-        async def listed(store: Store) -> list[tuple[str, tuple[int, str]]]:
+        async def listed(store: Store) -> Sequence[tuple[str, tuple[int, str]]]:
             system, root = self.fs, f"{getattr(store, 'path', '')}/"
             found: dict[str, dict[str, Any]] = await system._find(f"{root}{prefix}", detail=True)
             return [(name.removeprefix(root), _stamp_of(info)) for name, info in found.items()]

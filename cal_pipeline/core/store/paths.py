@@ -50,9 +50,11 @@ class StorePath(ABC):
 
     def note_chunk(self, path: str, index: tuple[int, ...], values: NDArray[Any]) -> None:
         """Note the values of a chunk that is written, where chunks are witnessed."""
+        return
 
     def drop_cached(self, key: str) -> None:
         """Let the next reading of a key come from the device itself, where that can be asked for."""
+        return
 
     @abstractmethod
     def get(self, key: str) -> bytes | None:

@@ -133,4 +133,4 @@ class WitnessedStorePath(StorePath):
 def _checksum(values: NDArray[Any]) -> int:
     if values.dtype.kind == "O":
         return zlib.crc32("\0".join(map(str, values.ravel().tolist())).encode())
-    return zlib.crc32(np.ascontiguousarray(values))
+    return zlib.crc32(np.ascontiguousarray(values).data)

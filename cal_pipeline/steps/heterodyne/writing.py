@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.run.stream import Operation, Stream
-from cal_pipeline.core.store.digest import digest_keys
-from cal_pipeline.core.store.fingerprint import compute_fingerprint, list_objects
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.errors import NotFiniteError
+from cal_pipeline.heterodyne.identity import Identity, identify_input
 from cal_pipeline.heterodyne.l1_attributes import band_attributes
 from cal_pipeline.heterodyne.physics.calibration import count_without_factor
 from cal_pipeline.heterodyne.scan import Band, Scan
@@ -30,9 +29,6 @@ Result = TypeVar("Result")
 _WORTH_A_THREAD = 2**22
 """Samples of a scan from which on its digest is made beside the rest: a thread that handles many small objects takes
 longer than they do, as it leaves the interpreter to others only while it hashes."""
-
-Identity = dict[str, str | None]
-"""Fingerprint and digest of the input, by their names in the provenance."""
 
 Steps = Sequence[type[CalibrationStep]]
 """Steps in processing order, which is that of their work on samples."""
@@ -75,7 +71,7 @@ def write_scan(
     DataReadError
         If an object of L0 cannot be read.
     """
-    identify: Callable[[], Identity] = partial(_identify_input, scan, l0_digest)
+    identify: Callable[[], Identity] = partial(identify_input, scan, l0_digest)
     if scan.n_samples < _WORTH_A_THREAD:
         identify = partial(dict, identify())
     with _in_background(identify) as identified:
@@ -102,14 +98,6 @@ def _write_band(
         attributes = band_attributes(band, scan, tally, provenance | identified())
         write_group(group, "", attributes)
     return WrittenBand(attributes, tally)
-
-
-def _identify_input(scan: Scan, with_digest: bool) -> Identity:
-    """Compute fingerprint and digest of the L0 objects of a scan and of the loads used, as provenance."""
-    session = scan.bands[0].open_session()
-    objects = list_objects(session, scan.used_groups)
-    identity: Identity = {"l0_fingerprint": compute_fingerprint(objects)}
-    return identity | ({"l0_digest": digest_keys(session, objects)} if with_digest else {})
 
 
 def operations_of(band: Band, steps: Steps) -> list[Operation[SpectrumBlock]]:
