@@ -13,6 +13,7 @@ from cal_pipeline.core.errors import (
     ReadBackError,
     RunInterruptedError,
     StoreError,
+    StoreLockedError,
 )
 from cal_pipeline.heterodyne.errors import (
     BadChannelsError,
@@ -44,4 +45,5 @@ __all__ = [
     "RunInterruptedError",
     "ScanError",
     "StoreError",
+    "StoreLockedError",
 ]

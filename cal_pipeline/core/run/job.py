@@ -12,7 +12,7 @@ from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError, InternalError
 from cal_pipeline.core.observation import Dataset, History, Observation, WrittenObservation
 from cal_pipeline.core.run.resume import NOT_JUDGED, Verdict, judge_earlier
-from cal_pipeline.core.store.output import finish_group
+from cal_pipeline.core.store.output import discard_group, finish_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Product, ProductKind
 from cal_pipeline.core.store.records import ObservationRecord
@@ -79,6 +79,9 @@ class Recipe(Protocol):
 
     def finish_product(self, product: Any) -> None:
         """Complete the product at the end of a run."""
+
+    def parameters_sha256(self) -> str:
+        """Return the SHA-256 digest of the parameters with an effect on results."""
 
 
 @dataclass
@@ -226,10 +229,10 @@ def write_processed(processed: ProcessedObservation, root: StorePath, recipe: Re
             reasons=verdict.reasons,
         )
     except Exception as error:
-        root.remove()
+        discard_group(root)
         return _describe_failure(recipe.product_kind, number, "write", error, processed.store)
     except BaseException:
-        root.remove()
+        discard_group(root)
         raise
 
 

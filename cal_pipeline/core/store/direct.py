@@ -63,7 +63,7 @@ class DirectReader(ArrayReader):
         ValueError, RuntimeError
             If it does not decode.
         """
-        data: Any = self._root.get(self.key_of(index))
+        data: Any = self._root.get(self.chunk_key(index))
         if data is None:
             return np.full(self.chunks, self.fill_value, object if self.dtype == TEXT else self.dtype)
         for decode in self._decoders:

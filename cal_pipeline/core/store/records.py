@@ -13,6 +13,7 @@ from cal_pipeline.core.store.product import Product, ProductKind
 
 RUN_ONLY = frozenset(
     {
+        "allow_code",
         "input_dir",
         "output_dir",
         "output_ext",

@@ -76,6 +76,11 @@ class WitnessedStorePath(StorePath):
         """Yield the keys of all stored bytes."""
         return self._inner.walk()
 
+    def delete(self, key: str) -> None:
+        """Delete the bytes of a key, if there are any."""
+        self._inner.delete(key)
+        self._top._objects.pop(self._prefix + key, None)
+
     def remove(self) -> None:
         """Remove all stored bytes."""
         self._inner.remove()
@@ -110,7 +115,7 @@ class WitnessedStorePath(StorePath):
 
     def _verify_chunk(self, reader: ArrayReader, chunk: tuple[str, tuple[int, ...]], written: int) -> None:
         path, index = chunk
-        key = reader.key_of(index)
+        key = reader.chunk_key(index)
         self._inner.drop_cached(key)
         try:
             found = _checksum(reader.read_chunk(index))
