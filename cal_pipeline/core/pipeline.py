@@ -23,6 +23,7 @@ from cal_pipeline.core.parameters.specification import find_defaults
 from cal_pipeline.core.run.cluster import DaskCluster
 from cal_pipeline.core.run.garbage import short_collections
 from cal_pipeline.core.run.job import Prepared
+from cal_pipeline.core.run.resume import Resumption
 from cal_pipeline.core.run.runner import calibrate_observations
 from cal_pipeline.core.run.signals import interruptible, shielded
 from cal_pipeline.core.run.workers import Processes, ThisProcess, Workforce, refuse_in_worker
@@ -30,6 +31,7 @@ from cal_pipeline.core.step import BaseStep, ObservationStep, refuse_other_forma
 from cal_pipeline.core.store.compare import Comparison, compare_products
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.make_output import make_output
+from cal_pipeline.core.store.output import OutputStore
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import ProductKind
 from cal_pipeline.core.store.records import ObservationRecord, flatten_parameters
@@ -261,7 +263,12 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             self.check_output(output.root)
             for line in beginning:
                 logger.info("%s", line)
-            return calibrate_observations(dataset, numbers, self, output, workforce, self.timing)
+            resumption = self._resume(output, numbers)
+            return calibrate_observations(dataset, numbers, self, output, workforce, self.timing, resumption)
+
+    def _resume(self, output: OutputStore, numbers: list[int]) -> Resumption | None:
+        """Find the results of earlier runs; None if all observations are to be processed."""
+        return Resumption.begin(output, numbers, self.overwrite, self.open_product) if self.resume else None
 
     def check_parameters(self) -> None:
         """Refuse contradictory parameters of the run, and an output that is plainly no store."""

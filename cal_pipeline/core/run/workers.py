@@ -12,12 +12,12 @@ import signal
 import threading
 import traceback
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any, Protocol
 
 from cal_pipeline.core.errors import CalibrationError
@@ -30,6 +30,7 @@ from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, available_c
 from cal_pipeline.core.store.make_output import staging_path
 from cal_pipeline.core.store.output import OutputStore, discard_group
 from cal_pipeline.core.store.paths import StorePath, open_store
+from cal_pipeline.core.store.product import Product
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,11 @@ class WorkerDiedError(CalibrationError):
     """The process that calibrated an observation ended, each time that it was tried."""
 
 
+Earlier = Mapping[int, Sequence[Product]]
+"""Products of earlier runs that hold an observation, by its number."""
+
+NO_EARLIER: Earlier = MappingProxyType({})
+
 JobResults = Generator[JobResult, None, None]
 """Results of observations in the order of completion; closing the generator ends the work."""
 
@@ -66,7 +72,9 @@ class Workforce(Protocol):
             If it cannot.
         """
 
-    def calibrate(self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
+    def calibrate(
+        self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
+    ) -> JobResults:
         """Calibrate observations and yield their results as they complete."""
 
 
@@ -88,8 +96,14 @@ class ThisProcess:
     def check(self) -> None:
         """Do nothing: this process can always calibrate."""
 
-    def calibrate(self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
+    def calibrate(
+        self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
+    ) -> JobResults:
         """Calibrate observations and yield their results in the order of `numbers`."""
+
+        def begin(number: int) -> ProcessedObservation:
+            return apply_steps(dataset, number, recipe, earlier.get(number, ()))
+
         with (
             limit_blas_threads(),
             BlockThreads(self.threads) as threads,
@@ -98,10 +112,10 @@ class ThisProcess:
             coming: Future[ProcessedObservation] | None = None
             for position, number in enumerate(numbers):
                 check_interruption()
-                processed = coming.result() if coming else threads.run(apply_steps, dataset, number, recipe)
+                processed = coming.result() if coming else threads.run(begin, number)
                 coming = None
                 if position + 1 < len(numbers) and self.threads != 1 and processed.n_samples >= FEW_SAMPLES:
-                    coming = ahead.submit(threads.run, apply_steps, dataset, numbers[position + 1], recipe)
+                    coming = ahead.submit(threads.run, begin, numbers[position + 1])
                 yield threads.run(write_processed, processed, output.staging_of(output.kind.group_name(number)), recipe)
                 keep_collections_short()
 
@@ -124,6 +138,8 @@ class Job:
         Id of the run, part of the staging path; workers reuse opened objects within one run only.
     process : str
         Id of the process that started the run.
+    earlier : tuple of str
+        Products of earlier runs that hold the observation.
     """
 
     input: str
@@ -133,6 +149,7 @@ class Job:
     threads: int
     run: str = ""
     process: str = ""
+    earlier: tuple[str, ...] = ()
 
 
 @dataclass
@@ -190,6 +207,15 @@ class _Opened:
     output: StorePath
     recipe: Recipe
     threads: BlockThreads
+    products: dict[str, Product] = field(default_factory=dict)
+    """Products of earlier runs, by name."""
+
+    def earlier(self, job: Job) -> list[Product]:
+        """Open the products of earlier runs that hold an observation."""
+        for name in job.earlier:
+            if name not in self.products:
+                self.products[name] = self.recipe.open_product(name)
+        return [self.products[name] for name in job.earlier]
 
 
 _known = threading.local()
@@ -237,12 +263,14 @@ def calibrate_observation(job: Job) -> Report:
 
 
 def _calibrate_opened(known: _Opened, job: Job) -> JobResult:
-    processed = apply_steps(known.dataset, job.number, known.recipe)
+    processed = apply_steps(known.dataset, job.number, known.recipe, known.earlier(job))
     name = known.recipe.product_kind.group_name(job.number)
     return write_processed(processed, staging_path(known.output, job.run, name), known.recipe)
 
 
-def make_jobs(dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, threads: int) -> list[Job]:
+def make_jobs(
+    dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, threads: int, earlier: Earlier
+) -> list[Job]:
     """Make the jobs of a run.
 
     Raises
@@ -257,8 +285,9 @@ def make_jobs(dataset: Dataset, numbers: list[int], recipe: Recipe, output: Outp
             f"the pipeline cannot be sent to workers: {type(error).__name__}: {error}; functions and classes that "
             "it uses, such as hooks, must be defined at the top of a module, or calibrate with workers=1"
         ) from error
-    place = dataset.path, output.root.name
-    return [Job(*place, number, pickled, threads, output.run, this_process()) for number in numbers]
+    names = {number: tuple(product.root.name for product in products) for number, products in earlier.items()}
+    place, run = (dataset.path, output.root.name), (output.run, this_process())
+    return [Job(*place, number, pickled, threads, *run, names.get(number, ())) for number in numbers]
 
 
 class JobQueue:
@@ -339,10 +368,12 @@ class Processes:
                 "that may, as of concurrent.futures.ProcessPoolExecutor"
             )
 
-    def calibrate(self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
+    def calibrate(
+        self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
+    ) -> JobResults:
         """Calibrate observations in worker processes and yield their results as they complete."""
         threads = self.threads or max(available_cores() // self.number, 1)
-        jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, threads), AHEAD * self.number)
+        jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, threads, earlier), AHEAD * self.number)
         attempts: dict[int, int] = {}
         kind = output.kind
         workers: list[_Worker] = []
