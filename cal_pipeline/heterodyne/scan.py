@@ -360,6 +360,12 @@ class Scan:
         """Number of count samples."""
         return sum(math.prod(band.coordinates.shape) for band in self.bands)
 
+    @property
+    def used_groups(self) -> set[str]:
+        """Paths in the session of the scan and of the groups whose loads are used."""
+        own = {band.group.partition("/")[0] for band in self.bands}
+        return own.union(*(band.load_groups for band in self.bands))
+
     def get_crds_parameters(self) -> dict[str, Any]:
         """Return the keys for the choice of reference and parameter files."""
         band = self.bands[0]

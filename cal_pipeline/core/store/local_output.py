@@ -79,7 +79,8 @@ class LocalOutput(OutputStore):
 
     def _prepare(self, overwrite: bool, resume: bool) -> None:
         """Judge what is in the way, and make a new product in staging unless one is continued."""
-        self.leftovers = [LocalStorePath(left) for left in take_up_leftovers(self.path, self.kind.number_of)]
+        leftovers, self.removed_runs = take_up_leftovers(self.path, self.kind.number_of)
+        self.leftovers = [LocalStorePath(left) for left in leftovers]
         self._is_new = not _holds_anything(self.path)
         if not self._is_new:
             refuse_to_replace(self.root, self.kind, overwrite or resume)

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import zarr
+from numpy.typing import NDArray
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.buffer import default_buffer_prototype
 
@@ -30,6 +31,9 @@ from cal_pipeline.core.store.time_limits import limit_driver
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+Stamp = tuple[int, str]
+"""Size of an object [bytes], and what changes when it is written again; the latter is empty if unknown."""
+
 
 class StorePath(ABC):
     """Bytes by key, below some root.
@@ -41,6 +45,17 @@ class StorePath(ABC):
     """
 
     name: str
+
+    is_witnessed = False
+    """Whether chunks that are written here are noted, to compare them with what is read back."""
+
+    def note_chunk(self, path: str, index: tuple[int, ...], values: NDArray[Any]) -> None:
+        """Note the values of a chunk that is written, where chunks are witnessed."""
+        return
+
+    def drop_cached(self, key: str) -> None:
+        """Let the next reading of a key come from the device itself, where that can be asked for."""
+        return
 
     @abstractmethod
     def get(self, key: str) -> bytes | None:
@@ -81,6 +96,10 @@ class StorePath(ABC):
     @abstractmethod
     def walk(self) -> Iterator[str]:
         """Yield the keys of all stored bytes."""
+
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the keys of all stored bytes with their sizes and stamps, from one listing."""
+        yield from ((key, (-1, "")) for key in self.walk())
 
     @abstractmethod
     def delete(self, key: str) -> None:
@@ -215,6 +234,12 @@ class LocalStorePath(StorePath):
         if disk is not None:
             disk.shutdown(cancel_futures=True)
 
+    def drop_cached(self, key: str) -> None:
+        """Drop a file, fsynced before, from the memory of the system."""
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError), open(os.path.join(self.name, key), "rb", buffering=0) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
     def exists(self, key: str) -> bool:
         """Tell whether a file or folder exists."""
         return os.path.exists(os.path.join(self.name, key))
@@ -228,6 +253,19 @@ class LocalStorePath(StorePath):
 
     def walk(self) -> Iterator[str]:
         """Yield the paths of all files, relative to the folder."""
+        yield from (key for key, _ in self._files())
+
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the paths of all files with their sizes and times of modification [ns]."""
+        for key, entry in self._files():
+            try:
+                status = entry.stat()
+            except FileNotFoundError:
+                yield key, (-1, "")
+            else:
+                yield key, (status.st_size, str(status.st_mtime_ns))
+
+    def _files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         # os.walk takes three times as long, and passes over folders that are links.
         folders = [""]
         while folders:
@@ -242,7 +280,7 @@ class LocalStorePath(StorePath):
                     if entry.is_dir():
                         folders.append(key)
                     else:
-                        yield key
+                        yield key, entry
 
     def delete(self, key: str) -> None:
         """Delete a file, if there is one."""
@@ -361,6 +399,17 @@ class RemoteStorePath(StorePath):
         start = len(self.prefix) + 1 if self.prefix else 0
         # Entries for folders themselves, which some programs make, end in a slash.
         yield from (key[start:] for key in drivers_loop.run(listed()) if not key.endswith("/"))
+
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the keys of all objects with sizes and stamps; of a ZIP file those of the whole file."""
+        if self.store.fs is None:
+            archive = os.stat(self.store.name)
+            yield from ((key, (archive.st_size, str(archive.st_mtime_ns))) for key in self.walk())
+            return
+        self._list_anew()
+        listed = drivers_loop.run(self.store.list_stamped(f"{self.prefix}/" if self.prefix else ""))
+        start = len(self.prefix) + 1 if self.prefix else 0
+        yield from ((key[start:], stamp) for key, stamp in listed if not key.endswith("/"))
 
     def delete(self, key: str) -> None:
         """Delete an object, if there is one."""
