@@ -340,6 +340,16 @@ class Session:
                 return group
         return None
 
+    def times_around(self, band: Band) -> tuple[float, float] | None:
+        """Return the times (MJD) of the loads of the scans with the next lower and higher number [d].
+
+        None where there are no loads on one side.
+        """
+        known = [(number, time) for time, number in self._times_of_loads(band.name)]
+        before = max((item for item in known if item[0] < band.scan_number), default=None)
+        after = min((item for item in known if item[0] > band.scan_number), default=None)
+        return None if before is None or after is None else (before[1], after[1])
+
     def read_loads(self, group: CalibrationGroup, band: Band, clock: StageClock, rules: LoadRules) -> LoadCounts:
         """Read the counts on the loads of a scan, in a band's pixel order, through a small cache.
 
