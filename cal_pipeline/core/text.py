@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Sequence
 
 _ELLIPSIS = "..."
 _MOST_DECIMALS = 6
@@ -124,6 +125,29 @@ def elide_middle(text: str, width: int) -> str:
         return text
     kept = width - len(_ELLIPSIS)
     return text[: kept - kept // 2] + _ELLIPSIS + text[len(text) - kept // 2 :]
+
+
+def list_few(names: Sequence[str], most: int = 5) -> str:
+    """List names, escaped, with commas between them; only the first of many.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names from the data.
+    most : int
+        Number of names to list.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> list_few(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    listed = ", ".join(map(make_printable, names[:most]))
+    return f"{listed} and {len(names) - most} more" if len(names) > most else listed
 
 
 def format_ranges(numbers: list[int]) -> str:
