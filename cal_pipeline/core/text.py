@@ -64,6 +64,27 @@ def make_printable(text: object) -> str:
     return "".join(c if _is_harmless(c) else c.encode("unicode_escape").decode() for c in str(text))
 
 
+def escape_lines(text: str) -> str:
+    r"""Escape each line of a text as :func:`make_printable` does; line feeds stay.
+
+    Parameters
+    ----------
+    text : str
+        Text for a terminal.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(escape_lines("scan 1:\nOrion\x1b[2J"))
+    scan 1:
+    Orion\x1b[2J
+    """
+    return text if text.isprintable() else "\n".join(map(make_printable, text.split("\n")))
+
+
 def _is_harmless(character: str) -> bool:
     return character.isprintable() or unicodedata.category(character) == "Zs"
 
