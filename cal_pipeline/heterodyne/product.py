@@ -81,7 +81,7 @@ class CalibratedSession(Product):
         ['scan_000001']
         """
         (scan,) = super().groups(number)
-        bands = [int(match[1]) for name in self.root.members(scan) if (match := re.fullmatch(r"band_(\d+)", name))]
+        bands = [int(match[1]) for name in self.root.members(scan) if (match := re.fullmatch(r"band_([0-9]+)", name))]
         return [f"{scan}/band_{band}" for band in sorted(bands)] or [scan]
 
     def bands(self, number: int) -> list[str]:

@@ -16,6 +16,7 @@ from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.quality import FAIL, PASS, QUESTIONABLE, TOTAL
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store, sync_file
+from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.figures import QUALITY
 from cal_pipeline.heterodyne.product import CalibratedSession
 
@@ -90,10 +91,10 @@ def _rows_of_scan(product: CalibratedSession, number: int) -> Iterator[dict[str,
             fails = any(pixel in _failing(verdict) for verdict in not_passed)
             yield {
                 "scan": attributes["scan_number"],
-                "source": str(attributes.get("source") or _NOTHING),
+                "source": make_printable(attributes.get("source") or _NOTHING),
                 "band": path.partition("/")[2] or _NOTHING,
-                "mode": str(attributes.get("mode") or _NOTHING),
-                "pixel": pixel,
+                "mode": make_printable(attributes.get("mode") or _NOTHING),
+                "pixel": make_printable(pixel),
                 **{name: np.nan if figures.get(name) is None else figures[name] for name in COLUMNS},
                 "verdict": FAIL if fails else QUESTIONABLE if not_passed else PASS,
                 "checks": " ".join(verdict["name"] for verdict in not_passed) or _NOTHING,

@@ -7,7 +7,8 @@ import os
 import re
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
@@ -42,9 +43,12 @@ class StorePath(ABC):
     ----------
     name : str
         Name in messages and in the provenance.
+    repeated : sequence of str
+        Keys that a ZIP file holds more than once.
     """
 
     name: str
+    repeated: Sequence[str] = ()
 
     is_witnessed = False
     """Whether chunks that are written here are noted, to compare them with what is read back."""
@@ -518,8 +522,10 @@ def _open_zip(path: Path) -> StorePath:
     """Open a ZIP file at the folder of the store that it holds."""
     reopen = partial(_open_zip_store, path)
     store = open_checked(str(path), reopen)
-    keys = RemoteStorePath(store, str(path)).walk()
-    return RemoteStorePath(store, str(path), _root_of_store(keys, path), n_requests=1)
+    keys = Counter(RemoteStorePath(store, str(path)).walk())
+    opened = RemoteStorePath(store, str(path), _root_of_store(keys, path), n_requests=1)
+    opened.repeated = [key for key, number in keys.items() if number > 1]
+    return opened
 
 
 async def _open_zip_store(path: Path) -> Store:
