@@ -56,21 +56,48 @@ def adopt_orphans() -> None:
 
 def run_child(function: Callable[..., int], *args: Any, timeout: float = 60.0) -> Ended:
     """Run a function that returns an exit status in a forked child, the leader of a session of its own."""
-    with tempfile.TemporaryFile() as output:
-        pid = os.fork()
-        if pid == 0:
-            _be_child(output.fileno(), function, args)
-        handle = os.pidfd_open(pid)
-        timed_out = not select.select([handle], [], [], timeout)[0]
-        os.close(handle)
-        if timed_out:
-            os.killpg(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-        late = _end_group(pid)
-        output.seek(0)
-        text = output.read().decode(errors="replace")
+    # A pipe: limits and faults of disks do not apply to it.
+    receiver, sender = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(receiver)
+        _be_child(sender, function, args)
+    os.close(sender)
+    os.set_blocking(receiver, False)
+    text, timed_out = _listen(pid, receiver, timeout)
+    if timed_out:
+        os.killpg(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    late = _end_group(pid)
+    text += _read(receiver)
+    os.close(receiver)
     killed = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-    return Ended(None if killed else os.WEXITSTATUS(status), killed, text, late, timed_out)
+    return Ended(None if killed else os.WEXITSTATUS(status), killed, text.decode(errors="replace"), late, timed_out)
+
+
+def _listen(pid: int, receiver: int, timeout: float) -> tuple[bytes, bool]:
+    """Collect what a child writes until it ends, and tell whether its time was over before."""
+    text, end = b"", time.monotonic() + timeout
+    handle = os.pidfd_open(pid)
+    try:
+        while (left := end - time.monotonic()) > 0:
+            ready = select.select([handle, receiver], [], [], left)[0]
+            text += _read(receiver)
+            if handle in ready:
+                return text, False
+        return text, True
+    finally:
+        os.close(handle)
+
+
+def _read(receiver: int) -> bytes:
+    text = b""
+    try:
+        while piece := os.read(receiver, 1 << 16):
+            text += piece
+    except BlockingIOError:
+        pass
+    return text
 
 
 def _be_child(output: int, function: Callable[..., int], args: tuple[Any, ...]) -> None:
