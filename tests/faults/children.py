@@ -54,25 +54,41 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+class Child:
+    """A function that returns an exit status, at work in a forked process, the leader of a session of its own.
+
+    Attributes
+    ----------
+    pid : int
+        The process.
+    """
+
+    def __init__(self, function: Callable[..., int], *args: Any) -> None:
+        # A pipe: limits and faults of disks do not apply to it.
+        self._receiver, sender = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self._receiver)
+            _be_child(sender, function, args)
+        os.close(sender)
+        os.set_blocking(self._receiver, False)
+
+    def wait(self, timeout: float = 60.0) -> Ended:
+        """Wait for its end, and for that of what it started; kill it when its time is over."""
+        text, timed_out = _listen(self.pid, self._receiver, timeout)
+        if timed_out:
+            os.killpg(self.pid, signal.SIGKILL)
+        _, status = os.waitpid(self.pid, 0)
+        late = _end_group(self.pid)
+        text += _read(self._receiver)
+        os.close(self._receiver)
+        killed = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        return Ended(None if killed else os.WEXITSTATUS(status), killed, text.decode(errors="replace"), late, timed_out)
+
+
 def run_child(function: Callable[..., int], *args: Any, timeout: float = 60.0) -> Ended:
-    """Run a function that returns an exit status in a forked child, the leader of a session of its own."""
-    # A pipe: limits and faults of disks do not apply to it.
-    receiver, sender = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(receiver)
-        _be_child(sender, function, args)
-    os.close(sender)
-    os.set_blocking(receiver, False)
-    text, timed_out = _listen(pid, receiver, timeout)
-    if timed_out:
-        os.killpg(pid, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
-    late = _end_group(pid)
-    text += _read(receiver)
-    os.close(receiver)
-    killed = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-    return Ended(None if killed else os.WEXITSTATUS(status), killed, text.decode(errors="replace"), late, timed_out)
+    """Run a function that returns an exit status in a forked child."""
+    return Child(function, *args).wait(timeout)
 
 
 def _listen(pid: int, receiver: int, timeout: float) -> tuple[bytes, bool]:
@@ -106,6 +122,7 @@ def _be_child(output: int, function: Callable[..., int], args: tuple[Any, ...]) 
         os.setsid()
         os.dup2(output, 1)
         os.dup2(output, 2)
+        sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
         status = function(*args)
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 71

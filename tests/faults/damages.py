@@ -263,7 +263,9 @@ STORED: dict[str, Callable[[Path], None]] = {
 
 NUMBERS_STORED: dict[str, Callable[[Path], None]] = {
     "text": _rewritten(lambda values: np.full(values.shape, "abc", object)),
-    "numbers as text": _rewritten(lambda values: np.array([str(v) for v in values.ravel()], object).reshape(values.shape)),
+    "numbers as text": _rewritten(
+        lambda values: np.array([str(v) for v in values.ravel()], object).reshape(values.shape)
+    ),
     "truth values": _rewritten(lambda values: values.astype(bool)),
     "complex": _rewritten(lambda values: values.astype(np.complex128)),
     "bytes in the wrong order": _rewritten(lambda values: values.byteswap()),
@@ -282,6 +284,8 @@ def _stored_arrays() -> Iterator[Damage]:
         for what, do in (STORED if is_text else STORED | NUMBERS_STORED).items():
             if what == "numbers of half the bits" and array != "mjd":
                 continue  # any width is read
+            if (array, what) == ("ref_channel", "bytes in the wrong order"):
+                continue  # which makes it 0, a channel as good as any
             name = f"{group}/{array}: {what}"
             yield Damage("arrays: files and metadata", name, (array,), _at(group, array, do))
         if not is_text:
@@ -340,13 +344,17 @@ NUMBERS: dict[str, Callable[[Values], Any]] = {
 }
 
 
+PLAUSIBLE = {("ref_channel", "0"), ("ref_channel", "1e-3 times"), ("freq_off", "1e3 times"), ("freq_off", "1e-3 times")}
+"""Damages after which a number is as good as any: a reference channel at the beginning of the band."""
+
+
 def _numbers() -> Iterator[Damage]:
     for group, arrays in (("source", SOURCE_NUMBERS), ("calibration", LOAD_NUMBERS)):
         places = {"ON": ON, "OFF": OFF} if group == "source" else {"HOT": HOT, "COLD": COLD}
         for array in arrays:
             for what, change in NUMBERS.items():
-                if array == "lloadsn" and what not in ("0", "negative", "1e3 times"):
-                    continue  # whole numbers are neither
+                if (array == "lloadsn" and what not in ("0", "negative", "1e3 times")) or (array, what) in PLAUSIBLE:
+                    continue  # whole numbers are neither NaN nor infinite
                 name = f"{group}/{array}: {what}"
                 yield Damage("arrays: numbers", name, (array,), _at(group, array, _everywhere(change)))
                 for place, position in places.items():
@@ -672,7 +680,12 @@ def _samples() -> Iterator[Damage]:
         "constant": lambda values: np.full(values.shape, values.mean()),
     }
     words = ("data_5d", "flags", "qa")
-    places = {"an ON": ("source", ON), "an OFF": ("source", OFF), "HOT": ("calibration", HOT), "COLD": ("calibration", COLD)}
+    places = {
+        "an ON": ("source", ON),
+        "an OFF": ("source", OFF),
+        "HOT": ("calibration", HOT),
+        "COLD": ("calibration", COLD),
+    }
     for place, (group, position) in places.items():
         for what, change in changes.items():
             name = f"counts: {place} {what}"
@@ -871,7 +884,10 @@ def _sizes() -> Iterator[Damage]:
         import zlib
 
         folder = session / SCAN / "source/mjd"
-        codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "gzip", "configuration": {"level": 1}}]
+        codecs = [
+            {"name": "bytes", "configuration": {"endian": "little"}},
+            {"name": "gzip", "configuration": {"level": 1}},
+        ]
         packed = zlib.compressobj(9, zlib.DEFLATED, 31)
         content = b"".join(packed.compress(bytes(10**7)) for _ in range(200)) + packed.flush()
         change_document(folder, codecs=codecs)

@@ -200,6 +200,19 @@ def die_at(folder: Path, number: int, all_processes: bool, run: Callable[[], int
     return run()
 
 
+def stop_at(folder: Path, number: int, run: Callable[[], int]) -> int:
+    """Run until the call of that number, and stop there until told to go on."""
+    done = Shared()
+
+    def stop(count: int, _call: str, _path: str, _half: Callable[[], Any]) -> None:
+        if count >= number and not done.get():
+            done.add()
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    Watch(folder, WRITING, stop).install()
+    return run()
+
+
 def _die(all_processes: bool) -> NoReturn:
     if all_processes:
         os.killpg(0, signal.SIGKILL)

@@ -234,7 +234,9 @@ def _read_only(bench: Bench) -> Iterator[Outcome]:
                 if not may:
                     outcome.skipped = "mounting a disk read-only needs root"
                 else:
-                    ended = run_child(_run_as_nobody if not as_disk else run_scenario, bench, output, Kill(scenario, 1, "", 0))
+                    ended = run_child(
+                        _run_as_nobody if not as_disk else run_scenario, bench, output, Kill(scenario, 1, "", 0)
+                    )
             if may:
                 old = bench.folder / "old.zarr" if scenario == "overwrite" else None
                 if ended.status != 1:
@@ -256,4 +258,3 @@ def _run_as_nobody(bench: Bench, output: Path, scenario: Kill) -> int:
         os.setgid(65534)
         os.setuid(65534)
     return run_scenario(bench, output, scenario)
-

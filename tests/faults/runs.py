@@ -134,7 +134,9 @@ def judge_next_run(bench: Bench, output: Path, outcome: Outcome, finished: list[
     """
     ended = run_child(bench.calibrate, None, output, *resume_options())
     if ended.status != 0:
-        outcome.hand.append(f"the next run ends with status {ended.status}, signal {ended.signal}: {ended.output[-400:]}")
+        outcome.hand.append(
+            f"the next run ends with status {ended.status}, signal {ended.signal}: {ended.output[-400:]}"
+        )
         return
     listed = listed_scans(output)
     if lost := [number for number in finished if number not in listed]:
@@ -147,9 +149,7 @@ def judge_next_run(bench: Bench, output: Path, outcome: Outcome, finished: list[
         outcome.silent.append(f"the record of the next run says {state!r}")
     known = {output.name, "session.zarr", "old.zarr"}
     debris = sorted(name for name in os.listdir(output.parent) if name not in known and not name.endswith(".ecsv"))
-    inside = sorted(
-        name for name in os.listdir(output) if not name.startswith("scan_") and name not in _OF_PRODUCT
-    )
+    inside = sorted(name for name in os.listdir(output) if not name.startswith("scan_") and name not in _OF_PRODUCT)
     if debris or inside:
         outcome.hand.append(f"the next run leaves {debris + inside}")
 
@@ -166,7 +166,9 @@ def tried(outcomes: list[Outcome]) -> dict[str, dict[str, Any]]:
     """Count outcomes by their kind: tried, and how many of them are not as they should be."""
     rows: dict[str, dict[str, Any]] = {}
     for outcome in outcomes:
-        row = rows.setdefault(outcome.kind, {"tried": 0, "lost": 0, "wrong": 0, "silent": 0, "hand": 0, "skipped": set()})
+        row = rows.setdefault(
+            outcome.kind, {"tried": 0, "lost": 0, "wrong": 0, "silent": 0, "hand": 0, "skipped": set()}
+        )
         if outcome.skipped:
             row["skipped"].add(outcome.skipped)
             continue
