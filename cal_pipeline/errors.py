@@ -12,6 +12,7 @@ from cal_pipeline.core.errors import (
     OutputExistsError,
     RunInterruptedError,
     StoreError,
+    StoreLockedError,
 )
 from cal_pipeline.heterodyne.errors import (
     BadChannelsError,
@@ -42,4 +43,5 @@ __all__ = [
     "RunInterruptedError",
     "ScanError",
     "StoreError",
+    "StoreLockedError",
 ]

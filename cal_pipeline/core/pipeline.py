@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import re
 from collections import defaultdict
@@ -26,9 +28,10 @@ from cal_pipeline.core.run.workers import Processes, ThisProcess, Workforce, ref
 from cal_pipeline.core.step import BaseStep, ObservationStep, refuse_other_format
 from cal_pipeline.core.store.compare import Comparison, compare_products
 from cal_pipeline.core.store.locations import is_url, normalize_location
-from cal_pipeline.core.store.output import make_output
+from cal_pipeline.core.store.make_output import make_output
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import ProductKind
+from cal_pipeline.core.store.records import flatten_parameters
 from cal_pipeline.core.text import format_count, format_ranges
 
 logger = logging.getLogger(__name__)
@@ -53,6 +56,7 @@ def specify_run(kind: ProductKind) -> str:
     threads   = integer(min=1, default=None) # Threads per process (default: cores / workers)
     scheduler = string(default=None)         # Address of a Dask scheduler, to run on its cluster
     timing    = boolean(default=False)       # Log the time that each stage of a {kind.noun} took
+    allow_code = boolean(default=False)      # Let parameter files run code (hooks, classes); of no effect in a file
     """
 
 
@@ -87,6 +91,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     threads: int | None
     scheduler: str | None
     timing: bool
+    allow_code: bool
     output_file: str | None
     output_dir: str | None
 
@@ -138,6 +143,20 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     def finish_product(self, product: Any) -> None:
         """Add to the product, at the end of a run, what describes it as a whole: nothing."""
 
+    def check_output(self, root: StorePath) -> None:
+        """Refuse, before anything is written, what is in the way of :meth:`finish_product`: nothing.
+
+        Parameters
+        ----------
+        root : StorePath
+            The product.
+        """
+
+    def parameters_sha256(self) -> str:
+        """Return the SHA-256 digest of the parameters with an effect on results."""
+        parameters = dict(flatten_parameters(self.get_pars()))
+        return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
+
     def describe_timing(self, observation: Any) -> str:
         """Format a log line with the time spent in each stage of an observation."""
         times = " ".join(f"{stage}_ms={1e3 * time:.1f}" for stage, time in observation.clock.seconds.items())
@@ -176,6 +195,8 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         ------
         RunFailedError
             At the end, if an observation could not be processed; the others are written.
+        RunRecordError
+            At the end, if observations are written, but not what describes the run.
         RunInterruptedError
             After a KeyboardInterrupt; finished observations are kept.
         """
@@ -196,10 +217,11 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         workforce = self._workforce()
         workforce.check()
         beginning = self._describe_run(dataset, numbers)
-        output = make_output(self._where_to(dataset), self.overwrite, dataset.path, self.product_kind)
-        for line in beginning:
-            logger.info("%s", line)
-        return calibrate_observations(dataset, numbers, self, output, workforce, self.timing)
+        with make_output(self._where_to(dataset), self.overwrite, dataset.path, self.product_kind) as output:
+            self.check_output(output.root)
+            for line in beginning:
+                logger.info("%s", line)
+            return calibrate_observations(dataset, numbers, self, output, workforce, self.timing)
 
     def check_parameters(self) -> None:
         """Refuse contradictory parameters of the run, and an output that is plainly no store."""
@@ -221,6 +243,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             if described is not None:
                 numbers_of[self._file_for(described)].append(number)
         for file, some in numbers_of.items():
+            self.log_ignored(file)
             name = f"cfg/{file.name}" if file else "none is meant for such data"
             noun = self.product_kind.noun if len(some) == 1 else f"{self.product_kind.noun}s"
             lines.append(f"parameter file of {noun} {format_ranges(some)}: {name}")

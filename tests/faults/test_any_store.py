@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,6 @@ from hypothesis import strategies as st
 import cal_pipeline.errors
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.core.run.runner import RunFailedError
-from cal_pipeline.core.store.paths import open_store
 
 SECOND = 1.0 / 86400.0
 MJD = 60000.0
@@ -258,7 +255,12 @@ def _write_counts(store: Store, group: zarr.Group, counts: Any) -> None:
     chunks = tuple(min(c, n) for c, n in zip(store.chunks, counts.shape, strict=True))
     shards = tuple(c * s for c, s in zip(chunks, store.shards, strict=True)) if all(store.shards) else None
     array = group.create_array(
-        "data_5d", shape=counts.shape, dtype=dtype, chunks=chunks, shards=shards, attributes=attributes,
+        "data_5d",
+        shape=counts.shape,
+        dtype=dtype,
+        chunks=chunks,
+        shards=shards,
+        attributes=attributes,
         config={"write_empty_chunks": True},
     )
     array[...] = values

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError, InternalError
 from cal_pipeline.core.observation import Dataset, History, Observation, WrittenObservation
-from cal_pipeline.core.store.output import finish_group
+from cal_pipeline.core.store.output import discard_group, finish_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Product, ProductKind
 
@@ -64,6 +64,9 @@ class Recipe(Protocol):
 
     def finish_product(self, product: Any) -> None:
         """Complete the product at the end of a run."""
+
+    def parameters_sha256(self) -> str:
+        """Return the SHA-256 digest of the parameters with an effect on results."""
 
 
 @dataclass
@@ -182,10 +185,10 @@ def write_processed(processed: ProcessedObservation, root: StorePath, recipe: Re
             number, summary=written.summary, verdict=written.verdict, timing=timing, carried=written.carried
         )
     except Exception as error:
-        root.remove()
+        discard_group(root)
         return _describe_failure(recipe.product_kind, number, "write", error, processed.store)
     except BaseException:
-        root.remove()
+        discard_group(root)
         raise
 
 

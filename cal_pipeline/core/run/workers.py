@@ -10,7 +10,6 @@ import pickle
 import signal
 import threading
 import traceback
-import uuid
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +24,8 @@ from cal_pipeline.core.run.garbage import keep_collections_short
 from cal_pipeline.core.run.job import JobResult, ProcessedObservation, Recipe, apply_steps, write_processed
 from cal_pipeline.core.run.log_records import Records, log_again, quiet_stpipe, record_logs, this_process
 from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, available_cores, limit_blas_threads
-from cal_pipeline.core.store.output import OutputStore, staging_path
+from cal_pipeline.core.store.make_output import staging_path
+from cal_pipeline.core.store.output import OutputStore, discard_group
 from cal_pipeline.core.store.paths import StorePath, open_store
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Job:
     threads : int
         Threads that read, calibrate and write blocks.
     run : str
-        Id of the run; workers reuse opened objects within one run only.
+        Id of the run, part of the staging path; workers reuse opened objects within one run only.
     process : str
         Id of the process that started the run.
     """
@@ -225,17 +225,17 @@ def calibrate_observation(job: Job) -> Report:
         try:
             known = _opened(job)
             keep_collections_short()
-            result = known.threads.run(_calibrate_opened, known, job.number)
+            result = known.threads.run(_calibrate_opened, known, job)
         except Exception as error:
             text = "".join(traceback.format_exception(error))
             result = JobResult(job.number, "load", type(error).__name__, str(error) or repr(error), text)
     return Report(result, records)
 
 
-def _calibrate_opened(known: _Opened, number: int) -> JobResult:
-    processed = apply_steps(known.dataset, number, known.recipe)
-    name = known.recipe.product_kind.group_name(number)
-    return write_processed(processed, staging_path(known.output, name), known.recipe)
+def _calibrate_opened(known: _Opened, job: Job) -> JobResult:
+    processed = apply_steps(known.dataset, job.number, known.recipe)
+    name = known.recipe.product_kind.group_name(job.number)
+    return write_processed(processed, staging_path(known.output, job.run, name), known.recipe)
 
 
 def make_jobs(dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, threads: int) -> list[Job]:
@@ -253,8 +253,8 @@ def make_jobs(dataset: Dataset, numbers: list[int], recipe: Recipe, output: Outp
             f"the pipeline cannot be sent to workers: {type(error).__name__}: {error}; functions and classes that "
             "it uses, such as hooks, must be defined at the top of a module, or calibrate with workers=1"
         ) from error
-    run = uuid.uuid4().hex
-    return [Job(dataset.path, output.root.name, number, pickled, threads, run, this_process()) for number in numbers]
+    place = dataset.path, output.root.name
+    return [Job(*place, number, pickled, threads, output.run, this_process()) for number in numbers]
 
 
 class JobQueue:
@@ -367,7 +367,7 @@ class Processes:
                             jobs.again(job)
                         else:
                             jobs.done(job.number)
-                            output.staging_of(kind.group_name(job.number)).remove()
+                            discard_group(output.staging_of(kind.group_name(job.number)))
                             yield JobResult(
                                 job.number, "write", WorkerDiedError.__name__, _obituary(kind.noun, job, worker)
                             )
