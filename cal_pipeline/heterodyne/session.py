@@ -7,6 +7,7 @@ import math
 import os
 import re
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,9 @@ _NO_SCANS = {"zarr.json", "__MACOSX"}
 
 _MARGIN = 1e-8
 _REMEMBERED_LOADS = 4
+_REMEMBERED_GROUPS = 64
+"""Calibration groups that stay open: those of a few bands and of the earlier loads that `evaluate_loads` asks for."""
+
 _SAME = 1e-6
 """Relative difference up to which rest frequencies are the same."""
 
@@ -100,8 +104,9 @@ class Session:
         self._calibration: dict[tuple[int, str], CalibrationGroup | ObservationError | None] = {}
         self._times: dict[str, list[tuple[float, int]]] = {}
         self._loads: dict[Any, LoadCounts] = {}
-        self._evaluated: dict[tuple[int, Hashable], Floats | None] = {}
-        self._fitting: dict[Hashable, bool] = {}
+        # By scan within what all scans of a night have in common: a long key for each would be most of the memory.
+        self._evaluated: dict[Hashable, dict[int, Floats | None]] = defaultdict(dict)
+        self._fitting: dict[Hashable, dict[int, bool]] = defaultdict(dict)
 
     def _is_there(self, path: str | Path, names: list[str]) -> bool:
         """Tell whether anything exists at a path, even an empty ZIP file."""
@@ -407,44 +412,46 @@ class Session:
             Results for `loads` and for up to `n` earlier ones, the latest first.
         """
         layout = (band.name, band.coordinates.shape[0], tuple(band.coordinates.pixel.ravel().tolist()))
-        now = self._evaluate(loads, (*layout, key), evaluate)
+        now = self._evaluate(loads.scan_number, band, (*layout, key), evaluate)
         earlier: list[Floats] = []
         known = self._times_of_loads(band.name)
-        for _, number in reversed(known[: bisect_left(known, (loads.mjd, 0))]):
+        for position in range(bisect_left(known, (loads.mjd, 0)) - 1, -1, -1):
             if len(earlier) == n:
                 break
-            group = self._calibration_group(number, band.name)
-            if isinstance(group, CalibrationGroup) and self._fits(group, band, layout):
-                value = self._evaluate(group, (*layout, key), evaluate)
+            number = known[position][1]
+            if self._fits(number, band, layout):
+                value = self._evaluate(number, band, (*layout, key), evaluate)
                 earlier += [] if value is None else [value]
         return [evaluate(loads) if now is None else now, *earlier]
 
     def _evaluate(
-        self, loads: CalibrationGroup, key: Hashable, evaluate: Callable[[CalibrationGroup], Floats]
+        self, number: int, band: Band, key: Hashable, evaluate: Callable[[CalibrationGroup], Floats]
     ) -> Floats | None:
-        """Evaluate loads through a cache; None where they cannot be read."""
-        if (loads.scan_number, key) not in self._evaluated:
+        """Evaluate the loads of a scan through a cache; None where they cannot be read."""
+        known = self._evaluated[key]
+        if number not in known:
+            group = self._calibration_group(number, band.name)
             try:
-                value = evaluate(loads)
+                known[number] = evaluate(group) if isinstance(group, CalibrationGroup) else None
             except MemoryError:
                 raise
             except Exception:  # what is wrong with these loads must not end the scans that look back at them
-                logger.debug("scan %d: its loads cannot be compared with", loads.scan_number, exc_info=True)
-                value = None
-            self._evaluated[loads.scan_number, key] = value
-        return self._evaluated[loads.scan_number, key]
+                logger.debug("scan %d: its loads cannot be compared with", number, exc_info=True)
+                known[number] = None
+        return known[number]
 
-    def _fits(self, loads: CalibrationGroup, band: Band, layout: Hashable) -> bool:
-        """Tell whether loads have the layout and the rest frequency of a band; what is not recorded fits."""
+    def _fits(self, number: int, band: Band, layout: Hashable) -> bool:
+        """Tell whether a scan has loads of the layout and the rest frequency of a band; what is not recorded fits."""
         own = band.attributes.get("rest_freq_hz")
-        key = (loads.scan_number, layout, own)
-        if key not in self._fitting:
-            fits = loads.objection(band.coordinates.shape, band.coordinates.pixel) is None
-            scan = self._groups[loads.scan_number]
+        known = self._fitting[layout, own]
+        if number not in known:
+            group = self._calibration_group(number, band.name)
+            at, scan = band.coordinates, self._groups[number]
+            fits = isinstance(group, CalibrationGroup) and group.objection(at.shape, at.pixel) is None
             other = self._attempt(lambda: self._attributes(scan, band.name).get("rest_freq_hz"), None, scan)
             numbers = [value for value in (own, other) if isinstance(value, (int, float))]
-            self._fitting[key] = fits and (len(numbers) < 2 or math.isclose(*numbers, rel_tol=_SAME))
-        return self._fitting[key]
+            known[number] = fits and (len(numbers) < 2 or math.isclose(*numbers, rel_tol=_SAME))
+        return known[number]
 
     def _attributes(self, scan: str, band_name: str) -> dict[str, Any]:
         """Read the attributes of a scan, and over them those of its band."""
@@ -497,9 +504,11 @@ class Session:
     def _calibration_group(self, number: int, band_name: str) -> CalibrationGroup | ObservationError | None:
         """Return the calibration group of a scan; None if it has none, the error if it cannot be opened."""
         key = (number, band_name)
-        if key not in self._calibration:
-            self._calibration[key] = self._open_calibration(number, band_name)
-        return self._calibration[key]
+        found = self._calibration.pop(key) if key in self._calibration else self._open_calibration(number, band_name)
+        self._calibration[key] = found  # as the newest
+        while len(self._calibration) > _REMEMBERED_GROUPS:
+            self._calibration.pop(next(iter(self._calibration)))
+        return found
 
     def _open_calibration(self, number: int, band_name: str) -> CalibrationGroup | ObservationError | None:
         try:
