@@ -267,11 +267,9 @@ class Resumption:
         parts += [f"{len(self.redone)} redone ({why})"] if self.redone else []
         parts += [f"{self.n_new} new"] if self.n_new else []
         line = f"resume: {', '.join(parts)}"
-        not_redone = (self.present & self.earlier.keys()) - self.kept - self.redone.keys()
+        not_redone = self._replaceable - self.kept - self.redone.keys()
         if not_redone and not self.replace:
-            line += (
-                f"; {noun}s {format_ranges(sorted(not_redone))} were not redone and stay as an earlier run made them"
-            )
+            line += f"; not redone, as an earlier run made them: {noun} {format_ranges(sorted(not_redone))}"
         line += f"; removed {', '.join(self.debris)}" if self.debris else ""
         if self.staying:
             line += f"; not asked for, left as they are: {noun} {format_ranges(sorted(self.staying))}"
