@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -482,3 +482,21 @@ class CalibrationGroup:
         if known.size == 0 or unsound.any():
             refuse(f"{self.name}/{name}", spec, recorded[unsound] if known.size else recorded, known)
         return float(known.mean()), False
+
+
+class LoadChoice(NamedTuple):
+    """Loads of a scan.
+
+    Parameters
+    ----------
+    group : CalibrationGroup
+        The loads.
+    reason : str
+        Reason for the choice.
+    passed_over : tuple of str
+        Better candidates that could not be taken, with the reason against each.
+    """
+
+    group: CalibrationGroup
+    reason: str
+    passed_over: tuple[str, ...]

@@ -162,6 +162,7 @@ FIELDS: dict[type, dict[str, Converter]] = {
         "clip_sigma": PLAIN,
         "saturation_counts": PLAIN,
         "dropped_subscans": PLAIN,
+        "passed_over": TUPLE,
     },
     GainDrift: {"hot_mjd": TUPLE, "cold_mjd": TUPLE},
     GainStage: {"level": PLAIN, "drift": make_nested_converter(GainDrift), "reason": PLAIN},

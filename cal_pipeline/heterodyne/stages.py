@@ -73,6 +73,8 @@ class LoadStage:
         Counts from here on are missing, as the profile of the telescope says [ct].
     dropped_subscans : int
         Number of subscans of the loads that were left out, since their phase is unknown.
+    passed_over : tuple of str
+        Better candidates for the loads that could not be taken, with the reason against each.
     t_rec_jump : ndarray, shape (R, A), or None
         Relative change of the receiver temperature against earlier loads, as an absolute value.
     """
@@ -100,6 +102,7 @@ class LoadStage:
     load_spikes: NDArray[np.int64] | None = None
     saturation_counts: float | None = None
     dropped_subscans: int = 0
+    passed_over: tuple[str, ...] = ()
     t_rec_jump: Floats | None = None
 
 

@@ -14,6 +14,12 @@ from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store
 from cal_pipeline.core.text import format_count, format_ranges
 
+FAILURES, RUN_RECORD = "failures.json", "run.json"
+"""Files at the root of a product: the observations that failed, and the record of the run."""
+
+RUNNING, FINISHED, INTERRUPTED = "running", "finished", "interrupted"
+"""States of a run in its record."""
+
 MARKER = "cal_schema_version"
 """Attribute of the root by which a store is known to be a product of this package."""
 
@@ -72,7 +78,7 @@ class ProductKind:
 
     def number_of(self, group: str) -> int | None:
         """Return the number of the observation in a group of the root; None for other groups."""
-        match = re.fullmatch(rf"{self.noun}_(\d{{6}})", group)
+        match = re.fullmatch(rf"{self.noun}_([0-9]{{6}})", group)
         return int(match[1]) if match else None
 
 

@@ -8,19 +8,26 @@ import numpy as np
 import pytest
 import zarr
 
+from cal_pipeline.core.store.local_output import LocalOutput
+from cal_pipeline.core.store.make_output import staging_path
 from cal_pipeline.core.store.metadata import write_group
-from cal_pipeline.core.store.output import LocalOutput, check_complete, finish_group, staging_path
+from cal_pipeline.core.store.output import check_complete, finish_group
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import IncompleteWriteError, StoreError
 from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.heterodyne.schema import L1, L1_ARRAYS
 
 
+def make(tmp_path, name="l1.zarr", overwrite=False, **settings):
+    source = str(tmp_path / "session.zarr")
+    return LocalOutput(tmp_path / name, overwrite, source, CalibratedSession.kind, **settings)
+
+
 @pytest.fixture
 def output(tmp_path):
-    return LocalOutput(
-        tmp_path / "l1.zarr", overwrite=False, source=str(tmp_path / "session.zarr"), kind=CalibratedSession.kind
-    )
+    with make(tmp_path) as made:
+        made.begin(b"{}")
+        yield made
 
 
 def fill(root, names=("spectra", "pwv")):
@@ -28,6 +35,15 @@ def fill(root, names=("spectra", "pwv")):
     for name in names:
         shape = (5, 3, 2, 1, 4)[: len(L1_ARRAYS[name].dims[0])]
         L1.write_array(root, name, np.zeros(shape), 2, set(names))
+
+
+def publish(output, *numbers, names=("pwv",)):
+    """Publish scans of small arrays."""
+    for number in numbers:
+        name = f"scan_{number:06d}"
+        fill(output.staging_of(name), names)
+        finish_group(output.staging_of(name))
+        output.publish(name)
 
 
 def test_a_scan_appears_all_at_once(output):
@@ -38,18 +54,18 @@ def test_a_scan_appears_all_at_once(output):
     output.publish("scan_000001")
     assert set(zarr.open_group(output.path, path="scan_000001", mode="r").array_keys()) == {"spectra", "pwv"}
     output.close()
-    assert not output.staging.path.exists()
+    assert not output.staging.path.parent.exists()
 
 
 def test_whoever_writes_a_scan_finds_the_same_place(output):
-    assert staging_path(output.root.name, "scan_000001").name == output.staging_of("scan_000001").name
+    assert staging_path(output.root.name, output.run, "scan_000001").name == output.staging_of("scan_000001").name
 
 
 @pytest.mark.parametrize("lost", ["spectra/c.2.0.0.0.0", "pwv/c"])
 def test_a_chunk_that_is_lost_is_noticed(output, lost):
     root = output.staging_of("scan_000001")
     fill(root)
-    (output.staging.path / "scan_000001" / lost).unlink()
+    (output.staging.unpublished / "scan_000001" / lost).unlink()
     with pytest.raises(IncompleteWriteError, match="chunks, expected"):
         finish_group(root)
     with pytest.raises(IncompleteWriteError, match="chunks, expected"):
@@ -98,27 +114,21 @@ class TestWhatIsInTheWay:
     def test_a_file_is_never_replaced(self, tmp_path):
         (tmp_path / "l1.zarr").write_text("not a store")
         with pytest.raises(StoreError, match="no L1 store, so it is never replaced"):
-            LocalOutput(tmp_path / "l1.zarr", True, str(tmp_path / "s.zarr"), kind=CalibratedSession.kind)
+            make(tmp_path, overwrite=True)
         assert (tmp_path / "l1.zarr").read_text() == "not a store"
 
     def test_another_zarr_store(self, tmp_path):
         zarr.create_group(tmp_path / "l0.zarr", attributes={"mine": 1})
         with pytest.raises(StoreError, match="no L1 store"):
-            LocalOutput(tmp_path / "l0.zarr", True, str(tmp_path / "s.zarr"), kind=CalibratedSession.kind)
+            make(tmp_path, "l0.zarr", overwrite=True)
         assert (tmp_path / "l0.zarr" / "zarr.json").exists()
 
     def test_an_l1_store(self, output, tmp_path):
-        fill(output.staging_of("scan_000001"))
-        output.publish("scan_000001")
+        publish(output, 1)
+        output.close()
         with pytest.raises(StoreError, match="give overwrite=True to replace it"):
-            LocalOutput(output.path, False, str(tmp_path / "s.zarr"), kind=CalibratedSession.kind)
-        LocalOutput(output.path, True, str(tmp_path / "s.zarr"), kind=CalibratedSession.kind)
-        assert not (output.path / "scan_000001").exists()
-
-    def test_staging_of_a_run_that_was_killed(self, tmp_path):
-        (tmp_path / "l1.zarr.staging" / "scan_000009").mkdir(parents=True)
-        output = LocalOutput(tmp_path / "l1.zarr", False, str(tmp_path / "s.zarr"), kind=CalibratedSession.kind)
-        assert list(output.staging.path.iterdir()) == []
+            make(tmp_path)
+        assert CalibratedSession(output.path).numbers == [1]
 
     @pytest.mark.parametrize("path", ["s.zarr", "s.zarr/l1.zarr", ""])
     def test_the_session_itself(self, tmp_path, path):
