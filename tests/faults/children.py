@@ -177,7 +177,7 @@ def share(cases: Sequence[Case], function: Callable[[Case], Result], lanes: int)
 
 
 def _start_lane(cases: list[Case], function: Callable[[Case], Result]) -> tuple[int, Any]:
-    file = tempfile.TemporaryFile()  # noqa: SIM115: the caller reads and closes it
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller reads and closes it
     pid = os.fork()
     if pid == 0:
         status = 1

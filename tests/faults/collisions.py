@@ -17,7 +17,7 @@ from typing import Any
 from .children import Child, Ended, run_child, scratch, share
 from .disk import stop_at
 from .kills import Kill, calls_of
-from .runs import Outcome, copy_product, judge_message, RESUME
+from .runs import RESUME, Outcome, copy_product, judge_message
 from .sessions import Bench, listed_scans, read_state, wrong_scans
 from .stores import change_document, copy_linked
 

@@ -19,7 +19,7 @@ from cal_pipeline.core.run import workers as workers_module
 from .children import run_child, scratch, share
 from .disk import WRITING, count_calls, die_at, lose_power_at
 from .forked_workers import fork_workers
-from .runs import Outcome, copy_product, judge_next_run, judge_remains, RESUME
+from .runs import RESUME, Outcome, copy_product, judge_next_run, judge_remains
 from .sessions import Bench, listed_scans, wrong_scans
 
 
