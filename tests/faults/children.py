@@ -122,7 +122,8 @@ def _be_child(output: int, function: Callable[..., int], args: tuple[Any, ...]) 
         os.setsid()
         os.dup2(output, 1)
         os.dup2(output, 2)
-        sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
+        # What Python kept of the streams is of a file that may be sought in, which a pipe is not.
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
         status = function(*args)
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 71
@@ -176,7 +177,7 @@ def share(cases: Sequence[Case], function: Callable[[Case], Result], lanes: int)
 
 
 def _start_lane(cases: list[Case], function: Callable[[Case], Result]) -> tuple[int, Any]:
-    file = tempfile.TemporaryFile()
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller reads and closes it
     pid = os.fork()
     if pid == 0:
         status = 1

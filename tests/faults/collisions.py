@@ -17,7 +17,7 @@ from typing import Any
 from .children import Child, Ended, run_child, scratch, share
 from .disk import stop_at
 from .kills import Kill, calls_of
-from .runs import Outcome, copy_product, judge_message, resume_options
+from .runs import RESUME, Outcome, copy_product, judge_message
 from .sessions import Bench, listed_scans, read_state, wrong_scans
 from .stores import change_document, copy_linked
 
@@ -135,7 +135,7 @@ def _try(bench: Bench, case: tuple[str, str, Case]) -> Outcome:
 def _two_runs() -> Iterator[tuple[str, Case]]:
     for scenario in ("new", "overwrite"):
         for part in (0.0, 0.02, 0.3, 0.6, 0.9, 0.99):
-            for options in ((), ("--overwrite",), tuple(resume_options())):
+            for options in ((), ("--overwrite",), RESUME):
                 name = f"{scenario}, the second at {part:.0%} of the first with {' '.join(options) or 'nothing'}"
                 yield name, partial(_while_the_first_waits, scenario, part, options)
     for number in range(6):
@@ -416,7 +416,7 @@ def _strangers() -> Iterator[tuple[str, Case]]:
         "a hidden file in the store": ".notes",
         "another scan of other make": "scan_000009/thesis.txt",
     }
-    for options in (("--overwrite",), tuple(resume_options())):
+    for options in (("--overwrite",), RESUME):
         for name, key in inside.items():
             yield f"{name}, {' '.join(options)}", partial(_stranger_inside, key, options)
     for name in ("thesis.txt", "0123456789abcdef0123456789abcdef/thesis.txt", "scan_000001/zarr.json"):
@@ -488,15 +488,16 @@ def _undeletable(place: Place) -> None:
         return
     try:
         ended = place.run(None, "--overwrite")
-        moved = [path.parents[1] for path in place.folder.rglob("scan_000001/spectra") if path.is_mount()]
+        whole = [path.parents[1] for path in place.folder.rglob("scan_000001/spectra")]
+        wholes = [(path, make) for path in whole for make in (place.bench.reference, place.bench.folder / "old.zarr")]
+        if all(wrong_scans(path, make, place.bench.scans) for path, make in wholes):
+            place.outcome.lost.append("neither the old product nor the new is whole")
         if ended.status == 0:
             place.must_be_right(ended)
-        elif not any(not wrong_scans(path, place.bench.folder / "old.zarr", place.bench.scans) for path in moved):
-            if wrong_scans(place.output, place.bench.reference, place.bench.scans):
-                place.outcome.lost.append("neither the old product nor the new is whole")
-        judge_message(ended, place.outcome) if ended.status else None
+        else:
+            judge_message(ended, place.outcome)
     finally:
-        for path in [*place.folder.rglob("spectra")]:
+        for path in list(place.folder.rglob("spectra")):
             if path.is_mount():
                 subprocess.run(["umount", str(path)], check=True)
 
@@ -511,7 +512,7 @@ def _others_stores() -> Iterator[tuple[str, Case]]:
         "a folder of a product without metadata": lambda path: (path.mkdir(), (path / "scan_000001").mkdir())[0],
     }
     for name, make in makers.items():
-        for options in (("--overwrite",), tuple(resume_options())):
+        for options in (("--overwrite",), RESUME):
             yield f"output is somebody's: {name}, {' '.join(options)}", partial(_somebodys, make, options)
     yield "output is another session", _other_session
     yield "output is the truth of a simulation", _truth
@@ -565,7 +566,7 @@ def _old_scan_of_failed(place: Place) -> None:
 
 def _less_than_before(place: Place) -> None:
     copy_product(place.bench.reference, place.output)
-    for options in (("--overwrite",), tuple(resume_options())):
+    for options in (("--overwrite",), RESUME):
         ended = place.run(None, "--scans", "1", *options)
         if ended.status != 0 or listed_scans(place.output) != [1]:
             found = f"status {ended.status} with scans {listed_scans(place.output)}"

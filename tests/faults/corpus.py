@@ -41,6 +41,9 @@ ROUNDING = 1e-6
 POSITIONS = {"otf_lon", "otf_lat", "pixel_offset_lon", "pixel_offset_lat"}
 """Arrays that are handed on from the input; nothing tells a plausible number from the right one."""
 
+COUNTED = ("load_spikes", "off_spikes", "flagged_fraction")
+"""Quality figures that count samples left out or flagged."""
+
 _SEVERITY = ("pass", "questionable", "fail")
 _UNREADABLE = re.compile(r"cannot be (read|listed|opened)|no zarr\.json|lacks|decode")
 
@@ -56,7 +59,7 @@ class Judged:
     kind : str
         Its kind.
     outcome : str
-        ``"equal"``, ``"said"``, ``"failed"`` or ``"refused"``; else what is wrong: ``"silent"``, ``"wrong"``, ``"lost"``,
+        ``"equal"``, ``"said"``, ``"failed"``, ``"refused"``; else what is wrong: ``"silent"``, ``"wrong"``, ``"lost"``,
         ``"other"`` (an array beside T_A* differs without a word), ``"message"``, ``"crash"``, ``"hang"``, ``"raw"``.
     text : str
         Message, or what differs.
@@ -127,7 +130,7 @@ def _classify(bench: Bench, damage: Damage, output: Path, ended: Ended) -> tuple
     if BAD not in messages:
         named = f"scan {BAD}" in ended.output or SCAN in ended.output
         return ("failed", ended.output) if named and _names(ended.output, damage) else ("lost", ended.output[-300:])
-    if ended.status != 2 or (state := read_state(output)) not in ("", "finished"):
+    if ended.status != 2 or read_state(output) not in ("", "finished"):
         return "wrong", f"status {ended.status}, expected 2; record {read_state(output)!r}"
     return ("failed" if _is_complete(messages[BAD], damage) else "message"), messages[BAD]
 
@@ -138,11 +141,12 @@ def _unite_band(scan: Path) -> None:
         for path in band.iterdir():
             if path.is_dir():
                 path.rename(scan / path.name)
+        shutil.rmtree(band)
 
 
 def _harmed(bench: Bench, output: Path, number: int) -> list[str]:
     """List arrays of a scan that is not damaged which differ; loads after a scan tell the error of its scale."""
-    leave_out = {"scale_error", "scale_error_terms"} if number < BAD else set()
+    leave_out = {"scale_error", "scale_error_terms", "zarr.json"} if number < BAD else set()
     return sorted(set(differing_arrays(output, bench.reference, number)) - leave_out)
 
 
@@ -163,10 +167,12 @@ def _classify_product(bench: Bench, damage: Damage, output: Path, ended: Ended) 
     if difference <= TOLERANCE and not others:
         return "equal", ""
     before, now = (read_attributes(store, BAD).get("qa", {}) for store in (bench.reference, output))
-    worse = _SEVERITY.index(now["verdict"]) > _SEVERITY.index(before["verdict"])
     logged = [line for line in ended.output.splitlines() if SCAN in line or f"scan {BAD}" in line]
-    text = f"T_A* differs by {difference:.3g} of the line; verdict {now['verdict']}; differ {others}; log {logged}"
-    if not damage.harmless and (worse or any(_names(line, damage) for line in logged)):
+    said = [line for line in logged if _names(line, damage) or "are passed over" in line]
+    said += [name for name in COUNTED if now.get(name) != before.get(name)]
+    worse = _SEVERITY.index(now["verdict"]) > _SEVERITY.index(before["verdict"])
+    text = f"T_A* differs by {difference:.3g} of the line; verdict {now['verdict']}; differ {others}; said {said}"
+    if not damage.harmless and (worse or said):
         return "said", text
     return ("silent" if difference > TOLERANCE else "other"), text
 

@@ -504,6 +504,8 @@ def _documents() -> Iterator[Damage]:
             def spoil_group(session: Path, group: str = group, what: str = what) -> None:
                 STORED[what](session / SCAN / group)
 
+            if (group, what) == ("calibration", "absent"):
+                continue  # a scan without loads of its own
             yield Damage("groups", f"{SCAN}/{group}: {what}", (group,), spoil_group)
 
 
@@ -679,7 +681,7 @@ def _samples() -> Iterator[Damage]:
         "with channels reversed": lambda values: values[::-1],
         "constant": lambda values: np.full(values.shape, values.mean()),
     }
-    words = ("data_5d", "flags", "qa")
+    words = ("data_5d", "OFF", "ON", "HOT", "COLD", "channels", "hot and cold")
     places = {
         "an ON": ("source", ON),
         "an OFF": ("source", OFF),
@@ -689,7 +691,7 @@ def _samples() -> Iterator[Damage]:
     for place, (group, position) in places.items():
         for what, change in changes.items():
             name = f"counts: {place} {what}"
-            yield Damage("counts", name, (*words, place.split()[-1]), _at(group, "data_5d", at(position, change)))
+            yield Damage("counts", name, words, _at(group, "data_5d", at(position, change)))
     floats = {"infinite": np.inf, "minus infinity": -np.inf, "NaN": np.nan, "1e30": 1e30}
     for place, (group, position) in places.items():
         for what, number in floats.items():
@@ -700,7 +702,7 @@ def _samples() -> Iterator[Damage]:
                 put_array(folder, values)
 
             name = f"counts as floats: a channel of {place} {what}"
-            yield Damage("counts", name, (*words, place.split()[-1]), _at(group, "data_5d", do))
+            yield Damage("counts", name, words, _at(group, "data_5d", do))
     for group in ("source", "calibration"):
         whole: dict[str, Callable[[Values], Any]] = {
             "all 0": _constant(0),
@@ -724,7 +726,7 @@ def _samples() -> Iterator[Damage]:
         }
         for what, reshape in transposed.items():
             name = f"counts of {group} {what}"
-            yield Damage("counts", name, ("data_5d", *words), _at(group, "data_5d", _rewritten(reshape)))
+            yield Damage("counts", name, words, _at(group, "data_5d", _rewritten(reshape)))
 
 
 def _pixels() -> Iterator[Damage]:
@@ -864,7 +866,7 @@ def _sizes() -> Iterator[Damage]:
                 if 0 in change([1] * 5) and not of_chunks:
                     continue  # no chunk has the size 0
                 name = f"{group}/data_5d: {what}" + (" in chunks of 1" if of_chunks else "")
-                yield Damage("sizes", name, ("data_5d",), _at(group, "data_5d", counts(change, of_chunks)))
+                yield Damage("sizes", name, ("data_5d", "channels"), _at(group, "data_5d", counts(change, of_chunks)))
 
     def deep(session: Path) -> None:
         folder = session / SCAN / "source/mjd"

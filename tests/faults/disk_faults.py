@@ -61,7 +61,7 @@ class DiskFault:
         return f"{self.scenario.scenario}, {self.scenario.workers} workers, call {self.number}, {name}"
 
 
-def make_disk_faults(bench: Bench, share_of_calls: float, seed: int = 2) -> list[DiskFault]:
+def make_disk_faults(bench: Bench, share_of_calls: float, match: str = "", seed: int = 2) -> list[DiskFault]:
     """Choose faults: a share of every call of a run, with each error, once and lasting."""
     draw = random.Random(seed)
     faults = []
@@ -72,7 +72,7 @@ def make_disk_faults(bench: Bench, share_of_calls: float, seed: int = 2) -> list
                 for lasting in (False, True):
                     numbers = {1 + int((i + draw.random()) * n_calls / some) for i in range(some)}
                     faults += [DiskFault(scenario, call, n, code, lasting) for n in sorted(numbers)]
-    return faults
+    return [fault for fault in faults if match in fault.kind]
 
 
 def _count_by_name(bench: Bench, scenario: Kill) -> dict[str, int]:

@@ -15,9 +15,12 @@ class _Forked(multiprocessing.context.ForkProcess):
 
     def run(self) -> None:
         connection = self._args[0]  # type: ignore[attr-defined]
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        own = {0, 1, 2, connection.fileno(), parent.sentinel}
         for name in os.listdir("/proc/self/fd"):
             descriptor = int(name)
-            if descriptor > 2 and descriptor != connection.fileno() and _is_pipe(descriptor):
+            if descriptor not in own and _is_pipe(descriptor):
                 os.close(descriptor)
         super().run()
 

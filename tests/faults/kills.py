@@ -8,7 +8,8 @@ import shutil
 import signal
 import tempfile
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from cal_pipeline.core.run import workers as workers_module
 from .children import run_child, scratch, share
 from .disk import WRITING, count_calls, die_at, lose_power_at
 from .forked_workers import fork_workers
-from .runs import Outcome, copy_product, has_parameter, judge_next_run, judge_remains, resume_options
+from .runs import RESUME, Outcome, copy_product, judge_next_run, judge_remains
 from .sessions import Bench, listed_scans, wrong_scans
 
 
@@ -63,7 +64,7 @@ def run_scenario(bench: Bench, output: Path, kill: Kill, session: Path | None = 
     """Run as the scenario says."""
     if kill.workers > 1:
         fork_workers(workers_module)
-    options = {"new": [], "overwrite": ["--overwrite"], "resume": resume_options()}[kill.scenario]
+    options = {"new": [], "overwrite": ["--overwrite"], "resume": RESUME}[kill.scenario]
     return bench.calibrate(session, output, "--workers", str(kill.workers), *options)
 
 
@@ -108,30 +109,45 @@ def _count(folder: Path, run: Any, name: str) -> int:
         return count_calls(folder, WRITING, run, found)
 
 
-def make_kills(bench: Bench, moments: int, share_of_calls: float, seed: int = 1) -> list[Kill]:
-    """Choose kills: a number of random moments, and a share of all calls."""
+def make_kills(bench: Bench, moments: int, share_of_calls: float, match: str = "", seed: int = 1) -> list[Kill]:
+    """Choose kills: a number of random moments, and a share of all calls.
+
+    Parameters
+    ----------
+    bench : Bench
+        Session and reference.
+    moments : int
+        Number of kills at random moments.
+    share_of_calls : float
+        Share of the calls; of those of two workers a quarter of that.
+    match : str
+        Text that the kinds of the kills contain.
+    seed : int
+        Seed of the choice.
+    """
     draw = random.Random(seed)
     kills = []
-    scenarios = [name for name in SCENARIOS if name != "resume" or has_parameter("resume")]
-    for scenario in scenarios:
+    for scenario in SCENARIOS:
         for workers in (1, 2):
-            n_calls = len(calls_of(bench, Kill(scenario, workers, "all", 0)))
-            time = run_time(bench, Kill(scenario, workers, "all", 0))
-            some = max(round(moments / len(scenarios) / 2), 1)
-            kills += [Kill(scenario, workers, "moment", draw.uniform(0.0, 1.1 * time)) for _ in range(some)]
-            for how in ("all", "call", "power"):
-                if how == ("call" if workers == 1 else "power"):
-                    continue  # with one process, killing one is killing all; power is followed in one process
-                n = max(round(share_of_calls * n_calls), 1)
-                numbers = {1 + int((i + draw.random()) * n_calls / n) for i in range(n)}
-                kills += [Kill(scenario, workers, how, number) for number in sorted(numbers)]
+            # With one process, killing one is killing all; losses of power are followed in one process.
+            hows = ("moment", "all", "power") if workers == 1 else ("moment", "all", "call")
+            kinds = [kind for how in hows if match in (kind := Kill(scenario, workers, how, 0)).kind]
+            if not kinds:
+                continue
+            n_calls, seconds = len(calls_of(bench, kinds[0])), run_time(bench, kinds[0])
+            for kind in kinds:
+                if kind.how == "moment":
+                    n = max(round(moments / len(SCENARIOS) / 2), 1)
+                    kills += [replace(kind, at=draw.uniform(0.0, 1.1 * seconds)) for _ in range(n)]
+                else:
+                    n = max(round(share_of_calls * n_calls / (1 if workers == 1 else 4)), 1)
+                    numbers = {1 + int((i + draw.random()) * n_calls / n) for i in range(n)}
+                    kills += [replace(kind, at=number) for number in sorted(numbers)]
     return kills
 
 
 def run_time(bench: Bench, kill: Kill) -> float:
     """Measure how long a run takes [s]."""
-    import time
-
     folder = scratch(bench.folder)
     prepare(bench, kill, folder)
     began = time.monotonic()

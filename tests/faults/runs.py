@@ -6,9 +6,6 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from cal_pipeline import CalibrationPipeline
 
 from .children import Ended, run_child
 from .sessions import Bench, listed_scans, read_failures, read_state, wrong_scans
@@ -49,14 +46,8 @@ class Outcome:
         return text.replace("\n", " | ")
 
 
-def has_parameter(name: str) -> bool:
-    """Tell whether the pipeline has a parameter."""
-    return f"{name} =" in CalibrationPipeline.spec or hasattr(CalibrationPipeline(), name)
-
-
-def resume_options() -> list[str]:
-    """Return the options with which a run goes on where another ended."""
-    return ["--set", "resume=true"] if has_parameter("resume") else ["--overwrite"]
+RESUME = ("--set", "resume=true")
+"""Options with which a run goes on where another ended."""
 
 
 def judge_remains(bench: Bench, output: Path, ended: Ended, outcome: Outcome, old: Path | None = None) -> None:
@@ -84,12 +75,13 @@ def judge_remains(bench: Bench, output: Path, ended: Ended, outcome: Outcome, ol
     complete = listed == list(bench.scans)
     told = ended.status == 2 and sorted([*listed, *_failed(output)]) == list(bench.scans)
     if old is not None and not complete and not told and not _kept_aside(output, old):
-        outcome.lost.append(f"neither the old product nor the new is whole: {listed}")
+        outcome.lost.append(f"neither the old product nor the new is whole: {listed}, status {ended.status}")
     is_old = old is not None and not wrong_scans(output, old, listed_scans(old))
     state = read_state(output)
-    if not complete and not is_old and (listed or state) and state not in ("running", "interrupted", "?"):
-        if state != "finished" or sorted([*listed, *_failed(output)]) != list(bench.scans):
-            outcome.silent.append(f"the record says {state!r} with scans {listed}, failed {_failed(output)}")
+    accounted = state == "finished" and sorted([*listed, *_failed(output)]) == list(bench.scans)
+    says_so = state in ("running", "interrupted", "?") or accounted or not (listed or state)
+    if not complete and not is_old and not says_so:
+        outcome.silent.append(f"the record says {state!r} with scans {listed}, failed {_failed(output)}")
     if ended.status == 0 and (not complete or wrong_scans(output, bench.reference, bench.scans)):
         outcome.silent.append(f"status 0 with scans {listed}")
     if ended.status not in (0, None):
@@ -106,7 +98,12 @@ def _failed(output: Path) -> list[int]:
 
 def _kept_aside(output: Path, old: Path) -> bool:
     """Tell whether the old product is whole, at its place or where an interrupted swap left it."""
-    places = [output, *output.parent.glob(f"{output.name}.staging/*/*"), *output.parent.glob(f"{output.name}.*")]
+    places = [
+        output,
+        *output.parent.glob(f"{output.name}.staging/*/*"),
+        *output.parent.glob(f"{output.name}.staging/*/*/*"),
+        *output.parent.glob(f"{output.name}.*"),
+    ]
     return any(not wrong_scans(place, old, listed_scans(old)) for place in places if place.is_dir())
 
 
@@ -132,7 +129,7 @@ def judge_next_run(bench: Bench, output: Path, outcome: Outcome, finished: list[
     finished : list of int
         Scans that the run before had finished.
     """
-    ended = run_child(bench.calibrate, None, output, *resume_options())
+    ended = run_child(bench.calibrate, None, output, *RESUME)
     if ended.status != 0:
         outcome.hand.append(
             f"the next run ends with status {ended.status}, signal {ended.signal}: {ended.output[-400:]}"
@@ -160,19 +157,3 @@ _OF_PRODUCT = {"zarr.json", "failures.json", "run.json", "quality.ecsv"}
 def copy_product(source: Path, target: Path) -> None:
     """Copy a product whose files no run writes in place: hard links do."""
     shutil.copytree(source, target, copy_function=os.link)
-
-
-def tried(outcomes: list[Outcome]) -> dict[str, dict[str, Any]]:
-    """Count outcomes by their kind: tried, and how many of them are not as they should be."""
-    rows: dict[str, dict[str, Any]] = {}
-    for outcome in outcomes:
-        row = rows.setdefault(
-            outcome.kind, {"tried": 0, "lost": 0, "wrong": 0, "silent": 0, "hand": 0, "skipped": set()}
-        )
-        if outcome.skipped:
-            row["skipped"].add(outcome.skipped)
-            continue
-        row["tried"] += 1
-        for name in ("lost", "wrong", "silent", "hand"):
-            row[name] += bool(getattr(outcome, name))
-    return rows
