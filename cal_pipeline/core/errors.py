@@ -47,5 +47,9 @@ class IncompleteWriteError(ObservationError):
     """Not everything that was written is in the store."""
 
 
+class ReadBackError(ObservationError):
+    """What is read back from the store is not what was written."""
+
+
 class InternalError(ObservationError):
     """A fault of this package; please report the message, with the observation named in it."""

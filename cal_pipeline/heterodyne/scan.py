@@ -304,6 +304,9 @@ class LoadSource(Protocol):
     def find_following(self, band: Band, interval: float) -> CalibrationGroup | None:
         """Find the first loads after a scan; None where there are none that fit."""
 
+    def times_around(self, band: Band) -> tuple[float, float] | None:
+        """Return the times (MJD) of the loads of the scans with the next lower and higher number [d]."""
+
     def read_loads(self, group: CalibrationGroup, band: Band, clock: StageClock, rules: LoadRules) -> LoadCounts:
         """Read the counts on the loads of a scan, in a band's pixel order."""
 
@@ -359,6 +362,12 @@ class Scan:
     def n_samples(self) -> int:
         """Number of count samples."""
         return sum(math.prod(band.coordinates.shape) for band in self.bands)
+
+    @property
+    def used_groups(self) -> set[str]:
+        """Paths in the session of the scan and of the groups whose loads are used."""
+        own = {band.group.partition("/")[0] for band in self.bands}
+        return own.union(*(band.load_groups for band in self.bands))
 
     def get_crds_parameters(self) -> dict[str, Any]:
         """Return the keys for the choice of reference and parameter files."""

@@ -17,9 +17,13 @@ from cal_pipeline.core.quality import FAIL, SEVERITIES
 from cal_pipeline.core.run.job import JobResult, Recipe
 from cal_pipeline.core.run.log_records import quiet_stpipe
 from cal_pipeline.core.run.progress import progress_bar
+from cal_pipeline.core.run.resume import Resumption
 from cal_pipeline.core.run.run_record import RunRecord, RunRecordError
-from cal_pipeline.core.run.workers import Workforce
+from cal_pipeline.core.run.signals import exposed, shielded
+from cal_pipeline.core.run.workers import NO_EARLIER, Earlier, Workforce
 from cal_pipeline.core.store.output import OutputStore, discard_group
+from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.store.verify import WitnessedStorePath
 from cal_pipeline.core.text import format_count, format_ranges
 
 logger = logging.getLogger(__name__)
@@ -55,6 +59,7 @@ def calibrate_observations(
     output: OutputStore,
     workforce: Workforce,
     show_timing: bool = False,
+    resumption: Resumption | None = None,
 ) -> Any:
     """Calibrate observations of an input and write them.
 
@@ -72,6 +77,8 @@ def calibrate_observations(
         Workforce that calibrates the observations.
     show_timing : bool
         Whether to log the time spent in each stage of an observation.
+    resumption : Resumption, optional
+        Results of earlier runs, of a run that resumes.
 
     Returns
     -------
@@ -96,27 +103,48 @@ def calibrate_observations(
         record.begin()
         ordered = dataset.in_order_of_time(numbers)
         with quiet_stpipe, progress_bar(len(numbers), f"{noun}s") as advance:
-            publisher = _Publisher(output, ordered, tally, recipe.start_history(), show_timing)
-            # Closed before the output is: workers that are not done end, and write no more.
-            with closing(workforce.calibrate(dataset, ordered, recipe, output)) as results:
-                for result in results:
-                    publisher.receive(result)
-                    record.update(len(tally.done), len(output.failures))
-                    advance()
+            publisher = _Publisher(output, ordered, tally, recipe, show_timing, resumption)
+
+            def process(some: list[int], earlier: Earlier = NO_EARLIER) -> None:
+                # Closed before the output is: workers that are not done end, and write no more.
+                with closing(workforce.calibrate(dataset, some, recipe, output, earlier)) as results, exposed():
+                    for result in results:
+                        with shielded():
+                            publisher.receive(result)
+                            record.update(len(tally.done), len(output.failures))
+                        advance()
+
+            process(ordered, resumption.earlier if resumption else NO_EARLIER)
+            if publisher.outdated:
+                process(list(publisher.outdated))
         record.end(is_finished=True)
-        output.finish([output.kind.group_name(number) for number in tally.done])
+        _finish_output(output, tally, resumption)
     except BaseException as error:
         _end_early(output, tally, record, recipe)
         if isinstance(error, KeyboardInterrupt):
             raise RunInterruptedError(_describe_kept(output, tally)) from error
         raise
+    finally:
+        if resumption is not None:
+            logger.info("%s", resumption)
     product = recipe.open_product(output.root.name)
     n_failed = len(output.failures)
     failed = f", {n_failed} failed" if n_failed else ""
     logger.info("%s%s in %.0f s: %s", tally, failed, time.monotonic() - began, output.root)
     unrecorded = [error for error in (record.unsaved, output.unsaved, _finish_product(recipe, product)) if error]
-    _judge(numbers, tally, output, product, unrecorded)
+    others = resumption.numbers_to_leave(tally.done) if resumption else set()
+    _judge(numbers, tally, output, product, unrecorded, others)
     return product
+
+
+def _finish_output(output: OutputStore, tally: RunTally, resumption: Resumption | None) -> None:
+    """Complete the product: remove or replace what does not belong in it."""
+    if resumption is None:
+        output.finish([output.kind.group_name(number) for number in tally.done])
+        return
+    output.finish([output.kind.group_name(number) for number in resumption.numbers_to_leave(tally.done)])
+    if tally.done:
+        output.renew_root()
 
 
 def _end_early(output: OutputStore, tally: RunTally, record: RunRecord, recipe: Recipe) -> None:
@@ -144,7 +172,14 @@ def _finish_product(recipe: Recipe, product: Any) -> Exception | None:
     return None
 
 
-def _judge(numbers: list[int], tally: RunTally, output: OutputStore, product: Any, unrecorded: list[Exception]) -> None:
+def _judge(
+    numbers: list[int],
+    tally: RunTally,
+    output: OutputStore,
+    product: Any,
+    unrecorded: list[Exception],
+    others_allowed: set[int],
+) -> None:
     """Compare the observations in the store with those asked for; raise unless they are the same.
 
     Raises
@@ -167,7 +202,7 @@ def _judge(numbers: list[int], tally: RunTally, output: OutputStore, product: An
         problems.append(f"{len(failed)} of {asked} could not be calibrated; {where}")
     if lost := sorted(tally.done - found):
         problems.append(f"{noun} {format_ranges(lost)} was calibrated, and is not in {output.root}")
-    if tally.done and (others := sorted(found - tally.done)):
+    if tally.done and (others := sorted(found - tally.done - others_allowed)):
         problems.append(f"{output.root} also holds {noun} {format_ranges(others)}, which this run did not calibrate")
     if unrecorded and tally.done:
         unwritten = "; ".join(str(error) for error in unrecorded)
@@ -221,24 +256,46 @@ class _Publisher:
     """Publisher of observations in order of completion, or in time order if they carry data to compare."""
 
     def __init__(
-        self, output: OutputStore, ordered: list[int], tally: RunTally, history: History, show_timing: bool
+        self,
+        output: OutputStore,
+        ordered: list[int],
+        tally: RunTally,
+        recipe: Recipe,
+        show_timing: bool,
+        resumption: Resumption | None,
     ) -> None:
-        self._output, self._tally, self._history, self._show_timing = output, tally, history, show_timing
+        self._output, self._tally, self._show_timing, self._verify = output, tally, show_timing, recipe.verify
+        self._history, self._resumption = recipe.start_history(), resumption
         self._waiting: dict[int, JobResult] = {}
         self._next = iter(ordered)
         self._turn = next(self._next, None)
+        self.outdated: dict[int, History] = {}
+        """Memory to process observations with that would have been kept, were they compared with the same others."""
 
     def receive(self, result: JobResult) -> None:
         """Publish an observation; one that carries data to compare waits for all earlier ones."""
-        if result.carried is None:
+        if result.carried is None or result.number in self.outdated:
             self._publish(result)
             result = JobResult(result.number)
         self._waiting[result.number] = result
         while self._turn in self._waiting:
             turn = self._waiting.pop(self._turn)
-            if turn.carried is not None:
+            if turn.carried is not None and not (turn.kept_in and self._is_outdated(turn)):
                 self._publish(turn)
             self._turn = next(self._next, None)
+
+    def _is_outdated(self, result: JobResult) -> bool:
+        """Tell whether an observation of an earlier run was compared with others than now; it is then redone."""
+        product = self._find_leftover(result.kept_in) or self._output.product
+        group = product.child(self._output.kind.group_name(result.number))
+        try:
+            if self._history.is_current(result.carried, group):
+                return False
+        except Exception:  # what cannot be compared is made anew
+            logger.debug("%s", group, exc_info=True)
+        self.outdated[result.number] = self._history.copy()
+        self._remember(result)
+        return True
 
     def _publish(self, result: JobResult) -> None:
         if not result.failed_in:
@@ -251,7 +308,16 @@ class _Publisher:
         else:
             self._tally.done.add(result.number)
             self._tally.verdicts[result.verdict] += 1
-            self._remember(result)
+            if result.number not in self.outdated:
+                self._remember(result)
+            self._tell(result)
+
+    def _tell(self, result: JobResult) -> None:
+        """Log what was done, and count it among what was taken up."""
+        if self._resumption is not None:
+            reasons = ("other references",) if result.number in self.outdated else result.reasons
+            self._resumption.note(result.number, reasons, bool(result.kept_in))
+        if not result.kept_in:
             logger.log(logging.WARNING if result.verdict == FAIL else logging.INFO, "%s", result.summary)
             if self._show_timing:
                 logger.info("%s", result.timing)
@@ -270,9 +336,11 @@ class _Publisher:
         """Publish an observation; note in `result` why that was not possible."""
         name = self._output.kind.group_name(result.number)
         try:
-            staged = self._output.staging_of(name)
-            changed = result.carried is not None and self._history.complete(result.carried, staged)
-            self._output.publish(name, changed)
+            if result.kept_in:
+                self._keep(result.kept_in, name)
+            else:
+                changed = self._complete(result, self._output.staging_of(name))
+                self._output.publish(name, changed)
         except StoreLockedError:
             raise
         except Exception as error:
@@ -283,3 +351,26 @@ class _Publisher:
                 str(error) or repr(error),
             )
             logger.debug("%s", name, exc_info=True)
+
+    def _keep(self, product: str, name: str) -> None:
+        """Take up an observation of an earlier run, if it is not in its place."""
+        leftover = self._find_leftover(product)
+        if leftover is not None:
+            self._output.adopt(leftover, name)
+
+    def _find_leftover(self, name: str) -> StorePath | None:
+        return next((left for left in self._output.leftovers if left.name == name), None)
+
+    def _complete(self, result: JobResult, staged: StorePath) -> bool:
+        """Write what follows from other observations; return whether there is any."""
+        if result.carried is None:
+            return False
+        history = self.outdated.get(result.number, self._history)
+        if not self._verify:
+            return history.complete(result.carried, staged)
+        place = WitnessedStorePath(staged)
+        changed = history.complete(result.carried, place)
+        if changed:
+            staged.make_durable()
+            place.verify()
+        return changed

@@ -79,7 +79,8 @@ class LocalOutput(OutputStore):
 
     def _prepare(self, overwrite: bool, resume: bool) -> None:
         """Judge what is in the way, and make a new product in staging unless one is continued."""
-        self.leftovers = [LocalStorePath(left) for left in take_up_leftovers(self.path, self.kind.number_of)]
+        leftovers, self.removed_runs = take_up_leftovers(self.path, self.kind.number_of)
+        self.leftovers = [LocalStorePath(left) for left in leftovers]
         self._is_new = not _holds_anything(self.path)
         if not self._is_new:
             refuse_to_replace(self.root, self.kind, overwrite or resume)
@@ -291,12 +292,17 @@ def _holds_anything(path: Path) -> bool:
     return path.exists() and not (path.is_dir() and next(path.iterdir(), None) is None)
 
 
-def _all_names(folder: Path) -> Iterator[str]:
-    """Yield the paths of all files and links below a folder; links are not followed."""
-    for root, folders, files in os.walk(folder):
-        inside = os.path.relpath(root, folder)
-        for name in [*files, *(name for name in folders if os.path.islink(os.path.join(root, name)))]:
-            yield name if inside == "." else f"{inside}/{name}"
+def _all_names(folder: Path, inside: str = "") -> Iterator[str]:
+    """Yield the paths of all files below a folder; links, which no run makes, are marked as such."""
+    with os.scandir(folder / inside) as entries:
+        for entry in entries:
+            name = f"{inside}{entry.name}"
+            if entry.is_symlink():
+                yield f"{name} (a link)"
+            elif entry.is_dir():
+                yield from _all_names(folder, f"{name}/")
+            else:
+                yield name
 
 
 def _refuse_unremovable(path: Path) -> None:

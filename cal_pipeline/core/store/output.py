@@ -16,7 +16,7 @@ import numpy as np
 from cal_pipeline.core.errors import CalibrationError, IncompleteWriteError, LayoutError, OutputExistsError, StoreError
 from cal_pipeline.core.store.interface import chunk_name
 from cal_pipeline.core.store.lock import Holder, StoreLock
-from cal_pipeline.core.store.metadata import read_group_attributes
+from cal_pipeline.core.store.metadata import make_group, read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import FAILURES, MARKER, RUN_RECORD, ProductKind
 from cal_pipeline.core.store.staging import name_some
@@ -43,18 +43,26 @@ class OutputStore(ABC):
     leftovers : list of StorePath
         Products of runs that were stopped before they replaced the present one; each holds finished
         observations.
+    removed_runs : list of str
+        Ids of runs that were stopped, whose staging folders were removed.
+    earlier_failures : list of dict
+        Failures that an earlier run recorded of observations that this one was not asked for.
     """
 
     root: StorePath
     product: StorePath
     lock: StoreLock
     leftovers: list[StorePath]
+    removed_runs: list[str]
+    earlier_failures: list[dict[str, Any]]
 
     def __init__(self, kind: ProductKind) -> None:
         self.kind = kind
         self.run = uuid.uuid4().hex
         self.failures: list[dict[str, Any]] = []
         self.leftovers = []
+        self.removed_runs = []
+        self.earlier_failures = []
         self.unsaved: Exception | None = None
         """Error of the last attempt to write ``failures.json``; None if it was written."""
 
@@ -175,10 +183,16 @@ class OutputStore(ABC):
         self.failures.sort(key=lambda failure: failure[key])
         self.save_failures()
 
+    def renew_root(self) -> None:
+        """Write the attributes of the root anew, in a product that an earlier version made."""
+        if read_group_attributes(self.root, "") != self.kind.root_attributes:
+            self.put_record("zarr.json", make_group(self.kind.root_attributes))
+
     def save_failures(self) -> None:
         """Write ``failures.json``, and keep the error in :attr:`unsaved` if that fails."""
         try:
-            self.put_record(FAILURES, (json.dumps(self.failures, indent=2) + "\n").encode())
+            failures = sorted([*self.earlier_failures, *self.failures], key=lambda item: item[self.kind.number_key])
+            self.put_record(FAILURES, (json.dumps(failures, indent=2) + "\n").encode())
             self.unsaved = None
         except (OSError, CalibrationError) as error:
             if self.unsaved is None:
@@ -271,7 +285,7 @@ def _is_part(key: PurePosixPath, kind: ProductKind) -> bool:
 
 
 def check_complete(root: StorePath) -> None:
-    """Check that every chunk of every array below a group is in the store.
+    """Check that every chunk of every array below a group is in the store, and the array of every chunk.
 
     Raises
     ------
@@ -279,6 +293,10 @@ def check_complete(root: StorePath) -> None:
         If one is not.
     """
     keys = set(root.walk())
+    folders = {key.rpartition("/")[0] for key in keys}
+    lost = sorted(folder for folder in folders if folder and f"{folder}/zarr.json" not in keys)
+    if lost:
+        raise IncompleteWriteError(f"{root}/{lost[0]} holds chunks and no zarr.json, expected one")
     for key in sorted(keys):
         if not key.endswith("zarr.json"):
             continue

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
+import stat
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
@@ -16,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import zarr
+from numpy.typing import NDArray
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.buffer import default_buffer_prototype
 
@@ -30,6 +34,9 @@ from cal_pipeline.core.store.time_limits import limit_driver
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+Stamp = tuple[int, str]
+"""Size of an object [bytes], and what changes when it is written again; the latter is empty if unknown."""
+
 
 class StorePath(ABC):
     """Bytes by key, below some root.
@@ -38,9 +45,23 @@ class StorePath(ABC):
     ----------
     name : str
         Name in messages and in the provenance.
+    repeated : sequence of str
+        Keys that a ZIP file holds more than once.
     """
 
     name: str
+    repeated: Sequence[str] = ()
+
+    is_witnessed = False
+    """Whether chunks that are written here are noted, to compare them with what is read back."""
+
+    def note_chunk(self, path: str, index: tuple[int, ...], values: NDArray[Any]) -> None:
+        """Note the values of a chunk that is written, where chunks are witnessed."""
+        return
+
+    def drop_cached(self, key: str) -> None:
+        """Let the next reading of a key come from the device itself, where that can be asked for."""
+        return
 
     @abstractmethod
     def get(self, key: str) -> bytes | None:
@@ -81,6 +102,10 @@ class StorePath(ABC):
     @abstractmethod
     def walk(self) -> Iterator[str]:
         """Yield the keys of all stored bytes."""
+
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the keys of all stored bytes with their sizes and stamps, from one listing."""
+        yield from ((key, (-1, "")) for key in self.walk())
 
     @abstractmethod
     def delete(self, key: str) -> None:
@@ -146,7 +171,7 @@ class LocalStorePath(StorePath):
     def get(self, key: str) -> bytes | None:
         """Read the bytes of a file; None if absent."""
         try:
-            with open(os.path.join(self.name, key), "rb", buffering=0) as file:
+            with open(os.path.join(self.name, key), "rb", buffering=0, opener=_open_regular) as file:
                 return file.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -154,7 +179,7 @@ class LocalStorePath(StorePath):
     def get_part(self, key: str, start: int, length: int) -> bytes | None:
         """Read some bytes of a file; a negative start counts from its end."""
         try:
-            with open(os.path.join(self.name, key), "rb", buffering=0) as file:
+            with open(os.path.join(self.name, key), "rb", buffering=0, opener=_open_regular) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(start + size, 0) if start < 0 else start)
                 return file.read(length)
@@ -164,7 +189,7 @@ class LocalStorePath(StorePath):
     def sha256(self, key: str) -> str | None:
         """Compute the digest of a file, of which a part at a time is in memory; None if absent."""
         try:
-            with open(os.path.join(self.name, key), "rb", buffering=0) as file:
+            with open(os.path.join(self.name, key), "rb", buffering=0, opener=_open_regular) as file:
                 # For a small file the buffer of `file_digest` would cost more than the hash.
                 whole = os.fstat(file.fileno()).st_size <= _LARGE
                 digest = hashlib.sha256(file.read()) if whole else hashlib.file_digest(file, "sha256")
@@ -215,6 +240,12 @@ class LocalStorePath(StorePath):
         if disk is not None:
             disk.shutdown(cancel_futures=True)
 
+    def drop_cached(self, key: str) -> None:
+        """Drop a file, fsynced before, from the memory of the system."""
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError), open(os.path.join(self.name, key), "rb", buffering=0) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
     def exists(self, key: str) -> bool:
         """Tell whether a file or folder exists."""
         return os.path.exists(os.path.join(self.name, key))
@@ -228,6 +259,19 @@ class LocalStorePath(StorePath):
 
     def walk(self) -> Iterator[str]:
         """Yield the paths of all files, relative to the folder."""
+        yield from (key for key, _ in self._files())
+
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the paths of all files with their sizes and times of modification [ns]."""
+        for key, entry in self._files():
+            try:
+                status = entry.stat()
+            except FileNotFoundError:
+                yield key, (-1, "")
+            else:
+                yield key, (status.st_size, str(status.st_mtime_ns))
+
+    def _files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         # os.walk takes three times as long, and passes over folders that are links.
         folders = [""]
         while folders:
@@ -242,7 +286,7 @@ class LocalStorePath(StorePath):
                     if entry.is_dir():
                         folders.append(key)
                     else:
-                        yield key
+                        yield key, entry
 
     def delete(self, key: str) -> None:
         """Delete a file, if there is one."""
@@ -276,6 +320,15 @@ class LocalStorePath(StorePath):
     def as_zarr(self) -> Path:
         """The folder."""
         return self.path
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Open a regular file; anything else could make its reader wait, or read, without end."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no regular file", path)
+    return descriptor
 
 
 class RemoteStorePath(StorePath):
@@ -362,6 +415,17 @@ class RemoteStorePath(StorePath):
         # Entries for folders themselves, which some programs make, end in a slash.
         yield from (key[start:] for key in drivers_loop.run(listed()) if not key.endswith("/"))
 
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the keys of all objects with sizes and stamps; of a ZIP file those of the whole file."""
+        if self.store.fs is None:
+            archive = os.stat(self.store.name)
+            yield from ((key, (archive.st_size, str(archive.st_mtime_ns))) for key in self.walk())
+            return
+        self._list_anew()
+        listed = drivers_loop.run(self.store.list_stamped(f"{self.prefix}/" if self.prefix else ""))
+        start = len(self.prefix) + 1 if self.prefix else 0
+        yield from ((key[start:], stamp) for key, stamp in listed if not key.endswith("/"))
+
     def delete(self, key: str) -> None:
         """Delete an object, if there is one."""
         drivers_loop.run(self.store.delete(self._key(key)))
@@ -393,6 +457,9 @@ class RemoteStorePath(StorePath):
         """Return the store with the path in it."""
         return zarr.storage.StorePath(self.store, self.prefix)
 
+
+_NUMBERED = re.compile(r"(.*/)?[a-z]+_[0-9]{6}")
+"""Paths of groups that hold one observation, of any family."""
 
 _LARGE = 2**20
 """Size of files from which on they are fsynced in the background, and hashed in parts [bytes]."""
@@ -469,8 +536,10 @@ def _open_zip(path: Path) -> StorePath:
     """Open a ZIP file at the folder of the store that it holds."""
     reopen = partial(_open_zip_store, path)
     store = open_checked(str(path), reopen)
-    keys = RemoteStorePath(store, str(path)).walk()
-    return RemoteStorePath(store, str(path), _root_of_store(keys, path), n_requests=1)
+    keys = Counter(RemoteStorePath(store, str(path)).walk())
+    opened = RemoteStorePath(store, str(path), _root_of_store(keys, path), n_requests=1)
+    opened.repeated = [key for key, number in keys.items() if number > 1]
+    return opened
 
 
 async def _open_zip_store(path: Path) -> Store:
@@ -487,7 +556,7 @@ def _root_of_store(keys: Iterable[str], path: Path) -> str:
     folders = {PurePosixPath(key).parent for key in keys if PurePosixPath(key).name == "zarr.json"}
     packed = {folder for folder in folders if folder.parts[:1] != ("__MACOSX",)}
     roots = sorted(str(folder) for folder in packed if not packed.intersection(folder.parents))
-    if roots and all(re.fullmatch(r"(.*/)?scan_[0-9]{6}", root) for root in roots):
+    if roots and all(_NUMBERED.fullmatch(root) for root in roots):
         # Groups without the zarr.json of their root; opening the root reports it.
         parents = {str(PurePosixPath(root).parent) for root in roots}
         roots = sorted(parents)

@@ -23,12 +23,14 @@ RUN_ONLY = frozenset(
         "overwrite",
         "post_hooks",
         "pre_hooks",
+        "resume",
         "save_results",
         "scheduler",
         "search_output_file",
         "suffix",
         "threads",
         "timing",
+        "verify",
         "workers",
     }
 )

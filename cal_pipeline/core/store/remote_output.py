@@ -57,18 +57,20 @@ class RemoteOutput(OutputStore):
         self._is_new = False
         self.lock.refuse_if_held()
         self.lock.acquire()
+        self._is_resumed = False
         try:
-            self._prepare(overwrite or resume)
+            self._prepare(overwrite, resume)
         except BaseException:
             self.close()
             raise
 
-    def _prepare(self, overwrite: bool) -> None:
+    def _prepare(self, overwrite: bool, resume: bool) -> None:
         """Judge what is in the way, and remove what runs that were stopped had not published."""
-        names = set(self.root.members()) - {CLAIMS, _UNPUBLISHED}
-        self._is_new = not names
-        if names:
-            refuse_to_replace(self.root, self.kind, overwrite)
+        # A run that was stopped as it began leaves its records alone.
+        self._is_new = not set(self.root.members()) - {CLAIMS, _UNPUBLISHED, FAILURES, RUN_RECORD}
+        self._is_resumed = resume and not self._is_new
+        if not self._is_new:
+            refuse_to_replace(self.root, self.kind, overwrite or resume)
             others = (f"{CLAIMS}/", f"{_UNPUBLISHED}/")
             keys = (key for key in self.root.walk() if not key.startswith(others))
             refuse_strangers(self.root, keys, self.kind)
@@ -80,7 +82,8 @@ class RemoteOutput(OutputStore):
             self.put_record(RUN_RECORD, record)
             self.save_failures()
         finally:
-            write_group(self.root, "", self.kind.root_attributes)
+            if not self._is_resumed:
+                write_group(self.root, "", self.kind.root_attributes)
 
     def staging_of(self, name: str) -> StorePath:
         """Return the final path of the observation, with its ``zarr.json`` under a temporary key."""

@@ -113,15 +113,19 @@ class RunFolder:
     def remove(self) -> None:
         """Remove the folder, and that of all runs where it is the last; warn of what stays."""
         # The marker is removed last: what a run that is killed meanwhile leaves is known as ours.
-        with suppress(FileNotFoundError):
-            for path in self.path.iterdir():
-                if path.name != MARK:
-                    _remove_or_warn(path)
+        for name in self._names():
+            if name != MARK:
+                _remove_or_warn(self.path / name)
+        if self._names() in ([], [MARK]):
+            _remove_or_warn(self.path)
         with suppress(OSError):
-            if [path.name for path in self.path.iterdir()] == [MARK]:
-                (self.path / MARK).unlink()
-            self.path.rmdir()
             self.path.parent.rmdir()
+
+    def _names(self) -> list[str]:
+        try:
+            return os.listdir(self.path)
+        except OSError:
+            return []
 
 
 def _remove_or_warn(path: Path) -> None:
@@ -153,7 +157,7 @@ def refuse_strangers_in_staging(product: Path) -> None:
         raise StoreError(f"the staging folder {folder} holds what no run made: {name_some(foreign)}; move it elsewhere")
 
 
-def take_up_leftovers(product: Path, number_of: NumberOf) -> list[Path]:
+def take_up_leftovers(product: Path, number_of: NumberOf) -> tuple[list[Path], list[str]]:
     """Clear the staging folders of runs that are gone; the caller holds the lock.
 
     What such a run had put aside is put back. A product with finished observations is kept.
@@ -167,11 +171,14 @@ def take_up_leftovers(product: Path, number_of: NumberOf) -> list[Path]:
 
     Returns
     -------
-    list of Path
+    products : list of Path
         Products that were to replace the present one and hold finished observations.
+    removed : list of str
+        Ids of the other runs, whose folders are removed.
     """
     folder = staging_folder(product)
-    found = []
+    found: list[Path] = []
+    removed: list[str] = []
     for name in sorted(os.listdir(folder)) if folder.is_dir() else []:
         left = RunFolder(product, name)
         if left.is_of_living_run():
@@ -182,7 +189,8 @@ def take_up_leftovers(product: Path, number_of: NumberOf) -> list[Path]:
             found.append(left.product)
         else:
             left.remove()
-    return found
+            removed.append(name)
+    return found, removed
 
 
 def find_put_aside(product: Path) -> Path | None:
