@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ from stpipe.exceptions import StpipeExitException
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError, OutputExistsError, RunInterruptedError
 from cal_pipeline.core.run.signals import Terminated, interruptible
+from cal_pipeline.core.text import escape_lines
 
 DONE, FAILED = 0, 1
 """Exit statuses of a command that did, or did not do, all that it was asked for."""
@@ -118,7 +120,7 @@ def run_command(
     debug = "--debug" in arguments or os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0")
     arguments = [item for item in arguments if item != "--debug"]
     try:
-        with _usable_streams(), interruptible(at_once=True):
+        with _usable_streams(), _escaped_warnings(), interruptible(at_once=True):
             return function(arguments)
     except KeyboardInterrupt as error:
         complain(f"{prog}: {error if isinstance(error, RunInterruptedError) else 'interrupted'}")
@@ -151,7 +153,7 @@ def describe_error(error: BaseException, overwrite_flag: str = "--overwrite") ->
     elif not isinstance(error, (CalibrationError, StpipeExitException, OSError)):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
         text += f" ({DEBUG_VARIABLE}=1 shows where)"
-    lines = text.splitlines() or [type(error).__name__]
+    lines = text.split("\n") if text else [type(error).__name__]
     return "\n".join(lines if len(lines) <= _LINES else [*lines[: _LINES - 1], "…"])
 
 
@@ -193,12 +195,30 @@ def _usable_streams() -> Iterator[None]:
                 reconfigure(errors=before)
 
 
+@contextmanager
+def _escaped_warnings() -> Iterator[None]:
+    """Escape control characters in Python's own warnings, in which libraries name files and members."""
+    before = warnings.formatwarning
+
+    def escaped(*args: Any, **settings: Any) -> str:
+        return escape_lines(before(*args, **settings))
+
+    warnings.formatwarning = escaped
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
 def show(text: str) -> None:
-    """Print to standard output; a reader that has stopped reading (``| head``) is no error."""
+    """Print to standard output, control characters escaped.
+
+    A reader that has stopped reading (``| head``) is no error.
+    """
     if sys.stdout is None:
         return
     try:
-        print(text, flush=True)
+        print(escape_lines(text), flush=True)
     except BrokenPipeError:
         # The interpreter flushes standard output once more at its end.
         with suppress(OSError, ValueError):
@@ -206,7 +226,7 @@ def show(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Print to standard error, if there is one."""
+    """Print to standard error, if there is one, control characters escaped."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            print(text, file=sys.stderr, flush=True)
+            print(escape_lines(text), file=sys.stderr, flush=True)

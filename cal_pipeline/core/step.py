@@ -32,13 +32,16 @@ from cal_pipeline.core.store.records import RUN_ONLY
 
 logger = logging.getLogger(__name__)
 
-_CHOSEN_HOOKS = frozenset({"pre_hooks", "post_hooks"})
+_HOOKS = frozenset({"pre_hooks", "post_hooks"})
 
-_NEVER_CHOSEN = RUN_ONLY - _CHOSEN_HOOKS | {"skip"}
-"""Parameters that no file chosen by the data decides: those of one run, and the selection of observations.
+_NEVER_CHOSEN = RUN_ONLY | {"skip"}
+"""Parameters that no file chosen by the data decides: those of one run.
 
-A step that runs alone does not take ``skip`` from such a file either.
+For the steps of a pipeline it may hold ``skip``, and hooks if the user allows code: these begin
+after the choice.
 """
+
+_CHOSEN_IN_PIPELINE = _HOOKS | {"skip"}
 
 _OTHER_FORMAT = re.compile(
     r"(asdf|cfg|csv|dat|fits?|gz|h5|hdf5?|ini|json|log|nc|np[yz]|parquet|pdf|png|py|sdfits|tar|tgz|toml|txt|ya?ml|zip)"
@@ -154,23 +157,18 @@ class BaseStep(CheckedStep):
         for name, value in config.items():
             if isinstance(value, Mapping):
                 cls._refuse_code_in(value, origin, f"{where}{name}.")
-            elif name in _CHOSEN_HOOKS:
+            elif name in _HOOKS:
                 refuse_entry(name, value, origin, where)
 
     def log_ignored(self, file: Path | None) -> None:
         """Log the parameters of a file chosen by the data that it does not decide."""
         if file is None:
             return
-        section = self._section(load_parameters(file))
-        sections = [("", type(self), section)] + [
-            (f"steps.{name}.", step, step._section(section)) for name, step in self._step_classes().items()
-        ]
-        names = [
-            f"{where}{name}"
-            for where, step, config in sections
-            for name in sorted((_NEVER_CHOSEN | {self.product_kind.selection}) - {"skip"})
-            if name in config and config[name] not in (None, "", [], "None", find_defaults(step).get(name))
-        ]
+        config = self._section(load_parameters(file))
+        names = self._ignored_in(config, _NEVER_CHOSEN - {"skip"} | {self.product_kind.selection})
+        for key, step in self._step_classes().items():
+            ignored = step._ignored_in(step._section(config), _NEVER_CHOSEN - _CHOSEN_IN_PIPELINE)
+            names += [f"steps.{key}.{name}" for name in ignored]
         if names:
             logger.warning("cfg/%s: %s ignored; the data do not decide how a run goes", file.name, ", ".join(names))
 
@@ -179,6 +177,16 @@ class BaseStep(CheckedStep):
         if not self._uses_parameter_files or get_disable_crds_steppars():
             return None
         return self.choose_parameter_file({**described, **self.describe_by_parameters()})
+
+    @classmethod
+    def _ignored_in(cls, config: Mapping[str, Any], kept: frozenset[str]) -> list[str]:
+        """List the parameters among `kept` for which a file has another value than the default."""
+        usual = find_defaults(cls)
+        return [
+            name
+            for name in sorted(kept & set(config))
+            if str(config[name]) not in ("", "None", "[]", str(usual.get(name)))
+        ]
 
     @classmethod
     def _adopt(
@@ -192,7 +200,7 @@ class BaseStep(CheckedStep):
         kept |= {cls.product_kind.selection}
         free = [name for name in parameters.values if name not in parameters.origins and name not in kept]
         steps = {
-            name: step._adopt(parameters.steps[name], step._section(config), file, _NEVER_CHOSEN - {"skip"})
+            name: step._adopt(parameters.steps[name], step._section(config), file, _NEVER_CHOSEN - _CHOSEN_IN_PIPELINE)
             for name, step in cls._step_classes().items()
         }
         values = {name: cls._checked(name, config[name]) for name in free if name in config}

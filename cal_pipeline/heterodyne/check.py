@@ -65,9 +65,11 @@ def check_store(store: str | Path, scans: Sequence[int] | None = None) -> CheckR
     is_product = kind is Kind.PRODUCT
     whole = Contents(root, "", None)
     _check_root(whole, is_product)
-    others = set(members) - set(numbered.values()) - {"zarr.json"} - (_RECORDS if is_product else set())
+    others = set(members) - set(numbered.values()) - {"zarr.json", "__MACOSX"} - (_RECORDS if is_product else set())
     for name in sorted(others):
         whole.report(name, f"a member that no {kind.value} has", "groups scan_NNNNNN, six digits")
+    for key in root.repeated:
+        whole.report(key, "an object that the ZIP file holds more than once", "each once")
     if is_product:
         check_records(whole, CalibratedSession.kind, sorted(numbered))
     if not numbered and not is_product:

@@ -98,7 +98,7 @@ def identify_store(root: StorePath) -> Identity:
         return Identity(name, Kind.OTHER, "one scan of an L1 store; name the store that holds it")
     if _holds_counts(root, "", names):
         return Identity(name, Kind.OTHER, "one scan of an L0 session; name the session that holds it")
-    if not set(names) - {"zarr.json", "failures.json"}:
+    if not set(names) - {"zarr.json", "failures.json", "run.json"}:
         return Identity(name, Kind.PRODUCT, "a store without scans")
     return Identity(name, Kind.OTHER, "a Zarr group without groups scan_NNNNNN")
 

@@ -304,6 +304,9 @@ class LoadSource(Protocol):
     def find_following(self, band: Band, interval: float) -> CalibrationGroup | None:
         """Find the first loads after a scan; None where there are none that fit."""
 
+    def times_around(self, band: Band) -> tuple[float, float] | None:
+        """Return the times (MJD) of the loads of the scans with the next lower and higher number [d]."""
+
     def read_loads(self, group: CalibrationGroup, band: Band, clock: StageClock, rules: LoadRules) -> LoadCounts:
         """Read the counts on the loads of a scan, in a band's pixel order."""
 

@@ -21,7 +21,7 @@ from cal_pipeline.heterodyne.scan import Scan
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.heterodyne.sources import EXPECTED_INPUT
 from cal_pipeline.heterodyne.summary import format_timing, summarize_scan, worst_verdict
-from cal_pipeline.report.quality_table import write_quality_table
+from cal_pipeline.report.quality_table import refuse_foreign_table, write_quality_table
 from cal_pipeline.steps import (
     AtmosphereStep,
     CalibrateStep,
@@ -131,6 +131,10 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
     def start_history(self) -> SkyHistory:
         """Make the memory of the blank skies of a run."""
         return SkyHistory()
+
+    def check_output(self, root: StorePath) -> None:
+        """Refuse a file in the place of the table of quality figures."""
+        refuse_foreign_table(root)
 
     def finish_product(self, product: CalibratedSession) -> None:
         """Write the table of quality figures beside the product."""

@@ -62,7 +62,7 @@ def test_another_unit_is_recognised_and_said(tmp_path, source, name, values, wor
             [386.0, 386.0, 386.0, NaN],
             r"\[3\] is \[nan\] Torr, expected finite numbers above 0 Torr and below 825",
         ),
-        ("mjd", [MJD, 0.0, MJD, MJD], r"\[1\] is \[0.0\] d, expected finite numbers above 0 d and below 200000 d"),
+        ("mjd", [MJD, 0.0, MJD, MJD], r"\[1\] is \[0.0\] d, expected finite numbers above 30000 d and below 200000 d"),
         ("exptime", [2.0, 2.0, -2.0, 2.0], r"\[2\] is \[-2.0\] s, expected finite numbers above 0 s and below 1000 s"),
         ("freq_res", [1e6, 0.0, 1e6, 1e6], r"\[1\] is \[0.0\] Hz, expected finite numbers in size above 10 Hz"),
         ("freq_off", [0.0, NaN, 0.0, 0.0], r"\[1\] is \[nan\] Hz, expected finite numbers"),
@@ -96,11 +96,12 @@ class TestSubscansThatNoProductNeeds:
         write_array(source, "sobsmode", ["OFF", "ON", "SKY", "OFF"])
         for name, value in (("elevation", 51.0), ("mjd", 0.0), ("exptime", NaN), ("pamb", -999.0), ("freq_res", 0.0)):
             values = {"elevation": 0.9, "mjd": MJD, "exptime": 2.0, "pamb": 386.0, "freq_res": 1e6}[name] * np.ones(4)
+            values += (name == "mjd") * 10.0 * SECOND * np.arange(4)
             values[2] = value
             write_array(source, name, values)
         at = read(tmp_path)
         assert np.isnan([at.elevation[2], at.mjd[2], at.exptime[2], at.pamb[2], at.freq_res[2]]).all()
-        assert at.time_span == (MJD, MJD)
+        assert at.time_span == (MJD, MJD + 30.0 * SECOND)
 
     def test_no_beam_in_a_chopped_scan(self, tmp_path, source):
         write_array(source, "sobsmode", ["OFF", "SWA-ON", "SWA-OFF", "ON"])
@@ -116,7 +117,7 @@ class TestSubscansThatNoProductNeeds:
 
     def test_an_on_without_time_is_not_the_first(self, tmp_path, source):
         write_array(source, "sobsmode", ["ON", "SWA-ON", "SWA-OFF", "SWA-OFF"])
-        write_array(source, "mjd", np.array([NaN, MJD, MJD + SECOND, MJD + SECOND]))
+        write_array(source, "mjd", np.array([NaN, MJD, MJD + SECOND, MJD + 2.0 * SECOND]))
         write_array(source, "signal_freq", np.array([1.0, 461e9, 461e9, 461e9]))
         (band,) = Session(tmp_path / "s.zarr").open_scan(1).bands
         assert band.signal_frequency == 461e9

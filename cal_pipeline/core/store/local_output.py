@@ -105,6 +105,7 @@ class LocalOutput(OutputStore):
                 self._rename_product()
 
     def _rename_product(self) -> None:
+        sync_file(self.staging.product)
         self.staging.product.rename(self.path)
         sync_file(self.path.parent)
         self.product = self.root
@@ -181,6 +182,7 @@ class LocalOutput(OutputStore):
     def _replace(self) -> None:
         """Swap the older product and the new one."""
         built = self.staging.product
+        sync_file(built)
         try:
             aside = self.staging.put_aside(self.path)
             try:
@@ -290,12 +292,17 @@ def _holds_anything(path: Path) -> bool:
     return path.exists() and not (path.is_dir() and next(path.iterdir(), None) is None)
 
 
-def _all_names(folder: Path) -> Iterator[str]:
-    """Yield the paths of all files and links below a folder; links are not followed."""
-    for root, folders, files in os.walk(folder):
-        inside = os.path.relpath(root, folder)
-        for name in [*files, *(name for name in folders if os.path.islink(os.path.join(root, name)))]:
-            yield name if inside == "." else f"{inside}/{name}"
+def _all_names(folder: Path, inside: str = "") -> Iterator[str]:
+    """Yield the paths of all files below a folder; links, which no run makes, are marked as such."""
+    with os.scandir(folder / inside) as entries:
+        for entry in entries:
+            name = f"{inside}{entry.name}"
+            if entry.is_symlink():
+                yield f"{name} (a link)"
+            elif entry.is_dir():
+                yield from _all_names(folder, f"{name}/")
+            else:
+                yield name
 
 
 def _refuse_unremovable(path: Path) -> None:

@@ -372,7 +372,11 @@ def _read_lock(path: Path) -> Holder | None:
         If something else is there.
     """
     try:
-        return Holder.from_json(path.read_bytes())
+        content = path.read_bytes()
+        if not content and time.time() - path.stat().st_mtime > _PATIENCE:
+            # Of a run that was killed while it made its lock, on a file system without hard links.
+            return Holder("unknown host", 0, "", "", "", "")
+        return Holder.from_json(content)
     except FileNotFoundError:
         return None
     except (ValueError, IsADirectoryError) as error:
@@ -452,14 +456,14 @@ class RemoteLock(StoreLock):
             if content is None:
                 continue
             try:
-                other = Holder.from_json(content)
+                other, holds = _read_claim(content)
             except ValueError as error:
                 raise StoreError(f"{self._claims}/{key} is no claim of a run ({error}); remove it") from error
             if other.is_gone():
                 logger.warning("the run that was writing %s is gone (%s); its lock is removed", self._store, other)
                 self._claims.delete(key)
             else:
-                found.append((other, bool(json.loads(content).get("holds"))))
+                found.append((other, holds))
         return found
 
     def _take(self) -> None:
@@ -495,6 +499,11 @@ class RemoteLock(StoreLock):
         self._claims.delete(self._key)
 
 
+def _read_claim(content: bytes) -> tuple[Holder, bool]:
+    """Read a claim: the run, and whether it holds the store."""
+    return Holder.from_json(content), bool(json.loads(content).get("holds"))
+
+
 def read_holder(root: StorePath) -> Holder | None:
     """Return the run that holds the lock of a product, whether it lives or is gone.
 
@@ -512,8 +521,6 @@ def read_holder(root: StorePath) -> Holder | None:
         if isinstance(root, LocalStorePath):
             return _read_lock(lock_path(root.path))
         claims = root.child(CLAIMS)
-        contents = [claims.get(key) for key in claims.members() if key.endswith(".json")]
-        found = [json.loads(content) for content in contents if content]
-        held = [json.dumps(claim).encode() for claim in found if claim.get("holds")]
-        return Holder.from_json(held[0]) if held else None
+        found = [_read_claim(claims.get(key) or b"") for key in claims.members()]
+        return next((holder for holder, holds in found if holds), None)
     return None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
+import stat
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
@@ -42,9 +45,12 @@ class StorePath(ABC):
     ----------
     name : str
         Name in messages and in the provenance.
+    repeated : sequence of str
+        Keys that a ZIP file holds more than once.
     """
 
     name: str
+    repeated: Sequence[str] = ()
 
     is_witnessed = False
     """Whether chunks that are written here are noted, to compare them with what is read back."""
@@ -165,7 +171,7 @@ class LocalStorePath(StorePath):
     def get(self, key: str) -> bytes | None:
         """Read the bytes of a file; None if absent."""
         try:
-            with open(os.path.join(self.name, key), "rb", buffering=0) as file:
+            with open(os.path.join(self.name, key), "rb", buffering=0, opener=_open_regular) as file:
                 return file.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -173,7 +179,7 @@ class LocalStorePath(StorePath):
     def get_part(self, key: str, start: int, length: int) -> bytes | None:
         """Read some bytes of a file; a negative start counts from its end."""
         try:
-            with open(os.path.join(self.name, key), "rb", buffering=0) as file:
+            with open(os.path.join(self.name, key), "rb", buffering=0, opener=_open_regular) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(start + size, 0) if start < 0 else start)
                 return file.read(length)
@@ -183,7 +189,7 @@ class LocalStorePath(StorePath):
     def sha256(self, key: str) -> str | None:
         """Compute the digest of a file, of which a part at a time is in memory; None if absent."""
         try:
-            with open(os.path.join(self.name, key), "rb", buffering=0) as file:
+            with open(os.path.join(self.name, key), "rb", buffering=0, opener=_open_regular) as file:
                 # For a small file the buffer of `file_digest` would cost more than the hash.
                 whole = os.fstat(file.fileno()).st_size <= _LARGE
                 digest = hashlib.sha256(file.read()) if whole else hashlib.file_digest(file, "sha256")
@@ -316,6 +322,15 @@ class LocalStorePath(StorePath):
         return self.path
 
 
+def _open_regular(path: str, flags: int) -> int:
+    """Open a regular file; anything else could make its reader wait, or read, without end."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no regular file", path)
+    return descriptor
+
+
 class RemoteStorePath(StorePath):
     """A place reached through a zarr store: an object store, a web server, a ZIP file.
 
@@ -443,6 +458,9 @@ class RemoteStorePath(StorePath):
         return zarr.storage.StorePath(self.store, self.prefix)
 
 
+_NUMBERED = re.compile(r"(.*/)?[a-z]+_[0-9]{6}")
+"""Paths of groups that hold one observation, of any family."""
+
 _LARGE = 2**20
 """Size of files from which on they are fsynced in the background, and hashed in parts [bytes]."""
 
@@ -518,8 +536,10 @@ def _open_zip(path: Path) -> StorePath:
     """Open a ZIP file at the folder of the store that it holds."""
     reopen = partial(_open_zip_store, path)
     store = open_checked(str(path), reopen)
-    keys = RemoteStorePath(store, str(path)).walk()
-    return RemoteStorePath(store, str(path), _root_of_store(keys, path), n_requests=1)
+    keys = Counter(RemoteStorePath(store, str(path)).walk())
+    opened = RemoteStorePath(store, str(path), _root_of_store(keys, path), n_requests=1)
+    opened.repeated = [key for key, number in keys.items() if number > 1]
+    return opened
 
 
 async def _open_zip_store(path: Path) -> Store:
@@ -536,7 +556,7 @@ def _root_of_store(keys: Iterable[str], path: Path) -> str:
     folders = {PurePosixPath(key).parent for key in keys if PurePosixPath(key).name == "zarr.json"}
     packed = {folder for folder in folders if folder.parts[:1] != ("__MACOSX",)}
     roots = sorted(str(folder) for folder in packed if not packed.intersection(folder.parents))
-    if roots and all(re.fullmatch(r"(.*/)?scan_[0-9]{6}", root) for root in roots):
+    if roots and all(_NUMBERED.fullmatch(root) for root in roots):
         # Groups without the zarr.json of their root; opening the root reports it.
         parents = {str(PurePosixPath(root).parent) for root in roots}
         roots = sorted(parents)

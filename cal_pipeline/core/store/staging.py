@@ -113,15 +113,19 @@ class RunFolder:
     def remove(self) -> None:
         """Remove the folder, and that of all runs where it is the last; warn of what stays."""
         # The marker is removed last: what a run that is killed meanwhile leaves is known as ours.
-        with suppress(FileNotFoundError):
-            for path in self.path.iterdir():
-                if path.name != MARK:
-                    _remove_or_warn(path)
+        for name in self._names():
+            if name != MARK:
+                _remove_or_warn(self.path / name)
+        if self._names() in ([], [MARK]):
+            _remove_or_warn(self.path)
         with suppress(OSError):
-            if [path.name for path in self.path.iterdir()] == [MARK]:
-                (self.path / MARK).unlink()
-            self.path.rmdir()
             self.path.parent.rmdir()
+
+    def _names(self) -> list[str]:
+        try:
+            return os.listdir(self.path)
+        except OSError:
+            return []
 
 
 def _remove_or_warn(path: Path) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import LayoutError
 from cal_pipeline.core.parameters.values import require_positive
+from cal_pipeline.heterodyne.coordinates import find_observed
 from cal_pipeline.heterodyne.errors import BadChannelsError, describe_failed_read
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts, LoadRules
 from cal_pipeline.heterodyne.phases import COLD, HOT
@@ -26,6 +27,7 @@ from cal_pipeline.heterodyne.scan import Band, LoadSource, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES, L1Arrays
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.heterodyne.stages import LoadStage
+from cal_pipeline.heterodyne.times import find_odd_loads
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.describe import median_of_channels
 
@@ -182,6 +184,7 @@ class LoadsStep(CalibrationStep):
             scan_numbers=(group.scan_number,),
             reason=reason,
             passed_over=passed_over,
+            odd_times=_warn_of_odd_times(band, session, group, counts),
             instability=counts.instability,
             following=after,
             following_scan=following.scan_number if following else None,
@@ -345,6 +348,17 @@ class LoadsStep(CalibrationStep):
             profile.name,
         )
         return np.ones(arrays), True
+
+
+def _warn_of_odd_times(band: Band, session: LoadSource, group: CalibrationGroup, counts: LoadCounts) -> int:
+    """Warn of times of a band that are odd against those of loads, and return the number of warnings."""
+    at, own = band.coordinates, group.scan_number == band.scan_number
+    taken = find_observed(at.sobsmode, str(band.attributes.get("instmode", "")))
+    where = f"{band.store}/{band.group}/source"
+    odd = find_odd_loads(where, counts.mjd, own, at.mjd[taken], at.exptime[taken], session.times_around(band))
+    for words in odd:
+        logger.warning("%s: %s", band, words)
+    return len(odd)
 
 
 def _names_of(**assumed: bool) -> tuple[str, ...]:
