@@ -156,8 +156,25 @@ class ProcessedObservation:
         return self.observation.n_samples if self.observation is not None and not self.verdict.kept_in else 0
 
 
-def apply_steps(dataset: Dataset, number: int, recipe: Recipe, earlier: Sequence[Product] = ()) -> ProcessedObservation:
+def apply_steps(dataset: Dataset, number: int, recipe: Recipe) -> ProcessedObservation:
     """Open an observation and apply the steps to it, without processing its samples.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The input.
+    number : int
+        Number of the observation.
+    recipe : Recipe
+        The steps.
+    """
+    return keep_or_apply_steps(dataset, number, recipe, ())
+
+
+def keep_or_apply_steps(
+    dataset: Dataset, number: int, recipe: Recipe, earlier: Sequence[Product]
+) -> ProcessedObservation:
+    """Apply the steps to an observation like :func:`apply_steps`, unless one of an earlier run is kept.
 
     Parameters
     ----------
