@@ -300,7 +300,9 @@ class LoadSource(Protocol):
     ) -> LoadChoice:
         """Find the hot and cold load that belong to a band of a scan, and the reason."""
 
-    def find_following(self, band: Band, interval: float) -> CalibrationGroup | None:
+    def find_following(
+        self, band: Band, interval: float, read: Callable[[CalibrationGroup], object] | None = None
+    ) -> CalibrationGroup | None:
         """Find the first loads after a scan; None where there are none that fit."""
 
     def times_around(self, band: Band) -> tuple[float, float] | None:

@@ -318,8 +318,10 @@ class Session:
                 return describe_failed_read(error)
         return objection
 
-    def find_following(self, band: Band, interval: float) -> CalibrationGroup | None:
-        """Find the first loads after a scan.
+    def find_following(
+        self, band: Band, interval: float, read: Callable[[CalibrationGroup], object] | None = None
+    ) -> CalibrationGroup | None:
+        """Find the first loads after a scan; those that cannot be read are passed over with a warning.
 
         Parameters
         ----------
@@ -327,17 +329,23 @@ class Session:
             The band to calibrate.
         interval : float
             Longest time from the scan's last subscan to them [s].
+        read : callable, optional
+            Function that reads the loads, for errors that opening does not show.
 
         Returns
         -------
         CalibrationGroup or None
             None where there are none that fit.
         """
-        at = band.coordinates
-        for age, number in reversed(self._ages(band.name, at.time_span[1], interval)):
+        for age, number in reversed(self._ages(band.name, band.coordinates.time_span[1], interval)):
             group = self._calibration_group(number, band.name) if age < 0 else None
-            if isinstance(group, CalibrationGroup) and group.objection(at.shape, at.pixel) is None:
+            if not isinstance(group, CalibrationGroup):
+                continue
+            objection = self._object_to(group, band, read)
+            if objection is None:
                 return group
+            if isinstance(objection, ObservationError):
+                logger.warning("%s: loads of scan %d, which follow it, are passed over: %s", band, number, objection)
         return None
 
     def times_around(self, band: Band) -> tuple[float, float] | None:
