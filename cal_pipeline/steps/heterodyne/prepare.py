@@ -79,7 +79,9 @@ class PrepareStep(CalibrationStep):
         means, noise = survey.run()
         valid = np.asarray(means.dumps.max(axis=0) > 0)
         if not valid.any():
-            raise NoReferenceError(f"{band}: none of its {off.size} OFFs has a valid dump in any pixel")
+            raise NoReferenceError(
+                f"{band}: none of its {off.size} OFFs has a valid dump in any pixel, expected one in {counts.name}"
+            )
         try:
             pairing = mode.pair(at.sobsmode, at.mjd, on, off, valid)
         except NoReferenceError as error:
