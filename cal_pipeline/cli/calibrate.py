@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cal_pipeline.cli.check import check
 from cal_pipeline.cli.commands import DONE, CommandParser, UsageError, complain, describe_error, run_command, show
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.logs import log_to_stderr
@@ -59,7 +60,8 @@ def calibrate_parser() -> argparse.ArgumentParser:
         prog="calibrate",
         description="Calibrate a session (L0) to antenna temperatures (L1).",
         epilog="Other commands, each with its own --help: calibrate info describes a session or a product, "
-        "calibrate compare shows how two products differ, calibrate replay repeats a scan of a product.",
+        "calibrate check finds damage in one, calibrate compare shows how two products differ, calibrate replay "
+        "repeats a scan of a product.",
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
@@ -92,6 +94,7 @@ def calibrate_parser() -> argparse.ArgumentParser:
     add("--skychopdiff", action="store_true", help="compare the chop phases on blank sky")
     add("--workers", type=int, metavar="N", help="number of processes")
     add("--threads", type=int, metavar="N", help="threads per process")
+    add("--allow-code", action="store_true", help="let the parameter file run code: hooks, classes of others")
     add("--set", action="append", metavar="[STEP.]NAME=VALUE", help="other parameters; may be repeated")
     add("--timing", action="store_true", help="log the time that each stage of a scan took")
     add("-v", "--verbose", action="store_true", help="log at level DEBUG")
@@ -138,7 +141,7 @@ def pipeline_parameters(given: dict[str, Any]) -> dict[str, Any]:
 _OF_PIPELINE = {
     "output": "output_file",
     "config": "config_file",
-    **{name: name for name in ("scans", "overwrite", "workers", "threads", "timing")},
+    **{name: name for name in ("scans", "overwrite", "workers", "threads", "timing", "allow_code")},
 }
 """Options that set a parameter of the pipeline."""
 
@@ -245,7 +248,12 @@ def _replay(arguments: list[str]) -> int:
     return comparison.status()
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"info": _info, "compare": _compare, "replay": _replay}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "info": _info,
+    "check": check,
+    "compare": _compare,
+    "replay": _replay,
+}
 """Subcommands of ``calibrate``."""
 
 

@@ -19,7 +19,7 @@ from cal_pipeline.core.store.packing import Packing
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.modes import determine_mode
 from cal_pipeline.heterodyne.phases import COLD, HOT, Mask, Texts, find_phases
-from cal_pipeline.heterodyne.schema import MJD, SOURCE_COORDINATES, Coordinate
+from cal_pipeline.heterodyne.schema import MJD, MOST_COORDINATES, SOURCE_COORDINATES, Coordinate
 
 logger = logging.getLogger(__name__)
 
@@ -200,6 +200,8 @@ def read_array(array: ArrayReader, name: str, spec: Coordinate, filled: list[str
     DataReadError
         If the store cannot be read.
     """
+    if math.prod(array.shape) > MOST_COORDINATES:
+        raise LayoutError(f"{array.name} has shape {array.shape}, expected at most {MOST_COORDINATES} values")
     if spec.kind == "number":
         _check_number_type(array, name, spec)
     try:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import MissingInputError, StoreError
+from cal_pipeline.core.files.asdf_file import open_asdf
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.paths import StorePath, open_store
 from cal_pipeline.core.text import format_count
@@ -364,6 +365,12 @@ class Scan:
         """Number of count samples."""
         return sum(math.prod(band.coordinates.shape) for band in self.bands)
 
+    @property
+    def used_groups(self) -> set[str]:
+        """Paths in the session of the scan and of the groups whose loads are used."""
+        own = {band.group.partition("/")[0] for band in self.bands}
+        return own.union(*(band.load_groups for band in self.bands))
+
     def get_crds_parameters(self) -> dict[str, Any]:
         """Return the keys for the choice of reference and parameter files."""
         band = self.bands[0]
@@ -433,7 +440,7 @@ class Scan:
             If it is not such a file.
         """
         try:
-            with asdf.open(path, lazy_load=False, memmap=False) as file:
+            with open_asdf(path, lazy_load=False, memmap=False) as file:
                 tree = file.tree.get("cal_pipeline_scan")
                 if tree is None:
                     raise StoreError(f"{path} holds no 'cal_pipeline_scan': a step did not write it")

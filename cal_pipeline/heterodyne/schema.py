@@ -19,6 +19,16 @@ CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN, TERM = "channel", "dump", "receiver", "
 C, D, R, A, S = CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN
 
 
+LARGEST_AXES = {CHANNEL: 2**22, DUMP: 2**20, RECEIVER: 2**12, ARRAY: 2**12, SUBSCAN: 2**20}
+"""Largest length of each axis of the counts; a longer one is damage."""
+
+MOST_SPECTRAL_SAMPLES = 2**32
+"""Largest number of channels x receivers x arrays x subscans, of which several arrays are held in memory."""
+
+MOST_COORDINATES = 2**24
+"""Largest number of values of an array beside the counts."""
+
+
 @dataclass(frozen=True)
 class Lookalike:
     """A range of numbers that tells of another unit.

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from cal_pipeline.core.errors import DataReadError, LayoutError, ObservationErro
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import open_store
-from cal_pipeline.core.text import format_ranges
+from cal_pipeline.core.text import format_ranges, list_few
 from cal_pipeline.heterodyne.coordinates import read_first_time, read_phases
 from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.errors import NoLoadsError, describe_failed_read
@@ -39,10 +40,16 @@ from cal_pipeline.heterodyne.scan import Band, Scan
 
 logger = logging.getLogger(__name__)
 
-_SCAN = re.compile(r"scan_(\d{6})$")
-_BAND = re.compile(r"band_(\d+)$")
+_SCAN = re.compile(r"scan_([0-9]{6})")
+_BAND = re.compile(r"band_[0-9]+")
+_NO_SCANS = {"zarr.json", "__MACOSX"}
+"""Members of a session beside its scans; the second one is made by a program that packs ZIP files."""
+
 _MARGIN = 1e-8
 _REMEMBERED_LOADS = 4
+_REMEMBERED_GROUPS = 64
+"""Calibration groups that stay open: those of a few bands and of the earlier loads that `evaluate_loads` asks for."""
+
 _SAME = 1e-6
 """Relative difference up to which rest frequencies are the same."""
 
@@ -88,15 +95,18 @@ class Session:
         if "zarr.json" not in names:
             what = "no Zarr v3 group (no zarr.json in it)" if self._is_there(path, names) else "not there"
             raise StoreError(f"{self.path} is {what}; expected an L0 session with groups scan_NNNNNN")
-        self._groups = {int(match[1]): match[0] for name in names if (match := _SCAN.match(name))}
+        self._groups = {int(match[1]): match[0] for name in names if (match := _SCAN.fullmatch(name))}
         self.numbers = sorted(self._groups)
+        self._left_out = sorted(set(names) - set(self._groups.values()) - _NO_SCANS)
         if not self.numbers:
-            raise StoreError(f"{self.path} holds no scan; expected groups scan_NNNNNN, six digits")
+            found = f"; it holds {list_few(self._left_out)}" if self._left_out else ""
+            raise StoreError(f"{self.path} holds no scan{found}; expected groups scan_NNNNNN, six digits")
         self._calibration: dict[tuple[int, str], CalibrationGroup | ObservationError | None] = {}
         self._times: dict[str, list[tuple[float, int]]] = {}
         self._loads: dict[Any, LoadCounts] = {}
-        self._evaluated: dict[tuple[int, Hashable], Floats | None] = {}
-        self._fitting: dict[Hashable, bool] = {}
+        # By scan within what all scans of a night have in common: a long key for each would be most of the memory.
+        self._evaluated: dict[Hashable, dict[int, Floats | None]] = defaultdict(dict)
+        self._fitting: dict[Hashable, dict[int, bool]] = defaultdict(dict)
 
     def _is_there(self, path: str | Path, names: list[str]) -> bool:
         """Tell whether anything exists at a path, even an empty ZIP file."""
@@ -105,13 +115,9 @@ class Session:
     def has_source(self, number: int) -> bool:
         """Tell whether a scan has a source group; False for a calibration-only scan.
 
-        An unreadable scan counts as having one.
+        An unreadable scan counts as having one, and so does one that has neither group.
         """
-        return self._attempt(
-            lambda: any("source" in self.root.members(group) for group, _ in self._bands(number)),
-            otherwise=True,
-            of=self._groups[number],
-        )
+        return self._attempt(lambda: self._is_observed(number), otherwise=True, of=self._groups[number])
 
     def _attempt(self, read: Callable[[], T], otherwise: T, of: str) -> T:
         """Read something of a scan, whose errors must not end the others: opening it later reports them."""
@@ -122,6 +128,10 @@ class Session:
         except Exception:
             logger.debug("%s/%s cannot be read", self.path, of, exc_info=True)
             return otherwise
+
+    def _is_observed(self, number: int) -> bool:
+        held = {name for group, _ in self._bands(number) for name in self.root.members(group)}
+        return "source" in held or "calibration" not in held
 
     def describe(self, number: int) -> dict[str, str | None] | None:
         """Read telescope, frontend and observing mode of a scan from attributes and phases.
@@ -203,8 +213,19 @@ class Session:
                 ) from error
             bands = [self._open_band(number, group, name, attributes, clock) for group, name in found]
         if not bands:
-            raise LayoutError(f"{self.path}/{self._groups[number]} has no group 'source': calibration only")
+            reason = "nor 'calibration', expected either" if self._is_observed(number) else "(calibration only)"
+            raise LayoutError(f"{self.path}/{self._groups[number]} has no group 'source' {reason}")
+        self._warn_of_strangers(number, {name for _, name in found})
         return Scan(number, attributes, bands, clock=clock, session=self)
+
+    def _warn_of_strangers(self, number: int, bands: set[str]) -> None:
+        """Warn of members of a scan that are neither its groups nor bands to calibrate."""
+        scan = self._groups[number]
+        known = {"zarr.json", "source", "calibration"} if bands == {""} else {"zarr.json", *bands}
+        left = sorted(set(self.root.members(scan)) - known)
+        if left:
+            expected = "source and calibration, or bands band_B that hold these"
+            logger.warning("%s/%s: %s left out, expected %s", self.path, scan, list_few(left), expected)
 
     def _open_band(self, number: int, group: str, name: str, attributes: dict[str, Any], clock: StageClock) -> Band:
         counts = Counts(self.root, f"{group}/source/data_5d", clock)
@@ -218,11 +239,13 @@ class Session:
         scan = self._groups[number]
         members = self.root.members(scan)
         names = sorted(
-            (name for name in members if _BAND.match(name)), key=lambda name: int(name.removeprefix("band_"))
+            (name for name in members if _BAND.fullmatch(name)), key=lambda name: int(name.removeprefix("band_"))
         )
-        if names and "source" in members:
+        beside = [name for name in ("source", "calibration") if name in members]
+        if names and beside:
             raise LayoutError(
-                f"{self.path}/{scan} holds source beside {', '.join(names)}, expected either; remove what is left over"
+                f"{self.path}/{scan} holds {' and '.join(beside)} beside {', '.join(names)}, expected either; remove "
+                "what is left over"
             )
         return [(f"{scan}/{name}", name) for name in names] or [(scan, "")]
 
@@ -397,44 +420,46 @@ class Session:
             Results for `loads` and for up to `n` earlier ones, the latest first.
         """
         layout = (band.name, band.coordinates.shape[0], tuple(band.coordinates.pixel.ravel().tolist()))
-        now = self._evaluate(loads, (*layout, key), evaluate)
+        now = self._evaluate(loads.scan_number, band, (*layout, key), evaluate)
         earlier: list[Floats] = []
         known = self._times_of_loads(band.name)
-        for _, number in reversed(known[: bisect_left(known, (loads.mjd, 0))]):
+        for position in range(bisect_left(known, (loads.mjd, 0)) - 1, -1, -1):
             if len(earlier) == n:
                 break
-            group = self._calibration_group(number, band.name)
-            if isinstance(group, CalibrationGroup) and self._fits(group, band, layout):
-                value = self._evaluate(group, (*layout, key), evaluate)
+            number = known[position][1]
+            if self._fits(number, band, layout):
+                value = self._evaluate(number, band, (*layout, key), evaluate)
                 earlier += [] if value is None else [value]
         return [evaluate(loads) if now is None else now, *earlier]
 
     def _evaluate(
-        self, loads: CalibrationGroup, key: Hashable, evaluate: Callable[[CalibrationGroup], Floats]
+        self, number: int, band: Band, key: Hashable, evaluate: Callable[[CalibrationGroup], Floats]
     ) -> Floats | None:
-        """Evaluate loads through a cache; None where they cannot be read."""
-        if (loads.scan_number, key) not in self._evaluated:
+        """Evaluate the loads of a scan through a cache; None where they cannot be read."""
+        known = self._evaluated[key]
+        if number not in known:
+            group = self._calibration_group(number, band.name)
             try:
-                value = evaluate(loads)
+                known[number] = evaluate(group) if isinstance(group, CalibrationGroup) else None
             except MemoryError:
                 raise
             except Exception:  # what is wrong with these loads must not end the scans that look back at them
-                logger.debug("scan %d: its loads cannot be compared with", loads.scan_number, exc_info=True)
-                value = None
-            self._evaluated[loads.scan_number, key] = value
-        return self._evaluated[loads.scan_number, key]
+                logger.debug("scan %d: its loads cannot be compared with", number, exc_info=True)
+                known[number] = None
+        return known[number]
 
-    def _fits(self, loads: CalibrationGroup, band: Band, layout: Hashable) -> bool:
-        """Tell whether loads have the layout and the rest frequency of a band; what is not recorded fits."""
+    def _fits(self, number: int, band: Band, layout: Hashable) -> bool:
+        """Tell whether a scan has loads of the layout and the rest frequency of a band; what is not recorded fits."""
         own = band.attributes.get("rest_freq_hz")
-        key = (loads.scan_number, layout, own)
-        if key not in self._fitting:
-            fits = loads.objection(band.coordinates.shape, band.coordinates.pixel) is None
-            scan = self._groups[loads.scan_number]
+        known = self._fitting[layout, own]
+        if number not in known:
+            group = self._calibration_group(number, band.name)
+            at, scan = band.coordinates, self._groups[number]
+            fits = isinstance(group, CalibrationGroup) and group.objection(at.shape, at.pixel) is None
             other = self._attempt(lambda: self._attributes(scan, band.name).get("rest_freq_hz"), None, scan)
             numbers = [value for value in (own, other) if isinstance(value, (int, float))]
-            self._fitting[key] = fits and (len(numbers) < 2 or math.isclose(*numbers, rel_tol=_SAME))
-        return self._fitting[key]
+            known[number] = fits and (len(numbers) < 2 or math.isclose(*numbers, rel_tol=_SAME))
+        return known[number]
 
     def _attributes(self, scan: str, band_name: str) -> dict[str, Any]:
         """Read the attributes of a scan, and over them those of its band."""
@@ -487,9 +512,11 @@ class Session:
     def _calibration_group(self, number: int, band_name: str) -> CalibrationGroup | ObservationError | None:
         """Return the calibration group of a scan; None if it has none, the error if it cannot be opened."""
         key = (number, band_name)
-        if key not in self._calibration:
-            self._calibration[key] = self._open_calibration(number, band_name)
-        return self._calibration[key]
+        found = self._calibration.pop(key) if key in self._calibration else self._open_calibration(number, band_name)
+        self._calibration[key] = found  # as the newest
+        while len(self._calibration) > _REMEMBERED_GROUPS:
+            self._calibration.pop(next(iter(self._calibration)))
+        return found
 
     def _open_calibration(self, number: int, band_name: str) -> CalibrationGroup | ObservationError | None:
         try:
@@ -553,19 +580,32 @@ class Session:
         >>> Session("session.zarr").select("1:10")
         [1]
         """
+        found = identify_store(self.root)
+        if found.kind is Kind.PRODUCT:
+            raise StoreError(f"{self.path} is {found.description}; expected an L0 session")
         sources = self.root.each(self.has_source, self.numbers)
         observed = [number for number, has_source in zip(self.numbers, sources, strict=True) if has_source]
+        self._log_left_out(observed)
         named = set(observed) if wanted is None else _parse_scans(wanted, self.numbers, self.path)
         chosen = sorted(named & set(observed))
         if not chosen:
-            found = identify_store(self.root)
-            if found.kind is Kind.PRODUCT:
-                raise StoreError(f"{self.path} is {found.description}; expected an L0 session")
             raise StoreError(
                 f"{self.path}: no scan to calibrate is chosen by scans={wanted!r}; "
                 f"it has {format_ranges(observed) or 'calibration-only scans'}"
             )
         return chosen
+
+    def _log_left_out(self, observed: list[int]) -> None:
+        """Name the members of the session that are not calibrated, once a run."""
+        if self._left_out:
+            expected = "groups scan_NNNNNN, six digits"
+            logger.warning("%s: %s left out, expected %s", self.path, list_few(self._left_out), expected)
+        if self.root.repeated:
+            names = list_few(sorted(self.root.repeated))
+            logger.warning("%s holds %s more than once, expected each once; the last one counts", self.path, names)
+        only_loads = sorted(set(self.numbers) - set(observed))
+        if only_loads:
+            logger.info("calibration-only scans: %s", format_ranges(only_loads))
 
 
 def _log_unreadable(number: int, error: Exception) -> ObservationError:
@@ -580,9 +620,9 @@ def _parse_scans(wanted: list[Any] | str, present: list[int], path: str) -> set[
     items = wanted.split(",") if isinstance(wanted, str) else [w for x in wanted for w in str(x).split(",")]
     chosen: set[int] = set()
     for item in (text.strip() for text in items):
-        match = re.fullmatch(r"(\d+)\s*(?::\s*(\d+))?", item)
+        match = re.fullmatch(r"([0-9]+)\s*(?::\s*([0-9]+))?", item)
         if not match:
-            hint = "; numbers are 0 or more" if re.match(r"-\d", item) else ""
+            hint = "; numbers are 0 or more" if re.match("-[0-9]", item) else ""
             raise StoreError(f"scans: {item!r} is neither a scan number nor a range like 25660:25670{hint}")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:

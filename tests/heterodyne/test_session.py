@@ -11,8 +11,10 @@ import pytest
 import zarr
 from helpers_l0 import MJD, SECOND, write_array, write_scan
 
+from cal_pipeline.core.text import make_printable
 from cal_pipeline.errors import DataReadError, LayoutError, NoLoadsError, StoreError
 from cal_pipeline.heterodyne import session
+from cal_pipeline.heterodyne.check import check_store
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.steps import LoadsStep
 
@@ -291,6 +293,60 @@ class TestScans:
         (store / "notes.txt").write_text("windy")
         assert Session(store).numbers == [1, 25650]
 
+    @pytest.mark.parametrize(
+        "name",
+        ["scan_25650", "scan_025650 (copy)", "scan_02565\u0660", "scan_000001\n", "Scan_000002", "band_0", "x.txt"],
+    )
+    def test_members_that_are_no_scans_are_named_once(self, store, caplog, name):
+        write_scan(store, 2, source=False)
+        shutil.copytree(store / "scan_000002", store / name)
+        opened = Session(store)
+        assert opened.numbers == [1, 2]
+        with caplog.at_level("INFO"):
+            assert opened.select(None) == [1]
+        opened.open_scan(1)
+        told, loads = [record.getMessage() for record in caplog.records]
+        assert told == f"{store}: {make_printable(name)} left out, expected groups scan_NNNNNN, six digits"
+        assert loads == "calibration-only scans: 2"
+
+    @pytest.mark.parametrize("kind", ["file", "folder", "group", "empty source"])
+    def test_scans_with_nothing_in_them_fail_by_name(self, store, kind):
+        path = store / "scan_000005"
+        if kind == "file":
+            path.write_text("")
+        elif kind == "group":
+            zarr.open_group(store, mode="a").create_group("scan_000005", attributes={"scan_number": 5})
+        else:
+            (path / "source").mkdir(parents=True) if kind == "empty source" else path.mkdir()
+        opened = Session(store)
+        assert opened.select(None) == [1, 5]
+        words = "has no group 'source' nor 'calibration'" if kind == "group" else "no zarr.json in it"
+        with pytest.raises(LayoutError, match=f"scan_000005 .*{words}"):
+            opened.open_scan(5)
+
+    def test_bands_and_groups_that_are_left_out_are_named(self, tmp_path, caplog):
+        store = tmp_path / "s.zarr"
+        group = write_scan(store, 1, band="band_0")
+        write_scan(store, 1, source=False, band="band_1")
+        group.create_group("band_\u0662")
+        scan = Session(store).open_scan(1)
+        assert [band.name for band in scan.bands] == ["band_0"]
+        (told,) = [record.getMessage() for record in caplog.records]
+        assert told.startswith(f"{store}/scan_000001: band_1, band_\u0662 left out, expected source and calibration")
+        (store / "scan_000001/calibration").mkdir()
+        with pytest.raises(LayoutError, match="holds calibration beside band_0, band_1, expected either"):
+            Session(store).open_scan(1)
+
+    @pytest.mark.filterwarnings("ignore:Duplicate name")
+    def test_objects_twice_in_a_zip_file_are_named(self, store, caplog):
+        packed = shutil.make_archive(str(store), "zip", store)
+        with zipfile.ZipFile(packed, "a") as file:
+            file.write(store / "scan_000001/zarr.json", "scan_000001/zarr.json")
+        assert Session(packed).select(None) == [1]
+        (told,) = [record.getMessage() for record in caplog.records]
+        assert told == f"{packed} holds scan_000001/zarr.json more than once, expected each once; the last one counts"
+        assert [finding.path for finding in check_store(packed).findings] == ["scan_000001/zarr.json"]
+
     def test_one_with_and_without_bands_is_not_passed_over(self, store):
         (store / "scan_000001/band_7").mkdir()
         opened = Session(store)
@@ -317,7 +373,7 @@ class TestScans:
         assert session.select("1:3") == [1, 3]
         with pytest.raises(StoreError, match=r"no scan to calibrate is chosen by scans='2'; it has 1, 3"):
             session.select("2")
-        with pytest.raises(LayoutError, match="has no group 'source': calibration only"):
+        with pytest.raises(LayoutError, match=r"has no group 'source' \(calibration only\)"):
             session.open_scan(2)
 
     @pytest.mark.slow
@@ -360,6 +416,9 @@ class TestScans:
     def test_no_scan_in_it(self, store):
         shutil.rmtree(store / "scan_000001")
         with pytest.raises(StoreError, match="holds no scan; expected groups scan_NNNNNN"):
+            Session(store)
+        (store / "scan_7").mkdir()
+        with pytest.raises(StoreError, match="holds no scan; it holds scan_7; expected groups"):
             Session(store)
 
     def test_a_number_that_is_not_there(self, store):
