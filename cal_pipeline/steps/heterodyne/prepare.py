@@ -62,8 +62,8 @@ class PrepareStep(CalibrationStep):
         on, off = (_by_time(mask, at.mjd) for mask in (mode.find_ons(at.sobsmode), mode.find_offs(at.sobsmode)))
         if on.size == 0 or off.size == 0:
             raise NoReferenceError(
-                f"{band}: {on.size} ON and {off.size} OFF among the phases {sorted(set(at.sobsmode.tolist()))}, "
-                f"expected at least one of each for mode {mode.name}"
+                f"{band}: {on.size} ON and {off.size} OFF among the phases {sorted(set(at.sobsmode.tolist()))} of "
+                f"{band.store}/{band.group}/source/sobsmode, expected at least one of each for mode {mode.name}"
             )
         taken = np.concatenate([on, off])
         _refuse_unknown(band, taken)
