@@ -18,6 +18,7 @@ from cal_pipeline.core.files.selection import cfg_folder
 from cal_pipeline.core.limits import Limits, LimitsTable
 from cal_pipeline.core.quality import Check, Figure, Parts, QualityScheme
 from cal_pipeline.heterodyne.lines import find_lines, known_lines
+from cal_pipeline.heterodyne.modes import mode_named
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 from cal_pipeline.heterodyne.physics.mean_spectrum import MeanSpectrum, noise_of_mean, strongest_dip
@@ -253,6 +254,25 @@ def _flagged(band: Band, tally: Tally) -> dict[str, Pixels] | None:
     return {flag: count / tally.n_samples for flag, count in tally.flagged.items()}
 
 
+def _implausible(band: Band, tally: Tally) -> Pixels | None:
+    return None if tally.n_implausible is None else tally.n_implausible / tally.n_samples
+
+
+def _repeated(band: Band, tally: Tally) -> Pixels | None:
+    return tally.n_repeated
+
+
+def _find_jump(moving: bool) -> Compute:
+    """Make the function of a figure on jumps of power while the telescope moves, or while it is at rest."""
+
+    def compute(band: Band, tally: Tally) -> Pixels | None:
+        if tally.dump_jump is None or mode_named(band.require_pairing().mode).has_dump_positions != moving:
+            return None
+        return tally.dump_jump
+
+    return compute
+
+
 def mean_of_ons(band: Band, probe: NDArray[np.float32]) -> MeanSpectrum:
     """Average one dump of each ON over the ONs, and work out the noise of that mean.
 
@@ -480,6 +500,26 @@ QUALITY = QualityScheme(
             reduced="dropped_subscans",
             checked=True,
         ),
+        Figure(
+            "implausible_fraction",
+            "samples with more than three times or less than half of the power of the reference",
+            _implausible,
+            reduce="mean",
+            checked=True,
+        ),
+        Figure(
+            "dump_jump",
+            "largest change of power from a dump to those beside it, telescope at rest",
+            _find_jump(moving=False),
+            checked=True,
+        ),
+        Figure(
+            "dump_jump_otf",
+            "largest change of power from a dump to those beside it, telescope moving",
+            _find_jump(moving=True),
+            checked=True,
+        ),
+        Figure("repeated_dumps", "dumps with the counts of the dump before", _repeated, reduce="mean", checked=True),
         Figure("flagged_fraction", "flagged samples", _flagged, reduce="mean", checked=True, parts=FLAGS),
     ),
     derived_checks=(
