@@ -262,15 +262,11 @@ def _repeated(band: Band, tally: Tally) -> Pixels | None:
     return tally.n_repeated
 
 
-def _find_jump(moving: bool) -> Compute:
-    """Make the function of a figure on jumps of power while the telescope moves, or while it is at rest."""
-
-    def compute(band: Band, tally: Tally) -> Pixels | None:
-        if tally.dump_jump is None or mode_named(band.require_pairing().mode).has_dump_positions != moving:
-            return None
-        return tally.dump_jump
-
-    return compute
+def _dump_jump(band: Band, tally: Tally) -> Pixels | None:
+    if tally.dump_jump is None:
+        return None
+    moves = mode_named(band.require_pairing().mode).has_dump_positions
+    return np.maximum(tally.dump_jump - (_JUMP_OF_SOURCE if moves else 0.0), 0.0)
 
 
 def mean_of_ons(band: Band, probe: NDArray[np.float32]) -> MeanSpectrum:
@@ -338,6 +334,9 @@ def _expand_to_pixels(values: Any, pixels: tuple[int, ...], reduce: Callable[...
 
 _OLD_LOADS = 300.0
 """Age of the loads above which the gain may have changed since, unless later loads tell [s]."""
+
+_JUMP_OF_SOURCE = 0.35
+"""Change of power from one dump to the next that a planet makes in a map with two dumps a beam."""
 
 FLAGS = Parts(
     "flagged_fraction_by_flag",
@@ -509,14 +508,8 @@ QUALITY = QualityScheme(
         ),
         Figure(
             "dump_jump",
-            "largest change of power from a dump to those beside it, telescope at rest",
-            _find_jump(moving=False),
-            checked=True,
-        ),
-        Figure(
-            "dump_jump_otf",
-            "largest change of power from a dump to those beside it, telescope moving",
-            _find_jump(moving=True),
+            "largest change of power from a dump or an ON to those beside it, beyond that of a source in a map",
+            _dump_jump,
             checked=True,
         ),
         Figure("repeated_dumps", "dumps with the counts of the dump before", _repeated, reduce="mean", checked=True),

@@ -24,8 +24,6 @@ _MOST_CHANNELS = 128
 _FEWEST_CHANNELS = 16
 """Channels from which on dumps of equal counts are no chance."""
 
-_LEAST_POWER = 0.1
-
 
 class PowerLimits(NamedTuple):
     """Limits of plausible T_A* in some channels.
@@ -36,6 +34,12 @@ class PowerLimits(NamedTuple):
         Limits [K]; beyond all numbers where the scale is unknown.
     system : ndarray, shape (c, R, A)
         Power of the reference on the scale of T_A* [K]; NaN where unknown.
+
+    Examples
+    --------
+    >>> limits = power_limits(np.full((2, 1, 1), 300.0), noise=0.0)
+    >>> limits.high.tolist()
+    [[600.0], [600.0]]
     """
 
     low: Floats
@@ -150,8 +154,8 @@ def largest_jump(levels: Floats, noise: float) -> Floats:
     Returns
     -------
     ndarray, shape (R, A)
-        Change over the power of the similar dump, less 10 sigma of noise; NaN with fewer than two
-        dumps.
+        Change over the power of the similar dump, or over that of the reference where this is
+        larger, less 10 sigma of noise; NaN with fewer than two dumps.
 
     Examples
     --------
@@ -176,12 +180,12 @@ def _or_least(value: float) -> float:
 
 
 def _jump(series: Floats) -> float:
-    """Find the largest change of power in a series (T,) to the similar neighbour; NaN without neighbours."""
-    power = 1.0 + series[np.isfinite(series)]
-    if power.size < 2:
+    """Find the largest change in a series (T,) to the similar neighbour; NaN without neighbours."""
+    known = series[np.isfinite(series)]
+    if known.size < 2:
         return math.nan
-    least = np.maximum(power, _LEAST_POWER)
-    difference = np.abs(np.diff(power))
-    to_next = np.append(difference / least[1:], np.inf)
-    to_last = np.insert(difference / least[:-1], 0, np.inf)
-    return float(np.minimum(to_next, to_last).max())
+    difference = np.abs(np.diff(known))
+    # A dump beside a source changes by less than its own power; one beside an empty dump by no more.
+    power = np.maximum(1.0 + known, 1.0)
+    to_next, to_last = difference / power[1:], difference / power[:-1]
+    return float(np.minimum(np.append(to_next, np.inf), np.insert(to_last, 0, np.inf)).max())
