@@ -25,6 +25,7 @@ SOURCES = sorted([*DOCS.rglob("*.rst"), *DOCS.rglob("*.inc"), *DOCS.rglob("*.md"
 GUIDES = [
     "README.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "benchmarks/README.md",
     "changes/README.md",
     ".github/PULL_REQUEST_TEMPLATE.md",
@@ -153,7 +154,10 @@ def test_pasted_commands_have_no_prompts():
 def test_prose_is_wrapped():
     assert len(SOURCES) > 20
     check = load_module(ROOT / ".ci" / "check_wrap.py")
-    for source in [*SOURCES, *(ROOT / name for name in ("README.md", "CHANGES.md", "changes/README.md"))]:
+    for source in [
+        *SOURCES,
+        *(ROOT / name for name in ("README.md", "CHANGES.md", "SECURITY.md", "changes/README.md")),
+    ]:
         assert check.find_long_lines(source.read_text()) == [], source.name
 
 

@@ -94,6 +94,7 @@ def calibrate_parser() -> argparse.ArgumentParser:
     add("--skychopdiff", action="store_true", help="compare the chop phases on blank sky")
     add("--workers", type=int, metavar="N", help="number of processes")
     add("--threads", type=int, metavar="N", help="threads per process")
+    add("--allow-code", action="store_true", help="let the parameter file run code: hooks, classes of others")
     add("--set", action="append", metavar="[STEP.]NAME=VALUE", help="other parameters; may be repeated")
     add("--timing", action="store_true", help="log the time that each stage of a scan took")
     add("-v", "--verbose", action="store_true", help="log at level DEBUG")
@@ -140,7 +141,7 @@ def pipeline_parameters(given: dict[str, Any]) -> dict[str, Any]:
 _OF_PIPELINE = {
     "output": "output_file",
     "config": "config_file",
-    **{name: name for name in ("scans", "overwrite", "workers", "threads", "timing")},
+    **{name: name for name in ("scans", "overwrite", "workers", "threads", "timing", "allow_code")},
 }
 """Options that set a parameter of the pipeline."""
 

@@ -8,18 +8,17 @@ import os
 import re
 import signal
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from types import FrameType
 from typing import Any, NoReturn
 
 from stpipe.exceptions import StpipeExitException
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError, OutputExistsError, RunInterruptedError
+from cal_pipeline.core.run.signals import Terminated, interruptible
 from cal_pipeline.core.text import escape_lines
 
 DONE, FAILED = 0, 1
@@ -34,10 +33,6 @@ _LINES = 5
 
 class UsageError(CalibrationError):
     """Invalid command line."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, treated as an interruption from the keyboard."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -125,7 +120,7 @@ def run_command(
     debug = "--debug" in arguments or os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0")
     arguments = [item for item in arguments if item != "--debug"]
     try:
-        with _usable_streams(), _escaped_warnings(), _sigterm_interrupts():
+        with _usable_streams(), _escaped_warnings(), interruptible(at_once=True):
             return function(arguments)
     except KeyboardInterrupt as error:
         complain(f"{prog}: {error if isinstance(error, RunInterruptedError) else 'interrupted'}")
@@ -174,23 +169,6 @@ def interrupt_status(error: BaseException) -> int:
     causes = (error, error.__cause__, error.__context__)
     terminated = any(isinstance(cause, Terminated) for cause in causes)
     return 128 + int(signal.SIGTERM if terminated else signal.SIGINT)
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Raise :class:`Terminated` in the main thread on SIGTERM within the block."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

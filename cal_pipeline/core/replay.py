@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -92,9 +93,17 @@ def replay_and_compare(
     pipeline = restore_pipeline(pipeline_class, store, number)
     setattr(pipeline, pipeline.product_kind.selection, [number])
     pipeline.output_file = str(output)
-    pipeline.run(read_provenance(pipeline_class, store, number)[pipeline.input_key])
+    pipeline.run(_recorded_input(read_provenance(pipeline_class, store, number)[pipeline.input_key], store))
     # Every recorded parameter was given as an argument: its origin tells nothing.
     return pipeline.compare(store, output, [number], pipeline.not_replayed)
+
+
+def _recorded_input(location: Any, store: str | Path) -> str:
+    """Return the location of an input as it is recorded, in which no variable is left to expand."""
+    if not isinstance(location, str) or os.path.expandvars(location) != location:
+        # A product from elsewhere could send the variables of this environment to a server.
+        raise StoreError(f"{store}: input {location!r} was recorded; expected a path or URL without $VARIABLE")
+    return location
 
 
 def _to_give(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,20 +19,29 @@ from stpipe.step import get_disable_crds_steppars
 from cal_pipeline.core.errors import CalibrationError, NoInputError, OutputExistsError
 from cal_pipeline.core.logs import log_to_stderr
 from cal_pipeline.core.parameters.checked import CheckedStep
-from cal_pipeline.core.parameters.messages import ParameterError
+from cal_pipeline.core.parameters.classes import is_own_class
+from cal_pipeline.core.parameters.messages import ALLOW, TRUST_ADVICE, ParameterError
 from cal_pipeline.core.parameters.origins import Parameters, load_parameters, plain_tree
 from cal_pipeline.core.parameters.resolved import DEFAULT, ResolvedParameters
+from cal_pipeline.core.parameters.specification import find_defaults
+from cal_pipeline.core.parameters.trust import refuse_entry
 from cal_pipeline.core.records import record_step
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.product import ProductKind
+from cal_pipeline.core.store.records import RUN_ONLY
 
 logger = logging.getLogger(__name__)
 
-_NEVER_CHOSEN = frozenset({"save_results", "suffix", "output_file", "output_dir", "input_dir", "skip"})
-"""Parameters that stpipe changes in a run.
+_HOOKS = frozenset({"pre_hooks", "post_hooks"})
 
-A step that runs alone never takes them from a file chosen by the data.
+_NEVER_CHOSEN = RUN_ONLY | {"skip"}
+"""Parameters that no file chosen by the data decides: those of one run.
+
+For the steps of a pipeline it may hold ``skip``, and hooks if the user allows code: these begin
+after the choice.
 """
+
+_CHOSEN_IN_PIPELINE = _HOOKS | {"skip"}
 
 _OTHER_FORMAT = re.compile(
     r"(asdf|cfg|csv|dat|fits?|gz|h5|hdf5?|ini|json|log|nc|np[yz]|parquet|pdf|png|py|sdfits|tar|tgz|toml|txt|ya?ml|zip)"
@@ -124,26 +133,60 @@ class BaseStep(CheckedStep):
         with log_to_stderr() if configure_log else nullcontext():
             return super().call(*args, configure_log=False, **parameters)
 
-    def resolve_parameters(self, described: Mapping[str, Any]) -> ResolvedParameters:
-        """Resolve the parameters for data: of those that were not given, some come from a file in `cfg`.
-
-        Parameters
-        ----------
-        described : mapping
-            Keys of the data.
-        """
-        return self.resolve_with(self._file_for(described))
-
     def resolve_with(self, file: Path | None) -> ResolvedParameters:
-        """Resolve the parameters with a file that is chosen by the data, or none."""
-        parameters = self.parameters
-        return self._adopt(parameters, self._section(load_parameters(file)), file) if file else parameters
+        """Resolve the parameters with a file that is chosen by the data, or none.
+
+        Raises
+        ------
+        ParameterError
+            If the file would run code, and the user did not give ``allow_code``.
+        """
+        if file is None:
+            return self.parameters
+        config = load_parameters(file)
+        if not self.given(ALLOW):
+            self._refuse_code_in(config, f"cfg/{file.name}")
+        return self._adopt(self.parameters, self._section(config), file)
+
+    @classmethod
+    def _refuse_code_in(cls, config: Mapping[str, Any], origin: str, where: str = "") -> None:
+        """Refuse hooks and foreign classes in a file that was chosen by the data."""
+        given = str(config.get("class") or "")
+        if not is_own_class(given, cls):
+            raise ParameterError(f"{origin}: {where}class = {given!r} is not of this package; {TRUST_ADVICE}")
+        for name, value in config.items():
+            if isinstance(value, Mapping):
+                cls._refuse_code_in(value, origin, f"{where}{name}.")
+            elif name in _HOOKS:
+                refuse_entry(name, value, origin, where)
+
+    def log_ignored(self, file: Path | None) -> None:
+        """Log the parameters of a file chosen by the data that it does not decide."""
+        if file is None:
+            return
+        config = self._section(load_parameters(file))
+        names = self._ignored_in(config, _NEVER_CHOSEN - {"skip"} | {self.product_kind.selection})
+        for key, step in self._step_classes().items():
+            ignored = step._ignored_in(step._section(config), _NEVER_CHOSEN - _CHOSEN_IN_PIPELINE)
+            names += [f"steps.{key}.{name}" for name in ignored]
+        if names:
+            logger.warning("cfg/%s: %s ignored; the data do not decide how a run goes", file.name, ", ".join(names))
 
     def _file_for(self, described: Mapping[str, Any]) -> Path | None:
         """Return the parameter file for described data; None for none."""
         if not self._uses_parameter_files or get_disable_crds_steppars():
             return None
         return self.choose_parameter_file({**described, **self.describe_by_parameters()})
+
+    @classmethod
+    def _ignored_in(cls, config: Mapping[str, Any], kept: frozenset[str]) -> list[str]:
+        """List the parameters among `kept` for which a file has another value than the default."""
+        usual = find_defaults(cls)
+        return [
+            name
+            for name in sorted(kept & set(config))
+            if str(config[name]) not in ("", "None", "[]", str(usual.get(name)))
+        ]
 
     @classmethod
     def _adopt(
@@ -154,9 +197,10 @@ class BaseStep(CheckedStep):
         kept: frozenset[str] = _NEVER_CHOSEN,
     ) -> ResolvedParameters:
         """Take values from a file where the user gave none."""
+        kept |= {cls.product_kind.selection}
         free = [name for name in parameters.values if name not in parameters.origins and name not in kept]
         steps = {
-            name: step._adopt(parameters.steps[name], step._section(config), file, _NEVER_CHOSEN - {"skip"})
+            name: step._adopt(parameters.steps[name], step._section(config), file, _NEVER_CHOSEN - _CHOSEN_IN_PIPELINE)
             for name, step in cls._step_classes().items()
         }
         values = {name: cls._checked(name, config[name]) for name in free if name in config}
@@ -279,10 +323,12 @@ class ObservationStep(BaseStep):
     """Base of the steps, which take an observation (or its location) and add a result to it."""
 
     spec = """
-    overwrite = boolean(default=False)   # Replace an existing file
+    overwrite  = boolean(default=False)  # Replace an existing file
+    allow_code = boolean(default=False)  # Let parameter files run code (hooks, classes); of no effect in a file
     """
 
     overwrite: bool
+    allow_code: bool
 
     example_source: ClassVar[str] = "data.zarr"
     """Location of an observation, as in messages."""
@@ -309,7 +355,9 @@ class ObservationStep(BaseStep):
         alone = self.parent is None
         observation = self.open_source(source, self.input_folder() if alone else "")
         if alone:
-            self._adopt_resolved(self.resolve_parameters(observation.get_crds_parameters()))
+            file = self._file_for(observation.get_crds_parameters())
+            self.log_ignored(file)
+            self._adopt_resolved(self.resolve_with(file))
         self.check_parameters()
         if alone:
             self.check_references()
@@ -380,7 +428,7 @@ class ObservationStep(BaseStep):
             return
         if self.parent is None:
             self._check_output_name()
-        if self.overwrite or (self.parent is not None and self.parent.overwrite):
+        if self.overwrite or (self.parent is not None and (self.parent.overwrite or self.parent.resume)):
             return
         for number in numbers:
             path = self.make_output_path(basepath=f"{self.product_kind.group_name(number)}.asdf")

@@ -88,14 +88,31 @@ class Coordinates:
 
 NEEDED: dict[str, Callable[[Texts, str], Mask]] = {
     "on": lambda phases, instmode: determine_mode(phases, instmode).find_ons(phases),
-    "observed": lambda phases, instmode: _find_observed(phases, instmode),
+    "observed": lambda phases, instmode: find_observed(phases, instmode),
     "loads": lambda phases, instmode: find_phases(phases, (*HOT, *COLD)),
 }
 """Subscans whose values go into a product, from phases and instrument mode, by their name in the schema."""
 
 
-def _find_observed(phases: Texts, instmode: str) -> Mask:
-    """Find the subscans that the observing mode calibrates."""
+def find_observed(phases: Texts, instmode: str) -> Mask:
+    """Find the subscans that the observing mode calibrates.
+
+    Parameters
+    ----------
+    phases : ndarray of str, shape (S,)
+        ``sobsmode`` of the subscans.
+    instmode : str
+        Instrument mode of the scan.
+
+    Returns
+    -------
+    ndarray of bool, shape (S,)
+
+    Examples
+    --------
+    >>> find_observed(np.array(["ON", "MOON", "OFF"]), "").tolist()
+    [True, False, True]
+    """
     mode = determine_mode(phases, instmode)
     return mode.find_ons(phases) | mode.find_offs(phases)
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import asdf
-
+from cal_pipeline.core.files.asdf_file import open_asdf
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store
 from cal_pipeline.core.text import format_count
@@ -99,7 +98,7 @@ def identify_store(root: StorePath) -> Identity:
         return Identity(name, Kind.OTHER, "one scan of an L1 store; name the store that holds it")
     if _holds_counts(root, "", names):
         return Identity(name, Kind.OTHER, "one scan of an L0 session; name the session that holds it")
-    if not set(names) - {"zarr.json", "failures.json"}:
+    if not set(names) - {"zarr.json", "failures.json", "run.json"}:
         return Identity(name, Kind.PRODUCT, "a store without scans")
     return Identity(name, Kind.OTHER, "a Zarr group without groups scan_NNNNNN")
 
@@ -166,7 +165,7 @@ def _identify_file(path: Path) -> Identity:
 def _identify_asdf(path: Path) -> Identity:
     name = str(path)
     try:
-        with asdf.open(path) as file:
+        with open_asdf(path) as file:
             keys = set(file.tree)
             scan: Any = file.tree.get("cal_pipeline_scan")
             number = scan.get("scan_number") if isinstance(scan, Mapping) else None

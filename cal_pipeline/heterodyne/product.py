@@ -35,6 +35,9 @@ class CalibratedSession(Product):
         Scans it holds, ascending.
     failures : list of dict
         Scans that could not be calibrated: ``scan_number``, ``step``, ``error_class``, ``message``.
+    run : dict or None
+        Record of the run that wrote the store (``run.json``): ``state``, ``host``, ``pid``, ``started``,
+        ``ended``, ``scans`` (``asked``, ``done``, ``failed``), ``parameters_sha256``. None if there is none.
 
     Raises
     ------

@@ -176,9 +176,10 @@ _PIXELS = Coordinate((("pixel",), (S,)), "text", "")
 MJD = _per_subscan(
     "d",
     "observed",
-    low=0.0,
+    low=30_000.0,
     high=200_000.0,
     lookalikes=(
+        Lookalike(15_000.0, 30_000.0, "truncated Julian dates (MJD = TJD + 40000)"),
         Lookalike(2.3e6, 2.6e6, "Julian dates (JD = MJD + 2400000.5)"),
         Lookalike(3e8, 4e9, "Unix time in seconds (MJD = seconds/86400 + 40587)"),
         Lookalike(4e9, 7e9, "MJD in seconds (divide by 86400)"),

@@ -7,19 +7,23 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from configobj import ConfigObj
 from stpipe import Step, _hooks
+from stpipe._cmdline import FromCommandLine
 from stpipe.config_parser import ValidationError
 from stpipe.step import get_disable_crds_steppars
 
 from cal_pipeline.core.errors import CalibrationError
+from cal_pipeline.core.parameters.classes import check_class, find_class
 from cal_pipeline.core.parameters.messages import (
+    ALLOW,
     STPIPE_ENTRIES,
+    TRUST_ADVICE,
     ParameterError,
-    check_class,
     explain_failures,
     refusal,
     suggest,
@@ -31,6 +35,7 @@ from cal_pipeline.core.parameters.origins import (
     collect_parameters,
     gather_parameters,
     local_file,
+    read_file,
 )
 from cal_pipeline.core.parameters.resolved import DEFAULT, GIVEN, RECORDED, ResolvedParameters
 from cal_pipeline.core.parameters.specification import (
@@ -40,6 +45,7 @@ from cal_pipeline.core.parameters.specification import (
     validate,
     validate_all,
 )
+from cal_pipeline.core.parameters.trust import allows_code, refuse_code
 from cal_pipeline.core.parameters.values import plain_value, refuse_infinite, show_value
 from cal_pipeline.core.store.locations import is_url, normalize_location
 
@@ -203,6 +209,7 @@ class CheckedStep(Step):  # type: ignore[misc]
     @classmethod
     def _resolve_given(cls, collected: Collected) -> ResolvedParameters:
         """Check parameters that were given, and lay them over the defaults."""
+        refuse_code(collected)
         given = {name: value for name, value in collected.values.items() if name not in ABOUT_A_FILE}
         if not given:
             return cls._resolve_section({}, {})
@@ -284,6 +291,10 @@ class CheckedStep(Step):  # type: ignore[misc]
         ParameterError
             If ``output_dir`` is a file.
         """
+        for source in args:
+            if isinstance(source, (str, PathLike)):
+                # What cannot be named is refused before stpipe logs it.
+                normalize_location(source)
         folder = self.output_dir
         if folder and not is_url(folder) and Path(normalize_location(folder)).is_file():
             owner = self.class_alias or type(self).__name__
@@ -366,15 +377,61 @@ class CheckedStep(Step):  # type: ignore[misc]
         config_file = kwargs.pop("config_file", None)
         config_file = local_file("config_file", config_file) if config_file else None
         collected = gather_parameters(cls._plain(kwargs), config_file, cls._step_classes())
+        if config_file and not allows_code(kwargs.get(ALLOW)):
+            check_class(collected.values, cls, f"parameter file {config_file}", advice=f"; {TRUST_ADVICE}")
+        refuse_code(collected)
         collected.may_choose = not get_disable_crds_steppars()
         return Parameters.of(collected), config_file
 
     @classmethod
-    def from_config_file(cls, config_file: Any, parent: Step | None = None, name: str | None = None) -> Step:
-        """Make a step from a parameter file; see `stpipe.Step.from_config_file`."""
-        if not hasattr(config_file, "read"):
-            config_file = local_file("config_file", config_file)
-        return super().from_config_file(config_file, parent=parent, name=name)
+    def from_config_file(
+        cls, config_file: Any, parent: Step | None = None, name: str | None = None, allow_code: bool = False
+    ) -> Step:
+        """Make a step from a parameter file; see `stpipe.Step.from_config_file`.
+
+        Parameters
+        ----------
+        config_file : path
+            The file.
+        parent : Step, optional
+            Pipeline of the step.
+        name : str, optional
+            Name of the step.
+        allow_code : bool
+            Whether the file may name hooks, and a class that is imported for it.
+
+        Raises
+        ------
+        ParameterError
+            If it does so without being allowed to.
+        """
+        path = local_file("config_file", config_file)
+        config = read_file(path)
+        found = cls._class_in(config, path, allow_code)
+        if allow_code:
+            config[ALLOW] = FromCommandLine("true")
+        name = name or config.pop("name", None) or Path(path).stem
+        return found.from_config_section(config, parent=parent, name=name, config_file=path)
+
+    @classmethod
+    def _class_in(cls, config: Mapping[str, Any], path: str, allowed: bool) -> type[Self]:
+        """Return the class that a parameter file names: this one, or one derived from it."""
+        given = config.get("class")
+        return find_class(str(given), cls, path, allowed) if given else cls
+
+    @classmethod
+    def call(cls, *args: Any, **parameters: Any) -> Any:
+        """Run the step with parameters; see `stpipe.Step.call`.
+
+        With ``allow_code=True`` a class derived from this one that the parameter file names runs.
+        """
+        file = parameters.get("config_file")
+        if file and allows_code(parameters.get(ALLOW)):
+            path = local_file("config_file", file)
+            found = cls._class_in(read_file(path), path, True)
+            if found is not cls:
+                return found.call(*args, **parameters)
+        return super().call(*args, **parameters)
 
     @classmethod
     def from_config_section(

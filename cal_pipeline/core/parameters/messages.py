@@ -16,6 +16,12 @@ from cal_pipeline.core.parameters.values import show_value
 STPIPE_ENTRIES = frozenset({"name", "qualified_name", "parent", "config_file", "steps", "class", "logcfg"})
 """Entries that stpipe keeps with the parameters, but that are none."""
 
+ALLOW = "allow_code"
+"""Parameter by which a user lets parameter files run code; of no effect in a file."""
+
+TRUST_ADVICE = f"give {ALLOW}=True if you trust the file (--{ALLOW}=true)"
+"""Advice to a user whose file is refused."""
+
 _LINES = 5
 """Maximum number of lines of a message."""
 
@@ -83,18 +89,3 @@ def _with_expectation(spec: Mapping[str, Any], line: str) -> str:
     problem = match[2].rstrip(".")
     expected = f"; expected {check}" if isinstance(check, str) else ""
     return f"{match[1].replace('/', '.')}: {problem}{expected}"
-
-
-def check_class(config: Mapping[str, Any], cls: type, where: str, key: str = "class") -> None:
-    """Refuse a section of parameters that names the class of another step.
-
-    stpipe does not look at the class that a step of a pipeline is said to have.
-    """
-    given = str(config.get(key) or "")
-    alias = getattr(cls, "class_alias", None) or cls.__name__
-    names = [cls.__name__, alias]
-    if not given or given.replace("::", ".").rpartition(".")[2] in names:
-        return
-    hint = difflib.get_close_matches(given.rpartition(".")[2], names, n=1)
-    meant = f"; did you mean {f'{cls.__module__}.{cls.__name__}'!r}?" if hint else ""
-    raise ParameterError(f"{where}: class {given!r} is not that of this step, {cls.__module__}.{cls.__name__}{meant}")

@@ -14,7 +14,9 @@ from stpipe import config_parser
 from stpipe._cmdline import FromCommandLine
 
 from cal_pipeline.core.errors import CalibrationError
-from cal_pipeline.core.parameters.messages import ParameterError, check_class
+from cal_pipeline.core.files.asdf_file import is_asdf, refuse_external_arrays
+from cal_pipeline.core.parameters.classes import check_class
+from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.resolved import GIVEN, RECORDED, RECORDED_DEFAULT
 from cal_pipeline.core.parameters.values import show_value
 from cal_pipeline.core.store.locations import is_url, normalize_location
@@ -56,8 +58,7 @@ class Collected:
     def put(self, name: str, value: Any, origin: str) -> None:
         """Add or replace a value that is no section."""
         self.values[name] = str.__str__(value) if isinstance(value, str) else value
-        if name not in ABOUT_A_FILE:
-            self.origins[name] = origin
+        self.origins[name] = origin
 
     def section(self, name: str) -> Collected:
         """Return a section, such as ``steps``; its changes are changes of this object."""
@@ -115,7 +116,7 @@ def collect_parameters(config: Any, config_file: str | None, steps: Mapping[str,
     """
     origins = getattr(config, "origins", None)
     if origins is None:
-        in_file = config_parser.load_config_file(config_file) if config_file and isfile(config_file) else {}
+        in_file = _parse_file(config_file) if config_file and isfile(config_file) else {}
         collected = _trace(config, f"file {config_file}", in_file, getattr(config, "chosen", {}))
         read_nested_files(collected, config_file, steps)
     else:
@@ -263,8 +264,8 @@ def read_file(path: str) -> ConfigObj:
         where = "is remote" if is_url(path) else "does not exist"
         raise ParameterError(f"parameter file {path} {where}; expected a local file, ASDF (.asdf) or text (.cfg)")
     try:
-        return config_parser.load_config_file(path)
-    except (ConfigObjError, UnicodeDecodeError) as error:
+        return _parse_file(path)
+    except (ConfigObjError, ValueError) as error:
         raise ParameterError(
             f"parameter file {path} cannot be read: {error}; expected ASDF (.asdf) or lines 'name = value' (.cfg)"
         ) from error
@@ -277,7 +278,13 @@ def load_parameters(path: Path) -> ConfigObj:
 
 @lru_cache(maxsize=32)
 def _load(path: Path, mtime_ns: int) -> ConfigObj:
-    return config_parser.load_config_file(str(path))
+    return _parse_file(str(path))
+
+
+def _parse_file(path: str) -> ConfigObj:
+    if is_asdf(path):
+        refuse_external_arrays(path)
+    return config_parser.load_config_file(path)
 
 
 def local_file(name: str, value: Any) -> str:

@@ -80,7 +80,7 @@ class DirectReader(ArrayReader):
 
     def _decode(self, index: Sequence[int]) -> NDArray[Any] | None:
         """Read and decode a chunk; None if not stored."""
-        data: Any = self._root.get(self._metadata.make_key(index))
+        data: Any = self._root.get(self.chunk_key(index))
         if data is None:
             return None
         expected = math.prod(self.chunks)
@@ -144,12 +144,16 @@ class DirectWriter(ArrayWriter):
         """Write a chunk of zeros; it is encoded once."""
         if "zeros" not in self._alike:
             self._alike["zeros"] = self._encoded(np.zeros(self.chunks, self._dtype))
+        if self._root.is_witnessed:
+            self._note(index, np.zeros(self.chunks, self._dtype))
         self._root.put(self._key(index), *self._alike["zeros"])
 
     def write_alike(self, index: Sequence[int], key: Hashable, values: NDArray[Any]) -> None:
         """Write a chunk that equals the others of the same key; it is encoded once."""
         if key not in self._alike:
             self._alike[key] = self._encoded(self._complete(values))
+        if self._root.is_witnessed:
+            self._note(index, self._complete(values))
         self._root.put(self._key(index), *self._alike[key])
 
     def _write_whole(self, index: Sequence[int], data: NDArray[Any]) -> None:

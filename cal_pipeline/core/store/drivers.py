@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import http
-import socket
-import ssl
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import Future, wait
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from zarr.abc.buffer import Buffer, BufferPrototype
@@ -17,142 +15,13 @@ from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import WrapperStore
 
-from cal_pipeline.core.errors import CalibrationError, StoreError
 from cal_pipeline.core.run.threads import renew_after_fork
+from cal_pipeline.core.store.driver_errors import may_pass, translate_driver_errors
 from cal_pipeline.core.store.event_loop import drivers_loop
+from cal_pipeline.core.store.time_limits import PAUSES_S, REQUEST_LIMIT_S
 
 Answer = TypeVar("Answer")
 Reopen = Callable[[], Awaitable[Store]]
-
-_DETAIL = 160
-"""Characters of a driver's own words that a message repeats."""
-
-_NO_CREDENTIALS = (
-    "NoCredentials",
-    "PartialCredentials",
-    "CredentialRetrieval",
-    "CredentialUnavailable",
-    "DefaultCredentials",
-    "ProfileNotFound",
-    "TokenRetrieval",
-    "ClientAuthentication",
-)
-_NO_CONNECTION = ("ConnectionError", "ConnectionClosed", "ConnectorError", "Disconnected", "ClientOSError")
-
-_ANONYMOUS = {"s3": "FSSPEC_S3_ANON=true", "s3a": "FSSPEC_S3_ANON=true", "gs": "FSSPEC_GS_TOKEN=anon"}
-"""Environment variable by which a driver reads public data, by scheme."""
-
-
-@contextmanager
-def translate_driver_errors(where: str, operation: str) -> Iterator[None]:
-    """Turn what a driver raises within the block into one line.
-
-    Parameters
-    ----------
-    where : str
-        URL or path that is accessed.
-    operation : str
-        Participle of the operation, as in "cannot be {operation}": ``read``, ``listed``,
-        ``written``, ``opened``.
-
-    Raises
-    ------
-    StoreError
-        If the block raises anything but an error of this package.
-    """
-    try:
-        yield
-    except (CalibrationError, MemoryError):
-        raise
-    except Exception as error:
-        raise StoreError(f"{where} cannot be {operation}: {_describe_cause(error, where, operation)}") from error
-
-
-def _describe_cause(error: Exception, where: str, operation: str) -> str:
-    """Say in one line why a driver failed, and what to do about it.
-
-    Drivers are optional and many; their errors are recognised by class name and status, not
-    imported.
-    """
-    chain = list(_causes(error))
-    names = [type(item).__name__ for item in chain]
-    detail = _short(error)
-
-    def named(parts: Iterable[str]) -> bool:
-        return any(part in name for name in names for part in parts)
-
-    if named(_NO_CREDENTIALS):
-        return f"no credentials ({detail}); {_credentials_help(where)}"
-    if any(isinstance(item, ssl.SSLError) for item in chain) or named(["Certificate", "SSLError"]):
-        return f"no secure connection ({detail})"
-    if any(isinstance(item, socket.gaierror) for item in chain) or named(["DNSError"]):
-        return f"its host is not known ({detail})"
-    if any(isinstance(item, TimeoutError) for item in chain) or named(["Timeout"]):
-        return f"no answer in time ({detail})"
-    if any(isinstance(item, ConnectionError) for item in chain) or named(_NO_CONNECTION):
-        return f"no connection ({detail})"
-    status = next((found for item in chain if (found := _http_status(item)) is not None), None)
-    if status in (401, 403) or isinstance(error, PermissionError):
-        return f"access is forbidden ({detail}); {_rights_help(operation)}"
-    if status == 404 or isinstance(error, FileNotFoundError):
-        return f"not there ({detail})"
-    if status is not None and status >= 400:
-        return f"the server answers {status} {_phrase(status)} ({detail})"
-    return f"{type(error).__name__}: {detail}"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that it was raised for."""
-    seen: set[int] = set()
-    following: BaseException | None = error
-    while following is not None and id(following) not in seen:
-        seen.add(id(following))
-        yield following
-        following = following.__cause__ or following.__context__
-
-
-def _short(error: BaseException) -> str:
-    """Return what an error says in one short line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= _DETAIL else text[: _DETAIL - 1] + "…"
-
-
-def _http_status(error: BaseException) -> int | None:
-    """Return the HTTP status that an error of a driver carries, under one of the usual names."""
-    response = getattr(error, "response", None)
-    metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
-
-    def candidates() -> Iterator[Any]:
-        # One after the other: a driver may warn of the older of its names.
-        yield metadata.get("HTTPStatusCode")
-        yield getattr(response, "status_code", None)
-        for name in ("status", "status_code", "code"):
-            yield getattr(error, name, None)
-
-    return next((int(item) for item in candidates() if isinstance(item, int) and 100 <= item < 600), None)
-
-
-def _phrase(status: int) -> str:
-    try:
-        return http.HTTPStatus(status).phrase
-    except ValueError:
-        return ""
-
-
-def _credentials_help(where: str) -> str:
-    scheme = where.partition("://")[0]
-    known = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if scheme in ("s3", "s3a") else "set those of the driver"
-    if scheme in _ANONYMOUS:
-        return f"{known}, or, to read public data without any, {_ANONYMOUS[scheme]}"
-    return known
-
-
-def _rights_help(operation: str) -> str:
-    if operation == "listed":
-        return "reading a store needs the right to list its folders"
-    if operation in ("written", "removed"):
-        return "writing a store needs the rights to list, write and delete"
-    return "check the credentials and the rights to read"
 
 
 class CheckedStore(WrapperStore[Store]):
@@ -181,6 +50,7 @@ class CheckedStore(WrapperStore[Store]):
         self.name = name
         self._reopen = reopen
         self._is_inherited = False
+        self._is_silent = False
         self._owner: CheckedStore | None = None
         self._closing: Any = None
         if loop is not None:
@@ -249,9 +119,28 @@ class CheckedStore(WrapperStore[Store]):
 
         async def answer() -> Answer:
             with translate_driver_errors(f"{self.name}/{key}" if key else self.name, operation):
-                return await question(await self._ready())
+                return await self._insist(question)
 
         return await drivers_loop.run_from_any(answer())
+
+    async def _insist(self, question: Callable[[Store], Awaitable[Answer]]) -> Answer:
+        """Ask the store within a time limit, and again after what may pass."""
+        async with _time_limit(REQUEST_LIMIT_S):
+            # A store that kept silent is asked once only, until it answers.
+            for pause in () if self._is_silent else PAUSES_S:
+                try:
+                    return await question(await self._ready())
+                except Exception as error:
+                    if not may_pass(error):
+                        raise
+                    await asyncio.sleep(pause)
+            try:
+                answer = await question(await self._ready())
+            except Exception as error:
+                self._is_silent = self._is_silent or may_pass(error)
+                raise
+            self._is_silent = False
+            return answer
 
     async def _list(self, key: str, listing: Callable[[Store], AsyncIterator[str]]) -> list[str]:
         async def listed(store: Store) -> list[str]:
@@ -312,10 +201,42 @@ class CheckedStore(WrapperStore[Store]):
         for key in await self._list(prefix, lambda store: store.list_prefix(prefix)):
             yield key
 
+    async def list_stamped(self, prefix: str) -> Sequence[tuple[str, tuple[int, str]]]:
+        """List all objects below a key, with their sizes [bytes] and stamps; see :data:`_STAMPS`."""
+
+        async def listed(store: Store) -> Sequence[tuple[str, tuple[int, str]]]:
+            system, root = self.fs, f"{getattr(store, 'path', '')}/"
+            found: dict[str, dict[str, Any]] = await system._find(f"{root}{prefix}", detail=True)
+            return [(name.removeprefix(root), _stamp_of(info)) for name, info in found.items()]
+
+        return await self._ask(prefix, "listed", listed)
+
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """List objects and folders directly below a key."""
         for key in await self._list(prefix, lambda store: store.list_dir(prefix)):
             yield key
+
+
+_STAMPS = ("ETag", "etag", "md5", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
+"""What drivers call that which changes when an object is written again; checksums first."""
+
+
+def _stamp_of(info: dict[str, Any]) -> tuple[int, str]:
+    """Return the size of an object and its stamp, empty if the driver tells none."""
+    size = info.get("size")
+    return -1 if size is None else int(size), next((str(info[name]) for name in _STAMPS if info.get(name)), "")
+
+
+@asynccontextmanager
+async def _time_limit(seconds: float) -> AsyncIterator[None]:
+    """Raise TimeoutError with a message if the block takes longer."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except TimeoutError as error:
+        if limit.expired():
+            raise TimeoutError(f"none within {seconds:g} s") from error
+        raise
 
 
 _open: weakref.WeakSet[CheckedStore] = weakref.WeakSet()
@@ -323,6 +244,10 @@ _open: weakref.WeakSet[CheckedStore] = weakref.WeakSet()
 
 _inherited: list[Store | None] = []
 """Stores of the parent in a forked child, kept alive: collection would close its connections."""
+
+
+_hanging_up: set[Future[None]] = set()
+"""Connections that are being closed."""
 
 
 def open_checked(name: str, reopen: Reopen) -> CheckedStore:
@@ -349,7 +274,10 @@ def _hang_up(store: Store, loop: asyncio.AbstractEventLoop) -> Any:
     system = getattr(store, "fs", None)
     if system is None or not loop.is_running():
         return None
-    return asyncio.run_coroutine_threadsafe(_close_sessions(system), loop)
+    future = asyncio.run_coroutine_threadsafe(_close_sessions(system), loop)
+    _hanging_up.add(future)
+    future.add_done_callback(_hanging_up.discard)
+    return future
 
 
 async def _close_sessions(system: Any) -> None:
@@ -368,3 +296,4 @@ def _close_all() -> None:
     for store in list(_open):
         with suppress(Exception):
             store.close_now()
+    wait(_hanging_up.copy(), timeout=2.0)

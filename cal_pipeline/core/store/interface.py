@@ -89,9 +89,24 @@ class ArrayReader(ABC):
                     f"{self.name}: dimension_names are {', '.join(found)}, expected {', '.join(names)}; transpose it"
                 )
 
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
     def chunk_key(self, index: Sequence[int]) -> str:
         """Return the key of a chunk or shard in the store."""
         return self._metadata.make_key(index)
+
+    def read_chunk(self, index: Sequence[int]) -> NDArray[Any]:
+        """Read a whole chunk, full-sized even at the end of an axis; the fill value where nothing is stored."""
+        start = [i * n for i, n in zip(index, self.chunks, strict=True)]
+        values = self.read(_region(start, self.chunks))
+        if values.shape == self.chunks:
+            return values
+        data = np.full(self.chunks, self.fill_value, values.dtype)
+        data[tuple(slice(n) for n in values.shape)] = values
+        return data
 
     def has_chunk(self, index: Sequence[int]) -> bool:
         """Tell whether a chunk is stored."""
@@ -218,7 +233,14 @@ class ArrayWriter(ABC):
 
         Values beyond the range of the array's type become infinite.
         """
-        self._write_whole(index, self._complete(values))
+        data = self._complete(values)
+        if self._root.is_witnessed:
+            self._note(index, data)
+        self._write_whole(index, data)
+
+    def _note(self, index: Sequence[int], data: NDArray[Any]) -> None:
+        """Note a full-sized chunk that is written, to compare it with what is read back."""
+        self._root.note_chunk(self.path, tuple(index), data)
 
     def write_alike(self, index: Sequence[int], key: Hashable, values: NDArray[Any]) -> None:
         """Write a chunk that equals the others of the same key, which may then be encoded once."""

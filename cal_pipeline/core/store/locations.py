@@ -34,7 +34,8 @@ def normalize_location(where: Location) -> str:
     Raises
     ------
     StoreError
-        If a ``file://`` URL names another host.
+        If a ``file://`` URL names another host, or a URL holds a password, which would be logged
+        and recorded.
     TypeError
         If `where` is neither text nor path-like.
 
@@ -55,7 +56,21 @@ def normalize_location(where: Location) -> str:
         return os.path.expanduser(text)
     if url[1].lower() == "file":
         return _path_of_file_url(text)
+    _refuse_password(url[1].lower(), url[2])
     return f"{url[1].lower()}://{url[2]}".rstrip("/")
+
+
+def _refuse_password(scheme: str, rest: str) -> None:
+    """Refuse ``user:password@host``."""
+    host, slash, path = rest.partition("/")
+    user, at, host = host.rpartition("@")
+    if at and ":" in user:
+        name = scheme.upper()
+        raise StoreError(
+            f"{scheme}://{user.partition(':')[0]}:***@{host}{slash}{path} holds a password, which logs and products "
+            f"would show; leave it out and give it to the driver, as in FSSPEC_{name}_USERNAME and "
+            f"FSSPEC_{name}_PASSWORD, or in a file in ~/.config/fsspec"
+        )
 
 
 def _path_of_file_url(url: str) -> str:

@@ -285,9 +285,18 @@ def read_group_attributes(root: StorePath, path: str) -> dict[str, Any]:
 
 def write_group(root: StorePath, path: str, attributes: Mapping[str, Any]) -> None:
     """Write the metadata of a group, which makes it one."""
-    write_document(root, path, {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)})
+    root.put(f"{path}/zarr.json" if path else "zarr.json", make_group(attributes))
+
+
+def make_group(attributes: Mapping[str, Any]) -> bytes:
+    """Make the metadata of a group."""
+    return _encode({"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)})
 
 
 def write_document(root: StorePath, path: str, document: Mapping[str, Any]) -> None:
     """Write the metadata of an array or group."""
-    root.put(f"{path}/zarr.json" if path else "zarr.json", json.dumps(document, allow_nan=False).encode())
+    root.put(f"{path}/zarr.json" if path else "zarr.json", _encode(document))
+
+
+def _encode(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, allow_nan=False).encode()

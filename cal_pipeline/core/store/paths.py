@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
-import shutil
+import stat
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import zarr
+from numpy.typing import NDArray
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.buffer import default_buffer_prototype
 
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.run.threads import renew_after_fork
-from cal_pipeline.core.store.drivers import CheckedStore, open_checked, translate_driver_errors
+from cal_pipeline.core.store.driver_errors import translate_driver_errors
+from cal_pipeline.core.store.drivers import CheckedStore, open_checked
 from cal_pipeline.core.store.event_loop import drivers_loop
 from cal_pipeline.core.store.locations import is_url, normalize_location
+from cal_pipeline.core.store.time_limits import limit_driver
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+Stamp = tuple[int, str]
+"""Size of an object [bytes], and what changes when it is written again; the latter is empty if unknown."""
 
 
 class StorePath(ABC):
@@ -43,6 +51,17 @@ class StorePath(ABC):
 
     name: str
     repeated: Sequence[str] = ()
+
+    is_witnessed = False
+    """Whether chunks that are written here are noted, to compare them with what is read back."""
+
+    def note_chunk(self, path: str, index: tuple[int, ...], values: NDArray[Any]) -> None:
+        """Note the values of a chunk that is written, where chunks are witnessed."""
+        return
+
+    def drop_cached(self, key: str) -> None:
+        """Let the next reading of a key come from the device itself, where that can be asked for."""
+        return
 
     @abstractmethod
     def get(self, key: str) -> bytes | None:
@@ -84,9 +103,23 @@ class StorePath(ABC):
     def walk(self) -> Iterator[str]:
         """Yield the keys of all stored bytes."""
 
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the keys of all stored bytes with their sizes and stamps, from one listing."""
+        yield from ((key, (-1, "")) for key in self.walk())
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Delete the bytes of a key, if there are any."""
+
     @abstractmethod
     def remove(self) -> None:
-        """Remove all stored bytes."""
+        """Remove all stored bytes.
+
+        Raises
+        ------
+        StoreError
+            If something cannot be removed; the message names it.
+        """
 
     @abstractmethod
     def make_durable(self) -> None:
@@ -115,10 +148,13 @@ class LocalStorePath(StorePath):
     ----------
     path : Path
         The folder.
+    base : Path, optional
+        Folder above that must exist already: once it is removed nothing can be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, base: Path | None = None) -> None:
         self.path = path
+        self._base = base
         self.name = str(path)
         self._made: set[str] = set()
         self._on_their_way: dict[str, Future[None]] = {}
@@ -126,7 +162,7 @@ class LocalStorePath(StorePath):
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return LocalStorePath, (self.path,)
+        return LocalStorePath, (self.path, self._base)
 
     def after_fork(self) -> None:
         """Forget pending fsyncs in a forked child, which has no thread for them."""
@@ -135,7 +171,7 @@ class LocalStorePath(StorePath):
     def get(self, key: str) -> bytes | None:
         """Read the bytes of a file; None if absent."""
         try:
-            with open(os.path.join(self.name, key), "rb", buffering=0) as file:
+            with open(os.path.join(self.name, key), "rb", buffering=0, opener=_open_regular) as file:
                 return file.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -143,7 +179,7 @@ class LocalStorePath(StorePath):
     def get_part(self, key: str, start: int, length: int) -> bytes | None:
         """Read some bytes of a file; a negative start counts from its end."""
         try:
-            with open(os.path.join(self.name, key), "rb", buffering=0) as file:
+            with open(os.path.join(self.name, key), "rb", buffering=0, opener=_open_regular) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(start + size, 0) if start < 0 else start)
                 return file.read(length)
@@ -153,7 +189,7 @@ class LocalStorePath(StorePath):
     def sha256(self, key: str) -> str | None:
         """Compute the digest of a file, of which a part at a time is in memory; None if absent."""
         try:
-            with open(os.path.join(self.name, key), "rb", buffering=0) as file:
+            with open(os.path.join(self.name, key), "rb", buffering=0, opener=_open_regular) as file:
                 # For a small file the buffer of `file_digest` would cost more than the hash.
                 whole = os.fstat(file.fileno()).st_size <= _LARGE
                 digest = hashlib.sha256(file.read()) if whole else hashlib.file_digest(file, "sha256")
@@ -166,7 +202,7 @@ class LocalStorePath(StorePath):
         path = os.path.join(self.name, key)
         folder = os.path.dirname(path)
         if folder not in self._made:
-            os.makedirs(folder, exist_ok=True)
+            self._make_folder(folder)
             self._made.add(folder)
         with open(path, "wb", buffering=0) as file:
             for piece in data:
@@ -176,6 +212,17 @@ class LocalStorePath(StorePath):
                     rest = rest[file.write(rest) :]
         if sum(map(len, data)) >= _LARGE:
             self._start_sync(path)
+
+    def _make_folder(self, folder: str) -> None:
+        """Make a folder and missing ones above, up to the base."""
+        if self._base is None:
+            os.makedirs(folder, exist_ok=True)
+            return
+        made = self._base
+        for part in Path(folder).relative_to(made).parts:
+            made /= part
+            with suppress(FileExistsError):
+                os.mkdir(made)
 
     def _start_sync(self, path: str) -> None:
         """Let a thread fsync a file while others are still being made."""
@@ -193,6 +240,12 @@ class LocalStorePath(StorePath):
         if disk is not None:
             disk.shutdown(cancel_futures=True)
 
+    def drop_cached(self, key: str) -> None:
+        """Drop a file, fsynced before, from the memory of the system."""
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError), open(os.path.join(self.name, key), "rb", buffering=0) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
     def exists(self, key: str) -> bool:
         """Tell whether a file or folder exists."""
         return os.path.exists(os.path.join(self.name, key))
@@ -206,6 +259,19 @@ class LocalStorePath(StorePath):
 
     def walk(self) -> Iterator[str]:
         """Yield the paths of all files, relative to the folder."""
+        yield from (key for key, _ in self._files())
+
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the paths of all files with their sizes and times of modification [ns]."""
+        for key, entry in self._files():
+            try:
+                status = entry.stat()
+            except FileNotFoundError:
+                yield key, (-1, "")
+            else:
+                yield key, (status.st_size, str(status.st_mtime_ns))
+
+    def _files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         # os.walk takes three times as long, and passes over folders that are links.
         folders = [""]
         while folders:
@@ -220,13 +286,18 @@ class LocalStorePath(StorePath):
                     if entry.is_dir():
                         folders.append(key)
                     else:
-                        yield key
+                        yield key, entry
+
+    def delete(self, key: str) -> None:
+        """Delete a file, if there is one."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(os.path.join(self.name, key))
 
     def remove(self) -> None:
         """Remove the folder."""
         self._end_sync()
         self._made.clear()
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_tree(self.path)
 
     def make_durable(self) -> None:
         """Bring all files and folders to the disk."""
@@ -244,11 +315,20 @@ class LocalStorePath(StorePath):
 
     def child(self, key: str) -> LocalStorePath:
         """Return the place of a folder in this one."""
-        return LocalStorePath(self.path / key)
+        return LocalStorePath(self.path / key, self._base)
 
     def as_zarr(self) -> Path:
         """The folder."""
         return self.path
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Open a regular file; anything else could make its reader wait, or read, without end."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no regular file", path)
+    return descriptor
 
 
 class RemoteStorePath(StorePath):
@@ -335,6 +415,21 @@ class RemoteStorePath(StorePath):
         # Entries for folders themselves, which some programs make, end in a slash.
         yield from (key[start:] for key in drivers_loop.run(listed()) if not key.endswith("/"))
 
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the keys of all objects with sizes and stamps; of a ZIP file those of the whole file."""
+        if self.store.fs is None:
+            archive = os.stat(self.store.name)
+            yield from ((key, (archive.st_size, str(archive.st_mtime_ns))) for key in self.walk())
+            return
+        self._list_anew()
+        listed = drivers_loop.run(self.store.list_stamped(f"{self.prefix}/" if self.prefix else ""))
+        start = len(self.prefix) + 1 if self.prefix else 0
+        yield from ((key[start:], stamp) for key, stamp in listed if not key.endswith("/"))
+
+    def delete(self, key: str) -> None:
+        """Delete an object, if there is one."""
+        drivers_loop.run(self.store.delete(self._key(key)))
+
     def remove(self) -> None:
         """Delete all objects."""
         self._list_anew()
@@ -347,7 +442,12 @@ class RemoteStorePath(StorePath):
         """Read each item with a function, concurrently."""
         with ThreadPoolExecutor(self.n_requests) as pool:
             waiting = [pool.submit(copy_context().run, read, item) for item in items]
-            return [future.result() for future in waiting]
+            try:
+                return [future.result() for future in waiting]
+            except BaseException:
+                # Each of the others might wait as long for a store that is silent.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def child(self, key: str) -> RemoteStorePath:
         """Return the place of a folder below this one."""
@@ -358,8 +458,39 @@ class RemoteStorePath(StorePath):
         return zarr.storage.StorePath(self.store, self.prefix)
 
 
+_NUMBERED = re.compile(r"(.*/)?[a-z]+_[0-9]{6}")
+"""Paths of groups that hold one observation, of any family."""
+
 _LARGE = 2**20
 """Size of files from which on they are fsynced in the background, and hashed in parts [bytes]."""
+
+
+def remove_tree(path: str | Path) -> None:
+    """Remove a folder with everything in it; a link is removed, not what it points to.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder, file or link; one that does not exist is no error.
+
+    Raises
+    ------
+    StoreError
+        If something cannot be removed; the message names it.
+    """
+    try:
+        if os.path.islink(path) or not os.path.isdir(path):
+            os.unlink(path)
+            return
+        with os.scandir(path) as entries:
+            inner = [entry.path for entry in entries]
+        for entry in inner:
+            remove_tree(entry)
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"{path} cannot be removed: {error.strerror or error}") from error
 
 
 def sync_file(path: str | Path) -> None:
@@ -425,7 +556,7 @@ def _root_of_store(keys: Iterable[str], path: Path) -> str:
     folders = {PurePosixPath(key).parent for key in keys if PurePosixPath(key).name == "zarr.json"}
     packed = {folder for folder in folders if folder.parts[:1] != ("__MACOSX",)}
     roots = sorted(str(folder) for folder in packed if not packed.intersection(folder.parents))
-    if roots and all(re.fullmatch(r"(.*/)?scan_[0-9]{6}", root) for root in roots):
+    if roots and all(_NUMBERED.fullmatch(root) for root in roots):
         # Groups without the zarr.json of their root; opening the root reports it.
         parents = {str(PurePosixPath(root).parent) for root in roots}
         roots = sorted(parents)
@@ -441,14 +572,18 @@ def _open_url(url: str, write: bool) -> StorePath:
 
 async def _open_url_store(url: str, write: bool) -> Store:
     """Open the store at a URL with a file system of its own, which has listed nothing yet."""
-    options = {"skip_instance_cache": True}
+    scheme = url.partition("://")[0]
     try:
         with translate_driver_errors(url, "opened"):
-            return zarr.storage.FsspecStore.from_url(url, storage_options=options, read_only=not write)
+            options = {"skip_instance_cache": True, **limit_driver(scheme)}
+            store = zarr.storage.FsspecStore.from_url(url, storage_options=options, read_only=not write)
+            if hasattr(store.fs, "retries"):
+                # Requests are repeated by `CheckedStore`, for all drivers in one way.
+                store.fs.retries = 1
+            return store
     except StoreError as error:
         if not isinstance(error.__cause__, (ImportError, ValueError)):
             raise
-        scheme = url.partition("://")[0]
         raise StoreError(
             f"{url} cannot be opened: {error.__cause__}. Install cal_pipeline[remote] for s3, http and https; "
             f"{scheme}:// may need its own fsspec driver"

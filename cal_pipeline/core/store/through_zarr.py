@@ -33,7 +33,7 @@ class ZarrReader(ArrayReader):
     def __init__(self, root: StorePath, metadata: ArrayMetadata) -> None:
         super().__init__(root, metadata)
         try:
-            array = zarr.open_array(root.as_zarr(), path=metadata.path, mode="r")
+            array = zarr.open_array(root.as_zarr(), path=metadata.path, mode="r", zarr_format=3)
         except Exception as error:  # zarr and its codecs raise what they like
             raise describe_failed_opening(self.name, error) from error
         self._array: zarr.Array[Any] = array
@@ -70,7 +70,7 @@ class ZarrWriter(ArrayWriter):
 
     def write_zeros(self, index: Sequence[int]) -> None:
         """Write a chunk of zeros."""
-        self._write_whole(index, np.zeros(self.chunks, self._dtype))
+        self.write_chunk(index, np.zeros(self.chunks, self._dtype))
 
     def _write_whole(self, index: Sequence[int], data: NDArray[Any]) -> None:
         low = [i * c for i, c in zip(index, self.chunks, strict=True)]

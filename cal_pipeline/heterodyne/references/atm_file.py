@@ -12,7 +12,11 @@ from typing import Any
 import asdf
 import numpy as np
 
+from cal_pipeline.core.files.asdf_file import open_asdf
 from cal_pipeline.heterodyne.references.atm_grid import AtmGrid, AtmTableError, Floats
+
+_MOST_FREQUENCIES = 2**24
+"""Largest number of frequencies of a table; larger ones are no tables but mistakes."""
 
 
 def read_tree(path: Path, only: Collection[str] = ()) -> dict[str, Any]:
@@ -47,7 +51,7 @@ def read_tree(path: Path, only: Collection[str] = ()) -> dict[str, Any]:
             f"no atmosphere table at {path}; name an existing .asdf file or build one with 'atm-table build'"
         )
     try:
-        with asdf.open(path, lazy_load=bool(only), memmap=False, validate_checksums=True) as file:
+        with open_asdf(path, lazy_load=bool(only), memmap=False, validate_checksums=True) as file:
             return {
                 key: np.asarray(value) if isinstance(value, asdf.tags.core.NDArrayType) else value
                 for key, value in file.tree.items()
@@ -152,9 +156,10 @@ def expand_frequency(value: Any, name: str) -> Any:
             "in Hz, or an array"
         )
     start, step, n = float(value["start"]), float(value["step"]), int(value["n"])
-    if not (n >= 2 and n == value["n"] and step > 0.0):
+    if not (2 <= n <= _MOST_FREQUENCIES and n == value["n"] and step > 0.0):
         raise AtmTableError(
-            f"{name}: frequency has step = {step:g} Hz, n = {value['n']}; expected a step above 0 and a whole n >= 2"
+            f"{name}: frequency has step = {step:g} Hz, n = {value['n']}; expected a step above 0 and a whole n "
+            f"from 2 to {_MOST_FREQUENCIES}"
         )
     return start + step * np.arange(n)
 

@@ -28,6 +28,7 @@ from cal_pipeline.cli import calibrate as cli
 from cal_pipeline.core.pipeline import default_output
 from cal_pipeline.core.store import drivers
 from cal_pipeline.core.store.arrays import open_reader
+from cal_pipeline.core.store.driver_errors import translate_driver_errors
 from cal_pipeline.core.store.event_loop import EventLoopThread, drivers_loop
 from cal_pipeline.core.store.paths import RemoteStorePath, open_store
 from cal_pipeline.core.store.through_zarr import ZarrReader
@@ -61,6 +62,11 @@ class ClientError(Exception):
     def __init__(self, status):
         super().__init__("An error occurred (SlowDown)")
         self.response = {"ResponseMetadata": {"HTTPStatusCode": status}}
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch):
+    monkeypatch.setattr(drivers, "PAUSES_S", (0.0, 0.0))
 
 
 def caused(error, cause):
@@ -307,7 +313,7 @@ def test_what_is_no_zip_file_is_one_line(tmp_path):
 def test_a_chain_of_causes_that_bites_its_tail_ends():
     one, two = OSError("one"), OSError("two")
     one.__cause__, two.__cause__ = two, one
-    with pytest.raises(StoreError, match="one"), drivers.translate_driver_errors("s3://x", "read"):
+    with pytest.raises(StoreError, match="one"), translate_driver_errors("s3://x", "read"):
         raise one
 
 
