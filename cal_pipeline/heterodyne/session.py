@@ -37,14 +37,14 @@ from cal_pipeline.heterodyne.l0 import (
 from cal_pipeline.heterodyne.modes import determine_mode
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 from cal_pipeline.heterodyne.scan import Band, Scan
+from cal_pipeline.heterodyne.selection import name_strangers, parse_scans
 
 logger = logging.getLogger(__name__)
 
 _SCAN = re.compile(r"scan_([0-9]{6})")
 _BAND = re.compile(r"band_[0-9]+")
+# Programs that pack ZIP files add the second one.
 _NO_SCANS = {"zarr.json", "__MACOSX"}
-"""Members of a session beside its scans; the second one is made by a program that packs ZIP files."""
-
 _MARGIN = 1e-8
 _REMEMBERED_LOADS = 4
 _REMEMBERED_GROUPS = 64
@@ -99,7 +99,7 @@ class Session:
         self.numbers = sorted(self._groups)
         self._left_out = sorted(set(names) - set(self._groups.values()) - _NO_SCANS)
         if not self.numbers:
-            found = f"; it holds {list_few(self._left_out)}" if self._left_out else ""
+            found = f" but {list_few(self._left_out)}" if self._left_out else ""
             raise StoreError(f"{self.path} holds no scan{found}; expected groups scan_NNNNNN, six digits")
         self._calibration: dict[tuple[int, str], CalibrationGroup | ObservationError | None] = {}
         self._times: dict[str, list[tuple[float, int]]] = {}
@@ -117,7 +117,8 @@ class Session:
 
         An unreadable scan counts as having one, and so does one that has neither group.
         """
-        return self._attempt(lambda: self._is_observed(number), otherwise=True, of=self._groups[number])
+        names = self._attempt(lambda: self._groups_of(number), {"source"}, self._groups[number])
+        return "source" in names or "calibration" not in names
 
     def _attempt(self, read: Callable[[], T], otherwise: T, of: str) -> T:
         """Read something of a scan, whose errors must not end the others: opening it later reports them."""
@@ -129,9 +130,8 @@ class Session:
             logger.debug("%s/%s cannot be read", self.path, of, exc_info=True)
             return otherwise
 
-    def _is_observed(self, number: int) -> bool:
-        held = {name for group, _ in self._bands(number) for name in self.root.members(group)}
-        return "source" in held or "calibration" not in held
+    def _groups_of(self, number: int) -> set[str]:
+        return {name for group, _ in self._bands(number) for name in self.root.members(group)}
 
     def describe(self, number: int) -> dict[str, str | None] | None:
         """Read telescope, frontend and observing mode of a scan from attributes and phases.
@@ -213,19 +213,11 @@ class Session:
                 ) from error
             bands = [self._open_band(number, group, name, attributes, clock) for group, name in found]
         if not bands:
-            reason = "nor 'calibration', expected either" if self._is_observed(number) else "(calibration only)"
+            reason = "nor 'calibration', expected either" if self.has_source(number) else "(calibration only)"
             raise LayoutError(f"{self.path}/{self._groups[number]} has no group 'source' {reason}")
-        self._warn_of_strangers(number, {name for _, name in found})
+        if strangers := name_strangers(self.root.members(self._groups[number]), {name for _, name in found}):
+            logger.warning("%s/%s: %s", self.path, self._groups[number], strangers)
         return Scan(number, attributes, bands, clock=clock, session=self)
-
-    def _warn_of_strangers(self, number: int, bands: set[str]) -> None:
-        """Warn of members of a scan that are neither its groups nor bands to calibrate."""
-        scan = self._groups[number]
-        known = {"zarr.json", "source", "calibration"} if bands == {""} else {"zarr.json", *bands}
-        left = sorted(set(self.root.members(scan)) - known)
-        if left:
-            expected = "source and calibration, or bands band_B that hold these"
-            logger.warning("%s/%s: %s left out, expected %s", self.path, scan, list_few(left), expected)
 
     def _open_band(self, number: int, group: str, name: str, attributes: dict[str, Any], clock: StageClock) -> Band:
         counts = Counts(self.root, f"{group}/source/data_5d", clock)
@@ -578,7 +570,7 @@ class Session:
         sources = self.root.each(self.has_source, self.numbers)
         observed = [number for number, has_source in zip(self.numbers, sources, strict=True) if has_source]
         self._log_left_out(observed)
-        named = set(observed) if wanted is None else _parse_scans(wanted, self.numbers, self.path)
+        named = set(observed) if wanted is None else parse_scans(wanted, self.numbers, self.path)
         chosen = sorted(named & set(observed))
         if not chosen:
             raise StoreError(
@@ -590,8 +582,8 @@ class Session:
     def _log_left_out(self, observed: list[int]) -> None:
         """Name the members of the session that are not calibrated, once a run."""
         if self._left_out:
-            expected = "groups scan_NNNNNN, six digits"
-            logger.warning("%s: %s left out, expected %s", self.path, list_few(self._left_out), expected)
+            names = list_few(self._left_out)
+            logger.warning("%s: %s left out, expected groups scan_NNNNNN, six digits", self.path, names)
         if self.root.repeated:
             names = list_few(sorted(self.root.repeated))
             logger.warning("%s holds %s more than once, expected each once; the last one counts", self.path, names)
@@ -606,21 +598,3 @@ def _log_unreadable(number: int, error: Exception) -> ObservationError:
     logger.warning("scan %d: its loads cannot be read: %s", number, found)
     logger.debug("scan %d: its loads", number, exc_info=error)
     return found
-
-
-def _parse_scans(wanted: list[Any] | str, present: list[int], path: str) -> set[int]:
-    items = wanted.split(",") if isinstance(wanted, str) else [w for x in wanted for w in str(x).split(",")]
-    chosen: set[int] = set()
-    for item in (text.strip() for text in items):
-        match = re.fullmatch(r"([0-9]+)\s*(?::\s*([0-9]+))?", item)
-        if not match:
-            hint = "; numbers are 0 or more" if re.match("-[0-9]", item) else ""
-            raise StoreError(f"scans: {item!r} is neither a scan number nor a range like 25660:25670{hint}")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise StoreError(f"scans: the range {item!r} runs backwards; expected {last}:{first}")
-        found = {number for number in present if first <= number <= last}
-        if not found:
-            raise StoreError(f"scans: {path} has no scan {item}; it has {format_ranges(present)}")
-        chosen |= found
-    return chosen
