@@ -18,6 +18,7 @@ from cal_pipeline.core.files.selection import cfg_folder
 from cal_pipeline.core.limits import Limits, LimitsTable
 from cal_pipeline.core.quality import Check, Figure, Parts, QualityScheme
 from cal_pipeline.heterodyne.lines import find_lines, known_lines
+from cal_pipeline.heterodyne.modes import mode_named
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 from cal_pipeline.heterodyne.physics.mean_spectrum import MeanSpectrum, noise_of_mean, strongest_dip
@@ -266,6 +267,21 @@ def _flagged(band: Band, tally: Tally) -> dict[str, Pixels] | None:
     return {flag: count / tally.n_samples for flag, count in tally.flagged.items()}
 
 
+def _implausible(band: Band, tally: Tally) -> Pixels | None:
+    return None if tally.n_implausible is None else tally.n_implausible / tally.n_samples
+
+
+def _repeated(band: Band, tally: Tally) -> Pixels | None:
+    return tally.n_repeated
+
+
+def _dump_jump(band: Band, tally: Tally) -> Pixels | None:
+    if tally.dump_jump is None:
+        return None
+    moves = mode_named(band.require_pairing().mode).has_dump_positions
+    return np.maximum(tally.dump_jump - (_JUMP_OF_SOURCE if moves else 0.0), 0.0)
+
+
 def mean_of_ons(band: Band, probe: NDArray[np.float32]) -> MeanSpectrum:
     """Average one dump of each ON over the ONs, and work out the noise of that mean.
 
@@ -331,6 +347,9 @@ def _expand_to_pixels(values: Any, pixels: tuple[int, ...], reduce: Callable[...
 
 _OLD_LOADS = 300.0
 """Age of the loads above which the gain may have changed since, unless later loads tell [s]."""
+
+_JUMP_OF_SOURCE = 0.35
+"""Change of power from one dump to the next that a planet makes in a map with two dumps a beam."""
 
 FLAGS = Parts(
     "flagged_fraction_by_flag",
@@ -493,6 +512,20 @@ QUALITY = QualityScheme(
             reduced="dropped_subscans",
             checked=True,
         ),
+        Figure(
+            "implausible_fraction",
+            "samples with more than three times or less than half of the power of the reference",
+            _implausible,
+            reduce="mean",
+            checked=True,
+        ),
+        Figure(
+            "dump_jump",
+            "largest change of power from a dump or an ON to those beside it, beyond that of a source in a map",
+            _dump_jump,
+            checked=True,
+        ),
+        Figure("repeated_dumps", "dumps with the counts of the dump before", _repeated, reduce="mean", checked=True),
         Figure(
             "odd_times",
             "number of things that are odd about the times of scan and loads",

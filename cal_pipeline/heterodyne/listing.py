@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,7 +68,7 @@ class ScanListing:
         self.numbers = sorted(self._groups)
         self._left_out = sorted(set(names) - set(self._groups.values()) - _NO_SCANS)
         if not self.numbers:
-            found = f"; it holds {list_few(self._left_out)}" if self._left_out else ""
+            found = f" but {list_few(self._left_out)}" if self._left_out else ""
             raise StoreError(f"{self.path} holds no scan{found}; expected groups scan_NNNNNN, six digits")
 
     def _is_there(self, path: str | Path, names: list[str]) -> bool:
@@ -217,3 +217,24 @@ def _parse_scans(wanted: list[Any] | str, present: list[int], path: str) -> set[
             raise StoreError(f"scans: {path} has no scan {item}; it has {format_ranges(present)}")
         chosen |= found
     return chosen
+
+
+def name_strangers(members: Collection[str], bands: Collection[str]) -> str:
+    """Name the members of a scan that are neither its groups nor bands to calibrate; empty without any.
+
+    Parameters
+    ----------
+    members : collection of str
+        Members of the group of the scan.
+    bands : collection of str
+        Names of the bands that are calibrated; the empty name for an undivided scan.
+
+    Examples
+    --------
+    >>> name_strangers(["zarr.json", "source", "notes"], [""])
+    'notes left out, expected source and calibration, or bands band_B that hold these'
+    """
+    known = {"zarr.json", *({"source", "calibration"} if set(bands) == {""} else bands)}
+    left = sorted(set(members) - known)
+    expected = "source and calibration, or bands band_B that hold these"
+    return f"{list_few(left)} left out, expected {expected}" if left else ""

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from cal_pipeline.core.errors import DataReadError, LayoutError, ObservationError
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.metadata import read_group_attributes
-from cal_pipeline.core.text import list_few
 from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.errors import NoLoadsError, describe_failed_read
 from cal_pipeline.heterodyne.l0 import (
@@ -28,7 +27,7 @@ from cal_pipeline.heterodyne.l0 import (
     read_coordinates,
     time_of_loads,
 )
-from cal_pipeline.heterodyne.listing import ScanListing
+from cal_pipeline.heterodyne.listing import ScanListing, name_strangers
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 from cal_pipeline.heterodyne.scan import Band, Scan
 
@@ -126,19 +125,11 @@ class Session(ScanListing):
                 ) from error
             bands = [self._open_band(number, group, name, attributes, clock) for group, name in found]
         if not bands:
-            reason = "nor 'calibration', expected either" if self._is_observed(number) else "(calibration only)"
+            reason = "nor 'calibration', expected either" if self.has_source(number) else "(calibration only)"
             raise LayoutError(f"{self.path}/{self._groups[number]} has no group 'source' {reason}")
-        self._warn_of_strangers(number, {name for _, name in found})
+        if strangers := name_strangers(self.root.members(self._groups[number]), {name for _, name in found}):
+            logger.warning("%s/%s: %s", self.path, self._groups[number], strangers)
         return Scan(number, attributes, bands, clock=clock, session=self)
-
-    def _warn_of_strangers(self, number: int, bands: set[str]) -> None:
-        """Warn of members of a scan that are neither its groups nor bands to calibrate."""
-        scan = self._groups[number]
-        known = {"zarr.json", "source", "calibration"} if bands == {""} else {"zarr.json", *bands}
-        left = sorted(set(self.root.members(scan)) - known)
-        if left:
-            expected = "source and calibration, or bands band_B that hold these"
-            logger.warning("%s/%s: %s left out, expected %s", self.path, scan, list_few(left), expected)
 
     def _open_band(self, number: int, group: str, name: str, attributes: dict[str, Any], clock: StageClock) -> Band:
         counts = Counts(self.root, f"{group}/source/data_5d", clock)

@@ -415,10 +415,10 @@ class TestScans:
 
     def test_no_scan_in_it(self, store):
         shutil.rmtree(store / "scan_000001")
-        with pytest.raises(StoreError, match="holds no scan; expected groups scan_NNNNNN"):
+        with pytest.raises(StoreError, match="holds no scan; expected groups"):
             Session(store)
         (store / "scan_7").mkdir()
-        with pytest.raises(StoreError, match="holds no scan; it holds scan_7; expected groups"):
+        with pytest.raises(StoreError, match="holds no scan but scan_7; expected groups"):
             Session(store)
 
     def test_a_number_that_is_not_there(self, store):
