@@ -10,8 +10,10 @@ from cal_pipeline.core.errors import (
     NoInputError,
     ObservationError,
     OutputExistsError,
+    ReadBackError,
     RunInterruptedError,
     StoreError,
+    StoreLockedError,
 )
 from cal_pipeline.heterodyne.errors import (
     BadChannelsError,
@@ -39,7 +41,9 @@ __all__ = [
     "NotFiniteError",
     "ObservationError",
     "OutputExistsError",
+    "ReadBackError",
     "RunInterruptedError",
     "ScanError",
     "StoreError",
+    "StoreLockedError",
 ]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cal_pipeline.cli.check import check
 from cal_pipeline.cli.commands import DONE, CommandParser, UsageError, complain, describe_error, run_command, show
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.logs import log_to_stderr
@@ -59,7 +60,8 @@ def calibrate_parser() -> argparse.ArgumentParser:
         prog="calibrate",
         description="Calibrate a session (L0) to antenna temperatures (L1).",
         epilog="Other commands, each with its own --help: calibrate info describes a session or a product, "
-        "calibrate compare shows how two products differ, calibrate replay repeats a scan of a product.",
+        "calibrate check finds damage in one, calibrate compare shows how two products differ, calibrate replay "
+        "repeats a scan of a product.",
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
@@ -246,7 +248,12 @@ def _replay(arguments: list[str]) -> int:
     return comparison.status()
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"info": _info, "compare": _compare, "replay": _replay}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "info": _info,
+    "check": check,
+    "compare": _compare,
+    "replay": _replay,
+}
 """Subcommands of ``calibrate``."""
 
 

@@ -8,17 +8,18 @@ import os
 import re
 import signal
 import sys
-import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from types import FrameType
 from typing import Any, NoReturn
 
 from stpipe.exceptions import StpipeExitException
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError, OutputExistsError, RunInterruptedError
+from cal_pipeline.core.run.signals import Terminated, interruptible
+from cal_pipeline.core.text import escape_lines
 
 DONE, FAILED = 0, 1
 """Exit statuses of a command that did, or did not do, all that it was asked for."""
@@ -32,10 +33,6 @@ _LINES = 5
 
 class UsageError(CalibrationError):
     """Invalid command line."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, treated as an interruption from the keyboard."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -123,7 +120,7 @@ def run_command(
     debug = "--debug" in arguments or os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0")
     arguments = [item for item in arguments if item != "--debug"]
     try:
-        with _usable_streams(), _sigterm_interrupts():
+        with _usable_streams(), _escaped_warnings(), interruptible(at_once=True):
             return function(arguments)
     except KeyboardInterrupt as error:
         complain(f"{prog}: {error if isinstance(error, RunInterruptedError) else 'interrupted'}")
@@ -156,7 +153,7 @@ def describe_error(error: BaseException, overwrite_flag: str = "--overwrite") ->
     elif not isinstance(error, (CalibrationError, StpipeExitException, OSError)):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
         text += f" ({DEBUG_VARIABLE}=1 shows where)"
-    lines = text.splitlines() or [type(error).__name__]
+    lines = text.split("\n") if text else [type(error).__name__]
     return "\n".join(lines if len(lines) <= _LINES else [*lines[: _LINES - 1], "…"])
 
 
@@ -172,23 +169,6 @@ def interrupt_status(error: BaseException) -> int:
     causes = (error, error.__cause__, error.__context__)
     terminated = any(isinstance(cause, Terminated) for cause in causes)
     return 128 + int(signal.SIGTERM if terminated else signal.SIGINT)
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Raise :class:`Terminated` in the main thread on SIGTERM within the block."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -215,12 +195,30 @@ def _usable_streams() -> Iterator[None]:
                 reconfigure(errors=before)
 
 
+@contextmanager
+def _escaped_warnings() -> Iterator[None]:
+    """Escape control characters in Python's own warnings, in which libraries name files and members."""
+    before = warnings.formatwarning
+
+    def escaped(*args: Any, **settings: Any) -> str:
+        return escape_lines(before(*args, **settings))
+
+    warnings.formatwarning = escaped
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
 def show(text: str) -> None:
-    """Print to standard output; a reader that has stopped reading (``| head``) is no error."""
+    """Print to standard output, control characters escaped.
+
+    A reader that has stopped reading (``| head``) is no error.
+    """
     if sys.stdout is None:
         return
     try:
-        print(text, flush=True)
+        print(escape_lines(text), flush=True)
     except BrokenPipeError:
         # The interpreter flushes standard output once more at its end.
         with suppress(OSError, ValueError):
@@ -228,7 +226,7 @@ def show(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Print to standard error, if there is one."""
+    """Print to standard error, if there is one, control characters escaped."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            print(text, file=sys.stderr, flush=True)
+            print(escape_lines(text), file=sys.stderr, flush=True)

@@ -19,6 +19,10 @@ class OutputExistsError(StoreError):
     """An output exists and may not be replaced; the message says so with ``overwrite=True``."""
 
 
+class StoreLockedError(StoreError):
+    """Another run is writing an output, or has taken it over; the message names its host, process and start."""
+
+
 class RunInterruptedError(KeyboardInterrupt):
     """A run was interrupted; the message says what was kept."""
 
@@ -41,6 +45,10 @@ class MissingInputError(ObservationError):
 
 class IncompleteWriteError(ObservationError):
     """Not everything that was written is in the store."""
+
+
+class ReadBackError(ObservationError):
+    """What is read back from the store is not what was written."""
 
 
 class InternalError(ObservationError):

@@ -6,6 +6,9 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from cal_pipeline.core.text import escape_lines, make_printable
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -14,9 +17,20 @@ PACKAGE, FRAMEWORK = "cal_pipeline", "stpipe"
 """Loggers of this package and of stpipe."""
 
 
+class _OneLineFormatter(logging.Formatter):
+    """Formatter that escapes control characters: names from the data neither break nor colour a line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        record.message = make_printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return escape_lines(super().formatException(ei))
+
+
 def run_formatter() -> logging.Formatter:
     """Make the formatter of log lines."""
-    return logging.Formatter(FORMAT, DATE_FORMAT)
+    return _OneLineFormatter(FORMAT, DATE_FORMAT)
 
 
 def framework_level(level: int) -> int:

@@ -68,13 +68,10 @@ class WrittenObservation:
         Log line.
     verdict : str
         Quality verdict.
-    carried : object
-        Data for :meth:`History.complete` from the process that wrote the observation; None for none.
     """
 
     summary: str
     verdict: str = ""
-    carried: Any = None
 
 
 class History:
@@ -87,5 +84,13 @@ class History:
         """Complete an observation before it is published; return whether anything was written."""
         return False
 
+    def is_current(self, carried: Any, root: StorePath, /) -> bool:
+        """Tell whether an observation of an earlier run would be completed now as it was then."""
+        return True
+
     def add(self, carried: Any, /) -> None:
         """Remember an observation that was published."""
+
+    def copy(self) -> History:
+        """Return the memory as it is now, which later observations do not change."""
+        return self

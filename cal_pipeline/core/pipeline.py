@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import re
 from collections import defaultdict
@@ -21,14 +23,18 @@ from cal_pipeline.core.parameters.specification import find_defaults
 from cal_pipeline.core.run.cluster import DaskCluster
 from cal_pipeline.core.run.garbage import short_collections
 from cal_pipeline.core.run.job import Prepared
+from cal_pipeline.core.run.resume import Resumption
 from cal_pipeline.core.run.runner import calibrate_observations
+from cal_pipeline.core.run.signals import interruptible, shielded
 from cal_pipeline.core.run.workers import Processes, ThisProcess, Workforce, refuse_in_worker
 from cal_pipeline.core.step import BaseStep, ObservationStep, refuse_other_format
 from cal_pipeline.core.store.compare import Comparison, compare_products
 from cal_pipeline.core.store.locations import is_url, normalize_location
-from cal_pipeline.core.store.output import make_output
+from cal_pipeline.core.store.make_output import make_output
+from cal_pipeline.core.store.output import OutputStore
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import ProductKind
+from cal_pipeline.core.store.records import ObservationRecord, flatten_parameters
 from cal_pipeline.core.text import format_count, format_ranges
 
 logger = logging.getLogger(__name__)
@@ -49,6 +55,8 @@ def specify_run(kind: ProductKind) -> str:
     """
     return f"""
     overwrite = boolean(default=False)       # Replace an existing {kind.name}
+    resume    = boolean(default=False)       # Keep finished {kind.selection} that would come out alike, redo the rest
+    verify    = boolean(default=False)       # Read each {kind.noun} back and compare before it is published
     workers   = integer(min=1, default=1)    # Number of local processes
     threads   = integer(min=1, default=None) # Threads per process (default: cores / workers)
     scheduler = string(default=None)         # Address of a Dask scheduler, to run on its cluster
@@ -80,10 +88,16 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     not_replayed: ClassVar[tuple[str, ...]] = ()
     """Groups of a product that depend on other observations, which a replay leaves out."""
 
+    inputs_chosen_by: ClassVar[str] = ""
+    """Step after which the inputs of an observation are known, so that :meth:`find_changes` can tell whether to keep
+    one of an earlier run; empty: none is kept."""
+
     _prepared: dict[Path | None, Prepared]
     """Steps for observations, by the parameter file that was chosen; of a run only."""
 
     overwrite: bool
+    resume: bool
+    verify: bool
     workers: int
     threads: int | None
     scheduler: str | None
@@ -129,6 +143,31 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         """
         raise TypeError(f"{type(self).__name__} does not say how a {self.product_kind.noun} is written")
 
+    def carry(self, observation: Any) -> Any:
+        """Return what later observations are compared with, for the history of the run: nothing."""
+        return None
+
+    def carries(self) -> bool:
+        """Tell whether observations are compared with earlier ones, by the parameters: no."""
+        return False
+
+    def find_changes(self, observation: Any, records: Sequence[ObservationRecord]) -> list[str]:
+        """Name what an observation depends on that is no longer as an earlier run recorded.
+
+        Parameters
+        ----------
+        observation : Observation
+            The observation, after the step :attr:`inputs_chosen_by`.
+        records : sequence of ObservationRecord
+            Records of its parts in a product; engine and parameters agree.
+
+        Returns
+        -------
+        list of str
+            Such as ``["L0 changed"]``: input and reference files; empty if nothing has changed.
+        """
+        return []
+
     def start_history(self) -> History:
         """Make the memory of a run, for observations that are completed in the order of time."""
         return History()
@@ -139,6 +178,20 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
 
     def finish_product(self, product: Any) -> None:
         """Add to the product, at the end of a run, what describes it as a whole: nothing."""
+
+    def check_output(self, root: StorePath) -> None:
+        """Refuse, before anything is written, what is in the way of :meth:`finish_product`: nothing.
+
+        Parameters
+        ----------
+        root : StorePath
+            The product.
+        """
+
+    def parameters_sha256(self) -> str:
+        """Return the SHA-256 digest of the parameters with an effect on results."""
+        parameters = dict(flatten_parameters(self.get_pars()))
+        return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
 
     def describe_timing(self, observation: Any) -> str:
         """Format a log line with the time spent in each stage of an observation."""
@@ -178,6 +231,8 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         ------
         RunFailedError
             At the end, if an observation could not be processed; the others are written.
+        RunRecordError
+            At the end, if observations are written, but not what describes the run.
         RunInterruptedError
             After a KeyboardInterrupt; finished observations are kept.
         """
@@ -198,10 +253,22 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         workforce = self._workforce()
         workforce.check()
         beginning = self._describe_run(dataset, numbers)
-        output = make_output(self._where_to(dataset), self.overwrite, dataset.path, self.product_kind)
-        for line in beginning:
-            logger.info("%s", line)
-        return calibrate_observations(dataset, numbers, self, output, workforce, self.timing)
+        where = self._where_to(dataset)
+        # What has begun is ended in order: only the loop over observations is interrupted.
+        with (
+            interruptible(),
+            shielded(),
+            make_output(where, self.overwrite, dataset.path, self.product_kind, self.resume) as output,
+        ):
+            self.check_output(output.root)
+            for line in beginning:
+                logger.info("%s", line)
+            resumption = self._resume(output, numbers)
+            return calibrate_observations(dataset, numbers, self, output, workforce, self.timing, resumption)
+
+    def _resume(self, output: OutputStore, numbers: list[int]) -> Resumption | None:
+        """Find the results of earlier runs; None if all observations are to be processed."""
+        return Resumption.begin(output, numbers, self.overwrite, self.open_product) if self.resume else None
 
     def check_parameters(self) -> None:
         """Refuse contradictory parameters of the run, and an output that is plainly no store."""
@@ -211,8 +278,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             self.refuse_idle("workers", "scheduler", "the cluster has its own; leave one of them out")
         if self.output_file:
             refuse_other_format(str(self.class_alias), self.output_file, ".zarr", _STORE_ADVICE)
-            written = any(step.save_results or step.output_file for step in self._steps().values())
-            if not written and (is_url(self.output_file) or Path(self.output_file).is_absolute()):
+            if not self._writes_files() and (is_url(self.output_file) or Path(self.output_file).is_absolute()):
                 self.refuse_idle("output_dir", "output_file", "leave it out, or name the store without its folder")
 
     def _describe_run(self, dataset: Dataset, numbers: list[int]) -> list[str]:
@@ -281,7 +347,12 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         """Make steps with the parameters for a file that is chosen by the data, or none."""
         fresh = self.with_parameters(self.resolve_with(file))
         provenance = {"parameters": fresh.get_pars(), "parameter_origins": fresh.parameters.flat_origins()}
-        return Prepared(make_json_ready(provenance), {name: step.run for name, step in fresh._steps().items()})
+        stages = {name: step.run for name, step in fresh._steps().items()}
+        return Prepared(make_json_ready(provenance), stages, fresh.carries() or fresh._writes_files())
+
+    def _writes_files(self) -> bool:
+        """Tell whether a step writes files."""
+        return any(step.save_results or step.output_file for step in self._steps().values())
 
     def _steps(self) -> dict[str, ObservationStep]:
         return {name: getattr(self, name) for name in self.step_defs}

@@ -6,6 +6,7 @@ import hashlib
 import os
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from cal_pipeline._version import __version__
@@ -37,15 +38,15 @@ def record_step(step: CheckedStep, references: list[tuple[str, str]]) -> dict[st
         "parameters": make_json_ready(step.get_pars()),
         "parameter_origins": dict(step.parameters.origins),
         "reference_files": [
-            {"type": kind, "file": path, "sha256": _digest(path)} for kind, path in dict.fromkeys(references)
+            {"type": kind, "file": path, "sha256": digest_file(path)} for kind, path in dict.fromkeys(references)
         ],
     }
 
 
-def _digest(path: str) -> str | None:
-    """SHA-256 digest of a file; None where there is none."""
+def digest_file(path: str | Path) -> str | None:
+    """Compute the SHA-256 digest of a file, once as long as it does not change; None where there is none."""
     try:
-        return _digest_once(path, os.stat(path).st_mtime_ns)
+        return _digest_once(str(path), os.stat(path).st_mtime_ns)
     except OSError:
         return None
 

@@ -428,7 +428,7 @@ class ObservationStep(BaseStep):
             return
         if self.parent is None:
             self._check_output_name()
-        if self.overwrite or (self.parent is not None and self.parent.overwrite):
+        if self.overwrite or (self.parent is not None and (self.parent.overwrite or self.parent.resume)):
             return
         for number in numbers:
             path = self.make_output_path(basepath=f"{self.product_kind.group_name(number)}.asdf")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Sequence
 
 _ELLIPSIS = "..."
 _MOST_DECIMALS = 6
@@ -61,6 +62,27 @@ def make_printable(text: object) -> str:
     'η Carinae'
     """
     return "".join(c if _is_harmless(c) else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def escape_lines(text: str) -> str:
+    r"""Escape each line of a text as :func:`make_printable` does; line feeds stay.
+
+    Parameters
+    ----------
+    text : str
+        Text for a terminal.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(escape_lines("scan 1:\nOrion\x1b[2J"))
+    scan 1:
+    Orion\x1b[2J
+    """
+    return text if text.isprintable() else "\n".join(map(make_printable, text.split("\n")))
 
 
 def _is_harmless(character: str) -> bool:
@@ -124,6 +146,29 @@ def elide_middle(text: str, width: int) -> str:
         return text
     kept = width - len(_ELLIPSIS)
     return text[: kept - kept // 2] + _ELLIPSIS + text[len(text) - kept // 2 :]
+
+
+def list_few(names: Sequence[str], most: int = 5) -> str:
+    """List names, escaped, with commas between them; only the first of many.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names from the data.
+    most : int
+        Number of names to list.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> list_few(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    listed = ", ".join(map(make_printable, names[:most]))
+    return f"{listed} and {len(names) - most} more" if len(names) > most else listed
 
 
 def format_ranges(numbers: list[int]) -> str:

@@ -19,7 +19,7 @@ from cal_pipeline.core.store.packing import Packing
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.modes import determine_mode
 from cal_pipeline.heterodyne.phases import COLD, HOT, Mask, Texts, find_phases
-from cal_pipeline.heterodyne.schema import MJD, SOURCE_COORDINATES, Coordinate
+from cal_pipeline.heterodyne.schema import MJD, MOST_COORDINATES, SOURCE_COORDINATES, Coordinate
 
 logger = logging.getLogger(__name__)
 
@@ -88,14 +88,31 @@ class Coordinates:
 
 NEEDED: dict[str, Callable[[Texts, str], Mask]] = {
     "on": lambda phases, instmode: determine_mode(phases, instmode).find_ons(phases),
-    "observed": lambda phases, instmode: _find_observed(phases, instmode),
+    "observed": lambda phases, instmode: find_observed(phases, instmode),
     "loads": lambda phases, instmode: find_phases(phases, (*HOT, *COLD)),
 }
 """Subscans whose values go into a product, from phases and instrument mode, by their name in the schema."""
 
 
-def _find_observed(phases: Texts, instmode: str) -> Mask:
-    """Find the subscans that the observing mode calibrates."""
+def find_observed(phases: Texts, instmode: str) -> Mask:
+    """Find the subscans that the observing mode calibrates.
+
+    Parameters
+    ----------
+    phases : ndarray of str, shape (S,)
+        ``sobsmode`` of the subscans.
+    instmode : str
+        Instrument mode of the scan.
+
+    Returns
+    -------
+    ndarray of bool, shape (S,)
+
+    Examples
+    --------
+    >>> find_observed(np.array(["ON", "MOON", "OFF"]), "").tolist()
+    [True, False, True]
+    """
     mode = determine_mode(phases, instmode)
     return mode.find_ons(phases) | mode.find_offs(phases)
 
@@ -183,6 +200,8 @@ def read_array(array: ArrayReader, name: str, spec: Coordinate, filled: list[str
     DataReadError
         If the store cannot be read.
     """
+    if math.prod(array.shape) > MOST_COORDINATES:
+        raise LayoutError(f"{array.name} has shape {array.shape}, expected at most {MOST_COORDINATES} values")
     if spec.kind == "number":
         _check_number_type(array, name, spec)
     try:

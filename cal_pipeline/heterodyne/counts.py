@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -19,7 +20,15 @@ from cal_pipeline.core.store.packing import Packing
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.physics.compiled import find_extremes
-from cal_pipeline.heterodyne.schema import ARRAY, CHANNEL, DUMP, RECEIVER, SUBSCAN
+from cal_pipeline.heterodyne.schema import (
+    ARRAY,
+    CHANNEL,
+    DUMP,
+    LARGEST_AXES,
+    MOST_SPECTRAL_SAMPLES,
+    RECEIVER,
+    SUBSCAN,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +82,7 @@ class Counts:
         array.refuse_other_order((CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN))
         if 0 in array.shape:
             raise LayoutError(f"{self.name} has shape {array.shape}: it holds nothing")
+        _refuse_sizes(self.name, array.shape)
         self._array = array
         self.shape: tuple[int, ...] = array.shape
         self._packing = self._unlimited = Packing.for_counts(self.name, array.attributes, array.dtype)
@@ -225,3 +235,14 @@ class Counts:
             for rows, *inner, _ in self._absent_by_subscan.get(subscan, ()):
                 if rows.start < channels.stop and rows.stop > channels.start:
                     yield slice(max(rows.start - channels.start, 0), rows.stop - channels.start), *inner, column
+
+
+def _refuse_sizes(name: str, shape: tuple[int, ...]) -> None:
+    """Refuse counts of a shape that no scan has, before memory is taken for it."""
+    for (axis, largest), length in zip(LARGEST_AXES.items(), shape, strict=True):
+        if length > largest:
+            raise LayoutError(f"{name} has shape {shape}: {length} along {axis}, expected at most {largest}")
+    number = math.prod(shape) // shape[1]
+    if number > MOST_SPECTRAL_SAMPLES:
+        axes = "channels x receivers x arrays x subscans"
+        raise LayoutError(f"{name} has shape {shape}: {number} {axes}, expected at most {MOST_SPECTRAL_SAMPLES}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cal_pipeline.core.errors import ObservationError
+from cal_pipeline.core.errors import DataReadError, LayoutError, ObservationError
 
 
 class NoLoadsError(ObservationError):
@@ -23,3 +23,27 @@ class FrequencyRangeError(ObservationError):
 
 class NotFiniteError(ObservationError):
     """Water vapour, samples or their noise come out as no numbers."""
+
+
+def describe_failed_read(error: Exception) -> ObservationError:
+    """Return the error for a group that cannot be read; it may be kept, as it holds no traceback.
+
+    Parameters
+    ----------
+    error : Exception
+        What reading raised.
+
+    Returns
+    -------
+    ObservationError
+        One of the same class, if that is one of this package; else it names the class.
+
+    Examples
+    --------
+    >>> describe_failed_read(OSError("disk gone"))
+    DataReadError('OSError: disk gone')
+    """
+    if isinstance(error, ObservationError):
+        return type(error)(str(error))
+    kind = DataReadError if isinstance(error, OSError) else LayoutError
+    return kind(f"{type(error).__name__}: {error}")

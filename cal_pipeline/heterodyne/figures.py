@@ -210,7 +210,15 @@ def _dropped_subscans(band: Band, tally: Tally) -> Pixels | None:
     if band.pairing is None or band.loads is None:
         return None
     left = band.coordinates.shape[4] - band.pairing.on.size - band.pairing.off.size + band.loads.dropped_subscans
-    return np.full(band.coordinates.pixel.shape, left)
+    empty = np.count_nonzero(band.pairing.off_dumps.max(axis=(0, 1, 2)) == 0)
+    return np.full(band.coordinates.pixel.shape, left + empty)
+
+
+def _odd_times(band: Band, tally: Tally) -> Pixels | None:
+    """Count what is odd about the times of scan and loads, the same for all pixels."""
+    if band.pairing is None or band.loads is None:
+        return None
+    return np.full(band.coordinates.pixel.shape, band.pairing.odd_times + band.loads.odd_times)
 
 
 def _noise_ratio(band: Band, tally: Tally) -> Pixels | None:
@@ -475,9 +483,16 @@ QUALITY = QualityScheme(
         ),
         Figure(
             "dropped_subscans",
-            "subscans that take no part, since their phase is not one of the observing mode",
+            "subscans that take no part: their phase is not one of the observing mode, or OFFs without a dump",
             _dropped_subscans,
             reduced="dropped_subscans",
+            checked=True,
+        ),
+        Figure(
+            "odd_times",
+            "number of things that are odd about the times of scan and loads",
+            _odd_times,
+            reduced="odd_times",
             checked=True,
         ),
         Figure("flagged_fraction", "flagged samples", _flagged, reduce="mean", checked=True, parts=FLAGS),

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.observation import History
+from cal_pipeline.core.store.arrays import open_reader
+from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.scan import Scan
 from cal_pipeline.heterodyne.schema import L1
@@ -126,34 +128,80 @@ class SkyHistory(History):
         """
         written = False
         for entries in skies:
-            references = self._newest.get(entries.layout, [])[: entries.n]
+            references = self._references(entries)
             if references:
                 _write_differences(entries, root.child(entries.band) if entries.band else root, references)
                 written = True
         return written
 
+    def is_current(self, skies: list[SkyEntries], root: StorePath) -> bool:
+        """Tell whether recorded differences are those that :meth:`complete` would write, bit for bit.
+
+        Parameters
+        ----------
+        skies : list of SkyEntries
+            Skies of each band.
+        root : StorePath
+            The L1 group of the scan, of an earlier run.
+        """
+        return all(
+            _holds_differences(entries, root.child(entries.band) if entries.band else root, self._references(entries))
+            for entries in skies
+        )
+
     def add(self, skies: list[SkyEntries]) -> None:
         """Store the skies of a published scan."""
         for entries in skies:
-            known = self._newest.setdefault(entries.layout, [])
-            known[:] = sorted(entries.skies() + known, key=lambda sky: -sky.mjd)[: entries.n]
+            known = self._newest.get(entries.layout, [])
+            newest = sorted(entries.skies() + known, key=lambda sky: -sky.mjd)[: entries.n]
+            self._newest[entries.layout] = newest
+
+    def copy(self) -> SkyHistory:
+        """Return the cache as it is now."""
+        copy = SkyHistory()
+        copy._newest = dict(self._newest)
+        return copy
+
+    def _references(self, entries: SkyEntries) -> list[Sky]:
+        return self._newest.get(entries.layout, [])[: entries.n]
 
 
-def _write_differences(entries: SkyEntries, group: StorePath, references: list[Sky]) -> None:
-    """Write the group ``skydiff``: for each sky of the scan all references, newest first."""
-    n_channels = entries.signal.size
-    pairs = [(now, earlier) for now in entries.skies() for earlier in references]
-    attributes = {
+def _pair(entries: SkyEntries, references: list[Sky]) -> list[tuple[Sky, Sky]]:
+    """Pair each sky of a scan with all references, newest first."""
+    return [(now, earlier) for now in entries.skies() for earlier in references]
+
+
+def _describe_pairs(scan: int, pairs: list[tuple[Sky, Sky]]) -> dict[str, Any]:
+    """Make the attributes of the group ``skydiff``."""
+    return {
         "n_diffs": len(pairs),
-        "current_scan": entries.scan,
+        "current_scan": scan,
         "current_mjds": [now.mjd for now, _ in pairs],
         "current_offs": [now.off for now, _ in pairs],
         "ref_scans": [earlier.scan for _, earlier in pairs],
         "ref_mjds": [earlier.mjd for _, earlier in pairs],
         "ref_offs": [earlier.off for _, earlier in pairs],
     }
+
+
+def _write_differences(entries: SkyEntries, group: StorePath, references: list[Sky]) -> None:
+    """Write the group ``skydiff``: for each sky of the scan all references, newest first."""
+    n_channels = entries.signal.size
+    pairs = _pair(entries, references)
     coordinates = {"signal_freqs": entries.signal, "pixel": entries.pixel}
-    L1.create_diagnostic(group, "skydiff", coordinates, n_channels, attributes)
+    L1.create_diagnostic(group, "skydiff", coordinates, n_channels, _describe_pairs(entries.scan, pairs))
     for index, (now, earlier) in enumerate(pairs):
         difference = now.spectrum - earlier.spectrum
         L1.write_array(group, f"skydiff/spectrum_{index}", difference, n_channels, {"signal_freqs", "pixel"})
+
+
+def _holds_differences(entries: SkyEntries, group: StorePath, references: list[Sky]) -> bool:
+    """Tell whether a group holds the differences of a scan to these references, and no others."""
+    if not group.exists("skydiff/zarr.json"):
+        return not references
+    pairs = _pair(entries, references)
+    if read_group_attributes(group, "skydiff") != _describe_pairs(entries.scan, pairs):
+        return False
+    found = (open_reader(group, f"skydiff/spectrum_{index}").read() for index in range(len(pairs)))
+    expected = (now.spectrum - earlier.spectrum for now, earlier in pairs)
+    return all(np.array_equal(one, two, equal_nan=True) for one, two in zip(found, expected, strict=True))

@@ -15,8 +15,8 @@ from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store
 from cal_pipeline.core.text import format_count
 
-_SCAN = re.compile(r"scan_(\d{6})")
-_BAND = re.compile(r"band_\d+")
+_SCAN = re.compile(r"scan_([0-9]{6})")
+_BAND = re.compile(r"band_[0-9]+")
 _MOST_NAMED = 3
 _L0_GROUPS = frozenset({"source", "calibration"})
 
@@ -93,18 +93,26 @@ def identify_store(root: StorePath) -> Identity:
     if "cal_schema_version" in attributes:
         return Identity(name, Kind.PRODUCT, f"an L1 store of {format_count(len(scans), 'scan')}")
     if scans:
-        return _with_scans(root, scans)
+        return identify_scans(root, scans)
     if "provenance" in attributes and "qa" in attributes:
         return Identity(name, Kind.OTHER, "one scan of an L1 store; name the store that holds it")
     if _holds_counts(root, "", names):
         return Identity(name, Kind.OTHER, "one scan of an L0 session; name the session that holds it")
-    if not set(names) - {"zarr.json", "failures.json"}:
+    if not set(names) - {"zarr.json", "failures.json", "run.json"}:
         return Identity(name, Kind.PRODUCT, "a store without scans")
     return Identity(name, Kind.OTHER, "a Zarr group without groups scan_NNNNNN")
 
 
-def _with_scans(root: StorePath, scans: list[str]) -> Identity:
-    """Tell L0 from an L1 store whose root does not say so, by the first scan that holds counts."""
+def identify_scans(root: StorePath, scans: list[str]) -> Identity:
+    """Tell L0 from an L1 store whose root does not say so, by the first scan that holds counts.
+
+    Parameters
+    ----------
+    root : StorePath
+        The store.
+    scans : list of str
+        Groups of its scans.
+    """
     number = format_count(len(scans), "scan")
     if any(_holds_counts(root, scan, root.members(scan)) for scan in scans):
         return Identity(str(root), Kind.SESSION, f"an L0 session of {number}")

@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.text import format_count
-from cal_pipeline.heterodyne.coordinates import Coordinates, check_values, read_arrays, refuse
+from cal_pipeline.heterodyne.coordinates import Coordinates, check_values, find_observed, read_arrays, refuse
 from cal_pipeline.heterodyne.counts import Counts
+from cal_pipeline.heterodyne.modes import determine_mode
 from cal_pipeline.heterodyne.phases import CALIBRATION, COLD, HOT, ZERO
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.heterodyne.physics.constants import TORR
@@ -34,6 +35,7 @@ from cal_pipeline.heterodyne.schema import (
     TAMB,
     TEXT_ATTRIBUTES,
 )
+from cal_pipeline.heterodyne.times import check_times, refuse_break
 
 logger = logging.getLogger(__name__)
 
@@ -98,11 +100,15 @@ def read_coordinates(store: StorePath, group: str, shape: tuple[int, ...], instm
     ------
     LayoutError
         If an array is missing, has another shape or type than the format says, or holds a number
-        that makes no sense at a subscan that needs it.
+        that makes no sense at a subscan that needs it; or if subscans cannot have been observed at
+        their times.
     """
     where = f"{store}/{group}"
     arrays = read_arrays(store, group, SOURCE_COORDINATES, shape)
     values = check_values(where, arrays, SOURCE_COORDINATES, instmode)
+    phases, observed = values["sobsmode"], find_observed(values["sobsmode"], instmode)
+    per_dump = determine_mode(phases, instmode).per_dump
+    values["mjd"] = check_times(where, phases, values["mjd"], values["exptime"], observed, per_dump)
     _, n_dumps, n_receivers, n_arrays, _ = shape
     for name in ("otf_lon", "otf_lat"):
         if name in values and values[name].ndim == 1:
@@ -228,6 +234,8 @@ class LoadCounts:
         for.
     dropped : int
         Number of subscans that were left out, since their phase is unknown.
+    mjd : ndarray, shape (N,)
+        Times of the subscans on the loads (MJD) [d].
     """
 
     means: LoadMeans
@@ -236,6 +244,7 @@ class LoadCounts:
     t_cold_assumed: bool
     spikes: NDArray[np.int64] | None
     dropped: int
+    mjd: Floats
 
 
 @dataclass(frozen=True)
@@ -276,13 +285,23 @@ def time_of_loads(store: StorePath, group: str) -> float:
         raise LayoutError(f"{phases.name} has shape {phases.shape}, expected one axis (subscan)")
     shape = (1, 1, 1, 1, *phases.shape)
     values = check_values(f"{store}/{group}", read_arrays(store, group, wanted, shape), wanted)
-    return _mean_time(values["mjd"], np.char.upper(values["sobsmode"]))
+    phase = np.char.upper(values["sobsmode"])
+    _refuse_broken_times(f"{store}/{group}", values["mjd"], phase)
+    return _mean_time(values["mjd"], phase)
 
 
 def _mean_time(mjd: Floats, phase: NDArray[np.str_]) -> float:
     """Compute the mean time (MJD) of hot and cold loads [d]; NaN without any."""
     loads = np.isin(phase, (*HOT, *COLD))
     return float(mjd[loads].mean()) if loads.any() else float("nan")
+
+
+def _refuse_broken_times(where: str, mjd: Floats, phase: NDArray[np.str_]) -> None:
+    """Refuse loads of which some were observed a day or more before or after the others."""
+    loads = np.flatnonzero(np.isin(phase, (*HOT, *COLD)))
+    order = loads[np.argsort(mjd[loads])]
+    if order.size:
+        refuse_break(f"{where}/mjd", order, mjd[order])
 
 
 class CalibrationGroup:
@@ -352,6 +371,7 @@ class CalibrationGroup:
             If the counts cannot be read.
         """
         self._values = check_values(self.name, self._values, CALIBRATION_COORDINATES)
+        _refuse_broken_times(self.name, self._values["mjd"], self._phase)
         self._counts.clock = clock
         self._counts.saturate_at(rules.saturation_counts).warn_of_absent_chunks()
         left = self._phase[~np.isin(self._phase, CALIBRATION)].tolist()
@@ -376,7 +396,8 @@ class CalibrationGroup:
         times = (self._time_of(HOT), self._time_of(COLD))
         means = LoadMeans(hot.mean, cold.mean, hot.time, cold.time, LoadInput(t_hot), LoadInput(t_cold), *times)
         spikes = hot.spikes + cold.spikes if rules.clip_sigma else None
-        return LoadCounts(means, zero, np.fmax(hot.instability, cold.instability), assumed, spikes, len(left))
+        mjd = self._values["mjd"][np.isin(self._phase, (*HOT, *COLD))]
+        return LoadCounts(means, zero, np.fmax(hot.instability, cold.instability), assumed, spikes, len(left), mjd)
 
     def read_ambient(self, phases: tuple[str, ...], of_scan: Floats) -> float:
         """Read the ambient temperature at a load.
@@ -482,3 +503,21 @@ class CalibrationGroup:
         if known.size == 0 or unsound.any():
             refuse(f"{self.name}/{name}", spec, recorded[unsound] if known.size else recorded, known)
         return float(known.mean()), False
+
+
+class LoadChoice(NamedTuple):
+    """Loads of a scan.
+
+    Parameters
+    ----------
+    group : CalibrationGroup
+        The loads.
+    reason : str
+        Reason for the choice.
+    passed_over : tuple of str
+        Better candidates that could not be taken, with the reason against each.
+    """
+
+    group: CalibrationGroup
+    reason: str
+    passed_over: tuple[str, ...]

@@ -294,7 +294,7 @@ class Otf(Mode):
 
     def matches(self, phases: Texts, instmode: str) -> bool:
         """Match a scan with any OTF phase or of instrument mode OTF."""
-        return instmode.upper() == "OTF" or bool(np.char.startswith(np.char.upper(phases), "OTF-").any())
+        return instmode.upper() == "OTF" or bool(find_phases(phases, ("OTF-ON", "OTF-OFF")).any())
 
 
 @register_mode

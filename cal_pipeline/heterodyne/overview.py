@@ -286,10 +286,10 @@ def _overview(session: Session, band: Band, interval: float, described: dict[str
 
 def _loads(session: Session, band: Band, interval: float) -> str:
     try:
-        group, reason = session.find_loads(band, interval)
+        loads = session.find_loads(band, interval)
     except CalibrationError as error:
         return f"none: {error}"
-    return f"scan {group.scan_number} ({reason})"
+    return f"scan {loads.group.scan_number} ({loads.reason})"
 
 
 def _table(frequencies: Sequence[np.ndarray[tuple[int], np.dtype[np.float64]]], pressure: float) -> str:

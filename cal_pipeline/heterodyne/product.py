@@ -35,6 +35,9 @@ class CalibratedSession(Product):
         Scans it holds, ascending.
     failures : list of dict
         Scans that could not be calibrated: ``scan_number``, ``step``, ``error_class``, ``message``.
+    run : dict or None
+        Record of the run that wrote the store (``run.json``): ``state``, ``host``, ``pid``, ``started``,
+        ``ended``, ``scans`` (``asked``, ``done``, ``failed``), ``parameters_sha256``. None if there is none.
 
     Raises
     ------
@@ -78,7 +81,7 @@ class CalibratedSession(Product):
         ['scan_000001']
         """
         (scan,) = super().groups(number)
-        bands = [int(match[1]) for name in self.root.members(scan) if (match := re.fullmatch(r"band_(\d+)", name))]
+        bands = [int(match[1]) for name in self.root.members(scan) if (match := re.fullmatch(r"band_([0-9]+)", name))]
         return [f"{scan}/band_{band}" for band in sorted(bands)] or [scan]
 
     def bands(self, number: int) -> list[str]:

@@ -13,7 +13,8 @@ from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.store.records import ObservationRecord, read_records
+from cal_pipeline.core.store.product import INTERRUPTED, RUNNING
+from cal_pipeline.core.store.records import ObservationRecord, as_mapping, read_records
 from cal_pipeline.core.text import elide_middle, format_count, format_ranges, format_with_error, make_printable
 from cal_pipeline.heterodyne.compare import describe_loads
 from cal_pipeline.heterodyne.product import CalibratedSession
@@ -90,6 +91,11 @@ class ProductOverview:
         Results, in the order of scan and band.
     failures : tuple of dict
         Scans that failed: ``scan_number``, ``step``, ``error_class``, ``message``.
+    run : dict or None
+        Record of the run that wrote the store.
+    run_state : str
+        Its state, running, finished or interrupted; empty if there is no record. A run whose process
+        is gone was interrupted, whatever its record says.
     """
 
     store: str
@@ -97,6 +103,8 @@ class ProductOverview:
     engine_version: str
     bands: tuple[BandResult, ...]
     failures: tuple[Mapping[str, Any], ...]
+    run: Mapping[str, Any] | None = None
+    run_state: str = ""
 
 
 def product_overview(product: CalibratedSession) -> ProductOverview:
@@ -121,6 +129,8 @@ def product_overview(product: CalibratedSession) -> ProductOverview:
         str(attributes.get("cal_engine_version") or ""),
         tuple(_result(record, error) for record, error in zip(records, errors, strict=True)),
         tuple(product.failures),
+        product.run,
+        product.run_state,
     )
 
 
@@ -183,10 +193,24 @@ def format_product(overview: ProductOverview) -> str:
     lines = [
         elide_middle(make_printable(overview.store), _WIDTH),
         f"L1 store of {format_count(n_scans, 'scan')}{failed}; format {overview.schema_version or _UNKNOWN}",
+        *_unfinished_run(overview),
         *_made_with(overview.bands),
         *_table(overview.bands),
     ]
     return "\n".join([*lines, *_failures(overview.failures)])
+
+
+def _unfinished_run(overview: ProductOverview) -> Iterator[str]:
+    """Say that the run which writes a store has not ended, or ended early."""
+    if overview.run_state not in (RUNNING, INTERRUPTED):
+        return
+    run = as_mapping(overview.run)
+    counts = as_mapping(run.get("scans"))
+    where = f"host {run.get('host')}, process {run.get('pid')}, started {run.get('started')}"
+    done = f"{counts.get('done')} of {counts.get('asked')} scans done"
+    gone = ", its process is gone" if run.get("state") != overview.run_state else ""
+    text = f"{overview.run_state}: {done} ({where}{gone})"
+    yield f"    {'run':11}{elide_middle(make_printable(text), _WIDTH - 15)}"
 
 
 def _made_with(bands: Sequence[BandResult]) -> Iterator[str]:

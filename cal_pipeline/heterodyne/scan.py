@@ -23,7 +23,7 @@ from cal_pipeline.core.store.paths import StorePath, open_store
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.counts import Counts
-from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts, LoadRules
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadChoice, LoadCounts, LoadRules
 from cal_pipeline.heterodyne.modes import Mode, determine_mode
 from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.physics.loads import gain_of_loads
@@ -292,11 +292,20 @@ class ScanMeta:
 class LoadSource(Protocol):
     """Source of the loads of other scans: the session that a scan was opened from."""
 
-    def find_loads(self, band: Band, interval: float) -> tuple[CalibrationGroup, str]:
+    def find_loads(
+        self,
+        band: Band,
+        interval: float,
+        on_broken: str = "fail",
+        read: Callable[[CalibrationGroup], object] | None = None,
+    ) -> LoadChoice:
         """Find the hot and cold load that belong to a band of a scan, and the reason."""
 
     def find_following(self, band: Band, interval: float) -> CalibrationGroup | None:
         """Find the first loads after a scan; None where there are none that fit."""
+
+    def times_around(self, band: Band) -> tuple[float, float] | None:
+        """Return the times (MJD) of the loads of the scans with the next lower and higher number [d]."""
 
     def read_loads(self, group: CalibrationGroup, band: Band, clock: StageClock, rules: LoadRules) -> LoadCounts:
         """Read the counts on the loads of a scan, in a band's pixel order."""
@@ -353,6 +362,12 @@ class Scan:
     def n_samples(self) -> int:
         """Number of count samples."""
         return sum(math.prod(band.coordinates.shape) for band in self.bands)
+
+    @property
+    def used_groups(self) -> set[str]:
+        """Paths in the session of the scan and of the groups whose loads are used."""
+        own = {band.group.partition("/")[0] for band in self.bands}
+        return own.union(*(band.load_groups for band in self.bands))
 
     def get_crds_parameters(self) -> dict[str, Any]:
         """Return the keys for the choice of reference and parameter files."""

@@ -19,6 +19,16 @@ CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN, TERM = "channel", "dump", "receiver", "
 C, D, R, A, S = CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN
 
 
+LARGEST_AXES = {CHANNEL: 2**22, DUMP: 2**20, RECEIVER: 2**12, ARRAY: 2**12, SUBSCAN: 2**20}
+"""Largest length of each axis of the counts; a longer one is damage."""
+
+MOST_SPECTRAL_SAMPLES = 2**32
+"""Largest number of channels x receivers x arrays x subscans, of which several arrays are held in memory."""
+
+MOST_COORDINATES = 2**24
+"""Largest number of values of an array beside the counts."""
+
+
 @dataclass(frozen=True)
 class Lookalike:
     """A range of numbers that tells of another unit.
@@ -166,9 +176,10 @@ _PIXELS = Coordinate((("pixel",), (S,)), "text", "")
 MJD = _per_subscan(
     "d",
     "observed",
-    low=0.0,
+    low=30_000.0,
     high=200_000.0,
     lookalikes=(
+        Lookalike(15_000.0, 30_000.0, "truncated Julian dates (MJD = TJD + 40000)"),
         Lookalike(2.3e6, 2.6e6, "Julian dates (JD = MJD + 2400000.5)"),
         Lookalike(3e8, 4e9, "Unix time in seconds (MJD = seconds/86400 + 40587)"),
         Lookalike(4e9, 7e9, "MJD in seconds (divide by 86400)"),

@@ -7,10 +7,11 @@ import math
 import os
 import re
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,14 @@ from cal_pipeline.core.errors import DataReadError, LayoutError, ObservationErro
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import open_store
-from cal_pipeline.core.text import format_ranges
+from cal_pipeline.core.text import format_ranges, list_few
 from cal_pipeline.heterodyne.coordinates import read_first_time, read_phases
 from cal_pipeline.heterodyne.counts import Counts
-from cal_pipeline.heterodyne.errors import NoLoadsError
+from cal_pipeline.heterodyne.errors import NoLoadsError, describe_failed_read
 from cal_pipeline.heterodyne.kinds import Kind, identify_store
 from cal_pipeline.heterodyne.l0 import (
     CalibrationGroup,
+    LoadChoice,
     LoadCounts,
     LoadRules,
     read_attributes,
@@ -38,14 +40,21 @@ from cal_pipeline.heterodyne.scan import Band, Scan
 
 logger = logging.getLogger(__name__)
 
-_SCAN = re.compile(r"scan_(\d{6})$")
-_BAND = re.compile(r"band_(\d+)$")
+_SCAN = re.compile(r"scan_([0-9]{6})")
+_BAND = re.compile(r"band_[0-9]+")
+_NO_SCANS = {"zarr.json", "__MACOSX"}
+"""Members of a session beside its scans; the second one is made by a program that packs ZIP files."""
+
 _MARGIN = 1e-8
 _REMEMBERED_LOADS = 4
+_REMEMBERED_GROUPS = 64
+"""Calibration groups that stay open: those of a few bands and of the earlier loads that `evaluate_loads` asks for."""
+
 _SAME = 1e-6
 """Relative difference up to which rest frequencies are the same."""
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 
 
 class Session:
@@ -86,15 +95,18 @@ class Session:
         if "zarr.json" not in names:
             what = "no Zarr v3 group (no zarr.json in it)" if self._is_there(path, names) else "not there"
             raise StoreError(f"{self.path} is {what}; expected an L0 session with groups scan_NNNNNN")
-        self._groups = {int(match[1]): match[0] for name in names if (match := _SCAN.match(name))}
+        self._groups = {int(match[1]): match[0] for name in names if (match := _SCAN.fullmatch(name))}
         self.numbers = sorted(self._groups)
+        self._left_out = sorted(set(names) - set(self._groups.values()) - _NO_SCANS)
         if not self.numbers:
-            raise StoreError(f"{self.path} holds no scan; expected groups scan_NNNNNN, six digits")
-        self._calibration: dict[tuple[int, str], tuple[CalibrationGroup | None, str]] = {}
+            found = f"; it holds {list_few(self._left_out)}" if self._left_out else ""
+            raise StoreError(f"{self.path} holds no scan{found}; expected groups scan_NNNNNN, six digits")
+        self._calibration: dict[tuple[int, str], CalibrationGroup | ObservationError | None] = {}
         self._times: dict[str, list[tuple[float, int]]] = {}
         self._loads: dict[Any, LoadCounts] = {}
-        self._evaluated: dict[tuple[int, Hashable], Floats | None] = {}
-        self._fitting: dict[Hashable, bool] = {}
+        # By scan within what all scans of a night have in common: a long key for each would be most of the memory.
+        self._evaluated: dict[Hashable, dict[int, Floats | None]] = defaultdict(dict)
+        self._fitting: dict[Hashable, dict[int, bool]] = defaultdict(dict)
 
     def _is_there(self, path: str | Path, names: list[str]) -> bool:
         """Tell whether anything exists at a path, even an empty ZIP file."""
@@ -103,14 +115,23 @@ class Session:
     def has_source(self, number: int) -> bool:
         """Tell whether a scan has a source group; False for a calibration-only scan.
 
-        An unreadable scan counts as having one.
+        An unreadable scan counts as having one, and so does one that has neither group.
         """
+        return self._attempt(lambda: self._is_observed(number), otherwise=True, of=self._groups[number])
+
+    def _attempt(self, read: Callable[[], T], otherwise: T, of: str) -> T:
+        """Read something of a scan, whose errors must not end the others: opening it later reports them."""
         try:
-            return any("source" in self.root.members(group) for group, _ in self._bands(number))
-        except (OSError, LayoutError):
-            # Opening the scan later reports the error without ending the other scans.
-            logger.debug("%s/%s cannot be read", self.path, self._groups[number], exc_info=True)
-            return True
+            return read()
+        except MemoryError:
+            raise
+        except Exception:
+            logger.debug("%s/%s cannot be read", self.path, of, exc_info=True)
+            return otherwise
+
+    def _is_observed(self, number: int) -> bool:
+        held = {name for group, _ in self._bands(number) for name in self.root.members(group)}
+        return "source" in held or "calibration" not in held
 
     def describe(self, number: int) -> dict[str, str | None] | None:
         """Read telescope, frontend and observing mode of a scan from attributes and phases.
@@ -126,31 +147,27 @@ class Session:
             Keys for the choice of parameter files; None if unreadable, which opening the scan
             explains.
         """
-        try:
-            group, name = next(band for band in self._bands(number) if "source" in self.root.members(band[0]))
-            attributes = read_attributes(self.root, self._groups[number])
-            if name:
-                attributes |= read_attributes(self.root, group)
-            phases = read_phases(self.root, f"{group}/source")
-            mode = determine_mode(phases, str(attributes.get("instmode", "")))
-        except Exception:
-            logger.debug("%s: scan %d cannot be described", self.path, number, exc_info=True)
-            return None
+        return self._attempt(lambda: self._describe(number), None, self._groups[number])
+
+    def _describe(self, number: int) -> dict[str, str | None]:
+        group, name = next(band for band in self._bands(number) if "source" in self.root.members(band[0]))
+        attributes = read_attributes(self.root, self._groups[number])
+        if name:
+            attributes |= read_attributes(self.root, group)
+        phases = read_phases(self.root, f"{group}/source")
+        mode = determine_mode(phases, str(attributes.get("instmode", "")))
         return {"telescope": attributes.get("telescope"), "frontend": attributes.get("frontend"), "mode": mode.name}
 
     def in_order_of_time(self, numbers: list[int]) -> list[int]:
         """Sort scans by the time of their first subscan; unreadable ones are last."""
+        unknown = float("inf")
 
         def first_time(number: int) -> float:
-            times = []
-            # Opening the scan later reports the error.
-            with suppress(OSError, LayoutError):
-                for group, _ in self._bands(number):
-                    try:
-                        times.append(read_first_time(self.root, f"{group}/source"))
-                    except Exception:
-                        logger.debug("%s/%s: no times", self.path, group, exc_info=True)
-            return min(times, default=float("inf"))
+            none: list[tuple[str, str]] = []
+            bands = self._attempt(lambda: self._bands(number), none, self._groups[number])
+            sources = [f"{group}/source" for group, _ in bands]
+            times = [self._attempt(partial(read_first_time, self.root, path), unknown, path) for path in sources]
+            return min(times, default=unknown)
 
         times = self.root.each(first_time, numbers)
         return [number for _, number in sorted(zip(times, numbers, strict=True))]
@@ -196,8 +213,19 @@ class Session:
                 ) from error
             bands = [self._open_band(number, group, name, attributes, clock) for group, name in found]
         if not bands:
-            raise LayoutError(f"{self.path}/{self._groups[number]} has no group 'source': calibration only")
+            reason = "nor 'calibration', expected either" if self._is_observed(number) else "(calibration only)"
+            raise LayoutError(f"{self.path}/{self._groups[number]} has no group 'source' {reason}")
+        self._warn_of_strangers(number, {name for _, name in found})
         return Scan(number, attributes, bands, clock=clock, session=self)
+
+    def _warn_of_strangers(self, number: int, bands: set[str]) -> None:
+        """Warn of members of a scan that are neither its groups nor bands to calibrate."""
+        scan = self._groups[number]
+        known = {"zarr.json", "source", "calibration"} if bands == {""} else {"zarr.json", *bands}
+        left = sorted(set(self.root.members(scan)) - known)
+        if left:
+            expected = "source and calibration, or bands band_B that hold these"
+            logger.warning("%s/%s: %s left out, expected %s", self.path, scan, list_few(left), expected)
 
     def _open_band(self, number: int, group: str, name: str, attributes: dict[str, Any], clock: StageClock) -> Band:
         counts = Counts(self.root, f"{group}/source/data_5d", clock)
@@ -211,20 +239,29 @@ class Session:
         scan = self._groups[number]
         members = self.root.members(scan)
         names = sorted(
-            (name for name in members if _BAND.match(name)), key=lambda name: int(name.removeprefix("band_"))
+            (name for name in members if _BAND.fullmatch(name)), key=lambda name: int(name.removeprefix("band_"))
         )
-        if names and "source" in members:
+        beside = [name for name in ("source", "calibration") if name in members]
+        if names and beside:
             raise LayoutError(
-                f"{self.path}/{scan} holds source beside {', '.join(names)}, expected either; remove what is left over"
+                f"{self.path}/{scan} holds {' and '.join(beside)} beside {', '.join(names)}, expected either; remove "
+                "what is left over"
             )
         return [(f"{scan}/{name}", name) for name in names] or [(scan, "")]
 
-    def find_loads(self, band: Band, interval: float) -> tuple[CalibrationGroup, str]:
+    def find_loads(
+        self,
+        band: Band,
+        interval: float,
+        on_broken: str = "fail",
+        read: Callable[[CalibrationGroup], object] | None = None,
+    ) -> LoadChoice:
         """Find the hot and cold load that belong to a band of a scan.
 
         In this order: its own; those of the scan that the first ON names (``lloadsn``); the nearest
         in the past within the interval of the scan's first subscan; the nearest in the future
-        within it.
+        within it. Those of another layout, or without HOT or COLD, are passed over with a warning,
+        and so are those of other scans that cannot be read.
 
         Parameters
         ----------
@@ -232,42 +269,77 @@ class Session:
             The band to calibrate.
         interval : float
             Longest time between loads and scan [s].
+        on_broken : {"fail", "neighbour"}
+            What to do where loads of the scan itself are there and cannot be read: raise an error,
+            or pass them over as well.
+        read : callable, optional
+            Function that reads the loads, for errors that opening does not show.
 
         Returns
         -------
-        loads : CalibrationGroup
-        reason : str
-            Reason for the choice.
+        LoadChoice
 
         Raises
         ------
         NoLoadsError
             If there are none; says where was searched.
+        ObservationError
+            If the scan's own loads cannot be read; says why.
 
         Examples
         --------
         >>> session = Session("session.zarr")
-        >>> loads, reason = session.find_loads(session.open_scan(1).bands[0], interval=3600.0)
-        >>> loads.scan_number, reason
+        >>> choice = session.find_loads(session.open_scan(1).bands[0], interval=3600.0)
+        >>> choice.group.scan_number, choice.reason
         (1, 'own')
         """
         at = band.coordinates
-        searched = []
+        searched: list[str] = []
+        passed_over: list[str] = []
         for number, reason in self._load_candidates(band, interval):
-            group, absence = self._calibration_group(number, band.name)
-            if group is None:
-                searched.append(f"scan {number} ({reason}): {absence}")
+            found = self._calibration_group(number, band.name)
+            where = f"scan {number} ({reason})"
+            if found is None and number in self._groups:
+                searched.append(f"{where}: no calibration group")
                 continue
-            objection = group.objection(at.shape, at.pixel)
-            if objection is None:
-                return group, reason
-            logger.warning("%s: loads of scan %d (%s) are passed over: %s", band, number, reason, objection)
-            searched.append(f"scan {number} ({reason}): {objection}")
+            objection = self._object_to(found, band, read)
+            if objection is None and isinstance(found, CalibrationGroup):
+                return LoadChoice(found, reason, tuple(passed_over))
+            if isinstance(objection, ObservationError) and on_broken == "fail" and number == band.scan_number:
+                raise type(objection)(
+                    f"{band}: its own loads are there and cannot be read: {objection}. Mend them, or give "
+                    "--steps.loads.on_broken_loads=neighbour to take those of another scan"
+                )
+            words = f"cannot be read: {objection}" if isinstance(objection, ObservationError) else objection
+            passed_over.append(f"{where}: {words}")
+            logger.warning("%s: loads of %s are passed over: %s", band, where, words)
+        searched += passed_over
         raise NoLoadsError(
             f"{band} in {self.path}: no hot and cold load found. Searched: "
             + ("; ".join(searched) if searched else "its own calibration group, lloadsn")
             + f"; all scans within calibration_interval = {interval:g} s of MJD {at.time_span[0]:.6f}"
         )
+
+    def _object_to(
+        self,
+        found: CalibrationGroup | ObservationError | None,
+        band: Band,
+        read: Callable[[CalibrationGroup], object] | None,
+    ) -> str | ObservationError | None:
+        """Explain why loads cannot calibrate a band, by an error if they cannot be read; None if they can."""
+        if found is None:
+            return "no such scan in the session"
+        if isinstance(found, ObservationError):
+            return found
+        objection = found.objection(band.coordinates.shape, band.coordinates.pixel)
+        if objection is None and read is not None:
+            try:
+                read(found)
+            except MemoryError:
+                raise
+            except Exception as error:
+                return describe_failed_read(error)
+        return objection
 
     def find_following(self, band: Band, interval: float) -> CalibrationGroup | None:
         """Find the first loads after a scan.
@@ -286,10 +358,20 @@ class Session:
         """
         at = band.coordinates
         for age, number in reversed(self._ages(band.name, at.time_span[1], interval)):
-            group = self._calibration_group(number, band.name)[0] if age < 0 else None
-            if group is not None and group.objection(at.shape, at.pixel) is None:
+            group = self._calibration_group(number, band.name) if age < 0 else None
+            if isinstance(group, CalibrationGroup) and group.objection(at.shape, at.pixel) is None:
                 return group
         return None
+
+    def times_around(self, band: Band) -> tuple[float, float] | None:
+        """Return the times (MJD) of the loads of the scans with the next lower and higher number [d].
+
+        None where there are no loads on one side.
+        """
+        known = [(number, time) for time, number in self._times_of_loads(band.name)]
+        before = max((item for item in known if item[0] < band.scan_number), default=None)
+        after = min((item for item in known if item[0] > band.scan_number), default=None)
+        return None if before is None or after is None else (before[1], after[1])
 
     def read_loads(self, group: CalibrationGroup, band: Band, clock: StageClock, rules: LoadRules) -> LoadCounts:
         """Read the counts on the loads of a scan, in a band's pixel order, through a small cache.
@@ -330,48 +412,49 @@ class Session:
             Results for `loads` and for up to `n` earlier ones, the latest first.
         """
         layout = (band.name, band.coordinates.shape[0], tuple(band.coordinates.pixel.ravel().tolist()))
-        now = self._evaluate(loads, (*layout, key), evaluate)
+        now = self._evaluate(loads.scan_number, band, (*layout, key), evaluate)
         earlier: list[Floats] = []
         known = self._times_of_loads(band.name)
-        for _, number in reversed(known[: bisect_left(known, (loads.mjd, 0))]):
+        for position in range(bisect_left(known, (loads.mjd, 0)) - 1, -1, -1):
             if len(earlier) == n:
                 break
-            group = self._calibration_group(number, band.name)[0]
-            if group is not None and self._fits(group, band, layout):
-                value = self._evaluate(group, (*layout, key), evaluate)
+            number = known[position][1]
+            if self._fits(number, band, layout):
+                value = self._evaluate(number, band, (*layout, key), evaluate)
                 earlier += [] if value is None else [value]
         return [evaluate(loads) if now is None else now, *earlier]
 
     def _evaluate(
-        self, loads: CalibrationGroup, key: Hashable, evaluate: Callable[[CalibrationGroup], Floats]
+        self, number: int, band: Band, key: Hashable, evaluate: Callable[[CalibrationGroup], Floats]
     ) -> Floats | None:
-        """Evaluate loads through a cache; None where they cannot be read."""
-        if (loads.scan_number, key) not in self._evaluated:
+        """Evaluate the loads of a scan through a cache; None where they cannot be read."""
+        known = self._evaluated[key]
+        if number not in known:
+            group = self._calibration_group(number, band.name)
             try:
-                value = evaluate(loads)
+                known[number] = evaluate(group) if isinstance(group, CalibrationGroup) else None
             except MemoryError:
                 raise
             except Exception:  # what is wrong with these loads must not end the scans that look back at them
-                logger.debug("scan %d: its loads cannot be compared with", loads.scan_number, exc_info=True)
-                value = None
-            self._evaluated[loads.scan_number, key] = value
-        return self._evaluated[loads.scan_number, key]
+                logger.debug("scan %d: its loads cannot be compared with", number, exc_info=True)
+                known[number] = None
+        return known[number]
 
-    def _fits(self, loads: CalibrationGroup, band: Band, layout: Hashable) -> bool:
-        """Tell whether loads have the layout and the rest frequency of a band; what is not recorded fits."""
+    def _fits(self, number: int, band: Band, layout: Hashable) -> bool:
+        """Tell whether a scan has loads of the layout and the rest frequency of a band; what is not recorded fits."""
         own = band.attributes.get("rest_freq_hz")
-        key = (loads.scan_number, layout, own)
-        if key not in self._fitting:
-            fits, other = loads.objection(band.coordinates.shape, band.coordinates.pixel) is None, None
-            with suppress(OSError, LayoutError):
-                other = self._attributes(loads.scan_number, band.name).get("rest_freq_hz")
+        known = self._fitting[layout, own]
+        if number not in known:
+            group = self._calibration_group(number, band.name)
+            at, scan = band.coordinates, self._groups[number]
+            fits = isinstance(group, CalibrationGroup) and group.objection(at.shape, at.pixel) is None
+            other = self._attempt(lambda: self._attributes(scan, band.name).get("rest_freq_hz"), None, scan)
             numbers = [value for value in (own, other) if isinstance(value, (int, float))]
-            self._fitting[key] = fits and (len(numbers) < 2 or math.isclose(*numbers, rel_tol=_SAME))
-        return self._fitting[key]
+            known[number] = fits and (len(numbers) < 2 or math.isclose(*numbers, rel_tol=_SAME))
+        return known[number]
 
-    def _attributes(self, number: int, band_name: str) -> dict[str, Any]:
+    def _attributes(self, scan: str, band_name: str) -> dict[str, Any]:
         """Read the attributes of a scan, and over them those of its band."""
-        scan = self._groups[number]
         attributes = read_group_attributes(self.root, scan)
         return attributes | (read_group_attributes(self.root, f"{scan}/{band_name}") if band_name else {})
 
@@ -418,24 +501,23 @@ class Session:
         named = int(at.lloadsn[band.first_on])
         return named if named >= 0 else None
 
-    def _calibration_group(self, number: int, band_name: str) -> tuple[CalibrationGroup | None, str]:
-        """Return the calibration group of a scan, or None and the reason for its absence."""
+    def _calibration_group(self, number: int, band_name: str) -> CalibrationGroup | ObservationError | None:
+        """Return the calibration group of a scan; None if it has none, the error if it cannot be opened."""
         key = (number, band_name)
-        if key not in self._calibration:
-            self._calibration[key] = self._open_calibration(number, band_name)
-        return self._calibration[key]
+        found = self._calibration.pop(key) if key in self._calibration else self._open_calibration(number, band_name)
+        self._calibration[key] = found  # as the newest
+        while len(self._calibration) > _REMEMBERED_GROUPS:
+            self._calibration.pop(next(iter(self._calibration)))
+        return found
 
-    def _open_calibration(self, number: int, band_name: str) -> tuple[CalibrationGroup | None, str]:
+    def _open_calibration(self, number: int, band_name: str) -> CalibrationGroup | ObservationError | None:
         try:
             group = self._calibration_path(number, band_name)
-            if group is None:
-                return None, "no calibration group"
-            return CalibrationGroup(self.root, group, number), ""
+            return None if group is None else CalibrationGroup(self.root, group, number)
         except MemoryError:
             raise
         except Exception as error:  # what is wrong with these loads must not end the scans that look for some
-            words = _log_unreadable(number, error)
-            return None, f"cannot be read: {words}"
+            return _log_unreadable(number, error)
 
     def _time_of_loads(self, number: int, band_name: str) -> float:
         """Read the time of the loads of a scan (MJD) [d]; NaN without loads or if unreadable."""
@@ -449,11 +531,23 @@ class Session:
             return float("nan")
 
     def _calibration_path(self, number: int, band_name: str) -> str | None:
+        """Return the path of the calibration group of a scan; None if it has none.
+
+        Raises
+        ------
+        LayoutError
+            If there is something in its place that is no group.
+        """
         bands = self._bands(number) if number in self._groups else []
         group = {name: path for path, name in bands}.get(band_name)
-        if group is None or not self.root.exists(f"{group}/calibration/zarr.json"):
+        if group is None:
             return None
-        return f"{group}/calibration"
+        path = f"{group}/calibration"
+        if self.root.exists(f"{path}/zarr.json"):
+            return path
+        if "calibration" in self.root.members(group):
+            raise LayoutError(f"{self.path}/{path} is there, but has no zarr.json, expected a group of loads")
+        return None
 
     def select(self, wanted: list[Any] | str | None) -> list[int]:
         """Select the numbers of the scans to calibrate.
@@ -478,36 +572,49 @@ class Session:
         >>> Session("session.zarr").select("1:10")
         [1]
         """
+        found = identify_store(self.root)
+        if found.kind is Kind.PRODUCT:
+            raise StoreError(f"{self.path} is {found.description}; expected an L0 session")
         sources = self.root.each(self.has_source, self.numbers)
         observed = [number for number, has_source in zip(self.numbers, sources, strict=True) if has_source]
+        self._log_left_out(observed)
         named = set(observed) if wanted is None else _parse_scans(wanted, self.numbers, self.path)
         chosen = sorted(named & set(observed))
         if not chosen:
-            found = identify_store(self.root)
-            if found.kind is Kind.PRODUCT:
-                raise StoreError(f"{self.path} is {found.description}; expected an L0 session")
             raise StoreError(
                 f"{self.path}: no scan to calibrate is chosen by scans={wanted!r}; "
                 f"it has {format_ranges(observed) or 'calibration-only scans'}"
             )
         return chosen
 
+    def _log_left_out(self, observed: list[int]) -> None:
+        """Name the members of the session that are not calibrated, once a run."""
+        if self._left_out:
+            expected = "groups scan_NNNNNN, six digits"
+            logger.warning("%s: %s left out, expected %s", self.path, list_few(self._left_out), expected)
+        if self.root.repeated:
+            names = list_few(sorted(self.root.repeated))
+            logger.warning("%s holds %s more than once, expected each once; the last one counts", self.path, names)
+        only_loads = sorted(set(self.numbers) - set(observed))
+        if only_loads:
+            logger.info("calibration-only scans: %s", format_ranges(only_loads))
 
-def _log_unreadable(number: int, error: Exception) -> str:
-    """Warn of loads that cannot be read, and return the reason in words."""
-    words = str(error) if isinstance(error, ObservationError) else f"{type(error).__name__}: {error}"
-    logger.warning("scan %d: its loads cannot be read: %s", number, words)
+
+def _log_unreadable(number: int, error: Exception) -> ObservationError:
+    """Warn of loads that cannot be read, and return the error to raise for them."""
+    found = describe_failed_read(error)
+    logger.warning("scan %d: its loads cannot be read: %s", number, found)
     logger.debug("scan %d: its loads", number, exc_info=error)
-    return words
+    return found
 
 
 def _parse_scans(wanted: list[Any] | str, present: list[int], path: str) -> set[int]:
     items = wanted.split(",") if isinstance(wanted, str) else [w for x in wanted for w in str(x).split(",")]
     chosen: set[int] = set()
     for item in (text.strip() for text in items):
-        match = re.fullmatch(r"(\d+)\s*(?::\s*(\d+))?", item)
+        match = re.fullmatch(r"([0-9]+)\s*(?::\s*([0-9]+))?", item)
         if not match:
-            hint = "; numbers are 0 or more" if re.match(r"-\d", item) else ""
+            hint = "; numbers are 0 or more" if re.match("-[0-9]", item) else ""
             raise StoreError(f"scans: {item!r} is neither a scan number nor a range like 25660:25670{hint}")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:

@@ -13,7 +13,7 @@ from cal_pipeline.core.store.locations import is_url
 from cal_pipeline.heterodyne.scan import Scan
 from cal_pipeline.heterodyne.session import Session
 
-_SCAN = re.compile(r"(.+)/scan_(\d{6})/*")
+_SCAN = re.compile(r"(.+)/scan_([0-9]{6})/*")
 
 
 EXPECTED_INPUT = (

@@ -73,6 +73,10 @@ class LoadStage:
         Counts from here on are missing, as the profile of the telescope says [ct].
     dropped_subscans : int
         Number of subscans of the loads that were left out, since their phase is unknown.
+    passed_over : tuple of str
+        Better candidates for the loads that could not be taken, with the reason against each.
+    odd_times : int
+        Number of things that are odd about the times of scan and loads.
     t_rec_jump : ndarray, shape (R, A), or None
         Relative change of the receiver temperature against earlier loads, as an absolute value.
     """
@@ -100,6 +104,8 @@ class LoadStage:
     load_spikes: NDArray[np.int64] | None = None
     saturation_counts: float | None = None
     dropped_subscans: int = 0
+    passed_over: tuple[str, ...] = ()
+    odd_times: int = 0
     t_rec_jump: Floats | None = None
 
 
@@ -156,6 +162,8 @@ class PairingStage:
         NaN in bad channels; None if unknown, as in a chopped scan.
     noisy : ndarray of bool, shape (C, R, A), or None
         Channels that are much noisier than the others of their pixel; None if unknown.
+    odd_times : int
+        Number of things that are odd about the times of the subscans.
     """
 
     mode: str
@@ -170,6 +178,7 @@ class PairingStage:
     off_spikes: NDArray[np.int64] | None = None
     dump_radiometer: Floats | None = None
     noisy: NDArray[np.bool_] | None = None
+    odd_times: int = 0
 
     @property
     def per_dump(self) -> bool:

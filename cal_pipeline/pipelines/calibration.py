@@ -12,14 +12,16 @@ from cal_pipeline.core.parameters.values import plain_numbers
 from cal_pipeline.core.pipeline import ObservationPipeline, specify_run
 from cal_pipeline.core.store.compare import Comparison
 from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.store.records import ObservationRecord
 from cal_pipeline.heterodyne.compare import compare_l1_stores
-from cal_pipeline.heterodyne.history import SkyHistory, sky_entries
+from cal_pipeline.heterodyne.history import SkyEntries, SkyHistory, sky_entries
+from cal_pipeline.heterodyne.identity import find_changes
 from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.heterodyne.scan import Scan
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.heterodyne.sources import EXPECTED_INPUT
 from cal_pipeline.heterodyne.summary import format_timing, summarize_scan, worst_verdict
-from cal_pipeline.report.quality_table import write_quality_table
+from cal_pipeline.report.quality_table import refuse_foreign_table, write_quality_table
 from cal_pipeline.steps import (
     AtmosphereStep,
     CalibrateStep,
@@ -83,6 +85,7 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
     expected_input = EXPECTED_INPUT
     input_key = "l0_store"
     not_replayed = ("skydiff",)
+    inputs_chosen_by = "loads"
 
     scans: list[Any] | None
     l0_digest: bool
@@ -107,8 +110,19 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
         """Compute the spectra of a scan and write them."""
         written = write_scan(observation, root, provenance, tuple(self.step_defs.values()), self.l0_digest)
         attributes = [band.attributes for band in written]
-        skies = sky_entries(observation) or None
-        return WrittenObservation(summarize_scan(observation, attributes), worst_verdict(attributes), skies)
+        return WrittenObservation(summarize_scan(observation, attributes), worst_verdict(attributes))
+
+    def carry(self, observation: Scan) -> list[SkyEntries] | None:
+        """Return the blank skies of a scan after the step ``skydiff``."""
+        return sky_entries(observation) or None
+
+    def carries(self) -> bool:
+        """Tell whether the skies of scans are compared."""
+        return not self.skydiff.skip
+
+    def find_changes(self, observation: Scan, records: Sequence[ObservationRecord]) -> list[str]:
+        """Name what a scan is calibrated from that is no longer as recorded."""
+        return find_changes(observation, records)
 
     def describe_timing(self, observation: Scan) -> str:
         """Format the timing line of a scan."""
@@ -117,6 +131,10 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
     def start_history(self) -> SkyHistory:
         """Make the memory of the blank skies of a run."""
         return SkyHistory()
+
+    def check_output(self, root: StorePath) -> None:
+        """Refuse a file in the place of the table of quality figures."""
+        refuse_foreign_table(root)
 
     def finish_product(self, product: CalibratedSession) -> None:
         """Write the table of quality figures beside the product."""

@@ -186,7 +186,7 @@ def _by_size(item: ArrayDifference) -> tuple[bool, float, str]:
 
 def _name_of(item: ArrayDifference) -> str:
     """Return the common name of arrays of several scans, and the reason if not comparable."""
-    name = re.sub(r"^scan_\d{6}/(band_\d+/)?", "", item.path)
+    name = re.sub(r"^scan_[0-9]{6}/(band_[0-9]+/)?", "", item.path)
     # Groups of diagnostics hold one array a subscan or earlier scan, told apart by numbers.
     name = re.sub(r"/spectrum_[\d_]+$", "/spectrum_*", name)
     return f"{name} {'missing' if item.problem.startswith('not in') else item.problem}"

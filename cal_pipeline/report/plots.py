@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.constants import speed_of_light
 
+from cal_pipeline.core.text import make_printable
+
 if TYPE_CHECKING:
     import xarray
 
@@ -207,7 +209,7 @@ def plot_sky_fit(scan: xarray.Dataset, path: str | Path) -> None:
     for receiver in range(scan.sizes["receiver"]):
         for array in range(scan.sizes["array"]):
             pixel = {"receiver": receiver, "array": array}
-            label = str(scan.pixel.isel(pixel).values) if scan.pixel.size <= 8 else None
+            label = _plain(scan.pixel.isel(pixel).values) if scan.pixel.size <= 8 else None
             line = top.plot(frequency, observed.isel(pixel), lw=0.4, alpha=0.8, label=label)[0]
             top.plot(frequency, (observed - residual).isel(pixel), color="k", lw=1.0)
             bottom.plot(frequency, residual.isel(pixel), lw=0.4, alpha=0.8, color=line.get_color())
@@ -222,10 +224,15 @@ def plot_sky_fit(scan: xarray.Dataset, path: str | Path) -> None:
 
 
 def _title(scan: xarray.Dataset, receiver: int | None = None, array: int | None = None) -> str:
-    title = f"scan {scan.attrs['scan_number']} {scan.attrs.get('source') or ''}".strip()
+    title = f"scan {scan.attrs['scan_number']} {_plain(scan.attrs.get('source') or '')}".strip()
     if receiver is None:
         return title
-    return f"{title}, {scan.pixel.isel(receiver=receiver, array=array).values}"
+    return f"{title}, {_plain(scan.pixel.isel(receiver=receiver, array=array).values)}"
+
+
+def _plain(name: object) -> str:
+    """Escape a name for a figure, in which dollar signs would start a formula."""
+    return make_printable(name).replace("$", r"\$")
 
 
 def _number(value: Any, digits: int = 4) -> str:

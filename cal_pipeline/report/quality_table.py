@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 from astropy.table import Table
 
+from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.quality import FAIL, PASS, QUESTIONABLE, TOTAL
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store, sync_file
+from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.figures import QUALITY
 from cal_pipeline.heterodyne.product import CalibratedSession
 
@@ -23,6 +27,18 @@ COLUMNS = {
     for part, meaning in {TOTAL: figure.meaning, **(figure.parts.meanings if figure.parts else {})}.items()
 }
 """Figures of a pixel in the table, with units and descriptions."""
+
+_MARKER = "quality_figures_of"
+"""Key of the table's metadata with the name of its store, by which the table is known as ours."""
+
+_MARK = re.compile(rf"^# - \{{{_MARKER}: (\S+)\}}$", re.MULTILINE)
+"""Line of that key in a file."""
+
+_ECSV = b"# %ECSV 1.0\n"
+"""First line of a table."""
+
+_HEADER = 2**16
+"""Bytes of a file in which the line is looked for."""
 
 _NOTHING = "-"
 """Substitute for empty text, which ECSV would read back as masked."""
@@ -75,14 +91,64 @@ def _rows_of_scan(product: CalibratedSession, number: int) -> Iterator[dict[str,
             fails = any(pixel in _failing(verdict) for verdict in not_passed)
             yield {
                 "scan": attributes["scan_number"],
-                "source": str(attributes.get("source") or _NOTHING),
+                "source": make_printable(attributes.get("source") or _NOTHING),
                 "band": path.partition("/")[2] or _NOTHING,
-                "mode": str(attributes.get("mode") or _NOTHING),
-                "pixel": pixel,
+                "mode": make_printable(attributes.get("mode") or _NOTHING),
+                "pixel": make_printable(pixel),
                 **{name: np.nan if figures.get(name) is None else figures[name] for name in COLUMNS},
                 "verdict": FAIL if fails else QUESTIONABLE if not_passed else PASS,
                 "checks": " ".join(verdict["name"] for verdict in not_passed) or _NOTHING,
             }
+
+
+def refuse_foreign_table(root: StorePath) -> None:
+    """Refuse to write the table of an L1 store over a file that is no such table.
+
+    Parameters
+    ----------
+    root : StorePath
+        The store.
+
+    Raises
+    ------
+    StoreError
+        If there is one, or the table of another store; the message names it.
+    """
+    beside, name = _folder_and_name(root)
+    target = _table_name(name)
+    for key in (target, _draft_name(target)):
+        try:
+            content = beside.get_part(key, 0, _HEADER)
+        except IsADirectoryError:
+            content = b"a folder"
+        # A run that is killed may leave a draft of which only the start was written.
+        if content is None or (key != target and _ECSV.startswith(content[: len(_ECSV)])):
+            continue
+        marked = _MARK.search(content.decode(errors="replace"))
+        owner = unquote(marked[1].strip("'\"")) if marked else ""
+        # A store that was renamed with its table has no other store beside it under the old name.
+        if not owner or (owner != name and beside.exists(f"{owner}/zarr.json")):
+            found = f"it is the table of {owner}" if owner else "it is no such table"
+            raise StoreError(
+                f"{beside}/{key} is in the way of the table of quality figures of {name}: {found}; "
+                "move it elsewhere, or name another output"
+            )
+
+
+def _folder_and_name(root: StorePath) -> tuple[StorePath, str]:
+    """Return the folder that holds a store, and the name of the store in it."""
+    if isinstance(root, LocalStorePath):
+        return LocalStorePath(root.path.parent), root.path.name
+    folder, _, name = root.name.rpartition("/")
+    return open_store(folder, write=True), name
+
+
+def _table_name(store: str) -> str:
+    return store.removesuffix(".zarr") + "_quality.ecsv"
+
+
+def _draft_name(table: str) -> str:
+    return f"{table}.part"
 
 
 def write_quality_table(product: CalibratedSession | str | Path) -> str | None:
@@ -98,26 +164,28 @@ def write_quality_table(product: CalibratedSession | str | Path) -> str | None:
     str or None
         Where; None where there is nothing to tell. On a file system the table is there whole, or
         not at all.
+
+    Raises
+    ------
+    StoreError
+        If another file has that name.
     """
     product = _opened(product)
     table = quality_table(product)
-    if isinstance(product.path, Path):
-        beside: StorePath = LocalStorePath(product.path.parent)
-        name = product.path.name
-    else:
-        folder, _, name = product.path.rpartition("/")
-        beside = open_store(folder, write=True)
-    target = name.removesuffix(".zarr") + "_quality.ecsv"
+    refuse_foreign_table(product.root)
+    beside, name = _folder_and_name(product.root)
+    target = _table_name(name)
     if len(table) == 0:
-        if isinstance(beside, LocalStorePath):
-            (beside.path / target).unlink(missing_ok=True)
+        beside.delete(target)
         return None
+    table.meta[_MARKER] = quote(name)
     text = io.StringIO()
     table.write(text, format="ascii.ecsv")
     if isinstance(beside, LocalStorePath):
-        beside.put(f"{target}.part", text.getvalue().encode())
-        sync_file(beside.path / f"{target}.part")
-        (beside.path / f"{target}.part").replace(beside.path / target)
+        draft = beside.path / _draft_name(target)
+        beside.put(draft.name, text.getvalue().encode())
+        sync_file(draft)
+        draft.replace(beside.path / target)
     else:
         beside.put(target, text.getvalue().encode())
     return f"{beside}/{target}"

@@ -16,7 +16,8 @@ from cal_pipeline import CalibratedSession, __version__
 from cal_pipeline.cli import atm_table as atm_table_cli
 from cal_pipeline.cli import calibrate as cli
 from cal_pipeline.cli import simulate as simulate_cli
-from cal_pipeline.cli.commands import CommandParser, Terminated, UsageError, describe_error, run_command, show
+from cal_pipeline.cli.commands import CommandParser, UsageError, describe_error, run_command, show
+from cal_pipeline.core.run.signals import Terminated
 from cal_pipeline.errors import OutputExistsError, RunInterruptedError, StoreError
 
 BIN = Path(sys.executable).parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import zarr
-from helpers_l0 import FILL, loads_counts, write_array, write_group, write_scan
+from helpers_l0 import FILL, MJD, loads_counts, write_array, write_group, write_scan
 
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.paths import LocalStorePath
@@ -176,9 +176,9 @@ class TestLoads:
         assert "tcold was not recorded; 90 K is assumed" in caplog.text
 
     def test_times_are_those_of_each_load(self, tmp_path):
-        group = self.group(tmp_path, ["HOT", "COL", "HOT"], mjd=np.array([1.0, 5.0, 3.0]))
+        group = self.group(tmp_path, ["HOT", "COL", "HOT"], mjd=MJD + np.array([0.1, 0.5, 0.3]))
         means, _ = self.means(group)
-        assert (means.hot_mjd, means.cold_mjd) == (2.0, 5.0)
+        assert (means.hot_mjd, means.cold_mjd) == (MJD + 0.2, MJD + 0.5)
 
     def test_instability_is_that_of_the_less_stable_load(self, tmp_path):
         counts = np.full((4, 2, 2, 1, 2), 100)

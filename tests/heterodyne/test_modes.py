@@ -46,6 +46,7 @@ TOTAL_POWER, CHOPPED = MODES["total_power"], MODES["otf_chopped"]
         (["OTFSWA-ON", "OTFSWA-OFF"], "OTF", "otf_chopped"),
         (["SWB-ON", "SWB-OFF"], "TP", "otf_chopped"),
         (["ON", "OFF", "OTFSWB-OFF"], "TP", "otf_chopped"),
+        (["ON", "OFF", "OTF-MOON"], "TP", "total_power"),
     ],
 )
 def test_mode_follows_from_phases_and_instmode(phases, instmode, mode):

@@ -11,9 +11,12 @@ import pytest
 import zarr
 from helpers_l0 import MJD, SECOND, write_array, write_scan
 
+from cal_pipeline.core.text import make_printable
 from cal_pipeline.errors import DataReadError, LayoutError, NoLoadsError, StoreError
 from cal_pipeline.heterodyne import session
+from cal_pipeline.heterodyne.check import check_store
 from cal_pipeline.heterodyne.session import Session
+from cal_pipeline.steps import LoadsStep
 
 AFTER_SUBSCANS = 30.0
 
@@ -26,7 +29,7 @@ def loads_at(seconds):
 def choice(store, number=1, interval=3600.0):
     session = Session(store)
     (band,) = session.open_scan(number).bands
-    group, reason = session.find_loads(band, interval)
+    group, reason, _ = session.find_loads(band, interval)
     return group.scan_number, reason
 
 
@@ -143,7 +146,7 @@ class TestWhichLoads:
         write_scan(tmp_path / "s.zarr", 2, band="band_1", source=False, calibration=loads_at(-100.0))
         session = Session(tmp_path / "s.zarr")
         first, second = session.open_scan(1).bands
-        assert session.find_loads(second, 3600.0)[0].scan_number == 2
+        assert session.find_loads(second, 3600.0).group.scan_number == 2
         with pytest.raises(NoLoadsError, match="scan 1 band_0"):
             session.find_loads(first, 3600.0)
 
@@ -154,12 +157,183 @@ def _group(store, number):
     return zarr.open_group(store, path=f"scan_{number:06d}/source", mode="r+")
 
 
+class TestBrokenLoads:
+    """Loads that are there and cannot be read."""
+
+    HINT = "on_broken_loads=neighbour"
+
+    @pytest.fixture
+    def broken(self, tmp_path):
+        """Scan 1 with loads of its own, whose times are text, and scan 2 with sound ones 500 s before."""
+        store = tmp_path / "b.zarr"
+        write_scan(store, 1, calibration={"mjd": np.array(["late", "later"])})
+        write_scan(store, 2, calibration=loads_at(-500.0))
+        return store
+
+    def test_own_ones_fail_the_scan_by_name_and_no_other(self, broken):
+        with pytest.raises(LayoutError, match=r"scan 1: its own loads .*scan_000001/calibration/mjd is of type") as got:
+            choice(broken)
+        assert self.HINT in str(got.value)
+        assert choice(broken, number=2) == (2, "own")
+
+    def test_or_are_passed_over_when_asked_for(self, broken, caplog):
+        session = Session(broken)
+        (band,) = session.open_scan(1).bands
+        found = session.find_loads(band, 3600.0, "neighbour")
+        assert (found.group.scan_number, found.reason) == (2, "nearest in the past, 500 s before")
+        (words,) = found.passed_over
+        assert words.startswith("scan 1 (own): cannot be read: ")
+        assert "calibration/mjd is of type" in words
+        assert f"loads of {words.replace(': ', ' are passed over: ', 1)}" in caplog.text
+
+    @pytest.mark.parametrize("damage", ["no metadata", "a file"])
+    def test_what_is_there_is_never_said_to_be_absent(self, broken, damage):
+        place = broken / "scan_000001/calibration"
+        (place / "zarr.json").unlink()
+        if damage == "a file":
+            shutil.rmtree(place)
+            place.write_text("loads: see the log book")
+        with pytest.raises(LayoutError, match=r"calibration is there, but has no zarr\.json") as got:
+            choice(broken)
+        assert "no calibration group" not in str(got.value)
+
+    def test_named_ones_are_those_of_another_scan(self, store, caplog):
+        write_scan(store, 9, source=False, calibration={"mjd": np.array(["late", "later"])})
+        write_scan(store, 2, source=False, calibration=loads_at(-500.0))
+        assert choice(store)[0] == 2
+        assert "loads of scan 9 (lloadsn) are passed over: cannot be read" in caplog.text
+
+    def test_named_ones_that_are_not_there_are_said(self, store, caplog):
+        write_scan(store, 2, source=False, calibration=loads_at(-500.0))
+        assert choice(store)[0] == 2
+        assert "loads of scan 9 (lloadsn) are passed over: no such scan in the session" in caplog.text
+
+    def spoil_counts(self, store, number):
+        (chunk,) = (p for p in (store / f"scan_{number:06d}/calibration/data_5d/c").glob("**/*") if p.is_file())
+        chunk.write_bytes(b"too short")
+
+    def loads(self, store, number, **settings):
+        return LoadsStep(**settings).run(str(store / f"scan_{number:06d}")).bands[0].loads
+
+    def test_counts_are_read_before_the_choice(self, tmp_path):
+        store = tmp_path / "b.zarr"
+        write_scan(store, 1)
+        write_scan(store, 2, source=False, calibration=loads_at(-100.0))
+        write_scan(store, 3, source=False, calibration=loads_at(-500.0))
+        for number in (1, 2):
+            self.spoil_counts(store, number)
+        with pytest.raises(DataReadError, match=r"its own loads .*scan_000001/calibration/data_5d: .*cannot be read"):
+            self.loads(store, 1)
+        found = self.loads(store, 1, on_broken_loads="neighbour")
+        assert found.scan_numbers == (3,)
+        assert [words.partition(":")[0] for words in found.passed_over] == [
+            "scan 1 (own)",
+            "scan 2 (nearest in the past, 100 s before)",
+        ]
+
+    def test_provenance_says_what_was_passed_over(self, broken, calibrate):
+        fixed = {"strategy": "fixed", "pwv": 1.0}
+        product = calibrate(broken, loads={"on_broken_loads": "neighbour"}, atmosphere=fixed)
+        found = product.attributes(1)["provenance"]
+        assert found["calibration_scans"] == [2]
+        assert "scan 1 (own): cannot be read" in found["calibration_passed_over"][0]
+        assert product.attributes(2)["provenance"]["calibration_passed_over"] == []
+
+    @pytest.mark.parametrize("error", [OSError("gone"), ValueError("odd"), RuntimeError("driver")])
+    def test_errors_of_any_kind_in_neighbours_do_not_end_a_scan(self, tmp_path, monkeypatch, error):
+        store = tmp_path / "b.zarr"
+        write_scan(store, 1)
+        write_scan(store, 2, calibration=loads_at(-500.0))
+        session = Session(store)
+        (band,) = session.open_scan(1).bands
+        own, _, _ = session.find_loads(band, 3600.0)
+        read, members = session.root.get, session.root.members
+
+        def fail(key, function):
+            if "000002" in key:
+                raise error
+            return function(key)
+
+        monkeypatch.setattr(session.root, "get", lambda key: fail(key, read))
+        monkeypatch.setattr(session.root, "members", lambda key="": fail(key, members))
+        assert session.has_source(2)
+        assert session.describe(2) is None
+        assert session.in_order_of_time([2, 1]) == [1, 2]
+        assert session.find_following(band, 3600.0) is None
+        assert len(session.evaluate_loads(own, band, 3, lambda loads: np.ones(1), "key")) == 1
+
+    def test_attributes_of_earlier_loads_that_cannot_be_read(self, tmp_path):
+        store = tmp_path / "b.zarr"
+        write_scan(store, 1)
+        write_scan(store, 2, calibration=loads_at(-500.0))
+        session = Session(store)
+        scan = session.open_scan(1)
+        (store / "scan_000002/zarr.json").unlink()
+        (store / "scan_000002/zarr.json").mkdir()
+        own = session.find_loads(scan.bands[0], 3600.0).group
+        assert len(session.evaluate_loads(own, scan.bands[0], 3, lambda loads: np.ones(1), "key")) == 2
+
+
 class TestScans:
     def test_numbers_and_what_else_lies_about(self, store):
         write_scan(store, 25650)
         (store / "scan_7").mkdir()
         (store / "notes.txt").write_text("windy")
         assert Session(store).numbers == [1, 25650]
+
+    @pytest.mark.parametrize(
+        "name",
+        ["scan_25650", "scan_025650 (copy)", "scan_02565\u0660", "scan_000001\n", "Scan_000002", "band_0", "x.txt"],
+    )
+    def test_members_that_are_no_scans_are_named_once(self, store, caplog, name):
+        write_scan(store, 2, source=False)
+        shutil.copytree(store / "scan_000002", store / name)
+        opened = Session(store)
+        assert opened.numbers == [1, 2]
+        with caplog.at_level("INFO"):
+            assert opened.select(None) == [1]
+        opened.open_scan(1)
+        told, loads = [record.getMessage() for record in caplog.records]
+        assert told == f"{store}: {make_printable(name)} left out, expected groups scan_NNNNNN, six digits"
+        assert loads == "calibration-only scans: 2"
+
+    @pytest.mark.parametrize("kind", ["file", "folder", "group", "empty source"])
+    def test_scans_with_nothing_in_them_fail_by_name(self, store, kind):
+        path = store / "scan_000005"
+        if kind == "file":
+            path.write_text("")
+        elif kind == "group":
+            zarr.open_group(store, mode="a").create_group("scan_000005", attributes={"scan_number": 5})
+        else:
+            (path / "source").mkdir(parents=True) if kind == "empty source" else path.mkdir()
+        opened = Session(store)
+        assert opened.select(None) == [1, 5]
+        words = "has no group 'source' nor 'calibration'" if kind == "group" else "no zarr.json in it"
+        with pytest.raises(LayoutError, match=f"scan_000005 .*{words}"):
+            opened.open_scan(5)
+
+    def test_bands_and_groups_that_are_left_out_are_named(self, tmp_path, caplog):
+        store = tmp_path / "s.zarr"
+        group = write_scan(store, 1, band="band_0")
+        write_scan(store, 1, source=False, band="band_1")
+        group.create_group("band_\u0662")
+        scan = Session(store).open_scan(1)
+        assert [band.name for band in scan.bands] == ["band_0"]
+        (told,) = [record.getMessage() for record in caplog.records]
+        assert told.startswith(f"{store}/scan_000001: band_1, band_\u0662 left out, expected source and calibration")
+        (store / "scan_000001/calibration").mkdir()
+        with pytest.raises(LayoutError, match="holds calibration beside band_0, band_1, expected either"):
+            Session(store).open_scan(1)
+
+    @pytest.mark.filterwarnings("ignore:Duplicate name")
+    def test_objects_twice_in_a_zip_file_are_named(self, store, caplog):
+        packed = shutil.make_archive(str(store), "zip", store)
+        with zipfile.ZipFile(packed, "a") as file:
+            file.write(store / "scan_000001/zarr.json", "scan_000001/zarr.json")
+        assert Session(packed).select(None) == [1]
+        (told,) = [record.getMessage() for record in caplog.records]
+        assert told == f"{packed} holds scan_000001/zarr.json more than once, expected each once; the last one counts"
+        assert [finding.path for finding in check_store(packed).findings] == ["scan_000001/zarr.json"]
 
     def test_one_with_and_without_bands_is_not_passed_over(self, store):
         (store / "scan_000001/band_7").mkdir()
@@ -187,7 +361,7 @@ class TestScans:
         assert session.select("1:3") == [1, 3]
         with pytest.raises(StoreError, match=r"no scan to calibrate is chosen by scans='2'; it has 1, 3"):
             session.select("2")
-        with pytest.raises(LayoutError, match="has no group 'source': calibration only"):
+        with pytest.raises(LayoutError, match=r"has no group 'source' \(calibration only\)"):
             session.open_scan(2)
 
     @pytest.mark.slow
@@ -230,6 +404,9 @@ class TestScans:
     def test_no_scan_in_it(self, store):
         shutil.rmtree(store / "scan_000001")
         with pytest.raises(StoreError, match="holds no scan; expected groups scan_NNNNNN"):
+            Session(store)
+        (store / "scan_7").mkdir()
+        with pytest.raises(StoreError, match="holds no scan; it holds scan_7; expected groups"):
             Session(store)
 
     def test_a_number_that_is_not_there(self, store):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ from astropy.table import Table
 
 from cal_pipeline import CalibratedSession
 from cal_pipeline.core.limits import Limit, Limits
+from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.figures import QUALITY
-from cal_pipeline.report.quality_table import COLUMNS, quality_table, write_quality_table
+from cal_pipeline.report.quality_table import COLUMNS, quality_table, refuse_foreign_table, write_quality_table
 
 PIXEL = np.array([["PX00"], ["PX01"], ["PX02"]])
 LIMITS = Limits({"noise_ratio": Limit("the noise is not as expected", 1.2, 2.0)}, "q.toml", "0" * 64)
@@ -100,10 +103,69 @@ def test_scans_bands_and_what_was_not_judged(make_store):
 
 
 def test_a_store_without_scans_has_none(make_store):
+    path = make_store({"scan_000007": scan_attributes(7, (1.0, 1.1, 0.9))})
+    write_quality_table(path)
     path = make_store({})
-    path.with_name("night_quality.ecsv").touch()
     assert write_quality_table(path) is None
     assert not path.with_name("night_quality.ecsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("night_quality.ecsv", "my notes"),
+        ("night_quality.ecsv", ""),
+        ("night_quality.ecsv", "# %ECSV 1.0\n# ---\n# datatype:\na\n1\n"),
+        ("night_quality.ecsv", "\x00\xff"),
+        ("night_quality.ecsv.part", "my notes"),
+    ],
+)
+def test_a_file_of_others_is_named_and_stays(make_store, name, content):
+    path = make_store({"scan_000007": scan_attributes(7, (1.0, 1.1, 0.9))})
+    path.with_name(name).write_text(content)
+    for attempt in (write_quality_table, lambda path: refuse_foreign_table(LocalStorePath(path))):
+        with pytest.raises(
+            StoreError, match=f"{re.escape(name)} is in the way of the table of quality figures of night"
+        ):
+            attempt(path)
+    assert path.with_name(name).read_text() == content
+
+
+@pytest.mark.parametrize("length", [0, 100, None])
+def test_a_draft_of_a_run_that_was_killed_is_no_stranger(make_store, length):
+    path = make_store({"scan_000007": scan_attributes(7, (1.0, 1.1, 0.9))})
+    table = Path(write_quality_table(path))
+    table.with_name("night_quality.ecsv.part").write_bytes(table.read_bytes()[:length])
+    write_quality_table(path)
+    assert [file.name for file in path.parent.glob("*ecsv*")] == ["night_quality.ecsv"]
+
+
+def test_a_folder_in_the_place_of_the_table_is_named(make_store):
+    path = make_store({"scan_000007": scan_attributes(7, (1.0, 1.1, 0.9))})
+    path.with_name("night_quality.ecsv").mkdir()
+    with pytest.raises(StoreError, match=r"night_quality\.ecsv is in the way"):
+        write_quality_table(path)
+
+
+@pytest.mark.parametrize("name", ["night", "Nacht für 2: {#}"])
+def test_the_table_of_another_store_stays_until_that_store_is_gone(make_store, name):
+    path = make_store({"scan_000007": scan_attributes(7, (1.0, 1.1, 0.9))})
+    other = path.rename(path.with_name(name))
+    table = path.with_name("night_quality.ecsv")
+    Path(write_quality_table(other)).rename(table)
+    path = make_store({"scan_000008": scan_attributes(8, (1.0, 1.1, 0.9))})
+    with pytest.raises(StoreError, match=f"it is the table of {re.escape(name)}"):
+        write_quality_table(path)
+    shutil.rmtree(other)
+    assert write_quality_table(path) == str(table)
+    assert list(Table.read(table)["scan"]) == [8, 8, 8]
+
+
+def test_a_run_is_refused_before_it_writes(make_session, calibrate, tmp_path):
+    (tmp_path / "l1_quality.ecsv").write_text("my notes")
+    with pytest.raises(StoreError, match=r"l1_quality\.ecsv is in the way"):
+        calibrate(make_session(channels=16))
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("l1.zarr")]
 
 
 def test_what_is_no_store(tmp_path):

@@ -15,7 +15,18 @@ from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.observation import Dataset
 from cal_pipeline.core.run.job import JobResult, Recipe
-from cal_pipeline.core.run.workers import AHEAD, ATTEMPTS, Job, JobQueue, JobResults, calibrate_observation, make_jobs
+from cal_pipeline.core.run.signals import check_interruption
+from cal_pipeline.core.run.workers import (
+    AHEAD,
+    ATTEMPTS,
+    NO_EARLIER,
+    Earlier,
+    Job,
+    JobQueue,
+    JobResults,
+    calibrate_observation,
+    make_jobs,
+)
 from cal_pipeline.core.store.output import OutputStore
 
 logger = logging.getLogger(__name__)
@@ -66,9 +77,11 @@ class DaskCluster:
             workers.refresh()
             workers.wait_for_answers()
 
-    def calibrate(self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
+    def calibrate(
+        self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
+    ) -> JobResults:
         """Calibrate observations on the cluster and yield their results as they complete."""
-        jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, self.threads or 1), AHEAD)
+        jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, self.threads or 1, earlier), AHEAD)
         with self._connect() as client:
             events: SimpleQueue[Any] = SimpleQueue()
             noun = output.kind.noun
@@ -276,6 +289,7 @@ class _Dispatch:
     def results(self) -> Iterator[JobResult]:
         """Submit jobs as threads allow, and yield the result of each."""
         while self.jobs:
+            check_interruption()
             self.workers.refresh()
             self.workers.leave_out(self.workers.collect_answers())
             self.workers.warn_if_waiting()

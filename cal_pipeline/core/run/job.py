@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -11,9 +11,12 @@ from typing import Any, Protocol
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError, InternalError
 from cal_pipeline.core.observation import Dataset, History, Observation, WrittenObservation
-from cal_pipeline.core.store.output import finish_group
+from cal_pipeline.core.run.resume import NOT_JUDGED, Verdict, judge_earlier
+from cal_pipeline.core.store.output import discard_group, finish_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Product, ProductKind
+from cal_pipeline.core.store.records import ObservationRecord
+from cal_pipeline.core.store.verify import WitnessedStorePath
 
 Stages = Mapping[str, Callable[[Any], Any]]
 """Functions applied to an observation, by step name, in processing order."""
@@ -29,10 +32,14 @@ class Prepared:
         Provenance of their parameters, ready for JSON.
     stages : mapping
         Functions to apply to the observation, by step name, in processing order.
+    repeats : bool
+        Whether they are applied to observations as well that are kept of an earlier run: others are
+        compared with them, or steps write files.
     """
 
     provenance: dict[str, Any]
     stages: Stages
+    repeats: bool = False
 
 
 class Recipe(Protocol):
@@ -40,6 +47,8 @@ class Recipe(Protocol):
 
     product_kind: ProductKind
     input_key: str
+    verify: bool
+    inputs_chosen_by: str
 
     def open_input(self, location: str) -> Dataset:
         """Open the input."""
@@ -53,6 +62,12 @@ class Recipe(Protocol):
     def write_observation(self, observation: Any, root: StorePath, provenance: dict[str, Any]) -> WrittenObservation:
         """Write an observation after all steps, unpublished."""
 
+    def carry(self, observation: Any) -> Any:
+        """Return what later observations are compared with; None for nothing."""
+
+    def find_changes(self, observation: Any, records: Sequence[ObservationRecord]) -> list[str]:
+        """Name what an observation depends on besides parameters that is no longer as recorded."""
+
     def describe_timing(self, observation: Any) -> str:
         """Format a log line with the time spent in each stage."""
 
@@ -64,6 +79,9 @@ class Recipe(Protocol):
 
     def finish_product(self, product: Any) -> None:
         """Complete the product at the end of a run."""
+
+    def parameters_sha256(self) -> str:
+        """Return the SHA-256 digest of the parameters with an effect on results."""
 
 
 @dataclass
@@ -86,6 +104,10 @@ class JobResult:
         Log line with the time spent in each stage.
     carried : object
         Data for the history of the run; None for none.
+    kept_in : str
+        Name of the product whose observation is kept; empty if it was processed.
+    reasons : tuple of str
+        Reasons why that of an earlier run is not kept.
     """
 
     number: int
@@ -97,6 +119,8 @@ class JobResult:
     verdict: str = ""
     timing: str = ""
     carried: Any = None
+    kept_in: str = ""
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass
@@ -115,6 +139,8 @@ class ProcessedObservation:
         Result of a failed step; then there is no observation.
     store : str
         The input.
+    verdict : Verdict
+        Decision on the results of earlier runs.
     """
 
     number: int
@@ -122,14 +148,15 @@ class ProcessedObservation:
     provenance: dict[str, Any] = field(default_factory=dict)
     failure: JobResult | None = None
     store: str = ""
+    verdict: Verdict = NOT_JUDGED
 
     @property
     def n_samples(self) -> int:
-        """Number of samples in the observation; 0 after a failure."""
-        return self.observation.n_samples if self.observation is not None else 0
+        """Number of samples to process; 0 after a failure, and for an observation that is kept."""
+        return self.observation.n_samples if self.observation is not None and not self.verdict.kept_in else 0
 
 
-def apply_steps(dataset: Dataset, number: int, recipe: Recipe) -> ProcessedObservation:
+def apply_steps(dataset: Dataset, number: int, recipe: Recipe, earlier: Sequence[Product] = ()) -> ProcessedObservation:
     """Open an observation and apply the steps to it, without processing its samples.
 
     Parameters
@@ -140,20 +167,28 @@ def apply_steps(dataset: Dataset, number: int, recipe: Recipe) -> ProcessedObser
         Number of the observation.
     recipe : Recipe
         The steps.
+    earlier : sequence of Product
+        Products of earlier runs that hold the observation. If one of them is kept, the steps end as
+        soon as that is known, unless they are to be repeated.
     """
-    step = "load"
+    step, verdict = "load", NOT_JUDGED
     try:
         observation = recipe.open_observation(dataset, number)
         prepared = recipe.prepare_for(observation)
         for step, stage in prepared.stages.items():
             with observation.clock(step):
                 observation = stage(observation)
+            if earlier and step == recipe.inputs_chosen_by:
+                verdict = judge_earlier(earlier, number, observation, prepared.provenance["parameters"], recipe)
+                if verdict.kept_in and not prepared.repeats:
+                    break
     except Exception as error:
         failure = _describe_failure(recipe.product_kind, number, step, error, dataset.path)
         return ProcessedObservation(number, failure=failure)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     made = {"engine_version": __version__, "time": now, recipe.input_key: dataset.path}
-    return ProcessedObservation(number, observation, made | prepared.provenance, store=dataset.path)
+    provenance = made | prepared.provenance
+    return ProcessedObservation(number, observation, provenance, store=dataset.path, verdict=verdict)
 
 
 def write_processed(processed: ProcessedObservation, root: StorePath, recipe: Recipe) -> JobResult:
@@ -172,20 +207,32 @@ def write_processed(processed: ProcessedObservation, root: StorePath, recipe: Re
     if observation is None:
         assert processed.failure is not None
         return processed.failure
+    verdict = processed.verdict
+    if verdict.kept_in:
+        return JobResult(number, verdict=verdict.quality, carried=recipe.carry(observation), kept_in=verdict.kept_in)
     try:
         root.remove()
-        written = recipe.write_observation(observation, root, processed.provenance)
+        place = WitnessedStorePath(root) if recipe.verify else root
+        written = recipe.write_observation(observation, place, processed.provenance)
         with observation.clock("write"):
             finish_group(root)
+        if isinstance(place, WitnessedStorePath):
+            with observation.clock("write"):
+                place.verify()
         timing = recipe.describe_timing(observation)
         return JobResult(
-            number, summary=written.summary, verdict=written.verdict, timing=timing, carried=written.carried
+            number,
+            summary=written.summary,
+            verdict=written.verdict,
+            timing=timing,
+            carried=recipe.carry(observation),
+            reasons=verdict.reasons,
         )
     except Exception as error:
-        root.remove()
+        discard_group(root)
         return _describe_failure(recipe.product_kind, number, "write", error, processed.store)
     except BaseException:
-        root.remove()
+        discard_group(root)
         raise
 
 

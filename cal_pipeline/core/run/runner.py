@@ -5,21 +5,27 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 from stpipe.exceptions import StpipeExitException
 
-from cal_pipeline.core.errors import CalibrationError, RunInterruptedError
+from cal_pipeline.core.errors import CalibrationError, RunInterruptedError, StoreLockedError
 from cal_pipeline.core.observation import Dataset, History
 from cal_pipeline.core.quality import FAIL, SEVERITIES
 from cal_pipeline.core.run.job import JobResult, Recipe
 from cal_pipeline.core.run.log_records import quiet_stpipe
 from cal_pipeline.core.run.progress import progress_bar
-from cal_pipeline.core.run.workers import Workforce
-from cal_pipeline.core.store.output import OutputStore
-from cal_pipeline.core.text import format_count
+from cal_pipeline.core.run.resume import Resumption
+from cal_pipeline.core.run.run_record import RunRecord, RunRecordError
+from cal_pipeline.core.run.signals import exposed, shielded
+from cal_pipeline.core.run.workers import NO_EARLIER, Earlier, Workforce
+from cal_pipeline.core.store.output import OutputStore, discard_group
+from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.store.verify import WitnessedStorePath
+from cal_pipeline.core.text import format_count, format_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +37,17 @@ class RunFailedError(CalibrationError, StpipeExitException):  # type: ignore[mis
     ----------
     product : Product
         The product.
+    failures : list of dict
+        Observations that could not be calibrated: number, ``step``, ``error_class``, ``message``.
     exit_status : int
         1 if no observation could be calibrated, 2 if some could.
     """
 
-    def __init__(self, exit_status: int, message: str, product: Any) -> None:
+    def __init__(self, exit_status: int, message: str, product: Any, failures: Iterable[dict[str, Any]] = ()) -> None:
         super().__init__(exit_status, message)
         self.message = message
         self.product = product
+        self.failures = list(failures)
 
     def __str__(self) -> str:
         return self.message
@@ -51,6 +60,7 @@ def calibrate_observations(
     output: OutputStore,
     workforce: Workforce,
     show_timing: bool = False,
+    resumption: Resumption | None = None,
 ) -> Any:
     """Calibrate observations of an input and write them.
 
@@ -63,11 +73,13 @@ def calibrate_observations(
     recipe : Recipe
         Steps and parameters, and what the family does with its data.
     output : OutputStore
-        The product.
+        The product, which the caller closes.
     workforce : Workforce
         Workforce that calibrates the observations.
     show_timing : bool
         Whether to log the time spent in each stage of an observation.
+    resumption : Resumption, optional
+        Results of earlier runs, of a run that resumes.
 
     Returns
     -------
@@ -78,38 +90,128 @@ def calibrate_observations(
     ------
     RunFailedError
         At the end, if an observation could not be calibrated.
+    RunRecordError
+        At the end, if observations are done, but what describes the run could not be written.
     RunInterruptedError
         After a KeyboardInterrupt; finished observations are kept.
+    StoreLockedError
+        If another run has taken the product over.
     """
     began, noun = time.monotonic(), output.kind.noun
     tally = RunTally(len(numbers), noun)
+    record = RunRecord(output, len(numbers), recipe.parameters_sha256())
     try:
+        record.begin()
         ordered = dataset.in_order_of_time(numbers)
         with quiet_stpipe, progress_bar(len(numbers), f"{noun}s") as advance:
-            publisher = _Publisher(output, ordered, tally, recipe.start_history(), show_timing)
-            # Closed before the output is: workers that are not done end, and write no more.
-            with closing(workforce.calibrate(dataset, ordered, recipe, output)) as results:
-                for result in results:
-                    publisher.receive(result)
-                    advance()
-    except KeyboardInterrupt as interrupt:
-        raise RunInterruptedError(_describe_kept(output, tally)) from interrupt
+            publisher = _Publisher(output, ordered, tally, recipe, show_timing, resumption)
+
+            def process(some: list[int], earlier: Earlier = NO_EARLIER) -> None:
+                # Closed before the output is: workers that are not done end, and write no more.
+                with closing(workforce.calibrate(dataset, some, recipe, output, earlier)) as results, exposed():
+                    for result in results:
+                        with shielded():
+                            publisher.receive(result)
+                            record.update(len(tally.done), len(output.failures))
+                        advance()
+
+            process(ordered, resumption.earlier if resumption else NO_EARLIER)
+            if publisher.outdated:
+                process(list(publisher.outdated))
+        record.end(is_finished=True)
+        _finish_output(output, tally, resumption)
+    except BaseException as error:
+        _end_early(output, tally, record, recipe)
+        if isinstance(error, KeyboardInterrupt):
+            raise RunInterruptedError(_describe_kept(output, tally)) from error
+        raise
     finally:
-        output.close()
-        if not tally.verdicts and not output.failures:
-            # An error before the first observation leaves no store that looks like the product of a run.
-            output.discard()
-        else:
-            recipe.finish_product(recipe.open_product(output.root.name))
+        if resumption is not None:
+            logger.info("%s", resumption)
     product = recipe.open_product(output.root.name)
     n_failed = len(output.failures)
     failed = f", {n_failed} failed" if n_failed else ""
     logger.info("%s%s in %.0f s: %s", tally, failed, time.monotonic() - began, output.root)
-    if n_failed:
-        asked = format_count(len(numbers), noun)
-        message = f"{n_failed} of {asked} could not be calibrated; see {output.root}/failures.json"
-        raise RunFailedError(1 if n_failed == len(numbers) else 2, message, product)
+    unrecorded = [error for error in (record.unsaved, output.unsaved, _finish_product(recipe, product)) if error]
+    others = resumption.numbers_to_leave(tally.done) if resumption else set()
+    _judge(numbers, tally, output, product, unrecorded, others)
     return product
+
+
+def _finish_output(output: OutputStore, tally: RunTally, resumption: Resumption | None) -> None:
+    """Complete the product: remove or replace what does not belong in it."""
+    if resumption is None:
+        output.finish([output.kind.group_name(number) for number in tally.done])
+        return
+    output.finish([output.kind.group_name(number) for number in resumption.numbers_to_leave(tally.done)])
+    if tally.done:
+        output.renew_root()
+
+
+def _end_early(output: OutputStore, tally: RunTally, record: RunRecord, recipe: Recipe) -> None:
+    """Record that a run has ended early; errors are logged, for none may hide the cause of the end."""
+    try:
+        output.lock.ensure_held()
+        record.end(is_finished=False)
+        if not tally.done and not output.failures:
+            # An error before the first observation leaves no store that looks like the product of a run.
+            output.discard()
+        elif output.product is output.root:
+            _finish_product(recipe, recipe.open_product(output.root.name))
+    except Exception as error:
+        logger.error("the end of the run could not be recorded in %s: %s", output.root, error)
+
+
+def _finish_product(recipe: Recipe, product: Any) -> Exception | None:
+    """Complete the product; return the error if that fails, for the observations are done."""
+    try:
+        recipe.finish_product(product)
+    except Exception as error:
+        logger.error("%s", error)
+        logger.debug("%s", product, exc_info=True)
+        return error
+    return None
+
+
+def _judge(
+    numbers: list[int],
+    tally: RunTally,
+    output: OutputStore,
+    product: Any,
+    unrecorded: list[Exception],
+    others_allowed: set[int],
+) -> None:
+    """Compare the observations in the store with those asked for; raise unless they are the same.
+
+    Raises
+    ------
+    RunFailedError
+        If they are not.
+    RunRecordError
+        If something that describes the run could not be written, and an observation is done.
+    """
+    noun, found = tally.noun, set(product.numbers)
+    failed = {failure[output.kind.number_key] for failure in output.failures}
+    asked = format_count(len(numbers), noun)
+    problems = []
+    if failed:
+        where = f"see {output.root}/failures.json"
+        if found and not tally.done:
+            first = output.failures[0]
+            cause = f"{noun} {first[output.kind.number_key]} in step {first['step']}: {first['message']}"
+            where = f"{output.root} is left as it was; the first was {cause}"
+        problems.append(f"{len(failed)} of {asked} could not be calibrated; {where}")
+    if lost := sorted(tally.done - found):
+        problems.append(f"{noun} {format_ranges(lost)} was calibrated, and is not in {output.root}")
+    if tally.done and (others := sorted(found - tally.done - others_allowed)):
+        problems.append(f"{output.root} also holds {noun} {format_ranges(others)}, which this run did not calibrate")
+    if unrecorded and tally.done:
+        unwritten = "; ".join(str(error) for error in unrecorded)
+        raise RunRecordError(
+            "; ".join([f"{tally}, but what describes the run is not written: {unwritten}", *problems]), product
+        )
+    if problems:
+        raise RunFailedError(2 if tally.done else 1, "; ".join(problems), product, output.failures)
 
 
 @dataclass
@@ -122,53 +224,79 @@ class RunTally:
         Number of observations to calibrate.
     noun : str
         Name of an observation.
+    done : set of int
+        Observations in the product.
     verdicts : Counter
-        Number of observations in the product, by verdict.
+        Number of observations that were calibrated, by verdict.
     """
 
     n_asked: int
     noun: str
+    done: set[int] = field(default_factory=set)
     verdicts: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
         counts = [f"{self.verdicts[verdict]} {verdict}" for verdict in SEVERITIES if self.verdicts[verdict]]
-        done = f"{format_count(self.verdicts.total(), self.noun)} calibrated"
+        done = f"{format_count(len(self.done), self.noun)} calibrated"
         return f"{done} ({', '.join(counts)})" if counts else done
 
 
 def _describe_kept(output: OutputStore, tally: RunTally) -> str:
     """Describe the observations kept by an interrupted run."""
-    done, failed = tally.verdicts.total(), len(output.failures)
-    if not done and not failed:
-        return f"interrupted before the first {tally.noun} was finished; no store is left"
-    others = f", {failed} failed" if failed else ""
-    return (
-        f"interrupted; {done} of {format_count(tally.n_asked, tally.noun)} finished and kept in {output.root}{others}"
-    )
+    n_failed, noun = len(output.failures), tally.noun
+    replaces = output.product is not output.root
+    if not tally.done and not n_failed:
+        left = f"{output.root} is left as it was" if output.root.exists("zarr.json") else "no store is left"
+        return f"interrupted before the first {noun} was finished; {left}"
+    others = f", {n_failed} failed" if n_failed else ""
+    kept = f"interrupted; {len(tally.done)} of {format_count(tally.n_asked, noun)} finished and kept in"
+    return f"{kept} {output.product}{others}" + (f"; {output.root} is left as it was" if replaces else "")
 
 
 class _Publisher:
     """Publisher of observations in order of completion, or in time order if they carry data to compare."""
 
     def __init__(
-        self, output: OutputStore, ordered: list[int], tally: RunTally, history: History, show_timing: bool
+        self,
+        output: OutputStore,
+        ordered: list[int],
+        tally: RunTally,
+        recipe: Recipe,
+        show_timing: bool,
+        resumption: Resumption | None,
     ) -> None:
-        self._output, self._tally, self._history, self._show_timing = output, tally, history, show_timing
+        self._output, self._tally, self._show_timing, self._verify = output, tally, show_timing, recipe.verify
+        self._history, self._resumption = recipe.start_history(), resumption
         self._waiting: dict[int, JobResult] = {}
         self._next = iter(ordered)
         self._turn = next(self._next, None)
+        self.outdated: dict[int, History] = {}
+        """Memory to process observations with that would have been kept, were they compared with the same others."""
 
     def receive(self, result: JobResult) -> None:
         """Publish an observation; one that carries data to compare waits for all earlier ones."""
-        if result.carried is None:
+        if result.carried is None or result.number in self.outdated:
             self._publish(result)
             result = JobResult(result.number)
         self._waiting[result.number] = result
         while self._turn in self._waiting:
             turn = self._waiting.pop(self._turn)
-            if turn.carried is not None:
+            if turn.carried is not None and not (turn.kept_in and self._is_outdated(turn)):
                 self._publish(turn)
             self._turn = next(self._next, None)
+
+    def _is_outdated(self, result: JobResult) -> bool:
+        """Tell whether an observation of an earlier run was compared with others than now; it is then redone."""
+        product = self._find_leftover(result.kept_in) or self._output.product
+        group = product.child(self._output.kind.group_name(result.number))
+        try:
+            if self._history.is_current(result.carried, group):
+                return False
+        except Exception:  # what cannot be compared is made anew
+            logger.debug("%s", group, exc_info=True)
+        self.outdated[result.number] = self._history.copy()
+        self._remember(result)
+        return True
 
     def _publish(self, result: JobResult) -> None:
         if not result.failed_in:
@@ -179,25 +307,71 @@ class _Publisher:
             logger.error(f"{self._output.kind.noun} %d failed in step %s: %s: %s", *failure)
             logger.debug("%s", result.traceback)
         else:
-            if result.carried is not None:
-                self._history.add(result.carried)
+            self._tally.done.add(result.number)
             self._tally.verdicts[result.verdict] += 1
+            if result.number not in self.outdated:
+                self._remember(result)
+            self._tell(result)
+
+    def _tell(self, result: JobResult) -> None:
+        """Log what was done, and count it among what was taken up."""
+        if self._resumption is not None:
+            reasons = ("other references",) if result.number in self.outdated else result.reasons
+            self._resumption.note(result.number, reasons, bool(result.kept_in))
+        if not result.kept_in:
             logger.log(logging.WARNING if result.verdict == FAIL else logging.INFO, "%s", result.summary)
             if self._show_timing:
                 logger.info("%s", result.timing)
+
+    def _remember(self, result: JobResult) -> None:
+        """Keep what later observations are compared with; an error of that is no reason to end the run."""
+        if result.carried is None:
+            return
+        try:
+            self._history.add(result.carried)
+        except Exception as error:
+            noun = self._output.kind.noun
+            logger.warning(f"later {noun}s are not compared with {noun} %d: %r", result.number, error)
 
     def _try_to_publish(self, result: JobResult) -> None:
         """Publish an observation; note in `result` why that was not possible."""
         name = self._output.kind.group_name(result.number)
         try:
-            staged = self._output.staging_of(name)
-            changed = result.carried is not None and self._history.complete(result.carried, staged)
-            self._output.publish(name, changed)
+            if result.kept_in:
+                self._keep(result.kept_in, name)
+            else:
+                changed = self._complete(result, self._output.staging_of(name))
+                self._output.publish(name, changed)
+        except StoreLockedError:
+            raise
         except Exception as error:
-            self._output.staging_of(name).remove()
+            discard_group(self._output.staging_of(name))
             result.failed_in, result.error_class, result.message = (
                 "write",
                 type(error).__name__,
                 str(error) or repr(error),
             )
             logger.debug("%s", name, exc_info=True)
+
+    def _keep(self, product: str, name: str) -> None:
+        """Take up an observation of an earlier run, if it is not in its place."""
+        leftover = self._find_leftover(product)
+        if leftover is not None:
+            self._output.adopt(leftover, name)
+
+    def _find_leftover(self, name: str) -> StorePath | None:
+        return next((left for left in self._output.leftovers if left.name == name), None)
+
+    def _complete(self, result: JobResult, staged: StorePath) -> bool:
+        """Write what follows from other observations; return whether there is any."""
+        if result.carried is None:
+            return False
+        history = self.outdated.get(result.number, self._history)
+        if not self._verify:
+            return history.complete(result.carried, staged)
+        place = WitnessedStorePath(staged)
+        changed = history.complete(result.carried, place)
+        if changed:
+            staged.make_durable()
+            place.verify()
+        return changed

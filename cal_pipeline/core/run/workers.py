@@ -6,17 +6,18 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.util
+import os
 import pickle
 import signal
 import threading
 import traceback
-import uuid
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from types import FrameType
+from multiprocessing import resource_tracker
+from types import FrameType, MappingProxyType
 from typing import Any, Protocol
 
 from cal_pipeline.core.errors import CalibrationError
@@ -24,9 +25,12 @@ from cal_pipeline.core.observation import Dataset
 from cal_pipeline.core.run.garbage import keep_collections_short
 from cal_pipeline.core.run.job import JobResult, ProcessedObservation, Recipe, apply_steps, write_processed
 from cal_pipeline.core.run.log_records import Records, log_again, quiet_stpipe, record_logs, this_process
+from cal_pipeline.core.run.signals import check_interruption, keyboard_blocked, shielded
 from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, available_cores, limit_blas_threads
-from cal_pipeline.core.store.output import OutputStore, staging_path
+from cal_pipeline.core.store.make_output import staging_path
+from cal_pipeline.core.store.output import OutputStore, discard_group
 from cal_pipeline.core.store.paths import StorePath, open_store
+from cal_pipeline.core.store.product import Product
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +51,11 @@ class WorkerDiedError(CalibrationError):
     """The process that calibrated an observation ended, each time that it was tried."""
 
 
+Earlier = Mapping[int, Sequence[Product]]
+"""Products of earlier runs that hold an observation, by its number."""
+
+NO_EARLIER: Earlier = MappingProxyType({})
+
 JobResults = Generator[JobResult, None, None]
 """Results of observations in the order of completion; closing the generator ends the work."""
 
@@ -63,7 +72,9 @@ class Workforce(Protocol):
             If it cannot.
         """
 
-    def calibrate(self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
+    def calibrate(
+        self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
+    ) -> JobResults:
         """Calibrate observations and yield their results as they complete."""
 
 
@@ -85,8 +96,14 @@ class ThisProcess:
     def check(self) -> None:
         """Do nothing: this process can always calibrate."""
 
-    def calibrate(self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
+    def calibrate(
+        self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
+    ) -> JobResults:
         """Calibrate observations and yield their results in the order of `numbers`."""
+
+        def begin(number: int) -> ProcessedObservation:
+            return apply_steps(dataset, number, recipe, earlier.get(number, ()))
+
         with (
             limit_blas_threads(),
             BlockThreads(self.threads) as threads,
@@ -94,10 +111,11 @@ class ThisProcess:
         ):
             coming: Future[ProcessedObservation] | None = None
             for position, number in enumerate(numbers):
-                processed = coming.result() if coming else threads.run(apply_steps, dataset, number, recipe)
+                check_interruption()
+                processed = coming.result() if coming else threads.run(begin, number)
                 coming = None
                 if position + 1 < len(numbers) and self.threads != 1 and processed.n_samples >= FEW_SAMPLES:
-                    coming = ahead.submit(threads.run, apply_steps, dataset, numbers[position + 1], recipe)
+                    coming = ahead.submit(threads.run, begin, numbers[position + 1])
                 yield threads.run(write_processed, processed, output.staging_of(output.kind.group_name(number)), recipe)
                 keep_collections_short()
 
@@ -117,9 +135,11 @@ class Job:
     threads : int
         Threads that read, calibrate and write blocks.
     run : str
-        Id of the run; workers reuse opened objects within one run only.
+        Id of the run, part of the staging path; workers reuse opened objects within one run only.
     process : str
         Id of the process that started the run.
+    earlier : tuple of str
+        Products of earlier runs that hold the observation.
     """
 
     input: str
@@ -129,6 +149,7 @@ class Job:
     threads: int
     run: str = ""
     process: str = ""
+    earlier: tuple[str, ...] = ()
 
 
 @dataclass
@@ -186,6 +207,15 @@ class _Opened:
     output: StorePath
     recipe: Recipe
     threads: BlockThreads
+    products: dict[str, Product] = field(default_factory=dict)
+    """Products of earlier runs, by name."""
+
+    def earlier(self, job: Job) -> list[Product]:
+        """Open the products of earlier runs that hold an observation."""
+        for name in job.earlier:
+            if name not in self.products:
+                self.products[name] = self.recipe.open_product(name)
+        return [self.products[name] for name in job.earlier]
 
 
 _known = threading.local()
@@ -225,20 +255,22 @@ def calibrate_observation(job: Job) -> Report:
         try:
             known = _opened(job)
             keep_collections_short()
-            result = known.threads.run(_calibrate_opened, known, job.number)
+            result = known.threads.run(_calibrate_opened, known, job)
         except Exception as error:
             text = "".join(traceback.format_exception(error))
             result = JobResult(job.number, "load", type(error).__name__, str(error) or repr(error), text)
     return Report(result, records)
 
 
-def _calibrate_opened(known: _Opened, number: int) -> JobResult:
-    processed = apply_steps(known.dataset, number, known.recipe)
-    name = known.recipe.product_kind.group_name(number)
-    return write_processed(processed, staging_path(known.output, name), known.recipe)
+def _calibrate_opened(known: _Opened, job: Job) -> JobResult:
+    processed = apply_steps(known.dataset, job.number, known.recipe, known.earlier(job))
+    name = known.recipe.product_kind.group_name(job.number)
+    return write_processed(processed, staging_path(known.output, job.run, name), known.recipe)
 
 
-def make_jobs(dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, threads: int) -> list[Job]:
+def make_jobs(
+    dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, threads: int, earlier: Earlier
+) -> list[Job]:
     """Make the jobs of a run.
 
     Raises
@@ -253,8 +285,9 @@ def make_jobs(dataset: Dataset, numbers: list[int], recipe: Recipe, output: Outp
             f"the pipeline cannot be sent to workers: {type(error).__name__}: {error}; functions and classes that "
             "it uses, such as hooks, must be defined at the top of a module, or calibrate with workers=1"
         ) from error
-    run = uuid.uuid4().hex
-    return [Job(dataset.path, output.root.name, number, pickled, threads, run, this_process()) for number in numbers]
+    names = {number: tuple(product.root.name for product in products) for number, products in earlier.items()}
+    place, run = (dataset.path, output.root.name), (output.run, this_process())
+    return [Job(*place, number, pickled, threads, *run, names.get(number, ())) for number in numbers]
 
 
 class JobQueue:
@@ -335,15 +368,20 @@ class Processes:
                 "that may, as of concurrent.futures.ProcessPoolExecutor"
             )
 
-    def calibrate(self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore) -> JobResults:
+    def calibrate(
+        self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
+    ) -> JobResults:
         """Calibrate observations in worker processes and yield their results as they complete."""
         threads = self.threads or max(available_cores() // self.number, 1)
-        jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, threads), AHEAD * self.number)
+        jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, threads, earlier), AHEAD * self.number)
         attempts: dict[int, int] = {}
         kind = output.kind
-        workers = [_Worker() for _ in range(min(self.number, len(numbers)))]
+        workers: list[_Worker] = []
         try:
+            with shielded():
+                workers += [_Worker() for _ in range(min(self.number, len(numbers)))]
             while jobs:
+                check_interruption()
                 for worker in workers:
                     job = jobs.next() if worker.job is None else None
                     if job is not None:
@@ -367,13 +405,14 @@ class Processes:
                             jobs.again(job)
                         else:
                             jobs.done(job.number)
-                            output.staging_of(kind.group_name(job.number)).remove()
+                            discard_group(output.staging_of(kind.group_name(job.number)))
                             yield JobResult(
                                 job.number, "write", WorkerDiedError.__name__, _obituary(kind.noun, job, worker)
                             )
         finally:
-            for worker in workers:
-                worker.stop()
+            with shielded():
+                for worker in workers:
+                    worker.stop()
 
 
 def refuse_in_worker() -> None:
@@ -429,7 +468,9 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
         self.process = context.Process(target=_work, args=(other,), daemon=True, name=_WORKER)
-        with _keyboard_ignored():
+        # It unblocks the keyboard when it starts, and the first process would start it.
+        resource_tracker.ensure_running()
+        with shielded(), keyboard_blocked():
             self.process.start()
         other.close()
         self.job: Job | None = None
@@ -486,23 +527,6 @@ class _Worker:
             self.process.join()
 
 
-@contextmanager
-def _keyboard_ignored() -> Iterator[None]:
-    """Let processes started within the block ignore Ctrl-C, sent by a terminal to all processes.
-
-    The parent ends its workers. They inherit the ignored signal, so that no worker is interrupted
-    while it imports the package.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _ready(workers: list[_Worker]) -> list[_Worker]:
     """Wait for, and return, workers that have a message or have died."""
     busy = {worker.connection: worker for worker in workers if worker.job is not None}
@@ -526,9 +550,20 @@ def _die(number: int, _frame: FrameType | None) -> None:
     signal.raise_signal(number)
 
 
+def _die_with_parent() -> None:
+    """End this worker as soon as its parent is gone, so that no orphan writes to a store of a later run."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    with suppress(Exception):
+        multiprocessing.util._exit_function()  # type: ignore[attr-defined]
+    os._exit(1)
+
+
 def _work(connection: Any) -> None:
     """Process jobs until the connection closes; main function of a worker process."""
     signal.signal(signal.SIGTERM, _die)
+    threading.Thread(target=_die_with_parent, name="parent", daemon=True).start()
     try:
         connection.send(_BEGUN)
         while True:

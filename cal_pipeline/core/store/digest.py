@@ -43,6 +43,11 @@ def digest_objects(store: StorePath, groups: Iterable[str]) -> str:
     >>> len(digest), digest == digest_objects(open_store("copied.zarr"), ["scan_000001"])
     (64, True)
     """
+    return digest_keys(store, {f"{group}/{key}" for group in groups for key in store.child(group).walk()})
+
+
+def digest_keys(store: StorePath, keys: Iterable[str]) -> str:
+    """Compute the SHA-256 digest of listed objects; see :func:`digest_objects`."""
 
     def describe(key: str) -> str:
         try:
@@ -53,6 +58,5 @@ def digest_objects(store: StorePath, groups: Iterable[str]) -> str:
             raise DataReadError(f"{store}/{key} was listed and is gone, expected an object; the input changed")
         return f"{key} {digest}\n"
 
-    keys = {f"{group}/{key}" for group in groups for key in store.child(group).walk()}
     lines = sorted(store.each(describe, keys))
     return hashlib.sha256("".join(lines).encode()).hexdigest()

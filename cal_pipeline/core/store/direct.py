@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,10 +32,18 @@ def find_decoders(metadata: ArrayMetadata) -> list[Function] | None:
         return None
     decoders = [decode for _, decode in reversed(chain)]
     if kind == TEXT and first["name"] == "vlen-utf8" and holds_only(first, {}):
-        return [*decoders, VLenUTF8().decode]
+        return [*decoders, partial(_decode_text, metadata.chunks)]
     if kind not in NUMBERS or first["name"] != "bytes" or not holds_only(first, {"endian": "little".__eq__}):
         return None
     return decoders if "configuration" in first or np.dtype(kind).itemsize == 1 else None
+
+
+def _decode_text(chunks: tuple[int, ...], data: Any) -> Any:
+    """Decode text, unless its header tells of another number: memory is taken for as many as it says."""
+    number = int.from_bytes(memoryview(data).cast("B")[:4], "little")
+    if number != math.prod(chunks):
+        raise ValueError(f"a chunk holds {format_count(number, 'text')}, expected {chunks}")
+    return VLenUTF8().decode(data)
 
 
 class DirectReader(ArrayReader):
@@ -63,13 +73,25 @@ class DirectReader(ArrayReader):
         ValueError, RuntimeError
             If it does not decode.
         """
-        data: Any = self._root.get(self._metadata.make_key(index))
-        if data is None:
+        found = self._decode(index)
+        if found is None:
             return np.full(self.chunks, self.fill_value, object if self.dtype == TEXT else self.dtype)
-        for decode in self._decoders:
-            data = decode(data)
+        return found
+
+    def _decode(self, index: Sequence[int]) -> NDArray[Any] | None:
+        """Read and decode a chunk; None if not stored."""
+        data: Any = self._root.get(self.chunk_key(index))
+        if data is None:
+            return None
+        expected = math.prod(self.chunks)
+        try:
+            for decode in self._decoders:
+                data = decode(data)
+        except MemoryError as error:
+            # A damaged header asks for more than there is.
+            raise ValueError(f"a chunk takes more memory than there is, expected {self.chunks}") from error
         array = np.asarray(data) if isinstance(data, np.ndarray) else np.frombuffer(data, self.dtype)
-        if array.size != int(np.prod(self.chunks)):
+        if array.size != expected:
             raise ValueError(f"a chunk holds {format_count(array.size, 'value')}, expected {self.chunks}")
         return array.reshape(self.chunks)
 
@@ -85,7 +107,8 @@ class DirectReader(ArrayReader):
                 low, high = max(a, i * c), min(b, (i + 1) * c)
                 into.append(slice(low - a, high - a))
                 of.append(slice(low - i * c, high - i * c))
-            out[tuple(into)] = self.read_chunk(index)[tuple(of)]
+            found = self._decode(index)
+            out[tuple(into)] = self.fill_value if found is None else found[tuple(of)]
         return out
 
 
@@ -121,12 +144,16 @@ class DirectWriter(ArrayWriter):
         """Write a chunk of zeros; it is encoded once."""
         if "zeros" not in self._alike:
             self._alike["zeros"] = self._encoded(np.zeros(self.chunks, self._dtype))
+        if self._root.is_witnessed:
+            self._note(index, np.zeros(self.chunks, self._dtype))
         self._root.put(self._key(index), *self._alike["zeros"])
 
     def write_alike(self, index: Sequence[int], key: Hashable, values: NDArray[Any]) -> None:
         """Write a chunk that equals the others of the same key; it is encoded once."""
         if key not in self._alike:
             self._alike[key] = self._encoded(self._complete(values))
+        if self._root.is_witnessed:
+            self._note(index, self._complete(values))
         self._root.put(self._key(index), *self._alike[key])
 
     def _write_whole(self, index: Sequence[int], data: NDArray[Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -201,10 +201,30 @@ class CheckedStore(WrapperStore[Store]):
         for key in await self._list(prefix, lambda store: store.list_prefix(prefix)):
             yield key
 
+    async def list_stamped(self, prefix: str) -> Sequence[tuple[str, tuple[int, str]]]:
+        """List all objects below a key, with their sizes [bytes] and stamps; see :data:`_STAMPS`."""
+
+        async def listed(store: Store) -> Sequence[tuple[str, tuple[int, str]]]:
+            system, root = self.fs, f"{getattr(store, 'path', '')}/"
+            found: dict[str, dict[str, Any]] = await system._find(f"{root}{prefix}", detail=True)
+            return [(name.removeprefix(root), _stamp_of(info)) for name, info in found.items()]
+
+        return await self._ask(prefix, "listed", listed)
+
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """List objects and folders directly below a key."""
         for key in await self._list(prefix, lambda store: store.list_dir(prefix)):
             yield key
+
+
+_STAMPS = ("ETag", "etag", "md5", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
+"""What drivers call that which changes when an object is written again; checksums first."""
+
+
+def _stamp_of(info: dict[str, Any]) -> tuple[int, str]:
+    """Return the size of an object and its stamp, empty if the driver tells none."""
+    size = info.get("size")
+    return -1 if size is None else int(size), next((str(info[name]) for name in _STAMPS if info.get(name)), "")
 
 
 @asynccontextmanager

@@ -33,11 +33,13 @@ class ArrayReader(ABC):
 
     Attributes
     ----------
-    name : str
-        Name in messages.
+    name, path : str
+        Name in messages; path in the store.
     shape, chunks, inner_chunks : tuple of int
         Shape of the array, of its storage unit (a chunk, or a shard of a sharded array), and of the
         chunks in a shard.
+    dimension_names : sequence of str or None, or None
+        Names of its axes.
     dtype : numpy.dtype or str
         Type of its elements; ``"string"`` for text.
     fill_value : object
@@ -50,10 +52,15 @@ class ArrayReader(ABC):
     fill_value: Any
 
     def __init__(self, root: StorePath, metadata: ArrayMetadata) -> None:
-        self.name = metadata.name
+        self.name, self.path = metadata.name, metadata.path
         self.shape, self.chunks, self.inner_chunks = metadata.shape, metadata.chunks, metadata.inner_chunks
-        self.attributes = metadata.attributes
+        self.attributes, self.dimension_names = metadata.attributes, metadata.dimension_names
         self._root, self._metadata = root, metadata
+
+    @property
+    def is_sharded(self) -> bool:
+        """Tell whether its storage units are shards."""
+        return self._metadata.shard_index is not None
 
     @property
     def ndim(self) -> int:
@@ -73,18 +80,37 @@ class ArrayReader(ABC):
         LayoutError
             If the order is another.
         """
-        if self._metadata.dimension_names is None:
+        if self.dimension_names is None:
             return
-        found = [str(name).lower() for name in self._metadata.dimension_names]
+        found = [str(name).lower() for name in self.dimension_names]
         for names in (list(axes), [axis[0] for axis in axes]):
             if found != names and sorted(found) == sorted(names):
                 raise LayoutError(
                     f"{self.name}: dimension_names are {', '.join(found)}, expected {', '.join(names)}; transpose it"
                 )
 
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    def chunk_key(self, index: Sequence[int]) -> str:
+        """Return the key of a chunk or shard in the store."""
+        return self._metadata.make_key(index)
+
+    def read_chunk(self, index: Sequence[int]) -> NDArray[Any]:
+        """Read a whole chunk, full-sized even at the end of an axis; the fill value where nothing is stored."""
+        start = [i * n for i, n in zip(index, self.chunks, strict=True)]
+        values = self.read(_region(start, self.chunks))
+        if values.shape == self.chunks:
+            return values
+        data = np.full(self.chunks, self.fill_value, values.dtype)
+        data[tuple(slice(n) for n in values.shape)] = values
+        return data
+
     def has_chunk(self, index: Sequence[int]) -> bool:
         """Tell whether a chunk is stored."""
-        return self._root.exists(self._metadata.make_key(index))
+        return self._root.exists(self.chunk_key(index))
 
     def absent_chunks(self) -> list[Region]:
         """Find the parts of the array that are not stored; readers get the fill value for them.
@@ -99,17 +125,15 @@ class ArrayReader(ABC):
         ValueError
             If the index of a shard is damaged.
         """
-        return list(
-            itertools.chain.from_iterable(self._root.each(self._absent_of, each_index(self.shape, self.chunks)))
-        )
+        return list(itertools.chain.from_iterable(self._root.each(self.absent_in, each_index(self.shape, self.chunks))))
 
-    def _absent_of(self, index: tuple[int, ...]) -> list[Region]:
-        """List the parts of one chunk or shard that are not stored."""
+    def absent_in(self, index: Sequence[int]) -> list[Region]:
+        """List the parts of one chunk or shard that are not stored; see :meth:`absent_chunks`."""
         start = [i * n for i, n in zip(index, self.chunks, strict=True)]
         shard_index = self._metadata.shard_index
         if shard_index is None:
             return [] if self.has_chunk(index) else [_region(start, self.chunks)]
-        key = self._metadata.make_key(index)
+        key = self.chunk_key(index)
         inner = shard_index.find_absent(lambda first, length: self._root.get_part(key, first, length))
         if inner is None:
             return [_region(start, self.chunks)]
@@ -209,7 +233,14 @@ class ArrayWriter(ABC):
 
         Values beyond the range of the array's type become infinite.
         """
-        self._write_whole(index, self._complete(values))
+        data = self._complete(values)
+        if self._root.is_witnessed:
+            self._note(index, data)
+        self._write_whole(index, data)
+
+    def _note(self, index: Sequence[int], data: NDArray[Any]) -> None:
+        """Note a full-sized chunk that is written, to compare it with what is read back."""
+        self._root.note_chunk(self.path, tuple(index), data)
 
     def write_alike(self, index: Sequence[int], key: Hashable, values: NDArray[Any]) -> None:
         """Write a chunk that equals the others of the same key, which may then be encoded once."""

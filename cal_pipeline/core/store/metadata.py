@@ -32,6 +32,15 @@ _ARRAY_FIELDS |= {"codecs", "attributes", "dimension_names", "storage_transforme
 _SEPARATORS = {"default": "/", "v2": "."}
 """Encodings of the keys of chunks, with their separators where none is given."""
 
+MOST_CHUNKS = 2**20
+"""Largest number of chunks of an array, or of inner chunks in a shard: loops over more would not end."""
+
+LARGEST_CHUNK = 2**31
+"""Largest chunk [bytes]; codecs take no more."""
+
+_ITEMSIZE = 8
+"""Size of an element of a type that is left to zarr, and of a pointer to text [bytes]."""
+
 _NAMED_FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -121,13 +130,15 @@ def _parse_array(name: str, path: str, document: Mapping[str, Any]) -> ArrayMeta
     if not isinstance(codecs, list) or not codecs or not all(isinstance(c, dict) and "name" in c for c in codecs):
         raise ValueError(f"its codecs are {codecs!r:.80}, expected a list of mappings with a name each")
     index = ShardIndex.from_metadata(codecs, tuple(chunks))
+    inner = tuple(n // k for n, k in zip(chunks, index.grid, strict=True)) if index else tuple(chunks)
+    _refuse_sizes(shape, chunks, inner, document["data_type"])
     encoding = document["chunk_key_encoding"]
     return ArrayMetadata(
         name=name,
         path=path,
         shape=tuple(shape),
         chunks=tuple(chunks),
-        inner_chunks=tuple(n // k for n, k in zip(chunks, index.grid, strict=True)) if index else tuple(chunks),
+        inner_chunks=inner,
         data_type=document["data_type"],
         fill_value=_parse_fill_value(document["fill_value"], document["data_type"]),
         codecs=codecs,
@@ -159,6 +170,22 @@ def _refuse_shapes(shape: Any, chunks: Any) -> None:
     if not whole or len(shape) != len(chunks) or min(shape, default=0) < 0 or min(chunks, default=1) < 1:
         found, units = (tuple(axes) if isinstance(axes, list) else axes for axes in (shape, chunks))
         raise ValueError(f"its shape is {found} and that of its chunks {units}, expected as many numbers, above 0")
+
+
+def _refuse_sizes(shape: Sequence[int], chunks: Sequence[int], inner: tuple[int, ...], data_type: Any) -> None:
+    """Refuse sizes that no observation has, before anything loops over them or takes the memory."""
+    grids = {
+        f"its shape is {tuple(shape)} and that of its chunks {tuple(chunks)}": (shape, chunks),
+        f"its shards have the shape {tuple(chunks)} and their chunks {inner}": (chunks, inner),
+    }
+    for found, (whole, part) in grids.items():
+        number = math.prod(-(-n // c) for n, c in zip(whole, part, strict=True))
+        if number > MOST_CHUNKS:
+            raise ValueError(f"{found}, which makes {number} chunks, expected at most {MOST_CHUNKS}")
+    itemsize = np.dtype(data_type).itemsize if isinstance(data_type, str) and data_type in NUMBERS else _ITEMSIZE
+    size = math.prod(inner) * itemsize
+    if size > LARGEST_CHUNK:
+        raise ValueError(f"its chunks of shape {inner} have {size} bytes each, expected at most {LARGEST_CHUNK}")
 
 
 def _find_separator(encoding: Mapping[str, Any]) -> str:
@@ -258,9 +285,18 @@ def read_group_attributes(root: StorePath, path: str) -> dict[str, Any]:
 
 def write_group(root: StorePath, path: str, attributes: Mapping[str, Any]) -> None:
     """Write the metadata of a group, which makes it one."""
-    write_document(root, path, {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)})
+    root.put(f"{path}/zarr.json" if path else "zarr.json", make_group(attributes))
+
+
+def make_group(attributes: Mapping[str, Any]) -> bytes:
+    """Make the metadata of a group."""
+    return _encode({"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)})
 
 
 def write_document(root: StorePath, path: str, document: Mapping[str, Any]) -> None:
     """Write the metadata of an array or group."""
-    root.put(f"{path}/zarr.json" if path else "zarr.json", json.dumps(document, allow_nan=False).encode())
+    root.put(f"{path}/zarr.json" if path else "zarr.json", _encode(document))
+
+
+def _encode(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, allow_nan=False).encode()

@@ -3,38 +3,83 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Iterable
+from pathlib import PurePosixPath
+from typing import Any, Self
 
 import numpy as np
 
-from cal_pipeline.core.errors import IncompleteWriteError, LayoutError, OutputExistsError, StoreError
+from cal_pipeline.core.errors import CalibrationError, IncompleteWriteError, LayoutError, OutputExistsError, StoreError
 from cal_pipeline.core.store.interface import chunk_name
-from cal_pipeline.core.store.locations import is_url, normalize_location
-from cal_pipeline.core.store.metadata import read_group_attributes, write_group
-from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store, sync_file
-from cal_pipeline.core.store.product import MARKER, ProductKind
+from cal_pipeline.core.store.lock import Holder, StoreLock
+from cal_pipeline.core.store.metadata import make_group, read_group_attributes
+from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.store.product import FAILURES, MARKER, RUN_RECORD, ProductKind
+from cal_pipeline.core.store.staging import name_some
 from cal_pipeline.core.text import format_count
+
+logger = logging.getLogger(__name__)
 
 
 class OutputStore(ABC):
-    """A product under construction.
+    """A product under construction, locked by one run.
 
     Attributes
     ----------
     root : StorePath
-        The store.
+        The store, under its final name.
+    product : StorePath
+        Where observations are published meanwhile: the store, or its replacement beside it.
     kind : ProductKind
         Kind of the product.
+    run : str
+        Id of the run.
     failures : list of dict
         Observations that could not be calibrated.
+    leftovers : list of StorePath
+        Products of runs that were stopped before they replaced the present one; each holds finished
+        observations.
+    removed_runs : list of str
+        Ids of runs that were stopped, whose staging folders were removed.
+    earlier_failures : list of dict
+        Failures that an earlier run recorded of observations that this one was not asked for.
     """
 
     root: StorePath
-    kind: ProductKind
-    failures: list[dict[str, Any]]
+    product: StorePath
+    lock: StoreLock
+    leftovers: list[StorePath]
+    removed_runs: list[str]
+    earlier_failures: list[dict[str, Any]]
+
+    def __init__(self, kind: ProductKind) -> None:
+        self.kind = kind
+        self.run = uuid.uuid4().hex
+        self.failures: list[dict[str, Any]] = []
+        self.leftovers = []
+        self.removed_runs = []
+        self.earlier_failures = []
+        self.unsaved: Exception | None = None
+        """Error of the last attempt to write ``failures.json``; None if it was written."""
+
+    @property
+    def holder(self) -> Holder:
+        """The run, as its lock names it."""
+        return self.lock.holder
+
+    @abstractmethod
+    def begin(self, record: bytes) -> None:
+        """Make the store visible, with the record of the run in it.
+
+        Parameters
+        ----------
+        record : bytes
+            Content of ``run.json``.
+        """
 
     @abstractmethod
     def staging_of(self, name: str) -> StorePath:
@@ -42,7 +87,7 @@ class OutputStore(ABC):
 
     @abstractmethod
     def publish(self, name: str, changed: bool = False) -> None:
-        """Publish a finished observation.
+        """Publish a finished observation; one of this name is replaced.
 
         Parameters
         ----------
@@ -56,212 +101,103 @@ class OutputStore(ABC):
         ------
         IncompleteWriteError
             If it is not complete.
+        StoreLockedError
+            If another run has taken the store over.
         """
 
     @abstractmethod
-    def close(self) -> None:
-        """Remove temporary files beside the store."""
-
-    def discard(self) -> None:
-        """Remove the store: nothing was published and nothing failed."""
-        self.root.remove()
+    def published(self) -> list[str]:
+        """List the names of the finished observations."""
 
     @abstractmethod
-    def _write_failures(self) -> None:
-        """Write ``failures.json``."""
+    def adopt(self, leftover: StorePath, name: str) -> None:
+        """Move a finished observation of a leftover into the product.
+
+        Parameters
+        ----------
+        leftover : StorePath
+            One of :attr:`leftovers`.
+        name : str
+            Name of its group.
+        """
+
+    @abstractmethod
+    def drop(self, name: str) -> None:
+        """Remove an observation from the product; readers see it whole or not at all."""
+
+    @abstractmethod
+    def put_record(self, key: str, content: bytes) -> None:
+        """Write a file at the root of the product, as a whole.
+
+        Parameters
+        ----------
+        key : str
+            ``failures.json`` or ``run.json``.
+        content : bytes
+            Its content.
+
+        Raises
+        ------
+        OSError, StoreError
+            If it cannot be written; the former one is intact.
+        """
+
+    @abstractmethod
+    def finish(self, done: Collection[str]) -> None:
+        """Complete the product of a run that was not interrupted.
+
+        An older product is replaced, unless no observation was calibrated; of one that was written in
+        place, only the observations of this run stay.
+
+        Parameters
+        ----------
+        done : collection of str
+            Names of the observations that belong in the product.
+
+        Raises
+        ------
+        StoreError
+            If the older product cannot be replaced.
+        StoreLockedError
+            If another run has taken the store over.
+        """
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Remove a new store in which nothing was published and nothing failed."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Remove the staging folder of the run, unless it holds observations, and release the lock."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def record_failure(self, number: int, step: str, error_class: str, message: str) -> None:
-        """Add a failed observation to ``failures.json``."""
+        """Add a failed observation to ``failures.json``; if that fails, it is tried again later."""
         key = self.kind.number_key
         self.failures.append({key: number, "step": step, "error_class": error_class, "message": message})
         self.failures.sort(key=lambda failure: failure[key])
-        self._write_failures()
+        self.save_failures()
 
-    def _failures_as_json(self) -> bytes:
-        return (json.dumps(self.failures, indent=2) + "\n").encode()
+    def renew_root(self) -> None:
+        """Write the attributes of the root anew, in a product that an earlier version made."""
+        if read_group_attributes(self.root, "") != self.kind.root_attributes:
+            self.put_record("zarr.json", make_group(self.kind.root_attributes))
 
-
-class LocalOutput(OutputStore):
-    """A product in a folder: observations are written to a staging folder and renamed into the store.
-
-    Parameters
-    ----------
-    path : Path
-        The store to make.
-    overwrite : bool
-        Whether an existing store may be replaced.
-    source : str
-        The input, never modified.
-    kind : ProductKind
-        Kind of the product.
-
-    Raises
-    ------
-    StoreError
-        If something exists at `path` and may not be replaced.
-    """
-
-    def __init__(self, path: Path, overwrite: bool, source: str, kind: ProductKind) -> None:
-        self.path, self.kind = path.absolute(), kind
-        if not self.path.name:
-            raise StoreError(f"output {self.path} is the root folder; name the store, as in l1.zarr")
-        self.root = LocalStorePath(self.path)
-        self.staging = _staging(self.path)
-        self.failures = []
-        written, read = self.path.resolve(), Path(source).resolve()
-        if not is_url(source) and (written == read or written in read.parents or read in written.parents):
-            raise StoreError(
-                f"output {self.path} and input {source} are the same store, or one contains the other; "
-                "name another output"
-            )
+    def save_failures(self) -> None:
+        """Write ``failures.json``, and keep the error in :attr:`unsaved` if that fails."""
         try:
-            if _holds_anything(self.path):
-                _refuse_to_replace(self.root, kind, overwrite)
-                self.root.remove()
-            self.staging.remove()
-            # The folder beside has the longer name: what cannot be made fails before there is a store.
-            self.staging.path.mkdir(parents=True)
-            write_group(self.root, "", kind.root_attributes)
-            sync_file(self.path / "zarr.json")
-            self._write_failures()
-        except OSError as error:
-            self.close()
-            raise StoreError(f"output {self.path} cannot be written: {error.strerror or error}") from error
-
-    def staging_of(self, name: str) -> StorePath:
-        """Return a folder in the staging folder."""
-        return staging_path(self.root.name, name)
-
-    def publish(self, name: str, changed: bool = False) -> None:
-        """Rename an observation into the store."""
-        staging_of = self.staging.child(name)
-        if changed:
-            finish_group(staging_of)
-        staging_of.path.rename(self.path / name)
-        sync_file(self.path)
-
-    def close(self) -> None:
-        """Remove the staging folder."""
-        self.staging.remove()
-
-    def _write_failures(self) -> None:
-        self.staging.put("failures.json", self._failures_as_json())
-        draft = self.staging.path / "failures.json"
-        sync_file(draft)
-        draft.replace(self.path / "failures.json")
-
-
-class RemoteOutput(OutputStore):
-    """A product at a URL: the ``zarr.json`` that makes an observation visible is written last.
-
-    Parameters
-    ----------
-    address : str
-        The store to make.
-    overwrite : bool
-        Whether an existing store may be replaced.
-    kind : ProductKind
-        Kind of the product.
-
-    Raises
-    ------
-    StoreError
-        If something exists there and may not be replaced.
-    """
-
-    def __init__(self, address: str, overwrite: bool, kind: ProductKind) -> None:
-        self.root, self.kind = open_store(address, write=True), kind
-        self.failures = []
-        if self.root.members():
-            _refuse_to_replace(self.root, kind, overwrite)
-            self.root.remove()
-        write_group(self.root, "", kind.root_attributes)
-        self._write_failures()
-
-    def staging_of(self, name: str) -> StorePath:
-        """Return the final path of the observation, with its ``zarr.json`` under a temporary key."""
-        return staging_path(self.root, name)
-
-    def publish(self, name: str, changed: bool = False) -> None:
-        """Write the ``zarr.json`` of an observation."""
-        if changed:
-            finish_group(self.root.child(name))
-        draft = self.root.child(f"{_UNPUBLISHED}/{name}")
-        content = draft.get("zarr.json")
-        if content is None:
-            raise IncompleteWriteError(f"{self.root}/{name} has no metadata")
-        self.root.put(f"{name}/zarr.json", content)
-        draft.remove()
-
-    def close(self) -> None:
-        """Do nothing: a remote store has no staging folder."""
-
-    def _write_failures(self) -> None:
-        self.root.put("failures.json", self._failures_as_json())
-
-
-_UNPUBLISHED = ".unpublished"
-"""Key prefix for the metadata of unpublished observations."""
-
-
-class _WithoutRoot(StorePath):
-    """Unpublished observation in an object store, with its own ``zarr.json`` under another key."""
-
-    def __init__(self, store: StorePath, name: str) -> None:
-        self._inner, self._draft = store.child(name), store.child(f"{_UNPUBLISHED}/{name}")
-        self.name = self._inner.name
-
-    def _of(self, key: str) -> StorePath:
-        return self._draft if key == "zarr.json" else self._inner
-
-    def get(self, key: str) -> bytes | None:
-        return self._of(key).get(key)
-
-    def put(self, key: str, *data: bytes) -> None:
-        self._of(key).put(key, *data)
-
-    def exists(self, key: str) -> bool:
-        return self._of(key).exists(key)
-
-    def members(self, key: str = "") -> list[str]:
-        return self._inner.members(key)
-
-    def walk(self) -> Iterator[str]:
-        return self._inner.walk()
-
-    def remove(self) -> None:
-        self._inner.remove()
-        self._draft.remove()
-
-    def make_durable(self) -> None:
-        self._inner.make_durable()
-
-    def child(self, key: str) -> StorePath:
-        return self._inner.child(key)
-
-    def as_zarr(self) -> Any:
-        return self._inner.as_zarr()
-
-
-def staging_path(store: str | StorePath, name: str) -> StorePath:
-    """Return the staging path of an observation, identical in all processes that write to the store.
-
-    Parameters
-    ----------
-    store : str or StorePath
-        The product, or its name; workers pass the store that they opened once for all jobs.
-    name : str
-        Name of the observation's group, such as ``scan_NNNNNN``.
-    """
-    root = open_store(store, write=True) if isinstance(store, str) else store
-    if isinstance(root, LocalStorePath):
-        return _staging(root.path).child(name)
-    return _WithoutRoot(root, name)
-
-
-def _staging(path: Path) -> LocalStorePath:
-    """Return the staging folder beside a store."""
-    return LocalStorePath(path.with_name(path.name + ".staging"))
+            failures = sorted([*self.earlier_failures, *self.failures], key=lambda item: item[self.kind.number_key])
+            self.put_record(FAILURES, (json.dumps(failures, indent=2) + "\n").encode())
+            self.unsaved = None
+        except (OSError, CalibrationError) as error:
+            if self.unsaved is None:
+                logger.warning("%s/%s cannot be written, and is tried again: %s", self.product, FAILURES, error)
+            self.unsaved = error
 
 
 def finish_group(root: StorePath) -> None:
@@ -276,38 +212,33 @@ def finish_group(root: StorePath) -> None:
     root.make_durable()
 
 
-def make_output(where: str, overwrite: bool, source: str, kind: ProductKind) -> OutputStore:
-    """Create a product, in a folder or at a URL.
+def discard_group(root: StorePath) -> None:
+    """Remove an unpublished group after an error, which an error of removing must not hide."""
+    try:
+        root.remove()
+    except (OSError, CalibrationError) as error:
+        logger.warning("left behind: %s", error)
+
+
+def refuse_to_replace(root: StorePath, kind: ProductKind, overwrite: bool) -> None:
+    """Refuse to replace a store that is no product, or one that may not be replaced.
 
     Parameters
     ----------
-    where : str
-        Folder or URL.
-    overwrite : bool
-        Whether an existing store may be replaced.
-    source : str
-        The input.
+    root : StorePath
+        The store.
     kind : ProductKind
-        Kind of the product.
+        Kind of product that may be replaced.
+    overwrite : bool
+        Whether it may.
 
     Raises
     ------
     StoreError
-        If something exists there and may not be replaced.
+        If it is no product of this kind.
+    OutputExistsError
+        If it may not be replaced.
     """
-    where = normalize_location(where)
-    if is_url(where):
-        return RemoteOutput(where, overwrite, kind)
-    return LocalOutput(Path(where), overwrite, source, kind)
-
-
-def _holds_anything(path: Path) -> bool:
-    """Tell whether something is at a path; an empty folder is nothing."""
-    return path.exists() and not (path.is_dir() and next(path.iterdir(), None) is None)
-
-
-def _refuse_to_replace(root: StorePath, kind: ProductKind, overwrite: bool) -> None:
-    """Raise unless `root` is a product that may be replaced."""
     try:
         known = MARKER in read_group_attributes(root, "")
     except LayoutError:
@@ -318,8 +249,43 @@ def _refuse_to_replace(root: StorePath, kind: ProductKind, overwrite: bool) -> N
         raise OutputExistsError(f"output {root} exists; give overwrite=True to replace it")
 
 
+_OWN_NAMES = re.compile(r"zarr\.json|c(\.\d+)*")
+"""Names of files in the groups of observations: metadata and chunks."""
+
+
+def refuse_strangers(root: StorePath, keys: Iterable[str], kind: ProductKind) -> None:
+    """Refuse to replace or remove files in a product that are not part of it.
+
+    Parameters
+    ----------
+    root : StorePath
+        The product.
+    keys : iterable of str
+        Keys of all that it holds.
+    kind : ProductKind
+        Its kind.
+
+    Raises
+    ------
+    StoreError
+        If there are others; the message names them.
+    """
+    foreign = [key for key in keys if not _is_part(PurePosixPath(key), kind)]
+    if foreign:
+        raise StoreError(
+            f"output {root} holds what is not part of an {kind.name}, so it is never replaced: "
+            f"{name_some(sorted(foreign))}; move it elsewhere, or name another output"
+        )
+
+
+def _is_part(key: PurePosixPath, kind: ProductKind) -> bool:
+    if len(key.parts) == 1:
+        return key.name in ("zarr.json", FAILURES, RUN_RECORD)
+    return kind.number_of(key.parts[0]) is not None and _OWN_NAMES.fullmatch(key.name) is not None
+
+
 def check_complete(root: StorePath) -> None:
-    """Check that every chunk of every array below a group is in the store.
+    """Check that every chunk of every array below a group is in the store, and the array of every chunk.
 
     Raises
     ------
@@ -327,6 +293,10 @@ def check_complete(root: StorePath) -> None:
         If one is not.
     """
     keys = set(root.walk())
+    folders = {key.rpartition("/")[0] for key in keys}
+    lost = sorted(folder for folder in folders if folder and f"{folder}/zarr.json" not in keys)
+    if lost:
+        raise IncompleteWriteError(f"{root}/{lost[0]} holds chunks and no zarr.json, expected one")
     for key in sorted(keys):
         if not key.endswith("zarr.json"):
             continue

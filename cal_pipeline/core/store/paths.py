@@ -6,18 +6,20 @@ import errno
 import hashlib
 import os
 import re
-import shutil
 import stat
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import zarr
+from numpy.typing import NDArray
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.buffer import default_buffer_prototype
 
@@ -32,6 +34,9 @@ from cal_pipeline.core.store.time_limits import limit_driver
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+Stamp = tuple[int, str]
+"""Size of an object [bytes], and what changes when it is written again; the latter is empty if unknown."""
+
 
 class StorePath(ABC):
     """Bytes by key, below some root.
@@ -40,9 +45,23 @@ class StorePath(ABC):
     ----------
     name : str
         Name in messages and in the provenance.
+    repeated : sequence of str
+        Keys that a ZIP file holds more than once.
     """
 
     name: str
+    repeated: Sequence[str] = ()
+
+    is_witnessed = False
+    """Whether chunks that are written here are noted, to compare them with what is read back."""
+
+    def note_chunk(self, path: str, index: tuple[int, ...], values: NDArray[Any]) -> None:
+        """Note the values of a chunk that is written, where chunks are witnessed."""
+        return
+
+    def drop_cached(self, key: str) -> None:
+        """Let the next reading of a key come from the device itself, where that can be asked for."""
+        return
 
     @abstractmethod
     def get(self, key: str) -> bytes | None:
@@ -84,9 +103,23 @@ class StorePath(ABC):
     def walk(self) -> Iterator[str]:
         """Yield the keys of all stored bytes."""
 
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the keys of all stored bytes with their sizes and stamps, from one listing."""
+        yield from ((key, (-1, "")) for key in self.walk())
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Delete the bytes of a key, if there are any."""
+
     @abstractmethod
     def remove(self) -> None:
-        """Remove all stored bytes."""
+        """Remove all stored bytes.
+
+        Raises
+        ------
+        StoreError
+            If something cannot be removed; the message names it.
+        """
 
     @abstractmethod
     def make_durable(self) -> None:
@@ -115,10 +148,13 @@ class LocalStorePath(StorePath):
     ----------
     path : Path
         The folder.
+    base : Path, optional
+        Folder above that must exist already: once it is removed nothing can be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, base: Path | None = None) -> None:
         self.path = path
+        self._base = base
         self.name = str(path)
         self._made: set[str] = set()
         self._on_their_way: dict[str, Future[None]] = {}
@@ -126,7 +162,7 @@ class LocalStorePath(StorePath):
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return LocalStorePath, (self.path,)
+        return LocalStorePath, (self.path, self._base)
 
     def after_fork(self) -> None:
         """Forget pending fsyncs in a forked child, which has no thread for them."""
@@ -166,7 +202,7 @@ class LocalStorePath(StorePath):
         path = os.path.join(self.name, key)
         folder = os.path.dirname(path)
         if folder not in self._made:
-            os.makedirs(folder, exist_ok=True)
+            self._make_folder(folder)
             self._made.add(folder)
         with open(path, "wb", buffering=0) as file:
             for piece in data:
@@ -176,6 +212,17 @@ class LocalStorePath(StorePath):
                     rest = rest[file.write(rest) :]
         if sum(map(len, data)) >= _LARGE:
             self._start_sync(path)
+
+    def _make_folder(self, folder: str) -> None:
+        """Make a folder and missing ones above, up to the base."""
+        if self._base is None:
+            os.makedirs(folder, exist_ok=True)
+            return
+        made = self._base
+        for part in Path(folder).relative_to(made).parts:
+            made /= part
+            with suppress(FileExistsError):
+                os.mkdir(made)
 
     def _start_sync(self, path: str) -> None:
         """Let a thread fsync a file while others are still being made."""
@@ -193,6 +240,12 @@ class LocalStorePath(StorePath):
         if disk is not None:
             disk.shutdown(cancel_futures=True)
 
+    def drop_cached(self, key: str) -> None:
+        """Drop a file, fsynced before, from the memory of the system."""
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError), open(os.path.join(self.name, key), "rb", buffering=0) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
     def exists(self, key: str) -> bool:
         """Tell whether a file or folder exists."""
         return os.path.exists(os.path.join(self.name, key))
@@ -206,6 +259,19 @@ class LocalStorePath(StorePath):
 
     def walk(self) -> Iterator[str]:
         """Yield the paths of all files, relative to the folder."""
+        yield from (key for key, _ in self._files())
+
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the paths of all files with their sizes and times of modification [ns]."""
+        for key, entry in self._files():
+            try:
+                status = entry.stat()
+            except FileNotFoundError:
+                yield key, (-1, "")
+            else:
+                yield key, (status.st_size, str(status.st_mtime_ns))
+
+    def _files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         # os.walk takes three times as long, and passes over folders that are links.
         folders = [""]
         while folders:
@@ -220,13 +286,18 @@ class LocalStorePath(StorePath):
                     if entry.is_dir():
                         folders.append(key)
                     else:
-                        yield key
+                        yield key, entry
+
+    def delete(self, key: str) -> None:
+        """Delete a file, if there is one."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(os.path.join(self.name, key))
 
     def remove(self) -> None:
         """Remove the folder."""
         self._end_sync()
         self._made.clear()
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_tree(self.path)
 
     def make_durable(self) -> None:
         """Bring all files and folders to the disk."""
@@ -244,7 +315,7 @@ class LocalStorePath(StorePath):
 
     def child(self, key: str) -> LocalStorePath:
         """Return the place of a folder in this one."""
-        return LocalStorePath(self.path / key)
+        return LocalStorePath(self.path / key, self._base)
 
     def as_zarr(self) -> Path:
         """The folder."""
@@ -346,6 +417,21 @@ class RemoteStorePath(StorePath):
         # Entries for folders themselves, which some programs make, end in a slash.
         yield from (key[start:] for key in drivers_loop.run(listed()) if not key.endswith("/"))
 
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the keys of all objects with sizes and stamps; of a ZIP file those of the whole file."""
+        if self.store.fs is None:
+            archive = os.stat(self.store.name)
+            yield from ((key, (archive.st_size, str(archive.st_mtime_ns))) for key in self.walk())
+            return
+        self._list_anew()
+        listed = drivers_loop.run(self.store.list_stamped(f"{self.prefix}/" if self.prefix else ""))
+        start = len(self.prefix) + 1 if self.prefix else 0
+        yield from ((key[start:], stamp) for key, stamp in listed if not key.endswith("/"))
+
+    def delete(self, key: str) -> None:
+        """Delete an object, if there is one."""
+        drivers_loop.run(self.store.delete(self._key(key)))
+
     def remove(self) -> None:
         """Delete all objects."""
         self._list_anew()
@@ -379,6 +465,34 @@ _NUMBERED = re.compile(r"(.*/)?[a-z]+_[0-9]{6}")
 
 _LARGE = 2**20
 """Size of files from which on they are fsynced in the background, and hashed in parts [bytes]."""
+
+
+def remove_tree(path: str | Path) -> None:
+    """Remove a folder with everything in it; a link is removed, not what it points to.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder, file or link; one that does not exist is no error.
+
+    Raises
+    ------
+    StoreError
+        If something cannot be removed; the message names it.
+    """
+    try:
+        if os.path.islink(path) or not os.path.isdir(path):
+            os.unlink(path)
+            return
+        with os.scandir(path) as entries:
+            inner = [entry.path for entry in entries]
+        for entry in inner:
+            remove_tree(entry)
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"{path} cannot be removed: {error.strerror or error}") from error
 
 
 def sync_file(path: str | Path) -> None:
@@ -424,8 +538,10 @@ def _open_zip(path: Path) -> StorePath:
     """Open a ZIP file at the folder of the store that it holds."""
     reopen = partial(_open_zip_store, path)
     store = open_checked(str(path), reopen)
-    keys = RemoteStorePath(store, str(path)).walk()
-    return RemoteStorePath(store, str(path), _root_of_store(keys, path), n_requests=1)
+    keys = Counter(RemoteStorePath(store, str(path)).walk())
+    opened = RemoteStorePath(store, str(path), _root_of_store(keys, path), n_requests=1)
+    opened.repeated = [key for key, number in keys.items() if number > 1]
+    return opened
 
 
 async def _open_zip_store(path: Path) -> Store:

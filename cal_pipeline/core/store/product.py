@@ -10,9 +10,17 @@ from typing import Any, ClassVar
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import StoreError
+from cal_pipeline.core.store.lock import read_holder
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store
+from cal_pipeline.core.store.staging import find_put_aside
 from cal_pipeline.core.text import format_count, format_ranges
+
+FAILURES, RUN_RECORD = "failures.json", "run.json"
+"""Files at the root of a product: the observations that failed, and the record of the run."""
+
+RUNNING, FINISHED, INTERRUPTED = "running", "finished", "interrupted"
+"""States of a run in its record."""
 
 MARKER = "cal_schema_version"
 """Attribute of the root by which a store is known to be a product of this package."""
@@ -72,7 +80,7 @@ class ProductKind:
 
     def number_of(self, group: str) -> int | None:
         """Return the number of the observation in a group of the root; None for other groups."""
-        match = re.fullmatch(rf"{self.noun}_(\d{{6}})", group)
+        match = re.fullmatch(rf"{self.noun}_([0-9]{{6}})", group)
         return int(match[1]) if match else None
 
 
@@ -94,6 +102,9 @@ class Product:
         Observations it holds, ascending.
     failures : list of dict
         Observations that could not be calibrated: number, ``step``, ``error_class``, ``message``.
+    run : dict or None
+        Record of the run that wrote the product (``run.json``): ``state``, ``host``, ``pid``,
+        ``started``, ``ended``, numbers of observations, ``parameters_sha256``. None if there is none.
 
     Raises
     ------
@@ -118,25 +129,60 @@ class Product:
         self._is_local = isinstance(self.root, LocalStorePath)
         self.path: Any = self.root.path if isinstance(self.root, LocalStorePath) else self.root.name
         if not _is_marked(self.root.get("zarr.json")):
+            self._refuse_put_aside()
             self._refuse_unmarked(path)
         found = ((self.kind.number_of(name), name) for name in self.root.members())
         self.numbers = sorted(
             number for number, name in found if number is not None and self.root.exists(f"{name}/zarr.json")
         )
         self.failures = self._read_failures()
+        self.run = self._read_run()
 
     def _refuse_unmarked(self, path: str | Path) -> None:
         """Refuse a store whose root does not say that it is a product."""
         raise StoreError(f"{self.path} is no {self.kind.name}: it has no attribute {MARKER}")
 
+    def _refuse_put_aside(self) -> None:
+        """Say where a product is that a run put aside and did not come to replace."""
+        aside = find_put_aside(self.root.path) if isinstance(self.root, LocalStorePath) else None
+        if aside is not None:
+            raise StoreError(
+                f"{self.path} is not there: a run that was replacing it was stopped; it is in {aside}, and the next "
+                "run with this output puts it back"
+            )
+
     def _read_failures(self) -> list[dict[str, Any]]:
-        try:
-            failures = json.loads(self.root.get("failures.json") or b"[]")
-        except ValueError as error:
-            raise StoreError(f"{self.path}/failures.json cannot be read: {error}") from error
+        failures = self._read_json(FAILURES, b"[]")
         if not isinstance(failures, list) or not all(isinstance(item, dict) for item in failures):
             raise StoreError(f"{self.path}/failures.json holds no list of failures")
         return failures
+
+    def _read_run(self) -> dict[str, Any] | None:
+        run = self._read_json(RUN_RECORD, b"null")
+        if run is not None and not (isinstance(run, dict) and isinstance(run.get("state"), str)):
+            raise StoreError(f"{self.path}/run.json holds no record of a run")
+        return run
+
+    def _read_json(self, key: str, absent: bytes) -> Any:
+        try:
+            return json.loads(self.root.get(key) or absent)
+        except ValueError as error:
+            raise StoreError(f"{self.path}/{key} cannot be read: {error}") from error
+
+    @property
+    def run_state(self) -> str:
+        """State of the run that wrote the product: running, finished or interrupted; empty if not known.
+
+        A run that says it is running, and has lost its lock or its process, was interrupted.
+        """
+        state = str((self.run or {}).get("state", ""))
+        return INTERRUPTED if state == RUNNING and not self._run_lives() else state
+
+    def _run_lives(self) -> bool:
+        holder, run = read_holder(self.root), self.run or {}
+        if holder is None or holder.is_gone():
+            return False
+        return (holder.host, holder.pid, holder.started) == (run.get("host"), run.get("pid"), run.get("started"))
 
     def groups(self, number: int) -> list[str]:
         """Return the paths of the groups with the arrays of an observation: one unless it has parts.

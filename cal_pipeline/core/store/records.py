@@ -23,12 +23,14 @@ RUN_ONLY = frozenset(
         "overwrite",
         "post_hooks",
         "pre_hooks",
+        "resume",
         "save_results",
         "scheduler",
         "search_output_file",
         "suffix",
         "threads",
         "timing",
+        "verify",
         "workers",
     }
 )
@@ -86,7 +88,7 @@ class ObservationRecord:
     @property
     def parameters(self) -> dict[str, Any]:
         """Parameters with an effect on results, by their name on the command line."""
-        parameters = dict(_flat(as_mapping(self.provenance.get("parameters"))))
+        parameters = dict(flatten_parameters(as_mapping(self.provenance.get("parameters"))))
         parameters.pop(self.kind.selection, None)
         return parameters
 
@@ -139,11 +141,19 @@ def read_records(product: Product, numbers: Sequence[int] | None = None) -> list
     return [ObservationRecord(path, found, product.kind) for path, found in zip(paths, attributes, strict=True)]
 
 
-def _flat(parameters: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested parameters by their full names, without those of one run."""
+def flatten_parameters(parameters: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested parameters by their full names, without those of one run.
+
+    Parameters
+    ----------
+    parameters : mapping
+        Parameters of a pipeline and, in mappings, of its steps.
+    start : str
+        Start of the names.
+    """
     for name, value in parameters.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{start}{name}.")
+            yield from flatten_parameters(value, f"{start}{name}.")
         elif name not in RUN_ONLY:
             yield f"{start}{name}", make_json_ready(value)
 

@@ -79,7 +79,8 @@ class ShardIndex:
             raise ValueError(f"the codecs of its shards' index are {found}, expected bytes and perhaps crc32c")
         location = settings.get("index_location", "end")
         chunk = [int(n) for n in settings["chunk_shape"]]
-        if location not in ("start", "end") or any(n % k for n, k in zip(shard, chunk, strict=True)):
+        fits = len(chunk) == len(shard) and all(k > 0 and n % k == 0 for n, k in zip(shard, chunk, strict=True))
+        if location not in ("start", "end") or not fits:
             raise ValueError(f"shards of shape {shard} with inner chunks {chunk} and an index at the {location}")
         order = ">" if first.get("configuration", {}).get("endian") == "big" else "<"
         grid = tuple(n // k for n, k in zip(shard, chunk, strict=True))

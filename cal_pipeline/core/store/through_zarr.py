@@ -70,7 +70,7 @@ class ZarrWriter(ArrayWriter):
 
     def write_zeros(self, index: Sequence[int]) -> None:
         """Write a chunk of zeros."""
-        self._write_whole(index, np.zeros(self.chunks, self._dtype))
+        self.write_chunk(index, np.zeros(self.chunks, self._dtype))
 
     def _write_whole(self, index: Sequence[int], data: NDArray[Any]) -> None:
         low = [i * c for i, c in zip(index, self.chunks, strict=True)]

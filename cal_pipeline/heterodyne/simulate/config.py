@@ -387,7 +387,7 @@ class Scan:
     loads : Loads or None
         Its loads; `Loads(pattern=())`: none of its own.
     lloadsn : int or None
-        Scan of the last load as L0 names it; None: the truth.
+        Scan of the last load as L0 names it (-1: none); None: the truth.
     gap_s : float
         Idle time before the scan [s].
     atmosphere : Atmosphere or None
@@ -414,7 +414,7 @@ class Scan:
     >>> session = Session("shared_loads.zarr")
     >>> session.numbers, session.select(None)
     ([7, 8], [8])
-    >>> session.find_loads(session.open_scan(8).bands[0], interval=3600.0)[1]
+    >>> session.find_loads(session.open_scan(8).bands[0], interval=3600.0).reason
     'lloadsn'
     """
 

@@ -95,7 +95,7 @@ def plan_session(config: SessionConfig) -> list[ScanPlan]:
         If scan numbers repeat, a scan holds nothing, or the source is not above the horizon.
     """
     plans: list[ScanPlan] = []
-    clock, number, last_load = 0.0, 0, 0
+    clock, number, last_load = 0.0, 0, -1
     for scan in config.scans:
         number = number + 1 if scan.number is None else scan.number
         loads = config.loads if scan.loads is None else scan.loads

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.errors import LayoutError, ObservationError
+from cal_pipeline.core.errors import LayoutError
 from cal_pipeline.core.parameters.values import require_positive
-from cal_pipeline.heterodyne.errors import BadChannelsError
-from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadRules
+from cal_pipeline.heterodyne.coordinates import find_observed
+from cal_pipeline.heterodyne.errors import BadChannelsError, describe_failed_read
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts, LoadRules
 from cal_pipeline.heterodyne.phases import COLD, HOT
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
 from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans, LoadSolution, solve_loads
@@ -26,6 +27,7 @@ from cal_pipeline.heterodyne.scan import Band, LoadSource, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES, L1Arrays
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.heterodyne.stages import LoadStage
+from cal_pipeline.heterodyne.times import find_odd_loads
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.describe import median_of_channels
 
@@ -120,6 +122,7 @@ class LoadsStep(CalibrationStep):
     clip_tsys              = float(min=0.0, default=200.0) # Bad channel: t_rec_ssb above this times h nu/k
     clip_sigma             = float(min=0.0, default=10.0) # Spike of a load or OFF: sigma from the median; 0: none
     calibration_interval   = float(min=0.0, default=3600.0) # Largest time between loads and scan [s]
+    on_broken_loads        = option('fail', 'neighbour', default='fail') # Own loads that cannot be read
     physics                = option('exact', 'kalibrate_compat', default='exact') # Physical constants and rounding
     """
     coercions = {
@@ -147,6 +150,7 @@ class LoadsStep(CalibrationStep):
     clip_tsys: float
     clip_sigma: float
     calibration_interval: float
+    on_broken_loads: str
     physics: str
 
     def process_band(self, band: Band, scan: Scan) -> None:
@@ -156,9 +160,13 @@ class LoadsStep(CalibrationStep):
         sidebands = self._sidebands(band)
         efficiency, efficiency_assumed = self._forward_efficiency(band, profile)
         coupling = self.eta_fss * self.gain_el_correction
-        group, reason = session.find_loads(band, self.calibration_interval)
         rules = LoadRules(band.channel_width, self.clip_sigma, profile.t_cold_default_K, profile.saturation_counts)
-        counts = session.read_loads(group, band, scan.clock, rules)
+
+        def read(group: CalibrationGroup) -> LoadCounts:
+            return session.read_loads(group, band, scan.clock, rules)
+
+        group, reason, passed_over = session.find_loads(band, self.calibration_interval, self.on_broken_loads, read)
+        counts = read(group)  # from the cache of the session
         means = self._seen_by_receiver(counts.means, group, band)
         solution = solve_loads(means, sidebands, efficiency, coupling, self.clip_counts, self.clip_tsys)
         if solution.bad_channel.all():
@@ -175,6 +183,8 @@ class LoadsStep(CalibrationStep):
             coupling=coupling,
             scan_numbers=(group.scan_number,),
             reason=reason,
+            passed_over=passed_over,
+            odd_times=_warn_of_odd_times(band, session, group, counts),
             instability=counts.instability,
             following=after,
             following_scan=following.scan_number if following else None,
@@ -264,8 +274,10 @@ class LoadsStep(CalibrationStep):
         try:
             counts = session.read_loads(group, band, scan.clock, rules)
             return group, self._seen_by_receiver(counts.means, group, band)
-        except ObservationError as error:
-            logger.warning("%s: the loads that follow it are passed over: %s", band, error)
+        except MemoryError:
+            raise
+        except Exception as error:  # what is wrong with them must not end this scan
+            logger.warning("%s: the loads that follow it are passed over: %s", band, describe_failed_read(error))
             return None, None
 
     def _seen_by_receiver(self, means: LoadMeans, group: CalibrationGroup, band: Band) -> LoadMeans:
@@ -336,6 +348,17 @@ class LoadsStep(CalibrationStep):
             profile.name,
         )
         return np.ones(arrays), True
+
+
+def _warn_of_odd_times(band: Band, session: LoadSource, group: CalibrationGroup, counts: LoadCounts) -> int:
+    """Warn of times of a band that are odd against those of loads, and return the number of warnings."""
+    at, own = band.coordinates, group.scan_number == band.scan_number
+    taken = find_observed(at.sobsmode, str(band.attributes.get("instmode", "")))
+    where = f"{band.store}/{band.group}/source"
+    odd = find_odd_loads(where, counts.mjd, own, at.mjd[taken], at.exptime[taken], session.times_around(band))
+    for words in odd:
+        logger.warning("%s: %s", band, words)
+    return len(odd)
 
 
 def _names_of(**assumed: bool) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from cal_pipeline.heterodyne.physics.spikes import CLIP_SIGMA
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES, L1Arrays
 from cal_pipeline.heterodyne.stages import PairingStage
+from cal_pipeline.heterodyne.times import find_odd_times
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.offs import OffSurvey
 from cal_pipeline.steps.heterodyne.reference import FindReference
@@ -83,7 +84,10 @@ class PrepareStep(CalibrationStep):
             pairing = mode.pair(at.sobsmode, at.mjd, on, off, valid)
         except NoReferenceError as error:
             raise NoReferenceError(f"{band}: {error}") from error
-        band.pairing = PairingStage(mode.name, on, off, means.mean, means.dumps, *pairing, means.spikes, *noise)
+        dumps = means.dumps.max(axis=(0, 1, 2))
+        odd = _warn_of_odd_times(band, mode, taken, off, dumps)
+        _warn_of_empty_offs(band, off[dumps == 0])
+        band.pairing = PairingStage(mode.name, on, off, means.mean, means.dumps, *pairing, means.spikes, *noise, odd)
 
     def describe_result(self, band: Band) -> str:
         """Describe the mode and the numbers of ONs and OFFs."""
@@ -147,6 +151,32 @@ def _warn_of_left_out(band: Band, mode: Mode, taken: NDArray[np.int64]) -> None:
             ", ".join(names) + (" is" if left.size == 1 else " are"),
             mode.describe_phases(),
         )
+
+
+def _warn_of_empty_offs(band: Band, empty: NDArray[np.int64]) -> None:
+    """Warn of OFFs that are in no reference."""
+    if empty.size:
+        logger.warning("%s: OFFs without a valid dump in any pixel are left out: subscans %s", band, empty.tolist())
+
+
+def _warn_of_odd_times(
+    band: Band, mode: Mode, taken: NDArray[np.int64], off: NDArray[np.int64], dumps: NDArray[np.int32]
+) -> int:
+    """Warn of odd times, and return the number of warnings.
+
+    The number of valid dumps is known of the OFFs; an ON has one at least. Chopped subscans share
+    their time.
+    """
+    at = band.coordinates
+    seconds = np.zeros(at.mjd.size)
+    if not mode.per_dump:
+        seconds[taken] = at.exptime[taken]
+        seconds[off] *= np.maximum(dumps, 1)
+    date = band.attributes.get("date_obs")
+    odd = find_odd_times(f"{band.store}/{band.group}/source", np.sort(taken), at.sobsmode, at.mjd, seconds, date)
+    for words in odd:
+        logger.warning("%s: %s", band, words)
+    return len(odd)
 
 
 def _warn_of_frequency_steps(band: Band, on: NDArray[np.int64]) -> None:

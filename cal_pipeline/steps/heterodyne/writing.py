@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.run.stream import Operation, Stream
-from cal_pipeline.core.store.digest import digest_objects
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.errors import NotFiniteError
+from cal_pipeline.heterodyne.identity import Identity, identify_input
 from cal_pipeline.heterodyne.l1_attributes import band_attributes
 from cal_pipeline.heterodyne.physics.calibration import count_without_factor
 from cal_pipeline.heterodyne.scan import Band, Scan
@@ -71,11 +71,11 @@ def write_scan(
     DataReadError
         If an object of L0 cannot be read.
     """
-    digest: Callable[[], dict[str, str]] = partial(_digest_input, scan) if l0_digest else dict
+    identify: Callable[[], Identity] = partial(identify_input, scan, l0_digest)
     if scan.n_samples < _WORTH_A_THREAD:
-        digest = partial(dict, digest())
-    with _in_background(digest) as digested:
-        written = [_write_band(band, scan, root, provenance, steps, digested) for band in scan.bands]
+        identify = partial(dict, identify())
+    with _in_background(identify) as identified:
+        written = [_write_band(band, scan, root, provenance, steps, identified) for band in scan.bands]
     _refuse_without_samples(scan, [band.tally for band in written])
     if scan.bands[0].name:
         write_group(root, "", {"scan_number": scan.number, "bands": [band.name for band in scan.bands]})
@@ -88,24 +88,16 @@ def _write_band(
     root: StorePath,
     provenance: dict[str, Any],
     steps: Steps,
-    digested: Callable[[], dict[str, str]],
+    identified: Callable[[], Identity],
 ) -> WrittenBand:
-    """Write the group of a band, with the digest once it is ready."""
+    """Write the group of a band, with the identity of its input once it is known."""
     group = root.child(band.name) if band.name else root
     tally = _write_arrays(band, scan, group, steps)
     # The disk works while the quality is judged.
     with _in_background(group.make_durable), scan.clock("write"):
-        attributes = band_attributes(band, scan, tally, provenance | digested())
+        attributes = band_attributes(band, scan, tally, provenance | identified())
         write_group(group, "", attributes)
     return WrittenBand(attributes, tally)
-
-
-def _digest_input(scan: Scan) -> dict[str, str]:
-    """Compute the digest of the L0 objects of a scan and of the loads that are used, as provenance."""
-    session = scan.bands[0].open_session()
-    groups = {band.group.partition("/")[0] for band in scan.bands}
-    groups.update(*(band.load_groups for band in scan.bands))
-    return {"l0_digest": digest_objects(session, groups)}
 
 
 def operations_of(band: Band, steps: Steps) -> list[Operation[SpectrumBlock]]:

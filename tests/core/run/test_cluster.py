@@ -16,7 +16,7 @@ from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.core.run import cluster as dask_cluster
 from cal_pipeline.core.run.cluster import ClusterError, DaskCluster
 from cal_pipeline.core.run.job import Prepared, apply_steps
-from cal_pipeline.core.store.output import LocalOutput
+from cal_pipeline.core.store.local_output import LocalOutput
 from cal_pipeline.errors import CalibrationError
 from cal_pipeline.heterodyne.session import Session
 

@@ -13,7 +13,7 @@ from cal_pipeline.core.pipeline import default_output
 from cal_pipeline.core.run.job import Prepared
 from cal_pipeline.core.run.runner import RunFailedError, calibrate_observations
 from cal_pipeline.core.run.workers import ThisProcess
-from cal_pipeline.core.store.output import LocalOutput
+from cal_pipeline.core.store.local_output import LocalOutput
 from cal_pipeline.errors import LayoutError
 from cal_pipeline.heterodyne.session import Session
 
@@ -39,8 +39,8 @@ def session(tmp_path):
 @pytest.fixture
 def run(session, tmp_path):
     def start(**stages):
-        output = LocalOutput(tmp_path / "l1.zarr", True, session.path, CalibratedSession.kind)
-        return calibrate_observations(session, session.numbers, Recipe(stages), output, ThisProcess())
+        with LocalOutput(tmp_path / "l1.zarr", True, session.path, CalibratedSession.kind) as output:
+            return calibrate_observations(session, session.numbers, Recipe(stages), output, ThisProcess())
 
     return start
 

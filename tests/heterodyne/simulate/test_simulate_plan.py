@@ -61,7 +61,7 @@ def test_numbers_go_on_and_loads_are_remembered(config):
     scans = (Scan(number=7, loads=NO_LOADS), Scan(), Scan(loads=NO_LOADS), Scan(number=20, lloadsn=3))
     plans = plan_session(replace(config, scans=scans))
     assert [plan.number for plan in plans] == [7, 8, 9, 20]
-    assert [plan.lloadsn for plan in plans] == [0, 8, 8, 3]
+    assert [plan.lloadsn for plan in plans] == [-1, 8, 8, 3]
     assert [sorted(plan.groups()) for plan in plans][:2] == [["source"], ["calibration", "source"]]
 
 

@@ -99,6 +99,39 @@ def test_subscans_that_are_left_out_make_a_scan_questionable(store, calibrate, p
     assert verdicts == ["questionable"] * dropped
 
 
+@pytest.mark.parametrize(
+    ("phases", "mode", "left", "words"),
+    [
+        (["OFF", "ON", "MOON", "OFF"], "total_power", 1, "1 subscan of phase MOON is left out"),
+        (["OFF", "ON", "ON", "OFF", "KNOCKOFF"], "total_power", 1, "1 subscan of phase KNOCKOFF is left out"),
+        (["OFF", "ON", "", "OFF"], "total_power", 1, "1 subscan of phase '' is left out"),
+        (["OFF", "ON", "OTF-MOON", "OFF"], "total_power", 1, "1 subscan of phase OTF-MOON is left out"),
+        (["OFF", "ON", "HOT", "COL", "OFF"], "total_power", 2, "2 subscans of phase COL, HOT are left out"),
+        ([*MAP, "SWA-ON", "SWA-OFF"], "otf_chopped", 4, "4 subscans of phase OTF-OFF, OTF-ON are left out"),
+        (["OFF", "ON", "OTF-ON", "OFF"], "otf", 0, ""),
+    ],
+)
+def test_no_subscan_vanishes_without_a_word(store, calibrate, caplog, phases, mode, left, words):
+    temperatures = [100.0 + 10.0 * ("ON" in phase) for phase in phases]
+    write_scan(store, 1, source={"phases": phases, "temperatures": temperatures})
+    with caplog.at_level(logging.WARNING, "cal_pipeline"):
+        attributes = calibrate(store, atmosphere={"strategy": "fixed", "pwv": 1.0}).attributes(1)
+    assert attributes["mode"] == mode
+    assert words in caplog.text
+    assert attributes["qa"]["dropped_subscans"] == left
+
+
+def test_an_off_without_a_dump_does_not_vanish_without_a_word(store, calibrate, caplog):
+    phases = ["OFF", "ON", "OFF", "ON", "OFF"]
+    counts = loads_counts(np.full((4, 2, 1), 1.0e5), 90.0, [100.0, 110.0, 100.0, 110.0, 100.0])
+    counts[..., 2] = FILL
+    write_scan(store, 1, source={"phases": phases, "counts": counts})
+    with caplog.at_level(logging.WARNING, "cal_pipeline"):
+        qa = calibrate(store, atmosphere={"strategy": "fixed", "pwv": 1.0}).attributes(1)["qa"]
+    assert "scan 1: OFFs without a valid dump in any pixel are left out: subscans [2]" in caplog.text
+    assert qa["dropped_subscans"] == 1
+
+
 def test_a_subscan_of_the_loads_that_is_left_out_makes_a_scan_questionable(store, calibrate):
     gain = np.full((4, 2, 1), 1.0e5)
     times = MJD - SECOND * np.array([60.0, 50.0, 40.0])

@@ -1,0 +1,64 @@
+"""Subcommand ``calibrate check``: damage and contradictions in a session or an L1 store."""
+
+from __future__ import annotations
+
+import json
+
+from cal_pipeline.cli.commands import CommandParser, show
+from cal_pipeline.core.store.check import CheckReport
+from cal_pipeline.core.text import format_count, make_printable
+from cal_pipeline.heterodyne.check import check_store
+
+
+def check(arguments: list[str]) -> int:
+    """Run ``calibrate check``.
+
+    Parameters
+    ----------
+    arguments : list of str
+        Arguments of the subcommand.
+
+    Returns
+    -------
+    int
+        0 for a whole store, 1 for a damaged one.
+    """
+    parser = CommandParser(
+        prog="calibrate check",
+        description="Check an L0 session or an L1 store: read every chunk and hold arrays, attributes, flags and "
+        "records against the format. Each fault is one line. Status 0: the store is whole; 1: it is damaged.",
+    )
+    parser.add_argument("store", help="L0 session or L1 store (folder, ZIP file or URL)")
+    parser.add_argument("--scans", type=int, nargs="+", help="only these scans")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    given = parser.parse_args(arguments)
+    report = check_store(given.store, given.scans)
+    show(json.dumps(_as_mapping(report), indent=2, allow_nan=False) if given.json else _format(report))
+    return report.status
+
+
+def _format(report: CheckReport) -> str:
+    faults = format_count(len(report.findings), "fault") if report.findings else "no fault"
+    seen = ", ".join(
+        format_count(number, noun)
+        for number, noun in (
+            (report.n_observations, "scan"),
+            (report.n_arrays, "array"),
+            (report.n_chunks, "chunk"),
+        )
+    )
+    last = make_printable(f"{report.store}: {report.kind}, {seen}: {faults}")
+    return "\n".join([*map(str, report.findings), last])
+
+
+def _as_mapping(report: CheckReport) -> dict[str, object]:
+    """Return the report ready for JSON."""
+    return {
+        "store": report.store,
+        "kind": report.kind,
+        "whole": not report.findings,
+        "scans": report.n_observations,
+        "arrays": report.n_arrays,
+        "chunks": report.n_chunks,
+        "findings": [finding.describe("scan") for finding in report.findings],
+    }

@@ -1,0 +1,211 @@
+"""Products in object stores: what makes an observation visible is written last."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from cal_pipeline.core.errors import IncompleteWriteError, StoreError
+from cal_pipeline.core.store.locations import is_url, normalize_location
+from cal_pipeline.core.store.lock import CLAIMS, Holder, RemoteLock
+from cal_pipeline.core.store.metadata import write_group
+from cal_pipeline.core.store.output import (
+    OutputStore,
+    finish_group,
+    logger,
+    refuse_strangers,
+    refuse_to_replace,
+)
+from cal_pipeline.core.store.paths import StorePath, open_store
+from cal_pipeline.core.store.product import FAILURES, RUN_RECORD, ProductKind
+
+_UNPUBLISHED = ".unpublished"
+"""Key prefix for the metadata of unpublished observations."""
+
+
+class RemoteOutput(OutputStore):
+    """A product at a URL: the ``zarr.json`` that makes an observation visible is written last.
+
+    Observations of an older product are replaced one by one.
+
+    Parameters
+    ----------
+    address : str
+        The store to make.
+    overwrite : bool
+        Whether an existing store may be replaced.
+    source : str
+        The input, never modified.
+    kind : ProductKind
+        Kind of the product.
+    resume : bool
+        Whether an existing store is continued.
+
+    Raises
+    ------
+    StoreError
+        If something exists there and may not be replaced.
+    StoreLockedError
+        If another run is writing it.
+    """
+
+    def __init__(self, address: str, overwrite: bool, source: str, kind: ProductKind, resume: bool = False) -> None:
+        super().__init__(kind)
+        _refuse_overlap(address, source)
+        self.root = self.product = open_store(address, write=True)
+        self.lock = RemoteLock(self.root, Holder.of_this_process(self.run))
+        self._is_new = False
+        self.lock.refuse_if_held()
+        self.lock.acquire()
+        self._is_resumed = False
+        try:
+            self._prepare(overwrite, resume)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, overwrite: bool, resume: bool) -> None:
+        """Judge what is in the way, and remove what runs that were stopped had not published."""
+        # A run that was stopped as it began leaves its records alone.
+        self._is_new = not set(self.root.members()) - {CLAIMS, _UNPUBLISHED, FAILURES, RUN_RECORD}
+        self._is_resumed = resume and not self._is_new
+        if not self._is_new:
+            refuse_to_replace(self.root, self.kind, overwrite or resume)
+            others = (f"{CLAIMS}/", f"{_UNPUBLISHED}/")
+            keys = (key for key in self.root.walk() if not key.startswith(others))
+            refuse_strangers(self.root, keys, self.kind)
+        self.root.child(_UNPUBLISHED).remove()
+
+    def begin(self, record: bytes) -> None:
+        """Write the records of the run, then the metadata of the root."""
+        try:
+            self.put_record(RUN_RECORD, record)
+            self.save_failures()
+        finally:
+            if not self._is_resumed:
+                write_group(self.root, "", self.kind.root_attributes)
+
+    def staging_of(self, name: str) -> StorePath:
+        """Return the final path of the observation, with its ``zarr.json`` under a temporary key."""
+        return remote_staging_path(self.root, self.run, name)
+
+    def publish(self, name: str, changed: bool = False) -> None:
+        """Write the ``zarr.json`` of an observation."""
+        self.lock.ensure_held()
+        if changed:
+            finish_group(self.root.child(name))
+        draft = self.root.child(f"{_UNPUBLISHED}/{self.run}/{name}")
+        content = draft.get("zarr.json")
+        if content is None:
+            raise IncompleteWriteError(f"{self.root}/{name} has no metadata")
+        self.root.put(f"{name}/zarr.json", content)
+        draft.delete("zarr.json")
+
+    def published(self) -> list[str]:
+        """List the names of the finished observations."""
+        names = sorted(name for name in self.root.members() if self.kind.number_of(name) is not None)
+        listed = self.root.each(lambda name: self.root.exists(f"{name}/zarr.json"), names)
+        return [name for name, is_listed in zip(names, listed, strict=True) if is_listed]
+
+    def adopt(self, leftover: StorePath, name: str) -> None:
+        """Refuse: observations are replaced in place, so that there are no leftovers.
+
+        Raises
+        ------
+        StoreError
+            Always.
+        """
+        raise StoreError(f"{self.root} has no leftovers; found {leftover}")
+
+    def drop(self, name: str) -> None:
+        """Remove the metadata of an observation, then the rest of it."""
+        self.lock.ensure_held()
+        self.root.delete(f"{name}/zarr.json")
+        self.root.child(name).remove()
+
+    def put_record(self, key: str, content: bytes) -> None:
+        """Write an object."""
+        self.lock.ensure_held()
+        self.root.put(key, content)
+
+    def finish(self, done: Collection[str]) -> None:
+        """Remove observations of an older product, if any of this run is there to replace it."""
+        self.lock.ensure_held()
+        if done and not self._is_new:
+            for name in sorted(set(self.published()) - set(done)):
+                self.drop(name)
+
+    def discard(self) -> None:
+        """Remove the records of a new store."""
+        if self._is_new:
+            for key in ("zarr.json", FAILURES, RUN_RECORD):
+                self.root.delete(key)
+
+    def close(self) -> None:
+        """Remove unpublished metadata of the run, and release the lock."""
+        try:
+            self.root.child(f"{_UNPUBLISHED}/{self.run}").remove()
+        except StoreError as error:
+            logger.warning("left behind: %s", error)
+        finally:
+            self.lock.release()
+
+
+class _WithoutRoot(StorePath):
+    """Unpublished observation in an object store, with its own ``zarr.json`` under another key."""
+
+    def __init__(self, store: StorePath, run: str, name: str) -> None:
+        self._inner, self._draft = store.child(name), store.child(f"{_UNPUBLISHED}/{run}/{name}")
+        self.name = self._inner.name
+
+    def _of(self, key: str) -> StorePath:
+        return self._draft if key == "zarr.json" else self._inner
+
+    def get(self, key: str) -> bytes | None:
+        return self._of(key).get(key)
+
+    def put(self, key: str, *data: bytes) -> None:
+        self._of(key).put(key, *data)
+
+    def exists(self, key: str) -> bool:
+        return self._of(key).exists(key)
+
+    def members(self, key: str = "") -> list[str]:
+        return self._inner.members(key)
+
+    def walk(self) -> Iterator[str]:
+        return self._inner.walk()
+
+    def delete(self, key: str) -> None:
+        self._of(key).delete(key)
+
+    def remove(self) -> None:
+        # An older observation of this name is no longer listed before its chunks are removed.
+        self._inner.delete("zarr.json")
+        self._inner.remove()
+        self._draft.delete("zarr.json")
+
+    def make_durable(self) -> None:
+        self._inner.make_durable()
+
+    def child(self, key: str) -> StorePath:
+        return self._inner.child(key)
+
+    def as_zarr(self) -> Any:
+        return self._inner.as_zarr()
+
+
+def remote_staging_path(root: StorePath, run: str, name: str) -> StorePath:
+    """Return the staging path of an observation of a product at a URL."""
+    return _WithoutRoot(root, run, name)
+
+
+def _refuse_overlap(address: str, source: str) -> None:
+    """Refuse an output that contains the input, or lies in it."""
+    if is_url(source):
+        written, read = f"{normalize_location(address)}/", f"{normalize_location(source)}/"
+        if written.startswith(read) or read.startswith(written):
+            raise StoreError(
+                f"output {address} and input {source} are the same store, or one contains the other; "
+                "name another output"
+            )

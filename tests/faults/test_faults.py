@@ -1,0 +1,69 @@
+"""A sample of the faults; all of them are `python -m tests.faults`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cal_pipeline.heterodyne.schema import CALIBRATION_COORDINATES, SOURCE_COORDINATES
+
+from .children import run_child
+from .damages import all_damages
+from .disk import WRITING, count_calls
+from .table import PARTS, as_markdown, read_table
+
+ROOT = Path(__file__).parents[2]
+
+
+def try_faults(*arguments: str) -> None:
+    """Try faults in a process of their own: they are forked from it, which threads of other tests would not survive."""
+    command = [sys.executable, "-m", "tests.faults", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 tried" not in done.stdout
+
+
+def test_every_call_to_the_disk_is_seen(tmp_path):
+    def use_the_disk() -> int:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder/file").write_text("text")
+        descriptor = os.open(tmp_path / "folder", os.O_RDONLY)
+        os.fsync(descriptor)
+        (tmp_path / "folder/file").rename(tmp_path / "folder/other")
+        assert (tmp_path / "folder/other").read_text() == "text"
+        shutil.rmtree(tmp_path / "folder")
+        return 0
+
+    with open(tmp_path / "calls", "ab", buffering=0) as found:
+        ended = run_child(count_calls, tmp_path, WRITING, use_the_disk, found)
+    assert ended.status == 0, ended.output
+    calls = [line.split()[0] for line in (tmp_path / "calls").read_text().splitlines()]
+    assert calls == ["mkdir", "create", "write", "fsync", "rename", "remove", "rmdir"]
+
+
+def test_the_corpus_covers_every_array_that_is_read():
+    damages = all_damages()
+    assert len(damages) > 600
+    for group, coordinates in (("source", SOURCE_COORDINATES), ("calibration", CALIBRATION_COORDINATES)):
+        for array in ("data_5d", *coordinates):
+            assert sum(damage.name.startswith(f"{group}/{array}: ") for damage in damages) > 40, f"{group}/{array}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("part", "share"), [("kills", "0.006"), ("disk", "0.004"), ("corpus", "0.03"), ("collisions", "0.2")]
+)
+def test_a_sample_of_faults(part, share):
+    try_faults(part, "--share", share)
+
+
+def test_the_table_of_the_page_has_every_part_and_no_harm():
+    rows = read_table()
+    assert {row.part for row in rows} >= set(PARTS) - {"network"}
+    assert [row.kind for row in rows if row.bad] == []
+    assert read_table(as_markdown(rows)) == rows
