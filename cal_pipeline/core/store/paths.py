@@ -328,10 +328,12 @@ class LocalStorePath(StorePath):
 def _open_regular(path: str, flags: int) -> int:
     """Open a regular file; anything else could make its reader wait, or read, without end."""
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "is no regular file", path)
-    return descriptor
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    number, text = (errno.EISDIR, "is a folder") if stat.S_ISDIR(mode) else (errno.EINVAL, "is no regular file")
+    raise OSError(number, text, path)
 
 
 class RemoteStorePath(StorePath):
