@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,11 +43,11 @@ class RunFailedError(CalibrationError, StpipeExitException):  # type: ignore[mis
         1 if no observation could be calibrated, 2 if some could.
     """
 
-    def __init__(self, exit_status: int, message: str, product: Any, failures: list[dict[str, Any]]) -> None:
+    def __init__(self, exit_status: int, message: str, product: Any, failures: Iterable[dict[str, Any]] = ()) -> None:
         super().__init__(exit_status, message)
         self.message = message
         self.product = product
-        self.failures = failures
+        self.failures = list(failures)
 
     def __str__(self) -> str:
         return self.message

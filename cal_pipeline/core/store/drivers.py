@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import Future, wait
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -245,6 +246,10 @@ _inherited: list[Store | None] = []
 """Stores of the parent in a forked child, kept alive: collection would close its connections."""
 
 
+_hanging_up: set[Future[None]] = set()
+"""Connections that are being closed."""
+
+
 def open_checked(name: str, reopen: Reopen) -> CheckedStore:
     """Open a store that is closed when it is dropped.
 
@@ -269,7 +274,10 @@ def _hang_up(store: Store, loop: asyncio.AbstractEventLoop) -> Any:
     system = getattr(store, "fs", None)
     if system is None or not loop.is_running():
         return None
-    return asyncio.run_coroutine_threadsafe(_close_sessions(system), loop)
+    future = asyncio.run_coroutine_threadsafe(_close_sessions(system), loop)
+    _hanging_up.add(future)
+    future.add_done_callback(_hanging_up.discard)
+    return future
 
 
 async def _close_sessions(system: Any) -> None:
@@ -288,3 +296,4 @@ def _close_all() -> None:
     for store in list(_open):
         with suppress(Exception):
             store.close_now()
+    wait(_hanging_up.copy(), timeout=2.0)

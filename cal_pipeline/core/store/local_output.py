@@ -105,6 +105,7 @@ class LocalOutput(OutputStore):
                 self._rename_product()
 
     def _rename_product(self) -> None:
+        sync_file(self.staging.product)
         self.staging.product.rename(self.path)
         sync_file(self.path.parent)
         self.product = self.root
@@ -181,6 +182,7 @@ class LocalOutput(OutputStore):
     def _replace(self) -> None:
         """Swap the older product and the new one."""
         built = self.staging.product
+        sync_file(built)
         try:
             aside = self.staging.put_aside(self.path)
             try:
