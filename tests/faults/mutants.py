@@ -68,14 +68,14 @@ MUTANTS = (
     Mutant(
         "the folder of a renamed scan is not fsynced",
         "core/store/local_output.py",
-        "        sync_file(target.parent)\n        if aside",
-        "        if aside",
+        "                sync_file(target.parent)\n",
+        "                pass\n",
         ORDER,
     ),
     Mutant(
         "the folder of a new product is not fsynced",
         "core/store/local_output.py",
-        "        sync_file(self.staging.product)\n",
+        "            sync_file(self.staging.product)\n",
         "",
         ORDER,
     ),
@@ -170,8 +170,8 @@ MUTANTS = (
     Mutant(
         "a record that is not written is forgotten",
         "core/run/run_record.py",
-        "            self.unsaved = error\n",
-        "            pass\n",
+        "        self.unsaved = error\n",
+        "        self.unsaved = None\n",
         RECORD,
     ),
     Mutant(

@@ -72,13 +72,23 @@ class OutputStore(ABC):
         return self.lock.holder
 
     @abstractmethod
-    def begin(self, record: bytes) -> None:
+    def begin(self, record: bytes) -> Exception | None:
         """Make the store visible, with the record of the run in it.
 
         Parameters
         ----------
         record : bytes
             Content of ``run.json``.
+
+        Returns
+        -------
+        Exception or None
+            Error of writing the record, without which the store is visible too.
+
+        Raises
+        ------
+        OSError, StoreError
+            If the store cannot be made.
         """
 
     @abstractmethod
@@ -188,16 +198,29 @@ class OutputStore(ABC):
         if read_group_attributes(self.root, "") != self.kind.root_attributes:
             self.put_record("zarr.json", make_group(self.kind.root_attributes))
 
+    def try_record(self, key: str, content: bytes) -> Exception | None:
+        """Write a file at the root of the product; return the error if that fails.
+
+        Parameters
+        ----------
+        key : str
+            ``failures.json`` or ``run.json``.
+        content : bytes
+            Its content.
+        """
+        try:
+            self.put_record(key, content)
+        except (OSError, CalibrationError) as error:
+            return error
+        return None
+
     def save_failures(self) -> None:
         """Write ``failures.json``, and keep the error in :attr:`unsaved` if that fails."""
-        try:
-            failures = sorted([*self.earlier_failures, *self.failures], key=lambda item: item[self.kind.number_key])
-            self.put_record(FAILURES, (json.dumps(failures, indent=2) + "\n").encode())
-            self.unsaved = None
-        except (OSError, CalibrationError) as error:
-            if self.unsaved is None:
-                logger.warning("%s/%s cannot be written, and is tried again: %s", self.product, FAILURES, error)
-            self.unsaved = error
+        failures = sorted([*self.earlier_failures, *self.failures], key=lambda item: item[self.kind.number_key])
+        error = self.try_record(FAILURES, (json.dumps(failures, indent=2) + "\n").encode())
+        if error is not None and self.unsaved is None:
+            logger.warning("%s/%s cannot be written, and is tried again: %s", self.product, FAILURES, error)
+        self.unsaved = error
 
 
 def finish_group(root: StorePath) -> None:
