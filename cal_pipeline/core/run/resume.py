@@ -101,6 +101,9 @@ class Verdict:
 NOT_JUDGED = Verdict()
 """Verdict on an observation without earlier results."""
 
+KEEPS_NONE = Verdict("", ("the pipeline keeps none",))
+"""Verdict of a pipeline that does not tell when inputs are known."""
+
 
 def judge_earlier(
     earlier: Sequence[Product], number: int, observation: Any, parameters: Mapping[str, Any], judge: Judge
