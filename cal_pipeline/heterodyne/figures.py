@@ -222,6 +222,11 @@ def _odd_times(band: Band, tally: Tally) -> Pixels | None:
     return np.full(band.coordinates.pixel.shape, band.pairing.odd_times + band.loads.odd_times)
 
 
+def _loads_passed_over(band: Band, tally: Tally) -> Pixels | None:
+    """Count the better candidates for the loads that could not be taken, the same for all pixels."""
+    return None if band.loads is None else np.full(band.coordinates.pixel.shape, len(band.loads.passed_over))
+
+
 def _noise_ratio(band: Band, tally: Tally) -> Pixels | None:
     if band.calibration is None or tally.probe is None:
         return None
@@ -527,6 +532,14 @@ QUALITY = QualityScheme(
             _odd_times,
             reduced="odd_times",
             checked=True,
+        ),
+        Figure(
+            "loads_passed_over",
+            "number of better candidates for the loads that could not be taken",
+            _loads_passed_over,
+            reduced="loads_passed_over",
+            checked=True,
+            in_table=False,
         ),
         Figure("flagged_fraction", "flagged samples", _flagged, reduce="mean", checked=True, parts=FLAGS),
     ),

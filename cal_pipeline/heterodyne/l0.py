@@ -350,7 +350,7 @@ class CalibrationGroup:
         if own != other:
             return f"{self.name} has {own} channels, receivers, arrays, expected {other}"
         if set(self._pixel.ravel()) != set(pixel.ravel()):
-            return f"{self.name} has pixels {_names(self._pixel)}, expected {_names(pixel)}"
+            return f"{self.name} has pixels {_names(self._pixel)} (frontend_backends), expected {_names(pixel)}"
         return None
 
     def means(self, pixel: NDArray[np.str_], clock: StageClock, rules: LoadRules) -> LoadCounts:
