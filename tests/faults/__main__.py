@@ -20,6 +20,7 @@ from .corpus import judge_all
 from .damages import all_damages
 from .disk_faults import make_disk_faults, try_disk_faults, try_real_disks
 from .kills import make_kills, make_starting_points, try_kills
+from .network import make_network_faults, try_network
 from .runs import Outcome
 from .sessions import Bench, make_bench
 from .table import PARTS, Row, count_damages, count_outcomes, write_table
@@ -119,11 +120,19 @@ def _collisions(folder: Path, given: argparse.Namespace) -> Found:
     return _told("collisions", try_collisions(bench, cases, given.lanes))
 
 
+def _network(folder: Path, given: argparse.Namespace) -> Found:
+    bench = make_bench(folder, channels=8, pixels=1, scans=2)
+    _warm(bench)
+    faults = _sample(make_network_faults(bench), given, lambda fault: fault.kind)
+    return _told("network", try_network(bench, faults, given.lanes))
+
+
 RUNNERS: dict[str, Callable[[Path, argparse.Namespace], Found]] = {
     "kills": _kills,
     "disk": _disk,
     "corpus": _corpus,
     "collisions": _collisions,
+    "network": _network,
 }
 """The parts of the harness."""
 
