@@ -77,7 +77,7 @@ def make_network_faults(bench: Bench, moments: int = MOMENTS) -> list[NetworkFau
 
 def _count_requests(bench: Bench, store: int, place: str) -> int:
     folder = scratch(bench.folder)
-    with _served(bench, store, place, None) as (server, source, output, bucket):
+    with _served(bench, store, place, None) as (server, source, output, _):
         ended = _run(bench, server, source, output or str(folder / "l1.zarr"))
         assert ended.status == 0, ended.output
         number = server.n_requests

@@ -56,10 +56,19 @@ def test_the_corpus_covers_every_array_that_is_read():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("part", "share"), [("kills", "0.006"), ("disk", "0.004"), ("corpus", "0.03"), ("collisions", "0.2")]
+    ("part", "share"),
+    [("kills", "0.006"), ("disk", "0.004"), ("corpus", "0.03"), ("collisions", "0.2"), ("strangers", "0.3")],
 )
 def test_a_sample_of_faults(part, share):
     try_faults(part, "--share", share)
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_a_sample_of_servers():
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    try_faults("network", "--share", "0.02")
 
 
 def test_the_table_of_the_page_has_every_part_and_no_harm():
