@@ -108,7 +108,7 @@ def _disk(folder: Path, given: argparse.Namespace) -> Found:
 
 
 def _corpus(folder: Path, given: argparse.Namespace) -> Found:
-    bench = make_bench(folder, channels=64, pixels=2, scans=3)
+    bench = make_bench(folder, channels=128, pixels=2, scans=3)
     _warm(bench)
     judged = judge_all(bench, _sample(all_damages(), given, lambda damage: damage.name), given.lanes)
     bad = [f"{one.kind}: {one.damage}: {one.outcome}: {one.text}".replace("\n", " | ") for one in judged if one.bad]

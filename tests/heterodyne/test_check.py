@@ -397,8 +397,9 @@ class TestL1:
             lambda s: (s / "failures.json").write_text(
                 '[{"scan_number": 1, "step": "", "error_class": "", "message": ""}]'
             ),
-            ["failures.json: found scan 1, which is in the store"],
+            ["failures.json: found scan 1, which is in the store", "run.json: found scans {'asked': 2, 'done': 2"],
         ),
+        "no run.json": (lambda s: (s / "run.json").unlink(), ["run.json: found no such file"]),
         "no failures.json": (lambda s: (s / "failures.json").unlink(), ["failures.json: found no such file"]),
         "failures that are no list": (
             lambda s: (s / "failures.json").write_text("{}"),

@@ -103,7 +103,9 @@ def refuse_entry(name: str, value: Any, origin: str, where: str = "") -> None:
     --------
     >>> refuse_entry("pre_hooks", [], "file my.cfg")
     """
-    if name in RUNS_CODE and value not in (None, "", "None", []):
+    # Of ASDF files a value may be an array, which has no truth.
+    empty = value is None or (isinstance(value, (str, list)) and value in ("", "None", []))
+    if name in RUNS_CODE and not empty:
         raise ParameterError(f"{origin}: {where}{name} = {show_value(value)} {RUNS_CODE[name]}; {TRUST_ADVICE}")
     if is_path(name) and isinstance(value, str) and "$" in value and _names_server(value):
         found = f"{where}{name} = {show_value(value)}"

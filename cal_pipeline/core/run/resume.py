@@ -58,11 +58,12 @@ def find_reasons(
         return [f"engine version {', '.join(sorted(versions))}"]
     now = dict(flatten_parameters(parameters))
     now.pop(records[0].kind.selection, None)
+    recorded = [record.parameters for record in records]
     differing = dict.fromkeys(
         name
-        for record in records
-        for name in [*now, *record.parameters]
-        if name not in now or name not in record.parameters or now[name] != record.parameters[name]
+        for then in recorded
+        for name in [*now, *then]
+        if name not in now or name not in then or now[name] != then[name]
     )
     if differing:
         return [f"parameters differ: {', '.join(differing)}"]

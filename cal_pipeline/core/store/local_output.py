@@ -26,6 +26,9 @@ from cal_pipeline.core.store.staging import (
 
 logger = logging.getLogger(__name__)
 
+_MOST_LINKS = 40
+"""Links on the way to an output, from which on they are taken to point to each other."""
+
 
 class LocalOutput(OutputStore):
     """A product in a folder.
@@ -221,22 +224,27 @@ def local_staging_path(product: Path, run: str, name: str) -> LocalStorePath:
 
 
 def _follow(path: Path) -> Path:
-    """Return the path behind links and ``..``, which need not exist.
+    """Return the path that a link leads to, which need not exist.
+
+    Links among the folders above are left alone: workers on other hosts may have others.
 
     Raises
     ------
     StoreError
         If it is the root folder, or if links point to each other.
     """
-    try:
-        followed = path.absolute().resolve()
-    except (OSError, RuntimeError) as error:
-        raise StoreError(f"output {path} cannot be found: {error}") from error
-    if not followed.name:
-        raise StoreError(f"output {followed} is the root folder; name the store, as in l1.zarr")
-    if followed.is_symlink():
-        raise StoreError(f"output {path} cannot be found: its links point to each other")
-    return followed
+    followed = path.absolute()
+    for _ in range(_MOST_LINKS):
+        try:
+            followed = followed.resolve() if ".." in followed.parts else followed
+        except (OSError, RuntimeError) as error:
+            raise StoreError(f"output {path} cannot be found: {error}") from error
+        if not followed.name:
+            raise StoreError(f"output {followed} is the root folder; name the store, as in l1.zarr")
+        if not followed.is_symlink():
+            return followed
+        followed = followed.parent / followed.readlink()
+    raise StoreError(f"output {path} cannot be found: its links point to each other")
 
 
 def _refuse_overlap(path: Path, source: str) -> None:
@@ -249,7 +257,8 @@ def _refuse_overlap(path: Path, source: str) -> None:
         # Parts of an input may lie elsewhere.
         with os.scandir(read) as entries:
             inputs += [Path(entry.path).resolve() for entry in entries if entry.is_symlink()]
-    for written in (path, staging_folder(path)):
+    target = path.resolve()
+    for written in (target, staging_folder(target)):
         for found in inputs:
             if _contains(written, found) or _contains(found, written):
                 raise StoreError(
@@ -277,9 +286,9 @@ def _contains(folder: Path, path: Path) -> bool:
 
 def _refuse_inside_of_product(path: Path, kind: ProductKind) -> None:
     """Refuse an output within another product, which would hold it as a stranger."""
-    for parent in path.parents:
+    for parent in path.resolve().parents:
         try:
-            attributes = json.loads((parent / "zarr.json").read_bytes())["attributes"]
+            attributes = json.loads(LocalStorePath(parent).get("zarr.json") or b"{}")["attributes"]
             inside = MARKER in attributes
         except (OSError, ValueError, KeyError, TypeError):
             continue

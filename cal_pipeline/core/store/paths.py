@@ -218,11 +218,14 @@ class LocalStorePath(StorePath):
         if self._base is None:
             os.makedirs(folder, exist_ok=True)
             return
-        made = self._base
-        for part in Path(folder).relative_to(made).parts:
-            made /= part
+        base, missing = str(self._base), []
+        while folder != base and folder not in self._made:
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        for path in reversed(missing):
             with suppress(FileExistsError):
-                os.mkdir(made)
+                os.mkdir(path)
+            self._made.add(path)
 
     def _start_sync(self, path: str) -> None:
         """Let a thread fsync a file while others are still being made."""
@@ -325,10 +328,12 @@ class LocalStorePath(StorePath):
 def _open_regular(path: str, flags: int) -> int:
     """Open a regular file; anything else could make its reader wait, or read, without end."""
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "is no regular file", path)
-    return descriptor
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    number, text = (errno.EISDIR, "is a folder") if stat.S_ISDIR(mode) else (errno.EINVAL, "is no regular file")
+    raise OSError(number, text, path)
 
 
 class RemoteStorePath(StorePath):

@@ -208,7 +208,7 @@ def find_put_aside(product: Path) -> Path | None:
     """
     if product.exists():
         return None
-    return next(staging_folder(product).glob("*/old/product"), None)
+    return next(staging_folder(product.resolve()).glob("*/old/product"), None)
 
 
 def finished_in(product: Path, number_of: NumberOf) -> list[str]:

@@ -209,7 +209,7 @@ def test_all_of_a_scan_is_on_the_disk_before_it_is_listed(output, monkeypatch):
     fill(root)
     root.put("spectra/c.9", bytes(2**21))
     written = {str(path) for path in [root.path, *root.path.rglob("*")]}
-    root.make_durable()
+    finish_group(root)
     output.publish("scan_000001")
     listed = events.index(("renamed", str(root.path)))
     assert len(written) > 10

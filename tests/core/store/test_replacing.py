@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 from pathlib import Path
 
@@ -348,6 +350,32 @@ class TestLinks:
         (tmp_path / "l1.zarr").symlink_to("other.zarr")
         with make(tmp_path), pytest.raises(StoreLockedError):
             make(tmp_path, "other.zarr")
+
+    def test_links_among_the_folders_above_keep_their_names(self, tmp_path):
+        # A worker on another host may have a link of this name to another place.
+        (tmp_path / "disk").mkdir()
+        (tmp_path / "data").symlink_to("disk")
+        with make(tmp_path, "data/l1.zarr") as output:
+            output.begin(RUN)
+            assert output.root.name == str(tmp_path / "data" / "l1.zarr")
+            with pytest.raises(StoreLockedError):
+                make(tmp_path, "disk/l1.zarr")
+            publish(output, 1)
+        assert CalibratedSession(tmp_path / "disk" / "l1.zarr").numbers == [1]
+
+    def test_a_linked_product_tells_what_became_of_its_run(self, tmp_path):
+        (tmp_path / "disk").mkdir()
+        (tmp_path / "l1.zarr").symlink_to("disk/l1.zarr")
+        with make(tmp_path) as output:
+            holder = output.holder
+            output.begin(json.dumps(dataclasses.asdict(holder) | {"state": "running"}).encode())
+            publish(output, 1)
+            assert CalibratedSession(tmp_path / "l1.zarr").run_state == "running"
+            output.staging.put_aside(output.path)
+            with pytest.raises(StoreError, match=r"in .*disk/l1\.zarr\.staging/.*/old/product"):
+                CalibratedSession(tmp_path / "l1.zarr")
+            output.staging.put_back()
+        assert CalibratedSession(tmp_path / "l1.zarr").run_state == "interrupted"
 
     def test_links_that_point_to_each_other(self, tmp_path):
         (tmp_path / "l1.zarr").symlink_to("b.zarr")

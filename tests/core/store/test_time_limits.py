@@ -121,7 +121,7 @@ def test_a_server_that_never_answers_is_one_line(silent_port, scheme, monkeypatc
         pytest.importorskip("s3fs")
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent_port}")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
         address = "s3://night/session.zarr"
     start = time.monotonic()
     assert cli.main(["info", address]) == 1
@@ -129,6 +129,7 @@ def test_a_server_that_never_answers_is_one_line(silent_port, scheme, monkeypatc
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     assert f"{address}/zarr.json cannot be read: no answer in time" in error
+    assert "s3cret" not in error
 
 
 class Server(http.server.ThreadingHTTPServer):
