@@ -261,7 +261,7 @@ MUTANTS = (
     Mutant(
         "hooks in files run",
         "core/parameters/trust.py",
-        '    if name in RUNS_CODE and value not in (None, "", "None", []):',
+        "    if name in RUNS_CODE and not empty:",
         "    if False:",
         ("tests/test_security.py",),
     ),
