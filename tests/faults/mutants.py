@@ -349,6 +349,13 @@ MUTANTS = (
         "",
         ("tests/faults/test_workers_end.py",),
     ),
+    Mutant(
+        "loads of all scans stay open",
+        "heterodyne/session.py",
+        "        while len(self._calibration) > _REMEMBERED_GROUPS:",
+        "        while False:",
+        ("tests/heterodyne/test_session.py",),
+    ),
 )
 
 
