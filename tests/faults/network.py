@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import uuid
@@ -87,6 +88,7 @@ def _count_requests(bench: Bench, store: int, place: str) -> int:
 
 def try_network(bench: Bench, faults: list[NetworkFault], lanes: int) -> list[Outcome]:
     """Calibrate with each fault, and judge what is left and what the next run makes of it."""
+    importlib.import_module("s3fs")  # once, and not in each child
     with object_store() as store:
         return share(faults, partial(_try_fault, bench, store), lanes)
 

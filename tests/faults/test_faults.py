@@ -56,7 +56,8 @@ def test_the_corpus_covers_every_array_that_is_read():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("part", "share"), [("kills", "0.004"), ("disk", "0.004"), ("corpus", "0.015"), ("collisions", "0.15")]
+    ("part", "share"),
+    [("kills", "0.004"), ("disk", "0.004"), ("corpus", "0.015"), ("collisions", "0.15"), ("strangers", "0.3")],
 )
 def test_a_sample_of_faults(part, share):
     try_faults(part, "--share", share)
@@ -64,9 +65,10 @@ def test_a_sample_of_faults(part, share):
 
 @pytest.mark.slow
 @pytest.mark.server
-def test_a_sample_of_faults_of_servers():
+def test_a_sample_of_servers():
     pytest.importorskip("moto")
-    try_faults("network", "--share", "0.05")
+    pytest.importorskip("s3fs")
+    try_faults("network", "--share", "0.02")
 
 
 def test_the_table_of_the_page_has_every_part_and_no_harm():
