@@ -93,6 +93,9 @@ class CheckReport:
         Numbers of observations, arrays and stored chunks (inner chunks of shards) that were read.
     findings : list of Finding
         Faults, in the order of observations and paths.
+    notes : list of Finding
+        What may be a fault or meant so, such as an array without any stored chunk whose fill value
+        is a legitimate value.
     """
 
     store: str
@@ -101,6 +104,7 @@ class CheckReport:
     n_arrays: int
     n_chunks: int
     findings: list[Finding]
+    notes: list[Finding]
 
     @property
     def status(self) -> int:
@@ -128,6 +132,8 @@ class Contents:
         Paths of arrays that lack chunks, or of which some do not decode.
     findings : list of Finding
         Faults.
+    notes : list of Finding
+        What may be a fault or meant so.
     n_chunks : int
         Number of stored chunks that were read.
     """
@@ -139,6 +145,7 @@ class Contents:
     arrays: dict[str, ArrayReader] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
     n_chunks: int = 0
 
     def report(self, path: str, found: str, expected: str, chunk: str = "") -> None:
@@ -328,11 +335,15 @@ def _check_presence(
         others.discard(key)
         if key not in held:
             lacking.append(key)
-    if lacking and len(lacking) == n_expected and n_expected > 1:
-        if not may_lack_all(reader):
-            contents.report(path, f"none of its {n_expected} chunks in the store", "every chunk")
-            contents.damaged.add(path)
-    elif lacking and not (len(lacking) == n_expected and may_lack_all(reader)):
+    if lacking and len(lacking) == n_expected and may_lack_all(reader):
+        found = f"no chunk in the store, so that all values are {reader.fill_value!r}"
+        contents.notes.append(
+            Finding(str(contents.root), contents.observation, path, "", found, "chunks, or just this")
+        )
+    elif len(lacking) == n_expected > 1:
+        contents.report(path, f"none of its {n_expected} chunks in the store", "every chunk")
+        contents.damaged.add(path)
+    elif lacking:
         for key in lacking:
             contents.report(path, "no such chunk in the store", "every chunk", key[len(path) + 1 :])
         contents.damaged.add(path)

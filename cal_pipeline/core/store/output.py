@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import uuid
 from abc import ABC, abstractmethod
@@ -16,7 +17,7 @@ import numpy as np
 from cal_pipeline.core.errors import CalibrationError, IncompleteWriteError, LayoutError, OutputExistsError, StoreError
 from cal_pipeline.core.store.interface import chunk_name
 from cal_pipeline.core.store.lock import Holder, StoreLock
-from cal_pipeline.core.store.metadata import make_group, read_group_attributes
+from cal_pipeline.core.store.metadata import MOST_CHUNKS, make_group, read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import FAILURES, MARKER, RUN_RECORD, ProductKind
 from cal_pipeline.core.store.staging import name_some
@@ -323,13 +324,30 @@ def check_complete(root: StorePath) -> None:
     for key in sorted(keys):
         if not key.endswith("zarr.json"):
             continue
-        metadata = json.loads(root.get(key) or b"{}")
-        if metadata.get("node_type") == "array":
+        try:
+            metadata = json.loads(root.get(key) or b"")
+            grid = _chunk_grid(metadata) if metadata["node_type"] == "array" else None
+        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+            raise IncompleteWriteError(f"{root}/{key} holds no metadata, expected those written: {error!r}") from error
+        if grid is not None:
             path = key.removesuffix("zarr.json")
-            chunks = metadata["chunk_grid"]["configuration"]["chunk_shape"]
-            grid = [-(-n // c) for n, c in zip(metadata["shape"], chunks, strict=True)]
             expected = {path + chunk_name(index) for index in np.ndindex(*grid)}
             present = len(expected & keys)
             if present != len(expected):
                 where = f"{root}/{path}".rstrip("/")
                 raise IncompleteWriteError(f"{where} holds {format_count(present, 'chunk')}, expected {len(expected)}")
+
+
+def _chunk_grid(metadata: dict[str, Any]) -> list[int]:
+    """Return the number of chunks along each axis of an array.
+
+    Raises
+    ------
+    ValueError
+        If there are more of them than any array has.
+    """
+    chunks = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+    grid = [-(-n // c) for n, c in zip(metadata["shape"], chunks, strict=True)]
+    if math.prod(grid) > MOST_CHUNKS:
+        raise ValueError(f"{math.prod(grid)} chunks, expected at most {MOST_CHUNKS}")
+    return grid
