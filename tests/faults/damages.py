@@ -63,7 +63,14 @@ UNREAD = {
 """Arrays that it does not read."""
 
 
-WORDS = {"signal_freq": "GHz", "image_freq": "image", "freq_res": "GHz", "freq_off": "GHz", "ref_channel": "GHz"}
+WORDS = {
+    "data_5d": "no dump of",
+    "signal_freq": "GHz",
+    "image_freq": "image",
+    "freq_res": "GHz",
+    "freq_off": "GHz",
+    "ref_channel": "GHz",
+}
 """Words that stand for an array in messages about what follows from several."""
 
 

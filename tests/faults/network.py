@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import uuid
@@ -77,7 +78,7 @@ def make_network_faults(bench: Bench, moments: int = MOMENTS) -> list[NetworkFau
 
 def _count_requests(bench: Bench, store: int, place: str) -> int:
     folder = scratch(bench.folder)
-    with _served(bench, store, place, None) as (server, source, output, bucket):
+    with _served(bench, store, place, None) as (server, source, output, _):
         ended = _run(bench, server, source, output or str(folder / "l1.zarr"))
         assert ended.status == 0, ended.output
         number = server.n_requests
@@ -87,6 +88,7 @@ def _count_requests(bench: Bench, store: int, place: str) -> int:
 
 def try_network(bench: Bench, faults: list[NetworkFault], lanes: int) -> list[Outcome]:
     """Calibrate with each fault, and judge what is left and what the next run makes of it."""
+    importlib.import_module("s3fs")  # once, and not in each child
     with object_store() as store:
         return share(faults, partial(_try_fault, bench, store), lanes)
 

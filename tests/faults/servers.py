@@ -78,7 +78,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         else:
             self._send(*self._ask(body), fault)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer
 
     def _read_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":

@@ -79,9 +79,9 @@ def make_bench(folder: Path, channels: int, pixels: int, scans: int) -> Bench:
         simulate(replace(under_one_layer(config), receivers=(receiver,)), bench.session)
         return 0
 
-    ended = run_child(prepare, timeout=120.0)
+    ended = run_child(prepare, timeout=900.0)
     assert ended.status == 0, ended.output
-    ended = run_child(bench.calibrate, None, bench.reference, timeout=120.0)
+    ended = run_child(bench.calibrate, None, bench.reference, timeout=900.0)
     assert ended.status == 0, ended.output
     return bench
 

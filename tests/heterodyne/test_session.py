@@ -285,6 +285,24 @@ class TestBrokenLoads:
         own = session.find_loads(scan.bands[0], 3600.0).group
         assert len(session.evaluate_loads(own, scan.bands[0], 3, lambda loads: np.ones(1), "key")) == 2
 
+    def test_loads_of_many_scans_do_not_stay_open(self, tmp_path, monkeypatch):
+        store = tmp_path / "b.zarr"
+        for number in range(1, 9):
+            times = MJD + SECOND * (600.0 * number + 10.0 * np.arange(4))
+            write_scan(store, number, source={"mjd": times}, calibration=loads_at(600.0 * number - 60.0))
+        found = {}
+        for most in (1, 64):
+            monkeypatch.setattr(session, "_REMEMBERED_GROUPS", most)
+            opened = Session(store)
+            for number in opened.numbers:
+                (band,) = opened.open_scan(number).bands
+                own = opened.find_loads(band, 3600.0).group
+                values = opened.evaluate_loads(own, band, 3, lambda loads: np.array([loads.mjd]), "key")
+                found[most, number] = np.concatenate(values).tolist()
+                assert len(opened._calibration) <= most
+        assert [len(found[1, number]) for number in range(1, 9)] == [1, 2, 3, 4, 4, 4, 4, 4]
+        assert all(found[1, number] == found[64, number] for number in range(1, 9))
+
 
 class TestScans:
     def test_numbers_and_what_else_lies_about(self, store):

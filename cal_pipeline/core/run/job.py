@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError, InternalError
 from cal_pipeline.core.observation import Dataset, History, Observation, WrittenObservation
-from cal_pipeline.core.run.resume import NOT_JUDGED, Verdict, judge_earlier
+from cal_pipeline.core.run.resume import KEEPS_NONE, NOT_JUDGED, Verdict, judge_earlier
 from cal_pipeline.core.store.output import discard_group, finish_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Product, ProductKind
@@ -188,7 +188,7 @@ def keep_or_apply_steps(
         Products of earlier runs that hold the observation. If one of them is kept, the steps end as
         soon as that is known, unless they are to be repeated.
     """
-    step, verdict = "load", NOT_JUDGED
+    step, verdict = "load", KEEPS_NONE if earlier else NOT_JUDGED
     try:
         observation = recipe.open_observation(dataset, number)
         prepared = recipe.prepare_for(observation)

@@ -14,12 +14,13 @@ from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.lock import Holder, LocalLock
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.output import OutputStore, finish_group, refuse_strangers, refuse_to_replace
-from cal_pipeline.core.store.paths import LocalStorePath, StorePath, remove_tree, sync_file
+from cal_pipeline.core.store.paths import LocalStorePath, StorePath, sync_file
 from cal_pipeline.core.store.product import FAILURES, MARKER, RUN_RECORD, ProductKind
 from cal_pipeline.core.store.staging import (
     RunFolder,
     finished_in,
     refuse_strangers_in_staging,
+    remove_or_warn,
     staging_folder,
     take_up_leftovers,
 )
@@ -97,21 +98,20 @@ class LocalOutput(OutputStore):
             self.product.put(FAILURES, b"[]\n")
             self.product.make_durable()
 
-    def begin(self, record: bytes) -> None:
+    def begin(self, record: bytes) -> Exception | None:
         """Rename a new product to its place; one that replaces another stays in staging."""
-        try:
-            if self._in_place:
-                self.save_failures()
-            self.put_record(RUN_RECORD, record)
-        finally:
-            if self._is_new:
-                self._rename_product()
+        if self._in_place:
+            self.save_failures()
+        unwritten = self.try_record(RUN_RECORD, record)
+        if self._is_new:
+            sync_file(self.staging.product)
+            self._rename_product()
+        return unwritten
 
     def _rename_product(self) -> None:
-        sync_file(self.staging.product)
         self.staging.product.rename(self.path)
-        sync_file(self.path.parent)
         self.product = self.root
+        sync_file(self.path.parent)
 
     def staging_of(self, name: str) -> StorePath:
         """Return a folder in the staging folder of the run."""
@@ -130,13 +130,18 @@ class LocalOutput(OutputStore):
         aside = self.staging.put_aside(target) if target.exists() else None
         try:
             group.rename(target)
+            try:
+                sync_file(target.parent)
+            except OSError:
+                # One that is reported as failed is not to be listed.
+                target.rename(group)
+                raise
         except OSError:
             if aside is not None:
                 aside.rename(target)
             raise
-        sync_file(target.parent)
         if aside is not None:
-            remove_tree(aside)
+            remove_or_warn(aside)
 
     @property
     def _folder(self) -> Path:
@@ -157,7 +162,7 @@ class LocalOutput(OutputStore):
         self.lock.ensure_held()
         aside = self.staging.put_aside(self._folder / name)
         sync_file(self._folder)
-        remove_tree(aside)
+        remove_or_warn(aside)
 
     def put_record(self, key: str, content: bytes) -> None:
         """Write a file in staging, and rename it into the product."""
@@ -187,18 +192,18 @@ class LocalOutput(OutputStore):
         built = self.staging.product
         sync_file(built)
         try:
-            aside = self.staging.put_aside(self.path)
+            aside = self.staging.put_aside(self.path) if self.path.exists() else None
             try:
-                built.rename(self.path)
+                self._rename_product()
             except OSError:
-                aside.rename(self.path)
+                if aside is not None and self.product is not self.root:
+                    aside.rename(self.path)
                 raise
         except OSError as error:
+            where = built if built.exists() else self.path
             raise StoreError(
-                f"output {self.path} cannot be replaced: {error.strerror or error}; the new product is in {built}"
+                f"output {self.path} cannot be replaced: {error.strerror or error}; the new product is in {where}"
             ) from error
-        sync_file(self.path.parent)
-        self.product = self.root
 
     def discard(self) -> None:
         """Remove a new store that holds nothing but the records of the run."""

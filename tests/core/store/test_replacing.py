@@ -454,3 +454,42 @@ class TestRemovedTrees:
         monkeypatch.setattr(os, "unlink", refuse)
         with pytest.raises(StoreError, match="a/b/file cannot be removed: Operation not permitted"):
             LocalStorePath(tmp_path / "a").remove()
+
+
+class TestFaultsOfTheDisk:
+    """What is reported as failed is not listed."""
+
+    def test_a_scan_whose_listing_does_not_reach_the_disk_is_taken_out_again(self, tmp_path, monkeypatch):
+        with make(tmp_path) as output:
+            output.begin(RUN)
+            publish(output, 1)
+            fill(output.staging_of("scan_000002"))
+            with monkeypatch.context() as broken:
+                broken.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+                with pytest.raises(OSError, match="Input/output"):
+                    output.publish("scan_000002")
+            assert output.published() == ["scan_000001"]
+            output.publish("scan_000002")
+            assert output.published() == ["scan_000001", "scan_000002"]
+
+    def test_what_was_replaced_and_cannot_be_removed_is_no_failure(self, tmp_path, monkeypatch, caplog):
+        with make(tmp_path, resume=True) as output:
+            output.begin(RUN)
+            publish(output, 1)
+            with monkeypatch.context() as broken:
+                broken.setattr(os, "rmdir", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied", path)))
+                publish(output, 1, names=("t_sys",))
+            assert (output.path / "scan_000001" / "t_sys").exists()
+        assert "left behind: " in caplog.text
+        assert others(tmp_path) == ["l1.zarr"]
+
+    def test_a_product_that_somebody_removed_meanwhile_is_made(self, tmp_path):
+        with make(tmp_path) as output:
+            output.begin(RUN)
+        with make(tmp_path, overwrite=True) as output:
+            output.begin(RUN)
+            publish(output, 1)
+            remove_tree(output.path)
+            output.finish(["scan_000001"])
+        assert CalibratedSession(output.path).numbers == [1]
+        assert others(tmp_path) == ["l1.zarr"]
