@@ -377,5 +377,3 @@ class TestObjectStore:
         resume_line(log)
         run(resume=True)
         assert resume_line(log) == "resume: 5 scans kept"
-
-
