@@ -92,6 +92,5 @@ def test_nothing_to_tell(tmp_path):
     import zarr
 
     zarr.create_group(tmp_path / "empty.zarr")
-    (tmp_path / "empty_quality.ecsv").touch()
     assert write_quality_table(CalibratedSession(tmp_path / "empty.zarr")) is None
     assert not (tmp_path / "empty_quality.ecsv").exists()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import xarray
 
-from cal_pipeline import CalibratedSession
+from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.core.store.event_loop import drivers_loop
 from cal_pipeline.core.store.paths import open_store
@@ -58,6 +58,12 @@ def test_a_zip_file_is_not_written(tmp_path):
         packed.writestr("a", "b")
     with pytest.raises(StoreError, match="read only"):
         open_store(tmp_path / "x.zip", write=True)
+
+
+def recorded_steps(product):
+    """Return what the product of the fixture `calibrate` was given."""
+    table = product.attributes(1)["provenance"]["parameters"]["steps"]["atmosphere"]["override_atm"]
+    return {"loads": {"forward_efficiency": 0.95}, "atmosphere": {"override_atm": table}} | STEPS
 
 
 @pytest.fixture
@@ -107,6 +113,23 @@ class TestObjectStore:
         assert not [name for name in found if "unpublished" in name]
         with pytest.raises(StoreError, match="overwrite"):
             CalibrationPipeline.call(str(session), output_file=f"{bucket}/l1.zarr", steps=steps, configure_log=False)
+
+    def test_a_run_is_resumed(self, session, local, calibrate, bucket, caplog):
+        import s3fs
+
+        self.upload(session, f"{bucket}/session.zarr")
+        where = f"{bucket}/session.zarr"
+        target, steps = f"{bucket}/l1.zarr", recorded_steps(local)
+        CalibrationPipeline.call(where, output_file=target, steps=steps, configure_log=False)
+        store = s3fs.S3FileSystem()
+        store.rm(f"{target}/scan_000002/zarr.json")
+        # The same bytes have the same ETag.
+        self.upload(session / "scan_000001", f"{bucket}/session.zarr/")
+        again = {"resume": True, "verify": True, "l0_digest": True}
+        with caplog.at_level("INFO"):
+            product = CalibrationPipeline.call(where, output_file=target, steps=steps, configure_log=False, **again)
+        assert_same(local, product)
+        assert "resume: 1 scan kept, 1 new; removed unfinished scan_000002" in caplog.text
 
     def test_scans_that_are_added_are_seen_by_the_next_run_and_opening(self, session, calibrate, bucket):
         import s3fs

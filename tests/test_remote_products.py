@@ -59,6 +59,16 @@ def test_compare_tells_what_differs_between_a_folder_and_a_bucket(bucket, tmp_pa
     assert "is no L1 store: it is not there" in capsys.readouterr().err
 
 
+def test_check_reads_a_bucket(bucket, make_session, capsys):  # noqa: F811
+    session, store = make_session(channels=24), f"{bucket}/checked.zarr"
+    upload(session, store)
+    assert main(["check", store]) == 0
+    assert f"{store}: L0 session, 1 scan, " in capsys.readouterr().out
+    open_store(store, write=True).put("scan_000001/source/mjd/c/0", b"damaged")
+    assert main(["check", store]) == 1
+    assert f"{store}/scan_000001/source/mjd, chunk c/0: found " in capsys.readouterr().out
+
+
 def test_replay_from_and_to_a_bucket(bucket, make_session, atm_table, capsys):  # noqa: F811
     upload(make_session(channels=24, scans=2), f"{bucket}/session.zarr")
     steps = {"loads": {"forward_efficiency": 0.95}, "atmosphere": {"override_atm": str(atm_table), "t_atm": 261.5}}

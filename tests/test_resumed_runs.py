@@ -22,6 +22,9 @@ from cal_pipeline.core.store.paths import LocalStorePath, RemoteStorePath, open_
 from cal_pipeline.errors import RunInterruptedError
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+N_CALLS, N_REMOTE_CALLS = 398, 415
+"""What a run of the night does to a store, at least."""
+
 SKY = {"skydiff": {"skip": False, "n": 2}}
 
 
@@ -94,23 +97,22 @@ def in_killed_child(function):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.3, 0.55, 0.8, 0.97, 0.99, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.3, 0.55, 0.8, 0.97, 0.98, 0.99, 1.0])
 def test_after_a_kill_at_any_moment(night, fresh, calibrate, monkeypatch, overwrite, share, log):
     if overwrite:
         calibrate(night, **SKY | {"atmosphere": {"strategy": "per_pixel"}})
-    n_calls = 5 * 85 + 10
 
     def begin():
-        kill_at(monkeypatch, int(share * n_calls))
+        kill_at(monkeypatch, int(share * N_CALLS))
         calibrate(night, overwrite=overwrite, **SKY)
 
-    assert in_killed_child(begin) or share > 0.95
+    assert in_killed_child(begin) or share > 0.98
     log.clear()
     product = calibrate(night, resume=True, **SKY)
     assert_like_fresh(product, fresh)
     line = resume_line(log)
     assert "0 scans kept" in line or share > 0.2
-    assert "1 scan kept" in line or "2 scans kept" in line or share != 0.55 or overwrite
+    assert line.startswith("resume: 2 scans kept") or share != 0.55
     again = calibrate(night, resume=True, **SKY)
     assert resume_line(log) == "resume: 5 scans kept"
     assert_like_fresh(again, fresh)
@@ -350,7 +352,7 @@ class TestObjectStore:
     def test_after_a_kill_at_any_moment(self, run, fresh, calibrate, monkeypatch, share, overwrite, log):
         if overwrite:
             run(scans="2:5", l0_digest=False)
-        count = iter(range(int(share * 470)))
+        count = iter(range(int(share * N_REMOTE_CALLS)))
 
         def frozen(method):
             def call(*args):

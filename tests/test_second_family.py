@@ -106,6 +106,29 @@ def test_workers_make_the_same(reduce):
         np.testing.assert_array_equal(read_rate(one, number), read_rate(two, number))
 
 
+class Keeps(PhotometerPipeline):
+    """Knows its inputs once the dark level is subtracted; one exposure has changed."""
+
+    inputs_chosen_by = "dark"
+
+    def find_changes(self, exposure, records):
+        return ["exposure changed"] if exposure.number == 3 else []
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "line"),
+    [
+        (Keeps, "resume: 3 exposures kept, 1 redone (1 exposure changed)"),
+        (PhotometerPipeline, "resume: 0 exposures kept, 4 redone (4 the pipeline keeps none)"),
+    ],
+)
+def test_a_run_is_resumed_by_what_the_family_knows(reduce, night, tmp_path, caplog, pipeline, line):
+    reduce()
+    with caplog.at_level("INFO"):
+        pipeline.call(str(night), output_file=str(tmp_path / "rates.zarr"), resume=True, configure_log=False)
+    assert line in caplog.text
+
+
 def test_a_product_is_not_replaced_without_being_asked(reduce, tmp_path):
     reduce()
     with pytest.raises(OutputExistsError, match="give overwrite=True"):

@@ -72,6 +72,8 @@ def calibrate_parser() -> argparse.ArgumentParser:
     add("--config", metavar="FILE", help="parameter file (.asdf or .cfg)")
     add("--scans", help="scans to calibrate, as in 25650,25660:25670")
     add("--overwrite", action="store_true", help="replace an existing L1 store")
+    add("--resume", action="store_true", help="keep finished scans that would come out alike, redo the rest")
+    add("--verify", action="store_true", help="read each scan back and compare before it is published")
     add("--atm-table", metavar="FILE", help="atmosphere table")
     add("--telescope", metavar="FILE", help="telescope profile")
     add("--mode", help=f"observing mode: {_describe_modes()}")
@@ -141,7 +143,7 @@ def pipeline_parameters(given: dict[str, Any]) -> dict[str, Any]:
 _OF_PIPELINE = {
     "output": "output_file",
     "config": "config_file",
-    **{name: name for name in ("scans", "overwrite", "workers", "threads", "timing", "allow_code")},
+    **{name: name for name in ("scans", "overwrite", "resume", "verify", "workers", "threads", "timing", "allow_code")},
 }
 """Options that set a parameter of the pipeline."""
 

@@ -48,7 +48,8 @@ def _format(report: CheckReport) -> str:
         )
     )
     last = make_printable(f"{report.store}: {report.kind}, {seen}: {faults}")
-    return "\n".join([*map(str, report.findings), last])
+    notes = [f"note: {note}" for note in report.notes]
+    return "\n".join([*map(str, report.findings), *notes, last])
 
 
 def _as_mapping(report: CheckReport) -> dict[str, object]:
@@ -61,4 +62,5 @@ def _as_mapping(report: CheckReport) -> dict[str, object]:
         "arrays": report.n_arrays,
         "chunks": report.n_chunks,
         "findings": [finding.describe("scan") for finding in report.findings],
+        "notes": [note.describe("scan") for note in report.notes],
     }

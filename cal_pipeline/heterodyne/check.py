@@ -74,7 +74,7 @@ def check_store(store: str | Path, scans: Sequence[int] | None = None) -> CheckR
         check_records(whole, CalibratedSession.kind, sorted(numbered))
     if not numbered and not is_product:
         whole.report("", "no scan", "groups scan_NNNNNN, six digits")
-    findings, arrays, chunks = list(whole.findings), 0, 0
+    findings, notes, arrays, chunks = list(whole.findings), list(whole.notes), 0, 0
     chosen = _choose(root, sorted(numbered), scans)
     with open_threads(root) as threads:
         for number in chosen:
@@ -86,13 +86,19 @@ def check_store(store: str | Path, scans: Sequence[int] | None = None) -> CheckR
                 check_objects(contents, threads, judge_l0_values, may_lack_all_chunks)
                 check_l0_scan(contents)
             findings += sorted(contents.findings, key=lambda finding: (finding.path, finding.chunk))
+            notes += contents.notes
             arrays, chunks = arrays + len(contents.arrays), chunks + contents.n_chunks
-    return CheckReport(str(root), kind.value, len(chosen), arrays, chunks, findings)
+    return CheckReport(str(root), kind.value, len(chosen), arrays, chunks, findings, notes)
 
 
 def _find_kind(store: str | Path, root: StorePath, scans: list[str]) -> Kind:
     """Tell L0 from L1, by the scans where the root of the store is damaged."""
-    found = identify(store)
+    try:
+        found = identify(store)
+    except OSError:
+        if not scans:
+            raise
+        return identify_scans(root, scans).kind
     if found.kind in (Kind.SESSION, Kind.PRODUCT):
         return found.kind
     if not scans:

@@ -81,7 +81,9 @@ class Counts:
             )
         array.refuse_other_order((CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN))
         if 0 in array.shape:
-            raise LayoutError(f"{self.name} has shape {array.shape}: it holds nothing")
+            raise LayoutError(
+                f"{self.name} has shape {array.shape}: it holds nothing, expected at least 1 on each axis"
+            )
         _refuse_sizes(self.name, array.shape)
         self._array = array
         self.shape: tuple[int, ...] = array.shape

@@ -18,6 +18,7 @@ from cal_pipeline.core.files.selection import cfg_folder
 from cal_pipeline.core.limits import Limits, LimitsTable
 from cal_pipeline.core.quality import Check, Figure, Parts, QualityScheme
 from cal_pipeline.heterodyne.lines import find_lines, known_lines
+from cal_pipeline.heterodyne.modes import mode_named
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 from cal_pipeline.heterodyne.physics.mean_spectrum import MeanSpectrum, noise_of_mean, strongest_dip
@@ -221,6 +222,11 @@ def _odd_times(band: Band, tally: Tally) -> Pixels | None:
     return np.full(band.coordinates.pixel.shape, band.pairing.odd_times + band.loads.odd_times)
 
 
+def _loads_passed_over(band: Band, tally: Tally) -> Pixels | None:
+    """Count the better candidates for the loads that could not be taken, the same for all pixels."""
+    return None if band.loads is None else np.full(band.coordinates.pixel.shape, len(band.loads.passed_over))
+
+
 def _noise_ratio(band: Band, tally: Tally) -> Pixels | None:
     if band.calibration is None or tally.probe is None:
         return None
@@ -259,6 +265,21 @@ def _flagged(band: Band, tally: Tally) -> dict[str, Pixels] | None:
     if band.calibration is None or tally.probe is None:
         return None
     return {flag: count / tally.n_samples for flag, count in tally.flagged.items()}
+
+
+def _implausible(band: Band, tally: Tally) -> Pixels | None:
+    return None if tally.n_implausible is None else tally.n_implausible / tally.n_samples
+
+
+def _repeated(band: Band, tally: Tally) -> Pixels | None:
+    return tally.n_repeated
+
+
+def _dump_jump(band: Band, tally: Tally) -> Pixels | None:
+    if tally.dump_jump is None:
+        return None
+    moves = mode_named(band.require_pairing().mode).has_dump_positions
+    return np.maximum(tally.dump_jump - (_JUMP_OF_SOURCE if moves else 0.0), 0.0)
 
 
 def mean_of_ons(band: Band, probe: NDArray[np.float32]) -> MeanSpectrum:
@@ -326,6 +347,9 @@ def _expand_to_pixels(values: Any, pixels: tuple[int, ...], reduce: Callable[...
 
 _OLD_LOADS = 300.0
 """Age of the loads above which the gain may have changed since, unless later loads tell [s]."""
+
+_JUMP_OF_SOURCE = 0.35
+"""Change of power from one dump to the next that a planet makes in a map with two dumps a beam."""
 
 FLAGS = Parts(
     "flagged_fraction_by_flag",
@@ -489,11 +513,33 @@ QUALITY = QualityScheme(
             checked=True,
         ),
         Figure(
+            "implausible_fraction",
+            "samples with more than three times or less than half of the power of the reference",
+            _implausible,
+            reduce="mean",
+            checked=True,
+        ),
+        Figure(
+            "dump_jump",
+            "largest change of power from a dump or an ON to those beside it, beyond that of a source in a map",
+            _dump_jump,
+            checked=True,
+        ),
+        Figure("repeated_dumps", "dumps with the counts of the dump before", _repeated, reduce="mean", checked=True),
+        Figure(
             "odd_times",
             "number of things that are odd about the times of scan and loads",
             _odd_times,
             reduced="odd_times",
             checked=True,
+        ),
+        Figure(
+            "loads_passed_over",
+            "number of better candidates for the loads that could not be taken",
+            _loads_passed_over,
+            reduced="loads_passed_over",
+            checked=True,
+            in_table=False,
         ),
         Figure("flagged_fraction", "flagged samples", _flagged, reduce="mean", checked=True, parts=FLAGS),
     ),

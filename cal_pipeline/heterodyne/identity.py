@@ -92,10 +92,14 @@ def find_changes(scan: Scan, records: Sequence[ObservationRecord]) -> list[str]:
 
 def _changes_of_band(band: Band, record: ObservationRecord) -> list[str]:
     loads, recorded = band.require_loads(), record.provenance
-    chosen = list(loads.scan_numbers), loads.reason
+    chosen = {
+        "calibration_scans": list(loads.scan_numbers),
+        "calibration_reason": loads.reason,
+        "calibration_passed_over": list(loads.passed_over),
+    }
     limits = as_mapping(record.quality.get("thresholds")).get("sha256")
     same = {
-        "loads are others": chosen == (recorded.get("calibration_scans"), recorded.get("calibration_reason")),
+        "loads are others": chosen == {name: recorded.get(name) for name in chosen},
         "earlier loads changed": _jumps(band) == _recorded_jumps(record),
         "telescope profile changed": loads.telescope_sha256 == recorded.get("telescope_sha256"),
         "atmosphere table changed": _digest_of_table(recorded) == recorded.get("atm_sha256"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -69,10 +70,15 @@ def read_attributes(store: StorePath, group: str) -> dict[str, Any]:
             raise LayoutError(f"{store}/{group}: attribute {name} is {attributes[name]!r}, expected text")
     for name, unit in NUMBER_ATTRIBUTES.items():
         value = attributes.get(name)
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         if value is not None and not is_number:
             logger.warning(
-                "%s/%s: attribute %s is %r, expected a number [%s]; it is left out", store, group, name, value, unit
+                "%s/%s: attribute %s is %r, expected a number [%s]; it is left out",
+                store,
+                group,
+                name,
+                value,
+                unit,
             )
             attributes[name] = None
     return attributes
@@ -344,7 +350,7 @@ class CalibrationGroup:
         if own != other:
             return f"{self.name} has {own} channels, receivers, arrays, expected {other}"
         if set(self._pixel.ravel()) != set(pixel.ravel()):
-            return f"{self.name} has pixels {_names(self._pixel)}, expected {_names(pixel)}"
+            return f"{self.name} has pixels {_names(self._pixel)} (frontend_backends), expected {_names(pixel)}"
         return None
 
     def means(self, pixel: NDArray[np.str_], clock: StageClock, rules: LoadRules) -> LoadCounts:

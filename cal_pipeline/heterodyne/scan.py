@@ -23,6 +23,7 @@ from cal_pipeline.core.store.paths import StorePath, open_store
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.counts import Counts
+from cal_pipeline.heterodyne.errors import NoReferenceError
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadChoice, LoadCounts, LoadRules
 from cal_pipeline.heterodyne.modes import Mode, determine_mode
 from cal_pipeline.heterodyne.physics.flags import Flag
@@ -117,7 +118,10 @@ class Band:
     @cached_property
     def first_on(self) -> int:
         """Zero-based subscan of the earliest ON."""
-        return self.mode.find_first_on(self.coordinates.sobsmode, self.coordinates.mjd)
+        try:
+            return self.mode.find_first_on(self.coordinates.sobsmode, self.coordinates.mjd)
+        except NoReferenceError as error:
+            raise NoReferenceError(f"{self.store}/{self.group}/source/sobsmode: {error}") from error
 
     @property
     def channel_width(self) -> float:
@@ -301,7 +305,9 @@ class LoadSource(Protocol):
     ) -> LoadChoice:
         """Find the hot and cold load that belong to a band of a scan, and the reason."""
 
-    def find_following(self, band: Band, interval: float) -> CalibrationGroup | None:
+    def find_following(
+        self, band: Band, interval: float, read: Callable[[CalibrationGroup], object] | None = None
+    ) -> CalibrationGroup | None:
         """Find the first loads after a scan; None where there are none that fit."""
 
     def times_around(self, band: Band) -> tuple[float, float] | None:

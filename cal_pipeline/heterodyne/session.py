@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.errors import DataReadError, LayoutError, ObservationError, StoreError
+from cal_pipeline.core.errors import DataReadError, LayoutError, ObservationError
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.metadata import read_group_attributes
-from cal_pipeline.core.store.paths import open_store
-from cal_pipeline.core.text import format_ranges, list_few
-from cal_pipeline.heterodyne.coordinates import read_first_time, read_phases
 from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.errors import NoLoadsError, describe_failed_read
-from cal_pipeline.heterodyne.kinds import Kind, identify_store
 from cal_pipeline.heterodyne.l0 import (
     CalibrationGroup,
     LoadChoice,
@@ -34,16 +27,11 @@ from cal_pipeline.heterodyne.l0 import (
     read_coordinates,
     time_of_loads,
 )
-from cal_pipeline.heterodyne.modes import determine_mode
+from cal_pipeline.heterodyne.listing import ScanListing, name_strangers
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 from cal_pipeline.heterodyne.scan import Band, Scan
 
 logger = logging.getLogger(__name__)
-
-_SCAN = re.compile(r"scan_([0-9]{6})")
-_BAND = re.compile(r"band_[0-9]+")
-_NO_SCANS = {"zarr.json", "__MACOSX"}
-"""Members of a session beside its scans; the second one is made by a program that packs ZIP files."""
 
 _MARGIN = 1e-8
 _REMEMBERED_LOADS = 4
@@ -54,10 +42,9 @@ _SAME = 1e-6
 """Relative difference up to which rest frequencies are the same."""
 
 Floats = NDArray[np.float64]
-T = TypeVar("T")
 
 
-class Session:
+class Session(ScanListing):
     """An L0 session.
 
     Parameters
@@ -89,88 +76,13 @@ class Session:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.root = open_store(path)
-        self.path = self.root.name
-        names = self.root.members()
-        if "zarr.json" not in names:
-            what = "no Zarr v3 group (no zarr.json in it)" if self._is_there(path, names) else "not there"
-            raise StoreError(f"{self.path} is {what}; expected an L0 session with groups scan_NNNNNN")
-        self._groups = {int(match[1]): match[0] for name in names if (match := _SCAN.fullmatch(name))}
-        self.numbers = sorted(self._groups)
-        self._left_out = sorted(set(names) - set(self._groups.values()) - _NO_SCANS)
-        if not self.numbers:
-            found = f"; it holds {list_few(self._left_out)}" if self._left_out else ""
-            raise StoreError(f"{self.path} holds no scan{found}; expected groups scan_NNNNNN, six digits")
+        super().__init__(path)
         self._calibration: dict[tuple[int, str], CalibrationGroup | ObservationError | None] = {}
         self._times: dict[str, list[tuple[float, int]]] = {}
         self._loads: dict[Any, LoadCounts] = {}
         # By scan within what all scans of a night have in common: a long key for each would be most of the memory.
         self._evaluated: dict[Hashable, dict[int, Floats | None]] = defaultdict(dict)
         self._fitting: dict[Hashable, dict[int, bool]] = defaultdict(dict)
-
-    def _is_there(self, path: str | Path, names: list[str]) -> bool:
-        """Tell whether anything exists at a path, even an empty ZIP file."""
-        return bool(names) or self.root.exists("") or os.path.exists(path)
-
-    def has_source(self, number: int) -> bool:
-        """Tell whether a scan has a source group; False for a calibration-only scan.
-
-        An unreadable scan counts as having one, and so does one that has neither group.
-        """
-        return self._attempt(lambda: self._is_observed(number), otherwise=True, of=self._groups[number])
-
-    def _attempt(self, read: Callable[[], T], otherwise: T, of: str) -> T:
-        """Read something of a scan, whose errors must not end the others: opening it later reports them."""
-        try:
-            return read()
-        except MemoryError:
-            raise
-        except Exception:
-            logger.debug("%s/%s cannot be read", self.path, of, exc_info=True)
-            return otherwise
-
-    def _is_observed(self, number: int) -> bool:
-        held = {name for group, _ in self._bands(number) for name in self.root.members(group)}
-        return "source" in held or "calibration" not in held
-
-    def describe(self, number: int) -> dict[str, str | None] | None:
-        """Read telescope, frontend and observing mode of a scan from attributes and phases.
-
-        Parameters
-        ----------
-        number : int
-            Scan number.
-
-        Returns
-        -------
-        dict or None
-            Keys for the choice of parameter files; None if unreadable, which opening the scan
-            explains.
-        """
-        return self._attempt(lambda: self._describe(number), None, self._groups[number])
-
-    def _describe(self, number: int) -> dict[str, str | None]:
-        group, name = next(band for band in self._bands(number) if "source" in self.root.members(band[0]))
-        attributes = read_attributes(self.root, self._groups[number])
-        if name:
-            attributes |= read_attributes(self.root, group)
-        phases = read_phases(self.root, f"{group}/source")
-        mode = determine_mode(phases, str(attributes.get("instmode", "")))
-        return {"telescope": attributes.get("telescope"), "frontend": attributes.get("frontend"), "mode": mode.name}
-
-    def in_order_of_time(self, numbers: list[int]) -> list[int]:
-        """Sort scans by the time of their first subscan; unreadable ones are last."""
-        unknown = float("inf")
-
-        def first_time(number: int) -> float:
-            none: list[tuple[str, str]] = []
-            bands = self._attempt(lambda: self._bands(number), none, self._groups[number])
-            sources = [f"{group}/source" for group, _ in bands]
-            times = [self._attempt(partial(read_first_time, self.root, path), unknown, path) for path in sources]
-            return min(times, default=unknown)
-
-        times = self.root.each(first_time, numbers)
-        return [number for _, number in sorted(zip(times, numbers, strict=True))]
 
     def open_scan(self, number: int) -> Scan:
         """Open a scan; of its counts nothing is read yet.
@@ -213,19 +125,11 @@ class Session:
                 ) from error
             bands = [self._open_band(number, group, name, attributes, clock) for group, name in found]
         if not bands:
-            reason = "nor 'calibration', expected either" if self._is_observed(number) else "(calibration only)"
+            reason = "nor 'calibration', expected either" if self.has_source(number) else "(calibration only)"
             raise LayoutError(f"{self.path}/{self._groups[number]} has no group 'source' {reason}")
-        self._warn_of_strangers(number, {name for _, name in found})
+        if strangers := name_strangers(self.root.members(self._groups[number]), {name for _, name in found}):
+            logger.warning("%s/%s: %s", self.path, self._groups[number], strangers)
         return Scan(number, attributes, bands, clock=clock, session=self)
-
-    def _warn_of_strangers(self, number: int, bands: set[str]) -> None:
-        """Warn of members of a scan that are neither its groups nor bands to calibrate."""
-        scan = self._groups[number]
-        known = {"zarr.json", "source", "calibration"} if bands == {""} else {"zarr.json", *bands}
-        left = sorted(set(self.root.members(scan)) - known)
-        if left:
-            expected = "source and calibration, or bands band_B that hold these"
-            logger.warning("%s/%s: %s left out, expected %s", self.path, scan, list_few(left), expected)
 
     def _open_band(self, number: int, group: str, name: str, attributes: dict[str, Any], clock: StageClock) -> Band:
         counts = Counts(self.root, f"{group}/source/data_5d", clock)
@@ -233,21 +137,6 @@ class Session:
         instmode = str(attributes.get("instmode", ""))
         coordinates = read_coordinates(self.root, f"{group}/source", counts.shape, instmode)
         return Band(name, self.path, group, number, coordinates, attributes).read_from(self.root)
-
-    def _bands(self, number: int) -> list[tuple[str, str]]:
-        """Return path and name of each band of a scan; the name is empty for an undivided scan."""
-        scan = self._groups[number]
-        members = self.root.members(scan)
-        names = sorted(
-            (name for name in members if _BAND.fullmatch(name)), key=lambda name: int(name.removeprefix("band_"))
-        )
-        beside = [name for name in ("source", "calibration") if name in members]
-        if names and beside:
-            raise LayoutError(
-                f"{self.path}/{scan} holds {' and '.join(beside)} beside {', '.join(names)}, expected either; remove "
-                "what is left over"
-            )
-        return [(f"{scan}/{name}", name) for name in names] or [(scan, "")]
 
     def find_loads(
         self,
@@ -341,8 +230,10 @@ class Session:
                 return describe_failed_read(error)
         return objection
 
-    def find_following(self, band: Band, interval: float) -> CalibrationGroup | None:
-        """Find the first loads after a scan.
+    def find_following(
+        self, band: Band, interval: float, read: Callable[[CalibrationGroup], object] | None = None
+    ) -> CalibrationGroup | None:
+        """Find the first loads after a scan; those that cannot be read are passed over with a warning.
 
         Parameters
         ----------
@@ -350,17 +241,23 @@ class Session:
             The band to calibrate.
         interval : float
             Longest time from the scan's last subscan to them [s].
+        read : callable, optional
+            Function that reads the loads, for errors that opening does not show.
 
         Returns
         -------
         CalibrationGroup or None
             None where there are none that fit.
         """
-        at = band.coordinates
-        for age, number in reversed(self._ages(band.name, at.time_span[1], interval)):
+        for age, number in reversed(self._ages(band.name, band.coordinates.time_span[1], interval)):
             group = self._calibration_group(number, band.name) if age < 0 else None
-            if isinstance(group, CalibrationGroup) and group.objection(at.shape, at.pixel) is None:
+            if not isinstance(group, CalibrationGroup):
+                continue
+            objection = self._object_to(group, band, read)
+            if objection is None:
                 return group
+            if isinstance(objection, ObservationError):
+                logger.warning("%s: loads of scan %d, which follow it, are passed over: %s", band, number, objection)
         return None
 
     def times_around(self, band: Band) -> tuple[float, float] | None:
@@ -549,56 +446,6 @@ class Session:
             raise LayoutError(f"{self.path}/{path} is there, but has no zarr.json, expected a group of loads")
         return None
 
-    def select(self, wanted: list[Any] | str | None) -> list[int]:
-        """Select the numbers of the scans to calibrate.
-
-        Parameters
-        ----------
-        wanted : list, str or None
-            Numbers and inclusive ranges, as in ``"25650,25660:25670"``; None for all.
-
-        Returns
-        -------
-        list of int
-            Those that have something to calibrate, ascending.
-
-        Raises
-        ------
-        StoreError
-            If a number is not in the session, or nothing is left.
-
-        Examples
-        --------
-        >>> Session("session.zarr").select("1:10")
-        [1]
-        """
-        found = identify_store(self.root)
-        if found.kind is Kind.PRODUCT:
-            raise StoreError(f"{self.path} is {found.description}; expected an L0 session")
-        sources = self.root.each(self.has_source, self.numbers)
-        observed = [number for number, has_source in zip(self.numbers, sources, strict=True) if has_source]
-        self._log_left_out(observed)
-        named = set(observed) if wanted is None else _parse_scans(wanted, self.numbers, self.path)
-        chosen = sorted(named & set(observed))
-        if not chosen:
-            raise StoreError(
-                f"{self.path}: no scan to calibrate is chosen by scans={wanted!r}; "
-                f"it has {format_ranges(observed) or 'calibration-only scans'}"
-            )
-        return chosen
-
-    def _log_left_out(self, observed: list[int]) -> None:
-        """Name the members of the session that are not calibrated, once a run."""
-        if self._left_out:
-            expected = "groups scan_NNNNNN, six digits"
-            logger.warning("%s: %s left out, expected %s", self.path, list_few(self._left_out), expected)
-        if self.root.repeated:
-            names = list_few(sorted(self.root.repeated))
-            logger.warning("%s holds %s more than once, expected each once; the last one counts", self.path, names)
-        only_loads = sorted(set(self.numbers) - set(observed))
-        if only_loads:
-            logger.info("calibration-only scans: %s", format_ranges(only_loads))
-
 
 def _log_unreadable(number: int, error: Exception) -> ObservationError:
     """Warn of loads that cannot be read, and return the error to raise for them."""
@@ -606,21 +453,3 @@ def _log_unreadable(number: int, error: Exception) -> ObservationError:
     logger.warning("scan %d: its loads cannot be read: %s", number, found)
     logger.debug("scan %d: its loads", number, exc_info=error)
     return found
-
-
-def _parse_scans(wanted: list[Any] | str, present: list[int], path: str) -> set[int]:
-    items = wanted.split(",") if isinstance(wanted, str) else [w for x in wanted for w in str(x).split(",")]
-    chosen: set[int] = set()
-    for item in (text.strip() for text in items):
-        match = re.fullmatch(r"([0-9]+)\s*(?::\s*([0-9]+))?", item)
-        if not match:
-            hint = "; numbers are 0 or more" if re.match("-[0-9]", item) else ""
-            raise StoreError(f"scans: {item!r} is neither a scan number nor a range like 25660:25670{hint}")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise StoreError(f"scans: the range {item!r} runs backwards; expected {last}:{first}")
-        found = {number for number in present if first <= number <= last}
-        if not found:
-            raise StoreError(f"scans: {path} has no scan {item}; it has {format_ranges(present)}")
-        chosen |= found
-    return chosen

@@ -25,6 +25,12 @@ class Tally:
         Number of samples of each pixel that are NaN.
     probe : ndarray of float32, shape (C, R, A, S_out), or None
         T_A* of the middle dump of each ON [K].
+    n_implausible : ndarray of int, shape (R, A), or None
+        Number of samples of each pixel whose power no sky makes.
+    n_repeated : ndarray, shape (R, A), or None
+        Number of dumps of each pixel that equal the dump before.
+    dump_jump : ndarray, shape (R, A), or None
+        Largest relative change of power from a dump or an ON to those beside it.
     mean : MeanSpectrum or None
         Mean of `probe` over the ONs, once the figures are computed.
     """
@@ -33,4 +39,7 @@ class Tally:
     flagged: dict[str, Any] = field(default_factory=dict)
     n_blank: NDArray[np.int64] | None = None
     probe: NDArray[np.float32] | None = None
+    n_implausible: NDArray[np.int64] | None = None
+    n_repeated: NDArray[np.float64] | None = None
+    dump_jump: NDArray[np.float64] | None = None
     mean: MeanSpectrum | None = None

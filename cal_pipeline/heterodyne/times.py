@@ -74,9 +74,9 @@ def check_times(where: str, phases: Texts, mjd: Floats, exptime: Floats, observe
         return mjd
     order = taken[np.argsort(mjd[taken], kind="stable")]
     refuse_break(f"{where}/mjd", order, mjd[order])
-    kinds = np.char.upper(phases[order]) if per_dump else np.full(order.size, "")
-    for kind in dict.fromkeys(kinds.tolist()):
-        _refuse_overlap(where, order[kinds == kind], mjd, exptime)
+    kinds = np.char.upper(phases[order]) if per_dump else None
+    for together in [order] if kinds is None else [order[kinds == kind] for kind in np.unique(kinds)]:
+        _refuse_overlap(where, together, mjd, exptime)
     low, high = mjd[order[0]] - LONGEST_BREAK, mjd[order[-1]] + LONGEST_BREAK
     far = (mjd < low) | (mjd > high)
     return np.where(far, np.nan, mjd) if far.any() else mjd
@@ -245,15 +245,14 @@ def find_odd_loads(
 
 def _find_backwards(subscans: Indices, phases: Texts, mjd: Floats) -> list[tuple[int, float]]:
     """List the subscans that were observed before those stored before them, and by how much [s]."""
-    names = phases[subscans].tolist()
-    runs = [name for name, before in zip(names, [None, *names], strict=False) if name != before]
-    grouped = len(runs) == len(set(runs))
-    found = []
-    for now, before in zip(range(1, len(names)), range(len(names)), strict=False):
-        step = float(mjd[subscans[before]] - mjd[subscans[now]]) * SECONDS_A_DAY
-        if step > 0.0 and (names[now] == names[before] or not grouped):
-            found.append((int(subscans[now]), step))
-    return found
+    steps = -np.diff(mjd[subscans]) * SECONDS_A_DAY
+    if not (steps > 0.0).any():
+        return []
+    names = phases[subscans]
+    same = names[1:] == names[:-1]
+    grouped = np.count_nonzero(~same) + 1 == np.unique(names).size
+    wrong = np.flatnonzero((steps > 0.0) & (same | (not grouped)))
+    return [(int(subscans[at + 1]), float(steps[at])) for at in wrong]
 
 
 def _read_date(date: object) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from astropy.table import Table
 
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.quality import FAIL, PASS, QUESTIONABLE, TOTAL
+from cal_pipeline.core.store.locations import is_url
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store, sync_file
 from cal_pipeline.core.text import make_printable
@@ -112,15 +114,18 @@ def refuse_foreign_table(root: StorePath) -> None:
     Raises
     ------
     StoreError
-        If there is one, or the table of another store; the message names it.
+        If there is one, or the table of another store; the message names it. Also if the store is a
+        bucket, beside which nothing can lie.
     """
     beside, name = _folder_and_name(root)
     target = _table_name(name)
     for key in (target, _draft_name(target)):
         try:
             content = beside.get_part(key, 0, _HEADER)
-        except IsADirectoryError:
-            content = b"a folder"
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            content = b"no regular file"
         # A run that is killed may leave a draft of which only the start was written.
         if content is None or (key != target and _ECSV.startswith(content[: len(_ECSV)])):
             continue
@@ -136,10 +141,18 @@ def refuse_foreign_table(root: StorePath) -> None:
 
 
 def _folder_and_name(root: StorePath) -> tuple[StorePath, str]:
-    """Return the folder that holds a store, and the name of the store in it."""
+    """Return the folder that holds a store, and the name of the store in it.
+
+    Raises
+    ------
+    StoreError
+        If the store is a bucket, which lies in no folder.
+    """
     if isinstance(root, LocalStorePath):
         return LocalStorePath(root.path.parent), root.path.name
     folder, _, name = root.name.rpartition("/")
+    if is_url(root.name) and not is_url(folder):
+        raise StoreError(f"{root} lies in no folder that could hold the table of quality figures; name {root}/l1.zarr")
     return open_store(folder, write=True), name
 
 

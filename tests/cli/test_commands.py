@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -202,6 +204,19 @@ main = cli.main
 """
 
 
+_IS_SLOW_TO_END = """
+import time
+from cal_pipeline import CalibrationPipeline
+from cal_pipeline.cli import calibrate as cli
+class Slow(CalibrationPipeline):
+    def finish_product(self, product):
+        print("slow", flush=True)
+        time.sleep(60)
+cli.CalibrationPipeline = Slow
+main = cli.main
+"""
+
+
 @pytest.mark.parametrize("main", [cli.main, simulate_cli.main, atm_table_cli.main])
 def test_the_version(main, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -255,6 +270,67 @@ class TestSignals:
         assert left[0].startswith("calibrate: interrupted; 2 of 6 scans ")
         assert CalibratedSession(tmp_path / "l1.zarr").numbers == [1, 2]
         assert not (tmp_path / "l1.zarr.staging").exists()
+
+    @pytest.fixture
+    def stalled(self, make_session, tmp_path):
+        """Command with two workers that stall at the third of six scans, in a process group of its own."""
+        session = make_session(channels=16, scans=6)
+        (tmp_path / "stalled.py").write_text(_STALLS_AT_THE_THIRD)
+        arguments = ["calibrate", str(session), "-o", "l1.zarr", "--workers", "2"]
+        code = _HEARS_THE_KEYBOARD + f"import sys, stalled\nsys.argv = {arguments!r}\nsys.exit(stalled.main())"
+        pipes = {"stderr": subprocess.PIPE, "start_new_session": True}
+        with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, text=True, **pipes) as process:
+            waited_for = {1, 2}
+            while waited_for:
+                text = process.stderr.readline()
+                assert text
+                waited_for -= {number for number in waited_for if f" scan {number} " in text}
+            yield process
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    @staticmethod
+    def is_left(group):
+        """Tell whether a process of a group is left a second later."""
+        for _ in range(100):
+            try:
+                os.killpg(group, 0)
+            except ProcessLookupError:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def test_the_system_ends_all_processes(self, stalled, tmp_path):
+        os.killpg(stalled.pid, signal.SIGTERM)
+        errors = stalled.stderr.read()
+        assert stalled.wait(60) == 143
+        assert errors.splitlines()[-1].startswith("calibrate: interrupted; 2 of 6 scans ")
+        assert not self.is_left(stalled.pid)
+        assert json.loads((tmp_path / "l1.zarr" / "run.json").read_text())["state"] == "interrupted"
+
+    def test_workers_end_with_a_parent_that_is_killed(self, stalled, tmp_path):
+        stalled.kill()
+        assert stalled.wait(60) == -signal.SIGKILL
+        assert not self.is_left(stalled.pid)
+        assert CalibratedSession(tmp_path / "l1.zarr").numbers == [1, 2]
+        assert json.loads((tmp_path / "l1.zarr" / "run.json").read_text())["state"] == "running"
+
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_a_second_signal_ends_at_once(self, make_session, tmp_path, workers):
+        session = make_session(channels=16, scans=3)
+        (tmp_path / "slow_end.py").write_text(_IS_SLOW_TO_END)
+        arguments = ["calibrate", str(session), "-o", "l1.zarr", "--workers", workers]
+        code = _HEARS_THE_KEYBOARD + f"import sys, slow_end\nsys.argv = {arguments!r}\nsys.exit(slow_end.main())"
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
+        with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, text=True, **pipes) as process:
+            assert process.stdout.readline() == "slow\n"
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 130
+            assert "Traceback" not in process.stderr.read()
+        assert not self.is_left(process.pid)
 
     def test_nothing_is_left_of_a_run_without_a_finished_scan(self, make_session, tmp_path, monkeypatch, calibrate):
         from cal_pipeline.core.run import workers

@@ -20,8 +20,10 @@ from .corpus import judge_all
 from .damages import all_damages
 from .disk_faults import make_disk_faults, try_disk_faults, try_real_disks
 from .kills import make_kills, make_starting_points, try_kills
+from .network import MOMENTS, make_network_faults, try_network
 from .runs import Outcome
 from .sessions import Bench, make_bench
+from .strangers import all_strangers, try_strangers
 from .table import PARTS, Row, count_damages, count_outcomes, write_table
 
 
@@ -106,7 +108,7 @@ def _disk(folder: Path, given: argparse.Namespace) -> Found:
 
 
 def _corpus(folder: Path, given: argparse.Namespace) -> Found:
-    bench = make_bench(folder, channels=64, pixels=2, scans=3)
+    bench = make_bench(folder, channels=128, pixels=2, scans=3)
     _warm(bench)
     judged = judge_all(bench, _sample(all_damages(), given, lambda damage: damage.name), given.lanes)
     bad = [f"{one.kind}: {one.damage}: {one.outcome}: {one.text}".replace("\n", " | ") for one in judged if one.bad]
@@ -119,11 +121,25 @@ def _collisions(folder: Path, given: argparse.Namespace) -> Found:
     return _told("collisions", try_collisions(bench, cases, given.lanes))
 
 
+def _network(folder: Path, given: argparse.Namespace) -> Found:
+    bench = _small(folder)
+    faults = _sample(make_network_faults(bench, MOMENTS), given, lambda fault: fault.case)
+    return _told("network", try_network(bench, faults, given.lanes))
+
+
+def _strangers(folder: Path, given: argparse.Namespace) -> Found:
+    bench = _small(folder)
+    cases = _sample(all_strangers(), given, lambda case: f"{case.kind}: {case.case}")
+    return _told("strangers", try_strangers(bench, cases, given.lanes))
+
+
 RUNNERS: dict[str, Callable[[Path, argparse.Namespace], Found]] = {
     "kills": _kills,
     "disk": _disk,
     "corpus": _corpus,
     "collisions": _collisions,
+    "network": _network,
+    "strangers": _strangers,
 }
 """The parts of the harness."""
 

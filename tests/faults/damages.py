@@ -63,6 +63,21 @@ UNREAD = {
 """Arrays that it does not read."""
 
 
+WORDS = {
+    "data_5d": "no dump of",
+    "signal_freq": "GHz",
+    "image_freq": "image",
+    "freq_res": "GHz",
+    "freq_off": "GHz",
+    "ref_channel": "GHz",
+}
+"""Words that stand for an array in messages about what follows from several."""
+
+
+def _words(array: str) -> tuple[str, ...]:
+    return (array, WORDS[array]) if array in WORDS else (array,)
+
+
 @dataclass(frozen=True)
 class Damage:
     """Something that is wrong with a session.
@@ -287,23 +302,23 @@ def _stored_arrays() -> Iterator[Damage]:
             if (array, what) == ("ref_channel", "bytes in the wrong order"):
                 continue  # which makes it 0, a channel as good as any
             name = f"{group}/{array}: {what}"
-            yield Damage("arrays: files and metadata", name, (array,), _at(group, array, do))
+            yield Damage("arrays: files and metadata", name, _words(array), _at(group, array, do))
         if not is_text:
             swapped = _rewritten(
                 lambda values: values.byteswap(),
                 codecs=[{"name": "bytes", "configuration": {"endian": "big"}}],
             )
             name = f"{group}/{array}: big-endian, as its metadata say"
-            yield Damage("arrays: files and metadata", name, (array,), _at(group, array, swapped), harmless=True)
+            yield Damage("arrays: files and metadata", name, _words(array), _at(group, array, swapped), harmless=True)
 
 
 def _unread_arrays() -> Iterator[Damage]:
     for group, array in _each_array(UNREAD):
         for what in ("absent", "a file", "metadata cut off", "chunk with a flipped bit", "shape huge"):
             name = f"{group}/{array}: {what}"
-            yield Damage("arrays: files and metadata", name, (array,), _at(group, array, STORED[what]))
+            yield Damage("arrays: files and metadata", name, _words(array), _at(group, array, STORED[what]))
         name = f"{group}/{array}: text"
-        yield Damage("arrays: files and metadata", name, (array,), _at(group, array, NUMBERS_STORED["text"]))
+        yield Damage("arrays: files and metadata", name, _words(array), _at(group, array, NUMBERS_STORED["text"]))
 
 
 # Numbers.
@@ -356,7 +371,7 @@ def _numbers() -> Iterator[Damage]:
                 if (array == "lloadsn" and what not in ("0", "negative", "1e3 times")) or (array, what) in PLAUSIBLE:
                     continue  # whole numbers are neither NaN nor infinite
                 name = f"{group}/{array}: {what}"
-                yield Damage("arrays: numbers", name, (array,), _at(group, array, _everywhere(change)))
+                yield Damage("arrays: numbers", name, _words(array), _at(group, array, _everywhere(change)))
                 for place, position in places.items():
                     do = _at(group, array, _at_subscan(position, change))
                     yield Damage("arrays: numbers", f"{name} at one {place}", (array,), do)
@@ -402,7 +417,7 @@ def _units() -> Iterator[Damage]:
         for array in arrays:
             for unit, change in UNITS.get(array, {}).items():
                 name = f"{group}/{array} in another unit: {unit}"
-                yield Damage("arrays: units", name, (array,), _at(group, array, _everywhere(change)))
+                yield Damage("arrays: units", name, _words(array), _at(group, array, _everywhere(change)))
 
 
 PACKINGS: dict[str, dict[str, Any]] = {
@@ -504,8 +519,8 @@ def _documents() -> Iterator[Damage]:
             def spoil_group(session: Path, group: str = group, what: str = what) -> None:
                 STORED[what](session / SCAN / group)
 
-            if (group, what) == ("calibration", "absent"):
-                continue  # a scan without loads of its own
+            if what == "absent":
+                continue  # a scan without loads of its own, or one of loads alone
             yield Damage("groups", f"{SCAN}/{group}: {what}", (group,), spoil_group)
 
 
@@ -715,6 +730,8 @@ def _samples() -> Iterator[Damage]:
             "pixels exchanged": lambda values: values[:, :, ::-1],
         }
         for what, change in whole.items():
+            if (group, what) == ("source", "subscans reversed"):
+                continue  # the same phases in another order: the positions are exchanged
             yield Damage("counts", f"counts of {group}: {what}", words, _at(group, "data_5d", _everywhere(change)))
         transposed: dict[str, Callable[[Values], Values]] = {
             "without an axis": lambda values: values[:, :, :, 0],

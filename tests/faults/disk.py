@@ -21,6 +21,9 @@ from typing import Any, NoReturn
 WRITING = ("create", "write", "fsync", "rename", "remove", "mkdir", "rmdir")
 """Calls that change the disk."""
 
+CHANGING = tuple(call for call in WRITING if call != "fsync")
+"""Those between which a killed process leaves another disk."""
+
 READING = ("open", "read", "list", "stat")
 """Calls that do not."""
 
@@ -196,7 +199,7 @@ def die_at(folder: Path, number: int, all_processes: bool, run: Callable[[], int
             half()
             _die(all_processes)
 
-    Watch(folder, WRITING, die).install()
+    Watch(folder, CHANGING, die).install()
     return run()
 
 

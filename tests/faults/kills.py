@@ -17,7 +17,7 @@ from typing import Any
 from cal_pipeline.core.run import workers as workers_module
 
 from .children import run_child, scratch, share
-from .disk import WRITING, count_calls, die_at, lose_power_at
+from .disk import CHANGING, WRITING, count_calls, die_at, lose_power_at
 from .forked_workers import fork_workers
 from .runs import RESUME, Outcome, copy_product, judge_next_run, judge_remains
 from .sessions import Bench, listed_scans, wrong_scans
@@ -85,7 +85,7 @@ def make_starting_points(bench: Bench) -> None:
     assert ended.status == 0, ended.output
     folder = bench.folder / "interrupted"
     folder.mkdir()
-    half = len(calls_of(bench, Kill("new", 1, "all", 0))) // 2
+    half = _number_of_calls(bench, Kill("new", 1, "all", 0)) // 2
     run = partial(run_scenario, bench, folder / "l1.zarr", Kill("new", 1, "all", 0))
     ended = run_child(die_at, folder, half, True, run)
     assert ended.signal == signal.SIGKILL, ended.output
@@ -134,8 +134,9 @@ def make_kills(bench: Bench, moments: int, share_of_calls: float, match: str = "
             kinds = [kind for how in hows if match in (kind := Kill(scenario, workers, how, 0)).kind]
             if not kinds:
                 continue
-            n_calls, seconds = len(calls_of(bench, kinds[0])), run_time(bench, kinds[0])
+            seconds = run_time(bench, kinds[0])
             for kind in kinds:
+                n_calls = _number_of_calls(bench, kind)
                 if kind.how == "moment":
                     n = max(round(moments / len(SCENARIOS) / 2), 1)
                     kills += [replace(kind, at=draw.uniform(0.0, 1.1 * seconds)) for _ in range(n)]
@@ -144,6 +145,12 @@ def make_kills(bench: Bench, moments: int, share_of_calls: float, match: str = "
                     numbers = {1 + int((i + draw.random()) * n_calls / n) for i in range(n)}
                     kills += [replace(kind, at=number) for number in sorted(numbers)]
     return kills
+
+
+def _number_of_calls(bench: Bench, kill: Kill) -> int:
+    """Count the calls at which a run is killed: an fsync makes a difference to a loss of power only."""
+    counted = WRITING if kill.how == "power" else CHANGING
+    return sum(call.split()[0] in counted for call in calls_of(bench, kill))
 
 
 def run_time(bench: Bench, kill: Kill) -> float:
@@ -182,7 +189,9 @@ def try_kill(bench: Bench, kill: Kill) -> Outcome:
     if lost := [number for number in before if number not in listed_scans(output)]:
         outcome.lost.append(f"scans {lost} that were finished before")
     new = [n for n in listed_scans(output) if n in bench.scans and not wrong_scans(output, bench.reference, [n])]
-    judge_next_run(bench, output, outcome, new)
+    # Both ways of going on must work.
+    options = RESUME if kill.how == "moment" or int(kill.at) % 2 else ("--overwrite",)
+    judge_next_run(bench, output, outcome, new, options)
     shutil.rmtree(folder, ignore_errors=True)
     return outcome
 

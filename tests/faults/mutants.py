@@ -59,8 +59,8 @@ OUTPUT = ("tests/core/store/test_output.py",)
 LOCK = ("tests/core/store/test_lock.py",)
 REPLACING = ("tests/core/store/test_replacing.py",)
 RECORD = ("tests/core/run/test_run_record.py",)
-WORKERS = ("tests/core/run/test_workers.py", "-k", "interrupt or signal or end or parent or die")
 SIGNALS = ("tests/core/run/test_signals.py",)
+RESUME = ("tests/core/run/test_resume.py",)
 
 MUTANTS = (
     Mutant("fsync does nothing", "core/store/paths.py", "os.fsync(descriptor)", "pass", ORDER),
@@ -68,14 +68,14 @@ MUTANTS = (
     Mutant(
         "the folder of a renamed scan is not fsynced",
         "core/store/local_output.py",
-        "        sync_file(target.parent)\n        if aside",
-        "        if aside",
+        "                sync_file(target.parent)\n",
+        "                pass\n",
         ORDER,
     ),
     Mutant(
         "the folder of a new product is not fsynced",
         "core/store/local_output.py",
-        "        sync_file(self.staging.product)\n",
+        "            sync_file(self.staging.product)\n",
         "",
         ORDER,
     ),
@@ -170,8 +170,8 @@ MUTANTS = (
     Mutant(
         "a record that is not written is forgotten",
         "core/run/run_record.py",
-        "            self.unsaved = error\n",
-        "            pass\n",
+        "        self.unsaved = error\n",
+        "        self.unsaved = None\n",
         RECORD,
     ),
     Mutant(
@@ -261,7 +261,7 @@ MUTANTS = (
     Mutant(
         "hooks in files run",
         "core/parameters/trust.py",
-        '    if name in RUNS_CODE and value not in (None, "", "None", []):',
+        "    if name in RUNS_CODE and not empty:",
         "    if False:",
         ("tests/test_security.py",),
     ),
@@ -285,6 +285,76 @@ MUTANTS = (
         "option('fail', 'neighbour', default='fail')",
         "option('fail', 'neighbour', default='neighbour')",
         ("tests/heterodyne/test_session.py", "tests/steps/heterodyne/test_loads_step.py"),
+    ),
+    Mutant(
+        "resume keeps whatever the parameters were",
+        "core/run/resume.py",
+        "    if differing:\n",
+        "    if False:\n",
+        RESUME,
+    ),
+    Mutant(
+        "resume does not look at the input",
+        "core/run/resume.py",
+        "    return find_changes()\n",
+        "    return []\n",
+        RESUME,
+    ),
+    Mutant(
+        "resume does not look at the engine",
+        "core/run/resume.py",
+        "    if versions != {__version__}:",
+        "    if False:",
+        RESUME,
+    ),
+    Mutant(
+        "resume keeps what is incomplete",
+        "core/run/resume.py",
+        "        check_complete(group)\n",
+        "        pass\n",
+        RESUME,
+    ),
+    Mutant(
+        "verify compares nothing",
+        "core/run/job.py",
+        "                place.verify()\n",
+        "                pass\n",
+        ("tests/faults/test_verified_runs.py",),
+    ),
+    Mutant(
+        "signals are ignored",
+        "core/run/signals.py",
+        "                self._before[number] = signal.signal(number, self._handle)",
+        "                self._before[number] = signal.signal(number, signal.SIG_IGN)",
+        SIGNALS,
+    ),
+    Mutant(
+        "a second signal changes nothing",
+        "core/run/signals.py",
+        "            os._exit(128 + number)",
+        "            pass",
+        SIGNALS,
+    ),
+    Mutant(
+        "a shielded block is interrupted",
+        "core/run/signals.py",
+        "        self._shields += 1\n",
+        "        self._shields += 0\n",
+        SIGNALS,
+    ),
+    Mutant(
+        "a worker outlives its parent",
+        "core/run/workers.py",
+        '    threading.Thread(target=_die_with_parent, name="parent", daemon=True).start()\n',
+        "",
+        ("tests/faults/test_workers_end.py",),
+    ),
+    Mutant(
+        "loads of all scans stay open",
+        "heterodyne/session.py",
+        "        while len(self._calibration) > _REMEMBERED_GROUPS:",
+        "        while False:",
+        ("tests/heterodyne/test_session.py",),
     ),
 )
 

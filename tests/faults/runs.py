@@ -115,7 +115,9 @@ def judge_message(ended: Ended, outcome: Outcome) -> None:
         outcome.silent.append(f"status {ended.status} without a word")
 
 
-def judge_next_run(bench: Bench, output: Path, outcome: Outcome, finished: list[int]) -> None:
+def judge_next_run(
+    bench: Bench, output: Path, outcome: Outcome, finished: list[int], options: tuple[str, ...] = RESUME
+) -> None:
     """Run again without the fault: it must succeed by itself, and leave the reference product and nothing else.
 
     Parameters
@@ -128,8 +130,10 @@ def judge_next_run(bench: Bench, output: Path, outcome: Outcome, finished: list[
         Takes what is found.
     finished : list of int
         Scans that the run before had finished.
+    options : tuple of str
+        Options of the run.
     """
-    ended = run_child(bench.calibrate, None, output, *RESUME)
+    ended = run_child(bench.calibrate, None, output, *options)
     if ended.status != 0:
         outcome.hand.append(
             f"the next run ends with status {ended.status}, signal {ended.signal}: {ended.output[-400:]}"

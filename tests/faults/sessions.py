@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.simulate import preset, simulate
 
 from .children import run_child
+
+CHANNEL_WIDTH = 2e6
+"""Width of the channels of the simulated sessions [Hz]."""
 
 _VARYING = ("provenance", "qa")
 """Attributes of a scan that hold times, places and what earlier scans have to do with its quality."""
@@ -71,12 +74,14 @@ def make_bench(folder: Path, channels: int, pixels: int, scans: int) -> Bench:
 
     def prepare() -> int:
         config = preset("ccat_chai", channels=channels, pixels=pixels, mode="otf", table=str(bench.table), scans=scans)
-        simulate(under_one_layer(config), bench.session)
+        # Narrow channels resolve the line, which is then well above the noise.
+        receiver = replace(config.receivers[0], bandwidth=CHANNEL_WIDTH * channels)
+        simulate(replace(under_one_layer(config), receivers=(receiver,)), bench.session)
         return 0
 
-    ended = run_child(prepare, timeout=120.0)
+    ended = run_child(prepare, timeout=900.0)
     assert ended.status == 0, ended.output
-    ended = run_child(bench.calibrate, None, bench.reference, timeout=120.0)
+    ended = run_child(bench.calibrate, None, bench.reference, timeout=900.0)
     assert ended.status == 0, ended.output
     return bench
 

@@ -19,6 +19,7 @@ PARTS = {
     "corpus": "Damaged inputs",
     "collisions": "Paths and runs",
     "network": "Remote stores",
+    "strangers": "Files of strangers",
 }
 """Headings of the parts."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -333,7 +334,7 @@ COMMON: dict[str, Any] = {
     "suppress_health_check": list(HealthCheck),
     "phases": (Phase.explicit, Phase.generate),
 }
-QUICK = settings(max_examples=8, **COMMON)
+QUICK = settings(max_examples=6, **COMMON)
 SLOW = settings(max_examples=60, **COMMON)
 
 
@@ -364,3 +365,110 @@ def test_any_store_that_follows_the_format_is_calibrated_right(store, table):
 @given(store=stores())
 def test_many_stores_that_follow_the_format_are_calibrated_right(store, table):
     check_any_store(store, table)
+
+
+# Stores that do not follow the format ----------------------------------------------------------------------
+
+ODD_VALUES: tuple[Any, ...] = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e-300, 1e300, 2.0**31, -(2.0**31), 1e5)
+ODD_TYPES = ("int8", "uint8", "int16", "int64", "uint64", "float16", "float32", "float64", "bool", "complex64", "text")
+ODD_ATTRIBUTES: tuple[dict[str, Any], ...] = (
+    {"scale_factor": 0.0},
+    {"scale_factor": "two"},
+    {"add_offset": 1e300},
+    {"_FillValue": 0},
+    {"_FillValue": [1, 2]},
+    {"units": 7},
+    {"units": "parsec"},
+)
+
+
+@st.composite
+def damages(draw: Any) -> tuple[str, Any]:
+    """Draw what is done to an array: the name of the damage and its argument."""
+    return draw(
+        st.one_of(
+            st.tuples(st.just("value"), st.sampled_from(ODD_VALUES)),
+            st.tuples(st.just("all"), st.sampled_from(ODD_VALUES)),
+            st.tuples(st.just("type"), st.sampled_from(ODD_TYPES)),
+            st.tuples(st.just("shape"), st.lists(st.integers(0, 5), max_size=6).map(tuple)),
+            st.tuples(st.just("attributes"), st.sampled_from(ODD_ATTRIBUTES)),
+            st.tuples(st.just("texts"), st.lists(st.text(max_size=8), min_size=1, max_size=3)),
+            st.tuples(st.just("absent"), st.none()),
+            st.tuples(st.just("no chunk"), st.none()),
+            st.tuples(st.just("bytes"), st.binary(max_size=40)),
+            st.tuples(st.just("metadata"), st.binary(max_size=40)),
+        )
+    )
+
+
+def damage(group: zarr.Group, path: Path, what: str, how: Any) -> None:
+    """Damage an array of a group."""
+    name = path.name
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    values = np.asarray(array[...])
+    if what in ("value", "all") and values.dtype.kind in "iuf":
+        with np.errstate(all="ignore"):
+            odd = np.array(how).astype(values.dtype)
+        array[... if what == "all" else (0,) * values.ndim] = odd
+    elif what in ("type", "shape", "texts"):
+        texts = values.dtype.kind not in "iufb"
+        if what == "type":
+            with np.errstate(all="ignore"):
+                values = (
+                    values.astype(str) if how == "text" else (np.zeros(values.shape) if texts else values).astype(how)
+                )
+        elif what == "shape":
+            values = np.resize(values.astype(str) if texts else values, how)
+        else:
+            values = np.resize(np.array(how), values.shape)
+        shutil.rmtree(path)
+        chunks = tuple(max(n, 1) for n in values.shape)
+        dtype = str if values.dtype.kind == "U" else values.dtype
+        made = group.create_array(name, shape=values.shape, dtype=dtype, chunks=chunks, fill_value=None)
+        made[...] = values
+    elif what == "attributes":
+        array.attrs.update(how)
+    elif what == "absent":
+        shutil.rmtree(path)
+    elif what == "metadata":
+        (path / "zarr.json").write_bytes(how)
+    else:
+        for chunk in (item for item in sorted((path / "c").rglob("*")) if item.is_file()):
+            chunk.write_bytes(how) if what == "bytes" else chunk.unlink()
+
+
+def check_damaged_store(store: Store, data: Any, table: Path) -> None:
+    """Calibrate a store with a damaged array: it fails by name, or gives a product that opens."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "session.zarr"
+        write_store(store, path)
+        inner = f"scan_000002/{store.bands_named[0]}".rstrip("/")
+        groups = [f"{inner}/source", *([f"{inner}/calibration"] if store.loads == "own" else [])]
+        group = data.draw(st.sampled_from(groups), "group")
+        name = data.draw(
+            st.sampled_from(sorted(item.name for item in (path / group).iterdir() if item.is_dir())), "array"
+        )
+        damage(zarr.open_group(path / group, mode="r+"), path / group / name, *data.draw(damages(), "damage"))
+        product = calibrate(Path(folder), store.strategy, table)
+        if product.failures:
+            assert product.numbers == []
+            assert_told(product)
+        else:
+            product.open_scan(2, **({"band": store.bands_named[0]} if store.bands else {})).load()
+
+
+# An absurd number of seconds or kelvin may overflow where its verdict is formed.
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@QUICK
+@given(store=stores(), data=st.data())
+def test_a_store_with_a_damaged_array_fails_by_name_or_gives_a_product(store, data, table):
+    check_damaged_store(store, data, table)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@SLOW
+@given(store=stores(), data=st.data())
+def test_many_stores_with_a_damaged_array_fail_by_name_or_give_a_product(store, data, table):
+    check_damaged_store(store, data, table)

@@ -241,6 +241,9 @@ def test_a_whole_session_is_silent(session, make_session, capsys):
 def test_the_root_of_a_session_is_damaged(session):
     (session / "zarr.json").write_text("{")
     assert [line.partition(": ")[2][:16] for line in lines_of(session)] == ["found zarr.json "]
+    (session / "zarr.json").unlink()
+    (session / "zarr.json").mkdir()
+    assert len(lines_of(session)) == 1
 
 
 def test_one_scan_alone(session):
@@ -251,12 +254,17 @@ def test_one_scan_alone(session):
         check_store(session, [3])
 
 
-def test_arrays_of_zeros_need_no_chunks_where_zero_is_a_value(session):
+def test_arrays_of_zeros_need_no_chunks_where_zero_is_a_value(session, capsys):
     for name in ("freq_off", "ref_channel"):
         for group in ("source", "calibration"):
             edit(array(session, f"{group}/{name}/zarr.json"), lambda d: d.update(fill_value=0.0))
             array(session, f"{group}/{name}/c/0").unlink()
     assert lines_of(session) == []
+    assert main(["check", str(session)]) == 0
+    *notes, _ = capsys.readouterr().out.splitlines()
+    assert len(notes) == 4
+    where = f"note: {session}/scan_000001/source/freq_off"
+    assert f"{where}: found no chunk in the store, so that all values are 0.0, expected chunks, or just this" in notes
 
 
 def test_chunks_and_shards_are_named(tmp_path):
@@ -397,8 +405,9 @@ class TestL1:
             lambda s: (s / "failures.json").write_text(
                 '[{"scan_number": 1, "step": "", "error_class": "", "message": ""}]'
             ),
-            ["failures.json: found scan 1, which is in the store"],
+            ["failures.json: found scan 1, which is in the store", "run.json: found scans {'asked': 2, 'done': 2"],
         ),
+        "no run.json": (lambda s: (s / "run.json").unlink(), ["run.json: found no such file"]),
         "no failures.json": (lambda s: (s / "failures.json").unlink(), ["failures.json: found no such file"]),
         "failures that are no list": (
             lambda s: (s / "failures.json").write_text("{}"),

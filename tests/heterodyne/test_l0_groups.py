@@ -204,7 +204,7 @@ class TestLoads:
         write_scan(tmp_path / "s.zarr", 2, source=False, calibration={"mjd": MJD + SECOND * np.array([100.0, 110.0])})
         (tmp_path / "s.zarr/scan_000002/calibration/data_5d/c/0/0/0/0/0").write_bytes(b"too short")
         assert LoadsStep().run(str(tmp_path / "s.zarr/scan_000001")).bands[0].loads.following is None
-        assert "the loads that follow it are passed over" in caplog.text
+        assert "loads of scan 2, which follow it, are passed over" in caplog.text
 
     def test_those_that_follow_a_scan_do_not_fail_it(self, tmp_path, caplog):
         write_scan(tmp_path / "s.zarr", 1)
@@ -212,7 +212,7 @@ class TestLoads:
         write_scan(tmp_path / "s.zarr", 2, source=False, calibration=later)
         loads = LoadsStep().run(str(tmp_path / "s.zarr/scan_000001")).bands[0].loads
         assert (loads.following, loads.following_scan) == (None, None)
-        assert "the loads that follow it are passed over" in caplog.text
+        assert "loads of scan 2, which follow it, are passed over" in caplog.text
         assert "they look like degrees Celsius" in caplog.text
 
     def test_a_zero_level_without_a_valid_dump_is_refused(self, tmp_path):

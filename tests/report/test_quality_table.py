@@ -15,7 +15,7 @@ from astropy.table import Table
 
 from cal_pipeline import CalibratedSession
 from cal_pipeline.core.limits import Limit, Limits
-from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.core.store.paths import LocalStorePath, open_store
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.figures import QUALITY
 from cal_pipeline.report.quality_table import COLUMNS, quality_table, refuse_foreign_table, write_quality_table
@@ -166,6 +166,12 @@ def test_a_run_is_refused_before_it_writes(make_session, calibrate, tmp_path):
     with pytest.raises(StoreError, match=r"l1_quality\.ecsv is in the way"):
         calibrate(make_session(channels=16))
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("l1.zarr")]
+
+
+def test_a_bucket_has_no_place_for_a_table():
+    pytest.importorskip("fsspec")
+    with pytest.raises(StoreError, match=r"memory://night lies in no folder .*; name memory://night/l1\.zarr"):
+        refuse_foreign_table(open_store("memory://night", write=True))
 
 
 def test_what_is_no_store(tmp_path):

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError, InternalError
 from cal_pipeline.core.observation import Dataset, History, Observation, WrittenObservation
-from cal_pipeline.core.run.resume import NOT_JUDGED, Verdict, judge_earlier
+from cal_pipeline.core.run.resume import KEEPS_NONE, NOT_JUDGED, Verdict, judge_earlier
 from cal_pipeline.core.store.output import discard_group, finish_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Product, ProductKind
@@ -156,8 +156,25 @@ class ProcessedObservation:
         return self.observation.n_samples if self.observation is not None and not self.verdict.kept_in else 0
 
 
-def apply_steps(dataset: Dataset, number: int, recipe: Recipe, earlier: Sequence[Product] = ()) -> ProcessedObservation:
+def apply_steps(dataset: Dataset, number: int, recipe: Recipe) -> ProcessedObservation:
     """Open an observation and apply the steps to it, without processing its samples.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The input.
+    number : int
+        Number of the observation.
+    recipe : Recipe
+        The steps.
+    """
+    return keep_or_apply_steps(dataset, number, recipe, ())
+
+
+def keep_or_apply_steps(
+    dataset: Dataset, number: int, recipe: Recipe, earlier: Sequence[Product]
+) -> ProcessedObservation:
+    """Apply the steps to an observation like :func:`apply_steps`, unless one of an earlier run is kept.
 
     Parameters
     ----------
@@ -171,7 +188,7 @@ def apply_steps(dataset: Dataset, number: int, recipe: Recipe, earlier: Sequence
         Products of earlier runs that hold the observation. If one of them is kept, the steps end as
         soon as that is known, unless they are to be repeated.
     """
-    step, verdict = "load", NOT_JUDGED
+    step, verdict = "load", KEEPS_NONE if earlier else NOT_JUDGED
     try:
         observation = recipe.open_observation(dataset, number)
         prepared = recipe.prepare_for(observation)
@@ -243,10 +260,28 @@ def _describe_failure(kind: ProductKind, number: int, step: str, error: Exceptio
     """
     text = "".join(traceback.format_exception(error))
     if isinstance(error, (CalibrationError, OSError, MemoryError)):
-        return JobResult(number, step, type(error).__name__, str(error) or repr(error), text)
+        message = _name_store(str(error) or repr(error), f"{kind.noun} {number}", store)
+        return JobResult(number, step, type(error).__name__, message, text)
     message = (
         f"{kind.noun} {number} in {store}: step {step} ended in {type(error).__name__}: {str(error) or 'no message'}. "
         f"This is a fault of cal_pipeline {__version__}: please report it with this message, the traceback (in the log "
         f"at level DEBUG) and, if you can, the {kind.input_noun}"
     )
     return JobResult(number, step, InternalError.__name__, message, text)
+
+
+def _name_store(message: str, observation: str, store: str) -> str:
+    """Add the observation and its store to a message that does not name the store.
+
+    Examples
+    --------
+    >>> _name_store("scan 2: tamb is 0 K", "scan 2", "l0.zarr")
+    'scan 2 of l0.zarr: tamb is 0 K'
+    >>> _name_store("l0.zarr/scan_000002 is empty", "scan 2", "l0.zarr")
+    'l0.zarr/scan_000002 is empty'
+    """
+    if store in message:
+        return message
+    rest = message.removeprefix(observation)
+    named = f"{observation} of {store}"
+    return f"{named}{rest}" if rest != message and not rest[:1].isdigit() else f"{named}: {message}"

@@ -10,13 +10,14 @@ from functools import partial
 from typing import Any, Protocol
 
 from cal_pipeline._version import __version__
-from cal_pipeline.core.errors import CalibrationError, StoreError
+from cal_pipeline.core.errors import CalibrationError, ReadBackError, StoreError
 from cal_pipeline.core.quality import SEVERITIES
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.output import OutputStore, check_complete
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import MARKER, Product, ProductKind
 from cal_pipeline.core.store.records import ObservationRecord, as_mapping, flatten_parameters, read_records
+from cal_pipeline.core.store.verify import decode_all
 from cal_pipeline.core.text import format_count, format_ranges
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,9 @@ _HOOKS = ("pre_hooks", "post_hooks")
 
 class Judge(Protocol):
     """Knowledge of a family about what its observations are made from."""
+
+    verify: bool
+    """Whether observations that are kept are read as a whole."""
 
     def find_changes(self, observation: Any, records: Sequence[ObservationRecord]) -> list[str]:
         """Name what an observation depends on besides parameters that is no longer as recorded."""
@@ -58,11 +62,12 @@ def find_reasons(
         return [f"engine version {', '.join(sorted(versions))}"]
     now = dict(flatten_parameters(parameters))
     now.pop(records[0].kind.selection, None)
+    recorded = [record.parameters for record in records]
     differing = dict.fromkeys(
         name
-        for record in records
-        for name in [*now, *record.parameters]
-        if name not in now or name not in record.parameters or now[name] != record.parameters[name]
+        for then in recorded
+        for name in [*now, *then]
+        if name not in now or name not in then or now[name] != then[name]
     )
     if differing:
         return [f"parameters differ: {', '.join(differing)}"]
@@ -100,6 +105,9 @@ class Verdict:
 NOT_JUDGED = Verdict()
 """Verdict on an observation without earlier results."""
 
+KEEPS_NONE = Verdict("", ("the pipeline keeps none",))
+"""Verdict of a pipeline that does not tell when inputs are known."""
+
 
 def judge_earlier(
     earlier: Sequence[Product], number: int, observation: Any, parameters: Mapping[str, Any], judge: Judge
@@ -124,6 +132,11 @@ def judge_earlier(
         try:
             records = read_records(product, [number])
             reasons = find_reasons(records, parameters, partial(judge.find_changes, observation, records))
+            if judge.verify and not reasons:
+                decode_all(product.root.child(product.kind.group_name(number)))
+        except ReadBackError as error:
+            logger.warning("%s", error)
+            reasons = ["does not read back"]
         except Exception as error:  # whatever a damaged record leads to: it is a reason to make the observation anew
             reasons = [f"cannot be judged: {type(error).__name__}: {error}"]
         if not reasons:

@@ -113,16 +113,8 @@ class RunRecord:
         if self._output.unsaved is not None:
             self._output.save_failures()
         content = (json.dumps(self._content, indent=2) + "\n").encode()
-        try:
-            if first:
-                self._output.begin(content)
-            else:
-                self._output.put_record(RUN_RECORD, content)
-            self.unsaved = None
-        except (OSError, CalibrationError) as error:
-            if self.unsaved is None:
-                logger.warning(
-                    "%s/%s cannot be written, and is tried again: %s", self._output.product, RUN_RECORD, error
-                )
-            self.unsaved = error
+        error = self._output.begin(content) if first else self._output.try_record(RUN_RECORD, content)
+        if error is not None and self.unsaved is None:
+            logger.warning("%s/%s cannot be written, and is tried again: %s", self._output.product, RUN_RECORD, error)
+        self.unsaved = error
         self._written = time.monotonic()

@@ -23,7 +23,14 @@ from typing import Any, Protocol
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.observation import Dataset
 from cal_pipeline.core.run.garbage import keep_collections_short
-from cal_pipeline.core.run.job import JobResult, ProcessedObservation, Recipe, apply_steps, write_processed
+from cal_pipeline.core.run.job import (
+    JobResult,
+    ProcessedObservation,
+    Recipe,
+    apply_steps,
+    keep_or_apply_steps,
+    write_processed,
+)
 from cal_pipeline.core.run.log_records import Records, log_again, quiet_stpipe, record_logs, this_process
 from cal_pipeline.core.run.signals import check_interruption, keyboard_blocked, shielded
 from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, available_cores, limit_blas_threads
@@ -102,7 +109,7 @@ class ThisProcess:
         """Calibrate observations and yield their results in the order of `numbers`."""
 
         def begin(number: int) -> ProcessedObservation:
-            return apply_steps(dataset, number, recipe, earlier.get(number, ()))
+            return _begin(dataset, number, recipe, earlier.get(number, ()))
 
         with (
             limit_blas_threads(),
@@ -118,6 +125,12 @@ class ThisProcess:
                     coming = ahead.submit(threads.run, begin, numbers[position + 1])
                 yield threads.run(write_processed, processed, output.staging_of(output.kind.group_name(number)), recipe)
                 keep_collections_short()
+
+
+def _begin(dataset: Dataset, number: int, recipe: Recipe, earlier: Sequence[Product]) -> ProcessedObservation:
+    if not earlier:
+        return apply_steps(dataset, number, recipe)
+    return keep_or_apply_steps(dataset, number, recipe, earlier)
 
 
 @dataclass(frozen=True)
@@ -263,13 +276,18 @@ def calibrate_observation(job: Job) -> Report:
 
 
 def _calibrate_opened(known: _Opened, job: Job) -> JobResult:
-    processed = apply_steps(known.dataset, job.number, known.recipe, known.earlier(job))
+    processed = _begin(known.dataset, job.number, known.recipe, known.earlier(job))
     name = known.recipe.product_kind.group_name(job.number)
     return write_processed(processed, staging_path(known.output, job.run, name), known.recipe)
 
 
 def make_jobs(
-    dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, threads: int, earlier: Earlier
+    dataset: Dataset,
+    numbers: list[int],
+    recipe: Recipe,
+    output: OutputStore,
+    threads: int,
+    earlier: Earlier = NO_EARLIER,
 ) -> list[Job]:
     """Make the jobs of a run.
 

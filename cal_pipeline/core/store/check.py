@@ -18,7 +18,7 @@ from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.interface import ArrayReader, Region, each_index
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import RemoteStorePath, StorePath
-from cal_pipeline.core.store.product import ProductKind
+from cal_pipeline.core.store.product import FINISHED, RUN_RECORD, ProductKind
 from cal_pipeline.core.text import format_count, make_printable
 
 WHOLE, DAMAGED = 0, 1
@@ -93,6 +93,9 @@ class CheckReport:
         Numbers of observations, arrays and stored chunks (inner chunks of shards) that were read.
     findings : list of Finding
         Faults, in the order of observations and paths.
+    notes : list of Finding
+        What may be a fault or meant so, such as an array without any stored chunk whose fill value
+        is a legitimate value.
     """
 
     store: str
@@ -101,6 +104,7 @@ class CheckReport:
     n_arrays: int
     n_chunks: int
     findings: list[Finding]
+    notes: list[Finding]
 
     @property
     def status(self) -> int:
@@ -128,6 +132,8 @@ class Contents:
         Paths of arrays that lack chunks, or of which some do not decode.
     findings : list of Finding
         Faults.
+    notes : list of Finding
+        What may be a fault or meant so.
     n_chunks : int
         Number of stored chunks that were read.
     """
@@ -139,6 +145,7 @@ class Contents:
     arrays: dict[str, ArrayReader] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
     n_chunks: int = 0
 
     def report(self, path: str, found: str, expected: str, chunk: str = "") -> None:
@@ -328,11 +335,15 @@ def _check_presence(
         others.discard(key)
         if key not in held:
             lacking.append(key)
-    if lacking and len(lacking) == n_expected and n_expected > 1:
-        if not may_lack_all(reader):
-            contents.report(path, f"none of its {n_expected} chunks in the store", "every chunk")
-            contents.damaged.add(path)
-    elif lacking and not (len(lacking) == n_expected and may_lack_all(reader)):
+    if lacking and len(lacking) == n_expected and may_lack_all(reader):
+        found = f"no chunk in the store, so that all values are {reader.fill_value!r}"
+        contents.notes.append(
+            Finding(str(contents.root), contents.observation, path, "", found, "chunks, or just this")
+        )
+    elif len(lacking) == n_expected > 1:
+        contents.report(path, f"none of its {n_expected} chunks in the store", "every chunk")
+        contents.damaged.add(path)
+    elif lacking:
         for key in lacking:
             contents.report(path, "no such chunk in the store", "every chunk", key[len(path) + 1 :])
         contents.damaged.add(path)
@@ -411,25 +422,22 @@ def check_records(contents: Contents, kind: ProductKind, numbers: list[int]) -> 
         Observations in the store.
     """
     failed = _check_failures(contents, kind, numbers)
-    record = _read_record(contents, "run.json", dict)
+    record = _read_record(contents, RUN_RECORD, dict)
     if record is None or failed is None:
         return
     state = record.get("state")
-    if state != "finished":
-        contents.report("run.json", f"state {state!r}: the run did not end", "'finished'")
+    if state != FINISHED:
+        contents.report(RUN_RECORD, f"state {state!r}: the run did not end", repr(FINISHED))
         return
     counts = record.get(kind.selection)
     found = {name: counts.get(name) if isinstance(counts, dict) else None for name in ("asked", "done", "failed")}
     expected = {"asked": len(numbers) + len(failed), "done": len(numbers), "failed": len(failed)}
     if found != expected:
-        contents.report("run.json", f"{kind.selection} {found}", f"{expected}, as the store holds")
+        contents.report(RUN_RECORD, f"{kind.selection} {found}", f"{expected}, as the store holds")
 
 
 def _check_failures(contents: Contents, kind: ProductKind, numbers: list[int]) -> set[int] | None:
     """Check the list of failures; return the observations that failed, None if unreadable."""
-    if not contents.root.exists("failures.json"):
-        contents.report("failures.json", "no such file", f"the list of {kind.noun}s that failed")
-        return None
     failures = _read_record(contents, "failures.json", list)
     if failures is None:
         return None
@@ -441,21 +449,25 @@ def _check_failures(contents: Contents, kind: ProductKind, numbers: list[int]) -
             keys = f"{kind.number_key}, step, error_class and message"
             contents.report("failures.json", f"{failure!r:.80}", f"a mapping with {keys}")
             continue
-        failed.add(number)
-        if number in numbers:
+        if number not in numbers:
+            failed.add(number)
+        else:
             contents.report("failures.json", f"{kind.noun} {number}, which is in the store", "failed ones alone")
     return failed
 
 
 def _read_record(contents: Contents, name: str, expected: type) -> Any:
-    """Read a JSON file at the root of a product; None where there is none, or one that is damaged."""
+    """Read a JSON file at the root of a product; None where it is absent or damaged."""
     try:
         content = contents.root.get(name)
-        record = None if content is None else json.loads(content)
+        if content is None:
+            contents.report(name, "no such file", "a record of the run")
+            return None
+        record = json.loads(content)
     except (OSError, ValueError, CalibrationError) as error:
         contents.report_error(name, error, "JSON")
         return None
-    if content is not None and not isinstance(record, expected):
+    if not isinstance(record, expected):
         contents.report(name, f"{record!r:.80}", f"a {'list' if expected is list else 'mapping'}")
         return None
     return record

@@ -14,17 +14,21 @@ from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.lock import Holder, LocalLock
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.output import OutputStore, finish_group, refuse_strangers, refuse_to_replace
-from cal_pipeline.core.store.paths import LocalStorePath, StorePath, remove_tree, sync_file
+from cal_pipeline.core.store.paths import LocalStorePath, StorePath, sync_file
 from cal_pipeline.core.store.product import FAILURES, MARKER, RUN_RECORD, ProductKind
 from cal_pipeline.core.store.staging import (
     RunFolder,
     finished_in,
     refuse_strangers_in_staging,
+    remove_or_warn,
     staging_folder,
     take_up_leftovers,
 )
 
 logger = logging.getLogger(__name__)
+
+_MOST_LINKS = 40
+"""Links on the way to an output, from which on they are taken to point to each other."""
 
 
 class LocalOutput(OutputStore):
@@ -94,21 +98,20 @@ class LocalOutput(OutputStore):
             self.product.put(FAILURES, b"[]\n")
             self.product.make_durable()
 
-    def begin(self, record: bytes) -> None:
+    def begin(self, record: bytes) -> Exception | None:
         """Rename a new product to its place; one that replaces another stays in staging."""
-        try:
-            if self._in_place:
-                self.save_failures()
-            self.put_record(RUN_RECORD, record)
-        finally:
-            if self._is_new:
-                self._rename_product()
+        if self._in_place:
+            self.save_failures()
+        unwritten = self.try_record(RUN_RECORD, record)
+        if self._is_new:
+            sync_file(self.staging.product)
+            self._rename_product()
+        return unwritten
 
     def _rename_product(self) -> None:
-        sync_file(self.staging.product)
         self.staging.product.rename(self.path)
-        sync_file(self.path.parent)
         self.product = self.root
+        sync_file(self.path.parent)
 
     def staging_of(self, name: str) -> StorePath:
         """Return a folder in the staging folder of the run."""
@@ -127,13 +130,18 @@ class LocalOutput(OutputStore):
         aside = self.staging.put_aside(target) if target.exists() else None
         try:
             group.rename(target)
+            try:
+                sync_file(target.parent)
+            except OSError:
+                # One that is reported as failed is not to be listed.
+                target.rename(group)
+                raise
         except OSError:
             if aside is not None:
                 aside.rename(target)
             raise
-        sync_file(target.parent)
         if aside is not None:
-            remove_tree(aside)
+            remove_or_warn(aside)
 
     @property
     def _folder(self) -> Path:
@@ -154,7 +162,7 @@ class LocalOutput(OutputStore):
         self.lock.ensure_held()
         aside = self.staging.put_aside(self._folder / name)
         sync_file(self._folder)
-        remove_tree(aside)
+        remove_or_warn(aside)
 
     def put_record(self, key: str, content: bytes) -> None:
         """Write a file in staging, and rename it into the product."""
@@ -184,18 +192,18 @@ class LocalOutput(OutputStore):
         built = self.staging.product
         sync_file(built)
         try:
-            aside = self.staging.put_aside(self.path)
+            aside = self.staging.put_aside(self.path) if self.path.exists() else None
             try:
-                built.rename(self.path)
+                self._rename_product()
             except OSError:
-                aside.rename(self.path)
+                if aside is not None and self.product is not self.root:
+                    aside.rename(self.path)
                 raise
         except OSError as error:
+            where = built if built.exists() else self.path
             raise StoreError(
-                f"output {self.path} cannot be replaced: {error.strerror or error}; the new product is in {built}"
+                f"output {self.path} cannot be replaced: {error.strerror or error}; the new product is in {where}"
             ) from error
-        sync_file(self.path.parent)
-        self.product = self.root
 
     def discard(self) -> None:
         """Remove a new store that holds nothing but the records of the run."""
@@ -221,22 +229,27 @@ def local_staging_path(product: Path, run: str, name: str) -> LocalStorePath:
 
 
 def _follow(path: Path) -> Path:
-    """Return the path behind links and ``..``, which need not exist.
+    """Return the path that a link leads to, which need not exist.
+
+    Links among the folders above are left alone: workers on other hosts may have others.
 
     Raises
     ------
     StoreError
         If it is the root folder, or if links point to each other.
     """
-    try:
-        followed = path.absolute().resolve()
-    except (OSError, RuntimeError) as error:
-        raise StoreError(f"output {path} cannot be found: {error}") from error
-    if not followed.name:
-        raise StoreError(f"output {followed} is the root folder; name the store, as in l1.zarr")
-    if followed.is_symlink():
-        raise StoreError(f"output {path} cannot be found: its links point to each other")
-    return followed
+    followed = path.absolute()
+    for _ in range(_MOST_LINKS):
+        try:
+            followed = followed.resolve() if ".." in followed.parts else followed
+        except (OSError, RuntimeError) as error:
+            raise StoreError(f"output {path} cannot be found: {error}") from error
+        if not followed.name:
+            raise StoreError(f"output {followed} is the root folder; name the store, as in l1.zarr")
+        if not followed.is_symlink():
+            return followed
+        followed = followed.parent / followed.readlink()
+    raise StoreError(f"output {path} cannot be found: its links point to each other")
 
 
 def _refuse_overlap(path: Path, source: str) -> None:
@@ -249,7 +262,8 @@ def _refuse_overlap(path: Path, source: str) -> None:
         # Parts of an input may lie elsewhere.
         with os.scandir(read) as entries:
             inputs += [Path(entry.path).resolve() for entry in entries if entry.is_symlink()]
-    for written in (path, staging_folder(path)):
+    target = path.resolve()
+    for written in (target, staging_folder(target)):
         for found in inputs:
             if _contains(written, found) or _contains(found, written):
                 raise StoreError(
@@ -277,9 +291,9 @@ def _contains(folder: Path, path: Path) -> bool:
 
 def _refuse_inside_of_product(path: Path, kind: ProductKind) -> None:
     """Refuse an output within another product, which would hold it as a stranger."""
-    for parent in path.parents:
+    for parent in path.resolve().parents:
         try:
-            attributes = json.loads((parent / "zarr.json").read_bytes())["attributes"]
+            attributes = json.loads(LocalStorePath(parent).get("zarr.json") or b"{}")["attributes"]
             inside = MARKER in attributes
         except (OSError, ValueError, KeyError, TypeError):
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -372,15 +373,20 @@ def _read_lock(path: Path) -> Holder | None:
         If something else is there.
     """
     try:
-        content = path.read_bytes()
+        content = LocalStorePath(path.parent).get(path.name)
+        if content is None:
+            return None
         if not content and time.time() - path.stat().st_mtime > _PATIENCE:
             # Of a run that was killed while it made its lock, on a file system without hard links.
             return Holder("unknown host", 0, "", "", "", "")
         return Holder.from_json(content)
-    except FileNotFoundError:
-        return None
-    except (ValueError, IsADirectoryError) as error:
-        raise StoreError(f"{path} is in the way: it is no lock of a run ({error}); remove it or rename it") from error
+    except ValueError as error:
+        cause: Exception = error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        cause = error
+    raise StoreError(f"{path} is in the way: it is no lock of a run ({cause}); remove it or rename it") from cause
 
 
 def _link(draft: Path, path: Path) -> None:
@@ -519,7 +525,7 @@ def read_holder(root: StorePath) -> Holder | None:
     """
     with suppress(CalibrationError, OSError, ValueError):
         if isinstance(root, LocalStorePath):
-            return _read_lock(lock_path(root.path))
+            return _read_lock(lock_path(root.path.resolve()))
         claims = root.child(CLAIMS)
         found = [_read_claim(claims.get(key) or b"") for key in claims.members()]
         return next((holder for holder, holds in found if holds), None)

@@ -251,7 +251,7 @@ def _read_document(root: StorePath, path: str, kind: str) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads(content)
         found, attributes = document["node_type"], document.get("attributes")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LayoutError(f"{where}/zarr.json cannot be read: {type(error).__name__}: {error}") from error
     if found != kind:
         raise LayoutError(f"{where} is of type {found}, expected {kind}")

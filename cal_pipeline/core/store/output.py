@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import uuid
 from abc import ABC, abstractmethod
@@ -16,7 +17,7 @@ import numpy as np
 from cal_pipeline.core.errors import CalibrationError, IncompleteWriteError, LayoutError, OutputExistsError, StoreError
 from cal_pipeline.core.store.interface import chunk_name
 from cal_pipeline.core.store.lock import Holder, StoreLock
-from cal_pipeline.core.store.metadata import make_group, read_group_attributes
+from cal_pipeline.core.store.metadata import MOST_CHUNKS, make_group, read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import FAILURES, MARKER, RUN_RECORD, ProductKind
 from cal_pipeline.core.store.staging import name_some
@@ -72,13 +73,23 @@ class OutputStore(ABC):
         return self.lock.holder
 
     @abstractmethod
-    def begin(self, record: bytes) -> None:
+    def begin(self, record: bytes) -> Exception | None:
         """Make the store visible, with the record of the run in it.
 
         Parameters
         ----------
         record : bytes
             Content of ``run.json``.
+
+        Returns
+        -------
+        Exception or None
+            Error of writing the record, without which the store is visible too.
+
+        Raises
+        ------
+        OSError, StoreError
+            If the store cannot be made.
         """
 
     @abstractmethod
@@ -188,16 +199,29 @@ class OutputStore(ABC):
         if read_group_attributes(self.root, "") != self.kind.root_attributes:
             self.put_record("zarr.json", make_group(self.kind.root_attributes))
 
+    def try_record(self, key: str, content: bytes) -> Exception | None:
+        """Write a file at the root of the product; return the error if that fails.
+
+        Parameters
+        ----------
+        key : str
+            ``failures.json`` or ``run.json``.
+        content : bytes
+            Its content.
+        """
+        try:
+            self.put_record(key, content)
+        except (OSError, CalibrationError) as error:
+            return error
+        return None
+
     def save_failures(self) -> None:
         """Write ``failures.json``, and keep the error in :attr:`unsaved` if that fails."""
-        try:
-            failures = sorted([*self.earlier_failures, *self.failures], key=lambda item: item[self.kind.number_key])
-            self.put_record(FAILURES, (json.dumps(failures, indent=2) + "\n").encode())
-            self.unsaved = None
-        except (OSError, CalibrationError) as error:
-            if self.unsaved is None:
-                logger.warning("%s/%s cannot be written, and is tried again: %s", self.product, FAILURES, error)
-            self.unsaved = error
+        failures = sorted([*self.earlier_failures, *self.failures], key=lambda item: item[self.kind.number_key])
+        error = self.try_record(FAILURES, (json.dumps(failures, indent=2) + "\n").encode())
+        if error is not None and self.unsaved is None:
+            logger.warning("%s/%s cannot be written, and is tried again: %s", self.product, FAILURES, error)
+        self.unsaved = error
 
 
 def finish_group(root: StorePath) -> None:
@@ -300,13 +324,30 @@ def check_complete(root: StorePath) -> None:
     for key in sorted(keys):
         if not key.endswith("zarr.json"):
             continue
-        metadata = json.loads(root.get(key) or b"{}")
-        if metadata.get("node_type") == "array":
+        try:
+            metadata = json.loads(root.get(key) or b"")
+            grid = _chunk_grid(metadata) if metadata["node_type"] == "array" else None
+        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+            raise IncompleteWriteError(f"{root}/{key} holds no metadata, expected those written: {error!r}") from error
+        if grid is not None:
             path = key.removesuffix("zarr.json")
-            chunks = metadata["chunk_grid"]["configuration"]["chunk_shape"]
-            grid = [-(-n // c) for n, c in zip(metadata["shape"], chunks, strict=True)]
             expected = {path + chunk_name(index) for index in np.ndindex(*grid)}
             present = len(expected & keys)
             if present != len(expected):
                 where = f"{root}/{path}".rstrip("/")
                 raise IncompleteWriteError(f"{where} holds {format_count(present, 'chunk')}, expected {len(expected)}")
+
+
+def _chunk_grid(metadata: dict[str, Any]) -> list[int]:
+    """Return the number of chunks along each axis of an array.
+
+    Raises
+    ------
+    ValueError
+        If there are more of them than any array has.
+    """
+    chunks = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+    grid = [-(-n // c) for n, c in zip(metadata["shape"], chunks, strict=True)]
+    if math.prod(grid) > MOST_CHUNKS:
+        raise ValueError(f"{math.prod(grid)} chunks, expected at most {MOST_CHUNKS}")
+    return grid

@@ -218,11 +218,14 @@ class LocalStorePath(StorePath):
         if self._base is None:
             os.makedirs(folder, exist_ok=True)
             return
-        made = self._base
-        for part in Path(folder).relative_to(made).parts:
-            made /= part
+        base, missing = str(self._base), []
+        while folder != base and folder not in self._made:
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        for path in reversed(missing):
             with suppress(FileExistsError):
-                os.mkdir(made)
+                os.mkdir(path)
+            self._made.add(path)
 
     def _start_sync(self, path: str) -> None:
         """Let a thread fsync a file while others are still being made."""

@@ -76,14 +76,13 @@ class RemoteOutput(OutputStore):
             refuse_strangers(self.root, keys, self.kind)
         self.root.child(_UNPUBLISHED).remove()
 
-    def begin(self, record: bytes) -> None:
+    def begin(self, record: bytes) -> Exception | None:
         """Write the records of the run, then the metadata of the root."""
-        try:
-            self.put_record(RUN_RECORD, record)
-            self.save_failures()
-        finally:
-            if not self._is_resumed:
-                write_group(self.root, "", self.kind.root_attributes)
+        unwritten = self.try_record(RUN_RECORD, record)
+        self.save_failures()
+        if not self._is_resumed:
+            write_group(self.root, "", self.kind.root_attributes)
+        return unwritten
 
     def staging_of(self, name: str) -> StorePath:
         """Return the final path of the observation, with its ``zarr.json`` under a temporary key."""

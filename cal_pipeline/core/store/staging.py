@@ -108,16 +108,16 @@ class RunFolder:
     def tidy(self) -> None:
         """Remove all but the product."""
         for path in (self.unpublished, self._aside):
-            _remove_or_warn(path)
+            remove_or_warn(path)
 
     def remove(self) -> None:
         """Remove the folder, and that of all runs where it is the last; warn of what stays."""
         # The marker is removed last: what a run that is killed meanwhile leaves is known as ours.
         for name in self._names():
             if name != MARK:
-                _remove_or_warn(self.path / name)
+                remove_or_warn(self.path / name)
         if self._names() in ([], [MARK]):
-            _remove_or_warn(self.path)
+            remove_or_warn(self.path)
         with suppress(OSError):
             self.path.parent.rmdir()
 
@@ -128,7 +128,14 @@ class RunFolder:
             return []
 
 
-def _remove_or_warn(path: Path) -> None:
+def remove_or_warn(path: Path) -> None:
+    """Remove something of ours in staging, where an error is no reason to end a run; the next run tries again.
+
+    Parameters
+    ----------
+    path : Path
+        Folder, file or link.
+    """
     try:
         remove_tree(path)
     except StoreError as error:
@@ -208,7 +215,7 @@ def find_put_aside(product: Path) -> Path | None:
     """
     if product.exists():
         return None
-    return next(staging_folder(product).glob("*/old/product"), None)
+    return next(staging_folder(product.resolve()).glob("*/old/product"), None)
 
 
 def finished_in(product: Path, number_of: NumberOf) -> list[str]:

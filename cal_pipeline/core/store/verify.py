@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from cal_pipeline.core.errors import ReadBackError
 from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.core.store.arrays import open_reader
-from cal_pipeline.core.store.interface import ArrayReader
+from cal_pipeline.core.store.interface import ArrayReader, each_index
 from cal_pipeline.core.store.paths import StorePath
 
 
@@ -133,6 +134,31 @@ class WitnessedStorePath(StorePath):
                 f"{self.name}/{key} {what}, expected what was written (CRC-32 {written:08x}); look for a failing disk "
                 "or memory"
             )
+
+
+def decode_all(group: StorePath) -> None:
+    """Read and decode every chunk of every array below a group.
+
+    Raises
+    ------
+    ReadBackError
+        If one does not decode.
+    """
+    paths = [key.removesuffix("/zarr.json") for key in group.walk() if key.endswith("/zarr.json")]
+    arrays = [path for path in paths if json.loads(group.get(f"{path}/zarr.json") or b"{}")["node_type"] == "array"]
+    readers = [open_reader(group, path) for path in arrays]
+
+    def decode(chunk: tuple[ArrayReader, tuple[int, ...]]) -> None:
+        reader, index = chunk
+        key = reader.chunk_key(index)
+        group.drop_cached(key)
+        try:
+            reader.read_chunk(index)
+        except (ValueError, RuntimeError, OSError) as error:
+            raise ReadBackError(f"{group}/{key} does not read back: {type(error).__name__}: {error}") from error
+
+    chunks = [(reader, index) for reader in readers for index in each_index(reader.shape, reader.chunks)]
+    map_in_threads(decode, chunks, sum(reader.size for reader in readers))
 
 
 def _checksum(values: NDArray[Any]) -> int:

@@ -93,6 +93,8 @@ def antenna_temperature(
     bad: NDArray[np.bool_],
     out: NDArray[np.floating[Any]] | None = None,
     shift: Floats | None = None,
+    limits: tuple[Floats, Floats] | None = None,
+    implausible: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.floating[Any]], NDArray[np.uint16], NDArray[np.bool_] | None]:
     """Calibrate the dumps of an ON.
 
@@ -111,6 +113,10 @@ def antenna_temperature(
     shift : ndarray, shape (C, R·A), optional
         Number that rounds T_A* to its noise
         (:func:`~cal_pipeline.heterodyne.physics.noise.rounding_shift`) [K]; exact without.
+    limits : tuple of ndarray, shape (C, R·A), optional
+        Lowest and highest plausible T_A* [K].
+    implausible : ndarray of int, shape (R, A), optional
+        Output array for the number of samples beyond the limits; these keep their values.
 
     Returns
     -------
@@ -164,9 +170,16 @@ def antenna_temperature(
         # With a factor of 0 a sample of a bad channel is finite unless it is missing.
         bad_rows = by_channel(bad, shape)
         scale[bad_rows] = 0.0
-    if not _calibrate(counts, levels, scale, spectra.reshape(flat), shift, largest):
+    low, high = (None, None) if limits is None else limits
+    # One test in the loop serves for both: most blocks hold neither missing nor implausible samples.
+    if not _calibrate(counts, levels, scale, spectra.reshape(flat), shift, largest, low, high):
         missing = ~(np.abs(spectra) < largest)
-        spectra[missing] = np.nan
+        if low is not None and high is not None and implausible is not None:
+            plausible = (spectra.reshape(flat) > low[:, None]) & (spectra.reshape(flat) < high[:, None])
+            implausible[...] = np.count_nonzero(~plausible.reshape(on.shape) & ~missing, axis=(0, 1))
+        missing = missing if missing.any() else None
+        if missing is not None:
+            spectra[missing] = np.nan
     if missing is None and not some_bad:
         return spectra, np.broadcast_to(np.uint16(0), on.shape), None
     flags = np.zeros(on.shape, np.uint16)
@@ -186,11 +199,13 @@ def _calibrate(
     spectra: NDArray[np.floating[Any]],
     shift: Floats | None,
     largest: float,
+    low: Floats | None,
+    high: Floats | None,
 ) -> bool:
-    """Calibrate counts (C, D, P) into `spectra`; return whether all values are finite.
+    """Calibrate counts (C, D, P) into `spectra`; return whether all values are finite and plausible.
 
-    The reference has one value per dump, or one for all dumps. Rounding by `shift` is compiled in
-    where it is given.
+    The reference has one value per dump, or one for all dumps. Rounding by `shift` and the limits
+    `low` and `high` are compiled in where they are given.
     """
     n_channels, n_dumps, n_pixels = counts.shape
     unusual = False
@@ -206,7 +221,10 @@ def _calibrate(
                 kelvin = above * factor[c, p]
                 if shift is not None:
                     kelvin = (kelvin + shift[c, p]) - shift[c, p]
-                unusual |= not np.abs(kelvin) < largest
+                if low is None or high is None:
+                    unusual |= not np.abs(kelvin) < largest
+                else:
+                    unusual |= not (low[c, p] < kelvin) & (kelvin < high[c, p])
                 spectra[c, d, p] = kelvin
     return not unusual
 

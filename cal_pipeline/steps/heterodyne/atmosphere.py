@@ -357,7 +357,7 @@ class AtmosphereStep(CalibrationStep):
         return self.t_atm is not None or loads.sidebands.convention.one_layer
 
     def _pressure_hint(self, frequencies: list[NDArray[np.float64]], pressure: float) -> str:
-        """Hint at ``pamb`` in hPa if the pressure would then fit a table; else return nothing.
+        """Tell where the pressure comes from, or hint at ``pamb`` in hPa if it would then fit a table.
 
         The limits of ``pamb`` itself cannot detect this mistake.
         """
@@ -368,7 +368,7 @@ class AtmosphereStep(CalibrationStep):
         except (AtmRangeError, CalibrationError):
             fits = False
         hint = f"; pamb looks like hPa (mbar): {pressure / TORR:.6g} hPa would fit, convert it to Torr"
-        return hint if fits else ""
+        return hint if fits else "; the pressure is the mean of pamb at the ONs and OFFs"
 
     def _surroundings(self, band: Band, pairing: PairingStage) -> list[Surroundings]:
         """Collect the temperatures of ground and spillover at each OFF [K]."""

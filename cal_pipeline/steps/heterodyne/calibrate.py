@@ -30,6 +30,13 @@ from cal_pipeline.heterodyne.physics.noise import (
     system_temperature,
     variance_of_mean,
 )
+from cal_pipeline.heterodyne.physics.power import (
+    PowerLimits,
+    count_repeated,
+    largest_jump,
+    power_limits,
+    relative_power,
+)
 from cal_pipeline.heterodyne.physics.quality import channel_stride
 from cal_pipeline.heterodyne.physics.sky import Air, SkyDirection, Surroundings
 from cal_pipeline.heterodyne.scan import Band, Scan
@@ -165,6 +172,34 @@ class CalibrateDumps(Operation[SpectrumBlock]):
         self._valid = np.zeros((target.n_blocks, n_dumps, self._on.size), np.bool_)
         of_blocks = (target.n_blocks, *pixels, n_spectra)
         self._missing, self._blank, self._flagged, self._bad = (np.zeros(of_blocks, np.int64) for _ in range(4))
+        self._begin_power(n_dumps, pixels)
+
+    def _begin_power(self, n_dumps: int, pixels: list[int]) -> None:
+        """Create memory for the power of dumps, which the middle of the band tells."""
+        of_ons = (*pixels, self._on.size)
+        self._limits: dict[int, PowerLimits] = {}
+        self._implausible, self._repeated = np.zeros((self._target.n_blocks, *of_ons), np.int64), np.zeros(of_ons)
+        self._levels = np.full((n_dumps, *of_ons), np.nan)
+        self._level_channels = 0
+        at = self._band.coordinates
+        self._sample_noise = 1.0 / float(np.sqrt(self._band.channel_width * at.exptime[self._on].min()))
+
+    def _find_limits(self, block: SpectrumBlock) -> PowerLimits:
+        """Compute the limits of plausible T_A* in the channels of a block, from some of the ONs."""
+        if block.number not in self._limits:
+            calibration, channels = self._calibration, block.rows
+            some = sorted({0, self._on.size // 2, self._on.size - 1})
+            system = calibration.t_sys[channels, ..., some] * calibration.factor[channels, ..., some]
+            gamma = self._band.require_loads().solution.gamma[channels]
+            self._limits[block.number] = power_limits(np.fmax.reduce(system, axis=-1) * gamma, self._sample_noise)
+        return self._limits[block.number]
+
+    def _judge_power(self, block: SpectrumBlock, on: int, counts: NDArray[Any], dumps: Dumps) -> None:
+        """Note the power of each dump of an ON, and dumps that are there twice."""
+        if block.number == self._target.n_blocks // 2:
+            system = self._find_limits(block).system
+            self._levels[..., on], self._level_channels = relative_power(dumps.kelvin, system)
+            self._repeated[..., on] = count_repeated(counts, system)
 
     def apply(self, block: SpectrumBlock) -> None:
         """Calibrate the ONs of a spectrum; round a single one to its noise if asked to."""
@@ -173,6 +208,7 @@ class CalibrateDumps(Operation[SpectrumBlock]):
             counts = block.samples[int(self._on[on])]
             shift = rounding_shift(calibration.sigma[channels, ..., on]) if self._rounds_at_once else None
             dtype = np.float32 if self._rounds_at_once else np.float64
+            limits = self._find_limits(block)
             dumps = Dumps(
                 *antenna_temperature(
                     counts,
@@ -181,8 +217,11 @@ class CalibrateDumps(Operation[SpectrumBlock]):
                     calibration.bad_channel[channels, ..., on],
                     block.memory(len(block.dumps), counts.shape, dtype),
                     shift,
+                    (limits.low, limits.high),
+                    self._implausible[block.number, ..., on],
                 )
             )
+            self._judge_power(block, on, counts, dumps)
             self._valid[block.number, :, on] = True if dumps.missing is None else ~dumps.missing.all(axis=(0, 2, 3))
             block.dumps.append(dumps)
 
@@ -266,4 +305,14 @@ class CalibrateDumps(Operation[SpectrumBlock]):
                 n_channels_flagged = np.count_nonzero(self._channel_flags & flag, axis=0)
                 by_flag[str(flag.name)] = n_channels_flagged * n_dumps * first.size
         n_samples = n_channels * n_dumps * first.size
-        return {"n_samples": n_samples, "flagged": by_flag, "n_blank": blank, "probe": self._probe}
+        statistics = {"n_samples": n_samples, "flagged": by_flag, "n_blank": blank, "probe": self._probe}
+        return statistics | self._conclude_power()
+
+    def _conclude_power(self) -> dict[str, Any]:
+        """Return the statistics of the power of samples and dumps."""
+        noise = self._sample_noise / float(np.sqrt(max(self._level_channels, 1)))
+        return {
+            "n_implausible": self._implausible.sum(axis=(0, -1)),
+            "n_repeated": self._repeated.sum(axis=-1),
+            "dump_jump": largest_jump(self._levels, noise),
+        }

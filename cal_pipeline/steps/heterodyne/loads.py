@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cal_pipeline.core.errors import LayoutError
 from cal_pipeline.core.parameters.values import require_positive
 from cal_pipeline.heterodyne.coordinates import find_observed
-from cal_pipeline.heterodyne.errors import BadChannelsError, describe_failed_read
+from cal_pipeline.heterodyne.errors import BadChannelsError
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts, LoadRules
 from cal_pipeline.heterodyne.phases import COLD, HOT
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
@@ -268,17 +268,12 @@ class LoadsStep(CalibrationStep):
         """
         if not before.mjd <= band.coordinates.time_span[0]:
             return None, None
-        group = session.find_following(band, self.calibration_interval)
-        if group is None:
-            return None, None
-        try:
-            counts = session.read_loads(group, band, scan.clock, rules)
-            return group, self._seen_by_receiver(counts.means, group, band)
-        except MemoryError:
-            raise
-        except Exception as error:  # what is wrong with them must not end this scan
-            logger.warning("%s: the loads that follow it are passed over: %s", band, describe_failed_read(error))
-            return None, None
+
+        def read(group: CalibrationGroup) -> LoadMeans:
+            return self._seen_by_receiver(session.read_loads(group, band, scan.clock, rules).means, group, band)
+
+        group = session.find_following(band, self.calibration_interval, read)
+        return group, None if group is None else read(group)
 
     def _seen_by_receiver(self, means: LoadMeans, group: CalibrationGroup, band: Band) -> LoadMeans:
         """Add the offsets of temperature and the couplings to loads as they were recorded."""
@@ -374,14 +369,14 @@ def _explain_bad_channels(
     if lacking:
         return (
             f"{band}: no dump of {' and '.join(lacking)} on the loads of scan {group.scan_number} is valid in any "
-            "pixel, expected at least one; missing are also counts at the maximum of their integer type, and from "
-            "saturation_counts of the telescope's profile on"
+            f"pixel, expected at least one in {group.name}/data_5d; missing are also counts at the maximum of their "
+            "integer type, and from saturation_counts of the telescope's profile on"
         )
     return (
         f"{band}: all {solution.bad_channel.size} channels are bad on the loads of scan "
         f"{group.scan_number}: median HOT {np.nanmedian(means.hot):.6g}, COLD "
         f"{np.nanmedian(means.cold):.6g} counts at {_kelvin(means.hot_input)} and {_kelvin(means.cold_input)}; "
-        f"expected HOT > COLD and 0 < t_rec_ssb <= {clip_tsys:g} h nu/k"
+        f"expected HOT > COLD and 0 < t_rec_ssb <= {clip_tsys:g} h nu/k, see {group.name}/data_5d"
     )
 
 

@@ -62,8 +62,8 @@ class PrepareStep(CalibrationStep):
         on, off = (_by_time(mask, at.mjd) for mask in (mode.find_ons(at.sobsmode), mode.find_offs(at.sobsmode)))
         if on.size == 0 or off.size == 0:
             raise NoReferenceError(
-                f"{band}: {on.size} ON and {off.size} OFF among the phases {sorted(set(at.sobsmode.tolist()))}, "
-                f"expected at least one of each for mode {mode.name}"
+                f"{band}: {on.size} ON and {off.size} OFF among the phases {sorted(set(at.sobsmode.tolist()))} of "
+                f"{band.store}/{band.group}/source/sobsmode, expected at least one of each for mode {mode.name}"
             )
         taken = np.concatenate([on, off])
         _refuse_unknown(band, taken)
@@ -79,7 +79,9 @@ class PrepareStep(CalibrationStep):
         means, noise = survey.run()
         valid = np.asarray(means.dumps.max(axis=0) > 0)
         if not valid.any():
-            raise NoReferenceError(f"{band}: none of its {off.size} OFFs has a valid dump in any pixel")
+            raise NoReferenceError(
+                f"{band}: none of its {off.size} OFFs has a valid dump in any pixel, expected one in {counts.name}"
+            )
         try:
             pairing = mode.pair(at.sobsmode, at.mjd, on, off, valid)
         except NoReferenceError as error:

@@ -40,7 +40,11 @@ def attempt(tmp_path, monkeypatch):
 )
 def test_an_error_is_a_result(attempt, error, message):
     result = attempt(error)
-    assert (result.failed_in, result.error_class, result.message) == ("write", type(error).__name__, message)
+    assert (result.failed_in, result.error_class, result.message) == (
+        "write",
+        type(error).__name__,
+        f"scan 1 of night.zarr: {message}",
+    )
     assert "write_scan" in result.traceback
 
 

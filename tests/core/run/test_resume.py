@@ -82,6 +82,8 @@ def test_changes_that_the_family_finds_are_reasons():
 class Family:
     """Finds what it is told to find."""
 
+    verify = False
+
     def __init__(self, *found):
         self.found = found
 
@@ -106,6 +108,18 @@ class TestJudge:
     def test_says_why_not(self, product):
         assert judge_earlier([product], 1, None, PARAMETERS, Family(["L0 changed"])).reasons == ("L0 changed",)
         assert judge_earlier([], 1, None, PARAMETERS, Family([])) == NOT_JUDGED
+
+    def test_verifies_what_is_kept(self, product, caplog):
+        family = Family([])
+        family.verify = True
+        assert judge_earlier([product], 1, None, PARAMETERS, family).kept_in
+        chunk = product.path / "scan_000001" / "spectra" / "c.0.0"
+        data = bytearray(chunk.read_bytes())
+        data[-1] ^= 1
+        chunk.write_bytes(data)
+        assert judge_earlier([product], 1, None, PARAMETERS, family).reasons == ("does not read back",)
+        assert "scan_000001/spectra/c.0.0 does not read back: " in caplog.text
+        assert judge_earlier([product], 1, None, PARAMETERS, Family([])).kept_in
 
     def test_an_error_is_a_reason(self, product):
         verdict = judge_earlier([product], 1, None, PARAMETERS, Family())

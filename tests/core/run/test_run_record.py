@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import threading
@@ -360,7 +361,7 @@ class TestFinalComparison:
         with pytest.raises(RunFailedError, match=r"2 of 2 scans could not be calibrated; .* left as it was") as told:
             run(stage, numbers=[2, 3])
         assert told.value.exit_status == 1
-        assert "the first was scan 2 in step first: by nought" in str(told.value)
+        assert re.search("the first was scan 2 in step first: scan 2 of .*night.zarr: by nought", str(told.value))
         assert [failure["scan_number"] for failure in told.value.failures] == [2, 3]
         assert found().numbers == [1]
         assert found().failures == []
@@ -379,19 +380,14 @@ class TestFinalComparison:
         assert [failure["scan_number"] for failure in found().failures] == [2]
 
 
-def test_a_history_that_fails_does_not_end_the_run(session, run, found, caplog, monkeypatch):
+def test_a_history_that_fails_does_not_end_the_run(run, caplog):
     class Failing(History):
         def add(self, carried, /):
             raise ValueError("no room")
 
     recipe = Recipe({})
     recipe.start_history = Failing
-    write = recipe.write_observation
-    monkeypatch.setattr(
-        Recipe,
-        "write_observation",
-        lambda self, *arguments: type(written := write(*arguments))(written.summary, written.verdict, ["sky"]),
-    )
+    recipe.carry = lambda _: ["sky"]
     with caplog.at_level(logging.WARNING, "cal_pipeline"):
         assert run(recipe=recipe).numbers == [1, 2, 3]
     assert "later scans are not compared with scan 1: ValueError('no room')" in caplog.text

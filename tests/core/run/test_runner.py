@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -70,10 +71,17 @@ def test_what_fails_is_told_at_the_end(run, bad, status, caplog):
         run(first=lambda scan: scan, second=stage)
     assert caught.value.exit_status == status
     assert caught.value.product.numbers == [n for n in (1, 2, 3) if n not in bad]
-    expected = {"step": "second", "error_class": "LayoutError", "message": "by nought"}
-    assert caught.value.product.failures == [{"scan_number": n} | expected for n in bad]
+    failures = caught.value.product.failures
+    assert [(one["scan_number"], one["step"], one["error_class"]) for one in failures] == [
+        (n, "second", "LayoutError") for n in bad
+    ]
+    assert all(
+        re.fullmatch(rf"scan {one['scan_number']} of .*night.zarr: by nought", one["message"]) for one in failures
+    )
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert errors == [f"scan {n} failed in step second: LayoutError: by nought" for n in bad]
+    assert errors == [
+        f"scan {one['scan_number']} failed in step second: LayoutError: {one['message']}" for one in failures
+    ]
 
 
 def test_an_interruption_stops_the_run_and_leaves_what_is_complete(run, tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -35,17 +36,25 @@ def test_a_signal_interrupts(handlers, number, error):
 
 def test_a_shielded_block_is_completed_before_the_interruption(handlers):
     done = []
-    with pytest.raises(KeyboardInterrupt), interruptible():
+
+    @interruptible()
+    def work():
         with shielded():
             signal.raise_signal(signal.SIGINT)
             done.append("shielded")
         done.append("never")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert done == ["shielded"]
 
 
 def test_cleaning_up_is_not_interrupted_again(handlers):
     done = []
-    with pytest.raises(Terminated), interruptible(), shielded():
+
+    @interruptible()
+    @shielded()
+    def work():
         try:
             with exposed():
                 signal.raise_signal(signal.SIGTERM)
@@ -53,21 +62,37 @@ def test_cleaning_up_is_not_interrupted_again(handlers):
             with shielded():
                 done.append("clean")
             done.append("all")
+
+    with pytest.raises(Terminated):
+        work()
     assert done == ["clean", "all"]
 
 
 def test_an_interruption_that_a_finaliser_has_lost_is_raised_again(handlers):
-    with pytest.raises(KeyboardInterrupt), interruptible():
-        with pytest.raises(KeyboardInterrupt):
+    @interruptible()
+    def work():
+        with suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         check_interruption()
 
+    with pytest.raises(KeyboardInterrupt):
+        work()
+
 
 def test_the_second_signal_does_what_it_did_before(handlers):
-    with pytest.raises(KeyboardInterrupt), interruptible(), shielded():
+    done = []
+
+    @interruptible()
+    @shielded()
+    def work():
         signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+        done.append("first")
+        signal.raise_signal(signal.SIGINT)
+        done.append("second")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["first"]
 
 
 def test_a_signal_that_comes_too_late_is_passed_on(handlers):
@@ -98,11 +123,18 @@ def test_a_thread_of_a_host_program_is_left_alone(handlers):
 
 
 def test_blocks_of_one_command_share_the_handlers(handlers):
-    with pytest.raises(Terminated), interruptible():
-        outer = signal.getsignal(signal.SIGTERM)
+    found = []
+
+    @interruptible()
+    def work():
+        found.append(signal.getsignal(signal.SIGTERM))
         with interruptible():
-            assert signal.getsignal(signal.SIGTERM) == outer
+            found.append(signal.getsignal(signal.SIGTERM))
             signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Terminated):
+        work()
+    assert found[0] == found[1]
 
 
 _ENDS_AT_ONCE = """

@@ -250,8 +250,9 @@ def test_an_old_empty_lock_is_of_a_run_that_was_killed_while_it_made_it(tmp_path
     lock.release()
 
 
-def test_a_folder_in_the_place_of_the_lock_is_named(tmp_path):
-    (tmp_path / "l1.zarr.lock").mkdir()
+@pytest.mark.parametrize("kind", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_in_the_place_of_the_lock_is_named(tmp_path, kind):
+    kind(tmp_path / "l1.zarr.lock")
     with pytest.raises(StoreError, match=r"l1\.zarr\.lock is in the way"):
         LocalLock(tmp_path / "l1.zarr", tmp_path, Holder.of_this_process("mine")).refuse_if_held()
 

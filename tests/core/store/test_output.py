@@ -77,6 +77,15 @@ def test_a_chunk_that_is_lost_is_noticed(output, lost):
     assert not (output.path / "scan_000001").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff{", b'{"node_type": "array", "shape": [3]}'])
+def test_metadata_that_are_none_are_noticed(output, content):
+    root = output.staging_of("scan_000001")
+    fill(root)
+    root.put("pwv/zarr.json", content)
+    with pytest.raises(IncompleteWriteError, match=r"pwv/zarr\.json holds no metadata"):
+        finish_group(root)
+
+
 def test_chunks_of_fill_values_are_written_too(tmp_path):
     group = LocalStorePath(tmp_path / "g")
     L1.write_array(group, "spectra", np.full((5, 1, 1, 1, 2), np.nan), 2, {"spectra"})
@@ -209,7 +218,7 @@ def test_all_of_a_scan_is_on_the_disk_before_it_is_listed(output, monkeypatch):
     fill(root)
     root.put("spectra/c.9", bytes(2**21))
     written = {str(path) for path in [root.path, *root.path.rglob("*")]}
-    root.make_durable()
+    finish_group(root)
     output.publish("scan_000001")
     listed = events.index(("renamed", str(root.path)))
     assert len(written) > 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 from pathlib import Path
 
@@ -349,6 +351,32 @@ class TestLinks:
         with make(tmp_path), pytest.raises(StoreLockedError):
             make(tmp_path, "other.zarr")
 
+    def test_links_among_the_folders_above_keep_their_names(self, tmp_path):
+        # A worker on another host may have a link of this name to another place.
+        (tmp_path / "disk").mkdir()
+        (tmp_path / "data").symlink_to("disk")
+        with make(tmp_path, "data/l1.zarr") as output:
+            output.begin(RUN)
+            assert output.root.name == str(tmp_path / "data" / "l1.zarr")
+            with pytest.raises(StoreLockedError):
+                make(tmp_path, "disk/l1.zarr")
+            publish(output, 1)
+        assert CalibratedSession(tmp_path / "disk" / "l1.zarr").numbers == [1]
+
+    def test_a_linked_product_tells_what_became_of_its_run(self, tmp_path):
+        (tmp_path / "disk").mkdir()
+        (tmp_path / "l1.zarr").symlink_to("disk/l1.zarr")
+        with make(tmp_path) as output:
+            holder = output.holder
+            output.begin(json.dumps(dataclasses.asdict(holder) | {"state": "running"}).encode())
+            publish(output, 1)
+            assert CalibratedSession(tmp_path / "l1.zarr").run_state == "running"
+            output.staging.put_aside(output.path)
+            with pytest.raises(StoreError, match=r"in .*disk/l1\.zarr\.staging/.*/old/product"):
+                CalibratedSession(tmp_path / "l1.zarr")
+            output.staging.put_back()
+        assert CalibratedSession(tmp_path / "l1.zarr").run_state == "interrupted"
+
     def test_links_that_point_to_each_other(self, tmp_path):
         (tmp_path / "l1.zarr").symlink_to("b.zarr")
         (tmp_path / "b.zarr").symlink_to("l1.zarr")
@@ -426,3 +454,42 @@ class TestRemovedTrees:
         monkeypatch.setattr(os, "unlink", refuse)
         with pytest.raises(StoreError, match="a/b/file cannot be removed: Operation not permitted"):
             LocalStorePath(tmp_path / "a").remove()
+
+
+class TestFaultsOfTheDisk:
+    """What is reported as failed is not listed."""
+
+    def test_a_scan_whose_listing_does_not_reach_the_disk_is_taken_out_again(self, tmp_path, monkeypatch):
+        with make(tmp_path) as output:
+            output.begin(RUN)
+            publish(output, 1)
+            fill(output.staging_of("scan_000002"))
+            with monkeypatch.context() as broken:
+                broken.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+                with pytest.raises(OSError, match="Input/output"):
+                    output.publish("scan_000002")
+            assert output.published() == ["scan_000001"]
+            output.publish("scan_000002")
+            assert output.published() == ["scan_000001", "scan_000002"]
+
+    def test_what_was_replaced_and_cannot_be_removed_is_no_failure(self, tmp_path, monkeypatch, caplog):
+        with make(tmp_path, resume=True) as output:
+            output.begin(RUN)
+            publish(output, 1)
+            with monkeypatch.context() as broken:
+                broken.setattr(os, "rmdir", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied", path)))
+                publish(output, 1, names=("t_sys",))
+            assert (output.path / "scan_000001" / "t_sys").exists()
+        assert "left behind: " in caplog.text
+        assert others(tmp_path) == ["l1.zarr"]
+
+    def test_a_product_that_somebody_removed_meanwhile_is_made(self, tmp_path):
+        with make(tmp_path) as output:
+            output.begin(RUN)
+        with make(tmp_path, overwrite=True) as output:
+            output.begin(RUN)
+            publish(output, 1)
+            remove_tree(output.path)
+            output.finish(["scan_000001"])
+        assert CalibratedSession(output.path).numbers == [1]
+        assert others(tmp_path) == ["l1.zarr"]

@@ -1,0 +1,191 @@
+"""Power of the dumps of an ON relative to its reference: samples and dumps that no sky makes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
+from cal_pipeline.heterodyne.physics.compiled import by_channel
+
+Floats = NDArray[np.float64]
+
+LOWEST, HIGHEST = -0.5, 2.0
+"""Changes of power, relative to that of the reference, that a source or its reference may make: a planet that fills the
+beam doubles the power, and leaves half of it where it is in the reference."""
+
+_SIGMA = 10.0
+_MOST_CHANNELS = 128
+"""Channels that tell the power of a dump well enough."""
+
+_FEWEST_CHANNELS = 16
+"""Channels from which on dumps of equal counts are no chance."""
+
+
+class PowerLimits(NamedTuple):
+    """Limits of plausible T_A* in some channels.
+
+    Parameters
+    ----------
+    low, high : ndarray, shape (c, R·A)
+        Limits [K]; beyond all numbers where the scale is unknown.
+    system : ndarray, shape (c, R, A)
+        Power of the reference on the scale of T_A* [K]; NaN where unknown.
+
+    Examples
+    --------
+    >>> limits = power_limits(np.full((2, 1, 1), 300.0), noise=0.0)
+    >>> limits.high.tolist()
+    [[600.0], [600.0]]
+    """
+
+    low: Floats
+    high: Floats
+    system: Floats
+
+
+def power_limits(system: Floats, noise: float) -> PowerLimits:
+    """Compute the limits of plausible T_A*.
+
+    Parameters
+    ----------
+    system : ndarray, shape (c, R, A)
+        Power of the reference on the scale of T_A*, t_sys·gamma·factor [K].
+    noise : float
+        Expected relative 1-sigma noise of a sample, 1/sqrt(B t).
+
+    Returns
+    -------
+    PowerLimits
+
+    Examples
+    --------
+    >>> limits = power_limits(np.full((1, 1, 1), 300.0), noise=0.01)
+    >>> limits.low.item(), limits.high.item()
+    (-180.0, 630.0)
+    """
+    known = np.isfinite(system) & (system > 0.0)
+    largest = math.sqrt(float(np.finfo(np.float32).max))
+    margin = _SIGMA * noise if math.isfinite(noise) else np.inf
+    low, high = (np.where(known, system * (limit + sign * margin), sign * np.inf) for limit, sign in _SIDES)
+    low, high = np.maximum(low, -largest), np.minimum(high, largest)
+    return PowerLimits(by_channel(low, low.shape), by_channel(high, high.shape), np.where(known, system, np.nan))
+
+
+_SIDES = ((LOWEST, -1.0), (HIGHEST, 1.0))
+
+
+def relative_power(kelvin: NDArray[np.floating[Any]], system: Floats) -> tuple[Floats, int]:
+    """Compute the power of each dump relative to that of the reference, minus 1, averaged over channels.
+
+    Parameters
+    ----------
+    kelvin : ndarray, shape (c, D, R, A)
+        T_A* [K].
+    system : ndarray, shape (c, R, A)
+        Power of the reference on the same scale [K].
+
+    Returns
+    -------
+    level : ndarray, shape (D, R, A)
+        The power; NaN without a sample. Single samples count as at most three times the power of
+        the reference more.
+    n_channels : int
+        Number of channels that were averaged, at most.
+
+    Examples
+    --------
+    The second dump was counted twice:
+
+    >>> level, n_channels = relative_power(np.array([[[[0.0]], [[300.0]]]]), np.full((1, 1, 1), 300.0))
+    >>> level.ravel().tolist(), n_channels
+    ([0.0, 1.0], 1)
+    """
+    some = slice(None, None, max(len(kelvin) // _MOST_CHANNELS, 1))
+    change = np.clip(kelvin[some] / system[some, None], -1.0, HIGHEST + 1.0)
+    return mean_from_sum(*sum_of_valid(change, axis=0)), len(change)
+
+
+def count_repeated(counts: NDArray[Any], system: Floats) -> NDArray[np.int64]:
+    """Count dumps whose counts are those of the dump before, which noise rules out.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (c, D, R, A)
+        Counts of an ON.
+    system : ndarray, shape (c, R, A)
+        Power of the reference on the scale of T_A* [K]; NaN in channels that are not compared.
+
+    Returns
+    -------
+    ndarray of int, shape (R, A)
+        Number of dumps; 0 for pixels with few channels to compare.
+
+    Examples
+    --------
+    >>> counts = np.random.default_rng(1).integers(1000, 2000, (32, 3, 1, 1))
+    >>> counts[:, 2] = counts[:, 1]
+    >>> count_repeated(counts, np.ones((32, 1, 1))).tolist()
+    [[1]]
+    """
+    some = slice(None, None, max(len(counts) // _MOST_CHANNELS, 1))
+    known = np.isfinite(system[some])
+    same = (counts[some, 1:] == counts[some, :-1]) | ~known[:, None]
+    enough = np.count_nonzero(known, axis=0) >= _FEWEST_CHANNELS
+    return np.where(enough, np.count_nonzero(same.all(axis=0), axis=0), 0)
+
+
+def largest_jump(levels: Floats, noise: float) -> Floats:
+    """Find the largest change of power from a dump to the more similar one of the dumps beside it.
+
+    The same is looked for from ON to ON, in their means.
+
+    Parameters
+    ----------
+    levels : ndarray, shape (D, R, A, S)
+        Power of the dumps of each ON in time order, relative to that of the reference, minus 1; NaN
+        where missing.
+    noise : float
+        Their relative 1-sigma noise.
+
+    Returns
+    -------
+    ndarray, shape (R, A)
+        Change over the power of the similar dump, or over that of the reference where this is
+        larger, less 10 sigma of noise; NaN with fewer than two dumps.
+
+    Examples
+    --------
+    A dump that was counted twice, and the edge of a source:
+
+    >>> once = np.array([0.0, 0.0, 1.0, 0.0, 0.0]).reshape(5, 1, 1, 1)
+    >>> edge = np.array([0.0, 0.0, 1.0, 1.0, 1.0]).reshape(5, 1, 1, 1)
+    >>> largest_jump(once, 0.0).item(), largest_jump(edge, 0.0).item()
+    (1.0, 0.0)
+    """
+    n_dumps, *pixels, n_ons = levels.shape
+    in_time = np.moveaxis(levels, -1, 0).reshape(n_ons * n_dumps, -1)
+    total, number = sum_of_valid(levels, axis=0)
+    of_ons = np.moveaxis(mean_from_sum(total, number), -1, 0).reshape(n_ons, -1)
+    jumps = [max(_jump(in_time[:, p]), _jump(of_ons[:, p]), key=_or_least) for p in range(in_time.shape[1])]
+    margin = _SIGMA * math.sqrt(2.0) * noise
+    return np.maximum(np.array(jumps) - margin, 0.0).reshape(pixels)
+
+
+def _or_least(value: float) -> float:
+    return -1.0 if math.isnan(value) else value
+
+
+def _jump(series: Floats) -> float:
+    """Find the largest change in a series (T,) to the similar neighbour; NaN without neighbours."""
+    known = series[np.isfinite(series)]
+    if known.size < 2:
+        return math.nan
+    difference = np.abs(np.diff(known))
+    # A dump beside a source changes by less than its own power; one beside an empty dump by no more.
+    power = np.maximum(1.0 + known, 1.0)
+    to_next, to_last = difference / power[1:], difference / power[:-1]
+    return float(np.minimum(np.append(to_next, np.inf), np.insert(to_last, 0, np.inf)).max())

@@ -1,0 +1,96 @@
+"""Workers end with the run that started them, whatever they are doing."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cal_pipeline.core.run import workers
+from cal_pipeline.core.run.workers import Job
+
+pytestmark = pytest.mark.slow
+
+SLEEP = 60.0
+"""Time that the work takes [s]."""
+
+
+class Endless:
+    """A recipe that a worker takes a minute to read."""
+
+    def __reduce__(self):
+        return time.sleep, (SLEEP,)
+
+
+@pytest.fixture
+def busy():
+    """A worker at work."""
+    worker = workers._Worker()
+    assert worker.connection.poll(30.0)
+    worker.start(Job("session.zarr", "l1.zarr", 1, pickle.dumps(Endless()), 1))
+    # The job has been received once nothing of it is left in the pipe.
+    time.sleep(0.5)
+    yield worker
+    if worker.process.is_alive():
+        worker.process.kill()
+        worker.process.join()
+
+
+def test_a_worker_at_work_is_asked_to_end(busy):
+    started = time.monotonic()
+    busy.stop()
+    assert busy.process.exitcode == -signal.SIGTERM
+    assert time.monotonic() - started < workers._GRACE
+
+
+def test_a_worker_that_does_not_answer_is_killed(busy, monkeypatch):
+    monkeypatch.setattr(workers, "_GRACE", 0.5)
+    os.kill(busy.process.pid, signal.SIGSTOP)
+    busy.stop()
+    assert busy.process.exitcode == -signal.SIGKILL
+
+
+PARENT = """
+import pickle, sys, time
+from test_workers_end import Endless
+from cal_pipeline.core.run import workers
+from cal_pipeline.core.run.workers import Job
+
+if __name__ == "__main__":
+    worker = workers._Worker()
+    assert worker.connection.poll(30.0)
+    worker.start(Job("session.zarr", "l1.zarr", 1, pickle.dumps(Endless()), 1))
+    print(worker.process.pid, flush=True)
+    time.sleep(60.0)
+"""
+
+
+def test_a_worker_ends_with_its_parent(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    paths = os.pathsep.join([os.path.dirname(__file__), *filter(None, sys.path)])
+    command = [sys.executable, str(script)]
+    environment = os.environ | {"PYTHONPATH": paths}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        time.sleep(0.5)
+        parent.kill()
+    end = time.monotonic() + 10.0
+    while is_alive(worker):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process is there and has not ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
