@@ -259,9 +259,9 @@ def _refuse_overlap(path: Path, source: str) -> None:
     read = Path(normalize_location(source)).resolve()
     inputs = [read]
     if read.is_dir():
-        # Parts of an input may lie elsewhere.
+        # Parts of an input may lie elsewhere. A link to itself is no error here, as it is to Path.resolve.
         with os.scandir(read) as entries:
-            inputs += [Path(entry.path).resolve() for entry in entries if entry.is_symlink()]
+            inputs += [Path(os.path.realpath(entry.path)) for entry in entries if entry.is_symlink()]
     target = path.resolve()
     for written in (target, staging_folder(target)):
         for found in inputs:
