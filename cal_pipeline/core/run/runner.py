@@ -35,8 +35,8 @@ class RunFailedError(CalibrationError, StpipeExitException):  # type: ignore[mis
 
     Attributes
     ----------
-    product : Product
-        The product.
+    product : Product or None
+        The product; None where an older one was left in its place.
     failures : list of dict
         Observations that could not be calibrated: number, ``step``, ``error_class``, ``message``.
     exit_status : int
@@ -118,6 +118,7 @@ def calibrate_observations(
             process(ordered, resumption.earlier if resumption else NO_EARLIER)
             if publisher.outdated:
                 process(list(publisher.outdated))
+        _refuse_to_swap(output, tally)
         record.end(is_finished=True)
         _finish_output(output, tally, resumption)
     except BaseException as error:
@@ -152,6 +153,27 @@ def _open_finished(output: OutputStore, tally: RunTally, recipe: Recipe) -> Any:
         if not tally.done:
             raise
         raise RunRecordError(f"{tally}, but what is in {output.root} cannot be judged: {error}", None) from error
+
+
+def _refuse_to_swap(output: OutputStore, tally: RunTally) -> None:
+    """Leave an older product in place if the new one lacks what a disk or server did not take.
+
+    Raises
+    ------
+    RunFailedError
+        If so. Staging keeps the finished observations for a run that resumes.
+    """
+    if output.product is output.root or not tally.done or not tally.unwritten:
+        return
+    noun, product = tally.noun, output.product
+    missing = f"{noun} {format_ranges(sorted(tally.unwritten))} could not be written"
+    raise RunFailedError(
+        1,
+        f"{missing}, so {output.root} is left as it was; {len(tally.done)} of {format_count(tally.n_asked, noun)} "
+        f"finished and kept in {product}; give resume=True to go on, see {product}/failures.json",
+        None,
+        output.failures,
+    )
 
 
 def _finish_output(output: OutputStore, tally: RunTally, resumption: Resumption | None) -> None:
@@ -242,6 +264,8 @@ class RunTally:
         Name of an observation.
     done : set of int
         Observations in the product.
+    unwritten : set of int
+        Observations that failed because the product could not be written.
     verdicts : Counter
         Number of observations that were calibrated, by verdict.
     """
@@ -249,6 +273,7 @@ class RunTally:
     n_asked: int
     noun: str
     done: set[int] = field(default_factory=set)
+    unwritten: set[int] = field(default_factory=set)
     verdicts: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
@@ -318,6 +343,8 @@ class _Publisher:
         if not result.failed_in:
             self._try_to_publish(result)
         if result.failed_in:
+            if result.unwritten:
+                self._tally.unwritten.add(result.number)
             self._output.record_failure(result.number, result.failed_in, result.error_class, result.message)
             failure = (result.number, result.failed_in, result.error_class, result.message)
             logger.error(f"{self._output.kind.noun} %d failed in step %s: %s: %s", *failure)
@@ -367,6 +394,7 @@ class _Publisher:
                 type(error).__name__,
                 str(error) or repr(error),
             )
+            result.unwritten = True
             logger.debug("%s", name, exc_info=True)
 
     def _keep(self, product: str, name: str) -> None:
