@@ -123,7 +123,7 @@ def refuse_foreign_table(root: StorePath) -> None:
         try:
             content = beside.get_part(key, 0, _HEADER)
         except OSError as error:
-            if error.errno != errno.EINVAL:
+            if error.errno not in (errno.EINVAL, errno.EISDIR):
                 raise
             content = b"no regular file"
         # A run that is killed may leave a draft of which only the start was written.

@@ -129,7 +129,7 @@ def calibrate_observations(
     finally:
         if resumption is not None:
             logger.info("%s", resumption)
-    product = recipe.open_product(output.root.name)
+    product = _open_finished(output, tally, recipe)
     n_failed = len(output.failures)
     failed = f", {n_failed} failed" if n_failed else ""
     logger.info("%s%s in %.0f s: %s", tally, failed, time.monotonic() - began, output.root)
@@ -137,6 +137,22 @@ def calibrate_observations(
     others = resumption.numbers_to_leave(tally.done) if resumption else set()
     _judge(numbers, tally, output, product, unrecorded, others)
     return product
+
+
+def _open_finished(output: OutputStore, tally: RunTally, recipe: Recipe) -> Any:
+    """Open the product at the end of a run, for the comparison with what was asked for.
+
+    Raises
+    ------
+    RunRecordError
+        If it cannot be opened, as where the store is away by then, and an observation is done.
+    """
+    try:
+        return recipe.open_product(output.root.name)
+    except CalibrationError as error:
+        if not tally.done:
+            raise
+        raise RunRecordError(f"{tally}, but what is in {output.root} cannot be judged: {error}", None) from error
 
 
 def _finish_output(output: OutputStore, tally: RunTally, resumption: Resumption | None) -> None:

@@ -449,9 +449,8 @@ def _check_failures(contents: Contents, kind: ProductKind, numbers: list[int]) -
             keys = f"{kind.number_key}, step, error_class and message"
             contents.report("failures.json", f"{failure!r:.80}", f"a mapping with {keys}")
             continue
-        if number not in numbers:
-            failed.add(number)
-        else:
+        failed.add(number)
+        if number in numbers:
             contents.report("failures.json", f"{kind.noun} {number}, which is in the store", "failed ones alone")
     return failed
 

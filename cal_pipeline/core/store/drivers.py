@@ -18,7 +18,7 @@ from zarr.storage import WrapperStore
 from cal_pipeline.core.run.threads import renew_after_fork
 from cal_pipeline.core.store.driver_errors import may_pass, translate_driver_errors
 from cal_pipeline.core.store.event_loop import drivers_loop
-from cal_pipeline.core.store.time_limits import PAUSES_S, REQUEST_LIMIT_S
+from cal_pipeline.core.store.time_limits import PAUSES_S, REQUEST_LIMIT_S, limit_write
 
 Answer = TypeVar("Answer")
 Reopen = Callable[[], Awaitable[Store]]
@@ -114,33 +114,40 @@ class CheckedStore(WrapperStore[Store]):
             if system is not None and not self._is_inherited:
                 system.invalidate_cache()
 
-    async def _ask(self, key: str, operation: str, question: Callable[[Store], Awaitable[Answer]]) -> Answer:
-        """Ask the store, in the loop that its connections belong to."""
+    async def _ask(
+        self, key: str, operation: str, question: Callable[[Store], Awaitable[Answer]], limit: float | None = None
+    ) -> Answer:
+        """Ask the store, in the loop that its connections belong to; each attempt may have a time limit [s]."""
 
         async def answer() -> Answer:
             with translate_driver_errors(f"{self.name}/{key}" if key else self.name, operation):
-                return await self._insist(question)
+                return await self._insist(question, limit)
 
         return await drivers_loop.run_from_any(answer())
 
-    async def _insist(self, question: Callable[[Store], Awaitable[Answer]]) -> Answer:
+    async def _insist(self, question: Callable[[Store], Awaitable[Answer]], limit: float | None) -> Answer:
         """Ask the store within a time limit, and again after what may pass."""
-        async with _time_limit(REQUEST_LIMIT_S):
+
+        async def attempt() -> Answer:
+            async with _time_limit(limit):
+                answer = await question(await self._ready())
+            self._is_silent = False
+            return answer
+
+        async with _time_limit(REQUEST_LIMIT_S if limit is None else None):
             # A store that kept silent is asked once only, until it answers.
             for pause in () if self._is_silent else PAUSES_S:
                 try:
-                    return await question(await self._ready())
+                    return await attempt()
                 except Exception as error:
                     if not may_pass(error):
                         raise
                     await asyncio.sleep(pause)
             try:
-                answer = await question(await self._ready())
+                return await attempt()
             except Exception as error:
-                self._is_silent = self._is_silent or may_pass(error)
+                self._is_silent = may_pass(error)
                 raise
-            self._is_silent = False
-            return answer
 
     async def _list(self, key: str, listing: Callable[[Store], AsyncIterator[str]]) -> list[str]:
         async def listed(store: Store) -> list[str]:
@@ -177,11 +184,12 @@ class CheckedStore(WrapperStore[Store]):
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write an object."""
-        await self._ask(key, "written", lambda store: store.set(key, value))
+        await self._ask(key, "written", lambda store: store.set(key, value), limit_write(len(value)))
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
         """Write an object that is not there."""
-        await self._ask(key, "written", lambda store: store.set_if_not_exists(key, value))
+        limit = limit_write(len(value))
+        await self._ask(key, "written", lambda store: store.set_if_not_exists(key, value), limit)
 
     async def delete(self, key: str) -> None:
         """Delete an object."""
@@ -228,7 +236,7 @@ def _stamp_of(info: dict[str, Any]) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def _time_limit(seconds: float) -> AsyncIterator[None]:
+async def _time_limit(seconds: float | None) -> AsyncIterator[None]:
     """Raise TimeoutError with a message if the block takes longer."""
     try:
         async with asyncio.timeout(seconds) as limit:

@@ -383,7 +383,7 @@ def _read_lock(path: Path) -> Holder | None:
     except ValueError as error:
         cause: Exception = error
     except OSError as error:
-        if error.errno != errno.EINVAL:
+        if error.errno not in (errno.EINVAL, errno.EISDIR):
             raise
         cause = error
     raise StoreError(f"{path} is in the way: it is no lock of a run ({cause}); remove it or rename it") from cause

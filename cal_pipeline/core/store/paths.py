@@ -332,8 +332,8 @@ def _open_regular(path: str, flags: int) -> int:
     if stat.S_ISREG(mode):
         return descriptor
     os.close(descriptor)
-    number, text = (errno.EISDIR, "is a folder") if stat.S_ISDIR(mode) else (errno.EINVAL, "is no regular file")
-    raise OSError(number, text, path)
+    number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    raise OSError(number, "is no regular file", path)
 
 
 class RemoteStorePath(StorePath):

@@ -11,11 +11,28 @@ CONNECT_LIMIT_S = 10.0
 READ_LIMIT_S = 20.0
 """Time in which a server must send or take some bytes [s]."""
 
+WRITE_LIMIT_S = 30.0
+"""Time for writing a small object [s]: the drivers watch for silence only once all is sent."""
+
+SLOWEST_WRITE = 1e5
+"""Rate that a larger object must be written at [bytes/s]."""
+
 REQUEST_LIMIT_S = 600.0
 """Time for a whole request with its repetitions [s]: for servers that trickle, and drivers without limits."""
 
 PAUSES_S = (0.2, 1.0)
 """Pauses before a request is repeated after what may pass [s]; afterwards it fails."""
+
+
+def limit_write(n_bytes: int) -> float:
+    """Return the time for writing an object of a size [s].
+
+    Examples
+    --------
+    >>> limit_write(2_000_000)
+    50.0
+    """
+    return WRITE_LIMIT_S + n_bytes / SLOWEST_WRITE
 
 
 def limit_driver(scheme: str) -> dict[str, Any]:

@@ -32,10 +32,11 @@ class WitnessedStorePath(StorePath):
     >>> place.put("notes.txt", b"as written")
     >>> place.verify()
     >>> open_store("verified.zarr").put("notes.txt", b"as written?")
-    >>> place.verify()
-    Traceback (most recent call last):
-    ...
-    cal_pipeline.core.errors.ReadBackError: ...verified.zarr/notes.txt reads back differently ...
+    >>> try:
+    ...     place.verify()
+    ... except ReadBackError as error:
+    ...     print("notes.txt reads back differently" in str(error))
+    True
     """
 
     is_witnessed = True

@@ -35,6 +35,10 @@ class Moody(WrapperStore):
         super().__init__(MemoryStore())
         self.errors, self.silent, self.asked = list(errors), silent, 0
 
+    async def set(self, *arguments, **settings):
+        self.asked += 1
+        await asyncio.sleep(60)
+
     async def get(self, *arguments, **settings):
         self.asked += 1
         if self.silent:
@@ -81,6 +85,16 @@ def test_a_driver_without_limits_has_that_of_the_whole_request(monkeypatch):
     monkeypatch.setattr(drivers, "REQUEST_LIMIT_S", 0.2)
     with pytest.raises(StoreError, match=r"sftp://x/y/a cannot be read: no answer in time \(none within 0.2 s\)"):
         RemoteStorePath(Moody(silent=True), "sftp://x/y").get("a")
+
+
+def test_what_is_not_taken_is_not_written_for_ever(monkeypatch):
+    monkeypatch.setattr(time_limits, "WRITE_LIMIT_S", 0.1)
+    monkeypatch.setattr(time_limits, "SLOWEST_WRITE", 100.0)
+    store, start = Moody(), time.monotonic()
+    with pytest.raises(StoreError, match=r"s3://night/x/a cannot be written: no answer in time \(none within 0.2 s\)"):
+        RemoteStorePath(store, "s3://night/x").put("a", b"0123456789")
+    assert store.asked == 3
+    assert 0.6 <= time.monotonic() - start < 10
 
 
 def test_one_silent_request_does_not_make_all_others_wait(monkeypatch):
