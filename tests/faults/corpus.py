@@ -159,7 +159,7 @@ def _names(text: str, damage: Damage) -> bool:
 def _is_complete(message: str, damage: Damage) -> bool:
     """Tell whether a message names store, scan and the damaged thing, what was found and what was expected."""
     place = "session.zarr" in message and (SCAN in message or f"scan {BAD}" in message)
-    cause = "expected" in message or "it offers" in message or _UNREADABLE.search(message) is not None
+    cause = "expected" in message.lower() or "it offers" in message or _UNREADABLE.search(message) is not None
     return place and _names(message, damage) and cause and "\n" not in message and len(message) < 2000
 
 

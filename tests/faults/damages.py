@@ -640,7 +640,7 @@ def _samples() -> Iterator[Damage]:
         return _at_subscan(position, change)
 
     def spike(values: Values) -> Values:
-        values[10, 0] = values[10, 0] * 3
+        values[10, 0] = values[10, 0] * 10  # brighter than the hot load, which no line is
         return values
 
     def stuck(values: Values) -> Values:
@@ -690,7 +690,7 @@ def _samples() -> Iterator[Damage]:
         "with channels reversed": lambda values: values[::-1],
         "constant": lambda values: np.full(values.shape, values.mean()),
     }
-    words = ("data_5d", "OFF", "ON", "HOT", "COLD", "channels", "hot and cold")
+    words = ("data_5d", "OFF", "ON", "HOT", "COLD", "channels", "hot and cold", "frontend_backends")
     places = {
         "an ON": ("source", ON),
         "an OFF": ("source", OFF),
@@ -699,8 +699,10 @@ def _samples() -> Iterator[Damage]:
     }
     for place, (group, position) in places.items():
         for what, change in changes.items():
-            if (place, what) == ("an ON", "1.3 times"):
+            if place == "an ON" and "1.3 times" in what:
                 continue  # as a source of continuum makes it
+            if group == "calibration" and what == "with every dump the same":
+                continue  # the mean of one dump is that of four, to within its noise
             name = f"counts: {place} {what}"
             yield Damage("counts", name, words, _at(group, "data_5d", at(position, change)))
     floats = {"infinite": np.inf, "minus infinity": -np.inf, "NaN": np.nan, "1e30": 1e30}

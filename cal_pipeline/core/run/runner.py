@@ -12,7 +12,7 @@ from typing import Any
 
 from stpipe.exceptions import StpipeExitException
 
-from cal_pipeline.core.errors import CalibrationError, RunInterruptedError, StoreLockedError
+from cal_pipeline.core.errors import CalibrationError, RunInterruptedError, StoreError, StoreLockedError
 from cal_pipeline.core.observation import Dataset, History
 from cal_pipeline.core.quality import FAIL, SEVERITIES
 from cal_pipeline.core.run.job import JobResult, Recipe
@@ -120,6 +120,7 @@ def calibrate_observations(
                 process(list(publisher.outdated))
         _refuse_to_swap(output, tally)
         record.end(is_finished=True)
+        _refuse_to_replace_untold(output, tally, record)
         _finish_output(output, tally, resumption)
     except BaseException as error:
         _end_early(output, tally, record, recipe)
@@ -184,6 +185,22 @@ def _finish_output(output: OutputStore, tally: RunTally, resumption: Resumption 
     output.finish([output.kind.group_name(number) for number in resumption.numbers_to_leave(tally.done)])
     if tally.done:
         output.renew_root()
+
+
+def _refuse_to_replace_untold(output: OutputStore, tally: RunTally, record: RunRecord) -> None:
+    """Refuse to replace a product by one that lacks observations and cannot say so, as on a disk that fails.
+
+    Raises
+    ------
+    StoreError
+        If it is so; the new product is left for a run that goes on.
+    """
+    error = output.unsaved or record.unsaved
+    if output.product is not output.root and output.failures and tally.done and error is not None:
+        raise StoreError(
+            f"{output.root} is not replaced: {format_count(len(output.failures), tally.noun)} could not be calibrated, "
+            f"and the record of that cannot be written ({error}); what is finished is kept in {output.product}"
+        )
 
 
 def _end_early(output: OutputStore, tally: RunTally, record: RunRecord, recipe: Recipe) -> None:

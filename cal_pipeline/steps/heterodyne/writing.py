@@ -166,7 +166,7 @@ def _refuse_without_samples(scan: Scan, tallies: list[Tally]) -> None:
         f"scan {scan.number}: none of its {total} samples of T_A* is a number: {bad} are of bad channels (by the "
         f"loads, or a transmission below min_transmission), in {unknown} the factor from counts to kelvin is not "
         f"finite, in {total - bad - unknown} ON or reference is missing (or T_A* exceeds the numbers). Expected at "
-        "least one; look at the counts of its ONs and OFFs, at its loads, its PWV and the efficiencies given"
+        "least one; look at the counts of its ONs and OFFs, at its loads, elevation and PWV, and the efficiencies given"
     )
 
 

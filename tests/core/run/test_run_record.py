@@ -297,6 +297,21 @@ class TestRecordsThatCannotBeWritten:
         assert told.value.exit_status == 3
         assert found().numbers == [1, 3]
 
+    def test_a_product_is_not_replaced_by_one_that_cannot_say_what_it_lacks(self, run, found):
+        run()
+
+        def stage(scan):
+            if scan.number == 2:
+                raise LayoutError("by nought")
+            return scan
+
+        with pytest.raises(StoreError, match=r"l1\.zarr is not replaced: 1 scan could not be .*No space left") as told:
+            run(stage, change=full_disk("failures.json", "run.json"))
+        assert not isinstance(told.value, RunRecordError)
+        assert found().numbers == [1, 2, 3]
+        run(numbers=[1])
+        assert found().numbers == [1]
+
     def test_where_no_scan_is_done_the_status_is_1(self, run):
         def stage(scan):
             raise LayoutError("by nought")
