@@ -12,7 +12,7 @@ from typing import Any
 
 from stpipe.exceptions import StpipeExitException
 
-from cal_pipeline.core.errors import CalibrationError, RunInterruptedError, StoreError, StoreLockedError
+from cal_pipeline.core.errors import CalibrationError, RunInterruptedError, StoreLockedError
 from cal_pipeline.core.observation import Dataset, History
 from cal_pipeline.core.quality import FAIL, SEVERITIES
 from cal_pipeline.core.run.job import JobResult, Recipe
@@ -118,9 +118,8 @@ def calibrate_observations(
             process(ordered, resumption.earlier if resumption else NO_EARLIER)
             if publisher.outdated:
                 process(list(publisher.outdated))
-        _refuse_to_swap(output, tally)
-        record.end(is_finished=True)
-        _refuse_to_replace_untold(output, tally, record)
+        record.end(is_finished=not tally.unwritten)
+        _refuse_to_swap(output, tally, record)
         _finish_output(output, tally, resumption)
     except BaseException as error:
         _end_early(output, tally, record, recipe)
@@ -156,7 +155,7 @@ def _open_finished(output: OutputStore, tally: RunTally, recipe: Recipe) -> Any:
         raise RunRecordError(f"{tally}, but what is in {output.root} cannot be judged: {error}", None) from error
 
 
-def _refuse_to_swap(output: OutputStore, tally: RunTally) -> None:
+def _refuse_to_swap(output: OutputStore, tally: RunTally, record: RunRecord) -> None:
     """Leave an older product in place if the new one lacks what a disk or server did not take.
 
     Raises
@@ -164,14 +163,20 @@ def _refuse_to_swap(output: OutputStore, tally: RunTally) -> None:
     RunFailedError
         If so. Staging keeps the finished observations for a run that resumes.
     """
-    if output.product is output.root or not tally.done or not tally.unwritten:
+    if output.product is output.root or not tally.done or not output.failures:
         return
-    noun, product = tally.noun, output.product
-    missing = f"{noun} {format_ranges(sorted(tally.unwritten))} could not be written"
+    unsaved = output.unsaved or record.unsaved
+    if tally.unwritten:
+        cause = f"{tally.noun} {format_ranges(sorted(tally.unwritten))} could not be written"
+    elif unsaved:
+        failed = format_count(len(output.failures), tally.noun)
+        cause = f"{failed} could not be calibrated and the record of that not be written ({unsaved})"
+    else:
+        return
     raise RunFailedError(
         1,
-        f"{missing}, so {output.root} is left as it was; {len(tally.done)} of {format_count(tally.n_asked, noun)} "
-        f"finished and kept in {product}; give resume=True to go on, see {product}/failures.json",
+        f"{cause}, so {output.root} is left as it was; {len(tally.done)} of {format_count(tally.n_asked, tally.noun)} "
+        f"finished and kept in {output.product}; give resume=True to go on",
         None,
         output.failures,
     )
@@ -185,22 +190,6 @@ def _finish_output(output: OutputStore, tally: RunTally, resumption: Resumption 
     output.finish([output.kind.group_name(number) for number in resumption.numbers_to_leave(tally.done)])
     if tally.done:
         output.renew_root()
-
-
-def _refuse_to_replace_untold(output: OutputStore, tally: RunTally, record: RunRecord) -> None:
-    """Refuse to replace a product by one that lacks observations and cannot say so, as on a disk that fails.
-
-    Raises
-    ------
-    StoreError
-        If it is so; the new product is left for a run that goes on.
-    """
-    error = output.unsaved or record.unsaved
-    if output.product is not output.root and output.failures and tally.done and error is not None:
-        raise StoreError(
-            f"{output.root} is not replaced: {format_count(len(output.failures), tally.noun)} could not be calibrated, "
-            f"and the record of that cannot be written ({error}); what is finished is kept in {output.product}"
-        )
 
 
 def _end_early(output: OutputStore, tally: RunTally, record: RunRecord, recipe: Recipe) -> None:
