@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from cal_pipeline._version import __version__
-from cal_pipeline.core.errors import CalibrationError, InternalError
+from cal_pipeline.core.errors import CalibrationError, IncompleteWriteError, InternalError, ReadBackError, StoreError
 from cal_pipeline.core.observation import Dataset, History, Observation, WrittenObservation
 from cal_pipeline.core.run.resume import KEEPS_NONE, NOT_JUDGED, Verdict, judge_earlier
 from cal_pipeline.core.store.output import discard_group, finish_group
@@ -20,6 +20,10 @@ from cal_pipeline.core.store.verify import WitnessedStorePath
 
 Stages = Mapping[str, Callable[[Any], Any]]
 """Functions applied to an observation, by step name, in processing order."""
+
+
+_OF_THE_PRODUCT = (OSError, StoreError, IncompleteWriteError, ReadBackError)
+"""Errors of writing; those of reading the input are other ones."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,8 @@ class JobResult:
         Name of the product whose observation is kept; empty if it was processed.
     reasons : tuple of str
         Reasons why that of an earlier run is not kept.
+    unwritten : bool
+        Whether it failed because the product could not be written, whatever the data.
     """
 
     number: int
@@ -121,6 +127,7 @@ class JobResult:
     carried: Any = None
     kept_in: str = ""
     reasons: tuple[str, ...] = ()
+    unwritten: bool = False
 
 
 @dataclass
@@ -247,7 +254,9 @@ def write_processed(processed: ProcessedObservation, root: StorePath, recipe: Re
         )
     except Exception as error:
         discard_group(root)
-        return _describe_failure(recipe.product_kind, number, "write", error, processed.store)
+        failure = _describe_failure(recipe.product_kind, number, "write", error, processed.store)
+        failure.unwritten = isinstance(error, _OF_THE_PRODUCT)
+        return failure
     except BaseException:
         discard_group(root)
         raise

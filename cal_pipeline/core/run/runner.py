@@ -12,7 +12,7 @@ from typing import Any
 
 from stpipe.exceptions import StpipeExitException
 
-from cal_pipeline.core.errors import CalibrationError, RunInterruptedError, StoreError, StoreLockedError
+from cal_pipeline.core.errors import CalibrationError, RunInterruptedError, StoreLockedError
 from cal_pipeline.core.observation import Dataset, History
 from cal_pipeline.core.quality import FAIL, SEVERITIES
 from cal_pipeline.core.run.job import JobResult, Recipe
@@ -35,8 +35,8 @@ class RunFailedError(CalibrationError, StpipeExitException):  # type: ignore[mis
 
     Attributes
     ----------
-    product : Product
-        The product.
+    product : Product or None
+        The product; None where an older one was left in its place.
     failures : list of dict
         Observations that could not be calibrated: number, ``step``, ``error_class``, ``message``.
     exit_status : int
@@ -118,8 +118,8 @@ def calibrate_observations(
             process(ordered, resumption.earlier if resumption else NO_EARLIER)
             if publisher.outdated:
                 process(list(publisher.outdated))
-        record.end(is_finished=True)
-        _refuse_to_replace_untold(output, tally, record)
+        record.end(is_finished=not tally.unwritten)
+        _refuse_to_swap(output, tally, record)
         _finish_output(output, tally, resumption)
     except BaseException as error:
         _end_early(output, tally, record, recipe)
@@ -155,6 +155,33 @@ def _open_finished(output: OutputStore, tally: RunTally, recipe: Recipe) -> Any:
         raise RunRecordError(f"{tally}, but what is in {output.root} cannot be judged: {error}", None) from error
 
 
+def _refuse_to_swap(output: OutputStore, tally: RunTally, record: RunRecord) -> None:
+    """Leave an older product in place if the new one lacks what a disk or server did not take.
+
+    Raises
+    ------
+    RunFailedError
+        If so. Staging keeps the finished observations for a run that resumes.
+    """
+    if output.product is output.root or not tally.done or not output.failures:
+        return
+    unsaved = output.unsaved or record.unsaved
+    if tally.unwritten:
+        cause = f"{tally.noun} {format_ranges(sorted(tally.unwritten))} could not be written"
+    elif unsaved:
+        failed = format_count(len(output.failures), tally.noun)
+        cause = f"{failed} could not be calibrated and the record of that not be written ({unsaved})"
+    else:
+        return
+    raise RunFailedError(
+        1,
+        f"{cause}, so {output.root} is left as it was; {len(tally.done)} of {format_count(tally.n_asked, tally.noun)} "
+        f"finished and kept in {output.product}; give resume=True to go on",
+        None,
+        output.failures,
+    )
+
+
 def _finish_output(output: OutputStore, tally: RunTally, resumption: Resumption | None) -> None:
     """Complete the product: remove or replace what does not belong in it."""
     if resumption is None:
@@ -163,22 +190,6 @@ def _finish_output(output: OutputStore, tally: RunTally, resumption: Resumption 
     output.finish([output.kind.group_name(number) for number in resumption.numbers_to_leave(tally.done)])
     if tally.done:
         output.renew_root()
-
-
-def _refuse_to_replace_untold(output: OutputStore, tally: RunTally, record: RunRecord) -> None:
-    """Refuse to replace a product by one that lacks observations and cannot say so, as on a disk that fails.
-
-    Raises
-    ------
-    StoreError
-        If it is so; the new product is left for a run that goes on.
-    """
-    error = output.unsaved or record.unsaved
-    if output.product is not output.root and output.failures and tally.done and error is not None:
-        raise StoreError(
-            f"{output.root} is not replaced: {format_count(len(output.failures), tally.noun)} could not be calibrated, "
-            f"and the record of that cannot be written ({error}); what is finished is kept in {output.product}"
-        )
 
 
 def _end_early(output: OutputStore, tally: RunTally, record: RunRecord, recipe: Recipe) -> None:
@@ -259,6 +270,8 @@ class RunTally:
         Name of an observation.
     done : set of int
         Observations in the product.
+    unwritten : set of int
+        Observations that failed because the product could not be written.
     verdicts : Counter
         Number of observations that were calibrated, by verdict.
     """
@@ -266,6 +279,7 @@ class RunTally:
     n_asked: int
     noun: str
     done: set[int] = field(default_factory=set)
+    unwritten: set[int] = field(default_factory=set)
     verdicts: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
@@ -335,6 +349,8 @@ class _Publisher:
         if not result.failed_in:
             self._try_to_publish(result)
         if result.failed_in:
+            if result.unwritten:
+                self._tally.unwritten.add(result.number)
             self._output.record_failure(result.number, result.failed_in, result.error_class, result.message)
             failure = (result.number, result.failed_in, result.error_class, result.message)
             logger.error(f"{self._output.kind.noun} %d failed in step %s: %s: %s", *failure)
@@ -384,6 +400,7 @@ class _Publisher:
                 type(error).__name__,
                 str(error) or repr(error),
             )
+            result.unwritten = True
             logger.debug("%s", name, exc_info=True)
 
     def _keep(self, product: str, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -304,9 +305,9 @@ class TestRecordsThatCannotBeWritten:
                 raise LayoutError("by nought")
             return scan
 
-        with pytest.raises(StoreError, match=r"l1\.zarr is not replaced: 1 scan could not be .*No space left") as told:
+        with pytest.raises(RunFailedError, match=r"1 scan could not be .*No space left.*l1\.zarr is left") as told:
             run(stage, change=full_disk("failures.json", "run.json"))
-        assert not isinstance(told.value, RunRecordError)
+        assert told.value.exit_status == 1
         assert found().numbers == [1, 2, 3]
         run(numbers=[1])
         assert found().numbers == [1]
@@ -449,6 +450,32 @@ def test_two_runs_at_once_and_the_second_is_refused(run, session, found, tmp_pat
     assert product.numbers == [1, 2, 3]
     assert not (tmp_path / "l1.zarr.lock").exists()
     assert not (tmp_path / "l1.zarr.staging").exists()
+
+
+def test_a_disk_that_fills_up_leaves_the_older_product(run, tmp_path, found):
+    run()
+    before = (tmp_path / "l1.zarr").stat().st_ino
+
+    def change(output):
+        publish = output.publish
+
+        def fail_once(name, *others):
+            if name == "scan_000002":
+                raise OSError(errno.ENOSPC, "No space left on device", name)
+            publish(name, *others)
+
+        output.publish = fail_once
+
+    with pytest.raises(RunFailedError, match=r"scan 2 could not be written, so .* is left .*; 2 of 3 scans") as failure:
+        run(change=change)
+    assert failure.value.exit_status == 1
+    assert [item["scan_number"] for item in failure.value.failures] == [2]
+    assert found().numbers == [1, 2, 3]
+    assert (tmp_path / "l1.zarr").stat().st_ino == before
+    assert found().run_state == "finished"
+    (built,) = tmp_path.glob("l1.zarr.staging/*/product")
+    assert CalibratedSession(built).numbers == [1, 3]
+    assert json.loads((built / "run.json").read_text())["state"] == "interrupted"
 
 
 def test_overwriting_through_a_link_leaves_no_old_scans(run, session, tmp_path, found):
