@@ -115,7 +115,7 @@ class Session(ScanListing):
             recorded = attributes.get("scan_number", number)
             if recorded != number or isinstance(recorded, bool):
                 raise LayoutError(
-                    f"{self.path}/{self._groups[number]}: attribute scan_number is {recorded!r}, expected {number}"
+                    f"{self.path}/{self._groups[number]}: attribute scan_number is {recorded!r:.80}, expected {number}"
                 )
             try:
                 found = [band for band in self._bands(number) if "source" in self.root.members(band[0])]

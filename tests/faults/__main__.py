@@ -101,9 +101,9 @@ def _kills(folder: Path, given: argparse.Namespace) -> Found:
 
 def _disk(folder: Path, given: argparse.Namespace) -> Found:
     bench = _small(folder)
-    # Each call fails in a dozen ways: a tenth of all calls is a thousand faults.
-    faults = make_disk_faults(bench, 0.1 * given.share, given.match)
-    real = try_real_disks(bench) if not given.match else []
+    # A tenth of all calls, each with every error, once and lasting, are some 2000 faults.
+    faults = _sample(make_disk_faults(bench, 0.1, given.match), given, lambda fault: fault.kind)
+    real = try_real_disks(bench) if not given.match and given.share > 0.02 else []
     return _told("disk", [*try_disk_faults(bench, faults, given.lanes), *real])
 
 

@@ -355,7 +355,13 @@ NUMBERS: dict[str, Callable[[Values], Any]] = {
 }
 
 
-PLAUSIBLE = {("ref_channel", "0"), ("ref_channel", "1e-3 times"), ("freq_off", "1e3 times"), ("freq_off", "1e-3 times")}
+PLAUSIBLE = {
+    ("ref_channel", "0"),
+    ("ref_channel", "negative"),
+    ("ref_channel", "1e-3 times"),
+    ("freq_off", "1e3 times"),
+    ("freq_off", "1e-3 times"),
+}
 """Damages after which a number is as good as any: a reference channel at the beginning of the band."""
 
 
@@ -370,7 +376,7 @@ def _numbers() -> Iterator[Damage]:
                 yield Damage("arrays: numbers", name, _words(array), _at(group, array, _everywhere(change)))
                 for place, position in places.items():
                     do = _at(group, array, _at_subscan(position, change))
-                    yield Damage("arrays: numbers", f"{name} at one {place}", (array,), do)
+                    yield Damage("arrays: numbers", f"{name} at one {place}", _words(array), do)
 
 
 UNITS: dict[str, dict[str, Callable[[Values], Any]]] = {
@@ -439,7 +445,7 @@ def _packings() -> Iterator[Damage]:
             def do(session: Path, at: str = f"{group}/{array}", attributes: dict[str, Any] = attributes) -> None:
                 change_attributes(session / SCAN / at, **attributes)
 
-            yield Damage("attributes of arrays", f"{group}/{array}: {what}", (array,), do)
+            yield Damage("attributes of arrays", f"{group}/{array}: {what}", _words(array), do)
 
 
 # Attributes and metadata of groups.

@@ -23,6 +23,9 @@ from .children import run_child
 CHANNEL_WIDTH = 2e6
 """Width of the channels of the simulated sessions [Hz]."""
 
+PRESSURES = (48000.0, 51500.0, 55000.0)
+"""Pressures of the atmosphere table: about those of the site, as a table for a telescope has [Pa]."""
+
 _VARYING = ("provenance", "qa")
 """Attributes of a scan that hold times, places and what earlier scans have to do with its quality."""
 
@@ -70,7 +73,7 @@ class Bench:
 def make_bench(folder: Path, channels: int, pixels: int, scans: int) -> Bench:
     """Simulate a session and calibrate it, both in children; then once here, to be warm."""
     bench = Bench(folder, tuple(range(1, scans + 1)))
-    write_test_atm_table(bench.table)
+    write_test_atm_table(bench.table, pressures=PRESSURES)
 
     def prepare() -> int:
         config = preset("ccat_chai", channels=channels, pixels=pixels, mode="otf", table=str(bench.table), scans=scans)

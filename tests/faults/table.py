@@ -116,13 +116,14 @@ def _sums(rows: list[Row]) -> list[int]:
 
 
 def write_table(rows: list[Row]) -> None:
-    """Put the table into the page; parts that were not run keep the rows that they had."""
+    """Put the table into the page; kinds of fault that were not tried keep the rows that they had."""
     text = PAGE.read_text()
     before, rest = text.split(BEGIN)
     old, after = rest.split(END)
-    run = {row.part for row in rows}
-    kept = [row for row in read_table(old) if row.part not in run]
-    PAGE.write_text(f"{before}{BEGIN}\n\n{as_markdown([*rows, *kept])}\n\n{END}{after}")
+    run = {(row.part, row.kind) for row in rows}
+    kept = [row for row in read_table(old) if (row.part, row.kind) not in run]
+    ordered = sorted([*rows, *kept], key=lambda row: (list(PARTS).index(row.part), row.kind))
+    PAGE.write_text(f"{before}{BEGIN}\n\n{as_markdown(ordered)}\n\n{END}{after}")
 
 
 def read_table(text: str | None = None) -> list[Row]:
