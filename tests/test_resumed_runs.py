@@ -159,7 +159,7 @@ class TestReasons:
         assert redone == [2, 3]
         assert line == (
             "resume: 0 scans kept, 2 redone (2 parameters differ: steps.atmosphere.strategy); "
-            "not asked for, left as they are: scan 1, 4, 5"
+            "not asked for, left as they are: scans 1, 4, 5"
         )
 
     @pytest.mark.slow

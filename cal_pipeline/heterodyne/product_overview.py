@@ -206,11 +206,13 @@ def _unfinished_run(overview: ProductOverview) -> Iterator[str]:
         return
     run = as_mapping(overview.run)
     counts = as_mapping(run.get("scans"))
-    where = f"host {run.get('host')}, process {run.get('pid')}, started {run.get('started')}"
-    done = f"{counts.get('done')} of {counts.get('asked')} scans done"
-    gone = ", its process is gone" if run.get("state") != overview.run_state else ""
-    text = f"{overview.run_state}: {done} ({where}{gone})"
-    yield f"    {'run':11}{elide_middle(make_printable(text), _WIDTH - 15)}"
+    is_gone = run.get("state") != overview.run_state
+    # The record of a run that was killed may be older than its last scans.
+    done = f"{counts.get('asked')} scans asked for" if is_gone else f"{counts.get('done')} of {counts.get('asked')} done"
+    process = f"process {run.get('pid')}{', which is gone,' if is_gone else ''}"
+    where = f"{process} on host {run.get('host')}, started {run.get('started')}"
+    yield f"    {'run':11}{overview.run_state}: {make_printable(done)}"
+    yield f"    {'':11}{make_printable(where)}"
 
 
 def _made_with(bands: Sequence[BandResult]) -> Iterator[str]:

@@ -423,7 +423,17 @@ class TestL1:
             lambda s: (s / "run.json").write_text(
                 '{"state": "finished", "scans": {"asked": 3, "done": 3, "failed": 0}}'
             ),
-            ["run.json: found scans {'asked': 3, 'done': 3, 'failed': 0}, expected {'asked': 2, 'done': 2"],
+            ["run.json: found 2 scans in the store and 0 in failures.json, expected 3 and 0"],
+        ),
+        "a record without numbers": (
+            lambda s: (s / "run.json").write_text('{"state": "finished", "scans": {"asked": "3"}}'),
+            ["run.json: found scans {'asked': '3'}, expected numbers"],
+        ),
+        "a record of signals": (
+            lambda s: (s / "run.json").write_text(
+                '{"state": "interrupted", "scans": {"asked": 2, "done": 2, "failed": 0}}'
+            ),
+            ["run.json: found state 'interrupted': the run was interrupted"],
         ),
         "a stranger": (lambda s: (s / "thesis.txt").write_text(""), ["thesis.txt: found a member that no L1 store"]),
         "another version": (

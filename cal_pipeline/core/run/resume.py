@@ -282,11 +282,16 @@ class Resumption:
         line = f"resume: {', '.join(parts)}"
         not_redone = self._replaceable - self.kept - self.redone.keys()
         if not_redone and not self.replace:
-            line += f"; not redone, as an earlier run made them: {noun} {format_ranges(sorted(not_redone))}"
+            line += f"; not redone, as an earlier run made them: {_name_all(noun, not_redone)}"
         line += f"; removed {', '.join(self.debris)}" if self.debris else ""
         if self.staying:
-            line += f"; not asked for, left as they are: {noun} {format_ranges(sorted(self.staying))}"
+            line += f"; not asked for, left as they are: {_name_all(noun, self.staying)}"
         return line
+
+
+def _name_all(noun: str, numbers: Collection[int]) -> str:
+    """Name observations, as in ``"scans 1, 4:6"``."""
+    return f"{noun}{'s' if len(numbers) > 1 else ''} {format_ranges(sorted(numbers))}"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.interface import ArrayReader, Region, each_index
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import RemoteStorePath, StorePath
-from cal_pipeline.core.store.product import FINISHED, RUN_RECORD, ProductKind
+from cal_pipeline.core.store.product import FINISHED, INTERRUPTED, RUN_RECORD, ProductKind
 from cal_pipeline.core.text import format_count, make_printable
 
 WHOLE, DAMAGED = 0, 1
@@ -427,13 +427,20 @@ def check_records(contents: Contents, kind: ProductKind, numbers: list[int]) -> 
         return
     state = record.get("state")
     if state != FINISHED:
-        contents.report(RUN_RECORD, f"state {state!r}: the run did not end", repr(FINISHED))
+        ended = "the run was interrupted" if state == INTERRUPTED else "the run did not end"
+        contents.report(RUN_RECORD, f"state {state!r}: {ended}", repr(FINISHED))
         return
     counts = record.get(kind.selection)
-    found = {name: counts.get(name) if isinstance(counts, dict) else None for name in ("asked", "done", "failed")}
-    expected = {"asked": len(numbers) + len(failed), "done": len(numbers), "failed": len(failed)}
-    if found != expected:
-        contents.report(RUN_RECORD, f"{kind.selection} {found}", f"{expected}, as the store holds")
+    asked, done, n_failed = (
+        counts.get(name) if isinstance(counts, dict) else None for name in ("asked", "done", "failed")
+    )
+    numbered = all(type(count) is int for count in (asked, done, n_failed))
+    if not numbered or done + n_failed != asked:
+        contents.report(RUN_RECORD, f"{kind.selection} {counts!r:.80}", "numbers, of which done and failed make asked")
+    # A run that resumes leaves what it was not asked for in the store, and its failures on record.
+    elif done > len(numbers) or n_failed > len(failed):
+        held = f"{format_count(len(numbers), kind.noun)} in the store and {len(failed)} in failures.json"
+        contents.report(RUN_RECORD, held, f"{done} and {n_failed}, as the record of the run counts")
 
 
 def _check_failures(contents: Contents, kind: ProductKind, numbers: list[int]) -> set[int] | None:

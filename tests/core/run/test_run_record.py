@@ -151,7 +151,7 @@ class TestRunsThatDie:
     def test_while_it_lives_it_is_running(self, killed, capsys):
         assert (killed.run["state"], killed.run_state) == ("running", "running")
         assert main(["info", str(killed.path)]) == 0
-        assert "    run        running: 0 of 3 scans done (host" in capsys.readouterr().out
+        assert "    run        running: 0 of 3 done\n               process" in capsys.readouterr().out
 
     @pytest.mark.parametrize("how", ["process", "lock", "another run"])
     def test_afterwards_it_was_interrupted(self, killed, capsys, how):
@@ -168,8 +168,8 @@ class TestRunsThatDie:
         assert (told["run_state"], told["run"]["state"]) == ("interrupted", "running")
         assert main(["info", str(killed.path)]) == 0
         text = capsys.readouterr().out
-        assert "    run        interrupted: 0 of 3 scans done (host" in text
-        assert "its process is gone)" in text
+        assert "    run        interrupted: 3 scans asked for\n               process" in text
+        assert ", which is gone, on host" in text
 
     def test_a_finished_run_is_not_told(self, run, capsys):
         product = run()
