@@ -23,6 +23,10 @@ def die(output):
     locks._running.discard(output.run)
 
 
+def raise_interrupt(*_):
+    raise KeyboardInterrupt
+
+
 def others(folder):
     """Names beside the session that an output leaves."""
     return sorted(path.name for path in folder.iterdir())
@@ -155,6 +159,60 @@ class TestReplacing:
             with pytest.raises(StoreError, match="cannot be replaced: Input/output error"):
                 output.finish(["scan_000003"])
         assert CalibratedSession(old).numbers == [1, 2]
+
+    @pytest.mark.parametrize("how", ["product", "scan"])
+    @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+    def test_what_cannot_be_replaced_nor_put_back_stays_for_the_next_run(
+        self, old, tmp_path, monkeypatch, caplog, how, error
+    ):
+        output = make(tmp_path, overwrite=how == "product", resume=how == "scan")
+        output.begin(RUN)
+        rename, target = Path.rename, old if how == "product" else old / "scan_000002"
+
+        def refuse(path, to):
+            if to == target:
+                raise error
+            return rename(path, to)
+
+        def replace():
+            publish(output, 2)
+            output.finish(["scan_000002"])
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", refuse)
+            pytest.raises((StoreError, OSError, KeyboardInterrupt), replace)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", refuse if isinstance(error, OSError) else rename)
+            output.close()
+        if isinstance(error, OSError):
+            assert "left behind: [Errno 5] Input/output error" in caplog.text
+            assert not target.exists()
+        with make(tmp_path, resume=True) as following:
+            assert following.published() == ["scan_000001", "scan_000002"]
+        assert CalibratedSession(old).numbers == [1, 2]
+
+    def test_what_is_put_aside_and_belongs_nowhere_stays(self, old, tmp_path, caplog):
+        output = make(tmp_path, resume=True)
+        output.begin(RUN)
+        aside = output.staging.put_aside(old / "scan_000002")
+        remove_tree(old)
+        output.close()
+        assert (aside / "zarr.json").exists()
+        assert f"{aside} is kept: {old}/scan_000002, where it belongs, does not exist" in caplog.text
+        with make(tmp_path) as following:
+            assert (aside / "zarr.json").exists()
+            assert following.leftovers == []
+
+    def test_a_scan_that_was_being_removed_does_not_come_back(self, old, tmp_path, monkeypatch):
+        output = make(tmp_path, resume=True)
+        output.begin(RUN)
+        with monkeypatch.context() as patch:
+            patch.setattr("cal_pipeline.core.store.staging.remove_or_warn", raise_interrupt)
+            pytest.raises(KeyboardInterrupt, output.drop, "scan_000002")
+        die(output)
+        with make(tmp_path, resume=True) as following:
+            assert following.published() == ["scan_000001"]
+        assert others(tmp_path) == ["l1.zarr"]
 
     def test_continued_in_place_scans_are_replaced_one_by_one(self, old, tmp_path):
         before = (old / "scan_000001/zarr.json").stat().st_ino
