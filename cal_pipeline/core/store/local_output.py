@@ -25,6 +25,7 @@ from cal_pipeline.core.store.staging import (
     staging_folder,
     take_up_leftovers,
 )
+from cal_pipeline.core.text import format_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -175,17 +176,40 @@ class LocalOutput(OutputStore):
             os.fsync(file.fileno())
         draft.replace(self._folder / key)
 
+    def keep_only(self, names: Collection[str]) -> None:
+        """Remove other observations from a product that is continued in place."""
+        self.lock.ensure_held()
+        if self._in_place:
+            for name in sorted(set(self.published()) - set(names)):
+                self.drop(name)
+
     def finish(self, done: Collection[str]) -> None:
         """Put a product that was built in staging in the place of the older one."""
         self.lock.ensure_held()
-        if self._in_place:
-            for name in sorted(set(self.published()) - set(done)):
-                self.drop(name)
-        elif self.product is not self.root and done:
+        if self.product is not self.root and done:
             self._replace()
-        if done and set(done) <= set(finished_in(self.path, self.kind.number_of)):
-            for left in self.leftovers:
-                RunFolder(self.path, Path(left.name).parent.name).remove()
+        superseded = set(done) & set(finished_in(self.path, self.kind.number_of)) if done else set()
+        for left in self.leftovers:
+            with _warned():
+                self._clear_leftover(RunFolder(self.path, Path(left.name).parent.name), superseded)
+
+    def _clear_leftover(self, left: RunFolder, superseded: set[str]) -> None:
+        """Remove from a leftover what this run has made anew, and all of it where nothing else is finished."""
+        number_of = self.kind.number_of
+        finished = set(finished_in(left.product, number_of))
+        if finished <= superseded:
+            left.remove()
+            return
+        for name in sorted(finished & superseded):
+            left.discard(left.product / name)
+        kept = format_ranges(
+            sorted(number for name in finished - superseded if (number := number_of(name)) is not None)
+        )
+        logger.warning(
+            f"finished {self.kind.noun}s %s of an interrupted run are kept in %s; give resume=True to take them up",
+            kept,
+            left.product,
+        )
 
     def _replace(self) -> None:
         """Swap the older product and the new one."""

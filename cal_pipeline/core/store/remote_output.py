@@ -127,12 +127,16 @@ class RemoteOutput(OutputStore):
         self.lock.ensure_held()
         self.root.put(key, content)
 
-    def finish(self, done: Collection[str]) -> None:
+    def keep_only(self, names: Collection[str]) -> None:
         """Remove observations of an older product, if any of this run is there to replace it."""
         self.lock.ensure_held()
-        if done and not self._is_new:
-            for name in sorted(set(self.published()) - set(done)):
+        if names and not self._is_new:
+            for name in sorted(set(self.published()) - set(names)):
                 self.drop(name)
+
+    def finish(self, done: Collection[str]) -> None:
+        """Do nothing but look at the lock: observations are replaced in place."""
+        self.lock.ensure_held()
 
     def discard(self) -> None:
         """Remove the records of a new store."""

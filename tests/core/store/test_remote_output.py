@@ -94,7 +94,7 @@ def test_scans_that_were_not_asked_for_go_at_the_end(address):
         output.staging_of("scan_000002").remove()
         publish(output, 2, 5)
         assert CalibratedSession(address).numbers == [1, 2, 3, 5]
-        output.finish(["scan_000002", "scan_000005"])
+        output.keep_only(["scan_000002", "scan_000005"])
     assert CalibratedSession(address).numbers == [2, 5]
     assert {key.partition("/")[0] for key in output.root.walk()} == {
         "zarr.json",
@@ -109,6 +109,7 @@ def test_the_old_scans_stay_where_nothing_was_calibrated(address):
     write(address, 1)
     with make(address, overwrite=True) as output:
         output.begin(RUN)
+        output.keep_only([])
         output.finish([])
         output.discard()
     assert CalibratedSession(address).numbers == [1]

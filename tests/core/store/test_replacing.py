@@ -74,10 +74,47 @@ class TestReplacing:
             assert sorted(path.name for path in left.path.parent.iterdir()) == ["cal_pipeline_run.json", "product"]
             following.begin(RUN)
             following.adopt(left, "scan_000004")
-            publish(following, 6)
-            following.finish(["scan_000004", "scan_000006"])
-        assert CalibratedSession(old).numbers == [4, 6]
+            publish(following, 3, 6)
+            following.finish(["scan_000003", "scan_000004", "scan_000006"])
+        assert CalibratedSession(old).numbers == [3, 4, 6]
         assert others(tmp_path) == ["l1.zarr"]
+
+    @pytest.mark.parametrize("settings", [{"resume": True}, {"overwrite": True}])
+    def test_finished_scans_that_a_run_did_not_make_anew_stay(self, old, tmp_path, caplog, settings):
+        output = make(tmp_path, overwrite=True)
+        output.begin(RUN)
+        publish(output, 3, 4, 5)
+        output.close()
+        with make(tmp_path, **settings) as following:
+            following.begin(RUN)
+            publish(following, 5)
+            following.finish(["scan_000005"])
+            product = output.staging.product
+        assert CalibratedSession(product).numbers == [3, 4]
+        assert (
+            f"finished scans 3, 4 of an interrupted run are kept in {product}; give resume=True to take them up"
+        ) in caplog.text
+        with make(tmp_path, overwrite=True) as last:
+            last.begin(RUN)
+            publish(last, 3, 4)
+            last.finish(["scan_000003", "scan_000004"])
+        assert others(tmp_path) == ["l1.zarr"]
+
+    def test_a_scan_that_could_not_be_taken_up_stays(self, old, tmp_path, monkeypatch):
+        output = make(tmp_path, overwrite=True)
+        output.begin(RUN)
+        publish(output, 3, 4)
+        output.close()
+        with make(tmp_path, resume=True) as following:
+            following.begin(RUN)
+            (left,) = following.leftovers
+            with monkeypatch.context() as patch:
+                patch.setattr(Path, "rename", lambda *_: 1 / 0)
+                with pytest.raises(ZeroDivisionError):
+                    following.adopt(left, "scan_000003")
+            following.adopt(left, "scan_000004")
+            following.finish(["scan_000004"])
+        assert CalibratedSession(output.staging.product).numbers == [3]
 
     def test_leftovers_stay_until_a_run_has_all_that_it_was_asked_for(self, old, tmp_path):
         output = make(tmp_path, overwrite=True)
@@ -180,7 +217,8 @@ class TestReplacing:
 
         with monkeypatch.context() as patch:
             patch.setattr(Path, "rename", refuse)
-            pytest.raises((StoreError, OSError, KeyboardInterrupt), replace)
+            with pytest.raises((StoreError, OSError, KeyboardInterrupt)):
+                replace()
         with monkeypatch.context() as patch:
             patch.setattr(Path, "rename", refuse if isinstance(error, OSError) else rename)
             output.close()
@@ -208,7 +246,8 @@ class TestReplacing:
         output.begin(RUN)
         with monkeypatch.context() as patch:
             patch.setattr("cal_pipeline.core.store.staging.remove_or_warn", raise_interrupt)
-            pytest.raises(KeyboardInterrupt, output.drop, "scan_000002")
+            with pytest.raises(KeyboardInterrupt):
+                output.drop("scan_000002")
         die(output)
         with make(tmp_path, resume=True) as following:
             assert following.published() == ["scan_000001"]
@@ -226,7 +265,7 @@ class TestReplacing:
             output.drop("scan_000003")
             assert CalibratedSession(old).numbers == [1, 2]
             publish(output, 4)
-            output.finish(["scan_000001", "scan_000004"])
+            output.keep_only(["scan_000001", "scan_000004"])
         assert CalibratedSession(old).numbers == [1, 4]
         assert (old / "scan_000001/zarr.json").stat().st_ino == before
         assert others(tmp_path) == ["l1.zarr"]
