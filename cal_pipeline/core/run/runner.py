@@ -195,7 +195,7 @@ def _leave_what_belongs(output: OutputStore, tally: RunTally, resumption: Resump
 def _end_early(output: OutputStore, tally: RunTally, record: RunRecord, recipe: Recipe) -> None:
     """Record that a run has ended early; errors are logged, for none may hide the cause of the end."""
     try:
-        output.lock.ensure_held()
+        output.lock.ensure_held(again=True)
         record.end(is_finished=False)
         if not tally.done and not output.failures:
             # An error before the first observation leaves no store that looks like the product of a run.

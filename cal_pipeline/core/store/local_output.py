@@ -162,7 +162,7 @@ class LocalOutput(OutputStore):
 
     def drop(self, name: str) -> None:
         """Rename an observation out of the product, and remove it."""
-        self.lock.ensure_held()
+        self.lock.ensure_held(again=True)
         self.staging.discard(self._folder / name)
 
     def put_record(self, key: str, content: bytes) -> None:
@@ -178,14 +178,14 @@ class LocalOutput(OutputStore):
 
     def keep_only(self, names: Collection[str]) -> None:
         """Remove other observations from a product that is continued in place."""
-        self.lock.ensure_held()
+        self.lock.ensure_held(again=True)
         if self._in_place:
             for name in sorted(set(self.published()) - set(names)):
                 self.drop(name)
 
     def finish(self, done: Collection[str]) -> None:
         """Put a product that was built in staging in the place of the older one."""
-        self.lock.ensure_held()
+        self.lock.ensure_held(again=True)
         if self.product is not self.root and done:
             self._replace()
         superseded = set(done) & set(finished_in(self.path, self.kind.number_of)) if done else set()

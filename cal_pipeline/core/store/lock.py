@@ -186,6 +186,7 @@ class StoreLock(ABC):
         self._store = store
         self._confirmed = 0.0
         self._taken_by: Holder | None = None
+        self._is_lost = False
         self._ended = threading.Event()
         self._renewing = threading.Lock()
 
@@ -205,7 +206,7 @@ class StoreLock(ABC):
 
     @abstractmethod
     def _find(self) -> Holder | None:
-        """Return the holder of the lock that this run took: another run after a takeover."""
+        """Return the holder of the lock that this run took: another run after a takeover, None if it is gone."""
 
     @abstractmethod
     def _write_again(self) -> None:
@@ -245,37 +246,56 @@ class StoreLock(ABC):
             except (OSError, CalibrationError) as error:
                 logger.warning("the lock of %s could not be removed: %s", self._store, error)
 
-    def ensure_held(self) -> None:
+    def ensure_held(self, again: bool = False) -> None:
         """Check that no other run has taken the lock over.
 
         The lock is read again where the last renewal is long ago, as after a machine was suspended.
 
+        Parameters
+        ----------
+        again : bool
+            Whether it is read again in any case, as before something is removed or replaced. A lock that
+            cannot be read is not lost.
+
         Raises
         ------
         StoreLockedError
-            If one has.
+            If one has, or if the lock is gone.
         """
-        if self._taken_by is None and time.time() - self._confirmed > STALE / 2:
-            self._is_ours()
+        is_old = time.time() - self._confirmed > STALE / 2
+        if not self._is_lost and (again or is_old):
+            try:
+                self._is_ours()
+            except (OSError, CalibrationError, ValueError):
+                if is_old:
+                    raise
         if self._taken_by is not None:
             raise StoreLockedError(f"output {self._store} was taken over by another run: {self._taken_by}")
+        if self._is_lost:
+            raise StoreLockedError(
+                f"the lock of output {self._store} is gone: another run took the output over and has ended, "
+                "or somebody removed the lock"
+            )
 
     def _is_ours(self) -> bool:
         found = self._find()
         if found is not None and found.run != self.holder.run:
             self._taken_by = found
-        elif found is not None:
+        if found is None or self._taken_by is not None:
+            # One that is gone is not made again: whoever took it over and has ended left a finished product.
+            self._is_lost = True
+        else:
             self._confirmed = time.time()
-        return self._taken_by is None
+        return not self._is_lost
 
     def _keep(self) -> None:
-        while not self._ended.wait(RENEWAL) and self._taken_by is None:
+        while not self._ended.wait(RENEWAL) and not self._is_lost:
             # A full disk or a network that fails is no reason to give up: the next renewal may succeed.
             with suppress(OSError, CalibrationError, ValueError):
                 self.renew()
 
     def renew(self) -> None:
-        """Renew the lock, unless another run has taken it over."""
+        """Renew the lock, unless another run has taken it over or it is gone."""
         with self._renewing:
             if not self._ended.is_set() and self._is_ours():
                 self.holder = replace(self.holder, renewed=_now())

@@ -270,16 +270,33 @@ class TestRenewal:
         lock.release()
         assert lock.holder.started == read_holder(place).started if read_holder(place) else True
 
-    def test_a_lock_that_was_deleted_comes_back(self, make_lock, place, tmp_path):
+    def test_a_lock_that_is_gone_is_lost(self, make_lock, place, tmp_path):
         lock = make_lock("mine")
         lock.acquire()
         if isinstance(place, LocalStorePath):
             (tmp_path / "l1.zarr.lock").unlink()
         else:
             place.delete(".lock/mine.json")
-        lock.renew()
-        assert read_holder(place).run == "mine"
         lock.ensure_held()
+        for attempt in range(2):
+            with pytest.raises(StoreLockedError, match="is gone: another run took the output over and has ended, or"):
+                lock.ensure_held(again=attempt == 0)
+        lock.renew()
+        assert read_holder(place) is None
+
+    def test_a_lock_that_cannot_be_read_for_a_while_is_not_lost(self, make_lock, monkeypatch):
+        def fail():
+            raise OSError(5, "Input/output error")
+
+        lock = make_lock("mine")
+        lock.acquire()
+        with monkeypatch.context() as patch:
+            patch.setattr(lock, "_find", fail)
+            lock.ensure_held(again=True)
+            lock._confirmed -= 1000
+            with pytest.raises(OSError, match="Input/output"):
+                lock.ensure_held()
+        lock.ensure_held(again=True)
 
     def test_nothing_is_renewed_after_the_end(self, make_lock, place):
         lock = make_lock("mine")

@@ -294,6 +294,26 @@ class TestReplacing:
                 publish(output, 2)
         assert CalibratedSession(old).numbers == [1, 2]
 
+    @pytest.mark.parametrize("attempt", ["drop", "keep_only", "finish", "publish"])
+    def test_a_run_that_was_suspended_leaves_alone_what_another_has_finished(self, old, tmp_path, monkeypatch, attempt):
+        suspended = make(tmp_path, overwrite=attempt == "finish", resume=attempt != "finish")
+        suspended.begin(RUN)
+        publish(suspended, 4)
+        with monkeypatch.context() as patch:
+            patch.setattr(locks.Holder, "is_gone", lambda holder: holder.run == suspended.run)
+            with make(tmp_path, overwrite=True) as other:
+                other.begin(RUN)
+                publish(other, 1, 3)
+                other.finish(["scan_000001", "scan_000003"])
+        if attempt == "publish":
+            suspended.lock._confirmed -= 1000
+        with pytest.raises(StoreLockedError, match=r"the lock of output .*l1\.zarr is gone: another run"):
+            getattr(suspended, attempt)("scan_000001" if attempt in ("drop", "publish") else ["scan_000004"])
+        suspended.lock.renew()
+        suspended.close()
+        assert CalibratedSession(old).numbers == [1, 3]
+        assert not (tmp_path / "l1.zarr.lock").exists()
+
     def test_nothing_can_be_continued_where_nothing_is(self, tmp_path):
         with make(tmp_path, resume=True) as output:
             output.begin(RUN)
