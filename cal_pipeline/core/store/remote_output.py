@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from cal_pipeline.core.errors import IncompleteWriteError, StoreError
+from cal_pipeline.core.errors import IncompleteWriteError, StoreError, StoreLockedError
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.lock import CLAIMS, Holder, RemoteLock
 from cal_pipeline.core.store.metadata import write_group
@@ -159,6 +159,7 @@ class _WithoutRoot(StorePath):
 
     def __init__(self, store: StorePath, run: str, name: str) -> None:
         self._inner, self._draft = store.child(name), store.child(f"{_UNPUBLISHED}/{run}/{name}")
+        self._store, self._claim = store, f"{CLAIMS}/{run}.json"
         self.name = self._inner.name
 
     def _of(self, key: str) -> StorePath:
@@ -183,6 +184,9 @@ class _WithoutRoot(StorePath):
         self._of(key).delete(key)
 
     def remove(self) -> None:
+        # What is removed may be of the run that took the store over meanwhile.
+        if not self._store.exists(self._claim):
+            raise StoreLockedError(f"output {self._store} is no longer locked by this run, so {self} is not removed")
         # An older observation of this name is no longer listed before its chunks are removed.
         self._inner.delete("zarr.json")
         self._inner.remove()
