@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,9 @@ NumberOf = Callable[[str], int | None]
 
 MARK = "cal_pipeline_run.json"
 """File that marks the staging folder of a run; only folders that hold it are ever removed."""
+
+_BEGINNING = 10.0
+"""Time after which a run has marked the folder that it made [s]."""
 
 _MOST_NAMED = 5
 
@@ -72,11 +76,15 @@ class RunFolder:
         return (self.path / MARK).is_file() or next(self.path.iterdir(), None) is None
 
     def is_of_living_run(self) -> bool:
-        """Tell whether the run is still at work."""
+        """Tell whether the run is still at work; one whose folder is new may be about to mark it."""
         try:
             return not Holder.from_json((self.path / MARK).read_bytes()).is_gone()
+        except FileNotFoundError:
+            with suppress(OSError):
+                return time.time() - self.path.stat().st_mtime < _BEGINNING
         except (OSError, ValueError):
-            return False
+            pass
+        return False
 
     def put_aside(self, path: Path) -> Path:
         """Move the product, or an observation of it, out of the way of what replaces it.
@@ -250,7 +258,6 @@ def take_up_leftovers(product: Path, number_of: NumberOf) -> tuple[list[Path], l
         left = RunFolder(product, name)
         if left.is_of_living_run():
             continue
-        left.put_back()
         if finished_in(left.product, number_of):
             left.tidy()
             found.append(left.product)

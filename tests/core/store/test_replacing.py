@@ -387,9 +387,15 @@ class TestFilesOfOthers:
         assert staging.is_symlink() == (kind != "file")
 
     def test_a_run_that_was_killed_while_it_made_its_folder_is_no_stranger(self, tmp_path):
-        (tmp_path / "l1.zarr.staging" / "0123abcd").mkdir(parents=True)
+        folder = tmp_path / "l1.zarr.staging" / "0123abcd"
+        folder.mkdir(parents=True)
         with make(tmp_path) as output:
+            # That of a run which begins at this moment looks the same.
+            assert folder.exists()
             output.begin(RUN)
+        os.utime(folder, (0, 0))
+        with make(tmp_path, overwrite=True) as output:
+            assert not folder.exists()
         assert others(tmp_path) == ["l1.zarr"]
 
     def test_one_who_comes_meanwhile_keeps_the_staging_folder(self, tmp_path):
