@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cal_pipeline.core.store.lock import process_stamp
+
 from .children import Child, Ended, run_child, scratch, share
 from .disk import stop_at
 from .kills import Kill, calls_of
@@ -192,15 +194,17 @@ def _both_at_once(place: Place) -> None:
 
 def _lock(**changes: Any) -> dict[str, Any]:
     now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    content = {"host": socket.gethostname(), "pid": os.getpid(), "process_started": "", "started": now, "run": "0" * 32}
-    return content | {"renewed": now} | changes
+    stamp = process_stamp(os.getpid())
+    content = {"host": socket.gethostname(), "pid": os.getpid(), "process_started": stamp, "started": now}
+    return content | {"run": "0" * 32, "renewed": now} | changes
 
 
 def _locks() -> Iterator[tuple[str, Case]]:
     old = "2020-01-01T00:00:00+00:00"
+    earlier = (process_stamp(os.getpid()) or "").rpartition("/")[0] + "/1"
     gone: dict[str, Any] = {
         "a process that is gone": _lock(pid=2**22 - 3),
-        "a process whose number another has": _lock(process_started="1/2/3"),
+        "a process whose number another has": _lock(process_started=earlier),
         "another host, not renewed since 2020": _lock(host="elsewhere", pid=1, started=old, renewed=old),
         "another host, renewed at no time": _lock(host="elsewhere", pid=1, started=old, renewed="yesterday"),
         "negative process": _lock(pid=-1),

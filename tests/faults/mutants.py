@@ -149,8 +149,8 @@ MUTANTS = (
     Mutant(
         "what was put aside is not put back",
         "core/store/staging.py",
-        "        left.put_back()\n",
-        "",
+        "            if not target.exists() and target.parent.exists():",
+        "            if False:",
         REPLACING,
     ),
     Mutant(

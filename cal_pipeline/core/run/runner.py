@@ -118,9 +118,11 @@ def calibrate_observations(
             process(ordered, resumption.earlier if resumption else NO_EARLIER)
             if publisher.outdated:
                 process(list(publisher.outdated))
+        # The record says "finished" once the product it is in is what the record says.
+        _leave_what_belongs(output, tally, resumption)
         record.end(is_finished=not tally.unwritten)
         _refuse_to_swap(output, tally, record)
-        _finish_output(output, tally, resumption)
+        output.finish([output.kind.group_name(number) for number in tally.done])
     except BaseException as error:
         _end_early(output, tally, record, recipe)
         if isinstance(error, KeyboardInterrupt):
@@ -182,20 +184,18 @@ def _refuse_to_swap(output: OutputStore, tally: RunTally, record: RunRecord) -> 
     )
 
 
-def _finish_output(output: OutputStore, tally: RunTally, resumption: Resumption | None) -> None:
-    """Complete the product: remove or replace what does not belong in it."""
-    if resumption is None:
-        output.finish([output.kind.group_name(number) for number in tally.done])
-        return
-    output.finish([output.kind.group_name(number) for number in resumption.numbers_to_leave(tally.done)])
-    if tally.done:
+def _leave_what_belongs(output: OutputStore, tally: RunTally, resumption: Resumption | None) -> None:
+    """Remove what does not belong in a product that is written in place."""
+    numbers = tally.done if resumption is None else resumption.numbers_to_leave(tally.done)
+    output.keep_only([output.kind.group_name(number) for number in numbers])
+    if resumption is not None and tally.done:
         output.renew_root()
 
 
 def _end_early(output: OutputStore, tally: RunTally, record: RunRecord, recipe: Recipe) -> None:
     """Record that a run has ended early; errors are logged, for none may hide the cause of the end."""
     try:
-        output.lock.ensure_held()
+        output.lock.ensure_held(again=True)
         record.end(is_finished=False)
         if not tally.done and not output.failures:
             # An error before the first observation leaves no store that looks like the product of a run.

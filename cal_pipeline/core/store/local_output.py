@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cal_pipeline.core.errors import StoreError
@@ -18,12 +19,13 @@ from cal_pipeline.core.store.paths import LocalStorePath, StorePath, sync_file
 from cal_pipeline.core.store.product import FAILURES, MARKER, RUN_RECORD, ProductKind
 from cal_pipeline.core.store.staging import (
     RunFolder,
+    find_put_aside,
     finished_in,
     refuse_strangers_in_staging,
-    remove_or_warn,
     staging_folder,
     take_up_leftovers,
 )
+from cal_pipeline.core.text import format_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -132,16 +134,17 @@ class LocalOutput(OutputStore):
             group.rename(target)
             try:
                 sync_file(target.parent)
-            except OSError:
+            except BaseException:
                 # One that is reported as failed is not to be listed.
                 target.rename(group)
                 raise
-        except OSError:
-            if aside is not None:
+        except BaseException:
+            if aside is not None and not target.exists():
                 aside.rename(target)
             raise
         if aside is not None:
-            remove_or_warn(aside)
+            with _warned():
+                self.staging.discard(aside)
 
     @property
     def _folder(self) -> Path:
@@ -159,10 +162,8 @@ class LocalOutput(OutputStore):
 
     def drop(self, name: str) -> None:
         """Rename an observation out of the product, and remove it."""
-        self.lock.ensure_held()
-        aside = self.staging.put_aside(self._folder / name)
-        sync_file(self._folder)
-        remove_or_warn(aside)
+        self.lock.ensure_held(again=True)
+        self.staging.discard(self._folder / name)
 
     def put_record(self, key: str, content: bytes) -> None:
         """Write a file in staging, and rename it into the product."""
@@ -175,17 +176,40 @@ class LocalOutput(OutputStore):
             os.fsync(file.fileno())
         draft.replace(self._folder / key)
 
+    def keep_only(self, names: Collection[str]) -> None:
+        """Remove other observations from a product that is continued in place."""
+        self.lock.ensure_held(again=True)
+        if self._in_place:
+            for name in sorted(set(self.published()) - set(names)):
+                self.drop(name)
+
     def finish(self, done: Collection[str]) -> None:
         """Put a product that was built in staging in the place of the older one."""
-        self.lock.ensure_held()
-        if self._in_place:
-            for name in sorted(set(self.published()) - set(done)):
-                self.drop(name)
-        elif self.product is not self.root and done:
+        self.lock.ensure_held(again=True)
+        if self.product is not self.root and done:
             self._replace()
-        if done and set(done) <= set(finished_in(self.path, self.kind.number_of)):
-            for left in self.leftovers:
-                RunFolder(self.path, Path(left.name).parent.name).remove()
+        superseded = set(done) & set(finished_in(self.path, self.kind.number_of)) if done else set()
+        for left in self.leftovers:
+            with _warned():
+                self._clear_leftover(RunFolder(self.path, Path(left.name).parent.name), superseded)
+
+    def _clear_leftover(self, left: RunFolder, superseded: set[str]) -> None:
+        """Remove from a leftover what this run has made anew, and all of it where nothing else is finished."""
+        number_of = self.kind.number_of
+        finished = set(finished_in(left.product, number_of))
+        if finished <= superseded:
+            left.remove()
+            return
+        for name in sorted(finished & superseded):
+            left.discard(left.product / name)
+        kept = format_ranges(
+            sorted(number for name in finished - superseded if (number := number_of(name)) is not None)
+        )
+        logger.warning(
+            f"finished {self.kind.noun}s %s of an interrupted run are kept in %s; give resume=True to take them up",
+            kept,
+            left.product,
+        )
 
     def _replace(self) -> None:
         """Swap the older product and the new one."""
@@ -195,31 +219,41 @@ class LocalOutput(OutputStore):
             aside = self.staging.put_aside(self.path) if self.path.exists() else None
             try:
                 self._rename_product()
-            except OSError:
-                if aside is not None and self.product is not self.root:
+            except BaseException:
+                if aside is not None and not self.path.exists():
                     aside.rename(self.path)
                 raise
         except OSError as error:
-            where = built if built.exists() else self.path
-            raise StoreError(
-                f"output {self.path} cannot be replaced: {error.strerror or error}; the new product is in {where}"
-            ) from error
+            where = f"the new product is in {built if built.exists() else self.path}"
+            if (older := find_put_aside(self.path)) is not None:
+                where += f", the older one in {older}, from where the next run puts it back"
+            raise StoreError(f"output {self.path} cannot be replaced: {error.strerror or error}; {where}") from error
 
     def discard(self) -> None:
         """Remove a new store that holds nothing but the records of the run."""
         if self._is_new and self.product is self.root:
             if set(os.listdir(self.path)) <= {"zarr.json", FAILURES, RUN_RECORD}:
-                self.staging.put_aside(self.path)
+                self.staging.discard(self.path)
             else:
                 logger.warning("%s is left: it holds more than this run wrote", self.path)
 
     def close(self) -> None:
         """Remove the staging folder of the run, unless it holds observations, and release the lock."""
-        if self.product is not self.root and self.published():
-            self.staging.tidy()
-        else:
-            self.staging.remove()
+        with _warned():
+            if self.product is not self.root and self.published():
+                self.staging.tidy()
+            else:
+                self.staging.remove()
         self.lock.release()
+
+
+@contextmanager
+def _warned() -> Iterator[None]:
+    """Warn of an error in staging, which is no reason to end a run; the next run tries again."""
+    try:
+        yield
+    except (OSError, StoreError) as error:
+        logger.warning("left behind: %s", error)
 
 
 def local_staging_path(product: Path, run: str, name: str) -> LocalStorePath:

@@ -7,14 +7,17 @@ import fcntl
 import json
 import logging
 import os
+import re
 import socket
 import threading
 import time
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +64,8 @@ class Holder:
         Id of the run.
     renewed : str
         Last renewal of the lock (UTC, ISO 8601).
+    machine : str
+        Id of the machine, which tells it from others of its name; empty if it is not known.
     """
 
     host: str
@@ -69,12 +74,14 @@ class Holder:
     started: str
     run: str
     renewed: str
+    machine: str = ""
 
     @classmethod
     def of_this_process(cls, run: str) -> Holder:
         """Make the holder of a run that this process begins."""
         now = _now()
-        return cls(socket.gethostname(), os.getpid(), process_stamp(os.getpid()) or "", now, run, now)
+        stamp = process_stamp(os.getpid()) or ""
+        return cls(socket.gethostname(), os.getpid(), stamp, now, run, now, find_machine_id())
 
     @classmethod
     def from_json(cls, content: bytes) -> Holder:
@@ -88,7 +95,7 @@ class Holder:
         found = json.loads(content)
         if not isinstance(found, dict) or not isinstance(found.get("host"), str) or type(found.get("pid")) is not int:
             raise ValueError("no host and process")
-        texts = {name: str(found.get(name, "")) for name in ("process_started", "started", "run", "renewed")}
+        texts = {name: str(found.get(name, "")) for name in ("process_started", "started", "run", "renewed", "machine")}
         return cls(found["host"], found["pid"], **texts)
 
     def as_json(self, **more: Any) -> bytes:
@@ -98,8 +105,9 @@ class Holder:
     def is_gone(self) -> bool:
         """Tell whether the run has ended without giving its lock back.
 
-        On this host its process is looked for. A process of another host, or of another container,
-        cannot be seen; it counts as gone :data:`STALE` seconds after the last renewal.
+        On this host its process is looked for; one of an earlier boot is gone. A process of another host,
+        of another machine with the name of this one, or of another container, cannot be seen; it counts as
+        gone :data:`STALE` seconds after the last renewal.
         """
         if self.host == socket.gethostname():
             here = process_stamp(os.getpid()) or ""
@@ -107,7 +115,7 @@ class Holder:
                 return self.run not in _running
             (boot, space), (its_boot, its_space) = _origin(here), _origin(self.process_started)
             if boot != its_boot:
-                return True
+                return bool(self.machine and self.machine == find_machine_id()) or self._is_old()
             if space == its_space:
                 found = process_stamp(self.pid)
                 return found is None or (found != self.process_started if found else self._is_old())
@@ -132,6 +140,20 @@ def _origin(stamp: str) -> tuple[str, str]:
     """Return the boot and the process namespace in the stamp of a process."""
     boot, _, rest = stamp.partition("/")
     return boot, rest.partition("/")[0]
+
+
+_MACHINE_ID = Path("/etc/machine-id")
+
+
+@cache
+def find_machine_id() -> str:
+    """Return the id of this machine, or of this container; empty if none is known that lasts."""
+    with suppress(OSError, ValueError):
+        if re.fullmatch("[0-9a-f]{32}", found := _MACHINE_ID.read_text().strip()):
+            return found
+    node = uuid.getnode()
+    # A machine without a network card gets a random number each time, marked as such.
+    return "" if node >> 40 & 1 else f"{node:012x}"
 
 
 def process_stamp(pid: int) -> str | None:
@@ -186,6 +208,7 @@ class StoreLock(ABC):
         self._store = store
         self._confirmed = 0.0
         self._taken_by: Holder | None = None
+        self._is_lost = False
         self._ended = threading.Event()
         self._renewing = threading.Lock()
 
@@ -205,7 +228,7 @@ class StoreLock(ABC):
 
     @abstractmethod
     def _find(self) -> Holder | None:
-        """Return the holder of the lock that this run took: another run after a takeover."""
+        """Return the holder of the lock that this run took: another run after a takeover, None if it is gone."""
 
     @abstractmethod
     def _write_again(self) -> None:
@@ -245,37 +268,56 @@ class StoreLock(ABC):
             except (OSError, CalibrationError) as error:
                 logger.warning("the lock of %s could not be removed: %s", self._store, error)
 
-    def ensure_held(self) -> None:
+    def ensure_held(self, again: bool = False) -> None:
         """Check that no other run has taken the lock over.
 
         The lock is read again where the last renewal is long ago, as after a machine was suspended.
 
+        Parameters
+        ----------
+        again : bool
+            Whether it is read again in any case, as before something is removed or replaced. A lock that
+            cannot be read is not lost.
+
         Raises
         ------
         StoreLockedError
-            If one has.
+            If one has, or if the lock is gone.
         """
-        if self._taken_by is None and time.time() - self._confirmed > STALE / 2:
-            self._is_ours()
+        is_old = time.time() - self._confirmed > STALE / 2
+        if not self._is_lost and (again or is_old):
+            try:
+                self._is_ours()
+            except (OSError, CalibrationError, ValueError):
+                if is_old:
+                    raise
         if self._taken_by is not None:
             raise StoreLockedError(f"output {self._store} was taken over by another run: {self._taken_by}")
+        if self._is_lost:
+            raise StoreLockedError(
+                f"the lock of output {self._store} is gone: another run took the output over and has ended, "
+                "or somebody removed the lock"
+            )
 
     def _is_ours(self) -> bool:
         found = self._find()
         if found is not None and found.run != self.holder.run:
             self._taken_by = found
-        elif found is not None:
+        if found is None or self._taken_by is not None:
+            # One that is gone is not made again: whoever took it over and has ended left a finished product.
+            self._is_lost = True
+        else:
             self._confirmed = time.time()
-        return self._taken_by is None
+        return not self._is_lost
 
     def _keep(self) -> None:
-        while not self._ended.wait(RENEWAL) and self._taken_by is None:
+        while not self._ended.wait(RENEWAL) and not self._is_lost:
             # A full disk or a network that fails is no reason to give up: the next renewal may succeed.
             with suppress(OSError, CalibrationError, ValueError):
                 self.renew()
 
     def renew(self) -> None:
-        """Renew the lock, unless another run has taken it over."""
+        """Renew the lock, unless another run has taken it over or it is gone."""
         with self._renewing:
             if not self._ended.is_set() and self._is_ours():
                 self.holder = replace(self.holder, renewed=_now())

@@ -154,16 +154,31 @@ class OutputStore(ABC):
         """
 
     @abstractmethod
+    def keep_only(self, names: Collection[str]) -> None:
+        """Remove what else a product holds that was written in place.
+
+        Parameters
+        ----------
+        names : collection of str
+            Names of the observations that belong in the product.
+
+        Raises
+        ------
+        StoreLockedError
+            If another run has taken the store over.
+        """
+
+    @abstractmethod
     def finish(self, done: Collection[str]) -> None:
         """Complete the product of a run that was not interrupted.
 
-        An older product is replaced, unless no observation was calibrated; of one that was written in
-        place, only the observations of this run stay.
+        An older product is replaced, unless no observation was calibrated. What this run has calibrated
+        anew is removed from :attr:`leftovers`; those that hold other finished observations stay.
 
         Parameters
         ----------
         done : collection of str
-            Names of the observations that belong in the product.
+            Names of the observations that this run has calibrated or taken up.
 
         Raises
         ------

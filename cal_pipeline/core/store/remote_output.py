@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from cal_pipeline.core.errors import IncompleteWriteError, StoreError
+from cal_pipeline.core.errors import IncompleteWriteError, StoreError, StoreLockedError
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.lock import CLAIMS, Holder, RemoteLock
 from cal_pipeline.core.store.metadata import write_group
@@ -118,7 +118,7 @@ class RemoteOutput(OutputStore):
 
     def drop(self, name: str) -> None:
         """Remove the metadata of an observation, then the rest of it."""
-        self.lock.ensure_held()
+        self.lock.ensure_held(again=True)
         self.root.delete(f"{name}/zarr.json")
         self.root.child(name).remove()
 
@@ -127,12 +127,16 @@ class RemoteOutput(OutputStore):
         self.lock.ensure_held()
         self.root.put(key, content)
 
-    def finish(self, done: Collection[str]) -> None:
+    def keep_only(self, names: Collection[str]) -> None:
         """Remove observations of an older product, if any of this run is there to replace it."""
-        self.lock.ensure_held()
-        if done and not self._is_new:
-            for name in sorted(set(self.published()) - set(done)):
+        self.lock.ensure_held(again=True)
+        if names and not self._is_new:
+            for name in sorted(set(self.published()) - set(names)):
                 self.drop(name)
+
+    def finish(self, done: Collection[str]) -> None:
+        """Do nothing but look at the lock: observations are replaced in place."""
+        self.lock.ensure_held(again=True)
 
     def discard(self) -> None:
         """Remove the records of a new store."""
@@ -155,6 +159,7 @@ class _WithoutRoot(StorePath):
 
     def __init__(self, store: StorePath, run: str, name: str) -> None:
         self._inner, self._draft = store.child(name), store.child(f"{_UNPUBLISHED}/{run}/{name}")
+        self._store, self._claim = store, f"{CLAIMS}/{run}.json"
         self.name = self._inner.name
 
     def _of(self, key: str) -> StorePath:
@@ -179,6 +184,9 @@ class _WithoutRoot(StorePath):
         self._of(key).delete(key)
 
     def remove(self) -> None:
+        # What is removed may be of the run that took the store over meanwhile.
+        if not self._store.exists(self._claim):
+            raise StoreLockedError(f"output {self._store} is no longer locked by this run, so {self} is not removed")
         # An older observation of this name is no longer listed before its chunks are removed.
         self._inner.delete("zarr.json")
         self._inner.remove()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,9 @@ NumberOf = Callable[[str], int | None]
 
 MARK = "cal_pipeline_run.json"
 """File that marks the staging folder of a run; only folders that hold it are ever removed."""
+
+_BEGINNING = 10.0
+"""Time after which a run has marked the folder that it made [s]."""
 
 _MOST_NAMED = 5
 
@@ -54,6 +58,7 @@ class RunFolder:
         self.unpublished = self.path / "unpublished"
         self.product = self.path / "product"
         self._aside = self.path / "old"
+        self._discarded = self.path / "discarded"
 
     def make(self, holder: Holder) -> None:
         """Make the folder, marked as that of a run."""
@@ -71,11 +76,15 @@ class RunFolder:
         return (self.path / MARK).is_file() or next(self.path.iterdir(), None) is None
 
     def is_of_living_run(self) -> bool:
-        """Tell whether the run is still at work."""
+        """Tell whether the run is still at work; one whose folder is new may be about to mark it."""
         try:
             return not Holder.from_json((self.path / MARK).read_bytes()).is_gone()
+        except FileNotFoundError:
+            with suppress(OSError):
+                return time.time() - self.path.stat().st_mtime < _BEGINNING
         except (OSError, ValueError):
-            return False
+            pass
+        return False
 
     def put_aside(self, path: Path) -> Path:
         """Move the product, or an observation of it, out of the way of what replaces it.
@@ -96,26 +105,85 @@ class RunFolder:
         path.rename(aside)
         return aside
 
+    def discard(self, path: Path) -> None:
+        """Remove the product or a group for good: one that is stopped meanwhile puts nothing back.
+
+        Parameters
+        ----------
+        path : Path
+            What is removed, on the same file system.
+
+        Raises
+        ------
+        OSError
+            If it cannot be moved out of its folder. What stays in the folder of the run is warned of.
+        """
+        self._discarded.mkdir(exist_ok=True)
+        out = self._discarded / path.name
+        remove_tree(out)
+        path.rename(out)
+        if path.parent != self._aside:
+            sync_file(path.parent)
+        remove_or_warn(out)
+
     def put_back(self) -> None:
-        """Put back what a run that was stopped had put aside and not yet replaced."""
-        for aside in sorted(self._aside.iterdir()) if self._aside.is_dir() else []:
-            target = self._target if aside.name == "product" else self._target / aside.name
+        """Put back what a run that was stopped had put aside and not yet replaced.
+
+        Raises
+        ------
+        OSError
+            If it cannot be.
+        """
+        for aside, target in self._put_aside():
             if not target.exists() and target.parent.exists():
                 aside.rename(target)
                 sync_file(target.parent)
                 logger.warning("%s is put back: the run that replaced it was stopped", target)
 
+    def _put_aside(self) -> list[tuple[Path, Path]]:
+        """List what is put aside, and where it belongs."""
+        found = sorted(self._aside.iterdir()) if self._aside.is_dir() else []
+        return [(path, self._target if path.name == "product" else self._target / path.name) for path in found]
+
     def tidy(self) -> None:
-        """Remove all but the product."""
-        for path in (self.unpublished, self._aside):
+        """Remove all but the product and what has no replacement; that is put back where possible.
+
+        Raises
+        ------
+        OSError
+            If something cannot be put back; then nothing is removed.
+        """
+        self.put_back()
+        for path in (self.unpublished, self._discarded):
             remove_or_warn(path)
+        self._remove_replaced()
+
+    def _remove_replaced(self) -> None:
+        """Remove what was put aside and has been replaced."""
+        for aside, target in self._put_aside():
+            if target.exists():
+                remove_or_warn(aside)
+            else:
+                logger.warning("%s is kept: %s, where it belongs, does not exist", aside, target)
+        with suppress(OSError):
+            self._aside.rmdir()
 
     def remove(self) -> None:
-        """Remove the folder, and that of all runs where it is the last; warn of what stays."""
+        """Remove the folder, and that of all runs where it is the last; warn of what stays.
+
+        What was put aside and has no replacement is put back, or stays.
+
+        Raises
+        ------
+        OSError
+            If something cannot be put back; then nothing is removed.
+        """
+        self.put_back()
         # The marker is removed last: what a run that is killed meanwhile leaves is known as ours.
         for name in self._names():
-            if name != MARK:
+            if name not in (MARK, self._aside.name):
                 remove_or_warn(self.path / name)
+        self._remove_replaced()
         if self._names() in ([], [MARK]):
             remove_or_warn(self.path)
         with suppress(OSError):
@@ -190,7 +258,6 @@ def take_up_leftovers(product: Path, number_of: NumberOf) -> tuple[list[Path], l
         left = RunFolder(product, name)
         if left.is_of_living_run():
             continue
-        left.put_back()
         if finished_in(left.product, number_of):
             left.tidy()
             found.append(left.product)

@@ -120,6 +120,19 @@ def test_meanwhile_the_run_is_running(run, found, monkeypatch):
     assert found().run["scans"] == {"asked": 3, "done": 2, "failed": 1}
 
 
+def test_the_record_is_finished_once_the_product_is(run, found):
+    run(numbers=[1, 2])
+    states = []
+
+    def change(output):
+        drop = output.drop
+        output.drop = lambda name: (states.append((found().run_state, name)), drop(name))
+
+    product = run(numbers=[1], resume=True, change=change)
+    assert states == [("running", "scan_000002")]
+    assert (product.numbers, product.run_state) == ([1], "finished")
+
+
 def test_the_record_of_many_scans_is_not_written_for_each(run):
     written = []
 

@@ -132,12 +132,36 @@ class TestRunsThatAreGone:
         leave_lock(other())
         make_lock("mine").acquire()
 
-    def test_a_machine_that_was_started_again(self, make_lock, leave_lock, sleeper):
+    def test_a_machine_that_was_started_again(self, make_lock, leave_lock, sleeper, monkeypatch):
+        monkeypatch.setattr(locks, "find_machine_id", lambda: "this")
         _, _, rest = process_stamp(sleeper.pid).partition("/")
         leave_lock(other(pid=sleeper.pid, process_started=f"another-boot/{rest}"))
         make_lock("mine").acquire()
 
-    def test_a_lock_that_does_not_say_when_its_process_started(self, make_lock, leave_lock, sleeper):
+    @pytest.mark.parametrize(("machine", "here"), [("that", "this"), ("", "this"), ("", ""), ("that", "")])
+    def test_another_machine_of_this_name_counts_by_its_renewals(
+        self, make_lock, leave_lock, monkeypatch, machine, here
+    ):
+        monkeypatch.setattr(locks, "find_machine_id", lambda: here)
+        elsewhere = {"process_started": "another-boot/pid:[1]/5", "machine": machine}
+        leave_lock(other(**elsewhere, renewed=ago(500)))
+        with pytest.raises(StoreLockedError):
+            make_lock("mine").acquire()
+        leave_lock(other(**elsewhere, renewed=ago(700)))
+        make_lock("yours").acquire()
+
+    @pytest.mark.parametrize("content", [None, "", "uninitialized", "0" * 32])
+    @pytest.mark.parametrize("node", [0x02FC00000001, 0x03FC00000001])
+    def test_the_id_of_a_machine_lasts_or_is_not_known(self, tmp_path, monkeypatch, content, node):
+        monkeypatch.setattr(locks, "_MACHINE_ID", tmp_path / "machine-id")
+        monkeypatch.setattr(locks.uuid, "getnode", lambda: node)
+        if content is not None:
+            (tmp_path / "machine-id").write_text(content + "\n")
+        expected = content if content and content.isdigit() else {0: "02fc00000001", 1: ""}[node >> 40 & 1]
+        assert locks.find_machine_id.__wrapped__() == expected
+
+    def test_a_lock_that_does_not_say_when_its_process_started(self, make_lock, leave_lock, sleeper, monkeypatch):
+        monkeypatch.setattr(locks, "find_machine_id", lambda: "this")
         leave_lock(other(pid=sleeper.pid, process_started=""))
         make_lock("mine").acquire()
 
@@ -270,16 +294,33 @@ class TestRenewal:
         lock.release()
         assert lock.holder.started == read_holder(place).started if read_holder(place) else True
 
-    def test_a_lock_that_was_deleted_comes_back(self, make_lock, place, tmp_path):
+    def test_a_lock_that_is_gone_is_lost(self, make_lock, place, tmp_path):
         lock = make_lock("mine")
         lock.acquire()
         if isinstance(place, LocalStorePath):
             (tmp_path / "l1.zarr.lock").unlink()
         else:
             place.delete(".lock/mine.json")
-        lock.renew()
-        assert read_holder(place).run == "mine"
         lock.ensure_held()
+        for attempt in range(2):
+            with pytest.raises(StoreLockedError, match="is gone: another run took the output over and has ended, or"):
+                lock.ensure_held(again=attempt == 0)
+        lock.renew()
+        assert read_holder(place) is None
+
+    def test_a_lock_that_cannot_be_read_for_a_while_is_not_lost(self, make_lock, monkeypatch):
+        def fail():
+            raise OSError(5, "Input/output error")
+
+        lock = make_lock("mine")
+        lock.acquire()
+        with monkeypatch.context() as patch:
+            patch.setattr(lock, "_find", fail)
+            lock.ensure_held(again=True)
+            lock._confirmed -= 1000
+            with pytest.raises(OSError, match="Input/output"):
+                lock.ensure_held()
+        lock.ensure_held(again=True)
 
     def test_nothing_is_renewed_after_the_end(self, make_lock, place):
         lock = make_lock("mine")

@@ -7,6 +7,7 @@ import json
 import pytest
 from test_output import RUN, fill, publish
 
+from cal_pipeline.core.store.lock import Holder
 from cal_pipeline.core.store.make_output import make_output, staging_path
 from cal_pipeline.core.store.output import finish_group
 from cal_pipeline.core.store.paths import RemoteStorePath, open_store
@@ -87,6 +88,20 @@ def test_a_scan_that_is_replaced_is_unlisted_before_its_chunks_go(address, event
         assert events == ["-/scan_000002/zarr.json", "-/scan_000002"]
 
 
+def test_a_late_worker_of_a_run_that_was_taken_over_removes_nothing(address, monkeypatch):
+    with make(address) as late:
+        late.begin(RUN)
+        place = staging_path(address, late.run, "scan_000001")
+        with monkeypatch.context() as patch:
+            patch.setattr(Holder, "is_gone", lambda holder: holder.run == late.run)
+            with make(address, resume=True) as other:
+                other.begin(RUN)
+                publish(other, 1)
+        with pytest.raises(StoreLockedError, match="no longer locked by this run"):
+            place.remove()
+    assert CalibratedSession(address).numbers == [1]
+
+
 def test_scans_that_were_not_asked_for_go_at_the_end(address):
     write(address, 1, 2, 3)
     with make(address, overwrite=True) as output:
@@ -94,7 +109,7 @@ def test_scans_that_were_not_asked_for_go_at_the_end(address):
         output.staging_of("scan_000002").remove()
         publish(output, 2, 5)
         assert CalibratedSession(address).numbers == [1, 2, 3, 5]
-        output.finish(["scan_000002", "scan_000005"])
+        output.keep_only(["scan_000002", "scan_000005"])
     assert CalibratedSession(address).numbers == [2, 5]
     assert {key.partition("/")[0] for key in output.root.walk()} == {
         "zarr.json",
@@ -109,6 +124,7 @@ def test_the_old_scans_stay_where_nothing_was_calibrated(address):
     write(address, 1)
     with make(address, overwrite=True) as output:
         output.begin(RUN)
+        output.keep_only([])
         output.finish([])
         output.discard()
     assert CalibratedSession(address).numbers == [1]

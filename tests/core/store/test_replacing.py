@@ -23,6 +23,10 @@ def die(output):
     locks._running.discard(output.run)
 
 
+def raise_interrupt(*_):
+    raise KeyboardInterrupt
+
+
 def others(folder):
     """Names beside the session that an output leaves."""
     return sorted(path.name for path in folder.iterdir())
@@ -70,10 +74,47 @@ class TestReplacing:
             assert sorted(path.name for path in left.path.parent.iterdir()) == ["cal_pipeline_run.json", "product"]
             following.begin(RUN)
             following.adopt(left, "scan_000004")
-            publish(following, 6)
-            following.finish(["scan_000004", "scan_000006"])
-        assert CalibratedSession(old).numbers == [4, 6]
+            publish(following, 3, 6)
+            following.finish(["scan_000003", "scan_000004", "scan_000006"])
+        assert CalibratedSession(old).numbers == [3, 4, 6]
         assert others(tmp_path) == ["l1.zarr"]
+
+    @pytest.mark.parametrize("settings", [{"resume": True}, {"overwrite": True}])
+    def test_finished_scans_that_a_run_did_not_make_anew_stay(self, old, tmp_path, caplog, settings):
+        output = make(tmp_path, overwrite=True)
+        output.begin(RUN)
+        publish(output, 3, 4, 5)
+        output.close()
+        with make(tmp_path, **settings) as following:
+            following.begin(RUN)
+            publish(following, 5)
+            following.finish(["scan_000005"])
+            product = output.staging.product
+        assert CalibratedSession(product).numbers == [3, 4]
+        assert (
+            f"finished scans 3, 4 of an interrupted run are kept in {product}; give resume=True to take them up"
+        ) in caplog.text
+        with make(tmp_path, overwrite=True) as last:
+            last.begin(RUN)
+            publish(last, 3, 4)
+            last.finish(["scan_000003", "scan_000004"])
+        assert others(tmp_path) == ["l1.zarr"]
+
+    def test_a_scan_that_could_not_be_taken_up_stays(self, old, tmp_path, monkeypatch):
+        output = make(tmp_path, overwrite=True)
+        output.begin(RUN)
+        publish(output, 3, 4)
+        output.close()
+        with make(tmp_path, resume=True) as following:
+            following.begin(RUN)
+            (left,) = following.leftovers
+            with monkeypatch.context() as patch:
+                patch.setattr(Path, "rename", lambda *_: 1 / 0)
+                with pytest.raises(ZeroDivisionError):
+                    following.adopt(left, "scan_000003")
+            following.adopt(left, "scan_000004")
+            following.finish(["scan_000004"])
+        assert CalibratedSession(output.staging.product).numbers == [3]
 
     def test_leftovers_stay_until_a_run_has_all_that_it_was_asked_for(self, old, tmp_path):
         output = make(tmp_path, overwrite=True)
@@ -156,6 +197,62 @@ class TestReplacing:
                 output.finish(["scan_000003"])
         assert CalibratedSession(old).numbers == [1, 2]
 
+    @pytest.mark.parametrize("how", ["product", "scan"])
+    @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+    def test_what_cannot_be_replaced_nor_put_back_stays_for_the_next_run(
+        self, old, tmp_path, monkeypatch, caplog, how, error
+    ):
+        output = make(tmp_path, overwrite=how == "product", resume=how == "scan")
+        output.begin(RUN)
+        rename, target = Path.rename, old if how == "product" else old / "scan_000002"
+
+        def refuse(path, to):
+            if to == target:
+                raise error
+            return rename(path, to)
+
+        def replace():
+            publish(output, 2)
+            output.finish(["scan_000002"])
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", refuse)
+            with pytest.raises((StoreError, OSError, KeyboardInterrupt)):
+                replace()
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", refuse if isinstance(error, OSError) else rename)
+            output.close()
+        if isinstance(error, OSError):
+            assert "left behind: [Errno 5] Input/output error" in caplog.text
+            assert not target.exists()
+        with make(tmp_path, resume=True) as following:
+            assert following.published() == ["scan_000001", "scan_000002"]
+        assert CalibratedSession(old).numbers == [1, 2]
+
+    def test_what_is_put_aside_and_belongs_nowhere_stays(self, old, tmp_path, caplog):
+        output = make(tmp_path, resume=True)
+        output.begin(RUN)
+        aside = output.staging.put_aside(old / "scan_000002")
+        remove_tree(old)
+        output.close()
+        assert (aside / "zarr.json").exists()
+        assert f"{aside} is kept: {old}/scan_000002, where it belongs, does not exist" in caplog.text
+        with make(tmp_path) as following:
+            assert (aside / "zarr.json").exists()
+            assert following.leftovers == []
+
+    def test_a_scan_that_was_being_removed_does_not_come_back(self, old, tmp_path, monkeypatch):
+        output = make(tmp_path, resume=True)
+        output.begin(RUN)
+        with monkeypatch.context() as patch:
+            patch.setattr("cal_pipeline.core.store.staging.remove_or_warn", raise_interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                output.drop("scan_000002")
+        die(output)
+        with make(tmp_path, resume=True) as following:
+            assert following.published() == ["scan_000001"]
+        assert others(tmp_path) == ["l1.zarr"]
+
     def test_continued_in_place_scans_are_replaced_one_by_one(self, old, tmp_path):
         before = (old / "scan_000001/zarr.json").stat().st_ino
         with make(tmp_path, resume=True) as output:
@@ -168,7 +265,7 @@ class TestReplacing:
             output.drop("scan_000003")
             assert CalibratedSession(old).numbers == [1, 2]
             publish(output, 4)
-            output.finish(["scan_000001", "scan_000004"])
+            output.keep_only(["scan_000001", "scan_000004"])
         assert CalibratedSession(old).numbers == [1, 4]
         assert (old / "scan_000001/zarr.json").stat().st_ino == before
         assert others(tmp_path) == ["l1.zarr"]
@@ -196,6 +293,26 @@ class TestReplacing:
             with pytest.raises(OSError, match="Input/output"):
                 publish(output, 2)
         assert CalibratedSession(old).numbers == [1, 2]
+
+    @pytest.mark.parametrize("attempt", ["drop", "keep_only", "finish", "publish"])
+    def test_a_run_that_was_suspended_leaves_alone_what_another_has_finished(self, old, tmp_path, monkeypatch, attempt):
+        suspended = make(tmp_path, overwrite=attempt == "finish", resume=attempt != "finish")
+        suspended.begin(RUN)
+        publish(suspended, 4)
+        with monkeypatch.context() as patch:
+            patch.setattr(locks.Holder, "is_gone", lambda holder: holder.run == suspended.run)
+            with make(tmp_path, overwrite=True) as other:
+                other.begin(RUN)
+                publish(other, 1, 3)
+                other.finish(["scan_000001", "scan_000003"])
+        if attempt == "publish":
+            suspended.lock._confirmed -= 1000
+        with pytest.raises(StoreLockedError, match=r"the lock of output .*l1\.zarr is gone: another run"):
+            getattr(suspended, attempt)("scan_000001" if attempt in ("drop", "publish") else ["scan_000004"])
+        suspended.lock.renew()
+        suspended.close()
+        assert CalibratedSession(old).numbers == [1, 3]
+        assert not (tmp_path / "l1.zarr.lock").exists()
 
     def test_nothing_can_be_continued_where_nothing_is(self, tmp_path):
         with make(tmp_path, resume=True) as output:
@@ -270,9 +387,15 @@ class TestFilesOfOthers:
         assert staging.is_symlink() == (kind != "file")
 
     def test_a_run_that_was_killed_while_it_made_its_folder_is_no_stranger(self, tmp_path):
-        (tmp_path / "l1.zarr.staging" / "0123abcd").mkdir(parents=True)
+        folder = tmp_path / "l1.zarr.staging" / "0123abcd"
+        folder.mkdir(parents=True)
         with make(tmp_path) as output:
+            # That of a run which begins at this moment looks the same.
+            assert folder.exists()
             output.begin(RUN)
+        os.utime(folder, (0, 0))
+        with make(tmp_path, overwrite=True) as output:
+            assert not folder.exists()
         assert others(tmp_path) == ["l1.zarr"]
 
     def test_one_who_comes_meanwhile_keeps_the_staging_folder(self, tmp_path):
