@@ -100,6 +100,7 @@ def _changes_of_band(band: Band, record: ObservationRecord) -> list[str]:
     limits = as_mapping(record.quality.get("thresholds")).get("sha256")
     same = {
         "loads are others": chosen == {name: recorded.get(name) for name in chosen},
+        "odd times changed": loads.odd_times == recorded.get("calibration_odd_times"),
         "earlier loads changed": _jumps(band) == _recorded_jumps(record),
         "telescope profile changed": loads.telescope_sha256 == recorded.get("telescope_sha256"),
         "atmosphere table changed": _digest_of_table(recorded) == recorded.get("atm_sha256"),
