@@ -155,6 +155,13 @@ class TestReasons:
         _, redone, line = self.resumed(night, calibrate, log)
         assert (redone, line) == ([], "resume: 5 scans kept")
 
+    def test_the_last_line_tells_what_was_kept(self, product, night, calibrate, log):
+        calibrate(night, resume=True)
+        assert "0 scans calibrated, 5 kept (5 questionable) in " in log.text
+        shutil.rmtree(product.path / "scan_000002")
+        calibrate(night, resume=True)
+        assert "1 scan calibrated, 4 kept (5 questionable) in " in log.text
+
     def test_parameters(self, product, night, calibrate, log):
         _, redone, line = self.resumed(night, calibrate, log, scans="2:3", atmosphere={"strategy": "per_pixel"})
         assert redone == [2, 3]
