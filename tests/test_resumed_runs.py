@@ -20,6 +20,7 @@ from cal_pipeline.core.run import workers
 from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.core.store.paths import LocalStorePath, RemoteStorePath, open_store
 from cal_pipeline.errors import RunInterruptedError
+from cal_pipeline.heterodyne import lines
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 N_CALLS, N_REMOTE_CALLS = 398, 415
@@ -154,6 +155,13 @@ class TestReasons:
         _, redone, line = self.resumed(night, calibrate, log)
         assert (redone, line) == ([], "resume: 5 scans kept")
 
+    def test_the_last_line_tells_what_was_kept(self, product, night, calibrate, log):
+        calibrate(night, resume=True)
+        assert "0 scans calibrated, 5 kept (5 questionable) in " in log.text
+        shutil.rmtree(product.path / "scan_000002")
+        calibrate(night, resume=True)
+        assert "1 scan calibrated, 4 kept (5 questionable) in " in log.text
+
     def test_parameters(self, product, night, calibrate, log):
         _, redone, line = self.resumed(night, calibrate, log, scans="2:3", atmosphere={"strategy": "per_pixel"})
         assert redone == [2, 3]
@@ -225,6 +233,15 @@ class TestReasons:
         _, redone, line = self.resumed(night, calibrate, log, atmosphere={"override_atm": str(table)})
         assert redone == [1, 2, 3, 4, 5]
         assert line == "resume: 0 scans kept, 5 redone (5 atmosphere table changed)"
+
+    def test_list_of_lines(self, product, night, calibrate, log, tmp_path, monkeypatch):
+        (tmp_path / "lines.toml").write_text((lines.cfg_folder() / "lines.toml").read_text() + "# Mine\n")
+        monkeypatch.setattr(lines, "cfg_folder", lambda: tmp_path)
+        _, redone, line = self.resumed(night, calibrate, log, scans="2:3")
+        assert redone == [2, 3]
+        assert line.startswith("resume: 0 scans kept, 2 redone (2 lines changed)")
+        _, redone, line = self.resumed(night, calibrate, log, scans="2:3")
+        assert (redone, line.startswith("resume: 2 scans kept")) == ([], True)
 
     def test_engine(self, product, night, calibrate, log):
         path = product.path / "scan_000004" / "zarr.json"

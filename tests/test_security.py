@@ -161,9 +161,29 @@ def test_nor_that_of_a_step_in_a_pipeline(folder, text):
     (folder / "outer.cfg").write_text("[steps]\n[[loads]]\nconfig_file = inner.cfg\n")
     (folder / "section.cfg").write_text(f"[steps]\n[[loads]]\n{text}")
     for file in ("outer.cfg", "section.cfg"):
-        with pytest.raises(ParameterError, match=r"class 'evil_module\.\w+' is not that of this step"):
+        said = rf"(inner|{file[:-4]})\.cfg.*: class 'evil_module\.\w+' is not that of this step"
+        with pytest.raises(ParameterError, match=said):
             CalibrationPipeline.from_config_file(folder / file)
     assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Pre_Hooks = touch ran,\n", "no parameter 'Pre_Hooks' ("),
+        ("[steps]\n[[loads]]\nPre_Hooks = touch ran,\n", "no parameter 'steps.loads.Pre_Hooks' ("),
+        ("[steps]\n[[lodas]]\nskip = true\n", "no parameter 'steps.lodas' ("),
+        ("[steps]\n[[loads]]\nclass = evil_module.LoadsStep\n", "class 'evil_module.LoadsStep' is not that"),
+    ],
+)
+def test_the_file_of_what_is_unknown_is_named(folder, way, text, name, capsys):
+    (folder / "mine.cfg").write_text(text)
+    with pytest.raises(CalibrationError) as refused:
+        WAYS[way](folder / "mine.cfg", folder)
+    said = f"{capsys.readouterr().err}{refused.value}"
+    assert name in said
+    assert "mine.cfg" in said
 
 
 def test_modules_beside_a_parameter_file_are_not_found(folder):

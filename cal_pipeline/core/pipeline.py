@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -94,6 +94,9 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
 
     _prepared: dict[Path | None, Prepared]
     """Steps for observations, by the parameter file that was chosen; of a run only."""
+
+    _chosen: Collection[Path | None] = (None,)
+    """Parameter files that are chosen by the data of a run; None: no file for some."""
 
     overwrite: bool
     resume: bool
@@ -189,9 +192,13 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         """
 
     def parameters_sha256(self) -> str:
-        """Return the SHA-256 digest of the parameters with an effect on results."""
-        parameters = dict(flatten_parameters(self.get_pars()))
-        return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
+        """Return the SHA-256 digest of the parameters with an effect on results.
+
+        Of a run, they are those with each parameter file that its data choose, whatever its name.
+        """
+        resolved = (self.with_parameters(self.resolve_with(file)).get_pars() for file in self._chosen)
+        texts = {json.dumps(dict(flatten_parameters(parameters)), sort_keys=True) for parameters in resolved}
+        return hashlib.sha256("\n".join(sorted(texts)).encode()).hexdigest()
 
     def describe_timing(self, observation: Any) -> str:
         """Format a log line with the time spent in each stage of an observation."""
@@ -282,12 +289,16 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
                 self.refuse_idle("output_dir", "output_file", "leave it out, or name the store without its folder")
 
     def _describe_run(self, dataset: Dataset, numbers: list[int]) -> list[str]:
-        """Describe a run in lines: its observations, and parameters other than defaults by origin."""
+        """Describe a run in lines: its observations, and parameters other than defaults by origin.
+
+        Notes which parameter files the data choose.
+        """
         lines = [f"cal_pipeline {__version__}: {format_count(len(numbers), self.product_kind.noun)} of {dataset.path}"]
         numbers_of: dict[Path | None, list[int]] = defaultdict(list)
         for number, described in zip(numbers, dataset.root.each(dataset.describe, numbers), strict=True):
             if described is not None:
                 numbers_of[self._file_for(described)].append(number)
+        self._chosen = list(numbers_of) or [None]
         for file, some in numbers_of.items():
             self.log_ignored(file)
             name = f"cfg/{file.name}" if file else "none is meant for such data"

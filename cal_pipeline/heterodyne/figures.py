@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cal_pipeline.core.files.selection import cfg_folder
 from cal_pipeline.core.limits import Limits, LimitsTable
 from cal_pipeline.core.quality import Check, Figure, Parts, QualityScheme
-from cal_pipeline.heterodyne.lines import find_lines, known_lines
+from cal_pipeline.heterodyne.lines import find_lines, read_lines
 from cal_pipeline.heterodyne.modes import mode_named
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
@@ -58,7 +58,7 @@ def scan_quality(band: Band, tally: Tally) -> dict[str, Any]:
     if tally.probe is not None and band.calibration is not None:
         tally.mean = mean_of_ons(band, tally.probe)
     measured = QUALITY.measure(band, tally, samples=math.prod(at.shape))
-    return QUALITY.judge(measured, at.pixel, read_band_limits(band))
+    return QUALITY.judge(measured, at.pixel, read_band_limits(band)) | {"lines_sha256": digest_lines(band)}
 
 
 def read_band_limits(band: Band) -> Limits:
@@ -81,6 +81,34 @@ def read_band_limits(band: Band) -> Limits:
     400.0
     """
     return LIMITS.read(cfg_folder() / "quality.toml").for_data(band.attributes, band.signal_frequency)
+
+
+def digest_lines(band: Band) -> str | None:
+    """Return the SHA-256 digest of ``cfg/lines.toml``, which ``image_line`` depends on.
+
+    Parameters
+    ----------
+    band : Band
+        The band.
+
+    Returns
+    -------
+    str or None
+        None if no velocity of the source is known: no line is looked for then.
+
+    Examples
+    --------
+    >>> from cal_pipeline.heterodyne.session import Session
+    >>> len(digest_lines(Session("session.zarr").open_scan(1).bands[0]))
+    64
+    """
+    return None if _velocity(band) is None else read_lines().sha256
+
+
+def _velocity(band: Band) -> float | None:
+    """Return the velocity of the source [km/s]; None if it is unknown."""
+    velocity = band.attributes.get("velocity_source_kms")
+    return float(velocity) if isinstance(velocity, (int, float)) else None
 
 
 def _t_rec_ssb(band: Band, tally: Tally) -> Pixels | None:
@@ -250,10 +278,10 @@ def _negative_line(band: Band, tally: Tally) -> Pixels | None:
 
 
 def _image_line(band: Band, tally: Tally) -> Pixels | None:
-    velocity = band.attributes.get("velocity_source_kms")
-    if tally.mean is None or not isinstance(velocity, (int, float)):
+    velocity = _velocity(band)
+    if tally.mean is None or velocity is None:
         return None
-    image = find_lines(known_lines(), band.require_loads().sidebands.image, float(velocity))
+    image = find_lines(read_lines().rest_freq_hz, band.require_loads().sidebands.image, velocity)
     has_data = np.isfinite(tally.mean.spectrum).any(axis=0)
     if not image.any() or not band.require_loads().sidebands.has_image:
         return np.where(has_data, 0.0, np.nan)

@@ -10,7 +10,7 @@ from cal_pipeline.core.records import digest_file
 from cal_pipeline.core.store.digest import digest_keys
 from cal_pipeline.core.store.fingerprint import compute_fingerprint, list_objects
 from cal_pipeline.core.store.records import ObservationRecord, as_mapping
-from cal_pipeline.heterodyne.figures import read_band_limits
+from cal_pipeline.heterodyne.figures import digest_lines, read_band_limits
 from cal_pipeline.heterodyne.references.shipped import shipped_atm_tables
 from cal_pipeline.heterodyne.scan import Band, Scan
 
@@ -100,10 +100,12 @@ def _changes_of_band(band: Band, record: ObservationRecord) -> list[str]:
     limits = as_mapping(record.quality.get("thresholds")).get("sha256")
     same = {
         "loads are others": chosen == {name: recorded.get(name) for name in chosen},
+        "odd times changed": loads.odd_times == recorded.get("calibration_odd_times"),
         "earlier loads changed": _jumps(band) == _recorded_jumps(record),
         "telescope profile changed": loads.telescope_sha256 == recorded.get("telescope_sha256"),
         "atmosphere table changed": _digest_of_table(recorded) == recorded.get("atm_sha256"),
         "limits of quality changed": read_band_limits(band).sha256 == limits,
+        "lines changed": digest_lines(band) == record.quality.get("lines_sha256"),
     }
     return [words for words, is_same in same.items() if not is_same]
 

@@ -58,6 +58,7 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
             "calibration_scans": list(loads.scan_numbers) if loads else None,
             "calibration_reason": loads.reason if loads else None,
             "calibration_passed_over": list(loads.passed_over) if loads else None,
+            "calibration_odd_times": loads.odd_times if loads else None,
             "telescope_profile": loads.telescope if loads else None,
             "telescope_sha256": loads.telescope_sha256 if loads else None,
             "forward_efficiency": loads.forward_efficiency if loads else None,

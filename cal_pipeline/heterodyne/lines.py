@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import CalibrationError
-from cal_pipeline.core.files.declared import Each, Number, Tables, Text, read_declared
+from cal_pipeline.core.files.declared import Each, FileProperty, Number, Tables, Text, read_declared
 from cal_pipeline.core.files.selection import cfg_folder
 
 LIGHT_KMS = 299792.458
@@ -50,18 +50,25 @@ class Lines:
     ----------
     species : tuple of Species
         What they are lines of.
+    sha256 : str
+        SHA-256 digest of the file.
     """
 
     species: Annotated[tuple[Species, ...], Tables(Species)]
+    sha256: Annotated[str, FileProperty("sha256")]
+
+    @property
+    def rest_freq_hz(self) -> NDArray[np.float64]:
+        """Rest frequencies of all lines, shape (N,) [Hz]."""
+        return np.concatenate([species.rest_freq_hz for species in self.species])
 
 
-def known_lines() -> NDArray[np.float64]:
-    """Read the rest frequencies of ``cfg/lines.toml``, once as long as it does not change.
+def read_lines() -> Lines:
+    """Read ``cfg/lines.toml``, once as long as it does not change.
 
     Returns
     -------
-    ndarray, shape (N,)
-        [Hz].
+    Lines
 
     Raises
     ------
@@ -70,11 +77,10 @@ def known_lines() -> NDArray[np.float64]:
 
     Examples
     --------
-    >>> bool(np.isin(461.0407682e9, known_lines()))  # CO(4-3)
+    >>> bool(np.isin(461.0407682e9, read_lines().rest_freq_hz))  # CO(4-3)
     True
     """
-    lines = read_declared(cfg_folder() / "lines.toml", Lines, LinesError)
-    return np.concatenate([species.rest_freq_hz for species in lines.species])
+    return read_declared(cfg_folder() / "lines.toml", Lines, LinesError)
 
 
 def find_lines(

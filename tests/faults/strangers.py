@@ -66,8 +66,6 @@ _BESIDE = {
 }
 
 _NAMED = {
-    "Pre_Hooks": "Pre_Hooks",
-    "evil.EvilStep": "evil.EvilStep",
     "class.cfg": "class.cfg",
     "hooks.cfg": "hooks.cfg",
 }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cal_pipeline.heterodyne import lines
-from cal_pipeline.heterodyne.lines import LinesError, find_lines, known_lines
+from cal_pipeline.heterodyne.lines import LinesError, find_lines, read_lines
 
 
 def test_frequencies_of_molecules_are_those_of_a_rotor():
@@ -21,7 +21,7 @@ def test_frequencies_of_molecules_are_those_of_a_rotor():
 
 
 def test_every_line_is_listed_once():
-    known = known_lines()
+    known = read_lines().rest_freq_hz
     assert np.unique(known).size == known.size
     assert known.min() > 1e11
     assert known.max() < 5e12
@@ -39,7 +39,7 @@ def test_channels_within_100_km_s_of_the_source(velocity):
 def test_a_file_that_cannot_be_used_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(lines, "cfg_folder", lambda: tmp_path)
     with pytest.raises(LinesError, match=r"lines.toml"):
-        known_lines()
+        read_lines()
     (tmp_path / "lines.toml").write_text('[[species]]\nname = "CO"\nrest_freq_hz = [115e9]\n')
     with pytest.raises(LinesError, match=r"reference is missing"):
-        known_lines()
+        read_lines()

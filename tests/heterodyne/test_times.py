@@ -163,6 +163,25 @@ class TestOdd:
         assert odd == [0, 1, 0]
         assert "before or after the loads of the scans with the next lower and higher number" in caplog.text
 
+    def test_loads_that_a_session_has_grown_by_are_looked_at_when_resumed(self, store, calibrate, caplog):
+        """Times are odd against the scans on both sides; of one side they are not known."""
+        caplog.set_level(logging.INFO, "cal_pipeline")
+
+        def add(number):
+            times = TIMES + 0.1 * number + YEAR * (number == 2)
+            write(store, times, number, calibration={"mjd": times[0] - SECOND * np.array([60.0, 50.0])})
+
+        for number in (1, 2):
+            add(number)
+        assert calibrate(store, atmosphere=FIXED).attributes(2)["qa"]["odd_times"] == 0
+        add(3)
+        product = calibrate(store, atmosphere=FIXED, resume=True)
+        assert product.attributes(2)["qa"]["odd_times"] == 1
+        assert "resume: 1 scan kept, 1 redone (1 odd times changed), 1 new" in caplog.text
+        caplog.clear()
+        calibrate(store, atmosphere=FIXED, resume=True)
+        assert "resume: 3 scans kept\n" in caplog.text
+
     def test_missing_dumps_take_no_time(self, store):
         group = write(store, moved(8.0 * SECOND, 3))
         counts = group["source/data_5d"][...]

@@ -213,7 +213,7 @@ class CheckedStep(Step):  # type: ignore[misc]
         given = {name: value for name, value in collected.values.items() if name not in ABOUT_A_FILE}
         if not given:
             return cls._resolve_section({}, {})
-        with explain_failures(cls.__name__, parse_specification(cls), given):
+        with explain_failures(cls.__name__, parse_specification(cls), given, collected.origins):
             plain = cls._plain_section(cls.__name__, given)
             # Reports all wrong values at once, and those that are missing.
             checked = validate_all(cls, plain)

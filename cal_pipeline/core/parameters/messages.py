@@ -43,9 +43,11 @@ def refusal(owner: str, name: str, value: Any, check: str, reason: str = "") -> 
 
 
 @contextmanager
-def explain_failures(owner: str, spec: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[None]:
-    """Refuse unknown parameters; name the accepted values if validation in the block fails."""
-    unknown = _unknown_parameters(config, spec)
+def explain_failures(
+    owner: str, spec: Mapping[str, Any], config: Mapping[str, Any], origins: Mapping[str, Any] | None = None
+) -> Iterator[None]:
+    """Refuse unknown parameters, with the files they are in; name the accepted values if validation in it fails."""
+    unknown = _unknown_parameters(config, spec, origins or {})
     if unknown:
         raise ParameterError(_shortened([f"{owner}: {problem}" for problem in unknown]))
     try:
@@ -63,19 +65,30 @@ def _shortened(lines: list[str]) -> str:
     return "\n".join(lines)
 
 
-def _unknown_parameters(config: Mapping[str, Any], spec: Mapping[str, Any], where: str = "") -> list[str]:
-    """Describe the parameters in `config` that `spec` does not know, each with a hint."""
+def _unknown_parameters(
+    config: Mapping[str, Any], spec: Mapping[str, Any], origins: Mapping[str, Any], where: str = ""
+) -> list[str]:
+    """Describe the parameters in `config` that `spec` does not know, each with its file and a hint."""
     problems = []
     for key, value in config.items():
+        origin = origins.get(key, "")
         if key not in spec:
             if key not in STPIPE_ENTRIES and not key.startswith("_"):
-                problems.append(f"no parameter {where + key!r}{suggest(key, list(spec))}")
+                problems.append(f"no parameter {where + key!r}{_name_file(origin)}{suggest(key, list(spec))}")
         elif isinstance(spec[key], dict):
             if isinstance(value, Mapping):
-                problems += _unknown_parameters(value, spec[key], f"{where}{key}.")
+                inner = origin if isinstance(origin, Mapping) else {}
+                problems += _unknown_parameters(value, spec[key], inner, f"{where}{key}.")
             elif key != "steps" or value is not None:
                 problems.append(f"{where}{key} = {show_value(value)} is no section of parameters")
     return problems
+
+
+def _name_file(origin: Any) -> str:
+    """Name the file that a parameter, or the first one of a section, is in; empty where it is in none."""
+    while isinstance(origin, Mapping):
+        origin = next(iter(origin.values()), "")
+    return f" ({origin})" if origin.startswith("file ") else ""
 
 
 def _with_expectation(spec: Mapping[str, Any], line: str) -> str:

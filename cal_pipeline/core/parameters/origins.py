@@ -181,7 +181,8 @@ def read_nested_files(collected: Collected, config_file: str | None, steps: Mapp
         if not isinstance(sections, dict) or not isinstance(sections.get(key), dict):
             continue
         section = collected.section("steps").section(key)
-        check_class(section.values, cls, f"steps.{key}")
+        origin = section.origins.get("class", GIVEN)
+        check_class(section.values, cls, f"steps.{key}" if origin == GIVEN else f"{origin}: steps.{key}")
         named, named_by = section.values.pop("config_file", None), section.origins.pop("config_file", GIVEN)
         if not named or named == "None":
             continue

@@ -273,7 +273,7 @@ class RunTally:
     unwritten : set of int
         Observations that failed because the product could not be written.
     verdicts : Counter
-        Number of observations that were calibrated, by verdict.
+        Number of observations in the product, by verdict.
     """
 
     n_asked: int
@@ -281,10 +281,13 @@ class RunTally:
     done: set[int] = field(default_factory=set)
     unwritten: set[int] = field(default_factory=set)
     verdicts: Counter[str] = field(default_factory=Counter)
+    n_kept: int = 0
+    """Number of observations of `done` that an earlier run calibrated."""
 
     def __str__(self) -> str:
         counts = [f"{self.verdicts[verdict]} {verdict}" for verdict in SEVERITIES if self.verdicts[verdict]]
-        done = f"{format_count(len(self.done), self.noun)} calibrated"
+        done = f"{format_count(len(self.done) - self.n_kept, self.noun)} calibrated"
+        done += f", {self.n_kept} kept" if self.n_kept else ""
         return f"{done} ({', '.join(counts)})" if counts else done
 
 
@@ -358,6 +361,7 @@ class _Publisher:
         else:
             self._tally.done.add(result.number)
             self._tally.verdicts[result.verdict] += 1
+            self._tally.n_kept += bool(result.kept_in)
             if result.number not in self.outdated:
                 self._remember(result)
             self._tell(result)

@@ -103,6 +103,35 @@ def test_the_digest_is_of_the_parameters_with_an_effect(run, tmp_path):
     assert other.parameters_sha256() != one.parameters_sha256()
 
 
+def test_the_digest_is_with_the_files_that_the_data_choose(session, tmp_path, monkeypatch):
+    digests = []
+
+    def digest_of_run(efficiencies):
+        """Run with a file that is chosen for each scan: by its number, with a forward efficiency; None for none."""
+
+        def choose(described):
+            efficiency = efficiencies[next(numbers)]
+            name = f"{len(digests)}_{efficiency}.cfg"  # other names make no difference
+            if efficiency is not None:
+                (tmp_path / name).write_text(f"[steps]\n[[loads]]\nforward_efficiency = {efficiency},\n")
+            return None if efficiency is None else tmp_path / name
+
+        numbers = iter(range(3))
+        monkeypatch.setattr(CalibrationPipeline, "choose_parameter_file", staticmethod(choose))
+        CalibrationPipeline.call(session.path, output_file=str(tmp_path / "l1.zarr"), configure_log=False)
+        return digests[-1]
+
+    monkeypatch.setattr(
+        "cal_pipeline.core.pipeline.calibrate_observations",
+        lambda dataset, numbers, recipe, *others: digests.append(recipe.parameters_sha256()),
+    )
+    assert digest_of_run([None, None, None]) == CalibrationPipeline().parameters_sha256()
+    two = digest_of_run([0.9, 0.8, 0.9])
+    assert digest_of_run([0.8, 0.9, 0.8]) == two
+    others = [[None, 0.9, 0.8], [0.9, 0.9, 0.9], [0.7, 0.8, 0.7], [None, None, None]]
+    assert len({two, *(digest_of_run(one) for one in others)}) == 5
+
+
 def test_meanwhile_the_run_is_running(run, found, monkeypatch):
     monkeypatch.setattr(run_record, "_INTERVAL", 0.0)
     seen = []
