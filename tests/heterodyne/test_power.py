@@ -55,6 +55,29 @@ class TestFormulas:
         assert largest_jump(levels, 0.0).item() == pytest.approx(1.0)
         assert largest_jump(levels, 0.05).item() == pytest.approx(1.0 - 0.5 * np.sqrt(2.0))
 
+    @pytest.mark.parametrize("levels", [[0.0, 0.0, 0.6, 0.0, 0.0], [0.5, 0.0, 0.5, 0.0]])
+    @pytest.mark.parametrize("moves", [False, True])
+    def test_ons_at_several_positions_are_not_compared(self, levels, moves):
+        one = np.array(levels).reshape(1, 1, 1, -1)
+        assert largest_jump(one, 0.0, True).item() >= 0.5
+        assert np.isnan(largest_jump(one, 0.0, False, moves).item())
+        several = np.repeat(one, 5, axis=0)
+        several[3] += 0.1
+        assert largest_jump(several, 0.0, False).item() == pytest.approx(0.1)
+
+    def test_rows_of_a_map_cross_a_source_but_are_not_on_it(self):
+        rows = np.zeros((8, 1, 1, 3))
+        rows[2:6, ..., 1] = np.array([0.4, 0.8, 0.8, 0.4])[:, None, None]
+        assert largest_jump(rows, 0.0, False, True).item() == pytest.approx(0.4 / 1.8)
+        rows[..., 1] = 2.0 * rows[..., 1] + 1.0
+        assert largest_jump(rows, 0.0, False, True).item() == pytest.approx(1.0)
+
+    def test_one_position_of_some_pixels(self):
+        levels = np.zeros((2, 2, 1, 3))
+        levels[..., 1] = 1.0
+        jumps = largest_jump(levels, 0.0, np.array([[True], [False]]))
+        assert jumps.ravel().tolist() == [1.0, 0.0]
+
     def test_few_channels_repeat_by_chance(self):
         assert count_repeated(np.ones((8, 3, 1, 1), np.int32), np.ones((8, 1, 1))).item() == 0
         assert count_repeated(np.ones((16, 3, 1, 1), np.int32), np.ones((16, 1, 1))).item() == 2
@@ -110,6 +133,19 @@ def test_a_dump_at_rest_may_not_change_by_a_tenth(make_session, calibrate):
     (told,) = [verdict for verdict in qa["verdicts"] if verdict["name"] == "dump_jump"]
     assert told["verdict"] == "questionable"
     assert 0.05 < told["value"] < 0.1
+
+
+@pytest.mark.parametrize("array", ["otf_lon", "pixel_offset_lat", None])
+def test_a_pointing_on_a_planet_is_no_jump(make_session, calibrate, array):
+    session = make_session(channels=512, mode="total_power")
+    damage(session, lambda on, load: scaled(on, 1.6, slice(None)))
+    source = zarr.open_group(session / "scan_000001/source", mode="r+")
+    if array is not None:
+        offsets = source[array][...]
+        offsets[..., ON] += 0.01
+        source[array][...] = offsets
+    qa = calibrate(session).attributes(1)["qa"]
+    assert ("dump_jump" in {verdict["name"] for verdict in qa["verdicts"]}) == (array is None)
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])

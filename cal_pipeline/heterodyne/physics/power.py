@@ -24,6 +24,9 @@ _MOST_CHANNELS = 128
 _FEWEST_CHANNELS = 16
 """Channels from which on dumps of equal counts are no chance."""
 
+_FEWEST_DUMPS_OF_ROW = 4
+"""Dumps from which on a row of a map begins or ends beside a source that it crosses."""
+
 
 class PowerLimits(NamedTuple):
     """Limits of plausible T_A* in some channels.
@@ -138,10 +141,12 @@ def count_repeated(counts: NDArray[Any], system: Floats) -> NDArray[np.int64]:
     return np.where(enough, np.count_nonzero(same.all(axis=0), axis=0), 0)
 
 
-def largest_jump(levels: Floats, noise: float) -> Floats:
+def largest_jump(levels: Floats, noise: float, one_position: Any = True, moves: bool = False) -> Floats:
     """Find the largest change of power from a dump to the more similar one of the dumps beside it.
 
-    The same is looked for from ON to ON, in their means.
+    The same is looked for from ON to ON, in their means where all look at one position. In rows of
+    a map it is looked for in their least powers, as a source does not fill a row. Other ONs are not
+    compared: one may be on a planet, the next beside it.
 
     Parameters
     ----------
@@ -150,12 +155,16 @@ def largest_jump(levels: Floats, noise: float) -> Floats:
         where missing.
     noise : float
         Their relative 1-sigma noise.
+    one_position : bool or ndarray of bool, shape (R, A)
+        Whether all ONs look at one position.
+    moves : bool
+        Whether the telescope moves during an ON.
 
     Returns
     -------
     ndarray, shape (R, A)
         Change over the power of the similar dump, or over that of the reference where this is
-        larger, less 10 sigma of noise; NaN with fewer than two dumps.
+        larger, less 10 sigma of noise; NaN with fewer than two dumps to compare.
 
     Examples
     --------
@@ -167,9 +176,13 @@ def largest_jump(levels: Floats, noise: float) -> Floats:
     (1.0, 0.0)
     """
     n_dumps, *pixels, n_ons = levels.shape
-    in_time = np.moveaxis(levels, -1, 0).reshape(n_ons * n_dumps, -1)
     total, number = sum_of_valid(levels, axis=0)
-    of_ons = np.moveaxis(mean_from_sum(total, number), -1, 0).reshape(n_ons, -1)
+    alike = np.broadcast_to(one_position, pixels)[..., None] & (not moves)
+    rows = np.fmin.reduce(levels, axis=0)
+    rows[(number < _FEWEST_DUMPS_OF_ROW) | (not moves)] = np.nan
+    levels = np.where(alike | (number > 1), levels, np.nan)
+    in_time = np.moveaxis(levels, -1, 0).reshape(n_ons * n_dumps, -1)
+    of_ons = np.moveaxis(np.where(alike, mean_from_sum(total, number), rows), -1, 0).reshape(n_ons, -1)
     jumps = [max(_jump(in_time[:, p]), _jump(of_ons[:, p]), key=_or_least) for p in range(in_time.shape[1])]
     margin = _SIGMA * math.sqrt(2.0) * noise
     return np.maximum(np.array(jumps) - margin, 0.0).reshape(pixels)

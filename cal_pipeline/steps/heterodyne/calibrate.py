@@ -311,8 +311,9 @@ class CalibrateDumps(Operation[SpectrumBlock]):
     def _conclude_power(self) -> dict[str, Any]:
         """Return the statistics of the power of samples and dumps."""
         noise = self._sample_noise / float(np.sqrt(max(self._level_channels, 1)))
+        one_position = self._band.coordinates.share_position(self._on)
         return {
             "n_implausible": self._implausible.sum(axis=(0, -1)),
             "n_repeated": self._repeated.sum(axis=-1),
-            "dump_jump": largest_jump(self._levels, noise),
+            "dump_jump": largest_jump(self._levels, noise, one_position, self._band.moves_in_ons),
         }
