@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import zarr
 
-from cal_pipeline.heterodyne.physics.power import count_repeated, largest_jump, power_limits, relative_power
+from cal_pipeline.heterodyne.physics.power import (
+    count_implausible,
+    count_repeated,
+    largest_jump,
+    power_limits,
+    relative_power,
+)
 
 
 class TestFormulas:
@@ -54,6 +60,32 @@ class TestFormulas:
         levels[..., 1] = 1.0
         assert largest_jump(levels, 0.0).item() == pytest.approx(1.0)
         assert largest_jump(levels, 0.05).item() == pytest.approx(1.0 - 0.5 * np.sqrt(2.0))
+
+    @pytest.mark.parametrize(
+        ("dumps", "moves", "number"),
+        [
+            ([900.0, 880.0, 910.0], False, 0),  # a maser
+            ([6000.0, 6010.0, 5990.0], False, 0),  # the Sun
+            ([900.0, np.nan, 910.0], False, 0),
+            ([900.0, -100.0, 910.0], False, 1),  # an empty dump
+            ([900.0, 880.0, 1800.0], False, 1),  # a dump of it twice
+            ([900.0, 0.0, 910.0], False, 2),  # interference
+            ([0.0, 0.0, 900.0], False, 1),
+            ([1.7e5, 1.7e5, 1.7e5], False, 3),  # saturation
+            ([1e30, 1e30, 1e30], False, 3),
+            ([900.0], False, 0),
+            ([1.7e5], False, 1),
+            ([900.0], True, 0),
+            ([1.7e5], True, 1),
+            ([0.0, 450.0, 900.0, 450.0, 0.0], True, 0),
+            ([0.0, 0.0, 900.0, 0.0, 0.0], True, 1),
+            ([1.7e5, 1.7e5, 1.7e5], True, 3),
+        ],
+    )
+    def test_bright_sources_are_plausible(self, dumps, moves, number):
+        kelvin = np.array(dumps).reshape(1, -1, 1, 1)
+        limits = power_limits(np.full((1, 1, 1), 100.0), 0.001, moves)
+        assert count_implausible(kelvin, np.isnan(kelvin), limits, moves).item() == number
 
     @pytest.mark.parametrize("levels", [[0.0, 0.0, 0.6, 0.0, 0.0], [0.5, 0.0, 0.5, 0.0]])
     @pytest.mark.parametrize("moves", [False, True])
@@ -133,6 +165,14 @@ def test_a_dump_at_rest_may_not_change_by_a_tenth(make_session, calibrate):
     (told,) = [verdict for verdict in qa["verdicts"] if verdict["name"] == "dump_jump"]
     assert told["verdict"] == "questionable"
     assert 0.05 < told["value"] < 0.1
+
+
+@pytest.mark.parametrize(("factor", "told"), [(20.0, False), (1e4, True)])
+def test_a_maser_is_plausible_and_saturation_is_not(make_session, calibrate, factor, told):
+    session = make_session(channels=512, mode="total_power", dtype="float64")
+    damage(session, lambda on, load: scaled(on, factor, slice(20, 22)))
+    qa = calibrate(session).attributes(1)["qa"]
+    assert ("implausible_fraction" in {verdict["name"] for verdict in qa["verdicts"]}) == told
 
 
 @pytest.mark.parametrize("array", ["otf_lon", "pixel_offset_lat", None])

@@ -177,6 +177,7 @@ class CalibrateDumps(Operation[SpectrumBlock]):
     def _begin_power(self, n_dumps: int, pixels: list[int]) -> None:
         """Create memory for the power of dumps, which the middle of the band tells."""
         of_ons = (*pixels, self._on.size)
+        self._moves = self._band.moves_in_ons
         self._limits: dict[int, PowerLimits] = {}
         self._implausible, self._repeated = np.zeros((self._target.n_blocks, *of_ons), np.int64), np.zeros(of_ons)
         self._levels = np.full((n_dumps, *of_ons), np.nan)
@@ -191,7 +192,9 @@ class CalibrateDumps(Operation[SpectrumBlock]):
             some = sorted({0, self._on.size // 2, self._on.size - 1})
             system = calibration.t_sys[channels, ..., some] * calibration.factor[channels, ..., some]
             gamma = self._band.require_loads().solution.gamma[channels]
-            self._limits[block.number] = power_limits(np.fmax.reduce(system, axis=-1) * gamma, self._sample_noise)
+            self._limits[block.number] = power_limits(
+                np.fmax.reduce(system, axis=-1) * gamma, self._sample_noise, self._moves
+            )
         return self._limits[block.number]
 
     def _judge_power(self, block: SpectrumBlock, on: int, counts: NDArray[Any], dumps: Dumps) -> None:
@@ -217,8 +220,9 @@ class CalibrateDumps(Operation[SpectrumBlock]):
                     calibration.bad_channel[channels, ..., on],
                     block.memory(len(block.dumps), counts.shape, dtype),
                     shift,
-                    (limits.low, limits.high),
+                    limits,
                     self._implausible[block.number, ..., on],
+                    self._moves,
                 )
             )
             self._judge_power(block, on, counts, dumps)
@@ -315,5 +319,5 @@ class CalibrateDumps(Operation[SpectrumBlock]):
         return {
             "n_implausible": self._implausible.sum(axis=(0, -1)),
             "n_repeated": self._repeated.sum(axis=-1),
-            "dump_jump": largest_jump(self._levels, noise, one_position, self._band.moves_in_ons),
+            "dump_jump": largest_jump(self._levels, noise, one_position, self._moves),
         }
