@@ -24,7 +24,8 @@ class TestFormulas:
         assert limits.high[:, 0].tolist()[0] == pytest.approx(250.0)
         assert (limits.high[1:] > 1e18).all()
         assert (limits.low[1:] < -1e18).all()
-        assert np.isnan(limits.system[1:]).all()
+        assert limits.low.dtype == limits.high.dtype == np.float32
+        assert limits.low.nbytes + limits.high.nbytes == 8 * 3
 
     def test_unknown_noise_limits_nothing(self):
         limits = power_limits(np.full((1, 1, 1), 100.0), np.nan)

@@ -202,8 +202,8 @@ def _calibrate(
     spectra: NDArray[np.floating[Any]],
     shift: Floats | None,
     largest: float,
-    low: Floats | None,
-    high: Floats | None,
+    low: NDArray[np.float32] | None,
+    high: NDArray[np.float32] | None,
 ) -> bool:
     """Calibrate counts (C, D, P) into `spectra`; return whether all values are finite and plausible.
 

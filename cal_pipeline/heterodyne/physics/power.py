@@ -39,10 +39,8 @@ class PowerLimits(NamedTuple):
 
     Parameters
     ----------
-    low, high : ndarray, shape (c, R·A)
+    low, high : ndarray of float32, shape (c, R·A)
         Limits [K]; beyond all numbers where the scale is unknown.
-    system : ndarray, shape (c, R, A)
-        Power of the reference on the scale of T_A* [K]; NaN where unknown.
     alike : float
         Least part of a bright sample that a bright source leaves in the other dumps.
 
@@ -53,9 +51,8 @@ class PowerLimits(NamedTuple):
     [[600.0], [600.0]]
     """
 
-    low: Floats
-    high: Floats
-    system: Floats
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
     alike: float
 
 
@@ -65,7 +62,7 @@ def power_limits(system: Floats, noise: float, moves: bool = False) -> PowerLimi
     Parameters
     ----------
     system : ndarray, shape (c, R, A)
-        Power of the reference on the scale of T_A*, t_sys·gamma·factor [K].
+        Power of the reference on the scale of T_A*, t_sys·gamma·factor [K]; NaN where unknown.
     noise : float
         Expected relative 1-sigma noise of a sample, 1/sqrt(B t).
     moves : bool
@@ -87,7 +84,9 @@ def power_limits(system: Floats, noise: float, moves: bool = False) -> PowerLimi
     low, high = (np.where(known, system * (limit + sign * margin), sign * np.inf) for limit, sign in _SIDES)
     low, high = np.maximum(low, -largest), np.minimum(high, largest)
     alike = max((_ALIKE_IN_MOTION if moves else _ALIKE_AT_REST) - margin, 0.0)
-    return PowerLimits(by_channel(low, low.shape), by_channel(high, high.shape), np.where(known, system, np.nan), alike)
+    # They are kept for all channels until the last ON; single precision will do.
+    first, second = (by_channel(limit, limit.shape).astype(np.float32) for limit in (low, high))
+    return PowerLimits(first, second, alike)
 
 
 _SIDES = ((LOWEST, -1.0), (HIGHEST, 1.0))
@@ -151,7 +150,7 @@ def relative_power(kelvin: NDArray[np.floating[Any]], system: Floats) -> tuple[F
     kelvin : ndarray, shape (c, D, R, A)
         T_A* [K].
     system : ndarray, shape (c, R, A)
-        Power of the reference on the same scale [K].
+        Power of the reference on the same scale [K]; NaN where unknown.
 
     Returns
     -------
