@@ -80,10 +80,35 @@ class Coordinates:
         """Times of the first and the last subscan [d], of those whose time is known."""
         return float(np.nanmin(self.mjd)), float(np.nanmax(self.mjd))
 
+    def moves_within(self, subscans: NDArray[np.int64]) -> bool:
+        """Tell whether the recorded position changes from dump to dump of some subscans."""
+        offsets = (self.otf_lon, self.otf_lat)
+        return any(bool((_spread(at[:, subscans], 0) > SAME_POSITION).any()) for at in offsets if at is not None)
+
+    def share_position(self, subscans: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell for each pixel, (R, A), whether no recorded position says that some subscans differ in it."""
+        moved = np.zeros(self.pixel.shape, np.bool_)
+        for offset in (self.otf_lon, self.otf_lat):
+            if offset is not None:
+                moved |= bool((_spread(offset[:, subscans], None) > SAME_POSITION).any())
+        for offset in (self.pixel_offset_lon, self.pixel_offset_lat):
+            if offset is not None:
+                moved |= _spread(offset[..., subscans], -1) > SAME_POSITION
+        return ~moved
+
     def frequency_axis(self, subscan: int) -> dict[str, float]:
         """Arguments of `channel_frequencies`, but for the number of channels, at a subscan."""
         names = ("signal_freq", "image_freq", "freq_off", "freq_res", "ref_channel")
         return {name: float(getattr(self, name)[subscan]) for name in names}
+
+
+SAME_POSITION = 1.0 / 3600.0
+"""Largest difference of offsets at one position, which pointing and tracking make [deg]."""
+
+
+def _spread(offsets: Floats, axis: int | None) -> NDArray[np.float64]:
+    """Range of known offsets along an axis; NaN without any."""
+    return np.asarray(np.fmax.reduce(offsets, axis=axis) - np.fmin.reduce(offsets, axis=axis))
 
 
 NEEDED: dict[str, Callable[[Texts, str], Mask]] = {

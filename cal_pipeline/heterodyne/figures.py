@@ -18,7 +18,6 @@ from cal_pipeline.core.files.selection import cfg_folder
 from cal_pipeline.core.limits import Limits, LimitsTable
 from cal_pipeline.core.quality import Check, Figure, Parts, QualityScheme
 from cal_pipeline.heterodyne.lines import find_lines, read_lines
-from cal_pipeline.heterodyne.modes import mode_named
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 from cal_pipeline.heterodyne.physics.mean_spectrum import MeanSpectrum, noise_of_mean, strongest_dip
@@ -306,8 +305,7 @@ def _repeated(band: Band, tally: Tally) -> Pixels | None:
 def _dump_jump(band: Band, tally: Tally) -> Pixels | None:
     if tally.dump_jump is None:
         return None
-    moves = mode_named(band.require_pairing().mode).has_dump_positions
-    return np.maximum(tally.dump_jump - (_JUMP_OF_SOURCE if moves else 0.0), 0.0)
+    return np.maximum(tally.dump_jump - (_JUMP_OF_SOURCE if band.moves_in_ons else 0.0), 0.0)
 
 
 def mean_of_ons(band: Band, probe: NDArray[np.float32]) -> MeanSpectrum:

@@ -25,7 +25,7 @@ from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.errors import NoReferenceError
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadChoice, LoadCounts, LoadRules
-from cal_pipeline.heterodyne.modes import Mode, determine_mode
+from cal_pipeline.heterodyne.modes import Mode, determine_mode, mode_named
 from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.physics.loads import gain_of_loads
 from cal_pipeline.heterodyne.physics.quality import gain_change
@@ -167,6 +167,12 @@ class Band:
         bad = self.require_loads().solution.bad_channel
         unusable = self.gain.unusable if self.gain is not None else None
         return bad if unusable is None else np.asarray(bad | unusable)
+
+    @property
+    def moves_in_ons(self) -> bool:
+        """Tell whether the telescope moves during an ON, as the mode or the recorded offsets say."""
+        pairing = self.require_pairing()
+        return mode_named(pairing.mode).has_dump_positions or self.coordinates.moves_within(pairing.on)
 
     @property
     def gain_drift(self) -> Floats | None:

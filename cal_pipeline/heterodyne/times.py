@@ -29,6 +29,9 @@ FARTHEST_NEIGHBOUR = 30.0
 _SAME_TIME = 0.1
 """Part of the duration of a dump within which two subscans have the same time."""
 
+_SAME_MOMENT = 1e-3
+"""Time that clocks and rounding make of nothing [s]."""
+
 _TOUCHING = 0.9
 """Part of the duration of two subscans by which their middles are apart at least; times may be rounded."""
 
@@ -131,7 +134,14 @@ def _refuse_overlap(where: str, subscans: Indices, mjd: Floats, exptime: Floats)
 
 
 def find_odd_times(
-    where: str, subscans: Indices, phases: Texts, mjd: Floats, seconds: Floats, date: object = None
+    where: str,
+    subscans: Indices,
+    phases: Texts,
+    mjd: Floats,
+    exptime: Floats,
+    dumps: Indices,
+    per_dump: bool,
+    date: object = None,
 ) -> list[str]:
     """Find what is odd about the times of a scan, though it may be so.
 
@@ -143,10 +153,12 @@ def find_odd_times(
         Zero-based subscans that take part, ascending.
     phases : ndarray of str, shape (S,)
         Phases of all subscans.
-    mjd : ndarray, shape (S,)
-        Their times (MJD) [d].
-    seconds : ndarray, shape (S,)
-        Their shortest possible duration, 0 if they may overlap with others [s].
+    mjd, exptime : ndarray, shape (S,)
+        Their times (MJD) [d], and the integration time of their dumps [s].
+    dumps : ndarray of int, shape (S,)
+        Number of dumps that each has at least.
+    per_dump : bool
+        Whether ON and OFF may share their time, as the chopper goes from one to the other.
     date : object
         Attribute ``date_obs``.
 
@@ -157,19 +169,20 @@ def find_odd_times(
 
     Notes
     -----
-    The format does not ask for subscans in time order. Where the subscans of each phase are stored
-    together, only the order within a phase is looked at, and that of all subscans otherwise.
+    The format does not ask for subscans in time order. In chopped scans, and where the subscans of
+    each phase are stored together, only the order within a phase is looked at, and that of all
+    subscans otherwise. Steps back of less than a dump, or a millisecond, say nothing of the order.
 
     Examples
     --------
     >>> phases, mjd = np.array(["OFF", "ON", "OFF"]), 60000.0 + np.array([0.0, 30.0, 20.0]) / 86400
-    >>> find_odd_times("scan", np.arange(3), phases, mjd, np.full(3, 2.0))
+    >>> find_odd_times("scan", np.arange(3), phases, mjd, np.full(3, 2.0), np.ones(3, int), False)
     ['scan/mjd runs backwards in the order of the store, by up to 10 s, at subscans [2]']
     """
     name, order = f"{where}/mjd", subscans[np.argsort(mjd[subscans], kind="stable")]
     apart = np.diff(mjd[order]) * SECONDS_A_DAY
     found = []
-    backwards = _find_backwards(subscans, phases, mjd)
+    backwards = _find_backwards(subscans, phases, mjd, exptime, per_dump)
     if backwards:
         most, at = max(step for _, step in backwards), [subscan for subscan, _ in backwards]
         found.append(f"{name} runs backwards in the order of the store, by up to {most:.4g} s, at subscans {at}")
@@ -178,6 +191,7 @@ def find_odd_times(
         found.append(
             f"{name} has a break of {apart.max():.4g} s before subscans {at}, expected {LONG_BREAK:g} s or less"
         )
+    seconds = exptime * dumps * (not per_dump)
     needed = 0.5 * (seconds[order[1:]] + seconds[order[:-1]])
     close = np.flatnonzero(apart < _TOUCHING * needed)
     if close.size:
@@ -243,16 +257,21 @@ def find_odd_loads(
     return found
 
 
-def _find_backwards(subscans: Indices, phases: Texts, mjd: Floats) -> list[tuple[int, float]]:
+def _find_backwards(
+    subscans: Indices, phases: Texts, mjd: Floats, exptime: Floats, per_dump: bool
+) -> list[tuple[int, float]]:
     """List the subscans that were observed before those stored before them, and by how much [s]."""
-    steps = -np.diff(mjd[subscans]) * SECONDS_A_DAY
-    if not (steps > 0.0).any():
+    if (np.diff(mjd[subscans]) >= 0.0).all():
         return []
-    names = phases[subscans]
-    same = names[1:] == names[:-1]
-    grouped = np.count_nonzero(~same) + 1 == np.unique(names).size
-    wrong = np.flatnonzero((steps > 0.0) & (same | (not grouped)))
-    return [(int(subscans[at + 1]), float(steps[at])) for at in wrong]
+    names = np.char.upper(phases[subscans])
+    kinds = np.unique(names)
+    grouped = np.count_nonzero(names[1:] != names[:-1]) + 1 == kinds.size
+    found = []
+    for together in [subscans[names == kind] for kind in kinds] if per_dump or grouped else [subscans]:
+        steps = -np.diff(mjd[together]) * SECONDS_A_DAY
+        least = np.maximum(0.5 * (exptime[together[1:]] + exptime[together[:-1]]), _SAME_MOMENT)
+        found += [(int(together[at + 1]), float(steps[at])) for at in np.flatnonzero(steps > least)]
+    return sorted(found)
 
 
 def _read_date(date: object) -> float | None:

@@ -15,6 +15,7 @@ from cal_pipeline.steps import LoadsStep, PrepareStep
 
 YEAR = 365.0
 PHASES = ["OFF", "ON", "ON", "OFF", "ON", "ON", "OFF"]
+ONES = np.ones(7, int)
 TIMES = MJD + 10.0 * SECOND * np.arange(7)
 CHOPPED = ["OTFSWA-ON", "OTFSWA-OFF", "OTFSWB-OFF", "OTFSWB-ON"]
 FIXED = {"strategy": "fixed", "pwv": 1.0}
@@ -141,7 +142,7 @@ class TestOdd:
         ],
     )
     def test_date_of_observation(self, date, odd):
-        found = find_odd_times("source", np.arange(7), np.array(PHASES), TIMES, np.full(7, 2.0), date)
+        found = find_odd_times("source", np.arange(7), np.array(PHASES), TIMES, np.full(7, 2.0), ONES, False, date)
         assert [f"from date_obs ({date})" in words for words in found] == [True] * odd
 
     def test_own_loads_far_away(self, store, caplog):
@@ -196,9 +197,9 @@ class TestSound:
     )
     def test_subscans_by_phase(self, order):
         phases = np.array(PHASES)[order]
-        assert find_odd_times("source", np.arange(7), phases, TIMES[order], np.full(7, 4.0)) == []
+        assert find_odd_times("source", np.arange(7), phases, TIMES[order], np.full(7, 4.0), ONES, False) == []
         backwards = TIMES[order][[*range(5), 6, 5]]
-        (words,) = find_odd_times("source", np.arange(7), phases, backwards, np.full(7, 4.0))
+        (words,) = find_odd_times("source", np.arange(7), phases, backwards, np.full(7, 4.0), ONES, False)
         assert words.endswith("at subscans [6]")
 
     @pytest.mark.parametrize("loads", [[-60.0, -50.0], [100.0, 110.0], [-60.0, 110.0], [25.0, 35.0]])
@@ -211,11 +212,31 @@ class TestSound:
 
     def test_times_that_are_rounded_to_the_second(self):
         times = np.round(TIMES * 86400.0 + 0.3 * np.arange(7)) / 86400.0
-        assert find_odd_times("source", np.arange(7), np.array(PHASES), times, np.full(7, 10.0)) == []
+        assert find_odd_times("source", np.arange(7), np.array(PHASES), times, np.full(7, 10.0), ONES, False) == []
+
+    @pytest.mark.parametrize("step", [0.1, 0.02, 1e-6])
+    def test_chopped_pairs_with_the_off_first(self, step):
+        phases = np.array([*CHOPPED, *CHOPPED])
+        times = MJD + SECOND * (
+            30.0 * np.repeat(np.arange(4), 2) + step * (np.char.rpartition(phases, "-")[:, 2] != "OFF")
+        )
+        exptime, ones = np.full(8, 0.05), np.ones(8, int)
+        assert find_odd_times("source", np.arange(8), phases, times, exptime, ones, True) == []
+        times[4] -= 70.0 * SECOND
+        (words,) = find_odd_times("source", np.arange(8), phases, times, exptime, ones, True)
+        assert "runs backwards" in words
+        assert words.endswith("by up to 10 s, at subscans [4]")
+
+    def test_steps_back_of_no_time(self):
+        times = TIMES.copy()
+        times[1] = np.nextafter(times[0], 0.0)
+        exptime = np.full(7, 1e-9)
+        words = find_odd_times("source", np.arange(7), np.array(PHASES), times, exptime, ONES, False)
+        assert not any("backwards" in word for word in words)
 
     def test_one_subscan(self):
         assert check_times("source", np.array(["ON"]), TIMES[:1], np.ones(1), np.ones(1, bool), False) is not None
-        assert find_odd_times("source", np.arange(1), np.array(["ON"]), TIMES[:1], np.ones(1)) == []
+        assert find_odd_times("source", np.arange(1), np.array(["ON"]), TIMES[:1], np.ones(1), ONES, False) == []
 
     def test_a_sound_scan_says_nothing(self, store, calibrate, caplog):
         write(store, TIMES)

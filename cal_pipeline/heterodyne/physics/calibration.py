@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.physics.compiled import by_channel, compiled, rows, rows_to_fill
 from cal_pipeline.heterodyne.physics.flags import Flag
+from cal_pipeline.heterodyne.physics.power import PowerLimits, count_implausible
 
 Floats = NDArray[np.float64]
 
@@ -93,8 +94,9 @@ def antenna_temperature(
     bad: NDArray[np.bool_],
     out: NDArray[np.floating[Any]] | None = None,
     shift: Floats | None = None,
-    limits: tuple[Floats, Floats] | None = None,
+    limits: PowerLimits | None = None,
     implausible: NDArray[np.int64] | None = None,
+    moves: bool = False,
 ) -> tuple[NDArray[np.floating[Any]], NDArray[np.uint16], NDArray[np.bool_] | None]:
     """Calibrate the dumps of an ON.
 
@@ -113,10 +115,12 @@ def antenna_temperature(
     shift : ndarray, shape (C, R·A), optional
         Number that rounds T_A* to its noise
         (:func:`~cal_pipeline.heterodyne.physics.noise.rounding_shift`) [K]; exact without.
-    limits : tuple of ndarray, shape (C, R·A), optional
-        Lowest and highest plausible T_A* [K].
+    limits : PowerLimits, optional
+        Limits of plausible T_A* in these channels.
     implausible : ndarray of int, shape (R, A), optional
-        Output array for the number of samples beyond the limits; these keep their values.
+        Output array for the number of implausible samples; these keep their values.
+    moves : bool
+        Whether the telescope moves during the ON.
 
     Returns
     -------
@@ -170,13 +174,12 @@ def antenna_temperature(
         # With a factor of 0 a sample of a bad channel is finite unless it is missing.
         bad_rows = by_channel(bad, shape)
         scale[bad_rows] = 0.0
-    low, high = (None, None) if limits is None else limits
+    low, high = (None, None) if limits is None else (limits.low, limits.high)
     # One test in the loop serves for both: most blocks hold neither missing nor implausible samples.
     if not _calibrate(counts, levels, scale, spectra.reshape(flat), shift, largest, low, high):
         missing = ~(np.abs(spectra) < largest)
-        if low is not None and high is not None and implausible is not None:
-            plausible = (spectra.reshape(flat) > low[:, None]) & (spectra.reshape(flat) < high[:, None])
-            implausible[...] = np.count_nonzero(~plausible.reshape(on.shape) & ~missing, axis=(0, 1))
+        if limits is not None and implausible is not None:
+            implausible[...] = count_implausible(spectra, missing, limits, moves)
         missing = missing if missing.any() else None
         if missing is not None:
             spectra[missing] = np.nan
@@ -199,8 +202,8 @@ def _calibrate(
     spectra: NDArray[np.floating[Any]],
     shift: Floats | None,
     largest: float,
-    low: Floats | None,
-    high: Floats | None,
+    low: NDArray[np.float32] | None,
+    high: NDArray[np.float32] | None,
 ) -> bool:
     """Calibrate counts (C, D, P) into `spectra`; return whether all values are finite and plausible.
 

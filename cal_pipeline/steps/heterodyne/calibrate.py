@@ -177,29 +177,36 @@ class CalibrateDumps(Operation[SpectrumBlock]):
     def _begin_power(self, n_dumps: int, pixels: list[int]) -> None:
         """Create memory for the power of dumps, which the middle of the band tells."""
         of_ons = (*pixels, self._on.size)
+        self._moves = self._band.moves_in_ons
         self._limits: dict[int, PowerLimits] = {}
+        self._system: Floats | None = None
         self._implausible, self._repeated = np.zeros((self._target.n_blocks, *of_ons), np.int64), np.zeros(of_ons)
         self._levels = np.full((n_dumps, *of_ons), np.nan)
         self._level_channels = 0
         at = self._band.coordinates
         self._sample_noise = 1.0 / float(np.sqrt(self._band.channel_width * at.exptime[self._on].min()))
 
+    def _find_system(self, channels: slice) -> Floats:
+        """Compute the power of the reference on the scale of T_A* in some channels, from some of the ONs [K]."""
+        calibration, some = self._calibration, sorted({0, self._on.size // 2, self._on.size - 1})
+        system = calibration.t_sys[channels, ..., some] * calibration.factor[channels, ..., some]
+        system = np.fmax.reduce(system, axis=-1) * self._band.require_loads().solution.gamma[channels]
+        return np.where(np.isfinite(system) & (system > 0.0), system, np.nan)
+
     def _find_limits(self, block: SpectrumBlock) -> PowerLimits:
-        """Compute the limits of plausible T_A* in the channels of a block, from some of the ONs."""
+        """Return the limits of plausible T_A* in the channels of a block, the same for all ONs."""
         if block.number not in self._limits:
-            calibration, channels = self._calibration, block.rows
-            some = sorted({0, self._on.size // 2, self._on.size - 1})
-            system = calibration.t_sys[channels, ..., some] * calibration.factor[channels, ..., some]
-            gamma = self._band.require_loads().solution.gamma[channels]
-            self._limits[block.number] = power_limits(np.fmax.reduce(system, axis=-1) * gamma, self._sample_noise)
+            system = self._find_system(block.rows)
+            self._limits[block.number] = power_limits(system, self._sample_noise, self._moves)
         return self._limits[block.number]
 
     def _judge_power(self, block: SpectrumBlock, on: int, counts: NDArray[Any], dumps: Dumps) -> None:
         """Note the power of each dump of an ON, and dumps that are there twice."""
         if block.number == self._target.n_blocks // 2:
-            system = self._find_limits(block).system
-            self._levels[..., on], self._level_channels = relative_power(dumps.kelvin, system)
-            self._repeated[..., on] = count_repeated(counts, system)
+            if self._system is None:
+                self._system = self._find_system(block.rows)
+            self._levels[..., on], self._level_channels = relative_power(dumps.kelvin, self._system)
+            self._repeated[..., on] = count_repeated(counts, self._system)
 
     def apply(self, block: SpectrumBlock) -> None:
         """Calibrate the ONs of a spectrum; round a single one to its noise if asked to."""
@@ -217,8 +224,9 @@ class CalibrateDumps(Operation[SpectrumBlock]):
                     calibration.bad_channel[channels, ..., on],
                     block.memory(len(block.dumps), counts.shape, dtype),
                     shift,
-                    (limits.low, limits.high),
+                    limits,
                     self._implausible[block.number, ..., on],
+                    self._moves,
                 )
             )
             self._judge_power(block, on, counts, dumps)
@@ -311,8 +319,9 @@ class CalibrateDumps(Operation[SpectrumBlock]):
     def _conclude_power(self) -> dict[str, Any]:
         """Return the statistics of the power of samples and dumps."""
         noise = self._sample_noise / float(np.sqrt(max(self._level_channels, 1)))
+        one_position = self._band.coordinates.share_position(self._on)
         return {
             "n_implausible": self._implausible.sum(axis=(0, -1)),
             "n_repeated": self._repeated.sum(axis=-1),
-            "dump_jump": largest_jump(self._levels, noise),
+            "dump_jump": largest_jump(self._levels, noise, one_position, self._moves),
         }

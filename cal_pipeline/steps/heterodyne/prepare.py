@@ -166,16 +166,13 @@ def _warn_of_odd_times(
 ) -> int:
     """Warn of odd times, and return the number of warnings.
 
-    The number of valid dumps is known of the OFFs; an ON has one at least. Chopped subscans share
-    their time.
+    The number of valid dumps is known of the OFFs; an ON has one at least.
     """
     at = band.coordinates
-    seconds = np.zeros(at.mjd.size)
-    if not mode.per_dump:
-        seconds[taken] = at.exptime[taken]
-        seconds[off] *= np.maximum(dumps, 1)
-    date = band.attributes.get("date_obs")
-    odd = find_odd_times(f"{band.store}/{band.group}/source", np.sort(taken), at.sobsmode, at.mjd, seconds, date)
+    least = np.ones(at.mjd.size, np.int64)
+    least[off] = np.maximum(dumps, 1)
+    where, date = f"{band.store}/{band.group}/source", band.attributes.get("date_obs")
+    odd = find_odd_times(where, np.sort(taken), at.sobsmode, at.mjd, at.exptime, least, mode.per_dump, date)
     for words in odd:
         logger.warning("%s: %s", band, words)
     return len(odd)
