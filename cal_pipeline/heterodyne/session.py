@@ -79,6 +79,7 @@ class Session(ScanListing):
         super().__init__(path)
         self._calibration: dict[tuple[int, str], CalibrationGroup | ObservationError | None] = {}
         self._times: dict[str, list[tuple[float, int]]] = {}
+        self._times_by_number: dict[str, list[tuple[int, float]]] = {}
         self._loads: dict[Any, LoadCounts] = {}
         # By scan within what all scans of a night have in common: a long key for each would be most of the memory.
         self._evaluated: dict[Hashable, dict[int, Floats | None]] = defaultdict(dict)
@@ -265,10 +266,13 @@ class Session(ScanListing):
 
         None where there are no loads on one side.
         """
-        known = [(number, time) for time, number in self._times_of_loads(band.name)]
-        before = max((item for item in known if item[0] < band.scan_number), default=None)
-        after = min((item for item in known if item[0] > band.scan_number), default=None)
-        return None if before is None or after is None else (before[1], after[1])
+        if band.name not in self._times_by_number:
+            known = self._times_of_loads(band.name)
+            self._times_by_number[band.name] = sorted((number, time) for time, number in known)
+        by_number = self._times_by_number[band.name]
+        first = bisect_left(by_number, (band.scan_number, -math.inf))
+        last = bisect_left(by_number, (band.scan_number + 1, -math.inf))
+        return None if first == 0 or last == len(by_number) else (by_number[first - 1][1], by_number[last][1])
 
     def read_loads(self, group: CalibrationGroup, band: Band, clock: StageClock, rules: LoadRules) -> LoadCounts:
         """Read the counts on the loads of a scan, in a band's pixel order, through a small cache.

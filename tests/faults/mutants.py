@@ -219,8 +219,15 @@ MUTANTS = (
     Mutant(
         "a request as a whole has no time limit",
         "core/store/drivers.py",
-        "async with _time_limit(REQUEST_LIMIT_S):",
-        "async with _time_limit(1e9):",
+        "async with _time_limit(REQUEST_LIMIT_S if limit is None else None):",
+        "async with _time_limit(None):",
+        ("tests/core/store/test_time_limits.py", "tests/core/store/test_drivers.py"),
+    ),
+    Mutant(
+        "a write to a remote store has no time limit",
+        "core/store/drivers.py",
+        "            async with _time_limit(limit):",
+        "            async with _time_limit(None):",
         ("tests/core/store/test_time_limits.py", "tests/core/store/test_drivers.py"),
     ),
     Mutant(

@@ -143,7 +143,7 @@ def _run(bench: Bench, server: Running, source: str, output: str, *others: str) 
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": "us-east-1",
         }
-        time_limits.CONNECT_LIMIT_S = time_limits.READ_LIMIT_S = LIMIT
+        time_limits.CONNECT_LIMIT_S = time_limits.READ_LIMIT_S = time_limits.WRITE_LIMIT_S = LIMIT
         drivers.REQUEST_LIMIT_S = 5 * LIMIT
         drivers.PAUSES_S = (0.05, 0.1)
         return main([source, "-o", output, *options])
