@@ -130,7 +130,7 @@ def refuse_foreign_table(root: StorePath) -> None:
         if content is None or (key != target and _ECSV.startswith(content[: len(_ECSV)])):
             continue
         marked = _MARK.search(content.decode(errors="replace"))
-        owner = unquote(marked[1].strip("'\"")) if marked else ""
+        owner = unquote(marked[1].strip("'\""), errors="surrogateescape") if marked else ""
         # A store that was renamed with its table has no other store beside it under the old name.
         if not owner or (owner != name and beside.exists(f"{owner}/zarr.json")):
             found = f"it is the table of {owner}" if owner else "it is no such table"
@@ -191,7 +191,7 @@ def write_quality_table(product: CalibratedSession | str | Path) -> str | None:
     if len(table) == 0:
         beside.delete(target)
         return None
-    table.meta[_MARKER] = quote(name)
+    table.meta[_MARKER] = quote(name, errors="surrogateescape")
     text = io.StringIO()
     table.write(text, format="ascii.ecsv")
     if isinstance(beside, LocalStorePath):

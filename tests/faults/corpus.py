@@ -16,6 +16,7 @@ import numpy as np
 from .children import Ended, run_child, scratch, share
 from .damages import BAD, SCAN, Damage
 from .sessions import (
+    OF_LATER_LOADS,
     Bench,
     differing_arrays,
     listed_scans,
@@ -148,7 +149,7 @@ def _unite_band(scan: Path) -> None:
 
 def _harmed(bench: Bench, output: Path, number: int) -> list[str]:
     """List arrays of a scan that is not damaged which differ; loads after a scan tell the error of its scale."""
-    leave_out = {"scale_error", "scale_error_terms", "zarr.json"} if number < BAD else set()
+    leave_out = OF_LATER_LOADS if number < BAD else frozenset()
     return sorted(set(differing_arrays(output, bench.reference, number)) - leave_out)
 
 

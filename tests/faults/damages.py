@@ -356,6 +356,7 @@ NUMBERS: dict[str, Callable[[Values], Any]] = {
 
 
 PLAUSIBLE = {
+    ("freq_res", "negative"),
     ("ref_channel", "0"),
     ("ref_channel", "negative"),
     ("ref_channel", "1e-3 times"),
@@ -544,7 +545,8 @@ def _put(position: int, phase: Any) -> Callable[[list[Any]], list[Any]]:
     return lambda phases: [*phases[:position], phase, *phases[position + 1 :]]
 
 
-# Letters are read in any case: "otf-off" is no damage. Neither is an OFF called ON: an ON that points to blank sky.
+# Letters are read in any case: "otf-off" is no damage. Neither is an OFF called ON, which is an ON on blank sky. An ON
+# called OFF is in the table of the faults of instruments: what it does depends on the brightness of the source.
 SINGLE_PHASES = (
     "MOON",
     "KNOCKOFF",
@@ -578,7 +580,6 @@ def _phases() -> Iterator[Damage]:
     whole: dict[str, tuple[str, Callable[[list[Any]], list[Any]]]] = {
         "one pair of beam A in an OTF scan": ("source", lambda p: [*p[:1], "SWA-ON", *p[2:3], "SWA-OFF", *p[4:]]),
         "one ON of beam B in an OTF scan": ("source", _put(ON, "OTFSWB-ON")),
-        "an ON called OFF": ("source", _put(ON, "OTF-OFF")),
         "all ON": ("source", lambda p: ["OTF-ON"] * len(p)),
         "all OFF": ("source", lambda p: ["OTF-OFF"] * len(p)),
         "ON and OFF exchanged": ("source", lambda p: ["OTF-OFF" if "ON" in t else "OTF-ON" for t in p]),
@@ -683,7 +684,7 @@ def _samples() -> Iterator[Damage]:
         "negative": lambda values: -values,
         "missing": _constant(-(2**31)),
         "1.3 times": lambda values: values * 1.3,
-        "0.7 times": lambda values: values * 0.7,
+        "0.5 times": lambda values: values * 0.5,
         "a thousand times": lambda values: values * 300,
         "with a spike in one dump": spike,
         "with one dump doubled": dump_doubled,

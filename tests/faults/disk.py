@@ -83,7 +83,7 @@ class Watch:
         self._inside = True
         try:
             text = _resolve(path)
-            if text.startswith(f"{self.folder}/"):
+            if text == str(self.folder) or text.startswith(f"{self.folder}/"):
                 self.act(self.count.add(), call, text, half)
         finally:
             self._inside = False

@@ -21,7 +21,7 @@ from .children import run_child, scratch, share
 from .disk import CODES, READING, WRITING, count_calls, fail_at
 from .kills import Kill, prepare, run_scenario
 from .runs import Outcome, judge_next_run, judge_remains
-from .sessions import Bench, listed_scans, wrong_scans
+from .sessions import OF_LATER_LOADS, Bench, listed_scans, wrong_scans
 from .stores import copy_linked
 
 
@@ -119,9 +119,9 @@ def try_disk_fault(bench: Bench, fault: DiskFault) -> Outcome:
     if ended.signal:
         outcome.hand.append(f"the run ends by signal {ended.signal}: {ended.output[-300:]}")
     old = bench.folder / "old.zarr" if fault.scenario.scenario == "overwrite" else None
-    judge_remains(bench, output, ended, outcome, old)
-    finished = [n for n in listed_scans(output) if not wrong_scans(output, bench.reference, [n])]
-    judge_next_run(bench, output, outcome, finished)
+    judge_remains(bench, output, ended, outcome, old, OF_LATER_LOADS)
+    finished = [n for n in listed_scans(output) if not wrong_scans(output, bench.reference, [n], OF_LATER_LOADS)]
+    judge_next_run(bench, output, outcome, finished, leave_out=OF_LATER_LOADS)
     shutil.rmtree(folder, ignore_errors=True)
     return outcome
 

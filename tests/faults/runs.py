@@ -50,7 +50,14 @@ RESUME = ("--set", "resume=true")
 """Options with which a run goes on where another ended."""
 
 
-def judge_remains(bench: Bench, output: Path, ended: Ended, outcome: Outcome, old: Path | None = None) -> None:
+def judge_remains(
+    bench: Bench,
+    output: Path,
+    ended: Ended,
+    outcome: Outcome,
+    old: Path | None = None,
+    leave_out: frozenset[str] = frozenset(),
+) -> None:
     """Judge the product as a run left it: nothing wrong in it, and nothing that claims more than there is.
 
     Parameters
@@ -65,15 +72,17 @@ def judge_remains(bench: Bench, output: Path, ended: Ended, outcome: Outcome, ol
         Takes what is found.
     old : Path, optional
         What the run was to replace, which must be whole as long as the new product is not.
+    leave_out : frozenset of str
+        Arrays that may differ.
     """
     listed = listed_scans(output)
-    wrong = wrong_scans(output, bench.reference, listed)
+    not_new = wrong = wrong_scans(output, bench.reference, listed, leave_out)
     if old is not None and wrong:
         wrong = wrong_scans(output, old, listed_scans(old))
     if wrong:
         outcome.wrong.append(f"scans {wrong} of {listed} after the run")
     complete = listed == list(bench.scans)
-    told = ended.status == 2 and sorted([*listed, *_failed(output)]) == list(bench.scans)
+    told = ended.status in (1, 2, 3) and sorted([*listed, *_failed(output)]) == list(bench.scans)
     if old is not None and not complete and not told and not _kept_aside(output, old):
         outcome.lost.append(f"neither the old product nor the new is whole: {listed}, status {ended.status}")
     is_old = old is not None and not wrong_scans(output, old, listed_scans(old))
@@ -82,7 +91,7 @@ def judge_remains(bench: Bench, output: Path, ended: Ended, outcome: Outcome, ol
     says_so = state in ("running", "interrupted", "?") or accounted or not (listed or state)
     if not complete and not is_old and not says_so:
         outcome.silent.append(f"the record says {state!r} with scans {listed}, failed {_failed(output)}")
-    if ended.status == 0 and (not complete or wrong_scans(output, bench.reference, bench.scans)):
+    if ended.status == 0 and (not complete or not_new):
         outcome.silent.append(f"status 0 with scans {listed}")
     if ended.status not in (0, None):
         judge_message(ended, outcome)
@@ -116,7 +125,12 @@ def judge_message(ended: Ended, outcome: Outcome) -> None:
 
 
 def judge_next_run(
-    bench: Bench, output: Path, outcome: Outcome, finished: list[int], options: tuple[str, ...] = RESUME
+    bench: Bench,
+    output: Path,
+    outcome: Outcome,
+    finished: list[int],
+    options: tuple[str, ...] = RESUME,
+    leave_out: frozenset[str] = frozenset(),
 ) -> None:
     """Run again without the fault: it must succeed by itself, and leave the reference product and nothing else.
 
@@ -132,6 +146,8 @@ def judge_next_run(
         Scans that the run before had finished.
     options : tuple of str
         Options of the run.
+    leave_out : frozenset of str
+        Arrays that may differ.
     """
     ended = run_child(bench.calibrate, None, output, *options)
     if ended.status != 0:
@@ -144,12 +160,13 @@ def judge_next_run(
         outcome.lost.append(f"scans {lost} after the next run")
     if listed != list(bench.scans):
         outcome.silent.append(f"status 0 of the next run with scans {listed}")
-    if wrong := wrong_scans(output, bench.reference, [number for number in bench.scans if number in listed]):
+    known = [number for number in bench.scans if number in listed]
+    if wrong := wrong_scans(output, bench.reference, known, leave_out):
         outcome.wrong.append(f"scans {wrong} after the next run")
     if (state := read_state(output)) not in ("", "finished"):
         outcome.silent.append(f"the record of the next run says {state!r}")
-    known = {output.name, "session.zarr", "old.zarr"}
-    debris = sorted(name for name in os.listdir(output.parent) if name not in known and not name.endswith(".ecsv"))
+    others = {output.name, "session.zarr", "old.zarr"}
+    debris = sorted(name for name in os.listdir(output.parent) if name not in others and not name.endswith(".ecsv"))
     inside = sorted(name for name in os.listdir(output) if not name.startswith("scan_") and name not in _OF_PRODUCT)
     if debris or inside:
         outcome.hand.append(f"the next run leaves {debris + inside}")

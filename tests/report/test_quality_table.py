@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -159,6 +160,13 @@ def test_the_table_of_another_store_stays_until_that_store_is_gone(make_store, n
     shutil.rmtree(other)
     assert write_quality_table(path) == str(table)
     assert list(Table.read(table)["scan"]) == [8, 8, 8]
+
+
+def test_a_name_that_is_no_text_is_no_hindrance(make_store):
+    path = make_store({"scan_000007": scan_attributes(7, (1.0, 1.1, 0.9))})
+    path = path.rename(path.with_name(os.fsdecode(b"\xff.zarr")))
+    for _ in range(2):  # the second time over the table of the first
+        assert list(Table.read(write_quality_table(path))["scan"]) == [7, 7, 7]
 
 
 def test_a_run_is_refused_before_it_writes(make_session, calibrate, tmp_path):

@@ -250,8 +250,13 @@ class LocalStorePath(StorePath):
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def exists(self, key: str) -> bool:
-        """Tell whether a file or folder exists."""
-        return os.path.exists(os.path.join(self.name, key))
+        """Tell whether a file or folder exists; an error of the disk is no absence."""
+        try:
+            return bool(os.stat(os.path.join(self.name, key)))
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+            return False
 
     def members(self, key: str = "") -> list[str]:
         """List the names in a folder."""

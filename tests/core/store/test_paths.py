@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import queue
 import threading
 
@@ -117,3 +119,17 @@ def test_files_are_written_while_earlier_ones_are_brought_to_the_disk(root, monk
         other.join()
     assert not errors
     assert len(list(root.walk())) == 300
+
+
+def test_an_error_of_the_disk_is_no_absence(tmp_path, monkeypatch):
+    place = LocalStorePath(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    assert not place.exists("nothing")
+    assert not place.exists("loop/zarr.json")
+
+    def fail(path):
+        raise OSError(errno.EIO, "Input/output error", path)
+
+    monkeypatch.setattr(os, "stat", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        place.exists("calibration")
