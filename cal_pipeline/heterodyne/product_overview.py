@@ -208,7 +208,8 @@ def _unfinished_run(overview: ProductOverview) -> Iterator[str]:
     counts = as_mapping(run.get("scans"))
     is_gone = run.get("state") != overview.run_state
     # The record of a run that was killed may be older than its last scans.
-    done = f"{counts.get('asked')} scans asked for" if is_gone else f"{counts.get('done')} of {counts.get('asked')} done"
+    asked = counts.get("asked")
+    done = f"{asked} scans asked for" if is_gone else f"{counts.get('done')} of {asked} done"
     process = f"process {run.get('pid')}{', which is gone,' if is_gone else ''}"
     where = f"{process} on host {run.get('host')}, started {run.get('started')}"
     yield f"    {'run':11}{overview.run_state}: {make_printable(done)}"

@@ -432,10 +432,9 @@ def check_records(contents: Contents, kind: ProductKind, numbers: list[int]) -> 
         return
     counts = record.get(kind.selection)
     asked, done, n_failed = (
-        counts.get(name) if isinstance(counts, dict) else None for name in ("asked", "done", "failed")
+        counts.get(name, -1) if isinstance(counts, dict) else -1 for name in ("asked", "done", "failed")
     )
-    numbered = all(type(count) is int for count in (asked, done, n_failed))
-    if not numbered or done + n_failed != asked:
+    if not all(type(count) is int and count >= 0 for count in (asked, done, n_failed)) or done + n_failed != asked:
         contents.report(RUN_RECORD, f"{kind.selection} {counts!r:.80}", "numbers, of which done and failed make asked")
     # A run that resumes leaves what it was not asked for in the store, and its failures on record.
     elif done > len(numbers) or n_failed > len(failed):
