@@ -29,6 +29,7 @@ def harmful(text: str) -> list[str]:
     return [character for character in text if character != "\n" and not character.isprintable()]
 
 
+@pytest.mark.slow
 def test_a_whole_run_with_such_names(make_session, atm_table, tmp_path, capsys):
     session = make_session(channels=32, scans=2)
     path = session / "scan_000001/zarr.json"
@@ -57,6 +58,7 @@ def test_a_whole_run_with_such_names(make_session, atm_table, tmp_path, capsys):
     assert check_store(session).findings
 
 
+@pytest.mark.slow
 def test_the_table_of_quality_and_figures(make_session, calibrate, tmp_path):
     session = make_session(channels=32)
     path = session / "scan_000001/zarr.json"

@@ -149,6 +149,7 @@ def test_names_in_the_core_are_of_no_instrument(name):
     assert [found for word, found in words.items() if INSTRUMENT.fullmatch(word)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_and_functions_are_short(name):
     """A module has at most 600 lines, a function at most 60 without its docstring."""

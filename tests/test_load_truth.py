@@ -106,6 +106,7 @@ def test_every_array_comes_back_with_its_own_loads_and_sideband_gain(joined):
         np.testing.assert_allclose(getattr(loads.solution, f"t_{kind}_input"), true, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_every_array_comes_out_of_the_pipeline_with_its_own(joined, calibrate):
     sessions, session = joined
     scan = calibrate(session, loads=GIVEN, atmosphere=FIXED).open_scan(1).load()

@@ -155,6 +155,7 @@ class TestReasons:
         _, redone, line = self.resumed(night, calibrate, log)
         assert (redone, line) == ([], "resume: 5 scans kept")
 
+    @pytest.mark.slow
     def test_the_last_line_tells_what_was_kept(self, product, night, calibrate, log):
         calibrate(night, resume=True)
         assert "0 scans calibrated, 5 kept (5 questionable) in " in log.text

@@ -140,6 +140,7 @@ def test_a_product_is_not_replaced_without_being_asked(reduce, tmp_path):
         reduce("notes", overwrite=True)
 
 
+@pytest.mark.slow
 def test_an_observation_is_repeated_from_its_record(reduce, tmp_path):
     product = reduce(steps={"dark": {"level": 10.0}})
     comparison = replay_and_compare(PhotometerPipeline, product.path, 3, tmp_path / "again.zarr")

@@ -269,6 +269,7 @@ class TestChosenByTheData:
 
         return calibrate_with
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["pre_hooks", "steps.loads.pre_hooks"])
     def test_code_is_refused(self, run, tmp_path, monkeypatch, name):
         monkeypatch.chdir(tmp_path)
@@ -310,6 +311,7 @@ class TestChosenByTheData:
             "steps.loads.save_results ignored; the data do not decide how a run goes"
         )
 
+    @pytest.mark.slow
     def test_a_step_alone_does_neither(self, run, tmp_path, caplog, monkeypatch):
         monkeypatch.chdir(tmp_path)
         run("[steps]\n[[loads]]\nclip_tsys = 150.0\n")

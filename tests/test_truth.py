@@ -90,6 +90,7 @@ def test_single_sideband_receiver(make_session, calibrate):
     assert float(scan.pwv) == pytest.approx(0.5, rel=5e-3)
 
 
+@pytest.mark.slow
 def test_line_in_the_image_band_appears_scaled_by_the_transmissions(make_session, calibrate):
     config = preset("ccat_chai")
     receiver = config.receivers[0]

@@ -184,6 +184,7 @@ def test_an_empty_name_is_no_session(folder, monkeypatch, capsys):
     assert "no session given" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["run#2.zarr", "a,b.zarr", "it's.zarr", 'a"b.zarr', " x .zarr"])
 def test_names_with_signs_of_parameter_files(name, folder, tmp_path, monkeypatch):
     """Signs of comments, lists and quotations in parameter files are parts of a name on the command line."""

@@ -354,6 +354,7 @@ def check_any_store(store: Store, table: Path) -> None:
             assert_calibrated(store, product)
 
 
+@pytest.mark.slow
 @QUICK
 @given(store=stores())
 def test_any_store_that_follows_the_format_is_calibrated_right(store, table):
@@ -459,6 +460,7 @@ def check_damaged_store(store: Store, data: Any, table: Path) -> None:
 
 
 # An absurd number of seconds or kelvin may overflow where its verdict is formed.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @QUICK
 @given(store=stores(), data=st.data())

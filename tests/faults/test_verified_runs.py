@@ -24,6 +24,7 @@ def bad_disk(monkeypatch):
     return fragment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", [("spectra", "/c."), ("tau_signal", "/c."), ("pwv", "zarr.json")])
 def test_a_bit_that_flips_fails_its_scan(make_session, calibrate, bad_disk, damaged):
     session = make_session(scans=2)
@@ -38,5 +39,6 @@ def test_a_bit_that_flips_fails_its_scan(make_session, calibrate, bad_disk, dama
     assert damaged[0] in failure["message"]
 
 
+@pytest.mark.slow
 def test_what_was_written_well_is_published(make_session, calibrate):
     assert calibrate(make_session(scans=2), verify=True).numbers == [1, 2]

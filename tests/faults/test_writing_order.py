@@ -59,6 +59,7 @@ def disk(monkeypatch, tmp_path):
     return Disk(monkeypatch, tmp_path / "l1.zarr")
 
 
+@pytest.mark.slow
 def test_what_is_renamed_into_a_product_is_on_the_disk(make_session, calibrate, disk):
     session = make_session(scans=2)
     # The differences of the skies are added to what a worker has finished.
@@ -71,6 +72,7 @@ def test_what_is_renamed_into_a_product_is_on_the_disk(make_session, calibrate, 
     assert disk.not_synced_after == set()
 
 
+@pytest.mark.slow
 def test_a_product_that_replaces_another_is_on_the_disk(make_session, calibrate, disk):
     session = make_session(scans=1)
     product = calibrate(session)
@@ -130,6 +132,7 @@ def calibrate_remotely(tmp_path, atm_table):
 
 
 class TestRemotely:
+    @pytest.mark.slow
     def test_the_metadata_that_list_a_scan_are_put_last(self, make_session, calibrate_remotely, cloud):
         product = calibrate_remotely(make_session(scans=2))
         assert product.numbers == [1, 2]
@@ -139,6 +142,7 @@ class TestRemotely:
             assert put.count("zarr.json") == 1
             assert put[-1] == "zarr.json"
 
+    @pytest.mark.slow
     def test_a_scan_that_is_replaced_is_not_listed_meanwhile(self, make_session, calibrate_remotely, cloud):
         session = make_session(scans=1)
         calibrate_remotely(session)

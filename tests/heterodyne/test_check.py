@@ -219,6 +219,7 @@ DAMAGED_L0 = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DAMAGED_L0)
 def test_damage_of_a_session_is_named(session, kind):
     damage, expected = DAMAGED_L0[kind]
@@ -231,6 +232,7 @@ def test_damage_of_a_session_is_named(session, kind):
     assert kind == "source beside bands" or not others
 
 
+@pytest.mark.slow
 def test_a_whole_session_is_silent(session, make_session, capsys):
     assert main(["check", str(session)]) == 0
     assert capsys.readouterr().out == f"{session}: L0 session, 2 scans, 56 arrays, 56 chunks: no fault\n"
@@ -446,6 +448,7 @@ class TestL1:
         ),
     }
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", DAMAGE)
     def test_damage_is_named(self, product, kind):
         damage, expected = self.DAMAGE[kind]

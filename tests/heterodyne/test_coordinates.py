@@ -464,7 +464,7 @@ def test_a_folder_in_place_of_a_chunk_is_no_chunk_of_zeros(tmp_path, source):
     chunk = tmp_path / "s.zarr/scan_000001/source/data_5d/c/0/0/0/0/0"
     chunk.unlink()
     chunk.mkdir()
-    with pytest.raises(DataReadError, match=r"source/data_5d: .* cannot be read: .*is a folder"):
+    with pytest.raises(DataReadError, match=r"source/data_5d: .* cannot be read: .*is no regular file"):
         PrepareStep().run(str(tmp_path / "s.zarr/scan_000001"))
 
 

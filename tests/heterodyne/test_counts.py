@@ -320,6 +320,7 @@ def test_inner_chunks_of_missing_dumps_need_not_be_stored(tmp_path):
     assert np.isnan(assemble(counts, [0, 1, 2])[0]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64"])
 def test_the_minimum_of_the_type_is_missing_and_need_not_be_stored(tmp_path, dtype):
     values, least = (VALUES % 100).astype(dtype), np.iinfo(dtype).min

@@ -89,6 +89,7 @@ def _names_of_modes(path: Path) -> list[str]:
     return [value for value in constants if isinstance(value, str) and value in MODES]
 
 
+@pytest.mark.slow
 def test_no_other_module_compares_with_the_name_of_a_mode():
     root = Path(cal_pipeline.__file__).parent
     own = {root / "heterodyne" / "modes.py", root / "cli" / "demo.py", root / "cli" / "simulate.py"}
@@ -144,6 +145,7 @@ FIXED = {"strategy": "fixed", "pwv": 0.5}
 
 
 class TestAModeThatIsAdded:
+    @pytest.mark.slow
     def test_is_found_and_calibrated(self, mode, session, calibrate):
         assert Session(session).describe(1)["mode"] == "following"
         product = calibrate(session)

@@ -108,6 +108,7 @@ class TestLoads:
         assert found["load_age_s_median"] == pytest.approx(age[0], abs=1e-3)
         assert verdicts_of(found).get("load_age_s") == verdict
 
+    @pytest.mark.slow
     def test_loads_after_the_scan_have_an_age_too(self, qa):
         found = qa(channels=16, scans=(Scan(loads=Loads(pattern=())), Scan(calibration_only=True, gap_s=1200.0)))
         assert 1200.0 < found["load_age_s_median"] < 1400.0
@@ -123,6 +124,7 @@ class TestLoads:
         assert told["load_age_s"]["explanation"] == "not known"
         assert "gain_unknown" in found["unknown"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("earlier", "later", "unknown"), [(400.0, False, True), (0.0, False, False), (400.0, True, False)]
     )
@@ -341,6 +343,7 @@ class TestUnknown:
         assert [item["pixels"] for item in found["verdicts"]] == [[BOTH[1]]]
         assert found["verdicts"][0]["name"] == "dead_pixel"
 
+    @pytest.mark.slow
     def test_checks_are_made_or_not_known(self, qa):
         found = qa()
         assert sorted([*found["checks"], *found["unknown"]]) == sorted(QUALITY.checks)

@@ -148,6 +148,7 @@ def damage(session, change):
     source[:, :, PIXEL, 0, ON], calibration[:, :, PIXEL, 0, 0] = on, load
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["otf", "total_power"])
 def test_nothing_of_it_is_silent(make_session, calibrate, tmp_path, mode):
     whole = make_session("whole.zarr", channels=512, mode=mode)
@@ -176,6 +177,7 @@ def test_a_maser_is_plausible_and_saturation_is_not(make_session, calibrate, fac
     assert ("implausible_fraction" in {verdict["name"] for verdict in qa["verdicts"]}) == told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("array", ["otf_lon", "pixel_offset_lat", None])
 def test_a_pointing_on_a_planet_is_no_jump(make_session, calibrate, array):
     session = make_session(channels=512, mode="total_power")
@@ -189,6 +191,7 @@ def test_a_pointing_on_a_planet_is_no_jump(make_session, calibrate, array):
     assert ("dump_jump" in {verdict["name"] for verdict in qa["verdicts"]}) == (array is None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_floats_that_are_no_numbers_are_missing(make_session, calibrate, value):
     config = {"channels": 64, "dtype": "float64"}

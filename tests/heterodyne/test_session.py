@@ -240,6 +240,7 @@ class TestBrokenLoads:
         assert self.loads(store, 1).following_scan == 3
         assert "scan 1: loads of scan 2, which follow it, are passed over: " in caplog.text
 
+    @pytest.mark.slow
     def test_provenance_says_what_was_passed_over(self, broken, calibrate):
         fixed = {"strategy": "fixed", "pwv": 1.0}
         product = calibrate(broken, loads={"on_broken_loads": "neighbour"}, atmosphere=fixed)

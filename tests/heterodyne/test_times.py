@@ -109,6 +109,7 @@ class TestImpossible:
 
 
 class TestOdd:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("times", "words"),
         [
@@ -164,6 +165,7 @@ class TestOdd:
         assert odd == [0, 1, 0]
         assert "before or after the loads of the scans with the next lower and higher number" in caplog.text
 
+    @pytest.mark.slow
     def test_loads_that_a_session_has_grown_by_are_looked_at_when_resumed(self, store, calibrate, caplog):
         """Times are odd against the scans on both sides; of one side they are not known."""
         caplog.set_level(logging.INFO, "cal_pipeline")

@@ -93,6 +93,7 @@ def test_a_hook_that_is_none_is_refused(give):
         give(3)
 
 
+@pytest.mark.slow
 def test_a_file_with_all_parameters_names_those_that_differ(make_session, calibrate, tmp_path, caplog):
     caplog.set_level("INFO", "cal_pipeline")
     CalibrationPipeline(steps={"loads": {"image_gain": 0.5}}).export_config(tmp_path / "all.asdf")

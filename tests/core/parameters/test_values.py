@@ -59,6 +59,7 @@ def read(pipeline, cls, name):
     return getattr(pipeline if cls is CalibrationPipeline else getattr(pipeline, cls.class_alias), name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cls", "name", "value", "taken"), TAKEN)
 def test_a_value_is_taken_everywhere(cls, name, value, taken):
     step = cls()

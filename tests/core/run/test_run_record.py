@@ -103,6 +103,7 @@ def test_the_digest_is_of_the_parameters_with_an_effect(run, tmp_path):
     assert other.parameters_sha256() != one.parameters_sha256()
 
 
+@pytest.mark.slow
 def test_the_digest_is_with_the_files_that_the_data_choose(session, tmp_path, monkeypatch):
     digests = []
 

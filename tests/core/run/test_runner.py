@@ -46,6 +46,7 @@ def run(session, tmp_path):
     return start
 
 
+@pytest.mark.slow
 def test_scans_are_written_and_logged(run, caplog):
     with caplog.at_level(logging.INFO, "cal_pipeline"):
         product = run(first=lambda scan: scan)

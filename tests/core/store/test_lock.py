@@ -194,6 +194,7 @@ class TestRunsThatAreGone:
         assert other(pid=sleeper.pid + 1, process_started="").is_gone()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("found", ["nothing", "a stale lock"])
 def test_one_of_many_takers_wins(place, make_lock, leave_lock, found):
     for attempt in range(5):

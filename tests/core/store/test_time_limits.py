@@ -126,6 +126,7 @@ def silent_port():
         yield server.getsockname()[1]
 
 
+@pytest.mark.slow
 @pytest.mark.server
 @pytest.mark.parametrize("scheme", ["http", "s3"])
 def test_a_server_that_never_answers_is_one_line(silent_port, scheme, monkeypatch, capsys):

@@ -91,6 +91,7 @@ def test_chunks_that_are_alike_are_noted_each(root):
         group.verify()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("array", ["spectra", "pwv", "skydiff/spectrum_0"])
 def test_a_disk_that_lies_fails_the_scan_by_name(make_session, calibrate, monkeypatch, tmp_path, array):
     session = make_session(channels=16, scans=2)
@@ -125,6 +126,7 @@ def _encoded(folder, shape):
     return [store.get("x/c.0.0.0")]
 
 
+@pytest.mark.slow
 def test_a_verified_product_is_the_same(make_session, calibrate):
     session = make_session(channels=16)
     one, two = calibrate(session, "one.zarr"), calibrate(session, "two.zarr", verify=True)

@@ -9,6 +9,7 @@ from cal_pipeline.heterodyne.physics.calibration import antenna_temperature, cou
 from cal_pipeline.heterodyne.physics.noise import expected_noise
 
 
+@pytest.mark.slow
 def test_flags_and_nan_go_together():
     on = np.full((3, 2, 1, 1), 10.0)
     on[0, 1] = np.nan
@@ -37,6 +38,7 @@ def test_a_reference_may_differ_from_dump_to_dump():
     assert missing is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [np.int32, np.uint16, np.float64])
 @pytest.mark.parametrize("pixels", [(1, 1), (2, 2), (3, 4)])
 @pytest.mark.parametrize("per_dump", [False, True], ids=["one reference", "one for each dump"])

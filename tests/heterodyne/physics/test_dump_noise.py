@@ -42,6 +42,7 @@ def white(gamma, n_offs=2, n_dumps=20, seed=1):
     return np.random.default_rng(seed).normal(LEVEL, LEVEL * SIGMA, (n_offs, n_channels, n_dumps, *pixels))
 
 
+@pytest.mark.slow
 def test_white_noise_has_a_ratio_of_1_and_the_known_scatter(gamma):
     ratio, number = measure(white(gamma), gamma)
     assert (number == 38).all()

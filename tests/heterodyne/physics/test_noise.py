@@ -30,6 +30,7 @@ class TestRounding:
         round_to_noise(spectra, np.full((1, 1, 1), sigma, np.float32), spectra)
         return spectra.ravel()
 
+    @pytest.mark.slow
     @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.floats(1e-4, 1e4))
     def test_the_error_is_below_one_percent_of_the_noise(self, values, sigma):
         assert (np.abs(self.rounded(values, sigma) - values) <= 0.01 * np.float32(sigma)).all()

@@ -25,6 +25,7 @@ class TestNoiseRatio:
         spectra = ratio * sigma * RNG.normal(size=sigma.shape)
         np.testing.assert_allclose(noise_ratio(spectra, sigma), ratio, rtol=0.05)
 
+    @pytest.mark.slow
     def test_lines_baselines_and_what_is_missing_hardly_count(self):
         x = np.linspace(-1.0, 1.0, 4000)[:, None, None, None]
         sigma = np.ones((4000, 1, 1, 2))

@@ -121,6 +121,7 @@ def test_infinite_width_is_least_squares():
         assert shift[p] / curvature[p] == pytest.approx(x, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [1e2, 1e4, 1e9])
 def test_spurs_far_out_do_not_move_the_sums(strength):
     samples, modelled = made_up(n_channels=2000)

@@ -196,6 +196,7 @@ def test_a_term_is_what_its_input_does_to_the_scale(name, strategy):
     np.testing.assert_allclose(found.terms[TERMS.index(name)], np.median(expected, axis=0), rtol=2e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FITTED)
 def test_of_a_receiver_without_image_and_of_one_layer(name):
     bench = Bench(image_gain=(0.0, 0.0), same_water=True, isothermal=True)
@@ -260,6 +261,7 @@ def test_channels_that_are_bad_have_none():
     assert np.isfinite(found.terms[:, 0, 1]).all()
 
 
+@pytest.mark.slow
 def test_bands_that_share_a_pwv_share_its_errors():
     # The band at the line of water decides for both.
     benches = Bench(same_water=True), Bench(first=454e9, band=2e9, same_water=True)

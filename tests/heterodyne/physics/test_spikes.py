@@ -19,6 +19,7 @@ def averaged(counts, clip_sigma=10.0, noise=NOISE):
     return mean.item(), number.item(), [] if spikes is None else spikes.ravel().nonzero()[0].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float64])
 def test_a_spike_is_left_out_in_either_direction(dtype):
     assert averaged(series(1000, 1001, 3000, 999, 1000, dtype=dtype)) == (1000.0, 4, [2])

@@ -157,6 +157,7 @@ def test_what_is_wrong_is_named(tmp_path, tree, change, message):
     assert str(path) in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -297,6 +298,7 @@ def test_single_pressure_holds_there_only():
     assert "550 hPa only" in table.describe_range()
 
 
+@pytest.mark.slow
 @given(nu=st.lists(st.floats(100.0, 110.0), max_size=5), p=st.floats(500e2, 600e2))
 def test_coefficients_follow_the_ramp(nu, p):
     b, c = make().coefficients(np.array(nu) * GHZ, p)
@@ -314,6 +316,7 @@ def closed_form(tmp_path_factory):
     ]
 
 
+@pytest.mark.slow
 @given(steps=st.lists(st.integers(0, 5000), min_size=1, max_size=5), p=st.floats(10000.0, 100000.0))
 def test_layers_follow_power_laws_of_the_pressure(closed_form, steps, p):
     """At frequencies of the table ln-ln interpolation is exact, up to f32; offsets are linear in ln p."""
@@ -324,6 +327,7 @@ def test_layers_follow_power_laws_of_the_pressure(closed_form, steps, p):
     np.testing.assert_allclose(offset, helpers_atm.layer_offset_at(p), rtol=1e-12)
 
 
+@pytest.mark.slow
 @given(nu=st.lists(st.floats(450e9, 500e9), max_size=5), p=st.floats(10000.0, 100000.0))
 def test_the_last_layer_is_the_whole_atmosphere_of_version_1(closed_form, nu, p):
     whole, layered = closed_form

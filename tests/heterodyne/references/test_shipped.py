@@ -71,6 +71,7 @@ def test_a_file_is_read_once_until_it_changes(folder):
 
 
 class TestShippedTables:
+    @pytest.mark.slow
     def test_all_open_and_are_small(self):
         tables = {path.stem: open_atm_table(path) for path in shipped_atm_tables()}
         assert set(tables) == {"atm_ccat", "atm_sofia", "atm_gbt"}

@@ -46,6 +46,7 @@ def test_options_reach_the_sequence(run, tmp_path):
     assert np.all(np.diff(truth.pwv) > 0.0)
 
 
+@pytest.mark.slow
 def test_the_sky_has_layers(run, tmp_path, capsys):
     assert run("--lapse-rate", "5", "--no-noise") == 0
     assert "sky of 60 layers" in capsys.readouterr().out
@@ -54,6 +55,7 @@ def test_the_sky_has_layers(run, tmp_path, capsys):
     assert truth.sky.profile.temperature[0] == pytest.approx(268.0, abs=0.1)
 
 
+@pytest.mark.slow
 def test_an_isothermal_sky(run, tmp_path, capsys):
     assert run("--isothermal", "--no-noise") == 0
     assert "layers" not in capsys.readouterr().out

@@ -95,6 +95,7 @@ class TestImageGain:
                 seen, expected = (input_temperature(m, group, index)[..., array] for m in (band, alone))
                 np.testing.assert_allclose(seen, expected)
 
+    @pytest.mark.slow
     def test_the_truth_of_each_array(self, config, tmp_path):
         receiver = replace(config.receivers[0], image_gain=(1.0, 0.25))
         line = Line(5.0, freq_hz=float(receiver.frequencies()[1][7]), fwhm_hz=1e8)

@@ -177,6 +177,7 @@ def test_the_older_engine_s_way_is_one_layer_whose_temperature_t_ground_is_not(s
     assert fit(t_atm=260.0).fit.pwv != sky.fit.pwv
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "parameters", "expected"),
     [

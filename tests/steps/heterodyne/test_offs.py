@@ -151,6 +151,7 @@ class TestNoise:
         verdicts = {item["name"]: item["verdict"] for item in quality["verdicts"]}
         assert verdicts["dump_radiometer"] == "questionable"
 
+    @pytest.mark.slow
     def test_of_chopped_offs_it_is_unknown(self, tmp_path):
         simulate(preset("ccat_chai", channels=32, pixels=1, mode="otf_chopped"), tmp_path / "s.zarr")
         band = prepare(str(tmp_path / "s.zarr"))

@@ -39,6 +39,7 @@ def test_the_error_is_below_one_percent_of_sigma(make_session, calibrate, mode, 
     assert size[rounded.path] < 0.4 * size[exact.path]
 
 
+@pytest.mark.slow
 def test_the_two_are_compared_as_numbers_and_equal_none_but_themselves(make_session, calibrate):
     session = make_session(channels=16)
     exact, rounded = calibrate(session, "a.zarr"), calibrate(session, "b.zarr", calibrate=ROUNDED)
@@ -57,6 +58,7 @@ class TestInOneLoop:
         out, shift = np.empty(counts.shape, dtype), rounding_shift(np.full((1, 1, 1), 0.5, np.float32))
         return antenna_temperature(counts, 1000.0 * one, 0.004 * one, one < 0.0, out, shift)
 
+    @pytest.mark.slow
     def test_multiples_of_the_step_are_exact_in_32_bits(self):
         counts = np.random.default_rng(1).normal(1000.0, 1e5, (1, 1000, 1, 1))
         wide, narrow = (self.calibrated(counts, dtype)[0] for dtype in (np.float64, np.float32))

@@ -99,6 +99,7 @@ def test_subscans_that_are_left_out_make_a_scan_questionable(store, calibrate, p
     assert verdicts == ["questionable"] * dropped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phases", "mode", "left", "words"),
     [
