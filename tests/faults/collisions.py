@@ -501,9 +501,11 @@ def _undeletable(place: Place) -> None:
         else:
             judge_message(ended, place.outcome)
     finally:
-        for path in list(place.folder.rglob("spectra")):
-            if path.is_mount():
-                subprocess.run(["umount", str(path)], check=True)
+        # Its run may have renamed it; Path.is_mount does not see a mount within one file system.
+        mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        for path in mounted:
+            if path.startswith(f"{place.folder}/"):
+                subprocess.run(["umount", path], check=True)
 
 
 def _others_stores() -> Iterator[tuple[str, Case]]:
