@@ -120,7 +120,7 @@ def calibrate_observations(
                 process(list(publisher.outdated))
         # The record says "finished" once the product it is in is what the record says.
         _leave_what_belongs(output, tally, resumption)
-        record.end(is_finished=not tally.unwritten)
+        record.end(is_finished=output.product is output.root or not tally.unwritten)
         _refuse_to_swap(output, tally, record)
         output.finish([output.kind.group_name(number) for number in tally.done])
     except BaseException as error:

@@ -280,9 +280,12 @@ def _follow(path: Path) -> Path:
             raise StoreError(f"output {path} cannot be found: {error}") from error
         if not followed.name:
             raise StoreError(f"output {followed} is the root folder; name the store, as in l1.zarr")
-        if not followed.is_symlink():
-            return followed
-        followed = followed.parent / followed.readlink()
+        try:
+            if not followed.is_symlink():
+                return followed
+            followed = followed.parent / followed.readlink()
+        except OSError as error:
+            raise StoreError(f"output {path} cannot be written: {error.strerror or error}") from error
     raise StoreError(f"output {path} cannot be found: its links point to each other")
 
 

@@ -178,6 +178,13 @@ class RunFolder:
         OSError
             If something cannot be put back; then nothing is removed.
         """
+        # There can be no such path below a file, or with a name that is too long.
+        if os.path.lexists(self.path):
+            self._clear()
+        with suppress(OSError):
+            self.path.parent.rmdir()
+
+    def _clear(self) -> None:
         self.put_back()
         # The marker is removed last: what a run that is killed meanwhile leaves is known as ours.
         for name in self._names():
@@ -186,8 +193,6 @@ class RunFolder:
         self._remove_replaced()
         if self._names() in ([], [MARK]):
             remove_or_warn(self.path)
-        with suppress(OSError):
-            self.path.parent.rmdir()
 
     def _names(self) -> list[str]:
         try:
