@@ -115,6 +115,7 @@ def run(project, *arguments):
     return subprocess.run(line, cwd=project, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_release_moves_the_notes(project):
     assert run(project, "--check").returncode == 0
     assert len(list((project / "changes").glob("*.md"))) == 3

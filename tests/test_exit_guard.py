@@ -63,6 +63,7 @@ def assert_published_numbers_are_honest(scan):
     assert np.isfinite(scan.t_sys.values[good]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exptime", [0.0, np.nan, -1.0])
 def test_loads_without_exposure_have_no_weight_in_the_fit_and_the_message_says_so(session, run, tmp_path, exptime):
     store = session(calibration={"exptime": np.full(2, exptime, np.float32)})
@@ -141,6 +142,7 @@ def test_a_scan_of_missing_dumps_fails_and_says_how_many(session, run, tmp_path)
     assert not (tmp_path / "l1.zarr" / "scan_000001").exists()
 
 
+@pytest.mark.slow
 def test_a_scan_of_bad_channels_and_missing_dumps_counts_each(session, run, tmp_path):
     counts = loads_counts(GAIN, 90.0, TEMPERATURES, dumps=3)
     counts[..., 1:3] = FILL
@@ -151,6 +153,7 @@ def test_a_scan_of_bad_channels_and_missing_dumps_counts_each(session, run, tmp_
     assert "in 72 ON or reference is missing" in failure["message"]
 
 
+@pytest.mark.slow
 def test_efficiencies_whose_product_vanishes_fail(session, run, tmp_path):
     store = session()
     with np.errstate(all="ignore"):

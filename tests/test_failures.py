@@ -178,6 +178,7 @@ def test_exit_status_1_when_no_scan_can_be_calibrated(make_session, calibrate):
     assert caught.value.product.failures[0]["error_class"] == "BadChannelsError"
 
 
+@pytest.mark.slow
 def test_a_chunk_that_is_not_there_is_missing_data_not_zero_counts(make_session, calibrate, caplog):
     session = make_session(channels=16, noise=False)
     metadata = session / "scan_000001/source/data_5d/zarr.json"
@@ -196,6 +197,7 @@ def test_a_chunk_that_is_not_there_is_missing_data_not_zero_counts(make_session,
     assert float(scan.t_int[1]) > 0.0
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_the_product_raises(make_session, calibrate):
     product = calibrate(make_session(channels=16))
     chunk = next((product.path / "scan_000001/spectra").glob("c.*"))

@@ -139,6 +139,7 @@ FOREIGN = {"_close_sessions", "_session", "session", "dumps"}
 """Names of other packages: sessions of HTTP drivers, functions of `json` and `pickle`."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in MODULES if room(name) == "core"])
 def test_names_in_the_core_are_of_no_instrument(name):
     text = MODULES[name].read_text(encoding="utf-8")

@@ -130,6 +130,7 @@ def test_one_layer_takes_a_layered_sky_for_a_clearer_one(session, table):
     assert (isothermal["spectra"] < 0.99 * T_LINE).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("physics", ["exact", "kalibrate_compat"])
 def test_layers_at_one_temperature_are_one_layer(session, table, physics):
     """However the opacity is divided; kalibrate_compat divides none."""
@@ -268,6 +269,7 @@ def test_noise_of_the_loads(session, table):
     np.testing.assert_allclose(np.transpose(found), np.sqrt(variance), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_error_of_the_scale_is_that_of_its_inputs_together(session, table):
     out = evaluate_scan(session, 7, table(), **FREE)
     assert out["scale_error_terms"].shape == (10, 1, 2)

@@ -46,6 +46,7 @@ def add_to(where, value):
     return function
 
 
+@pytest.mark.slow
 def test_a_line_in_the_sky_does_not_move_the_fit(session, atmosphere):
     path = session()
     change(path, data_5d=add_to(np.s_[3, :, :, :, [0, 2]], 20 * GAIN))
@@ -152,6 +153,7 @@ def test_spikes_are_left_out_of_means():
         np.testing.assert_allclose(nanmean(kept, axis=1), mean)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip_sigma", [10.0, 0.0])
 def test_spikes_in_loads_and_offs(clip_sigma, session, atmosphere):
     path = session(modes=("OFF", "ON", "OFF"))
@@ -296,6 +298,7 @@ def test_scale_error_of_a_scan_in_one_layer(session, atmosphere):
 # ---------- figures
 
 
+@pytest.mark.slow
 def test_noise_from_dump_to_dump(session, atmosphere):
     """Twice the noise of the radiometer equation in all channels, ten times in one; all change together, too."""
     loads, n, rng = evaluate_scan(session(), 7, atmosphere(), **OPTIONS)["_loads"][0, 0], 400, np.random.default_rng(2)
@@ -314,6 +317,7 @@ def test_noise_from_dump_to_dump(session, atmosphere):
     assert found.figure == np.median(found.ratio)
 
 
+@pytest.mark.slow
 def test_figures_of_water_and_references(session, atmosphere):
     """The second OFF has 0.01 mm more water than the first; the OFFs are on one side of the second ON."""
     path, step = session(modes=("OFF", "ON", "OFF", "ON")), 0.01

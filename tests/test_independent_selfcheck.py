@@ -172,6 +172,7 @@ def test_chopped_phases_are_referred_to_the_same_phase_of_the_beam_s_off(session
     np.testing.assert_allclose(out["sigma"], t_sys * np.sqrt((1 / 2 + 1 / 3) / STEP), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_integer_counts_and_a_missing_dump(session, atmosphere):
     path = session(scale=1e-4, dtype="i4", missing=[(1, 1)])
     out = evaluate_scan(path, 7, atmosphere(), forward_efficiency=F_EFF, strategy="fixed", pwv=PWV)
@@ -194,6 +195,7 @@ def test_wet_opacity_error_is_that_error_in_pwv(session, atmosphere):
     assert out["pwv_err_model"] == pytest.approx(0.03 * out["pwv"], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_pwv_error_of_a_single_off(session, atmosphere):
     """One OFF, flat spectra, no model error: the error of the mean over channels, divided by the slope."""
     path, c = session(modes=("OFF", "ON")), C

@@ -128,6 +128,7 @@ def test_every_parameter_is_needed(joined, missing):
     assert np.abs(loads.solution.t_rec_ssb / true - 1.0).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("array", [0, 1])
 def test_one_number_serves_all_arrays(of_one_array, calibrate, array):
     session = of_one_array("alone.zarr", array, LOADS[array])
@@ -140,6 +141,7 @@ def test_one_number_serves_all_arrays(of_one_array, calibrate, array):
     assert scan.attrs["provenance"]["parameters"]["steps"]["loads"]["hot_offset"] == LOADS[array].hot_offset
 
 
+@pytest.mark.slow
 def test_the_water_is_found_with_the_true_loads_alone(of_one_array, calibrate):
     session = of_one_array("alone.zarr", 0, LOADS[0])
     given = {name: values[0] for name, values in GIVEN.items()}

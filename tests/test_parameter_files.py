@@ -76,6 +76,7 @@ OLDER_CLASSES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "name"), OLDER_CLASSES)
 def test_class_paths_of_older_files_still_load(path, name, tmp_path):
     file = tmp_path / "older.cfg"

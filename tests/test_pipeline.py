@@ -153,6 +153,7 @@ def test_a_file_url_is_a_folder_to_read_and_to_write(session, calibrate, atm_tab
     assert not (tmp_path / "l1.zarr.staging").exists()
 
 
+@pytest.mark.slow
 def test_an_empty_folder_is_taken_as_output(session, calibrate, tmp_path):
     (tmp_path / "l1.zarr").mkdir()
     assert calibrate(session, scans="1").numbers == [1]
@@ -391,6 +392,7 @@ def test_the_line_of_a_scan_with_two_bands(make_session, tmp_path, caplog):
         assert band.startswith(f"band_{number}, otf, PWV 0.6 mm (given), T_rec ")
 
 
+@pytest.mark.slow
 def test_a_run_that_sets_up_logging_takes_it_down_again(session, atm_table, tmp_path):
     loggers = [logging.getLogger(name) for name in (None, "cal_pipeline", "stpipe")]
     before = [(logger.level, list(logger.handlers)) for logger in loggers]
@@ -440,6 +442,7 @@ class TestStepsAlone:
         assert failure["error_class"] == "MissingInputError"
         assert f"'{skipped}'" in failure["message"]
 
+    @pytest.mark.slow
     def test_without_the_last_step_there_are_no_spectra(self, session, calibrate):
         scan = calibrate(session, calibrate={"skip": True}).open_scan(1)
         assert "spectra" not in scan.variables
@@ -447,6 +450,7 @@ class TestStepsAlone:
         assert scan.attrs["cal_step"]["calibrate"] == "SKIPPED"
 
 
+@pytest.mark.slow
 def test_an_assumed_forward_efficiency_is_told_once(session, atm_table, tmp_path, caplog):
     for scan in ("scan_000001", "scan_000002"):
         zarr.open_group(session, path=scan, mode="r+").attrs["frontend"] = "another"
@@ -461,6 +465,7 @@ def test_an_assumed_forward_efficiency_is_told_once(session, atm_table, tmp_path
     assert product.attributes(1)["provenance"]["forward_efficiency"] == [1.0]
 
 
+@pytest.mark.slow
 def test_the_forward_efficiency_of_the_telescope_is_taken(session, atm_table, tmp_path):
     product = CalibrationPipeline.call(
         str(session),
@@ -484,6 +489,7 @@ def test_the_list_of_steps_is_true():
     assert classes == [cls for pipeline in pipelines for cls in (pipeline, *pipeline.step_defs.values())]
 
 
+@pytest.mark.slow
 def test_no_network_and_no_server_settings_are_needed(session, calibrate, monkeypatch):
     for name in [name for name in os.environ if name.startswith("CRDS")]:
         monkeypatch.delenv(name)

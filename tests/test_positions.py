@@ -98,6 +98,7 @@ def test_seven_pixels_of_one_name_are_seven_rows_of_the_quality_table(make_sessi
     assert [row["pixel"] for row in quality_table(product)] == names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("telescope", "site"), [("CCAT", (-67.740278, -22.985917, 5612.0)), ("X", (None, None, None))])
 def test_the_site_of_the_telescope_is_in_l1(tmp_path, calibrate, telescope, site):
     write_scan(tmp_path / "s.zarr", 1).attrs["telescope"] = telescope

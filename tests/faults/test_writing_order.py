@@ -153,6 +153,7 @@ class TestRemotely:
         assert calls[-1] == ("put", "zarr.json")
         assert calls.count(("put", "zarr.json")) == 1
 
+    @pytest.mark.slow
     def test_a_scan_that_fails_is_not_listed(self, make_session, calibrate_remotely, cloud):
         session = make_session(scans=2)
         (session / "scan_000002" / "source" / "tamb" / "zarr.json").unlink()

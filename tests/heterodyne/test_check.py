@@ -296,6 +296,7 @@ def test_chunks_and_shards_are_named(tmp_path):
     assert any("chunk c/1/0/0/0/0: found the checksum of the index" in line for line in lines_of(store))
 
 
+@pytest.mark.slow
 def test_a_zip_file_and_json(session, capsys):
     array(session, "source/mjd/c/0").unlink()
     packed = shutil.make_archive(str(session), "zip", session)
@@ -458,6 +459,7 @@ class TestL1:
             assert any(line.startswith(words) for line in lines), lines
         assert [line for line in lines if not any(line.startswith(words) for words in expected)] == []
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("name", "value", "words"),
         [

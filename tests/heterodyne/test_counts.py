@@ -52,6 +52,7 @@ def assemble(counts, subscans, step=None):
 chunk_shapes = st.tuples(*(st.integers(1, n) for n in SHAPE))
 
 
+@pytest.mark.slow
 @given(
     chunks=chunk_shapes,
     subscans=st.lists(st.sampled_from(range(SHAPE[4])), min_size=1, unique=True),
@@ -250,6 +251,7 @@ def shard_counts(folder, lost=slice(2, 4), subscan=1, location="end", index_code
     return folder / "s.zarr", expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("location", ["start", "end"])
 @pytest.mark.parametrize(
     "index_codecs", [[BytesCodec(), Crc32cCodec()], [BytesCodec()], [BytesCodec(endian="big"), Crc32cCodec()]]
@@ -332,6 +334,7 @@ def test_the_minimum_of_the_type_is_missing_and_need_not_be_stored(tmp_path, dty
     np.testing.assert_array_equal(assemble(counts, [0, 1, 2]), np.where(values == least, np.nan, values))
 
 
+@pytest.mark.slow
 def test_a_fill_value_that_an_attribute_marks_as_missing_need_not_be_stored(tmp_path):
     values = (VALUES % 100).astype(np.uint16)
     values[..., 1] = 65535

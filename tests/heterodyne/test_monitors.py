@@ -134,6 +134,7 @@ class TestLoads:
         assert found["gain_unknown"] is unknown
         assert verdicts_of(found).get("gain_unknown") == ("questionable" if unknown else None)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("name", "check"), [("forward_efficiency", "assumed_f_eff"), ("t_cold", "assumed_t_cold"), ("image_gain", "")]
     )

@@ -126,6 +126,7 @@ class TestSession:
 
 
 class TestFiles:
+    @pytest.mark.slow
     def test_what_a_step_wrote(self, tmp_path, atm_table):
         write_scan(tmp_path / "s.zarr", 3).attrs["source"] = "M82\t"
         scan = Session(tmp_path / "s.zarr").open_scan(3)

@@ -169,6 +169,7 @@ def test_a_dump_at_rest_may_not_change_by_a_tenth(make_session, calibrate):
     assert 0.05 < told["value"] < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("factor", "told"), [(20.0, False), (1e4, True)])
 def test_a_maser_is_plausible_and_saturation_is_not(make_session, calibrate, factor, told):
     session = make_session(channels=512, mode="total_power", dtype="float64")

@@ -84,6 +84,7 @@ def test_printing_a_scan_is_brief(tmp_path):
     assert scan.bands[0].channel_width == 1e6
 
 
+@pytest.mark.slow
 def test_an_atmosphere_without_layers_of_an_earlier_release_is_refused(tmp_path, atm_table):
     write_scan(tmp_path / "s.zarr", 3)
     scan = AtmosphereStep(override_atm=str(atm_table)).run(PrepareStep().run(LoadsStep().run(str(tmp_path / "s.zarr"))))

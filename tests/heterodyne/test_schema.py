@@ -21,6 +21,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(values)
 @settings(deadline=None, max_examples=50)
 def test_any_attribute_becomes_strict_json(value):

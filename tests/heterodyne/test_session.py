@@ -286,6 +286,7 @@ class TestBrokenLoads:
         own = session.find_loads(scan.bands[0], 3600.0).group
         assert len(session.evaluate_loads(own, scan.bands[0], 3, lambda loads: np.ones(1), "key")) == 2
 
+    @pytest.mark.slow
     def test_loads_of_many_scans_do_not_stay_open(self, tmp_path, monkeypatch):
         store = tmp_path / "b.zarr"
         for number in range(1, 9):

@@ -156,6 +156,7 @@ class TestOdd:
         assert LoadsStep().run(str(store)).bands[0].loads.odd_times == 1
         assert "has subscans at the times of its loads, [60000.000000, 60000.000116] d" in caplog.text
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("year", [-YEAR, YEAR])
     def test_a_scan_a_year_off_among_others(self, store, caplog, year):
         for number in (1, 2, 3):

@@ -59,6 +59,7 @@ class TestWhereItWrites:
         assert names(here) == ["deep/er/loads.asdf", "mine.asdf", "night/loads.asdf", "no_suffix"]
         assert open_scan("no_suffix").bands[0].loads is not None
 
+    @pytest.mark.slow
     def test_named_after_scan_and_step_where_no_name_was_given(self, session, here):
         scan = LoadsStep(save_results=True).run(str(session))
         PrepareStep(save_results=True, output_dir="night").run(scan)
@@ -78,6 +79,7 @@ class TestWhereItWrites:
         assert open_scan("prep.asdf").meta.made_by["prepare"]["parameter_origins"]["output_file"] == "argument"
         assert "save_results" not in open_scan("prep.asdf").meta.made_by["prepare"]["parameter_origins"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("settings", [{"output_file": "a.asdf"}, {"save_results": True}])
     def test_a_file_is_replaced_only_when_told(self, session, here, settings, monkeypatch):
         LoadsStep(**settings).run(str(session))
@@ -146,6 +148,7 @@ class TestStepsOfAPipeline:
         assert made_by["prepare"]["parameter_origins"]["mode"] == "cfg/ccat_chai_otf.asdf"
 
 
+@pytest.mark.slow
 def test_a_file_records_how_it_was_made(session, here, atm_table):
     LoadsStep(output_file="loads.asdf", image_gain=0.5).run(str(session))
     PrepareStep(output_file="prepare.asdf").run("loads.asdf")
@@ -169,6 +172,7 @@ def test_a_file_records_how_it_was_made(session, here, atm_table):
         assert file["cal_pipeline_scan"]["made_by"]["loads"]["parameters"]["image_gain"] == 0.5
 
 
+@pytest.mark.slow
 def test_files_without_a_record_are_read(session, here):
     scan = LoadsStep().run(str(session))
     scan.save("plain.asdf")
@@ -261,6 +265,7 @@ class TestWhatIsOpened:
         for where in ("memory://night/s.zarr", "MEMORY://night/s.zarr/scan_000007/"):
             assert open_scan(where).number == 7
 
+    @pytest.mark.slow
     def test_in_the_folder_that_was_named(self, tmp_path, here):
         write_scan(tmp_path / "l0" / "s.zarr", 1)
         assert LoadsStep(input_dir=tmp_path / "l0").run("s.zarr").number == 1

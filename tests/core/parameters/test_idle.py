@@ -107,6 +107,7 @@ def test_what_a_product_recorded_is_taken_as_it_is():
         check(CalibrationPipeline.from_config_section(wrap_recorded(recorded, "l1.zarr", known)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x.asdf", "x.ASDF", "night/x.fits", "x.h5", "x.nc", "x.cfg", "x.asdf/", "x.zip"])
 def test_a_store_is_not_named_like_another_format(name, tmp_path):
     with pytest.raises(
@@ -115,6 +116,7 @@ def test_a_store_is_not_named_like_another_format(name, tmp_path):
         CalibrationPipeline.call(str(tmp_path / "none.zarr"), output_file=name, configure_log=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x", "x.zarr", "night.1", "x.l1"])
 def test_other_names_are_free(name, tmp_path):
     with pytest.raises(StoreError, match="not there"):
@@ -159,6 +161,7 @@ class TestLevelOfTheGain:
             GainStep(level=level)
 
 
+@pytest.mark.slow
 def test_a_reference_file_is_opened_before_a_scan(tmp_path, make_session):
     (tmp_path / "wrong.toml").write_text("name = 3\n")
     (tmp_path / "wrong.asdf").write_text("windy")

@@ -177,6 +177,7 @@ def test_files_that_the_package_wrote_are_read_the_same_way(tmp_path):
         by_call(None, {"steps": {"loads": {"config_file": str(tmp_path / "step.asdf")}}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.5, [0.5, 1.0]])
 @pytest.mark.parametrize("name", ["image_gain", "hot_offset", "cold_coupling"])
 def test_one_number_or_several_come_back_from_files(tmp_path, name, value):

@@ -141,6 +141,7 @@ def test_what_is_chosen_can_be_looked_up(session):
     assert "mode" not in PrepareStep.get_config_from_reference(str(session), disable=True)
 
 
+@pytest.mark.slow
 def test_files_for_the_data_can_be_done_without(session, tmp_path, atm_table, monkeypatch):
     monkeypatch.setenv("STPIPE_DISABLE_CRDS_STEPPARS", "true")
     call(session, tmp_path / "l1.zarr", None, {"atmosphere.override_atm": str(atm_table)})

@@ -81,6 +81,7 @@ def full_disk(*keys):
     return change
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_did(run):
     product = run()
     digest = product.run.pop("parameters_sha256")
@@ -96,6 +97,7 @@ def test_a_run_says_what_it_did(run):
     assert product.run_state == "finished"
 
 
+@pytest.mark.slow
 def test_the_digest_is_of_the_parameters_with_an_effect(run, tmp_path):
     one = CalibrationPipeline(workers=2, output_file="l1.zarr", overwrite=True)
     other = CalibrationPipeline(steps={"loads": {"image_gain": 0.5}})
@@ -150,6 +152,7 @@ def test_meanwhile_the_run_is_running(run, found, monkeypatch):
     assert found().run["scans"] == {"asked": 3, "done": 2, "failed": 1}
 
 
+@pytest.mark.slow
 def test_the_record_is_finished_once_the_product_is(run, found):
     run(numbers=[1, 2])
     states = []
@@ -225,6 +228,7 @@ class TestRunsThatDie:
         older = CalibratedSession(product.path)
         assert (older.run, older.run_state) == (None, "")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("content", ["[]", "{", '{"state": 3}'])
     def test_a_damaged_record_is_named(self, run, content):
         product = run()
@@ -250,6 +254,7 @@ class TestInterruption:
         assert found().run["ended"] is not None
         assert found().run["scans"] == {"asked": 3, "done": 1, "failed": 0}
 
+    @pytest.mark.slow
     def test_the_product_that_was_to_be_replaced_is_as_it_was(self, run, found, tmp_path):
         run(numbers=[1])
         with pytest.raises(RunInterruptedError, match=r"1 of 2 scans finished and kept in .*/product; .* as it was$"):
@@ -425,6 +430,7 @@ class TestFinalComparison:
         assert found().numbers == [1]
         assert found().failures == []
 
+    @pytest.mark.slow
     def test_continued_in_place_only_what_was_done_stays(self, run, found):
         run(numbers=[1, 2])
 
@@ -521,6 +527,7 @@ def test_a_disk_that_fills_up_leaves_the_older_product(run, tmp_path, found):
     assert json.loads((built / "run.json").read_text())["state"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_overwriting_through_a_link_leaves_no_old_scans(run, session, tmp_path, found):
     (tmp_path / "disk").mkdir()
     (tmp_path / "l1.zarr").symlink_to(tmp_path / "disk" / "l1.zarr")

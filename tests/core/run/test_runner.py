@@ -61,6 +61,7 @@ def test_scans_are_written_and_logged(run, caplog):
     assert recorded["parameters"] == {"a": None, "b": [1, 1]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bad", "status"), [((2,), 2), ((1, 3), 2), ((1, 2, 3), 1)])
 def test_what_fails_is_told_at_the_end(run, bad, status, caplog):
     def stage(scan):
@@ -97,6 +98,7 @@ def test_an_interruption_stops_the_run_and_leaves_what_is_complete(run, tmp_path
     assert not (tmp_path / "l1.zarr.staging").exists()
 
 
+@pytest.mark.slow
 def test_the_framework_is_quiet_meanwhile_and_as_before_afterwards(run):
     framework = logging.getLogger("stpipe")
     before = framework.level

@@ -285,6 +285,7 @@ def test_a_pipeline_is_the_same_in_another_process(atm_table):
     assert other._uses_parameter_files
 
 
+@pytest.mark.slow
 def test_a_job_is_done_where_it_is_sent(session, atm_table, tmp_path):
     recipe = CalibrationPipeline(steps={"atmosphere": {"override_atm": str(atm_table)}})
     with make_output(str(tmp_path / "l1.zarr"), False, str(session), recipe.product_kind) as output:

@@ -93,6 +93,7 @@ def set_field(**fields):
 
 
 class TestReading:
+    @pytest.mark.slow
     @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS.keys())
     @pytest.mark.parametrize("dtype", ["int16", "float64"])
     def test_every_codec_is_read(self, tmp_path, read, codec, dtype):
@@ -103,12 +104,14 @@ class TestReading:
         np.testing.assert_array_equal(found.read(part), numbers(dtype)[part], strict=True)
         assert found.absent_chunks() == []
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("dtype", KINDS)
     def test_every_type_is_read(self, tmp_path, read, dtype):
         found = read(store(tmp_path, numbers(dtype)))
         assert found.dtype == np.dtype(dtype)
         np.testing.assert_array_equal(found.read(), numbers(dtype), strict=True)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "encoding", [{"name": name, "separator": separator} for name in ("default", "v2") for separator in "/."]
     )
@@ -150,6 +153,7 @@ class TestReading:
         with pytest.raises(LayoutError, match=r"a: dimension_names are d, c, r, expected c, d, r; transpose it"):
             read(tmp_path).refuse_other_order(("channel", "dump", "receiver"))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("dtype", "fill", "expected"),
         [

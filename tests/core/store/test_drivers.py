@@ -199,6 +199,7 @@ def test_a_web_server_without_listings_is_one_line(tmp_path, web, capsys, status
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_no_connection_is_not_taken_for_a_missing_product():
     pytest.importorskip("aiohttp")

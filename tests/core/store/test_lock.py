@@ -108,6 +108,7 @@ def test_a_lock_that_was_given_back_leaves_nothing(make_lock, place, tmp_path):
 
 
 class TestRunsThatAreGone:
+    @pytest.mark.slow
     def test_a_process_that_has_ended(self, make_lock, leave_lock):
         ended = subprocess.Popen([sys.executable, "-c", ""])
         stamp = process_stamp(ended.pid)
@@ -367,6 +368,7 @@ class TestRenewal:
         lock.ensure_held()
 
 
+@pytest.mark.slow
 def test_a_claim_of_the_same_moment_gives_way_to_the_earlier_one(tmp_path):
     pytest.importorskip("fsspec")
     root = open_store(f"memory://{tmp_path}/l1.zarr", write=True)

@@ -87,6 +87,7 @@ def test_a_driver_without_limits_has_that_of_the_whole_request(monkeypatch):
         RemoteStorePath(Moody(silent=True), "sftp://x/y").get("a")
 
 
+@pytest.mark.slow
 def test_what_is_not_taken_is_not_written_for_ever(monkeypatch):
     monkeypatch.setattr(time_limits, "WRITE_LIMIT_S", 0.1)
     monkeypatch.setattr(time_limits, "SLOWEST_WRITE", 100.0)
@@ -97,6 +98,7 @@ def test_what_is_not_taken_is_not_written_for_ever(monkeypatch):
     assert 0.6 <= time.monotonic() - start < 10
 
 
+@pytest.mark.slow
 def test_one_silent_request_does_not_make_all_others_wait(monkeypatch):
     monkeypatch.setattr(drivers, "REQUEST_LIMIT_S", 0.3)
     store = Moody(silent=True)

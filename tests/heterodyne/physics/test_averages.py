@@ -13,6 +13,7 @@ from cal_pipeline.heterodyne.physics.averages import mean_from_sum, running_mean
 values = st.one_of(st.floats(-1e9, 1e9), st.just(np.nan))
 
 
+@pytest.mark.slow
 @given(arrays(np.float64, (17, 2), elements=values), st.sampled_from([1, 3, 7, 33]))
 def test_running_mean_is_the_mean_of_what_is_near(data, width):
     found = running_mean(data, width)
@@ -38,6 +39,7 @@ def test_running_mean_needs_an_odd_width(width):
         running_mean(np.zeros(4), width)
 
 
+@pytest.mark.slow
 @given(arrays(np.int32, (3, 4, 2)), st.sampled_from([0, 1, 2, -1]), st.sampled_from(["C", "F"]))
 def test_sums_of_integers_are_exact_along_every_axis(data, axis, order):
     total, number = sum_of_valid(np.array(data, order=order), axis=axis)
@@ -45,12 +47,14 @@ def test_sums_of_integers_are_exact_along_every_axis(data, axis, order):
     assert (number == data.shape[axis]).all()
 
 
+@pytest.mark.slow
 @given(arrays(np.float64, (3, 4, 2), elements=values), st.sampled_from([0, 1, -1]))
 def test_the_order_in_memory_does_not_matter(data, axis):
     for one, other in zip(sum_of_valid(data, axis), sum_of_valid(np.asfortranarray(data), axis), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-6)
 
 
+@pytest.mark.slow
 @given(arrays(np.float64, (3, 4, 2), elements=values))
 def test_sum_and_number_give_the_mean_of_the_valid(data):
     total, number = sum_of_valid(data, axis=1)

@@ -69,6 +69,7 @@ def test_every_sample_is_calibrated_with_what_belongs_to_its_pixel(kind, pixels,
         antenna_temperature(counts, reference, factor, good, np.empty(shape[::-1]).T)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 2)], ids=["one for all", "of each array", "of each pixel"])
 def test_a_transmission_may_serve_several_pixels(shape):
     transmission = np.asfortranarray(2.0 ** -np.arange(1.0, 1.0 + 2 * np.prod(shape)).reshape(2, *shape))

@@ -26,6 +26,7 @@ def _loads(gain, offset, t_hot, t_cold, mjd):
     return LoadMeans(hot, cold, ones, ones, t_hot, t_cold, mjd, mjd)
 
 
+@pytest.mark.slow
 @given(
     gain_drift=st.floats(-0.2, 0.2),
     offset_drift=st.floats(-20.0, 20.0),

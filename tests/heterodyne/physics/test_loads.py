@@ -32,6 +32,7 @@ def solve(means, bands=BANDS, clip_counts=0.01, clip_tsys=200.0, coupling=1.0):
 GAIN = np.linspace(1e3, 2e3, 6).reshape(6, 1, 1)
 
 
+@pytest.mark.slow
 @given(st.floats(10.0, 3000.0), st.floats(0.0, 2.0))
 def test_the_receiver_is_found(t_rec, image_gain):
     bands = Sidebands(NU, NU + 12e9, image_gain)

@@ -45,6 +45,7 @@ class TestRounding:
         assert (np.abs(found["C"] - values) <= 0.01 * sigma[:, None]).all()
         assert (found["C"] != values).any()
 
+    @pytest.mark.slow
     @given(st.floats(1e-4, 1e4))
     def test_what_is_left_are_multiples_of_a_power_of_two(self, sigma):
         step = 2.0 ** np.floor(np.log2(0.02 * np.float64(np.float32(sigma))))

@@ -18,6 +18,7 @@ def test_linear_in_frequency_is_exact():
     )
 
 
+@pytest.mark.slow
 @given(exponent=st.floats(-3.0, 3.0), p=st.floats(1.0e4, 5.0e4))
 def test_power_law_in_pressure_is_exact(exponent, p):
     table = (PRESSURE[:, None] / 1e4) ** exponent * (1.0 + 1e-11 * FREQUENCY)
@@ -57,6 +58,7 @@ def test_no_frequencies():
     )
 
 
+@pytest.mark.slow
 @given(p=st.floats(1.0e4, 5.0e4), nu=st.floats(1e11, 5e11))
 def test_stays_between_its_neighbours(p, nu):
     table = np.random.default_rng(2).uniform(0.0, 1.0, (3, 4))

@@ -157,6 +157,7 @@ def expected_loss():
     return mean_of(lambda z: (z * weight(z) / of_weight + of_median * np.sqrt(0.5 * np.pi)) ** 2) - 1.0
 
 
+@pytest.mark.slow
 def test_clean_noise_costs_what_the_biweight_costs():
     # 2000 estimates from 1000 samples each; what a robust estimate adds is independent of the mean (Gauss-Markov).
     rng, n = np.random.default_rng(3), 1000

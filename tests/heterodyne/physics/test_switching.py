@@ -18,6 +18,7 @@ from cal_pipeline.heterodyne.physics.switching import (
 times = st.lists(st.integers(0, 100), min_size=1, max_size=6, unique=True).map(np.array)
 
 
+@pytest.mark.slow
 @given(times, times, st.floats(-5, 5), st.floats(-3, 3))
 def test_a_linear_drift_is_followed_exactly_between_offs(on, off, level, slope):
     weights = interpolation_weights(on * 1.0, off * 1.0, np.ones((1, 1, len(off)), bool))[0, 0]
@@ -80,6 +81,7 @@ class TestPairBeams:
         assert pair_beams(mjd, np.array(["A", "A", "B", "A", "B"])) == [(1, 2), (3, 4)]
         assert pair_beams(mjd, np.array(["A"] * 5)) == []
 
+    @pytest.mark.slow
     @given(
         st.lists(st.floats(60000.0, 60001.0), min_size=1, max_size=8, unique=True),
         st.randoms(use_true_random=False),

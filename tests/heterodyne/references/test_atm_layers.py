@@ -47,6 +47,7 @@ def test_tops_outside_the_model(tops):
         slice_layers(np.array([1.0, 2.0]), tops)
 
 
+@pytest.mark.slow
 @given(thickness=THICKNESS, fractions=FRACTIONS)
 def test_each_model_layer_is_shared_out_completely(thickness, fractions):
     slices = slice_layers(thickness, [fraction * thickness.sum() for fraction in fractions])
@@ -56,6 +57,7 @@ def test_each_model_layer_is_shared_out_completely(thickness, fractions):
     assert np.all(np.diff(slices.layer) >= 0)
 
 
+@pytest.mark.slow
 @given(thickness=THICKNESS, fractions=FRACTIONS, seed=st.integers(0, 1000))
 def test_the_top_row_is_the_whole_and_rows_ascend(thickness, fractions, seed):
     opacity = np.random.default_rng(seed).exponential(0.3, (len(thickness), 4))
@@ -64,6 +66,7 @@ def test_the_top_row_is_the_whole_and_rows_ascend(thickness, fractions, seed):
     assert np.all(np.diff(rows, axis=0) >= 0.0)
 
 
+@pytest.mark.slow
 @given(thickness=THICKNESS, fractions=FRACTIONS)
 def test_uniform_absorption_grows_with_height(thickness, fractions):
     tops = [fraction * thickness.sum() for fraction in fractions]
@@ -83,6 +86,7 @@ def test_emission_is_summed_over_frequencies():
     np.testing.assert_allclose(emission_weights(opacity, 1.5), one_by_one, rtol=1e-14)
 
 
+@pytest.mark.slow
 @given(thickness=THICKNESS, fractions=FRACTIONS, temperature=st.floats(180.0, 300.0))
 def test_isothermal_air_has_no_offsets(thickness, fractions, temperature):
     slices = slice_layers(thickness, [fraction * thickness.sum() for fraction in fractions])

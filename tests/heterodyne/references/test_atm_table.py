@@ -133,6 +133,7 @@ def test_arrays_are_read_only():
         make().b[0, 0] = 2.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -340,6 +341,7 @@ def test_the_last_layer_is_the_whole_atmosphere_of_version_1(closed_form, nu, p)
         np.testing.assert_array_equal(last, expected)
 
 
+@pytest.mark.slow
 @given(nu=st.lists(st.floats(450e9, 500e9), min_size=1, max_size=5), p=st.floats(10000.0, 100000.0))
 def test_opacities_ascend_with_height(closed_form, nu, p):
     b, c, _ = closed_form[1].layer_coefficients(nu, p)
@@ -366,6 +368,7 @@ def test_layers_outside_the_table_are_an_error(closed_form):
             closed_form[1].layer_coefficients(nu, p)
 
 
+@pytest.mark.slow
 def test_axes_alone(tmp_path, layered):
     """The axes of a file are read even where its coefficients are damaged."""
     path = save(layered | {"b": "none"}, tmp_path / "t.asdf")

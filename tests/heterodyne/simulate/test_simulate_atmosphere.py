@@ -9,6 +9,7 @@ from cal_pipeline.simulate import SimulationError
 SINGLE = 1e-6  # b and c are held in 32 bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("explicit", [False, True])
 @pytest.mark.parametrize("pressure", [10000.0, 17900.0, 51500.0, 100000.0])
 def test_opacities_at_grid_frequencies_are_those_of_the_analytic_model(tmp_path, explicit, pressure):

@@ -49,6 +49,7 @@ class TestLoads:
             seen = input_temperature(band, "calibration", index)[:, 0, 0, 0]
             np.testing.assert_allclose(seen, share * band.sky.load(temperature)[:, 0] + (1.0 - share) * ambient)
 
+    @pytest.mark.slow
     def test_l0_and_truth(self, config, tmp_path):
         loads = Loads(hot_offset=2.0, cold_offset=-3.0, cold_coupling=0.9)
         simulate(replace(config, loads=loads), tmp_path / "s.zarr")
@@ -57,6 +58,7 @@ class TestLoads:
         np.testing.assert_allclose(truth.load_input("hot"), truth.sky.load(295.0))
         np.testing.assert_allclose(truth.load_input("cold"), 0.9 * truth.sky.load(74.0) + 0.1 * truth.sky.load(268.0))
 
+    @pytest.mark.slow
     def test_each_array_has_its_own(self, model, config, tmp_path):
         config = replace(config, loads=Loads(hot_offset=(2.0, 0.0), cold_coupling=(1.0, 0.9)))
         band = model(config)
@@ -218,6 +220,7 @@ class TestSourceInTheOff:
         response = band.sky.line_response(0.5, AIRMASS)[0]
         np.testing.assert_allclose(excess, np.broadcast_to(0.6 * response[:, None, None], excess.shape), rtol=1e-7)
 
+    @pytest.mark.slow
     def test_on_minus_off_is_the_difference_of_the_truths(self, config, tmp_path):
         nu_i = config.receivers[0].frequencies()[1]
         lines = (
@@ -235,6 +238,7 @@ class TestSourceInTheOff:
         assert truth.t_a_star_off().shape == (24, 2, 2)
         np.testing.assert_allclose(truth.t_a_star_off(image=False), 0.6)
 
+    @pytest.mark.slow
     def test_without_a_line_the_off_is_empty(self, config, tmp_path):
         simulate(config, tmp_path / "s.zarr")
         assert not read_truth(tmp_path / "s.zarr", 1).t_a_star_off().any()

@@ -95,6 +95,7 @@ def test_a_spike_in_one_dump_of_one_off(model, config):
     np.testing.assert_allclose(added(model, config, "source", OFF, faults, 24)[0], 0.0, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_noisy_channels(model, wide):
     faults = Faults(noisy=(NoisyChannels(3.0, 500, 1500), NoisyChannels(10.0, fraction=0.1, receiver=1)))
     settings = {"noise": True, "seed": 5, "sequence": TotalPower(dumps=40)}
@@ -144,6 +145,7 @@ def test_random_faults_do_not_depend_on_how_channels_are_grouped(model, wide):
     np.testing.assert_array_equal(band.counts("source", OFF, 300, 700), whole[300:700])
 
 
+@pytest.mark.slow
 def test_the_truth_names_what_was_put_in(config, tmp_path):
     faults = Faults(
         random_spurs=(RandomSpurs(0.3, 50.0), RandomSpurs(0.3, 10.0, kinds=("on",))),

@@ -114,6 +114,7 @@ def test_subscans_and_pixels_have_noise_of_their_own(model, config):
     assert np.unique(first).size == first.size
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bounds=st.tuples(st.integers(0, 599), st.integers(1, 600)).filter(lambda pair: pair[0] < pair[1]))
 def test_counts_do_not_depend_on_how_channels_are_grouped(model, config, bounds):

@@ -52,6 +52,7 @@ def integral(layers: Layers, wet: float, dry: float, nu: float) -> float:
 
 
 class TestProfile:
+    @pytest.mark.slow
     @given(
         st.integers(1, 200),
         st.floats(0.3, 10.0),
@@ -120,6 +121,7 @@ class TestProfile:
 
 
 class TestLimits:
+    @pytest.mark.slow
     @given(st.floats(0.0, 20.0), st.floats(0.0, 5.0), st.floats(1.0, 5.0))
     def test_layers_at_one_temperature_are_the_isothermal_sky(self, wet, dry, airmass):
         layered, plain = sky_of(Layers(lapse_rate=0.0), wet, dry), sky_of(None, wet, dry)
@@ -141,6 +143,7 @@ class TestLimits:
         emitted = sky_of(layers, wet, dry).sky(1.0, 1.0)[:, 0] - background
         np.testing.assert_allclose(emitted / (wet + dry), mean - background, rtol=1e-6)
 
+    @pytest.mark.slow
     @given(st.floats(1e-3, 10.0), st.floats(1e-3, 1.0))
     def test_the_faster_it_gets_cold_the_colder_it_is(self, wet, dry):
         rates = (-2.0, 0.0, 4.0, 6.5, 9.8)
@@ -273,6 +276,7 @@ class TestAirColumn:
         np.testing.assert_allclose(profile.wet[:, 0], [5 / 7, 2 / 7, 0.0])
         np.testing.assert_allclose(profile.dry[:, 0], [0.0, 0.2, 0.8])
 
+    @pytest.mark.slow
     def test_counts_are_those_of_its_layers(self, config, tmp_path):
         column = self.column(cloud_layer=1)
         clouds = (Cloud(0.0, opacity=0.05),)

@@ -18,6 +18,7 @@ def test_a_source_culminates_at_the_complement_of_its_distance_from_the_zenith(d
         assert math.cos(azimuth) == pytest.approx(1.0 if declination > latitude else -1.0, abs=1e-9)
 
 
+@pytest.mark.slow
 @given(hour_angle=st.floats(0.01, math.pi - 0.01), declination=angles, latitude=angles)
 def test_rising_and_setting_mirror_each_other(hour_angle, declination, latitude):
     east = horizontal(-hour_angle, declination, latitude)
@@ -38,6 +39,7 @@ def test_from_the_pole_the_elevation_is_the_declination():
     assert elevation == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 @given(rows=st.integers(1, 9), dumps=st.integers(1, 9), zigzag=st.booleans())
 def test_a_raster_is_centred_and_evenly_spaced(rows, dumps, zigzag):
     track = [raster_row(row, rows, dumps, 0.5, 2.0, zigzag=zigzag) for row in range(rows)]

@@ -48,6 +48,7 @@ def counts(path, group="source"):
     return zarr.open_group(path, mode="r")[f"scan_000001/{group}/data_5d"][:]
 
 
+@pytest.mark.slow
 def test_on_minus_off_with_the_known_gain_is_the_known_source(rich, tmp_path):
     written = simulate(rich, tmp_path / "s.zarr")
     truth = read_truth(written.session, 1)
@@ -106,6 +107,7 @@ def test_an_on_without_a_source_measures_the_system_temperature(rich, tmp_path):
     assert truth.t_a_star().shape == (24, 4, 2, 2, 3)
 
 
+@pytest.mark.slow
 def test_water_vapour_and_opacity(rich, tmp_path):
     drifting = replace(rich, atmosphere=replace(rich.atmosphere, pwv_per_hour=2.0))
     simulate(drifting, tmp_path / "s.zarr")

@@ -41,6 +41,7 @@ def write(config, path, **changes):
     return simulate(replace(config, **changes), path, overwrite=True)
 
 
+@pytest.mark.slow
 def test_the_layout_is_that_of_l0(config, tmp_path):
     write(config, tmp_path / "s.zarr", dtype="int32")
     root = zarr.open_group(tmp_path / "s.zarr", mode="r")
@@ -90,6 +91,7 @@ def test_coordinates_hold_what_was_simulated(config, tmp_path):
     assert calibration["mjd"][-1] < source["mjd"][0]
 
 
+@pytest.mark.slow
 def test_a_pointed_scan_has_one_offset_per_subscan(config, tmp_path):
     write(config, tmp_path / "s.zarr")
     source = zarr.open_group(tmp_path / "s.zarr", path="scan_000001/source", mode="r")
@@ -221,6 +223,7 @@ def test_default_chunks_hold_a_subscan_and_a_bounded_number_of_samples():
     assert channels * 500 * 64 <= 1 << 24
 
 
+@pytest.mark.slow
 def test_all_chunks_are_stored_with_a_checksum(config, tmp_path):
     write(config, tmp_path / "s.zarr", faults=Faults(dead=(DeadChannels(0, 12),)), chunks=(12, 3, 2, 2, 1))
     array = zarr.open_group(tmp_path / "s.zarr", mode="r")["scan_000001/source/data_5d"]

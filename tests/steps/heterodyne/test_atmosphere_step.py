@@ -152,6 +152,7 @@ def test_a_table_with_layers_gives_layers(towards, layers):
     np.testing.assert_allclose(sky.tau_signal, float(sky.fit.pwv) * b_at(nu, pressure) + c_at(nu, pressure), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_temperature_of_the_atmosphere_makes_it_one_layer(towards, layers, atm_table):
     several, one, of_version_1 = (
         towards(override_atm=str(table), **given)

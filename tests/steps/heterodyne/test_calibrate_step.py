@@ -74,6 +74,7 @@ def test_noise_grows_where_a_reference_lacks_dumps(run):
     assert (poorer[:, 1] > whole[:, 1]).all()
 
 
+@pytest.mark.slow
 def test_ground_and_spillover_are_as_warm_as_at_the_offs_of_the_reference(run):
     counts = loads_counts(np.full((4, 2, 1), 1e5), 90.0, [100.0, 110.0, 110.0, 100.0], dumps=2)
     cold, warm = (run(counts=counts.copy(), tamb=4 * [tamb]).calibration.t_sys for tamb in (270.0, 280.0))

@@ -41,6 +41,7 @@ def flip(path):
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_covers_the_scan_and_the_loads_before_and_after_it(session, digest_of):
     found = digest_of(session)
     groups = ["scan_000002", "scan_000001/calibration", "scan_000003/calibration"]
@@ -54,6 +55,7 @@ def test_covers_the_scan_and_the_loads_before_and_after_it(session, digest_of):
     assert digest_of(session) == found
 
 
+@pytest.mark.slow
 def test_of_one_flipped_bit_of_the_counts_is_another(session, digest_of):
     found = digest_of(session)
     flip(session / "scan_000002/source/data_5d/c/0/0/0/0/0")
@@ -74,6 +76,7 @@ def test_of_workers_is_the_same(session, digest_of):
     assert digest_of(session, workers=2) == digest_of(session)
 
 
+@pytest.mark.slow
 def test_bands_of_a_scan_share_theirs(tmp_path, calibrate):
     for band in ("band_0", "band_1"):
         write_scan(tmp_path / "s.zarr", 1, band=band)
@@ -82,5 +85,6 @@ def test_bands_of_a_scan_share_theirs(tmp_path, calibrate):
     assert found == {digest_objects(open_store(tmp_path / "s.zarr"), ["scan_000001"])}
 
 
+@pytest.mark.slow
 def test_is_left_out_if_asked_to(session, digest_of):
     assert digest_of(session, l0_digest=False) is None

@@ -94,6 +94,7 @@ class TestEachArray:
         write_scan(store, 1, gain=np.full((4, 1, 2), 1e5))
         return store
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["image_gain", "hot_offset", "cold_offset", "hot_coupling", "cold_coupling"])
     def test_two_numbers_are_those_of_the_arrays(self, store, name):
         one, other = (solve(store, **{name: value}).solution for value in (0.9, 0.8))

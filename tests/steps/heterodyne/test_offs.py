@@ -134,6 +134,7 @@ class TestNoise:
         assert "dump_radiometer" in quality["checks"]
         assert "dump_radiometer" not in [item["name"] for item in quality["verdicts"]]
 
+    @pytest.mark.slow
     def test_noisy_channels_are_found(self, tmp_path):
         faults = Faults(noisy=(NoisyChannels(5.0, fraction=0.05),))
         session = make(tmp_path / "s.zarr", faults=faults)
@@ -142,6 +143,7 @@ class TestNoise:
         assert truth.any()
         np.testing.assert_array_equal(noisy, truth)
 
+    @pytest.mark.slow
     def test_noise_everywhere_shows_in_the_figure_alone(self, tmp_path):
         session = make(tmp_path / "s.zarr", faults=Faults(noisy=(NoisyChannels(1.3),)))
         band = prepare(session)
@@ -158,6 +160,7 @@ class TestNoise:
         assert (band.pairing.off_spikes, band.pairing.dump_radiometer, band.pairing.noisy) == (None, None, None)
         assert [pixel["dump_radiometer"] for pixel in scan_quality(band, Tally())["pixels"].values()] == [None]
 
+    @pytest.mark.slow
     def test_one_dump_has_no_difference(self, tmp_path):
         session = make(tmp_path / "s.zarr", sequence=replace(SEQUENCE, dumps=1))
         assert prepare(session).pairing.dump_radiometer is None

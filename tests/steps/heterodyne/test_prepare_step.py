@@ -89,6 +89,7 @@ def test_subscans_that_are_left_out_are_warned_of(store, caplog):
     assert "1 subscan of phase TRANSITION is left out" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("phases", "dropped"), [(["OFF", "ON", "ON", "OFF"], 0), (["OFF", "ON", "SKY", "OFF"], 1)])
 def test_subscans_that_are_left_out_make_a_scan_questionable(store, calibrate, phases, dropped):
     write_scan(store, 1, source={"phases": phases})

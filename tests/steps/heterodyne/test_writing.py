@@ -138,6 +138,7 @@ class DoubleKelvin(Operation[SpectrumBlock]):
         return {}
 
 
+@pytest.mark.slow
 def test_a_new_step_brings_its_array_and_its_work_on_samples(stream, monkeypatch):
     plain, _ = stream("plain")
     monkeypatch.setitem(L1_ARRAYS, "zenith_angle", replace(L1_ARRAYS["elevation"], long_name="zenith angle"))
