@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import pytest
 from test_output import RUN, fill, publish
@@ -19,8 +20,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture
-def address(tmp_path):
-    return f"memory://{tmp_path}/l1.zarr"
+def address():
+    # Memory belongs to the process, and folders of tests may have the same name one after the other.
+    return f"memory://{uuid.uuid4().hex}/l1.zarr"
 
 
 @pytest.fixture
