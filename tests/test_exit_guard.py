@@ -73,6 +73,7 @@ def test_loads_without_exposure_have_no_weight_in_the_fit_and_the_message_says_s
     assert failure["error_class"] not in ("ValueError", "TypeError")
 
 
+@pytest.mark.slow
 def test_one_load_without_exposure_is_named_alone(session, run, tmp_path):
     failure = failure_of(run, tmp_path, session(calibration={"exptime": np.array([2.0, 0.0], np.float32)}))
     assert "exptime of the loads (scan 1, COLD) adds up to 0 s" in failure["message"]
@@ -132,6 +133,7 @@ def test_a_load_of_infinite_counts_makes_bad_channels(session, run):
     assert_published_numbers_are_honest(scan)
 
 
+@pytest.mark.slow
 def test_a_scan_of_missing_dumps_fails_and_says_how_many(session, run, tmp_path):
     counts = loads_counts(GAIN, 90.0, TEMPERATURES, dumps=3)
     counts[..., 1:3] = FILL
@@ -162,6 +164,7 @@ def test_efficiencies_whose_product_vanishes_fail(session, run, tmp_path):
     assert "84" in failure["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [{}, {"strategy": "fixed", "pwv": 0.7}], ids=["full", "fixed"])
 def test_a_channel_without_width_fails_whatever_the_strategy(session, run, tmp_path, given):
     with np.errstate(all="ignore"):

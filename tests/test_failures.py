@@ -228,6 +228,7 @@ def test_nothing_of_a_scan_is_listed_when_writing_it_fails(make_session, calibra
     assert "no space left" in product.failures[0]["message"]
 
 
+@pytest.mark.slow
 def test_a_lost_chunk_is_noticed_before_publishing(make_session, calibrate, monkeypatch, tmp_path):
     session = make_session(channels=16)
     write_scan = calibration.write_scan

@@ -87,6 +87,7 @@ def test_every_strategy_knows_outliers(strategy, session, atmosphere):
     np.testing.assert_allclose(out["pwv"], PWV, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_weights_of_noise(session, atmosphere):
     """Noise ten times the radiometric one: w counts in the scatter of the OFF itself, about its median."""
     path, rng = session(), np.random.default_rng(1)
@@ -111,6 +112,7 @@ def test_weights_of_noise(session, atmosphere):
     assert out["pwv_chi2"] == pytest.approx(chi2 / (n - 1), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_every_nth_channel_tells_the_scatter(session, atmosphere):
     """Of 4096 channels the even ones; a sky that is wrong in all odd channels is thrown out."""
     (d, _) = evaluate_scan(session(), 7, atmosphere(), **OPTIONS)["_sky_data"]
@@ -175,6 +177,7 @@ def test_spikes_in_loads_and_offs(clip_sigma, session, atmosphere):
         assert abs(out["spectra"][5, 0, 0, 0, 0] / T_LINE - 1) > 0.1
 
 
+@pytest.mark.slow
 def test_dumps_of_a_chopped_off_are_phases(session, atmosphere):
     """What differs there is the sky."""
     path = session(modes=["OTFSWA-OFF", "OTFSWA-ON"])

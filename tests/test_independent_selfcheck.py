@@ -182,6 +182,7 @@ def test_integer_counts_and_a_missing_dump(session, atmosphere):
     assert out["t_int"] == pytest.approx([2.0])
 
 
+@pytest.mark.slow
 def test_opacity_below_the_limit_makes_the_channel_bad_at_the_on(session, atmosphere):
     out = evaluate_scan(session(), 7, atmosphere(), min_transmission=0.999, strategy="fixed", pwv=PWV)
     assert (out["flags"] == 1).all()
@@ -189,6 +190,7 @@ def test_opacity_below_the_limit_makes_the_channel_bad_at_the_on(session, atmosp
     assert np.isfinite(out["t_cal"]).all()
 
 
+@pytest.mark.slow
 def test_wet_opacity_error_is_that_error_in_pwv(session, atmosphere):
     """Without dry opacity and background a wrong b by 3 % is a PWV wrong by 3 %, in every channel alike."""
     out = evaluate_scan(session(), 7, atmosphere(0.0), forward_efficiency=F_EFF, physics="kalibrate_compat")
@@ -213,6 +215,7 @@ def test_pwv_error_of_a_single_off(session, atmosphere):
     assert out["pwv_err"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_single_sideband(session, atmosphere):
     out = evaluate_scan(session(), 7, atmosphere(), image_gain=0.0, strategy="fixed", pwv=PWV)
     assert np.isnan(out["tau_image"]).all()
@@ -220,6 +223,7 @@ def test_single_sideband(session, atmosphere):
     np.testing.assert_allclose(out["t_cal"][:, 0, 0], hot - cold, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_frequencies(session, atmosphere):
     out = evaluate_scan(session(), 7, atmosphere(), strategy="fixed", pwv=PWV)
     assert out["signal_freqs"][3] == NU_S + 2e6

@@ -151,6 +151,7 @@ class TestReasons:
         folder = Path(calibrate.__closure__[-1].cell_contents) / "l1.zarr"
         return [(int(path.name[-6:]), path) for path in sorted(folder.glob("scan_*"))]
 
+    @pytest.mark.slow
     def test_nothing(self, product, night, calibrate, log):
         _, redone, line = self.resumed(night, calibrate, log)
         assert (redone, line) == ([], "resume: 5 scans kept")

@@ -63,6 +63,7 @@ def test_observations_are_reduced_and_logged(reduce, caplog):
     assert any(line.startswith("2 exposures calibrated (2 pass) in ") for line in lines)
 
 
+@pytest.mark.slow
 def test_parameters_come_from_default_file_for_the_data_user_and_argument(reduce, tmp_path):
     chosen = reduce("chosen.zarr")
     mine = tmp_path / "mine.cfg"

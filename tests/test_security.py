@@ -236,6 +236,7 @@ class TestAllowed:
         step = CalibrationPipeline.from_config_file(folder / "mine.cfg", allow_code=True)
         assert type(step).__module__ == "evil_module"
 
+    @pytest.mark.slow
     def test_a_derived_pipeline_runs(self, folder, session, calibrate):
         (folder / "mine.cfg").write_text("class = evil_module.Evil\n")
         product = calibrate(session, config_file=str(folder / "mine.cfg"), allow_code=True)
@@ -290,6 +291,7 @@ class TestChosenByTheData:
         with pytest.raises(ParameterError, match=r"cfg/chosen.asdf: (steps\.loads\.)?class = 'evil.Evil' is not of"):
             run(text)
 
+    @pytest.mark.slow
     def test_how_a_run_goes_is_not_decided(self, run, tmp_path, caplog):
         ignored = {
             "output_file": tmp_path / "elsewhere.zarr",

@@ -230,6 +230,7 @@ def test_nothing_was_written(folder):
     assert not list(folder.glob("*.staging"))
 
 
+@pytest.mark.slow
 def test_strun_and_the_debugger(folder, monkeypatch, capsys):
     started = []
     monkeypatch.setattr("pdb.post_mortem", lambda: started.append(True))

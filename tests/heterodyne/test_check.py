@@ -269,6 +269,7 @@ def test_arrays_of_zeros_need_no_chunks_where_zero_is_a_value(session, capsys):
     assert f"{where}: found no chunk in the store, so that all values are 0.0, expected chunks, or just this" in notes
 
 
+@pytest.mark.slow
 def test_chunks_and_shards_are_named(tmp_path):
     store = tmp_path / "session.zarr"
     source = write_scan(store, 1)["source"]

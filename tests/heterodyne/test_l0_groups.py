@@ -40,6 +40,7 @@ class TestPixelIds:
         assert found.ravel().tolist() == ids
         assert found.shape == (n_receivers, n_arrays)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("source", "calibration"),
         [

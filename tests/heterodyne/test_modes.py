@@ -170,6 +170,7 @@ class TestAModeThatIsAdded:
         expected[1 if mode.per_dump else slice(None), 1] = True
         np.testing.assert_array_equal(changed, expected)
 
+    @pytest.mark.slow
     def test_is_an_option_of_the_step(self, mode, session, tmp_path):
         step = PrepareStep(mode="following", output_file=str(tmp_path / "prepared.asdf"), save_results=True)
         step.run(str(session))

@@ -160,6 +160,7 @@ def test_nothing_of_it_is_silent(make_session, calibrate, tmp_path, mode):
         assert name in told if name else not {"implausible_fraction", "dump_jump", "repeated_dumps"} & told, kind
 
 
+@pytest.mark.slow
 def test_a_dump_at_rest_may_not_change_by_a_tenth(make_session, calibrate):
     session = make_session(channels=512, mode="total_power")
     damage(session, lambda on, load: scaled(on, 1.1, slice(None), DUMP))

@@ -71,6 +71,7 @@ def test_every_class_of_results_is_saved():
     assert made | make_nested_converter - {Convention} | {Band} == set(FIELDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cls", "name"), FIELDS_OF_CLASSES)
 def test_the_converter_of_a_field_takes_its_type(cls, name):
     kind = kind_of(cls, name)

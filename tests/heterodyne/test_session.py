@@ -84,6 +84,7 @@ class TestWhichLoads:
         with pytest.raises(NoLoadsError, match=words):
             choice(store)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("odd", "words"),
         [

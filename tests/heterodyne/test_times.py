@@ -43,6 +43,7 @@ def moved(by, *subscans, times=TIMES):
 
 
 class TestImpossible:
+    @pytest.mark.slow
     @pytest.mark.parametrize("by", [YEAR, -YEAR, 1.5])
     @pytest.mark.parametrize("subscans", [(0,), (3,), (1, 6)])
     def test_some_are_far_from_the_others(self, store, by, subscans):
@@ -241,6 +242,7 @@ class TestSound:
         assert check_times("source", np.array(["ON"]), TIMES[:1], np.ones(1), np.ones(1, bool), False) is not None
         assert find_odd_times("source", np.arange(1), np.array(["ON"]), TIMES[:1], np.ones(1), ONES, False) == []
 
+    @pytest.mark.slow
     def test_a_sound_scan_says_nothing(self, store, calibrate, caplog):
         write(store, TIMES)
         with caplog.at_level(logging.WARNING, "cal_pipeline"):

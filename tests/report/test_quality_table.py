@@ -132,6 +132,7 @@ def test_a_file_of_others_is_named_and_stays(make_store, name, content):
     assert path.with_name(name).read_text() == content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [0, 100, None])
 def test_a_draft_of_a_run_that_was_killed_is_no_stranger(make_store, length):
     path = make_store({"scan_000007": scan_attributes(7, (1.0, 1.1, 0.9))})

@@ -94,6 +94,7 @@ class TestWhereItWrites:
         assert open_scan(name).meta.made_by["loads"]["parameters"]["image_gain"] == 0.5
         assert names(here) == [name]
 
+    @pytest.mark.slow
     def test_a_step_may_replace_its_own_input(self, session, here):
         LoadsStep(output_file="scan.asdf").run(str(session))
         PrepareStep(output_file="scan.asdf", overwrite=True).run("scan.asdf")
@@ -232,6 +233,7 @@ class TestOneLineOfTheResult:
         assert line == "gain: skipped: level is 0; give level 3 to correct ONs and OFFs, or 2 for the ONs alone"
         assert scan.meta.cal_step.gain == "SKIPPED"
 
+    @pytest.mark.slow
     def test_in_a_pipeline_there_is_none(self, session, calibrate, caplog):
         with caplog.at_level(logging.INFO, "cal_pipeline"):
             calibrate(session)
@@ -258,6 +260,7 @@ class TestWhatIsOpened:
         for where in ("~/scan.asdf", f"file://{tmp_path}/scan.asdf", Path("~/scan.asdf"), b"~/scan.asdf"):
             assert open_scan(where).number == 1
 
+    @pytest.mark.slow
     def test_a_scan_in_an_object_store(self, tmp_path):
         fsspec = pytest.importorskip("fsspec")
         write_scan(tmp_path / "s.zarr", 7)

@@ -25,6 +25,7 @@ def parser_of(cls, monkeypatch):
     return _cmdline._build_arg_parser_from_spec(cls.load_spec_file(), cls, parent=_cmdline._build_parent_arg_parser())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSES)
 def test_help_prints(name, capsys):
     with pytest.raises(SystemExit) as ended:

@@ -48,6 +48,7 @@ def test_nothing_similar_lists_what_there_is():
         PrepareStep().zzz = 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "name", "value", "expected"),
     [

@@ -135,6 +135,7 @@ def test_the_digest_is_with_the_files_that_the_data_choose(session, tmp_path, mo
     assert len({two, *(digest_of_run(one) for one in others)}) == 5
 
 
+@pytest.mark.slow
 def test_meanwhile_the_run_is_running(run, found, monkeypatch):
     monkeypatch.setattr(run_record, "_INTERVAL", 0.0)
     seen = []
@@ -166,6 +167,7 @@ def test_the_record_is_finished_once_the_product_is(run, found):
     assert (product.numbers, product.run_state) == ([1], "finished")
 
 
+@pytest.mark.slow
 def test_the_record_of_many_scans_is_not_written_for_each(run):
     written = []
 
@@ -217,11 +219,13 @@ class TestRunsThatDie:
         assert "    run        interrupted: 3 scans asked for\n               process" in text
         assert ", which is gone, on host" in text
 
+    @pytest.mark.slow
     def test_a_finished_run_is_not_told(self, run, capsys):
         product = run()
         assert main(["info", str(product.path)]) == 0
         assert "    run " not in capsys.readouterr().out
 
+    @pytest.mark.slow
     def test_an_older_product_has_no_record(self, run):
         product = run()
         (product.path / "run.json").unlink()
@@ -289,6 +293,7 @@ class TestInterruption:
             run()
         assert not (tmp_path / "l1.zarr").exists()
 
+    @pytest.mark.slow
     def test_an_error_of_the_run_is_an_interruption_too(self, run, found, monkeypatch):
         monkeypatch.setattr("cal_pipeline.core.run.runner.RunRecord.update", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -298,6 +303,7 @@ class TestInterruption:
 
 
 class TestRecordsThatCannotBeWritten:
+    @pytest.mark.slow
     def test_all_scans_are_done_and_the_status_is_3(self, run, found, tmp_path):
         with pytest.raises(
             RunRecordError, match=r"3 scans calibrated .*but what describes the run is not written"
@@ -345,6 +351,7 @@ class TestRecordsThatCannotBeWritten:
         assert told.value.exit_status == 3
         assert found().numbers == [1, 3]
 
+    @pytest.mark.slow
     def test_a_product_is_not_replaced_by_one_that_cannot_say_what_it_lacks(self, run, found):
         run()
 

@@ -86,6 +86,7 @@ def test_what_fails_is_told_at_the_end(run, bad, status, caplog):
     ]
 
 
+@pytest.mark.slow
 def test_an_interruption_stops_the_run_and_leaves_what_is_complete(run, tmp_path):
     def stage(scan):
         if scan.number == 2:

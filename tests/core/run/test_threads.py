@@ -16,6 +16,7 @@ def map_in(number, function, items):
         return threads.run(map_in_threads, function, items)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2, 5])
 def test_results_keep_the_order(number):
     assert map_in(number, lambda x: (time.sleep(0.001 * (5 - x % 5)), x)[1], range(30)) == list(range(30))

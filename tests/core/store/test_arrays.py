@@ -40,6 +40,7 @@ def test_what_zarr_writes_is_read(tmp_path, codec, dtype):
     np.testing.assert_array_equal(found.read(), values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

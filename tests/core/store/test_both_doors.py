@@ -213,6 +213,7 @@ class TestLeftToZarr:
         np.testing.assert_array_equal(found.read(), values)
         np.testing.assert_array_equal(found.read((slice(2, 5), slice(1), slice(1, 2))), values[2:5, :1, 1:2])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "change",
         [

@@ -387,6 +387,7 @@ def test_a_claim_of_the_same_moment_gives_way_to_the_earlier_one(tmp_path):
     lock.release()
 
 
+@pytest.mark.slow
 def test_a_claim_that_is_never_withdrawn_is_refused_in_time(tmp_path, monkeypatch):
     pytest.importorskip("fsspec")
     monkeypatch.setattr(locks, "_PATIENCE", 0.2)

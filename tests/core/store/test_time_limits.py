@@ -81,6 +81,7 @@ def test_a_store_that_stays_away_is_asked_three_times_then_once_until_it_is_back
     assert root.get("a") is None
 
 
+@pytest.mark.slow
 def test_a_driver_without_limits_has_that_of_the_whole_request(monkeypatch):
     monkeypatch.setattr(drivers, "REQUEST_LIMIT_S", 0.2)
     with pytest.raises(StoreError, match=r"sftp://x/y/a cannot be read: no answer in time \(none within 0.2 s\)"):

@@ -13,6 +13,7 @@ frequencies = st.floats(1e10, 5e12)
 temperatures = st.floats(2.0, 400.0)
 
 
+@pytest.mark.slow
 @given(frequencies, temperatures)
 def test_brightness_lies_below_the_temperature_by_less_than_half_a_photon(nu, temperature):
     photon = 4.799243073366221e-11 * nu  # h/k of CODATA 2018

@@ -33,6 +33,7 @@ def test_standard_atmosphere(pressure, altitude, temperature):
     assert got[1] == pytest.approx(temperature, abs=0.01)
 
 
+@pytest.mark.slow
 @given(
     pressure=st.floats(100.0, 1000.0),
     layers=st.integers(2, 30),
@@ -50,6 +51,7 @@ def test_too_high_for_the_model():
         pressure_ladder(80.0, "tropical", 1)
 
 
+@pytest.mark.slow
 @given(value=st.floats(1e-12, 1e6), bits=st.integers(8, 23))
 def test_rounding_is_bounded(value, bits):
     got = round_mantissa(np.array([value]), bits)

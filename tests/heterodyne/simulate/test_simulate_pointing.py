@@ -10,6 +10,7 @@ from cal_pipeline.heterodyne.simulate.pointing import hexagon, horizontal, raste
 angles = st.floats(-math.pi / 2 + 0.01, math.pi / 2 - 0.01)
 
 
+@pytest.mark.slow
 @given(declination=angles, latitude=angles)
 def test_a_source_culminates_at_the_complement_of_its_distance_from_the_zenith(declination, latitude):
     elevation, azimuth = horizontal(0.0, declination, latitude)

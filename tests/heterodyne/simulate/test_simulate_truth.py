@@ -146,6 +146,7 @@ def test_what_is_read_is_what_was_true(rich, table, tmp_path):
     assert not read.dead[2:].any()
 
 
+@pytest.mark.slow
 def test_a_calibration_scan_has_a_truth_without_subscans(config, tmp_path):
     simulate(replace(config, scans=(Scan(calibration_only=True),)), tmp_path / "s.zarr")
     truth = read_truth(tmp_path / "s.zarr", 1)

@@ -66,6 +66,7 @@ def test_airmass_of_each_on_or_of_the_scan(towards, store, airmass, values):
     np.testing.assert_allclose(towards(airmass=airmass).on_airmass, values, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_temperatures_are_those_of_the_offs_unless_given(towards, store):
     rewrite(store, "tamb", [260.0, 1.0, 1.0, 264.0])
     sky = towards()
@@ -87,6 +88,7 @@ def test_an_ambient_temperature_that_is_none_is_refused_unless_given(towards, st
     assert np.isfinite(towards(t_atm=260.0, t_spill=260.0).t_sky).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
@@ -101,6 +103,7 @@ def test_parameters_that_do_not_go_together(towards, parameters, words):
         towards(**parameters)
 
 
+@pytest.mark.slow
 def test_without_a_table_the_shipped_one_that_covers_it_is_used(store):
     scan = PrepareStep().run(LoadsStep().run(str(store)))
     assert AtmosphereStep().run(scan).bands[0].atmosphere.table == "atm_ccat.asdf"
@@ -165,6 +168,7 @@ def test_a_temperature_of_the_atmosphere_makes_it_one_layer(towards, layers, atm
     assert abs(float(several.fit.pwv) / float(one.fit.pwv) - 1.0) > 0.01
 
 
+@pytest.mark.slow
 def test_the_older_engine_s_way_is_one_layer_whose_temperature_t_ground_is_not(store, layers):
     scan = PrepareStep().run(LoadsStep(physics="kalibrate_compat").run(str(store)))
 
@@ -236,6 +240,7 @@ def spurred(make_session):
     return make_session(mode="total_power", channels=256, faults=Faults(spurs=(spur,)), seed=1)
 
 
+@pytest.mark.slow
 def test_what_l1_holds_of_the_error_of_the_scale_and_of_outliers(spurred, calibrate, layers):
     product = calibrate(spurred, atmosphere={"override_atm": str(layers)})
     scan = zarr.open_group(product.path, mode="r")["scan_000001"]
@@ -257,6 +262,7 @@ def test_what_l1_holds_of_the_error_of_the_scale_and_of_outliers(spurred, calibr
     assert (flags & 256 > 0).sum() == flags[99, :, 0].size
 
 
+@pytest.mark.slow
 def test_sigma_of_an_input_that_differs_between_pixels_is_null(spurred, calibrate, layers):
     fit = {"override_atm": str(layers), "strategy": "per_pixel"}
     scan = zarr.open_group(calibrate(spurred, atmosphere=fit).path, mode="r")["scan_000001"]

@@ -52,6 +52,7 @@ def test_a_channel_behind_an_opaque_sky_is_bad_in_the_on_that_sees_it_so(run):
     assert np.isfinite(band.calibration.t_sys).all()
 
 
+@pytest.mark.slow
 def test_dead_channels_are_nan_and_their_neighbours_are_not(run):
     gain = np.full((4, 2, 1), 1e5)
     alive = run(gain).calibration.factor
@@ -64,6 +65,7 @@ def test_dead_channels_are_nan_and_their_neighbours_are_not(run):
     np.testing.assert_array_equal(np.isnan(dead.sigma), mask)
 
 
+@pytest.mark.slow
 def test_noise_grows_where_a_reference_lacks_dumps(run):
     counts = loads_counts(np.full((4, 2, 1), 1e5), 90.0, [100.0, 110.0, 110.0, 100.0], dumps=2)
     whole = run(counts=counts.copy()).calibration.sigma

@@ -41,6 +41,7 @@ def test_channels_that_cannot_be_corrected_are_bad_unless_the_whole_pixel_is_lef
     assert "say nothing about ['PX01']" in caplog.text
 
 
+@pytest.mark.slow
 def test_they_stay_bad_in_the_calibration_and_in_a_saved_scan(scan, atm_table, tmp_path):
     for step in (GainStep(level=3), PrepareStep(), AtmosphereStep(override_atm=str(atm_table))):
         scan = step.run(scan)
@@ -50,6 +51,7 @@ def test_they_stay_bad_in_the_calibration_and_in_a_saved_scan(scan, atm_table, t
         assert np.argwhere(band.calibration.bad_channel.all(axis=-1)).tolist() == [[3, 0, 0]]
 
 
+@pytest.mark.slow
 def test_a_file_of_an_older_release_has_them_among_those_of_the_loads(scan, tmp_path):
     GainStep(level=3).run(scan)
     path = scan.save(str(tmp_path / "scan.asdf"))

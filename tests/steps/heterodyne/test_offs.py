@@ -75,6 +75,7 @@ class TestSpikes:
         pixels = scan_quality(band, Tally())["pixels"].values()
         assert {(pixel["load_spikes"], pixel["off_spikes"]) for pixel in pixels} == {(None, None)}
 
+    @pytest.mark.slow
     def test_a_lower_limit_reaches_the_offs(self, clean):
         some, more = (prepare(clean, clip_sigma=limit).pairing.off_spikes.sum() for limit in (3.0, 2.0))
         assert more > some > 0

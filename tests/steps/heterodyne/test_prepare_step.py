@@ -123,6 +123,7 @@ def test_no_subscan_vanishes_without_a_word(store, calibrate, caplog, phases, mo
     assert attributes["qa"]["dropped_subscans"] == left
 
 
+@pytest.mark.slow
 def test_an_off_without_a_dump_does_not_vanish_without_a_word(store, calibrate, caplog):
     phases = ["OFF", "ON", "OFF", "ON", "OFF"]
     counts = loads_counts(np.full((4, 2, 1), 1.0e5), 90.0, [100.0, 110.0, 100.0, 110.0, 100.0])
@@ -134,6 +135,7 @@ def test_an_off_without_a_dump_does_not_vanish_without_a_word(store, calibrate, 
     assert qa["dropped_subscans"] == 1
 
 
+@pytest.mark.slow
 def test_a_subscan_of_the_loads_that_is_left_out_makes_a_scan_questionable(store, calibrate):
     gain = np.full((4, 2, 1), 1.0e5)
     times = MJD - SECOND * np.array([60.0, 50.0, 40.0])

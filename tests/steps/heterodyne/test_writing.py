@@ -99,6 +99,7 @@ def test_lines_come_out_and_missing_dumps_stay_where_they_are(stream):
     assert ratio == pytest.approx((120 - 100 - 2 / 3) / (110 - 100 - 1 / 3), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_without_calibration_there_is_all_but_spectra(stream):
     group, (tally,) = stream("l1", skip_calibrate=True)
     names = set(group.array_keys())
@@ -184,6 +185,7 @@ class TestFlagsOfChannels:
         noisy[4] = True
         return outlier, noisy
 
+    @pytest.mark.slow
     def test_are_added_to_those_of_samples(self, stream, masks):
         outlier, noisy = masks
         plain, (before,) = stream("plain")
@@ -213,6 +215,7 @@ class TestFlagsOfChannels:
         assert tally.flagged[""].tolist() == (np.ones((2, 1), int) * tally.n_samples).tolist()
         assert np.isfinite(group["spectra"][...]).any()
 
+    @pytest.mark.slow
     def test_are_the_same_where_no_sample_is_missing(self, stream, masks):
         # Chunks of one subscan: the first ON lacks no dump, the second does.
         outlier, noisy = masks
