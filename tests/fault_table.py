@@ -33,7 +33,7 @@ NEIGHBOURS = 16
 
 @dataclass(frozen=True)
 class Effect:
-    """What became of a night with a fault.
+    """Effect of a fault on a night.
 
     Parameters
     ----------

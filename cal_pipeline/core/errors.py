@@ -48,7 +48,7 @@ class IncompleteWriteError(ObservationError):
 
 
 class ReadBackError(ObservationError):
-    """What is read back from the store is not what was written."""
+    """Stored data differ from the data written."""
 
 
 class InternalError(ObservationError):

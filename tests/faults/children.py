@@ -26,7 +26,7 @@ _MISSING = object()
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended.
+    """End of a child process.
 
     Parameters
     ----------

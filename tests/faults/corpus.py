@@ -54,7 +54,7 @@ _UNREADABLE = re.compile(r"cannot be (read|listed|opened)|no zarr\.json|lacks|de
 
 @dataclass
 class Judged:
-    """What a damage did.
+    """Verdict on a damaged input.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Judged:
 
     @property
     def bad(self) -> bool:
-        """Whether the outcome is none of the allowed ones."""
+        """Tell whether the outcome is not allowed."""
         return self.outcome not in ("equal", "said", "failed", "refused")
 
 

@@ -57,7 +57,7 @@ class Shared:
 
 @dataclass
 class Watch:
-    """What happens at calls to the disk below a folder.
+    """Hooks on disk calls below a folder.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from .sessions import Bench, listed_scans, read_failures, read_state, wrong_scan
 
 @dataclass
 class Outcome:
-    """What a fault did.
+    """Outcome of a fault.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Outcome:
 
     @property
     def bad(self) -> bool:
-        """Whether anything is not as it should be."""
+        """Tell whether any harm was found."""
         return bool(self.lost or self.wrong or self.silent or self.hand)
 
     def describe(self) -> str:

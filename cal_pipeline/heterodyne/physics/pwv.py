@@ -37,7 +37,7 @@ _GRID_CHANNELS = 128
 
 @dataclass(frozen=True)
 class PwvSearch:
-    """How a fit searches for PWV.
+    """Bounds, grid and tolerance of a PWV fit.
 
     Parameters
     ----------

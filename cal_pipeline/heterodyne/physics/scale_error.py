@@ -27,7 +27,7 @@ TERMS = (*FITTED, "pwv", "load_noise")
 
 
 class LoadSlopes(NamedTuple):
-    """How the input temperatures of the loads respond to their errors, each (C, 1, 1) or (C, 1, A).
+    """Derivatives of the input temperatures of the loads, each (C, 1, 1) or (C, 1, A).
 
     Parameters
     ----------
@@ -283,7 +283,7 @@ class ScaleError:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What the calibration of a band takes as given, as far as the scale depends on it.
+    """Inputs of the calibration of a band that set its scale.
 
     Parameters
     ----------

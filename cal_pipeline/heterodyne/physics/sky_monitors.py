@@ -29,7 +29,7 @@ _PARAMETERS = 2
 
 @dataclass(frozen=True)
 class SkyMonitors:
-    """What the sky tells beyond the water vapour.
+    """Quality figures of the sky fit.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ def address():
 
 @pytest.fixture
 def events(monkeypatch):
-    """What is written (+) and removed (-), in this order."""
+    """Keys written (+) and removed (-), in order."""
     seen, put, delete, remove = [], RemoteStorePath.put, RemoteStorePath.delete, RemoteStorePath.remove
 
     def record(sign, function):

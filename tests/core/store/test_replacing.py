@@ -322,7 +322,7 @@ class TestReplacing:
 
 
 class TestFilesOfOthers:
-    """What no run made is refused by its name, and stays."""
+    """Foreign files are refused by name, and stay."""
 
     @pytest.fixture
     def old(self, tmp_path):
@@ -580,7 +580,7 @@ class TestRemovedTrees:
 
 
 class TestFaultsOfTheDisk:
-    """What is reported as failed is not listed."""
+    """A failed observation is not listed."""
 
     def test_a_scan_whose_listing_does_not_reach_the_disk_is_taken_out_again(self, tmp_path, monkeypatch):
         with make(tmp_path) as output:
