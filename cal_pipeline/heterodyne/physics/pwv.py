@@ -37,7 +37,7 @@ _GRID_CHANNELS = 128
 
 @dataclass(frozen=True)
 class PwvSearch:
-    """Bounds, grid and tolerance of a PWV fit.
+    """Bounds and starting grid of a PWV fit.
 
     Parameters
     ----------
