@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.core.compiled import find_extremes
 from cal_pipeline.core.errors import DataReadError, LayoutError
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.arrays import open_reader
@@ -19,7 +20,6 @@ from cal_pipeline.core.store.metadata import TEXT
 from cal_pipeline.core.store.packing import Packing
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.text import format_count
-from cal_pipeline.heterodyne.physics.compiled import find_extremes
 from cal_pipeline.heterodyne.schema import (
     ARRAY,
     CHANNEL,

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.core.compiled import compiled
 from cal_pipeline.heterodyne.physics.averages import median_of_finite, running_mean
-from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
+from cal_pipeline.heterodyne.physics.rows import rows, unpack_rows
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

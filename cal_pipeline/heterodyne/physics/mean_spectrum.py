@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.core.compiled import compiled
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
-from cal_pipeline.heterodyne.physics.compiled import compiled, rows
 from cal_pipeline.heterodyne.physics.quality import MAD_TO_SIGMA, channel_stride
+from cal_pipeline.heterodyne.physics.rows import rows
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

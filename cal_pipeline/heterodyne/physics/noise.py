@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.physics.compiled import by_channel, compiled, rows, rows_to_fill
+from cal_pipeline.core.compiled import compiled
+from cal_pipeline.heterodyne.physics.rows import by_channel, rows, rows_to_fill
 from cal_pipeline.heterodyne.physics.switching import weighted_sum
 
 Floats = NDArray[np.float64]

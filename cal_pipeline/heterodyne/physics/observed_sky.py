@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.physics.compiled import compiled, rows, rows_to_fill, unpack_rows
+from cal_pipeline.core.compiled import compiled
+from cal_pipeline.heterodyne.physics.rows import rows, rows_to_fill, unpack_rows
 from cal_pipeline.heterodyne.physics.sharing import Mapper, groups_of_rows, one_by_one
 from cal_pipeline.heterodyne.physics.sky import ModelledSky
 

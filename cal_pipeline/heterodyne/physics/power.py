@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
-from cal_pipeline.heterodyne.physics.compiled import by_channel
+from cal_pipeline.heterodyne.physics.rows import by_channel
 
 Floats = NDArray[np.float64]
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.core.compiled import compiled
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
-from cal_pipeline.heterodyne.physics.compiled import compiled
 
 Floats = NDArray[np.float64]
 

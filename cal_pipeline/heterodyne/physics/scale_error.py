@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.core.compiled import compiled
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
-from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
 from cal_pipeline.heterodyne.physics.robust import pulls
+from cal_pipeline.heterodyne.physics.rows import rows, unpack_rows
 from cal_pipeline.heterodyne.physics.sharing import Mapper, groups_of_rows, one_by_one
 from cal_pipeline.heterodyne.physics.sky_match import SkyMatch
 from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation

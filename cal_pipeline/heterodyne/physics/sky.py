@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
+from cal_pipeline.core.compiled import compiled
 from cal_pipeline.heterodyne.physics.opacity import zenith_opacity
 from cal_pipeline.heterodyne.physics.planck import Sidebands
+from cal_pipeline.heterodyne.physics.rows import rows, unpack_rows
 
 Floats = NDArray[np.float64]
 

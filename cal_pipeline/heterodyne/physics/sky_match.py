@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
+from cal_pipeline.core.compiled import compiled
 from cal_pipeline.heterodyne.physics.robust import match_sums, tune
+from cal_pipeline.heterodyne.physics.rows import rows, unpack_rows
 from cal_pipeline.heterodyne.physics.sharing import Mapper, groups_of_rows, one_by_one
 from cal_pipeline.heterodyne.physics.sky import ModelledSky
 from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.core.compiled import compiled
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
-from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
+from cal_pipeline.heterodyne.physics.rows import rows, unpack_rows
 from cal_pipeline.heterodyne.physics.sharing import Mapper, one_by_one
 from cal_pipeline.heterodyne.physics.sky import ModelledSky
 from cal_pipeline.heterodyne.physics.sky_match import SkyMatch

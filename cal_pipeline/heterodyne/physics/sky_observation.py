@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.core.compiled import compiled
 from cal_pipeline.heterodyne.physics.averages import running_mean
-from cal_pipeline.heterodyne.physics.compiled import compiled, rows, unpack_rows
 from cal_pipeline.heterodyne.physics.loads import LoadMeans, LoadSolution, receiver_temperature
+from cal_pipeline.heterodyne.physics.rows import rows, unpack_rows
 from cal_pipeline.heterodyne.physics.sharing import Mapper, one_by_one
 from cal_pipeline.heterodyne.physics.sky import SkyDirection
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.core.compiled import compiled
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite
-from cal_pipeline.heterodyne.physics.compiled import compiled
 from cal_pipeline.heterodyne.physics.quality import MAD_TO_SIGMA
 
 Floats = NDArray[np.float64]

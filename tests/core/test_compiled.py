@@ -1,72 +1,18 @@
-"""Functions that are compiled, and the layout of what they are given."""
+"""Functions that are compiled, and where what was compiled of them is kept."""
 
 from __future__ import annotations
 
 import ast
-import importlib
 import importlib.util
-import inspect
 import os
-import pkgutil
 from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
 
-import cal_pipeline.heterodyne.physics
-from cal_pipeline.heterodyne.physics.compiled import by_channel, compiled, rows, rows_to_fill, unpack_rows
-
-
-@pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("pixels", [(3, 2), (1, 2), (1, 1)])
-def test_a_row_for_each_pixel_and_back(order, pixels):
-    values = np.asarray(np.arange(4.0 * np.prod(pixels)).reshape(4, *pixels), order=order)
-    table = rows(values)
-    assert table.flags.c_contiguous
-    for receiver, array in np.ndindex(*pixels):
-        np.testing.assert_array_equal(table[receiver + pixels[0] * array], values[:, receiver, array])
-    np.testing.assert_array_equal(unpack_rows(table, pixels), values)
-
-
-def test_nothing_is_copied_that_is_in_order():
-    values = np.zeros((4, 3, 2), order="F")
-    rows(values)[1, 2] = 7.0
-    assert values[2, 1, 0] == 7.0
-    unpack_rows(rows(values), (3, 2))[3, 0, 1] = 8.0
-    assert values[3, 0, 1] == 8.0
-
-
-@pytest.mark.parametrize("found", [(4, 3, 1), (4, 1, 3), (3, 3, 2), (4, 2, 3)])
-def test_another_shape_is_refused(found):
-    # A compiled loop would read on behind the end of the array.
-    for shared in (False, True):
-        with pytest.raises(ValueError, match=r"has shape .*, expected \(4, 3, 2\)"):
-            rows(np.zeros(found), (4, 3, 2), shared)
-    with pytest.raises(ValueError, match="has shape"):
-        by_channel(np.zeros(found), (4, 3, 2))
-
-
-def test_what_pixels_share_is_said_to_be_shared():
-    for found in [(4, 1, 2), (4, 1, 1)]:
-        assert rows(np.zeros(found), (4, 3, 2), shared=True).shape == (found[2], 4)
-        with pytest.raises(ValueError, match="has shape"):
-            rows(np.zeros(found), (4, 3, 2))
-
-
-def test_results_are_not_put_into_a_copy():
-    with pytest.raises(ValueError, match="not in Fortran order"):
-        rows_to_fill(np.zeros((4, 3, 2)), (4, 3, 2))
-
-
-@pytest.mark.parametrize("dtype", [np.float64, np.bool_])
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_pixels_of_a_channel_lie_as_those_of_counts(dtype, order):
-    values = np.asarray(np.arange(24).reshape(4, 3, 2) % 5, dtype, order)
-    turned = by_channel(values, (4, 3, 2))
-    assert turned.dtype == dtype
-    assert turned.flags.c_contiguous
-    np.testing.assert_array_equal(turned, values.reshape(4, 6, order="C"))
+import cal_pipeline
+from cal_pipeline.core.compiled import compiled
 
 
 def test_where_nothing_can_be_kept_it_is_compiled_all_the_same():
@@ -79,7 +25,7 @@ def test_where_nothing_can_be_kept_it_is_compiled_all_the_same():
 
 
 SOURCE = """
-from cal_pipeline.heterodyne.physics.compiled import compiled
+from cal_pipeline.core.compiled import compiled
 
 @compiled
 def scaled(value):
@@ -158,17 +104,17 @@ class TestCache:
 def test_compiled_functions_use_nothing_of_other_files():
     # numba does not notice that another file changed: it would run what it compiled before.
     compiled_functions = 0
-    for info in pkgutil.iter_modules(cal_pipeline.heterodyne.physics.__path__, "cal_pipeline.heterodyne.physics."):
-        module = importlib.import_module(info.name)
-        imports = [node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.ImportFrom)]
+    for path in Path(cal_pipeline.__file__).parent.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         foreign = {
             alias.asname or alias.name
-            for node in imports
-            if node.module and node.module.startswith("cal_pipeline")
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cal_pipeline")
             for alias in node.names
         }
-        for value in vars(module).values():
-            if isinstance(value, numba.core.dispatcher.Dispatcher):
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and any(ast.unparse(d) == "compiled" for d in node.decorator_list):
                 compiled_functions += 1
-                assert not foreign & set(value.py_func.__code__.co_names), f"{info.name}: {value.__name__}"
+                used = {name.id for name in ast.walk(ast.Module(node.body, [])) if isinstance(name, ast.Name)}
+                assert not foreign & used, f"{path}: {node.name}"
     assert compiled_functions >= 15

@@ -1,0 +1,1 @@
+"""Formulas of the imager, as pure functions on arrays."""

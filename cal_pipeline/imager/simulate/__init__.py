@@ -1,0 +1,1 @@
+"""Simulated visits of an infrared imager: exposures, reference files and truth."""

@@ -1,0 +1,1 @@
+"""Steps of the infrared imager, from ramps to mosaics."""
