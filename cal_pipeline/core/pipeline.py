@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,7 +33,7 @@ from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.make_output import make_output
 from cal_pipeline.core.store.output import OutputStore
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.store.product import ProductKind
+from cal_pipeline.core.store.product import Key, ProductKind
 from cal_pipeline.core.store.records import ObservationRecord, flatten_parameters
 from cal_pipeline.core.text import format_count, format_ranges
 
@@ -90,7 +90,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
 
     inputs_chosen_by: ClassVar[str] = ""
     """Step after which the inputs of an observation are known, so that :meth:`find_changes` can tell whether to keep
-    one of an earlier run; empty: none is kept."""
+    one of an earlier run; ``"load"``: as soon as it is opened; empty: none is kept."""
 
     _prepared: dict[Path | None, Prepared]
     """Steps for observations, by the parameter file that was chosen; of a run only."""
@@ -113,7 +113,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         """Open the input."""
         raise TypeError(f"{type(self).__name__} does not say how its input is opened")
 
-    def select(self, dataset: Any) -> list[int]:
+    def select(self, dataset: Any) -> list[Key]:
         """Select the observations to process, by the parameter named after them (:attr:`ProductKind.selection`).
 
         Parameters
@@ -128,7 +128,19 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         """
         raise TypeError(f"{type(self).__name__} does not say which {self.product_kind.noun}s it processes")
 
-    def open_observation(self, dataset: Any, number: int) -> Any:
+    def select_again(self, number: Key, attributes: Mapping[str, Any]) -> None:
+        """Set the parameters so that one observation of a product is processed again.
+
+        Parameters
+        ----------
+        number : int or str
+            The observation.
+        attributes : mapping
+            Its attributes in the product.
+        """
+        setattr(self, self.product_kind.selection, [number])
+
+    def open_observation(self, dataset: Any, number: Key) -> Any:
         """Open an observation of the input."""
         raise TypeError(f"{type(self).__name__} does not say how a {self.product_kind.noun} is opened")
 
@@ -206,7 +218,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         return f"timing of {self.product_kind.noun} {observation.number}: {times}"
 
     def compare(
-        self, first: str | Path, second: str | Path, numbers: Sequence[int], leave_out: Sequence[str]
+        self, first: str | Path, second: str | Path, numbers: Sequence[Key], leave_out: Sequence[str]
     ) -> Comparison:
         """Compare observations of two products, whatever the origins of their parameters."""
         products = [self.open_product(str(store)) for store in (first, second)]
@@ -273,7 +285,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             resumption = self._resume(output, numbers)
             return calibrate_observations(dataset, numbers, self, output, workforce, self.timing, resumption)
 
-    def _resume(self, output: OutputStore, numbers: list[int]) -> Resumption | None:
+    def _resume(self, output: OutputStore, numbers: list[Key]) -> Resumption | None:
         """Find the results of earlier runs; None if all observations are to be processed."""
         return Resumption.begin(output, numbers, self.overwrite, self.open_product) if self.resume else None
 
@@ -288,7 +300,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             if not self._writes_files() and (is_url(self.output_file) or Path(self.output_file).is_absolute()):
                 self.refuse_idle("output_dir", "output_file", "leave it out, or name the store without its folder")
 
-    def _describe_run(self, dataset: Dataset, numbers: list[int]) -> list[str]:
+    def _describe_run(self, dataset: Dataset, numbers: list[Key]) -> list[str]:
         """Describe a run in lines: its observations, and parameters other than defaults by origin.
 
         Notes which parameter files the data choose.
