@@ -1,8 +1,9 @@
-"""ASDF files that others made: opened only if all that they hold is in them."""
+"""ASDF files: written as a whole, opened only if all that they hold is in them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,38 @@ def refuse_external_arrays(path: str | Path) -> None:
         if isinstance(source, str) and "ndarray" in getattr(node, "_tag", ""):
             raise ValueError(f"an array lies outside the file, at {source!r}; expected all arrays in it")
         nodes += node.values() if isinstance(node, dict) else node
+
+
+def write_asdf(path: str | Path, tree: Mapping[str, Any]) -> None:
+    """Write an ASDF file; it is there as a whole, or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; one that exists is replaced, folders that do not are made.
+    tree : mapping
+        Its tree.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with open(draft, "wb") as file:
+            asdf.AsdfFile(tree).write_to(file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def make_builtin(value: Any) -> Any:
+    """Convert the containers of a tree to built-in ones."""
+    if isinstance(value, Mapping):
+        return {str(key): make_builtin(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [make_builtin(item) for item in value]
+    return value
 
 
 def is_asdf(path: str | Path) -> bool:

@@ -1,0 +1,314 @@
+"""Stores of exposures: raw ramps, rates and calibrated images."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.core.errors import DataReadError, LayoutError, StoreError
+from cal_pipeline.core.inputs import select_numbers
+from cal_pipeline.core.store.arrays import open_reader
+from cal_pipeline.core.store.interface import ArrayReader
+from cal_pipeline.core.store.metadata import read_group_attributes
+from cal_pipeline.core.store.paths import StorePath, open_store
+from cal_pipeline.core.store.product import PRODUCT
+from cal_pipeline.core.text import format_ranges, list_few
+from cal_pipeline.imager.kinds import CAL, RAMP, RATE
+from cal_pipeline.imager.layout import CUBE, IMAGE, check_image_arrays, check_ramp_arrays, read_exposure_attributes
+from cal_pipeline.imager.meta import Meta
+from cal_pipeline.imager.models import RATE_UNITS, VARIANCES, ImageModel, RampBlock, RampModel
+from cal_pipeline.imager.times import parse_time
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+_COUNT_UNITS = ("adu", "dn", "ct", "count", "counts", "")
+"""Units that raw data may name; compared in lower case."""
+
+_LARGEST_READ = 2**24
+"""Samples of a chunk above which a whole exposure is read at once, not chunk by chunk for each block of rows."""
+
+
+class ExposureStore:
+    """Store of exposures, each in a group ``exp_NNNNNN``.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder, ZIP file or URL.
+    products : sequence of str
+        Kinds of stores that are expected; any of an exposure if empty.
+
+    Attributes
+    ----------
+    root : StorePath
+        The store.
+    path : str
+        Name of the store.
+    product : str
+        Kind of the store: ``"ramp"``, ``"rate"`` or ``"cal"``.
+    numbers : list of int
+        Numbers of its exposures, ascending.
+
+    Raises
+    ------
+    StoreError
+        If there is no such store, it is of another kind, or holds no exposure.
+
+    Examples
+    --------
+    >>> visit = ExposureStore("visit.zarr")
+    >>> visit.product, visit.attributes(visit.numbers[0])["exp_type"]
+    ('ramp', 'SCI')
+    """
+
+    def __init__(self, path: str | Path, products: Sequence[str] = ()) -> None:
+        self.root: StorePath = open_store(path)
+        self.path = self.root.name
+        members = self.root.members()
+        if not members and not self.root.exists("") and not self.root.exists("zarr.json"):
+            raise StoreError(f"{self.path} is not there; expected a store of exposures")
+        try:
+            self.product = str(read_group_attributes(self.root, "").get(PRODUCT, ""))
+        except (LayoutError, DataReadError) as error:
+            raise StoreError(f"{self.path} is no store of exposures: {error}") from error
+        known = (RAMP, RATE.product, CAL.product)
+        expected = tuple(products) or known
+        if self.product not in expected:
+            found = (
+                f"its attribute {PRODUCT} is {self.product!r:.80}" if self.product else f"it has no attribute {PRODUCT}"
+            )
+            raise StoreError(
+                f"{self.path} is no store of exposures to use here: {found}, expected {' or '.join(expected)}"
+            )
+        self._groups = {number: name for name in members if (number := RATE.key_of(name)) is not None}
+        self.numbers = sorted(self._groups)
+        if not self.numbers:
+            raise StoreError(f"{self.path} holds no exposure; expected groups exp_NNNNNN, six digits")
+        others = sorted(set(members) - set(self._groups.values()) - {"zarr.json", "failures.json", "run.json"})
+        if others:
+            logger.warning("%s: %s left out, expected groups exp_NNNNNN", self.path, list_few(others))
+        self._lock = threading.Lock()
+        self._made: dict[Hashable, Any] = {}
+
+    def group(self, number: int) -> str:
+        """Return the name of the group of an exposure.
+
+        Raises
+        ------
+        StoreError
+            If there is no such exposure.
+        """
+        if number not in self._groups:
+            raise StoreError(f"{self.path} has no exposure {number}; it has {format_ranges(self.numbers)}")
+        return self._groups[number]
+
+    def attributes(self, number: int) -> dict[str, Any]:
+        """Read the attributes of an exposure, and check those that the format knows.
+
+        Raises
+        ------
+        StoreError, LayoutError, DataReadError
+            If there is no such exposure, or its attributes cannot be read or are not as the format
+            says.
+        """
+        group = self.group(number)
+        attributes = read_exposure_attributes(self.root, group)
+        recorded = attributes.setdefault("exposure_number", number)
+        if recorded != number or isinstance(recorded, bool):
+            raise LayoutError(f"{self.path}/{group}: attribute exposure_number is {recorded!r:.80}, expected {number}")
+        return attributes
+
+    def try_attributes(self, number: int) -> dict[str, Any] | None:
+        """Read the attributes of an exposure; None if they cannot be read, which opening it explains."""
+        try:
+            return self.attributes(number)
+        except MemoryError:
+            raise
+        except Exception:
+            logger.debug("%s: exposure %d cannot be read", self.path, number, exc_info=True)
+            return None
+
+    def describe(self, number: int) -> dict[str, Any] | None:
+        """Return the keys for the choice of parameter files; None if unreadable."""
+        attributes = self.try_attributes(number)
+        if attributes is None:
+            return None
+        return {name: attributes.get(name) for name in ("instrument", "detector", "exp_type")}
+
+    def in_order_of_time(self, numbers: list[int]) -> list[int]:
+        """Sort exposures by their start; unreadable ones are last."""
+
+        def start(number: int) -> float:
+            attributes = self.try_attributes(number)
+            return math.inf if attributes is None else parse_time(attributes["date_obs"]).timestamp()
+
+        times = self.root.each(start, numbers)
+        return [number for _, number in sorted(zip(times, numbers, strict=True))]
+
+    def select(self, wanted: Sequence[Any] | str | None) -> list[int]:
+        """Select exposures.
+
+        Parameters
+        ----------
+        wanted : sequence, str or None
+            Numbers and inclusive ranges, as in ``"1,5:8"``; None for all.
+
+        Returns
+        -------
+        list of int
+            Ascending.
+
+        Raises
+        ------
+        StoreError
+            If a number is not in the store.
+        """
+        chosen = self.numbers if wanted is None else select_numbers(wanted, self.numbers, self.path, "exposure")
+        return sorted(chosen)
+
+    def remember(self, key: Hashable, make: Callable[[], Result]) -> Result:
+        """Return what was made for a key; it is made once, and another thread waits for it."""
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = make()
+            made: Result = self._made[key]
+            return made
+
+    def open_ramp(self, number: int) -> RampModel:
+        """Open a raw exposure; of its counts nothing is read yet.
+
+        Parameters
+        ----------
+        number : int
+            Number of the exposure.
+
+        Raises
+        ------
+        LayoutError
+            If it is not laid out as the format says.
+        DataReadError
+            If chunks of the counts are not stored.
+        """
+        attributes, group = self.attributes(number), self.group(number)
+        where = f"{self.path}/{group}"
+        readers = self._open_arrays(group, ("data", "pixeldq", "groupdq"))
+        shape = check_ramp_arrays(readers, where)
+        _check_units(readers["data"])
+        source = _StoredRamp(readers["data"], readers.get("groupdq"), shape)
+        pixeldq = _read(readers["pixeldq"]).astype(np.uint32) if "pixeldq" in readers else None
+        model = RampModel.from_source(source, Meta(attributes), pixeldq)
+        model.store = self
+        return model
+
+    def open_image(self, number: int) -> ImageModel:
+        """Read an image.
+
+        Parameters
+        ----------
+        number : int
+            Number of the exposure.
+
+        Raises
+        ------
+        LayoutError
+            If it is not laid out as the format says.
+        DataReadError
+            If an array cannot be read, or chunks of it are not stored.
+        """
+        attributes, group = self.attributes(number), self.group(number)
+        members = self.root.members(group)
+        meta = Meta(attributes)
+        name = next((name for name in ("rateints", "calints") if name in members), None)
+        ints = None if name is None else ImageModel(**self._read_image(f"{group}/{name}", CUBE), meta=meta)
+        model = ImageModel(**self._read_image(group, IMAGE), meta=meta, ints=ints)
+        model.store = self
+        return model
+
+    def _read_image(self, group: str, axes: tuple[str, ...]) -> dict[str, Any]:
+        """Read the arrays of an image, and their unit."""
+        readers = self._open_arrays(group, ("data", "err", *VARIANCES, "dq"))
+        check_image_arrays(readers, f"{self.path}/{group}", axes)
+        for reader in readers.values():
+            _refuse_absent(reader)
+        units = str(readers["data"].attributes.get("units", RATE_UNITS))
+        return {"units": units, **dict(zip(readers, self.root.each(_read, readers.values()), strict=True))}
+
+    def _open_arrays(self, group: str, names: Sequence[str]) -> dict[str, ArrayReader]:
+        """Open those arrays of a group that are there."""
+        members = self.root.members(group)
+        return {name: open_reader(self.root, f"{group}/{name}") for name in names if name in members}
+
+    def __repr__(self) -> str:
+        return f"<ExposureStore {self.path}: {self.product}, exposures {format_ranges(self.numbers)}>"
+
+
+def _check_units(reader: ArrayReader) -> None:
+    """Refuse counts in another unit, or packed ones, which would be taken for plain ones."""
+    units = reader.attributes.get("units", "adu")
+    if not isinstance(units, str) or units.strip().lower() not in _COUNT_UNITS:
+        raise LayoutError(f"{reader.name}: attribute units is {units!r:.80}, expected 'adu'")
+    for name, neutral in (("scale_factor", 1), ("add_offset", 0)):
+        value = reader.attributes.get(name, neutral)
+        if value != neutral:
+            raise LayoutError(f"{reader.name}: attribute {name} is {value!r:.80}, expected none: counts as they are")
+
+
+def _refuse_absent(reader: ArrayReader) -> None:
+    """Refuse an array of which chunks are not stored: readers would get their fill value without a word."""
+    try:
+        absent = reader.absent_chunks()
+    except (OSError, ValueError) as error:
+        raise DataReadError(f"{reader.name}: its chunks cannot be listed: {type(error).__name__}: {error}") from error
+    if absent:
+        first = ", ".join(f"{part.start}:{part.stop}" for part in absent[0])
+        raise DataReadError(
+            f"{reader.name}: {len(absent)} chunks are not stored, the first of them [{first}]; expected all of them"
+        )
+
+
+def _read(reader: ArrayReader, selection: tuple[slice, ...] | None = None) -> NDArray[Any]:
+    """Read an array, or a part of it, in native byte order."""
+    try:
+        values = reader.read(selection)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataReadError(f"{reader.name} cannot be read: {type(error).__name__}: {error}") from error
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+class _StoredRamp:
+    """Counts and flags of a ramp in a store, read row by row."""
+
+    def __init__(self, data: ArrayReader, groupdq: ArrayReader | None, shape: tuple[int, int, int, int]) -> None:
+        _refuse_absent(data)
+        self.shape, self.dtype = shape, np.dtype(data.dtype)
+        self._data, self._groupdq = data, groupdq
+        n_integrations, n_groups, n_rows, n_columns = shape
+        chunk_rows = min(data.inner_chunks[2] if data.is_sharded else data.chunks[2], n_rows)
+        self._reads_all = n_integrations * n_groups * chunk_rows * n_columns > _LARGEST_READ
+        self.rows_in_chunk = 1 if self._reads_all else chunk_rows
+        self._all: NDArray[Any] | None = None
+        self._lock = threading.Lock()
+
+    def read(self, rows: slice) -> RampBlock:
+        """Read rows; all of them at the first call if chunks reach far over the rows."""
+        whole = (slice(None), slice(None), rows, slice(None))
+        if self._reads_all:
+            with self._lock:
+                if self._all is None:
+                    self._all = _read(self._data)
+            data = self._all[whole]
+        else:
+            data = _read(self._data, whole)
+        flags = np.broadcast_to(np.uint8(0), data.shape)
+        if self._groupdq is not None:
+            flags = _read(self._groupdq, whole).astype(np.uint8, copy=False)
+        return RampBlock(rows, data, flags)
