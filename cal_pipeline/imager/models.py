@@ -29,6 +29,7 @@ _FORMAT = 1
 
 Samples = NDArray[Any]
 Result = TypeVar("Result")
+Other = TypeVar("Other", bound="ExposureModel")
 
 
 class RampBlock(NamedTuple):
@@ -89,20 +90,33 @@ class _RampInMemory:
         return RampBlock(rows, self._data[..., rows, :], self._groupdq[..., rows, :])
 
 
-class _Model:
-    """Exposure with its attributes."""
+class ExposureModel:
+    """Exposure with its attributes; base of ramps and images.
+
+    Attributes
+    ----------
+    meta : Meta
+        Attributes.
+    clock : StageClock
+        Time per stage.
+    store : ExposureStore or None
+        Store that the exposure was opened from.
+    references : dict
+        Type, path and SHA-256 digest of the reference files that were used, by type.
+    """
 
     crds_observatory: ClassVar[str] = "cal_pipeline"
 
     meta: Meta
     clock: StageClock
     store: ExposureStore | None
-    """Store that the exposure was opened from, if any."""
+    references: dict[str, dict[str, str]]
 
     def __init__(self, meta: Mapping[str, Any] | None) -> None:
         self.meta = meta.copy() if isinstance(meta, Meta) else Meta(meta)
         self.clock = StageClock()
         self.store = None
+        self.references = {}
 
     @property
     def number(self) -> int:
@@ -118,7 +132,14 @@ class _Model:
         """Copy the exposure; arrays are shared, attributes are not."""
         other = copy.copy(self)
         other.meta = self.meta.copy()
+        other.references = dict(self.references)
         return other
+
+    def hand_on(self, result: Other) -> Other:
+        """Hand attributes, clock, store and references used on to what a step makes of the exposure."""
+        result.meta, result.clock = self.meta.copy(), self.clock
+        result.store, result.references = self.store, dict(self.references)
+        return result
 
     def _arrays(self) -> dict[str, Any]:
         """Return the arrays to save, by name."""
@@ -151,7 +172,7 @@ class _Model:
         return str(target)
 
 
-class RampModel(_Model):
+class RampModel(ExposureModel):
     """Ramps of the pixels of an exposure: groups of reads between resets.
 
     Parameters
@@ -213,7 +234,7 @@ class RampModel(_Model):
     ) -> RampModel:
         """Make a model of counts that are read when they are needed."""
         model = cls.__new__(cls)
-        _Model.__init__(model, meta)
+        ExposureModel.__init__(model, meta)
         model._source, model._operations, model._computed = source, (), None
         model.pixeldq = np.zeros(source.shape[2:], np.uint32) if pixeldq is None else pixeldq
         return model
@@ -248,6 +269,11 @@ class RampModel(_Model):
         return self._source.shape
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the counts as they were given or stored."""
+        return self._source.dtype
+
+    @property
     def n_samples(self) -> int:
         """Number of counts."""
         return int(np.prod(self.shape))
@@ -255,12 +281,12 @@ class RampModel(_Model):
     @property
     def data(self) -> Samples:
         """Counts [adu], (I, G, y, x), as the steps passed have left them."""
-        return self._compute()[0]
+        return self.compute()[0]
 
     @property
     def groupdq(self) -> NDArray[np.uint8]:
         """Flags of the groups, (I, G, y, x)."""
-        return self._compute()[1]
+        return self.compute()[1]
 
     def add_operation(self, operation: Operation) -> None:
         """Add the work of a step, which is done when its result is needed."""
@@ -307,8 +333,14 @@ class RampModel(_Model):
         blocks = [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
         return map_in_threads(lambda rows: function(self.compute_rows(rows)), blocks, self.n_samples)
 
-    def _compute(self) -> tuple[Samples, NDArray[np.uint8]]:
-        """Compute all counts and flags, once."""
+    def compute(self) -> tuple[Samples, NDArray[np.uint8]]:
+        """Compute all counts and flags, once.
+
+        Raises
+        ------
+        DataReadError
+            If counts cannot be read.
+        """
         if self._computed is None:
             blocks = self.map_rows(lambda block: block)
             data = np.concatenate([block.data for block in blocks], axis=2)
@@ -329,7 +361,7 @@ RATE_UNITS = "electron / s"
 VARIANCES = ("var_poisson", "var_rnoise", "var_flat")
 
 
-class ImageModel(_Model):
+class ImageModel(ExposureModel):
     """Image: a rate, or what it is calibrated to.
 
     Parameters
@@ -442,9 +474,6 @@ class ImageModel(_Model):
 
     def __repr__(self) -> str:
         return f"<ImageModel {self.number}: {' x '.join(map(str, self.shape))} pixels>"
-
-
-Model = TypeVar("Model", bound=_Model)
 
 
 def read_model(path: str | Path) -> RampModel | ImageModel:
