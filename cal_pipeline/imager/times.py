@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -14,9 +15,10 @@ def parse_time(value: Any) -> datetime:
 
     Parameters
     ----------
-    value : str, datetime, date or astropy.time.Time
+    value : str, datetime, date, astropy.time.Time or dict
         ISO 8601 text. Without an offset the time is in UTC, and a date alone is its midnight. An
-        astropy time of any scale is converted to UTC.
+        astropy time of any scale is converted to UTC. A dict is a time of an ASDF file that was read
+        without astropy: text in ``value``, and no ``scale`` but UTC.
 
     Returns
     -------
@@ -35,9 +37,11 @@ def parse_time(value: Any) -> datetime:
     >>> parse_time("2026-11-30") < parse_time("2026-11-30T04:15:00+02:00")
     True
     """
-    scale = getattr(value, "utc", None)
-    if scale is not None and hasattr(scale, "to_datetime"):
-        value = scale.to_datetime()
+    if isinstance(value, Mapping) and value.get("scale", "utc") == "utc":
+        value = value.get("value")
+    in_utc = getattr(value, "utc", None)
+    if in_utc is not None and hasattr(in_utc, "to_datetime"):
+        value = in_utc.to_datetime()
     if isinstance(value, str):
         value = datetime.fromisoformat(value.strip())
     elif isinstance(value, date) and not isinstance(value, datetime):

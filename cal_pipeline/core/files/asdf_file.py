@@ -1,4 +1,4 @@
-"""ASDF files: written as a whole, opened only if all that they hold is in them."""
+"""ASDF files: opened only if all that they hold is in them, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -71,27 +71,41 @@ def refuse_external_arrays(path: str | Path) -> None:
         nodes += node.values() if isinstance(node, dict) else node
 
 
-def write_asdf(path: str | Path, tree: Mapping[str, Any]) -> None:
-    """Write an ASDF file; it is there as a whole, or not at all.
+def is_asdf(path: str | Path) -> bool:
+    """Tell whether a file begins as ASDF files do."""
+    with open(path, "rb") as file:
+        return file.read(5) == b"#ASDF"
+
+
+def write_asdf(path: str | Path, tree: Mapping[str, Any], **settings: Any) -> None:
+    """Write an ASDF file completely or not at all; it replaces an older one.
 
     Parameters
     ----------
     path : str or Path
-        The file; one that exists is replaced, folders that do not are made.
-    tree : mapping
-        Its tree.
+        The file; missing folders are made.
+    tree : dict
+        Its content.
+    **settings
+        Settings of `asdf.AsdfFile.write_to`.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; an older file stays as it was.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with open(draft, "wb") as file:
-            asdf.AsdfFile(tree).write_to(file)
+        with open(unfinished, "wb") as file:
+            asdf.AsdfFile(dict(tree)).write_to(file, **settings)
             file.flush()
+            # A file system may otherwise rename before it writes, and an empty file would survive a loss of power.
             os.fsync(file.fileno())
-        draft.replace(target)
+        unfinished.replace(target)
     finally:
-        draft.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 def make_builtin(value: Any) -> Any:
@@ -101,9 +115,3 @@ def make_builtin(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [make_builtin(item) for item in value]
     return value
-
-
-def is_asdf(path: str | Path) -> bool:
-    """Tell whether a file begins as ASDF files do."""
-    with open(path, "rb") as file:
-        return file.read(5) == b"#ASDF"
