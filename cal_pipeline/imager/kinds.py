@@ -30,4 +30,5 @@ REFERENCE = ProductKind(
     product="reference",
     named=True,
     selected_by="exposures",
+    suffix=".asdf",
 )

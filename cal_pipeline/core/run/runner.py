@@ -241,7 +241,9 @@ def _judge(
     problems = []
     if failed:
         where = f"see {output.root}/failures.json"
-        if found and not tally.done:
+        if not output.keeps_records:
+            where = f"{output.failures[0]['message']}"
+        elif found and not tally.done:
             first = output.failures[0]
             cause = f"{noun} {first[output.kind.number_key]} in step {first['step']}: {first['message']}"
             where = f"{output.root} is left as it was; the first was {cause}"

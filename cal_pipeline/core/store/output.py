@@ -10,7 +10,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -56,6 +56,9 @@ class OutputStore(ABC):
     leftovers: list[StorePath]
     removed_runs: list[str]
     earlier_failures: list[dict[str, Any]]
+
+    keeps_records: ClassVar[bool] = True
+    """Whether failures and the run are recorded in the product."""
 
     def __init__(self, kind: ProductKind) -> None:
         self.kind = kind

@@ -26,6 +26,8 @@ RUNNING, FINISHED, INTERRUPTED = "running", "finished", "interrupted"
 MARKER = "cal_schema_version"
 """Attribute of the root by which a store is known to be a product of this package."""
 
+STORE_SUFFIX = ".zarr"
+
 PRODUCT = "product"
 """Attribute of the root with the kind of product, where a family has several."""
 
@@ -60,6 +62,8 @@ class ProductKind:
         Whether observations have names, which are those of their groups, and no numbers.
     selected_by : str
         Parameter of a pipeline that selects observations; by default the noun with an s.
+    suffix : str
+        End of the names of products: that of a store, or of a file that is a product as a whole.
 
     Examples
     --------
@@ -79,6 +83,7 @@ class ProductKind:
     prefix: str = ""
     named: bool = False
     selected_by: str = ""
+    suffix: str = STORE_SUFFIX
 
     @property
     def number_key(self) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import LayoutError
+from cal_pipeline.core.records import digest_file
 from cal_pipeline.core.step import BaseStep, ObservationStep
 from cal_pipeline.imager.dq import DQ
 from cal_pipeline.imager.kinds import RATE
@@ -96,9 +97,7 @@ class ExposureStep(ImagerStep, ObservationStep):
         ReferenceFileError
             If none suits the exposure, or it cannot be read.
         """
-        return self._read(
-            model, reftype, lambda: choose_reference(self.references_folder(), reftype, model.meta)
-        )
+        return self._read(model, reftype, lambda: choose_reference(self.references_folder(), reftype, model.meta))
 
     def find_reference(self, model: ExposureModel, reftype: str) -> Reference | None:
         """Read the reference file of a type that an exposure may do without; None where none suits it."""
@@ -108,6 +107,20 @@ class ExposureStep(ImagerStep, ObservationStep):
                 return None
             return self._read(model, reftype, lambda: found)
         return self.reference(model, reftype)
+
+    def reference_digests(self, model: ExposureModel) -> dict[str, str]:
+        """Choose the reference files that the step would use for an exposure; return their digests by type.
+
+        Types without a file are left out.
+        """
+        found = {}
+        for reftype in self.reference_file_types:
+            override = self.get_ref_override(reftype)
+            path = override or find_reference(self.references_folder(), reftype, model.meta)
+            digest = digest_file(path) if path else None
+            if digest is not None:
+                found[reftype] = digest
+        return found
 
     def _read(self, model: ExposureModel, reftype: str, choose: Any) -> Reference:
         path = self.reference_path(reftype, choose)
