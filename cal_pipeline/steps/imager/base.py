@@ -96,9 +96,7 @@ class ExposureStep(ImagerStep, ObservationStep):
         ReferenceFileError
             If none suits the exposure, or it cannot be read.
         """
-        return self._read(
-            model, reftype, lambda: choose_reference(self.references_folder(), reftype, model.meta)
-        )
+        return self._read(model, reftype, lambda: choose_reference(self.references_folder(), reftype, model.meta))
 
     def find_reference(self, model: ExposureModel, reftype: str) -> Reference | None:
         """Read the reference file of a type that an exposure may do without; None where none suits it."""

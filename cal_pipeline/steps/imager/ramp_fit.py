@@ -66,5 +66,3 @@ def _join(fits: list[Any], axis: int) -> dict[str, NDArray[Any]]:
     """Join the fits of blocks of rows along their rows."""
     names = {"data": "rate", "err": "err", **{name: name for name in VARIANCES[:2]}, "dq": "dq"}
     return {name: np.concatenate([getattr(fit, own) for fit in fits], axis=axis) for name, own in names.items()}
-
-
