@@ -128,6 +128,11 @@ class ExposureModel:
         """Return the keys for the choice of reference and parameter files."""
         return {name: self.meta.get(name) for name in ("instrument", "detector", "exp_type")}
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the data."""
+        raise NotImplementedError
+
     def copy(self) -> Self:
         """Copy the exposure; arrays are shared, attributes are not."""
         other = copy.copy(self)

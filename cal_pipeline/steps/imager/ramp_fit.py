@@ -6,9 +6,7 @@ import logging
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cal_pipeline.imager.dq import DQ
 from cal_pipeline.imager.figures import judge_rate
 from cal_pipeline.imager.models import VARIANCES, ImageModel, RampBlock, RampModel
 from cal_pipeline.imager.physics.ramp_fit import RampFit, fit_ramps
@@ -62,7 +60,7 @@ class RampFitStep(RampStep):
         return f"rates of {used.mean():.1%} of the pixels, median {median:.4g} {observation.units}"
 
 
-def _join(fits: list[Any], axis: int) -> dict[str, NDArray[Any]]:
+def _join(fits: list[Any], axis: int) -> dict[str, Any]:
     """Join the fits of blocks of rows along their rows."""
     names = {"data": "rate", "err": "err", **{name: name for name in VARIANCES[:2]}, "dq": "dq"}
     return {name: np.concatenate([getattr(fit, own) for fit in fits], axis=axis) for name, own in names.items()}
