@@ -121,5 +121,7 @@ class MosaicProduct(ImageProduct):
         from cal_pipeline.core.store.arrays import open_reader
 
         (group,) = self.groups(number)
-        arrays = {name: open_reader(self.root, f"{group}/{name}").read() for name in ("data", "err", "dq")}
+        arrays: dict[str, Any] = {
+            name: open_reader(self.root, f"{group}/{name}").read() for name in ("data", "err", "dq")
+        }
         return ImageModel(**arrays, meta=self.attributes(number))

@@ -58,7 +58,7 @@ class Detector1Pipeline(ImagerPipeline):
 
     def open_observation(self, dataset: ExposureStore, number: int) -> RampModel:
         """Open a raw exposure."""
-        self.rule_for(dataset.attributes(number))
+        self.rule_for(dataset, number)
         return dataset.open_ramp(number)
 
     def write(self, image: ImageModel, root: StorePath, provenance: Mapping[str, Any]) -> None:

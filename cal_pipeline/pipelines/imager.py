@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
+from cal_pipeline.core.errors import ObservationError
 from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.core.observation import WrittenObservation
 from cal_pipeline.core.parameters.messages import ParameterError
@@ -75,15 +76,18 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
         """Read the table of exposure types."""
         return read_exposure_table(self.exposure_table)
 
-    def rule_for(self, attributes: Mapping[str, Any]) -> ExposureRule:
+    def rule_for(self, dataset: ExposureStore, number: int) -> ExposureRule:
         """Look up the row of the table for an exposure.
 
         Raises
         ------
         ExposureTypeError
             If there is none.
+        ObservationError
+            If the attributes of the exposure cannot be read or are not as the format says.
         """
-        return self.table().find(str(attributes["exp_type"]), bool(attributes.get("tso", False)))
+        where = f"{dataset.path}/{dataset.group(number)}"
+        return self.table().look_up_exposure(dataset.attributes(number), where)
 
     def take(self, dataset: ExposureStore, role: str | None = None) -> list[int]:
         """List the selected exposures that the table has for this pipeline.
@@ -102,10 +106,9 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
         """
         taken, left = [], []
         for number in dataset.select(self.exposures):
-            attributes = dataset.try_attributes(number)
             try:
-                rule = None if attributes is None else self.rule_for(attributes)
-            except Exception:  # opening it reports the error
+                rule = self.rule_for(dataset, number)
+            except ObservationError:  # opening it reports the error
                 rule = None
             if rule is None or (getattr(rule, self.column) == self.class_alias and role in (None, rule.role)):
                 taken.append(number)
