@@ -59,7 +59,7 @@ class ImagerStep(BaseStep):
     @classmethod
     def choose_parameter_file(cls, described: Mapping[str, Any]) -> Path | None:
         """Choose the parameter file for an instrument, detector and exposure type; None for none."""
-        return choose_parameter_file(cls.stage, described)
+        return choose_parameter_file(pipeline=cls.stage, **described)
 
     def references_folder(self) -> Path | None:
         """Return the folder of reference files; None where none is named.
