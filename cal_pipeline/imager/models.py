@@ -314,6 +314,9 @@ class RampModel(ExposureModel):
             return _RampInMemory(*self._computed).read(rows)
         with self.clock("load"):
             block = self._source.read(rows)
+        if self._operations:
+            # Integers would wrap around below zero; floats that hold them exactly do not.
+            block = block._replace(data=block.data.astype(np.result_type(block.data.dtype, np.float32), copy=False))
         for operation in self._operations:
             block = operation(block)
         return block
