@@ -22,19 +22,13 @@ from cal_pipeline.core.store.product import PRODUCT
 from cal_pipeline.core.text import format_ranges, list_few
 from cal_pipeline.imager.kinds import CAL, RAMP, RATE
 from cal_pipeline.imager.layout import CUBE, IMAGE, check_image_arrays, check_ramp_arrays, read_exposure_attributes
-from cal_pipeline.imager.meta import Meta
-from cal_pipeline.imager.models import RATE_UNITS, VARIANCES, ImageModel, RampBlock, RampModel
+from cal_pipeline.imager.ramp_source import RampSource, StoredRamp, check_units, read_whole, refuse_absent
+from cal_pipeline.imager.schema import RATE_UNITS, VARIANCES
 from cal_pipeline.imager.times import parse_time
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-
-_COUNT_UNITS = ("adu", "dn", "ct", "count", "counts", "")
-"""Units that raw data may name; compared in lower case."""
-
-_LARGEST_READ = 2**24
-"""Samples of a chunk above which a whole exposure is read at once, not chunk by chunk for each block of rows."""
 
 
 class ExposureStore:
@@ -183,8 +177,8 @@ class ExposureStore:
             made: Result = self._made[key]
             return made
 
-    def open_ramp(self, number: int) -> RampModel:
-        """Open a raw exposure; of its counts nothing is read yet.
+    def open_ramp(self, number: int) -> tuple[RampSource, NDArray[np.uint32] | None]:
+        """Open the counts of a raw exposure, of which nothing is read yet, and read the flags of its pixels.
 
         Parameters
         ----------
@@ -198,24 +192,26 @@ class ExposureStore:
         DataReadError
             If chunks of the counts are not stored.
         """
-        attributes, group = self.attributes(number), self.group(number)
-        where = f"{self.path}/{group}"
+        group = self.group(number)
         readers = self._open_arrays(group, ("data", "pixeldq", "groupdq"))
-        shape = check_ramp_arrays(readers, where)
-        _check_units(readers["data"])
-        source = _StoredRamp(readers["data"], readers.get("groupdq"), shape)
-        pixeldq = _read(readers["pixeldq"]).astype(np.uint32) if "pixeldq" in readers else None
-        model = RampModel.from_source(source, Meta(attributes), pixeldq)
-        model.store = self
-        return model
+        shape = check_ramp_arrays(readers, f"{self.path}/{group}")
+        check_units(readers["data"])
+        source = StoredRamp(readers["data"], readers.get("groupdq"), shape)
+        return source, read_whole(readers["pixeldq"]).astype(np.uint32) if "pixeldq" in readers else None
 
-    def open_image(self, number: int) -> ImageModel:
-        """Read an image.
+    def read_image(self, number: int) -> dict[str, Any]:
+        """Read the arrays of an image.
 
         Parameters
         ----------
         number : int
             Number of the exposure.
+
+        Returns
+        -------
+        dict
+            Arrays by name and ``units``; the same of the integrations under ``ints`` if there are
+            some.
 
         Raises
         ------
@@ -224,23 +220,19 @@ class ExposureStore:
         DataReadError
             If an array cannot be read, or chunks of it are not stored.
         """
-        attributes, group = self.attributes(number), self.group(number)
-        members = self.root.members(group)
-        meta = Meta(attributes)
-        name = next((name for name in ("rateints", "calints") if name in members), None)
-        ints = None if name is None else ImageModel(**self._read_image(f"{group}/{name}", CUBE), meta=meta)
-        model = ImageModel(**self._read_image(group, IMAGE), meta=meta, ints=ints)
-        model.store = self
-        return model
+        group = self.group(number)
+        name = f"{self.product}ints"
+        ints = {"ints": self._read_image(f"{group}/{name}", CUBE)} if name in self.root.members(group) else {}
+        return {**self._read_image(group, IMAGE), **ints}
 
     def _read_image(self, group: str, axes: tuple[str, ...]) -> dict[str, Any]:
         """Read the arrays of an image, and their unit."""
         readers = self._open_arrays(group, ("data", "err", *VARIANCES, "dq"))
         check_image_arrays(readers, f"{self.path}/{group}", axes)
         for reader in readers.values():
-            _refuse_absent(reader)
+            refuse_absent(reader)
         units = str(readers["data"].attributes.get("units", RATE_UNITS))
-        return {"units": units, **dict(zip(readers, self.root.each(_read, readers.values()), strict=True))}
+        return {"units": units, **dict(zip(readers, self.root.each(read_whole, readers.values()), strict=True))}
 
     def _open_arrays(self, group: str, names: Sequence[str]) -> dict[str, ArrayReader]:
         """Open those arrays of a group that are there."""
@@ -249,66 +241,3 @@ class ExposureStore:
 
     def __repr__(self) -> str:
         return f"<ExposureStore {self.path}: {self.product}, exposures {format_ranges(self.numbers)}>"
-
-
-def _check_units(reader: ArrayReader) -> None:
-    """Refuse counts in another unit, or packed ones, which would be taken for plain ones."""
-    units = reader.attributes.get("units", "adu")
-    if not isinstance(units, str) or units.strip().lower() not in _COUNT_UNITS:
-        raise LayoutError(f"{reader.name}: attribute units is {units!r:.80}, expected 'adu'")
-    for name, neutral in (("scale_factor", 1), ("add_offset", 0)):
-        value = reader.attributes.get(name, neutral)
-        if value != neutral:
-            raise LayoutError(f"{reader.name}: attribute {name} is {value!r:.80}, expected none: counts as they are")
-
-
-def _refuse_absent(reader: ArrayReader) -> None:
-    """Refuse an array of which chunks are not stored: readers would get their fill value without a word."""
-    try:
-        absent = reader.absent_chunks()
-    except (OSError, ValueError) as error:
-        raise DataReadError(f"{reader.name}: its chunks cannot be listed: {type(error).__name__}: {error}") from error
-    if absent:
-        first = ", ".join(f"{part.start}:{part.stop}" for part in absent[0])
-        raise DataReadError(
-            f"{reader.name}: {len(absent)} chunks are not stored, the first of them [{first}]; expected all of them"
-        )
-
-
-def _read(reader: ArrayReader, selection: tuple[slice, ...] | None = None) -> NDArray[Any]:
-    """Read an array, or a part of it, in native byte order."""
-    try:
-        values = reader.read(selection)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DataReadError(f"{reader.name} cannot be read: {type(error).__name__}: {error}") from error
-    return values.astype(values.dtype.newbyteorder("="), copy=False)
-
-
-class _StoredRamp:
-    """Counts and flags of a ramp in a store, read row by row."""
-
-    def __init__(self, data: ArrayReader, groupdq: ArrayReader | None, shape: tuple[int, int, int, int]) -> None:
-        _refuse_absent(data)
-        self.shape, self.dtype = shape, np.dtype(data.dtype)
-        self._data, self._groupdq = data, groupdq
-        n_integrations, n_groups, n_rows, n_columns = shape
-        chunk_rows = min(data.inner_chunks[2] if data.is_sharded else data.chunks[2], n_rows)
-        self._reads_all = n_integrations * n_groups * chunk_rows * n_columns > _LARGEST_READ
-        self.rows_in_chunk = 1 if self._reads_all else chunk_rows
-        self._all: NDArray[Any] | None = None
-        self._lock = threading.Lock()
-
-    def read(self, rows: slice) -> RampBlock:
-        """Read rows; all of them at the first call if chunks reach far over the rows."""
-        whole = (slice(None), slice(None), rows, slice(None))
-        if self._reads_all:
-            with self._lock:
-                if self._all is None:
-                    self._all = _read(self._data)
-            data = self._all[whole]
-        else:
-            data = _read(self._data, whole)
-        flags = np.broadcast_to(np.uint8(0), data.shape)
-        if self._groupdq is not None:
-            flags = _read(self._groupdq, whole).astype(np.uint8, copy=False)
-        return RampBlock(rows, data, flags)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.errors import LayoutError, StoreError
-from cal_pipeline.core.files.asdf_file import make_builtin, open_asdf, write_asdf
+from cal_pipeline.core.errors import CalibrationError, LayoutError, StoreError
+from cal_pipeline.core.files.asdf_file import is_asdf, make_builtin, open_asdf, write_asdf
+from cal_pipeline.core.inputs import locate_input
 from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.run.threads import map_in_threads
+from cal_pipeline.core.store.locations import is_url
+from cal_pipeline.imager.exposures import ExposureStore
+from cal_pipeline.imager.kinds import RAMP
 from cal_pipeline.imager.layout import check_image_arrays, check_ramp_arrays
 from cal_pipeline.imager.meta import Meta
-
-if TYPE_CHECKING:
-    from cal_pipeline.imager.exposures import ExposureStore
+from cal_pipeline.imager.ramp_source import Operation, RampBlock, RampInMemory, RampSource, Samples
+from cal_pipeline.imager.schema import RATE_UNITS, VARIANCES
 
 BLOCK_SAMPLES = 2**20
 """Samples of a ramp that a thread works on at a time."""
@@ -27,67 +32,8 @@ BLOCK_SAMPLES = 2**20
 _FORMAT = 1
 """Version of the files that models are saved to."""
 
-Samples = NDArray[Any]
 Result = TypeVar("Result")
 Other = TypeVar("Other", bound="ExposureModel")
-
-
-class RampBlock(NamedTuple):
-    """Rows of a ramp.
-
-    Parameters
-    ----------
-    rows : slice
-        The rows.
-    data : ndarray, shape (I, G, rows, x)
-        Counts [adu].
-    groupdq : ndarray of uint8, shape (I, G, rows, x)
-        Flags of the groups.
-    """
-
-    rows: slice
-    data: Samples
-    groupdq: NDArray[np.uint8]
-
-
-Operation = Callable[[RampBlock], RampBlock]
-"""Work of a step on rows of a ramp; makes new arrays and leaves those it is given as they are."""
-
-
-class RampSource(Protocol):
-    """Counts of a ramp and the flags of its groups, wherever they are.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Integrations, groups, rows and columns.
-    dtype : numpy.dtype
-        Type of the counts.
-    rows_in_chunk : int
-        Rows that are read together.
-    """
-
-    shape: tuple[int, int, int, int]
-    dtype: np.dtype[Any]
-    rows_in_chunk: int
-
-    def read(self, rows: slice, /) -> RampBlock:
-        """Read rows."""
-
-
-class _RampInMemory:
-    """Counts and flags of a ramp in memory."""
-
-    rows_in_chunk = 1
-
-    def __init__(self, data: Samples, groupdq: NDArray[np.uint8]) -> None:
-        self.shape: tuple[int, int, int, int] = data.shape
-        self.dtype = data.dtype
-        self._data, self._groupdq = data, groupdq
-
-    def read(self, rows: slice) -> RampBlock:
-        """Return views of the rows."""
-        return RampBlock(rows, self._data[..., rows, :], self._groupdq[..., rows, :])
 
 
 class ExposureModel:
@@ -227,7 +173,7 @@ class RampModel(ExposureModel):
         flags = given.get("groupdq")
         # A broadcast zero takes no memory.
         none = np.broadcast_to(np.uint8(0), shape)
-        self._source: RampSource = _RampInMemory(counts, none if flags is None else flags.astype(np.uint8, copy=False))
+        self._source: RampSource = RampInMemory(counts, none if flags is None else flags.astype(np.uint8, copy=False))
         self._operations: tuple[Operation, ...] = ()
         self._computed: tuple[Samples, NDArray[np.uint8]] | None = None
         flags = given.get("pixeldq")
@@ -264,9 +210,22 @@ class RampModel(ExposureModel):
         >>> ramp.meta["exp_type"]
         'SCI'
         """
-        from cal_pipeline.imager.sources import open_exposure
-
         return open_exposure(path, cls)
+
+    @classmethod
+    def from_store(cls, store: ExposureStore, number: int) -> RampModel:
+        """Open a ramp of a store, of whose counts nothing is read yet.
+
+        Raises
+        ------
+        CalibrationError
+            If there is no such exposure, or it is not laid out as the format says.
+        """
+        attributes = store.attributes(number)
+        source, pixeldq = store.open_ramp(number)
+        model = cls.from_source(source, attributes, pixeldq)
+        model.store = store
+        return model
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -311,7 +270,7 @@ class RampModel(ExposureModel):
             If they cannot be read.
         """
         if self._computed is not None:
-            return _RampInMemory(*self._computed).read(rows)
+            return RampInMemory(*self._computed).read(rows)
         with self.clock("load"):
             block = self._source.read(rows)
         if self._operations:
@@ -362,11 +321,6 @@ class RampModel(ExposureModel):
         n_integrations, n_groups, n_rows, n_columns = self.shape
         of = f"{n_integrations} integration{'s' if n_integrations != 1 else ''} of {n_groups} groups"
         return f"<RampModel {self.number}: {of}, {n_rows} x {n_columns} pixels>"
-
-
-RATE_UNITS = "electron / s"
-
-VARIANCES = ("var_poisson", "var_rnoise", "var_flat")
 
 
 class ImageModel(ExposureModel):
@@ -450,9 +404,23 @@ class ImageModel(ExposureModel):
         >>> ImageModel.open("rate.zarr/exp_000001").meta.cal_step.ramp_fit
         'COMPLETE'
         """
-        from cal_pipeline.imager.sources import open_exposure
-
         return open_exposure(path, cls)
+
+    @classmethod
+    def from_store(cls, store: ExposureStore, number: int) -> ImageModel:
+        """Read an image of a store.
+
+        Raises
+        ------
+        CalibrationError
+            If there is no such exposure, or it is not laid out as the format says.
+        """
+        meta = Meta(store.attributes(number))
+        arrays = store.read_image(number)
+        ints = arrays.pop("ints", None)
+        model = cls(**arrays, meta=meta, ints=None if ints is None else ImageModel(**ints, meta=meta))
+        model.store = store
+        return model
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -475,6 +443,17 @@ class ImageModel(ExposureModel):
         for name, values in arrays.items():
             setattr(other, name, np.asarray(values, np.uint32 if name == "dq" else np.float32))
         return other
+
+    def stack(self, images: Sequence[tuple[Samples, ...]]) -> ImageModel:
+        """Copy the integrations with the arrays of others, one image for each.
+
+        Parameters
+        ----------
+        images : sequence
+            Arrays of each integration, in the order of :attr:`arrays`.
+        """
+        names = list(self.arrays)
+        return self.with_arrays(**{name: np.stack([image[i] for image in images]) for i, name in enumerate(names)})
 
     def _arrays(self) -> dict[str, Any]:
         ints = {} if self.ints is None else {"ints": self.ints.arrays}
@@ -517,3 +496,71 @@ def read_model(path: str | Path) -> RampModel | ImageModel:
     if is_ramp:
         return RampModel(**arrays, meta=meta)
     return ImageModel(**arrays, meta=meta, ints=ImageModel(**ints, meta=meta) if ints else None, units=units)
+
+
+EXPECTED_INPUT = (
+    "the path or URL of an exposure (visit.zarr/exp_000001), of a store with one (visit.zarr), or a file that a step "
+    "wrote (.asdf)"
+)
+"""Description of inputs, for messages."""
+
+_EXPOSURE = re.compile(r"(.+)/exp_([0-9]{6})/*")
+
+Model = TypeVar("Model", RampModel, ImageModel)
+
+_NAMES = {RampModel: "ramps", ImageModel: "images"}
+
+
+def open_exposure(source: Any, cls: type[Model], input_dir: str = "", first: bool = False) -> Model:
+    """Open an exposure.
+
+    Parameters
+    ----------
+    source : RampModel, ImageModel, str or path-like
+        An exposure; the path or URL of one in a store (``visit.zarr/exp_000001``), or of a store
+        with one exposure; or a file that a step wrote.
+    cls : type
+        Class of the exposure that is wanted.
+    input_dir : str
+        Folder of an input that is given without one.
+    first : bool
+        Whether the first exposure of a store with several is wanted.
+
+    Raises
+    ------
+    CalibrationError
+        If there is no exposure of the class, or more than one.
+    """
+    if isinstance(source, (RampModel, ImageModel)):
+        return _of_class(source, cls, repr(source))
+    where = locate_input(source, input_dir, EXPECTED_INPUT)
+    path = Path(where)
+    if path.suffix == ".asdf" or (not is_url(where) and path.is_file() and path.suffix != ".zip"):
+        return _of_class(_read_file(where), cls, where)
+    named = _EXPOSURE.fullmatch(where if is_url(where) else os.path.abspath(where))
+    store = ExposureStore(named[1] if named else where)
+    numbers = store.select([named[2]] if named else None)
+    if len(numbers) != 1 and not first:
+        raise CalibrationError(
+            f"{where} holds {len(numbers)} exposures and a step takes one; name it, as in {where}/exp_{numbers[0]:06d}"
+        )
+    found = RampModel if store.product == RAMP else ImageModel
+    opened = found.from_store(store, numbers[0])
+    return _of_class(opened, cls, where)
+
+
+def _of_class(model: RampModel | ImageModel, cls: type[Model], where: str) -> Model:
+    """Return a model if it is of a class."""
+    if not isinstance(model, cls):
+        raise CalibrationError(f"{where} holds {_NAMES[type(model)]}, expected {_NAMES[cls]}")
+    return model
+
+
+def _read_file(where: str) -> RampModel | ImageModel:
+    if is_url(where):
+        raise StoreError(f"{where} is remote; files that a step wrote are read from local folders, copy it first")
+    if not os.path.exists(where):
+        raise StoreError(f"{where} is not there; expected a file that a step wrote, or an exposure of a store")
+    if not is_asdf(where):
+        raise StoreError(f"{where} is no file that a step wrote (ASDF); expected {EXPECTED_INPUT}")
+    return read_model(where)

@@ -57,7 +57,7 @@ class ImageProduct(Product):
         CalibrationError
             If there is no such image, or it cannot be read.
         """
-        return ExposureStore(self.root.name).open_image(number)
+        return ImageModel.from_store(ExposureStore(self.root.name), number)
 
 
 class RateProduct(ImageProduct):

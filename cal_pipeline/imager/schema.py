@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from cal_pipeline.core.store.schema import ProductArray, ProductSchema
 
+RATE_UNITS = "electron / s"
+
+VARIANCES = ("var_poisson", "var_rnoise", "var_flat")
+
 _AXES = (("y", "x"), ("integration", "y", "x"))
 
 IMAGES = ProductSchema(
     {
-        "data": ProductArray(_AXES, "float32", "electron / s", "rate, or flux of a calibrated image"),
-        "err": ProductArray(_AXES, "float32", "electron / s", "standard deviation of data"),
+        "data": ProductArray(_AXES, "float32", RATE_UNITS, "rate, or flux of a calibrated image"),
+        "err": ProductArray(_AXES, "float32", RATE_UNITS, "standard deviation of data"),
         "var_poisson": ProductArray(_AXES, "float32", "electron2 / s2", "variance of data by photon noise"),
         "var_rnoise": ProductArray(_AXES, "float32", "electron2 / s2", "variance of data by read noise"),
         "var_flat": ProductArray(_AXES, "float32", "electron2 / s2", "variance of data by the flat field"),

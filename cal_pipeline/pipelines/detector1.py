@@ -59,7 +59,7 @@ class Detector1Pipeline(ImagerPipeline):
     def open_observation(self, dataset: ExposureStore, number: int) -> RampModel:
         """Open a raw exposure."""
         self.rule_for(dataset, number)
-        return dataset.open_ramp(number)
+        return RampModel.from_store(dataset, number)
 
     def write(self, image: ImageModel, root: StorePath, provenance: Mapping[str, Any]) -> None:
         """Write the rates, and those of the integrations of an exposure with several."""

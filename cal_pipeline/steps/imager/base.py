@@ -20,7 +20,7 @@ from cal_pipeline.imager.parameter_files import choose_parameter_file
 from cal_pipeline.imager.physics.reads import ReadTimes, compute_read_times
 from cal_pipeline.imager.reference_files import Reference, read_reference
 from cal_pipeline.imager.references import choose_reference, find_reference, find_references_folder
-from cal_pipeline.imager.sources import open_exposure
+from cal_pipeline.imager.models import open_exposure
 from cal_pipeline.registry import list_steps
 
 Flags = NDArray[np.uint32]
@@ -48,7 +48,7 @@ class ImagerStep(BaseStep):
 
     @classmethod
     def open_source(cls, source: Any, input_dir: str = "") -> Any:
-        """Open an exposure; see :func:`cal_pipeline.imager.sources.open_exposure`."""
+        """Open an exposure; see :func:`cal_pipeline.imager.models.open_exposure`."""
         return open_exposure(source, cls.model_type, input_dir).copy()
 
     @classmethod
