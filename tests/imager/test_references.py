@@ -318,20 +318,6 @@ def test_files_that_no_exposure_would_find_are_not_written(tmp_path, meta):
         write(tmp_path / "dark.asdf", **meta)
 
 
-def test_a_failed_write_leaves_the_older_file(tmp_path, monkeypatch):
-    path = write(tmp_path / "dark.asdf")
-    before = path.read_bytes()
-
-    def fail(self, file, **settings):
-        file.write(b"#ASDF")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(asdf.AsdfFile, "write_to", fail)
-    with pytest.raises(OSError, match="No space"):
-        write(path, useafter="2026-05-01")
-    assert (path.read_bytes(), list(tmp_path.iterdir())) == (before, [path])
-
-
 def test_equal_content_makes_equal_bytes(tmp_path):
     one, two = (write(tmp_path / f"{name}.asdf") for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
