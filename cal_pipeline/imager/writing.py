@@ -14,8 +14,8 @@ from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.imager.dq import DQ
-from cal_pipeline.imager.models import VARIANCES, ImageModel
-from cal_pipeline.imager.schema import IMAGES
+from cal_pipeline.imager.models import ImageModel
+from cal_pipeline.imager.schema import IMAGES, VARIANCES
 
 CHUNK_SAMPLES = 2**19
 """Samples of a chunk, which holds whole rows."""

@@ -76,7 +76,7 @@ class Image2Pipeline(ImagerPipeline):
     def open_observation(self, dataset: ExposureStore, number: int) -> ImageModel:
         """Open a rate image."""
         self.rule_for(dataset, number)
-        return dataset.open_image(number)
+        return ImageModel.from_store(dataset, number)
 
     def input_groups(self, observation: ExposureModel) -> list[str]:
         """List the groups of an image and of its skies."""

@@ -71,7 +71,12 @@ class BackgroundStep(ImageStep):
             self.not_applicable("no sky exposure")
             return None
         assert image.store is not None
-        key = ("background", str(describe_setup(image.meta)), tuple(skies), str([s.get_pars() for s in self._before(image)]))
+        key = (
+            "background",
+            str(describe_setup(image.meta)),
+            tuple(skies),
+            str([s.get_pars() for s in self._before(image)]),
+        )
         background = image.store.remember(key, lambda: self._combine(image, skies))
         record = {"method": "sky", "skies": skies, "level": background.level.value}
 
@@ -102,7 +107,7 @@ class BackgroundStep(ImageStep):
         assert image.store is not None
         passed = []
         for number in skies:
-            sky = image.store.open_image(number)
+            sky = ImageModel.from_store(image.store, number)
             for step in self._before(image):
                 step._reference_files_used = []
                 sky = step.process_observation(sky) or sky
@@ -134,7 +139,8 @@ def _subtract(image: ImageModel, subtract: Subtract, record: dict[str, Any]) -> 
     if image.meta.get("tso") and image.ints is not None:
         arrays = image.ints.arrays
         each = [
-            subtract(Image(**{name: values[i] for name, values in arrays.items()}))[0] for i in range(len(image.ints.data))
+            subtract(Image(**{name: values[i] for name, values in arrays.items()}))[0]
+            for i in range(len(image.ints.data))
         ]
         result.ints = image.ints.stack(each)
     return result

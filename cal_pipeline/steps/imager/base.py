@@ -15,12 +15,11 @@ from cal_pipeline.core.step import BaseStep, ObservationStep
 from cal_pipeline.imager.dq import DQ
 from cal_pipeline.imager.kinds import RATE
 from cal_pipeline.imager.layout import determine_read_pattern
-from cal_pipeline.imager.models import ExposureModel, ImageModel, RampModel
+from cal_pipeline.imager.models import ExposureModel, ImageModel, RampModel, open_exposure
 from cal_pipeline.imager.parameter_files import choose_parameter_file
 from cal_pipeline.imager.physics.reads import ReadTimes, compute_read_times
 from cal_pipeline.imager.reference_files import Reference, read_reference
 from cal_pipeline.imager.references import choose_reference, find_reference, find_references_folder
-from cal_pipeline.imager.models import open_exposure
 from cal_pipeline.registry import list_steps
 
 Flags = NDArray[np.uint32]

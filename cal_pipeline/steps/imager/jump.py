@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cal_pipeline.core.parameters.messages import ParameterError
-from cal_pipeline.imager.models import RampBlock, RampModel
+from cal_pipeline.imager.models import RampModel
 from cal_pipeline.imager.physics.jump import flag_jumps
+from cal_pipeline.imager.ramp_source import RampBlock
 from cal_pipeline.steps.imager.base import RampStep
 
 

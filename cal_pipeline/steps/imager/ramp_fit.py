@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from cal_pipeline.imager.figures import judge_rate
-from cal_pipeline.imager.models import VARIANCES, ImageModel, RampBlock, RampModel
+from cal_pipeline.imager.models import ImageModel, RampModel
 from cal_pipeline.imager.physics.ramp_fit import RampFit, fit_ramps
+from cal_pipeline.imager.ramp_source import RampBlock
+from cal_pipeline.imager.schema import VARIANCES
 from cal_pipeline.steps.imager.base import RampStep
 
 logger = logging.getLogger(__name__)

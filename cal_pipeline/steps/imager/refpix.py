@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from cal_pipeline.imager.models import RampBlock, RampModel
+from cal_pipeline.imager.models import RampModel
 from cal_pipeline.imager.physics.reference_pixels import (
     assign_amplifiers,
     average_reference_pixels,
     find_reference_rows,
     subtract_reference,
 )
+from cal_pipeline.imager.ramp_source import RampBlock
 from cal_pipeline.steps.imager.base import RampStep
 
 

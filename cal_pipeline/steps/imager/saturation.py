@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from cal_pipeline.imager.dq import DQ
-from cal_pipeline.imager.models import RampBlock, RampModel
+from cal_pipeline.imager.models import RampModel
 from cal_pipeline.imager.physics.saturation import find_unchecked, flag_saturation
+from cal_pipeline.imager.ramp_source import RampBlock
 from cal_pipeline.steps.imager.base import RampStep
 
 
