@@ -71,12 +71,8 @@ class BackgroundStep(ImageStep):
             self.not_applicable("no sky exposure")
             return None
         assert image.store is not None
-        key = (
-            "background",
-            str(describe_setup(image.meta)),
-            tuple(skies),
-            str([s.get_pars() for s in self._before(image)]),
-        )
+        before = str([step.get_pars() for step in self._before(image)])
+        key = ("background", str(describe_setup(image.meta)), tuple(skies), before)
         background = image.store.remember(key, lambda: self._combine(image, skies))
         record = {"method": "sky", "skies": skies, "level": background.level.value}
 
@@ -137,10 +133,6 @@ def _subtract(image: ImageModel, subtract: Subtract, record: dict[str, Any]) -> 
     result = image.with_arrays(**plain._asdict())
     result.meta["background"] = {**record, **own}
     if image.meta.get("tso") and image.ints is not None:
-        arrays = image.ints.arrays
-        each = [
-            subtract(Image(**{name: values[i] for name, values in arrays.items()}))[0]
-            for i in range(len(image.ints.data))
-        ]
-        result.ints = image.ints.stack(each)
+        integrations = zip(*image.ints.arrays.values(), strict=True)
+        result.ints = image.ints.stack([subtract(Image(*arrays))[0] for arrays in integrations])
     return result
