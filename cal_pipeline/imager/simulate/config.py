@@ -352,8 +352,8 @@ class VisitConfig:
     """
 
     exposures: Sequence[ExposurePlan]
-    detector: Detector = Detector()
-    filters: Sequence[Filter] = (Filter("H"),)
+    detector: Detector = field(default_factory=Detector)
+    filters: Sequence[Filter] = field(default_factory=lambda: (Filter("H"),))
     stars: Sequence[Star] = ()
     star_sigma: float = 1.2
     ra: float = 150.1163

@@ -53,6 +53,15 @@ class ExposureTruth:
         Cosmic-ray hits.
     stars : StarTable
         Stars in and around the field.
+
+    Examples
+    --------
+    >>> from cal_pipeline.imager.simulate import Detector, ExposurePlan, VisitConfig, simulate_visit
+    >>> plan = ExposurePlan("DARK", n_groups=3, hits=0.0)
+    >>> files = simulate_visit(VisitConfig([plan], Detector(size=16)), "one_dark.zarr")
+    >>> truth = read_truth(files.visit, 1)
+    >>> truth.hits.charge.size, truth.stars.rate.size, int(truth.first_clipped.min())
+    (0, 0, 3)
     """
 
     rate: NDArray[np.float64]

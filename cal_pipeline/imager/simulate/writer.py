@@ -52,6 +52,11 @@ class VisitFiles:
         Stores of the raw ramps and of the truth.
     references : Path
         Folder of the reference files.
+
+    Examples
+    --------
+    >>> [path.name for path in VisitFiles.of("night/visit.zarr").all]
+    ['visit.zarr', 'visit.truth.zarr', 'visit.references']
     """
 
     visit: Path
@@ -60,13 +65,7 @@ class VisitFiles:
 
     @classmethod
     def of(cls, visit: str | Path) -> VisitFiles:
-        """Derive the locations from that of the visit.
-
-        Examples
-        --------
-        >>> VisitFiles.of("visit.zarr").references.name
-        'visit.references'
-        """
+        """Derive the locations from that of the visit."""
         path = Path(visit)
         stem = path.name.removesuffix(".zarr")
         return cls(path, truth_path(path), path.with_name(f"{stem}.references"))
