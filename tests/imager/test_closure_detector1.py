@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers_closure import run_detector1, simulate
+from stpipe import Step
 
 from cal_pipeline import Detector1Pipeline
-from cal_pipeline.cli.strun import main as strun
 from cal_pipeline.imager.models import ImageModel, RampModel
 from cal_pipeline.imager.product import RateProduct
 from cal_pipeline.imager.simulate import Detector, ExposurePlan, Subarray
@@ -97,7 +96,7 @@ def test_workers_change_no_bit(visit, product):
 def test_every_name_on_the_command_line(visit, product, tmp_path, named):
     output = tmp_path / "rate.zarr"
     arguments = [named, str(visit.visit), f"--output_file={output}", f"--references={visit.references}"]
-    assert strun(arguments) == 0
+    Step.from_cmdline(arguments)
     assert_same_product(RateProduct(output), product)
 
 
@@ -113,7 +112,7 @@ def test_a_file_of_the_users(visit, tmp_path):
     pipeline.jump.threshold = 5.5
     pipeline.refpix.skip = True
     pipeline.export_config(own)
-    assert strun([str(own), str(visit.visit), f"--output_file={tmp_path / 'file.zarr'}"]) == 0
+    Step.from_cmdline([str(own), str(visit.visit), f"--output_file={tmp_path / 'file.zarr'}"])
     steps = {"jump": {"threshold": 5.5}, "refpix": {"skip": True}}
     expected = run_detector1(visit, "changed.zarr", steps=steps)
     found = RateProduct(tmp_path / "file.zarr")
@@ -156,9 +155,9 @@ def test_every_type_of_counts(visit, product, dtype):
         counts = np.clip(counts // 256, 1, 255)
     given = counts.astype(dtype)
     before = given.copy()
-    model = RampModel(data=given, meta=stored.meta)
+    result = RampModel(data=given, meta=stored.meta)
     for step in STEPS:
-        result = step.call(model if step is DqInitStep else result, references=str(visit.references))
+        result = step.call(result, references=str(visit.references))
     np.testing.assert_array_equal(given, before)
     assert result.data.dtype == np.float32
     if dtype == "uint8":
