@@ -85,15 +85,58 @@ def average_images(
     )
 
 
+def find_mosaic_outliers(
+    images: Sequence[Image],
+    projections: Sequence[Projection],
+    grid: Grid,
+    sigma: float = 5.0,
+    gradient: float = 1.0,
+) -> Mask:
+    """Find the samples of images on a common grid that are far from the median of all; see :func:`.find_outliers`.
+
+    Parameters
+    ----------
+    images : sequence of Image, k of them
+        Images, of any shapes.
+    projections : sequence of Projection, length k
+        Their projections.
+    grid : Grid
+        Grid of the mosaic, from :func:`.compute_grid`.
+    sigma, gradient : float
+        Limits of :func:`.find_outliers`.
+
+    Returns
+    -------
+    ndarray of bool, shape (k, y, x)
+
+    Examples
+    --------
+    >>> from cal_pipeline.imager.physics.image import make_image
+    >>> projection = Projection((150.0, 2.0), (1.0, 1.0), ((-1e-5, 0.0), (0.0, 1e-5)))
+    >>> images = [make_image([[1.0, value]], [[1.0, 1.0]]) for value in (1.0, 1.0, 99.0)]
+    >>> find_mosaic_outliers(images, [projection] * 3, Grid(projection, (1, 2)))[:, 0].tolist()
+    [[False, False], [False, False], [False, True]]
+    """
+    outliers = np.zeros((len(images), *grid.shape), np.bool_)
+    for tile in _divide_into_tiles(grid.shape):
+        resampled = resample_images(images, projections, cut_grid(grid, *tile.outer))
+        if not resampled:
+            continue
+        values, errors = (np.stack([getattr(i, name) for i in resampled.values()]) for name in ("data", "err"))
+        found = find_outliers(values, errors, sigma, gradient)
+        for k, of_image in zip(resampled, found, strict=True):
+            outliers[k][tile.inner] = of_image[tile.within]
+    return outliers
+
+
 def build_mosaic(
     images: Sequence[Image],
     projections: Sequence[Projection],
     exposure_times: Sequence[float],
     grid: Grid,
-    sigma: float = 5.0,
-    gradient: float = 1.0,
+    outliers: Mask | None = None,
 ) -> Mosaic:
-    """Build a mosaic: resample images to a grid, leave out outliers, and average the rest.
+    """Build a mosaic: resample images to a grid and average them.
 
     Parameters
     ----------
@@ -105,8 +148,8 @@ def build_mosaic(
         Exposure times [s].
     grid : Grid
         Grid of the mosaic, from :func:`.compute_grid`.
-    sigma, gradient : float
-        Limits of :func:`.find_outliers`; `sigma` 0: nothing is left out.
+    outliers : ndarray of bool, shape (k, y, x), or None
+        Samples on the grid to leave out, from :func:`find_mosaic_outliers`; None: nowhere.
 
     Returns
     -------
@@ -128,16 +171,13 @@ def build_mosaic(
     weight = np.zeros(grid.shape, np.float32)
     mosaic = Mosaic(data, err, weight, np.full(grid.shape, DQ.DO_NOT_USE, np.uint32))
     for tile in _divide_into_tiles(grid.shape):
-        resampled = resample_images(images, projections, cut_grid(grid, *tile.outer))
+        resampled = resample_images(images, projections, cut_grid(grid, *tile.inner))
         if not resampled:
             continue
-        outliers = None
-        if sigma > 0.0:
-            values, errors = (np.stack([getattr(i, name) for i in resampled.values()]) for name in ("data", "err"))
-            outliers = find_outliers(values, errors, sigma, gradient)
+        out = None if outliers is None else np.stack([outliers[k][tile.inner] for k in resampled])
         times = [exposure_times[k] for k in resampled]
-        for whole, part in zip(mosaic, average_images(list(resampled.values()), times, outliers), strict=True):
-            whole[tile.inner] = part[tile.within]
+        for whole, part in zip(mosaic, average_images(list(resampled.values()), times, out), strict=True):
+            whole[tile.inner] = part
     return mosaic
 
 
