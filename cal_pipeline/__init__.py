@@ -22,13 +22,15 @@ from cal_pipeline._version import __version__
 if TYPE_CHECKING:
     from cal_pipeline.heterodyne.product import CalibratedSession
     from cal_pipeline.pipelines.calibration import CalibrationPipeline
+    from cal_pipeline.pipelines.detector1 import Detector1Pipeline
 
-__all__ = ["CalibratedSession", "CalibrationPipeline", "__version__"]
+__all__ = ["CalibratedSession", "CalibrationPipeline", "Detector1Pipeline", "__version__"]
 
 # Imported when they are first asked for: the command-line tools beside the pipeline start faster.
 _LAZY = {
     "CalibratedSession": "cal_pipeline.heterodyne.product",
     "CalibrationPipeline": "cal_pipeline.pipelines.calibration",
+    "Detector1Pipeline": "cal_pipeline.pipelines.detector1",
 }
 
 

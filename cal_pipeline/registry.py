@@ -13,16 +13,55 @@ class StepEntry(NamedTuple):
     is_pipeline: bool
 
 
-def list_steps() -> list[StepEntry]:
-    """List the pipelines, each before its steps."""
+_FAMILIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "heterodyne": (
+        {"calibration_pipeline": "CalibrationPipeline"},
+        {
+            "loads": "LoadsStep",
+            "gain": "GainStep",
+            "prepare": "PrepareStep",
+            "atmosphere": "AtmosphereStep",
+            "calibrate": "CalibrateStep",
+            "dbs": "DbsStep",
+            "skychopdiff": "SkychopdiffStep",
+            "skydiff": "SkydiffStep",
+        },
+    ),
+    "imager": (
+        {"detector1": "Detector1Pipeline"},
+        {
+            "dq_init": "imager.DqInitStep",
+            "saturation": "imager.SaturationStep",
+            "superbias": "imager.SuperbiasStep",
+            "refpix": "imager.RefpixStep",
+            "linearity": "imager.LinearityStep",
+            "jump": "imager.JumpStep",
+            "ramp_fit": "imager.RampFitStep",
+        },
+    ),
+}
+"""Pipelines and steps of each family by alias, in processing order."""
+
+
+def list_steps(family: str = "") -> list[StepEntry]:
+    """List the pipelines of a family, or of all, each family's before its steps.
+
+    Parameters
+    ----------
+    family : str
+        Name of a family; all if empty.
+
+    Examples
+    --------
+    >>> list_steps("imager")[1]
+    StepEntry(class_name='cal_pipeline.steps.imager.DqInitStep', class_alias='dq_init', is_pipeline=False)
+    """
+    families = [_FAMILIES[family]] if family else _FAMILIES.values()
     return [
-        StepEntry("cal_pipeline.CalibrationPipeline", "calibration_pipeline", True),
-        StepEntry("cal_pipeline.steps.LoadsStep", "loads", False),
-        StepEntry("cal_pipeline.steps.GainStep", "gain", False),
-        StepEntry("cal_pipeline.steps.PrepareStep", "prepare", False),
-        StepEntry("cal_pipeline.steps.AtmosphereStep", "atmosphere", False),
-        StepEntry("cal_pipeline.steps.CalibrateStep", "calibrate", False),
-        StepEntry("cal_pipeline.steps.DbsStep", "dbs", False),
-        StepEntry("cal_pipeline.steps.SkychopdiffStep", "skychopdiff", False),
-        StepEntry("cal_pipeline.steps.SkydiffStep", "skydiff", False),
+        entry
+        for pipelines, steps in families
+        for entry in (
+            *(StepEntry(f"cal_pipeline.{name}", alias, True) for alias, name in pipelines.items()),
+            *(StepEntry(f"cal_pipeline.steps.{name}", alias, False) for alias, name in steps.items()),
+        )
     ]

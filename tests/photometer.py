@@ -50,7 +50,7 @@ class Night:
     def __init__(self, path: str) -> None:
         self.root = open_store(path)
         self.path = self.root.name
-        found = (KIND.number_of(name) for name in self.root.members())
+        found = (KIND.key_of(name) for name in self.root.members())
         self.numbers = sorted(number for number in found if number is not None)
 
     def describe(self, number: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from cal_pipeline.heterodyne.physics.sky import SkyDirection
 from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.session import Session
+from cal_pipeline.imager import simulate as imager_simulate
 
 
 def _modules_of(package: ModuleType) -> list[str]:
@@ -108,7 +109,8 @@ def _public(names: list[str]) -> Iterator[Any]:
 def _met_by_users() -> list[Any]:
     """List what a user meets: pipeline, steps, data and simulator."""
     methods = [getattr(CalibratedSession, name) for name in ("groups", "bands", "attributes", "open_scan")]
-    simulated = [getattr(simulate, name) for name in simulate.__all__]
+    simulators = (simulate, imager_simulate)
+    simulated = [getattr(simulator, name) for simulator in simulators for name in simulator.__all__]
     return [
         *(CalibrationPipeline, CalibratedSession, Product, Session, Scan, Band),
         *methods,

@@ -14,6 +14,7 @@ from typing import Any
 
 from cal_pipeline.cli.check import check
 from cal_pipeline.cli.commands import DONE, CommandParser, UsageError, complain, describe_error, run_command, show
+from cal_pipeline.cli.which import which
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.logs import log_to_stderr
 from cal_pipeline.core.replay import replay_and_compare, restore_pipeline
@@ -61,7 +62,7 @@ def calibrate_parser() -> argparse.ArgumentParser:
         description="Calibrate a session (L0) to antenna temperatures (L1).",
         epilog="Other commands, each with its own --help: calibrate info describes a session or a product, "
         "calibrate check finds damage in one, calibrate compare shows how two products differ, calibrate replay "
-        "repeats a scan of a product.",
+        "repeats a scan of a product, calibrate which lists the pipelines that run on the exposures of an imager.",
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
@@ -255,6 +256,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check": check,
     "compare": _compare,
     "replay": _replay,
+    "which": which,
 }
 """Subcommands of ``calibrate``."""
 

@@ -20,12 +20,17 @@ from cal_pipeline.heterodyne.simulate.sequence import Sequence as ObservingSeque
 from cal_pipeline.heterodyne.simulate.sequence import TotalPower
 from cal_pipeline.heterodyne.simulate.writer import Written, simulate
 
+IMAGER = "imager"
+"""First word of the command that simulates an infrared imager, with options of its own."""
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     command = CommandParser(
         prog="cal-simulate",
         description="Write a session of raw counts with a known sky; its truth goes to <name>.truth.zarr.",
+        epilog=f"'cal-simulate {IMAGER} visit.zarr' writes a visit of an infrared imager; "
+        f"its options: 'cal-simulate {IMAGER} --help'",
     )
     command.add_argument("preset", choices=list(PRESETS), help="telescope and receiver")
     command.add_argument("output", type=Path, help="store to write, e.g. session.zarr")
@@ -147,6 +152,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    if argv[:1] == [IMAGER]:
+        from cal_pipeline.cli.simulate_imager import run  # the other family loads without it
+
+        return run(argv[1:])
     arguments = parser().parse_args(argv)
     config = configure(arguments)
     written = simulate(config, arguments.output, overwrite=arguments.overwrite)

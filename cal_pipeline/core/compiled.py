@@ -79,6 +79,7 @@ def find_extremes(values: NDArray[Any]) -> tuple[int, int] | None:
 
     Examples
     --------
+    >>> import numpy as np
     >>> find_extremes(np.array([[3, -1], [7, 2]]))
     (-1, 7)
     """

@@ -1,13 +1,16 @@
-"""Locations of inputs, as users name them."""
+"""Inputs and observations of them, as users name them."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from typing import Any
 
-from cal_pipeline.core.errors import CalibrationError
+from cal_pipeline.core.errors import CalibrationError, StoreError
 from cal_pipeline.core.parameters.values import show_value
 from cal_pipeline.core.store.locations import is_url, normalize_location
+from cal_pipeline.core.text import add_article, format_ranges
 
 
 def locate_input(source: Any, input_dir: str = "", expected: str = "a path or URL") -> str:
@@ -39,3 +42,44 @@ def locate_input(source: Any, input_dir: str = "", expected: str = "a path or UR
         folder = normalize_location(input_dir)
         return f"{folder}/{where}" if is_url(folder) else os.path.join(folder, where)
     return where
+
+
+def select_numbers(wanted: Sequence[Any] | str, present: Sequence[int], path: str, noun: str) -> set[int]:
+    """Select numbers that an input has.
+
+    Parameters
+    ----------
+    wanted : sequence or str
+        Numbers and inclusive ranges, as in ``"25650,25660:25670"``.
+    present : sequence of int
+        Numbers of the observations of the input.
+    path, noun : str
+        Name of the input and of its observations, for messages.
+
+    Raises
+    ------
+    StoreError
+        If an item is none of these, or there is no observation of such a number.
+
+    Examples
+    --------
+    >>> sorted(select_numbers("1:3,7", [1, 2, 7, 8], "night.zarr", "exposure"))
+    [1, 2, 7]
+    """
+    items = wanted.split(",") if isinstance(wanted, str) else [w for x in wanted for w in str(x).split(",")]
+    chosen: set[int] = set()
+    for item in (text.strip() for text in items):
+        match = re.fullmatch(r"([0-9]+)\s*(?::\s*([0-9]+))?", item)
+        if not match:
+            hint = "; numbers are 0 or more" if re.match("-[0-9]", item) else ""
+            raise StoreError(
+                f"{noun}s: {item!r} is neither {add_article(noun)} number nor a range like 25660:25670{hint}"
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise StoreError(f"{noun}s: the range {item!r} runs backwards; expected {last}:{first}")
+        found = {number for number in present if first <= number <= last}
+        if not found:
+            raise StoreError(f"{noun}s: {path} has no {noun} {item}; it has {format_ranges(present)}")
+        chosen |= found
+    return chosen

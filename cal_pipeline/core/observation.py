@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.store.product import Key
 
 
 class Observation(Protocol):
@@ -25,7 +26,7 @@ class Observation(Protocol):
         Number of samples to process.
     """
 
-    number: int
+    number: Key
     meta: Any
     clock: StageClock
 
@@ -51,10 +52,10 @@ class Dataset(Protocol):
     root: StorePath
     path: str
 
-    def describe(self, number: int) -> Mapping[str, Any] | None:
+    def describe(self, number: Key) -> Mapping[str, Any] | None:
         """Return the keys for the choice of parameter files; None if unreadable."""
 
-    def in_order_of_time(self, numbers: list[int]) -> list[int]:
+    def in_order_of_time(self, numbers: list[Key]) -> list[Key]:
         """Sort observations by time; unreadable ones are last."""
 
 

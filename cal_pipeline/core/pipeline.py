@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,9 +33,9 @@ from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.make_output import make_output
 from cal_pipeline.core.store.output import OutputStore
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.store.product import ProductKind
+from cal_pipeline.core.store.product import STORE_SUFFIX, Key, ProductKind
 from cal_pipeline.core.store.records import ObservationRecord, flatten_parameters
-from cal_pipeline.core.text import format_count, format_ranges
+from cal_pipeline.core.text import add_article, format_count, format_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +53,13 @@ def specify_run(kind: ProductKind) -> str:
     kind : ProductKind
         Names of product and observations, for the help of the parameters.
     """
+    of_stores = f"""
+    resume    = boolean(default=False)       # Keep finished {kind.plural} that would come out alike, redo the rest
+    verify    = boolean(default=False)       # Read each {kind.noun} back and compare before it is published
+    """
     return f"""
     overwrite = boolean(default=False)       # Replace an existing {kind.name}
-    resume    = boolean(default=False)       # Keep finished {kind.selection} that would come out alike, redo the rest
-    verify    = boolean(default=False)       # Read each {kind.noun} back and compare before it is published
+    {of_stores.strip() if kind.suffix == STORE_SUFFIX else ""}
     workers   = integer(min=1, default=1)    # Number of local processes
     threads   = integer(min=1, default=None) # Threads per process (default: cores / workers)
     scheduler = string(default=None)         # Address of a Dask scheduler, to run on its cluster
@@ -90,7 +93,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
 
     inputs_chosen_by: ClassVar[str] = ""
     """Step after which the inputs of an observation are known, so that :meth:`find_changes` can tell whether to keep
-    one of an earlier run; empty: none is kept."""
+    one of an earlier run; ``"load"``: as soon as it is opened; empty: none is kept."""
 
     _prepared: dict[Path | None, Prepared]
     """Steps for observations, by the parameter file that was chosen; of a run only."""
@@ -99,8 +102,8 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     """Parameter files that are chosen by the data of a run; None: no file for some."""
 
     overwrite: bool
-    resume: bool
-    verify: bool
+    resume: bool = False
+    verify: bool = False
     workers: int
     threads: int | None
     scheduler: str | None
@@ -113,7 +116,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         """Open the input."""
         raise TypeError(f"{type(self).__name__} does not say how its input is opened")
 
-    def select(self, dataset: Any) -> list[int]:
+    def select(self, dataset: Any) -> list[Key]:
         """Select the observations to process, by the parameter named after them (:attr:`ProductKind.selection`).
 
         Parameters
@@ -128,7 +131,19 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         """
         raise TypeError(f"{type(self).__name__} does not say which {self.product_kind.noun}s it processes")
 
-    def open_observation(self, dataset: Any, number: int) -> Any:
+    def select_again(self, number: Key, attributes: Mapping[str, Any]) -> None:
+        """Set the parameters so that one observation of a product is processed again.
+
+        Parameters
+        ----------
+        number : int or str
+            The observation.
+        attributes : mapping
+            Its attributes in the product.
+        """
+        setattr(self, self.product_kind.selection, [number])
+
+    def open_observation(self, dataset: Any, number: Key) -> Any:
         """Open an observation of the input."""
         raise TypeError(f"{type(self).__name__} does not say how a {self.product_kind.noun} is opened")
 
@@ -206,7 +221,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         return f"timing of {self.product_kind.noun} {observation.number}: {times}"
 
     def compare(
-        self, first: str | Path, second: str | Path, numbers: Sequence[int], leave_out: Sequence[str]
+        self, first: str | Path, second: str | Path, numbers: Sequence[Key], leave_out: Sequence[str]
     ) -> Comparison:
         """Compare observations of two products, whatever the origins of their parameters."""
         products = [self.open_product(str(store)) for store in (first, second)]
@@ -273,7 +288,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             resumption = self._resume(output, numbers)
             return calibrate_observations(dataset, numbers, self, output, workforce, self.timing, resumption)
 
-    def _resume(self, output: OutputStore, numbers: list[int]) -> Resumption | None:
+    def _resume(self, output: OutputStore, numbers: list[Key]) -> Resumption | None:
         """Find the results of earlier runs; None if all observations are to be processed."""
         return Resumption.begin(output, numbers, self.overwrite, self.open_product) if self.resume else None
 
@@ -284,11 +299,13 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         if self.scheduler:
             self.refuse_idle("workers", "scheduler", "the cluster has its own; leave one of them out")
         if self.output_file:
-            refuse_other_format(str(self.class_alias), self.output_file, ".zarr", _STORE_ADVICE)
+            kind = self.product_kind
+            advice = _STORE_ADVICE if kind.suffix == STORE_SUFFIX else f"{add_article(kind.name)} ends in {kind.suffix}"
+            refuse_other_format(str(self.class_alias), self.output_file, kind.suffix, advice)
             if not self._writes_files() and (is_url(self.output_file) or Path(self.output_file).is_absolute()):
                 self.refuse_idle("output_dir", "output_file", "leave it out, or name the store without its folder")
 
-    def _describe_run(self, dataset: Dataset, numbers: list[int]) -> list[str]:
+    def _describe_run(self, dataset: Dataset, numbers: list[Key]) -> list[str]:
         """Describe a run in lines: its observations, and parameters other than defaults by origin.
 
         Notes which parameter files the data choose.
@@ -379,14 +396,25 @@ def _defaults_of_pipeline(cls: type[ObservationPipeline]) -> dict[str, Any]:
     return {**find_defaults(cls), **steps}
 
 
-def default_output(path: str) -> str:
+def default_output(path: str, level: str = "l1", input_level: str = "") -> str:
     """Return the default name of the product of an input.
+
+    Parameters
+    ----------
+    path : str
+        The input.
+    level : str
+        End of the name, after an underscore.
+    input_level : str
+        End of the names of inputs, which it replaces.
 
     Examples
     --------
     >>> default_output("/data/night.zarr.zip")
     'night_l1.zarr'
+    >>> default_output("visit_rate.zarr", "cal", "_rate")
+    'visit_cal.zarr'
     """
     name = path.rsplit("/", 1)[-1] if is_url(path) else Path(path).name
     stem = re.sub(r"(\.zarr)?(\.zip)?$", "", name, flags=re.IGNORECASE)
-    return f"{stem}_l1.zarr"
+    return f"{stem.removesuffix(input_level)}_{level}.zarr"

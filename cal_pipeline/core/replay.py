@@ -11,13 +11,14 @@ from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.parameters.origins import wrap_recorded
 from cal_pipeline.core.pipeline import ObservationPipeline
 from cal_pipeline.core.store.compare import Comparison
+from cal_pipeline.core.store.product import Key
 from cal_pipeline.core.store.records import RUN_ONLY
 from cal_pipeline.core.text import format_ranges
 
 P = TypeVar("P", bound=ObservationPipeline)
 
 
-def read_provenance(pipeline_class: type[ObservationPipeline], store: str | Path, number: int) -> dict[str, Any]:
+def read_provenance(pipeline_class: type[ObservationPipeline], store: str | Path, number: Key) -> dict[str, Any]:
     """Read the provenance of an observation from a product.
 
     Parameters
@@ -44,7 +45,7 @@ def read_provenance(pipeline_class: type[ObservationPipeline], store: str | Path
     return provenance
 
 
-def restore_pipeline(pipeline_class: type[P], store: str | Path, number: int) -> P:
+def restore_pipeline(pipeline_class: type[P], store: str | Path, number: Key) -> P:
     """Make a pipeline with exactly the parameters that an observation was processed with.
 
     Parameters
@@ -63,7 +64,7 @@ def restore_pipeline(pipeline_class: type[P], store: str | Path, number: int) ->
 
 
 def replay_and_compare(
-    pipeline_class: type[ObservationPipeline], store: str | Path, number: int, output: str | Path
+    pipeline_class: type[ObservationPipeline], store: str | Path, number: Key, output: str | Path
 ) -> Comparison:
     """Process an observation again with the parameters recorded of it, and compare.
 
@@ -90,8 +91,9 @@ def replay_and_compare(
     StoreError
         If the store, the observation or the input that was recorded is not there.
     """
+    product = pipeline_class().open_product(str(store))
     pipeline = restore_pipeline(pipeline_class, store, number)
-    setattr(pipeline, pipeline.product_kind.selection, [number])
+    pipeline.select_again(number, product.attributes(number))
     pipeline.output_file = str(output)
     pipeline.run(_recorded_input(read_provenance(pipeline_class, store, number)[pipeline.input_key], store))
     # Every recorded parameter was given as an argument: its origin tells nothing.

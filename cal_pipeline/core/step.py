@@ -27,7 +27,7 @@ from cal_pipeline.core.parameters.specification import find_defaults
 from cal_pipeline.core.parameters.trust import refuse_entry
 from cal_pipeline.core.records import record_step
 from cal_pipeline.core.store.locations import is_url, normalize_location
-from cal_pipeline.core.store.product import ProductKind
+from cal_pipeline.core.store.product import Key, ProductKind
 from cal_pipeline.core.store.records import RUN_ONLY
 
 logger = logging.getLogger(__name__)
@@ -347,7 +347,7 @@ class ObservationStep(BaseStep):
         Returns
         -------
         Observation
-            The input, with the result of this step.
+            The input with the result of this step, or what the step makes of it.
         """
         if source is None:
             noun = self.product_kind.noun
@@ -363,13 +363,15 @@ class ObservationStep(BaseStep):
             self.check_references()
             self.refuse_to_replace([observation.number])
         self._applicable = True
-        self.process_observation(observation)
+        result = self.process_observation(observation)
+        if result is None:
+            result = observation
         if alone and self._applicable:
-            logger.info("%s: %s", self.class_alias, self.describe_observation(observation))
-        return observation
+            logger.info("%s: %s", self.class_alias, self.describe_observation(result))
+        return result
 
-    def process_observation(self, observation: Any) -> None:
-        """Add the result of this step to an observation."""
+    def process_observation(self, observation: Any) -> Any:
+        """Add the result of this step to an observation, and return None; or return another with the result."""
         raise TypeError(f"{type(self).__name__} does not say what it does to {self.product_kind.noun}s")
 
     def describe_observation(self, observation: Any) -> str:
@@ -409,7 +411,7 @@ class ObservationStep(BaseStep):
     def open_reference(self, path: Path) -> object:
         """Open a reference file or raise an error; overridden by steps with reference files."""
 
-    def refuse_to_replace(self, numbers: list[int]) -> None:
+    def refuse_to_replace(self, numbers: list[Key]) -> None:
         """Refuse to run if a file that the step is to write exists and may not be replaced.
 
         Parameters

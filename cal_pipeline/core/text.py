@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -171,13 +172,24 @@ def list_few(names: Sequence[str], most: int = 5) -> str:
     return f"{listed} and {len(names) - most} more" if len(names) > most else listed
 
 
-def format_ranges(numbers: list[int]) -> str:
-    """Write ascending numbers in short: three or more in a row as a range, first:last.
+def add_article(noun: str) -> str:
+    """Put the indefinite article before a noun.
+
+    Examples
+    --------
+    >>> add_article("L1 store"), add_article("rate store")
+    ('an L1 store', 'a rate store')
+    """
+    return f"{'an' if re.match('[AEIOUaeiou]|L[0-9]', noun) else 'a'} {noun}"
+
+
+def format_ranges(numbers: Sequence[int | str]) -> str:
+    """Write ascending numbers in short: three or more in a row as a range, first:last; names as they are.
 
     Parameters
     ----------
-    numbers : list of int
-        Ascending numbers, such as those of scans.
+    numbers : sequence of int, or of str
+        Ascending numbers, such as those of scans; or names.
 
     Returns
     -------
@@ -190,6 +202,8 @@ def format_ranges(numbers: list[int]) -> str:
     """
     runs: list[list[int]] = []
     for number in numbers:
+        if isinstance(number, str):
+            return ", ".join(map(make_printable, map(str, numbers)))
         if runs and number == runs[-1][1] + 1:
             runs[-1][1] = number
         else:

@@ -60,7 +60,7 @@ def check_store(store: str | Path, scans: Sequence[int] | None = None) -> CheckR
     """
     root = open_store(store)
     members = root.members()
-    numbered = {number: name for name in members if (number := CalibratedSession.kind.number_of(name)) is not None}
+    numbered = {number: name for name in members if (number := CalibratedSession.kind.key_of(name)) is not None}
     kind = _find_kind(store, root, sorted(numbered.values()))
     is_product = kind is Kind.PRODUCT
     whole = Contents(root, "", None)

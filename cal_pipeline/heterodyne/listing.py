@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cal_pipeline.core.errors import LayoutError, StoreError
+from cal_pipeline.core.inputs import select_numbers
 from cal_pipeline.core.store.paths import open_store
 from cal_pipeline.core.text import format_ranges, list_few
 from cal_pipeline.heterodyne.coordinates import read_first_time, read_phases
@@ -179,7 +180,7 @@ class ScanListing:
         sources = self.root.each(self.has_source, self.numbers)
         observed = [number for number, has_source in zip(self.numbers, sources, strict=True) if has_source]
         self._log_left_out(observed)
-        named = set(observed) if wanted is None else _parse_scans(wanted, self.numbers, self.path)
+        named = set(observed) if wanted is None else select_numbers(wanted, self.numbers, self.path, "scan")
         chosen = sorted(named & set(observed))
         if not chosen:
             raise StoreError(
@@ -199,24 +200,6 @@ class ScanListing:
         only_loads = sorted(set(self.numbers) - set(observed))
         if only_loads:
             logger.info("calibration-only scans: %s", format_ranges(only_loads))
-
-
-def _parse_scans(wanted: list[Any] | str, present: list[int], path: str) -> set[int]:
-    items = wanted.split(",") if isinstance(wanted, str) else [w for x in wanted for w in str(x).split(",")]
-    chosen: set[int] = set()
-    for item in (text.strip() for text in items):
-        match = re.fullmatch(r"([0-9]+)\s*(?::\s*([0-9]+))?", item)
-        if not match:
-            hint = "; numbers are 0 or more" if re.match("-[0-9]", item) else ""
-            raise StoreError(f"scans: {item!r} is neither a scan number nor a range like 25660:25670{hint}")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise StoreError(f"scans: the range {item!r} runs backwards; expected {last}:{first}")
-        found = {number for number in present if first <= number <= last}
-        if not found:
-            raise StoreError(f"scans: {path} has no scan {item}; it has {format_ranges(present)}")
-        chosen |= found
-    return chosen
 
 
 def name_strangers(members: Collection[str], bands: Collection[str]) -> str:

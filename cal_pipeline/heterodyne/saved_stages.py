@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.core.files.asdf_file import make_builtin
 from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.physics.gain import GainDrift
 from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans, LoadSolution
@@ -31,15 +32,6 @@ from cal_pipeline.heterodyne.stages import (
 )
 
 T = TypeVar("T")
-
-
-def make_builtin(value: Any) -> Any:
-    """Convert containers of an ASDF tree to built-in ones."""
-    if isinstance(value, Mapping):
-        return {str(key): make_builtin(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [make_builtin(item) for item in value]
-    return value
 
 
 def _array_to_file(array: Any) -> Any:

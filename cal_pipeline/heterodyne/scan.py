@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import types
 import typing
 from collections.abc import Callable, Hashable
@@ -12,12 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import asdf
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import MissingInputError, StoreError
-from cal_pipeline.core.files.asdf_file import open_asdf
+from cal_pipeline.core.files.asdf_file import make_builtin, open_asdf, write_asdf
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.paths import StorePath, open_store
 from cal_pipeline.core.text import format_count
@@ -35,7 +33,6 @@ from cal_pipeline.heterodyne.saved_stages import (
     MAPPING,
     PLAIN,
     from_tree,
-    make_builtin,
     make_nested_converter,
     to_tree,
 )
@@ -422,13 +419,7 @@ class Scan:
         }
         if self.meta.made_by:
             tree["made_by"] = self.meta.made_by
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            asdf.AsdfFile({"cal_pipeline_scan": tree}).write_to(unfinished)
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_asdf(target, {"cal_pipeline_scan": tree})
         return str(target)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Tables made from data files: which parameters apply to which data, what is known of which telescope."""
+"""Tables made from data files: parameter files for data, telescope profiles, pipelines of exposure types."""
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
@@ -7,6 +7,7 @@ from docutils.statemachine import StringList
 from cal_pipeline.core.files.selection import cfg_folder, read_choices
 from cal_pipeline.heterodyne.parameter_files import CHOICES
 from cal_pipeline.heterodyne.references.telescope import open_profile, shipped_profiles
+from cal_pipeline.imager.exposure_types import FILE, read_exposure_table
 
 PIPELINE = "CalibrationPipeline"
 
@@ -45,6 +46,25 @@ class TelescopeProfiles(Directive):
         return _table(self, rows)
 
 
+class ExposureTypes(Directive):
+    """Lists the exposure types of imagers and the pipelines that run on them."""
+
+    def run(self):
+        _depends_on(self, cfg_folder() / FILE)
+        rows = [("exp_type", "tso", "role", "stage 1", "stage 2", "stage 3", "exposures")]
+        rows += [
+            (
+                f"``{row.exp_type}``",
+                "both" if row.tso is None else str(row.tso).lower(),
+                row.role,
+                *(f"``{alias}``" if alias else "" for alias in (row.stage1, row.stage2, row.stage3)),
+                row.purpose,
+            )
+            for row in read_exposure_table().rows
+        ]
+        return _table(self, rows)
+
+
 def _pattern(value):
     return "any" if value == "*" else f"``{value}``"
 
@@ -70,4 +90,5 @@ def _table(directive, rows):
 def setup(app):
     app.add_directive("parameter-choice", ParameterChoice)
     app.add_directive("telescope-profiles", TelescopeProfiles)
+    app.add_directive("exposure-types", ExposureTypes)
     return {"parallel_read_safe": True}

@@ -1,8 +1,9 @@
-"""ASDF files that others made: opened only if all that they hold is in them."""
+"""ASDF files: opened only if all that they hold is in them, written completely or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,43 @@ def is_asdf(path: str | Path) -> bool:
     """Tell whether a file begins as ASDF files do."""
     with open(path, "rb") as file:
         return file.read(5) == b"#ASDF"
+
+
+def write_asdf(path: str | Path, tree: Mapping[str, Any], **settings: Any) -> None:
+    """Write an ASDF file completely or not at all; it replaces an older one.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; missing folders are made.
+    tree : dict
+        Its content.
+    **settings
+        Settings of `asdf.AsdfFile.write_to`.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; an older file stays as it was.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with open(unfinished, "wb") as file:
+            asdf.AsdfFile(dict(tree)).write_to(file, **settings)
+            file.flush()
+            # A file system may otherwise rename before it writes, and an empty file would survive a loss of power.
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def make_builtin(value: Any) -> Any:
+    """Convert the containers of a tree to built-in ones."""
+    if isinstance(value, Mapping):
+        return {str(key): make_builtin(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [make_builtin(item) for item in value]
+    return value

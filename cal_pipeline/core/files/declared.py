@@ -110,19 +110,22 @@ class ValueKind(Protocol):
 
 @dataclass(frozen=True)
 class Text:
-    """Text that is not empty.
+    """Text, not empty unless said otherwise.
 
     Parameters
     ----------
     expected : str
         Description for messages.
+    empty : bool
+        Whether empty text is accepted.
     """
 
     expected: str = "text"
+    empty: bool = False
 
     def read(self, value: Any, at: Entry) -> str:
         """Return the text."""
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or not (self.empty or value.strip()):
             raise at.refusal(value, self.expected)
         return value
 
@@ -207,6 +210,36 @@ class WholeNumber:
         if not isinstance(value, int) or isinstance(value, bool):
             raise at.refusal(value, "a whole number")
         return value
+
+
+@dataclass(frozen=True)
+class TruthValue:
+    """Truth value."""
+
+    def read(self, value: Any, at: Entry) -> bool:
+        """Return the value."""
+        if not isinstance(value, bool):
+            raise at.refusal(value, "true or false")
+        return value
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Text out of a few.
+
+    Parameters
+    ----------
+    values : tuple of str
+        Accepted texts.
+    """
+
+    values: tuple[str, ...]
+
+    def read(self, value: Any, at: Entry) -> str:
+        """Return the text."""
+        if value not in self.values:
+            raise at.refusal(value, " or ".join(map(repr, self.values)))
+        return str(value)
 
 
 @dataclass(frozen=True)

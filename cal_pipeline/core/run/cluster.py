@@ -28,6 +28,7 @@ from cal_pipeline.core.run.workers import (
     make_jobs,
 )
 from cal_pipeline.core.store.output import OutputStore
+from cal_pipeline.core.store.product import Key
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class DaskCluster:
             workers.wait_for_answers()
 
     def calibrate(
-        self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
+        self, dataset: Dataset, numbers: list[Key], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
     ) -> JobResults:
         """Calibrate observations on the cluster and yield their results as they complete."""
         jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, self.threads or 1, earlier), AHEAD)
@@ -329,7 +330,7 @@ class _Dispatch:
                 self.jobs.again(job)
 
 
-def _result_of(future: Any, number: int) -> JobResult:
+def _result_of(future: Any, number: Key) -> JobResult:
     """Return the result of a job on the cluster; dead workers count as a failure of the observation."""
     try:
         report = future.result()

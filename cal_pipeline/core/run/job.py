@@ -14,7 +14,7 @@ from cal_pipeline.core.observation import Dataset, History, Observation, Written
 from cal_pipeline.core.run.resume import KEEPS_NONE, NOT_JUDGED, Verdict, judge_earlier
 from cal_pipeline.core.store.output import discard_group, finish_group
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.store.product import Product, ProductKind
+from cal_pipeline.core.store.product import Key, Product, ProductKind
 from cal_pipeline.core.store.records import ObservationRecord
 from cal_pipeline.core.store.verify import WitnessedStorePath
 
@@ -57,7 +57,7 @@ class Recipe(Protocol):
     def open_input(self, location: str) -> Dataset:
         """Open the input."""
 
-    def open_observation(self, dataset: Any, number: int) -> Any:
+    def open_observation(self, dataset: Any, number: Key) -> Any:
         """Open an observation of the input."""
 
     def prepare_for(self, observation: Any) -> Prepared:
@@ -116,7 +116,7 @@ class JobResult:
         Whether it failed because the product could not be written, whatever the data.
     """
 
-    number: int
+    number: Key
     failed_in: str = ""
     error_class: str = ""
     message: str = ""
@@ -150,7 +150,7 @@ class ProcessedObservation:
         Decision on the results of earlier runs.
     """
 
-    number: int
+    number: Key
     observation: Observation | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     failure: JobResult | None = None
@@ -163,7 +163,7 @@ class ProcessedObservation:
         return self.observation.n_samples if self.observation is not None and not self.verdict.kept_in else 0
 
 
-def apply_steps(dataset: Dataset, number: int, recipe: Recipe) -> ProcessedObservation:
+def apply_steps(dataset: Dataset, number: Key, recipe: Recipe) -> ProcessedObservation:
     """Open an observation and apply the steps to it, without processing its samples.
 
     Parameters
@@ -179,7 +179,7 @@ def apply_steps(dataset: Dataset, number: int, recipe: Recipe) -> ProcessedObser
 
 
 def keep_or_apply_steps(
-    dataset: Dataset, number: int, recipe: Recipe, earlier: Sequence[Product]
+    dataset: Dataset, number: Key, recipe: Recipe, earlier: Sequence[Product]
 ) -> ProcessedObservation:
     """Apply the steps to an observation like :func:`apply_steps`, unless one of an earlier run is kept.
 
@@ -199,7 +199,8 @@ def keep_or_apply_steps(
     try:
         observation = recipe.open_observation(dataset, number)
         prepared = recipe.prepare_for(observation)
-        for step, stage in prepared.stages.items():
+        stages = {"load": _unchanged, **prepared.stages}
+        for step, stage in stages.items():
             with observation.clock(step):
                 observation = stage(observation)
             if earlier and step == recipe.inputs_chosen_by:
@@ -213,6 +214,11 @@ def keep_or_apply_steps(
     made = {"engine_version": __version__, "time": now, recipe.input_key: dataset.path}
     provenance = made | prepared.provenance
     return ProcessedObservation(number, observation, provenance, store=dataset.path, verdict=verdict)
+
+
+def _unchanged(observation: Observation) -> Observation:
+    """Return an observation as it was opened."""
+    return observation
 
 
 def write_processed(processed: ProcessedObservation, root: StorePath, recipe: Recipe) -> JobResult:
@@ -262,7 +268,7 @@ def write_processed(processed: ProcessedObservation, root: StorePath, recipe: Re
         raise
 
 
-def _describe_failure(kind: ProductKind, number: int, step: str, error: Exception, store: str) -> JobResult:
+def _describe_failure(kind: ProductKind, number: Key, step: str, error: Exception, store: str) -> JobResult:
     """Describe a failure to the user.
 
     An exception outside of the expected classes is reported as a fault of this package.

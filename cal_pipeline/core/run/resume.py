@@ -15,7 +15,7 @@ from cal_pipeline.core.quality import SEVERITIES
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.output import OutputStore, check_complete
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.store.product import MARKER, Product, ProductKind
+from cal_pipeline.core.store.product import MARKER, Key, Product, ProductKind
 from cal_pipeline.core.store.records import ObservationRecord, as_mapping, flatten_parameters, read_records
 from cal_pipeline.core.store.verify import decode_all
 from cal_pipeline.core.text import format_count, format_ranges
@@ -110,7 +110,7 @@ KEEPS_NONE = Verdict("", ("the pipeline keeps none",))
 
 
 def judge_earlier(
-    earlier: Sequence[Product], number: int, observation: Any, parameters: Mapping[str, Any], judge: Judge
+    earlier: Sequence[Product], number: Key, observation: Any, parameters: Mapping[str, Any], judge: Judge
 ) -> Verdict:
     """Decide whether one of some earlier results of an observation is kept.
 
@@ -173,15 +173,15 @@ class Resumption:
 
     output: OutputStore
     replace: bool
-    earlier: dict[int, tuple[Product, ...]] = field(default_factory=dict)
-    present: set[int] = field(default_factory=set)
-    faults: dict[int, str] = field(default_factory=dict)
-    staying: set[int] = field(default_factory=set)
+    earlier: dict[Key, tuple[Product, ...]] = field(default_factory=dict)
+    present: set[Key] = field(default_factory=set)
+    faults: dict[Key, str] = field(default_factory=dict)
+    staying: set[Key] = field(default_factory=set)
     debris: list[str] = field(default_factory=list)
-    kept: set[int] = field(default_factory=set)
+    kept: set[Key] = field(default_factory=set)
     """Observations that were kept."""
 
-    redone: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    redone: dict[Key, tuple[str, ...]] = field(default_factory=dict)
     """Reasons for the observations that were processed again, by number."""
 
     n_new: int = 0
@@ -189,7 +189,7 @@ class Resumption:
 
     @classmethod
     def begin(
-        cls, output: OutputStore, numbers: Collection[int], replace: bool, open_product: OpenProduct
+        cls, output: OutputStore, numbers: Collection[Key], replace: bool, open_product: OpenProduct
     ) -> Resumption:
         """Find the results of earlier runs, and remove what is incomplete.
 
@@ -220,7 +220,7 @@ class Resumption:
                     resumption.earlier[number] = (*resumption.earlier.get(number, ()), found.product)
         return resumption
 
-    def _judge_present(self, found: _Found, numbers: set[int]) -> None:
+    def _judge_present(self, found: _Found, numbers: set[Key]) -> None:
         kind, key = self.output.kind, self.output.kind.number_key
         self.present = found.complete
         self.staying = set() if self.replace else found.complete - numbers
@@ -244,7 +244,7 @@ class Resumption:
             left_out = (failure for failure in found.product.failures if failure.get(key) not in numbers)
             self.output.earlier_failures = [failure for failure in left_out if isinstance(failure.get(key), int)]
 
-    def note(self, number: int, reasons: tuple[str, ...], is_kept: bool) -> None:
+    def note(self, number: Key, reasons: tuple[str, ...], is_kept: bool) -> None:
         """Count an observation, with the reasons if an earlier result was not kept."""
         if number in self.faults:
             reasons = (self.faults[number],)
@@ -255,7 +255,7 @@ class Resumption:
         else:
             self.n_new += 1
 
-    def numbers_to_leave(self, done: Collection[int]) -> set[int]:
+    def numbers_to_leave(self, done: Collection[Key]) -> set[Key]:
         """List the observations that belong in the product at the end of the run.
 
         Parameters
@@ -268,7 +268,7 @@ class Resumption:
         return set(done) if self.replace else set(done) | self.staying | self._replaceable
 
     @property
-    def _replaceable(self) -> set[int]:
+    def _replaceable(self) -> set[Key]:
         """Observations of the present product that stay unless they are replaced."""
         return (self.present & self.earlier.keys()) - self.faults.keys()
 
@@ -289,7 +289,7 @@ class Resumption:
         return line
 
 
-def _name_all(noun: str, numbers: Collection[int]) -> str:
+def _name_all(noun: str, numbers: Collection[Key]) -> str:
     """Name observations, as in ``"scans 1, 4:6"``."""
     return f"{noun}{'s' if len(numbers) > 1 else ''} {format_ranges(sorted(numbers))}"
 
@@ -312,8 +312,8 @@ class _Found:
 
     product: Product
     schema: str
-    complete: set[int]
-    broken: dict[int, str]
+    complete: set[Key]
+    broken: dict[Key, str]
 
     @classmethod
     def of(cls, root: StorePath, kind: ProductKind, open_product: OpenProduct) -> _Found | None:
@@ -321,7 +321,7 @@ class _Found:
         if not root.exists("zarr.json"):
             return None
         schema = str(read_group_attributes(root, "").get(MARKER))
-        numbers = sorted(number for name in root.members() if (number := kind.number_of(name)) is not None)
+        numbers = sorted(number for name in root.members() if (number := kind.key_of(name)) is not None)
         faults = root.each(lambda number: _find_fault(root.child(kind.group_name(number))), numbers)
         broken = {number: fault for number, fault in zip(numbers, faults, strict=True) if fault is not None}
         return cls(open_product(root.name), schema, set(numbers) - broken.keys(), broken)

@@ -72,7 +72,7 @@ class RunRecord:
             "pid": holder.pid,
             "started": holder.started,
             "ended": None,
-            output.kind.selection: self._counts,
+            output.kind.plural: self._counts,
             "parameters_sha256": parameters_sha256,
         }
         self._written = 0.0

@@ -24,6 +24,7 @@ from cal_pipeline.core.run.signals import exposed, shielded
 from cal_pipeline.core.run.workers import NO_EARLIER, Earlier, Workforce
 from cal_pipeline.core.store.output import OutputStore, discard_group
 from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.store.product import Key
 from cal_pipeline.core.store.verify import WitnessedStorePath
 from cal_pipeline.core.text import format_count, format_ranges
 
@@ -55,7 +56,7 @@ class RunFailedError(CalibrationError, StpipeExitException):  # type: ignore[mis
 
 def calibrate_observations(
     dataset: Dataset,
-    numbers: list[int],
+    numbers: list[Key],
     recipe: Recipe,
     output: OutputStore,
     workforce: Workforce,
@@ -106,7 +107,7 @@ def calibrate_observations(
         with quiet_stpipe, progress_bar(len(numbers), f"{noun}s") as advance:
             publisher = _Publisher(output, ordered, tally, recipe, show_timing, resumption)
 
-            def process(some: list[int], earlier: Earlier = NO_EARLIER) -> None:
+            def process(some: list[Key], earlier: Earlier = NO_EARLIER) -> None:
                 # Closed before the output is: workers that are not done end, and write no more.
                 with closing(workforce.calibrate(dataset, some, recipe, output, earlier)) as results, exposed():
                     for result in results:
@@ -218,12 +219,12 @@ def _finish_product(recipe: Recipe, product: Any) -> Exception | None:
 
 
 def _judge(
-    numbers: list[int],
+    numbers: list[Key],
     tally: RunTally,
     output: OutputStore,
     product: Any,
     unrecorded: list[Exception],
-    others_allowed: set[int],
+    others_allowed: set[Key],
 ) -> None:
     """Compare the observations in the store with those asked for; raise unless they are the same.
 
@@ -240,7 +241,9 @@ def _judge(
     problems = []
     if failed:
         where = f"see {output.root}/failures.json"
-        if found and not tally.done:
+        if not output.keeps_records:
+            where = f"{output.failures[0]['message']}"
+        elif found and not tally.done:
             first = output.failures[0]
             cause = f"{noun} {first[output.kind.number_key]} in step {first['step']}: {first['message']}"
             where = f"{output.root} is left as it was; the first was {cause}"
@@ -278,8 +281,8 @@ class RunTally:
 
     n_asked: int
     noun: str
-    done: set[int] = field(default_factory=set)
-    unwritten: set[int] = field(default_factory=set)
+    done: set[Key] = field(default_factory=set)
+    unwritten: set[Key] = field(default_factory=set)
     verdicts: Counter[str] = field(default_factory=Counter)
     n_kept: int = 0
     """Number of observations of `done` that an earlier run calibrated."""
@@ -309,7 +312,7 @@ class _Publisher:
     def __init__(
         self,
         output: OutputStore,
-        ordered: list[int],
+        ordered: list[Key],
         tally: RunTally,
         recipe: Recipe,
         show_timing: bool,
@@ -317,10 +320,10 @@ class _Publisher:
     ) -> None:
         self._output, self._tally, self._show_timing, self._verify = output, tally, show_timing, recipe.verify
         self._history, self._resumption = recipe.start_history(), resumption
-        self._waiting: dict[int, JobResult] = {}
+        self._waiting: dict[Key, JobResult] = {}
         self._next = iter(ordered)
         self._turn = next(self._next, None)
-        self.outdated: dict[int, History] = {}
+        self.outdated: dict[Key, History] = {}
         """Memory to process observations with that would have been kept, were they compared with the same others."""
 
     def receive(self, result: JobResult) -> None:
@@ -356,7 +359,7 @@ class _Publisher:
                 self._tally.unwritten.add(result.number)
             self._output.record_failure(result.number, result.failed_in, result.error_class, result.message)
             failure = (result.number, result.failed_in, result.error_class, result.message)
-            logger.error(f"{self._output.kind.noun} %d failed in step %s: %s: %s", *failure)
+            logger.error(f"{self._output.kind.noun} %s failed in step %s: %s: %s", *failure)
             logger.debug("%s", result.traceback)
         else:
             self._tally.done.add(result.number)
@@ -384,7 +387,7 @@ class _Publisher:
             self._history.add(result.carried)
         except Exception as error:
             noun = self._output.kind.noun
-            logger.warning(f"later {noun}s are not compared with {noun} %d: %r", result.number, error)
+            logger.warning(f"later {noun}s are not compared with {noun} %s: %r", result.number, error)
 
     def _try_to_publish(self, result: JobResult) -> None:
         """Publish an observation; note in `result` why that was not possible."""

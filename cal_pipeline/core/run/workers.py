@@ -37,7 +37,7 @@ from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, available_c
 from cal_pipeline.core.store.make_output import staging_path
 from cal_pipeline.core.store.output import OutputStore, discard_group
 from cal_pipeline.core.store.paths import StorePath, open_store
-from cal_pipeline.core.store.product import Product
+from cal_pipeline.core.store.product import Key, Product
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class WorkerDiedError(CalibrationError):
     """The process that calibrated an observation ended, each time that it was tried."""
 
 
-Earlier = Mapping[int, Sequence[Product]]
+Earlier = Mapping[Key, Sequence[Product]]
 """Products of earlier runs that hold an observation, by its number."""
 
 NO_EARLIER: Earlier = MappingProxyType({})
@@ -80,7 +80,7 @@ class Workforce(Protocol):
         """
 
     def calibrate(
-        self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
+        self, dataset: Dataset, numbers: list[Key], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
     ) -> JobResults:
         """Calibrate observations and yield their results as they complete."""
 
@@ -104,11 +104,11 @@ class ThisProcess:
         """Do nothing: this process can always calibrate."""
 
     def calibrate(
-        self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
+        self, dataset: Dataset, numbers: list[Key], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
     ) -> JobResults:
         """Calibrate observations and yield their results in the order of `numbers`."""
 
-        def begin(number: int) -> ProcessedObservation:
+        def begin(number: Key) -> ProcessedObservation:
             return _begin(dataset, number, recipe, earlier.get(number, ()))
 
         with (
@@ -127,7 +127,7 @@ class ThisProcess:
                 keep_collections_short()
 
 
-def _begin(dataset: Dataset, number: int, recipe: Recipe, earlier: Sequence[Product]) -> ProcessedObservation:
+def _begin(dataset: Dataset, number: Key, recipe: Recipe, earlier: Sequence[Product]) -> ProcessedObservation:
     if not earlier:
         return apply_steps(dataset, number, recipe)
     return keep_or_apply_steps(dataset, number, recipe, earlier)
@@ -157,7 +157,7 @@ class Job:
 
     input: str
     output: str
-    number: int
+    number: Key
     recipe: bytes
     threads: int
     run: str = ""
@@ -283,7 +283,7 @@ def _calibrate_opened(known: _Opened, job: Job) -> JobResult:
 
 def make_jobs(
     dataset: Dataset,
-    numbers: list[int],
+    numbers: list[Key],
     recipe: Recipe,
     output: OutputStore,
     threads: int,
@@ -326,7 +326,7 @@ class JobQueue:
         self.ahead = ahead
         self._waiting = deque(jobs)
         self._position = {job.number: position for position, job in enumerate(jobs)}
-        self._running: set[int] = set()
+        self._running: set[Key] = set()
 
     def __bool__(self) -> bool:
         return bool(self._waiting or self._running)
@@ -340,7 +340,7 @@ class JobQueue:
         self._running.add(job.number)
         return job
 
-    def done(self, number: int) -> None:
+    def done(self, number: Key) -> None:
         """Mark a job as done."""
         self._running.remove(number)
 
@@ -349,7 +349,7 @@ class JobQueue:
         self._running.remove(job.number)
         self._waiting.appendleft(job)
 
-    def unfinished(self) -> list[int]:
+    def unfinished(self) -> list[Key]:
         """List the numbers of unfinished observations, in queue order."""
         left = self._running.union(job.number for job in self._waiting)
         return sorted(left, key=lambda number: self._position[number])
@@ -367,7 +367,7 @@ class Processes:
         Threads per process; the cores are divided among the processes if not given.
     """
 
-    number: int
+    number: Key
     threads: int | None = None
 
     def check(self) -> None:
@@ -387,12 +387,12 @@ class Processes:
             )
 
     def calibrate(
-        self, dataset: Dataset, numbers: list[int], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
+        self, dataset: Dataset, numbers: list[Key], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
     ) -> JobResults:
         """Calibrate observations in worker processes and yield their results as they complete."""
         threads = self.threads or max(available_cores() // self.number, 1)
         jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, threads, earlier), AHEAD * self.number)
-        attempts: dict[int, int] = {}
+        attempts: dict[Key, int] = {}
         kind = output.kind
         workers: list[_Worker] = []
         try:
@@ -419,7 +419,7 @@ class Processes:
                             return
                         workers[workers.index(worker)] = _Worker()
                         if attempts[job.number] < ATTEMPTS:
-                            logger.warning(f"{kind.noun} %d: its worker died; it is tried again", job.number)
+                            logger.warning(f"{kind.noun} %s: its worker died; it is tried again", job.number)
                             jobs.again(job)
                         else:
                             jobs.done(job.number)
@@ -459,7 +459,7 @@ def _obituary(noun: str, job: Job, worker: _Worker) -> str:
     return f"{many}, with exit status {status}; it said why on the standard error"
 
 
-def _signal_name(number: int) -> str:
+def _signal_name(number: Key) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -505,7 +505,7 @@ class _Worker:
         try:
             self.connection.send(job)
         except OSError:
-            logger.debug("a worker had ended before it got job %d", job.number)
+            logger.debug("a worker had ended before it got job %s", job.number)
 
     def report(self) -> Report | None:
         """Receive the report on the current job; None if the worker died."""
@@ -556,7 +556,7 @@ _BEGUN = "begun"
 """First message of a worker."""
 
 
-def _die(number: int, _frame: FrameType | None) -> None:
+def _die(number: Key, _frame: FrameType | None) -> None:
     """End this worker at once by a signal, after releasing its semaphores.
 
     Python would warn about leaked semaphores at the end of the run. An exception would not do: one

@@ -18,7 +18,7 @@ from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.interface import ArrayReader, Region, each_index
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import RemoteStorePath, StorePath
-from cal_pipeline.core.store.product import FINISHED, INTERRUPTED, RUN_RECORD, ProductKind
+from cal_pipeline.core.store.product import FINISHED, INTERRUPTED, RUN_RECORD, Key, ProductKind
 from cal_pipeline.core.text import format_count, make_printable
 
 WHOLE, DAMAGED = 0, 1
@@ -409,7 +409,7 @@ def describe_samples(wrong: NDArray[np.bool_], region: Region) -> str:
     return f"{int(np.count_nonzero(wrong))} of {format_count(wrong.size, 'sample')}, the first at [{place}]"
 
 
-def check_records(contents: Contents, kind: ProductKind, numbers: list[int]) -> None:
+def check_records(contents: Contents, kind: ProductKind, numbers: list[Key]) -> None:
     """Hold ``failures.json`` and ``run.json`` of a product against its observations.
 
     Parameters
@@ -430,19 +430,19 @@ def check_records(contents: Contents, kind: ProductKind, numbers: list[int]) -> 
         ended = "the run was interrupted" if state == INTERRUPTED else "the run did not end"
         contents.report(RUN_RECORD, f"state {state!r}: {ended}", repr(FINISHED))
         return
-    counts = record.get(kind.selection)
+    counts = record.get(kind.plural)
     asked, done, n_failed = (
         counts.get(name, -1) if isinstance(counts, dict) else -1 for name in ("asked", "done", "failed")
     )
     if not all(type(count) is int and count >= 0 for count in (asked, done, n_failed)) or done + n_failed != asked:
-        contents.report(RUN_RECORD, f"{kind.selection} {counts!r:.80}", "numbers, of which done and failed make asked")
+        contents.report(RUN_RECORD, f"{kind.plural} {counts!r:.80}", "numbers, of which done and failed make asked")
     # A run that resumes leaves what it was not asked for in the store, and its failures on record.
     elif done > len(numbers) or n_failed > len(failed):
         held = f"{format_count(len(numbers), kind.noun)} in the store and {len(failed)} in failures.json"
         contents.report(RUN_RECORD, held, f"{done} and {n_failed}, as the record of the run counts")
 
 
-def _check_failures(contents: Contents, kind: ProductKind, numbers: list[int]) -> set[int] | None:
+def _check_failures(contents: Contents, kind: ProductKind, numbers: list[Key]) -> set[Key] | None:
     """Check the list of failures; return the observations that failed, None if unreadable."""
     failures = _read_record(contents, "failures.json", list)
     if failures is None:
@@ -451,7 +451,7 @@ def _check_failures(contents: Contents, kind: ProductKind, numbers: list[int]) -
     for failure in failures:
         number = failure.get(kind.number_key) if isinstance(failure, dict) else None
         texts = [failure.get(name) for name in ("step", "error_class", "message")] if number is not None else [None]
-        if not isinstance(number, int) or not all(isinstance(text, str) for text in texts):
+        if not isinstance(number, str if kind.named else int) or not all(isinstance(text, str) for text in texts):
             keys = f"{kind.number_key}, step, error_class and message"
             contents.report("failures.json", f"{failure!r:.80}", f"a mapping with {keys}")
             continue

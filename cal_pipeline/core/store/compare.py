@@ -24,7 +24,7 @@ from cal_pipeline.core.store.compare_records import (
 from cal_pipeline.core.store.interface import ArrayReader
 from cal_pipeline.core.store.metadata import TEXT
 from cal_pipeline.core.store.paths import RemoteStorePath, StorePath
-from cal_pipeline.core.store.product import Product
+from cal_pipeline.core.store.product import Key, Product
 from cal_pipeline.core.store.records import read_records
 from cal_pipeline.core.text import format_ranges
 
@@ -116,7 +116,7 @@ class Comparison:
 def compare_products(
     one: Product,
     two: Product,
-    numbers: Sequence[int] | None = None,
+    numbers: Sequence[Key] | None = None,
     leave_out: Sequence[str] = (),
     origins: bool = True,
     describe: Describe = describe_record,
@@ -156,7 +156,7 @@ def compare_products(
     return Comparison(str(one.path), str(two.path), differences, arrays)
 
 
-def _require_observations(products: Sequence[Product], numbers: Sequence[int] | None) -> None:
+def _require_observations(products: Sequence[Product], numbers: Sequence[Key] | None) -> None:
     """Refuse a comparison of nothing."""
     noun = products[0].kind.noun
     for number in numbers or ():
@@ -168,7 +168,7 @@ def _require_observations(products: Sequence[Product], numbers: Sequence[int] | 
 
 
 def compare_arrays(
-    products: Sequence[Product], numbers: Sequence[int] | None = None, leave_out: Sequence[str] = ()
+    products: Sequence[Product], numbers: Sequence[Key] | None = None, leave_out: Sequence[str] = ()
 ) -> list[ArrayDifference]:
     """Compare all arrays of two products, block by block.
 
@@ -200,7 +200,7 @@ def compare_arrays(
     return busiest.each(compare_one, sorted(found[0] | found[1]))
 
 
-def _array_paths(product: Product, numbers: Sequence[int] | None, leave_out: set[str]) -> set[str]:
+def _array_paths(product: Product, numbers: Sequence[Key] | None, leave_out: set[str]) -> set[str]:
     """List the paths of all arrays of the observations of a product."""
     root = product.root
     wanted = [product.kind.group_name(n) for n in product.numbers if numbers is None or n in numbers]

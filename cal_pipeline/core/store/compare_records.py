@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from cal_pipeline.core.store.product import Key
 from cal_pipeline.core.store.records import ObservationRecord, as_mapping
 
 ABSENT = "-"
@@ -138,7 +139,7 @@ def compare_records(
     first: Sequence[ObservationRecord],
     second: Sequence[ObservationRecord],
     failures: Sequence[Sequence[Mapping[str, Any]]] = ((), ()),
-    numbers: Sequence[int] | None = None,
+    numbers: Sequence[Key] | None = None,
     origins: bool = True,
     describe: Describe = describe_record,
     figures: Figures = MappingProxyType({}),

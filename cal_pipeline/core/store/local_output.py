@@ -25,7 +25,7 @@ from cal_pipeline.core.store.staging import (
     staging_folder,
     take_up_leftovers,
 )
-from cal_pipeline.core.text import format_ranges
+from cal_pipeline.core.text import add_article, format_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class LocalOutput(OutputStore):
 
     def _prepare(self, overwrite: bool, resume: bool) -> None:
         """Judge what is in the way, and make a new product in staging unless one is continued."""
-        leftovers, self.removed_runs = take_up_leftovers(self.path, self.kind.number_of)
+        leftovers, self.removed_runs = take_up_leftovers(self.path, self.kind.key_of)
         self.leftovers = [LocalStorePath(left) for left in leftovers]
         self._is_new = not _holds_anything(self.path)
         if not self._is_new:
@@ -152,7 +152,7 @@ class LocalOutput(OutputStore):
 
     def published(self) -> list[str]:
         """List the names of the finished observations."""
-        return finished_in(self._folder, self.kind.number_of)
+        return finished_in(self._folder, self.kind.key_of)
 
     def adopt(self, leftover: StorePath, name: str) -> None:
         """Rename a finished observation of a leftover into the product."""
@@ -188,23 +188,21 @@ class LocalOutput(OutputStore):
         self.lock.ensure_held(again=True)
         if self.product is not self.root and done:
             self._replace()
-        superseded = set(done) & set(finished_in(self.path, self.kind.number_of)) if done else set()
+        superseded = set(done) & set(finished_in(self.path, self.kind.key_of)) if done else set()
         for left in self.leftovers:
             with _warned():
                 self._clear_leftover(RunFolder(self.path, Path(left.name).parent.name), superseded)
 
     def _clear_leftover(self, left: RunFolder, superseded: set[str]) -> None:
         """Remove from a leftover what this run has made anew, and all of it where nothing else is finished."""
-        number_of = self.kind.number_of
-        finished = set(finished_in(left.product, number_of))
+        key_of = self.kind.key_of
+        finished = set(finished_in(left.product, key_of))
         if finished <= superseded:
             left.remove()
             return
         for name in sorted(finished & superseded):
             left.discard(left.product / name)
-        kept = format_ranges(
-            sorted(number for name in finished - superseded if (number := number_of(name)) is not None)
-        )
+        kept = format_ranges(sorted(number for name in finished - superseded if (number := key_of(name)) is not None))
         logger.warning(
             f"finished {self.kind.noun}s %s of an interrupted run are kept in %s; give resume=True to take them up",
             kept,
@@ -335,7 +333,7 @@ def _refuse_inside_of_product(path: Path, kind: ProductKind) -> None:
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if inside:
-            raise StoreError(f"output {path} lies in {parent}, which is an {kind.name}; name another output")
+            raise StoreError(f"output {path} lies in {parent}, which is {add_article(kind.name)}; name another output")
 
 
 def _holds_anything(path: Path) -> bool:

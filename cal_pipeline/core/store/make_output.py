@@ -1,19 +1,22 @@
-"""Where a product is written: in a folder or at a URL, by one process or many."""
+"""Where a product is written: in a folder, at a URL or as a file, by one process or many."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from cal_pipeline.core.errors import StoreError
+from cal_pipeline.core.store.file_output import FileOutput
 from cal_pipeline.core.store.local_output import LocalOutput, local_staging_path
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.output import OutputStore
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store
-from cal_pipeline.core.store.product import ProductKind
+from cal_pipeline.core.store.product import STORE_SUFFIX, ProductKind
 from cal_pipeline.core.store.remote_output import RemoteOutput, remote_staging_path
+from cal_pipeline.core.text import add_article
 
 
 def make_output(where: str, overwrite: bool, source: str, kind: ProductKind, resume: bool = False) -> OutputStore:
-    """Create a product, in a folder or at a URL, and lock it for this run.
+    """Create a product, in a folder, at a URL or as a file, and lock it for this run.
 
     Parameters
     ----------
@@ -36,6 +39,10 @@ def make_output(where: str, overwrite: bool, source: str, kind: ProductKind, res
         If another run is writing it.
     """
     where = normalize_location(where)
+    if kind.suffix != STORE_SUFFIX:
+        if is_url(where):
+            raise StoreError(f"output {where} is remote; {add_article(kind.name)} is written to a local folder")
+        return FileOutput(Path(where), overwrite, source, kind)
     if is_url(where):
         return RemoteOutput(where, overwrite, source, kind, resume)
     return LocalOutput(Path(where), overwrite, source, kind, resume)

@@ -10,7 +10,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -19,9 +19,9 @@ from cal_pipeline.core.store.interface import chunk_name
 from cal_pipeline.core.store.lock import Holder, StoreLock
 from cal_pipeline.core.store.metadata import MOST_CHUNKS, make_group, read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.store.product import FAILURES, MARKER, RUN_RECORD, ProductKind
+from cal_pipeline.core.store.product import FAILURES, RUN_RECORD, Key, ProductKind
 from cal_pipeline.core.store.staging import name_some
-from cal_pipeline.core.text import format_count
+from cal_pipeline.core.text import add_article, format_count
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,9 @@ class OutputStore(ABC):
     leftovers: list[StorePath]
     removed_runs: list[str]
     earlier_failures: list[dict[str, Any]]
+
+    keeps_records: ClassVar[bool] = True
+    """Whether failures and the run are recorded in the product."""
 
     def __init__(self, kind: ProductKind) -> None:
         self.kind = kind
@@ -202,7 +205,7 @@ class OutputStore(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def record_failure(self, number: int, step: str, error_class: str, message: str) -> None:
+    def record_failure(self, number: Key, step: str, error_class: str, message: str) -> None:
         """Add a failed observation to ``failures.json``; if that fails, it is tried again later."""
         key = self.kind.number_key
         self.failures.append({key: number, "step": step, "error_class": error_class, "message": message})
@@ -279,7 +282,7 @@ def refuse_to_replace(root: StorePath, kind: ProductKind, overwrite: bool) -> No
         If it may not be replaced.
     """
     try:
-        known = MARKER in read_group_attributes(root, "")
+        known = kind.marks(read_group_attributes(root, ""))
     except LayoutError:
         known = False
     if not known:
@@ -312,7 +315,7 @@ def refuse_strangers(root: StorePath, keys: Iterable[str], kind: ProductKind) ->
     foreign = [key for key in keys if not _is_part(PurePosixPath(key), kind)]
     if foreign:
         raise StoreError(
-            f"output {root} holds what is not part of an {kind.name}, so it is never replaced: "
+            f"output {root} holds what is not part of {add_article(kind.name)}, so it is never replaced: "
             f"{name_some(sorted(foreign))}; move it elsewhere, or name another output"
         )
 
@@ -320,7 +323,7 @@ def refuse_strangers(root: StorePath, keys: Iterable[str], kind: ProductKind) ->
 def _is_part(key: PurePosixPath, kind: ProductKind) -> bool:
     if len(key.parts) == 1:
         return key.name in ("zarr.json", FAILURES, RUN_RECORD)
-    return kind.number_of(key.parts[0]) is not None and _OWN_NAMES.fullmatch(key.name) is not None
+    return kind.key_of(key.parts[0]) is not None and _OWN_NAMES.fullmatch(key.name) is not None
 
 
 def check_complete(root: StorePath) -> None:
@@ -353,7 +356,7 @@ def check_complete(root: StorePath) -> None:
                 raise IncompleteWriteError(f"{where} holds {format_count(present, 'chunk')}, expected {len(expected)}")
 
 
-def _chunk_grid(metadata: dict[str, Any]) -> list[int]:
+def _chunk_grid(metadata: dict[str, Any]) -> list[Key]:
     """Return the number of chunks along each axis of an array.
 
     Raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +26,19 @@ RUNNING, FINISHED, INTERRUPTED = "running", "finished", "interrupted"
 MARKER = "cal_schema_version"
 """Attribute of the root by which a store is known to be a product of this package."""
 
+STORE_SUFFIX = ".zarr"
+
+PRODUCT = "product"
+"""Attribute of the root with the kind of product, where a family has several."""
+
+Key = Any
+"""Key of an observation, unique in its input: a whole number, or a name (`str`) where the kind of product is named."""
+
+_FILES = ("zarr.json", FAILURES, RUN_RECORD)
+
+_NAME = re.compile(r"[A-Za-z0-9._-]*[A-Za-z0-9_-]")
+"""Names of named observations, without any that stands for a folder above."""
+
 
 @dataclass(frozen=True)
 class ProductKind:
@@ -40,35 +54,63 @@ class ProductKind:
         Version of its format.
     input_noun : str
         Name of an observation in the input, such as ``"L0 scan"``.
+    product : str
+        Attribute ``product`` of the root of the store; none if empty.
+    prefix : str
+        Beginning of the names of groups; by default the noun.
+    named : bool
+        Whether observations have names, which are those of their groups, and no numbers.
+    selected_by : str
+        Parameter of a pipeline that selects observations; by default the noun with an s.
+    suffix : str
+        End of the names of products: that of a store, or of a file that is a product as a whole.
 
     Examples
     --------
     >>> kind = ProductKind("scan", "L1 store", "1.0", "L0 scan")
-    >>> kind.number_key, kind.number_of("scan_025650")
+    >>> kind.number_key, kind.key_of("scan_025650")
     ('scan_number', 25650)
+    >>> kind = ProductKind("mosaic", "mosaic store", "1.0", "exposure", named=True, selected_by="exposures")
+    >>> kind.number_key, kind.key_of("M42_K"), kind.selection
+    ('mosaic', 'M42_K', 'exposures')
     """
 
     noun: str
     name: str
     schema_version: str
     input_noun: str
+    product: str = ""
+    prefix: str = ""
+    named: bool = False
+    selected_by: str = ""
+    suffix: str = STORE_SUFFIX
 
     @property
     def number_key(self) -> str:
-        """Key of the number of an observation in records, such as ``"scan_number"``."""
-        return f"{self.noun}_number"
+        """Key of the number or name of an observation in records, such as ``"scan_number"``."""
+        return self.noun if self.named else f"{self.noun}_number"
 
     @property
     def selection(self) -> str:
         """Parameter of a pipeline that selects observations, such as ``"scans"``."""
+        return self.selected_by or self.plural
+
+    @property
+    def plural(self) -> str:
+        """Plural of the name of an observation."""
         return f"{self.noun}s"
 
     @property
     def root_attributes(self) -> dict[str, str]:
         """Attributes of the root of a product."""
-        return {MARKER: self.schema_version, "cal_engine_version": __version__}
+        kind = {PRODUCT: self.product} if self.product else {}
+        return {MARKER: self.schema_version, "cal_engine_version": __version__, **kind}
 
-    def group_name(self, number: int) -> str:
+    def marks(self, attributes: Mapping[str, Any]) -> bool:
+        """Tell whether the attributes of a root are those of a product of this kind, of any version."""
+        return MARKER in attributes and attributes.get(PRODUCT, "") == self.product
+
+    def group_name(self, key: Key) -> str:
         """Return the name of the group of an observation.
 
         Examples
@@ -76,11 +118,13 @@ class ProductKind:
         >>> ProductKind("scan", "L1 store", "1.0", "L0 scan").group_name(25650)
         'scan_025650'
         """
-        return f"{self.noun}_{number:06d}"
+        return str(key) if self.named else f"{self.prefix or self.noun}_{key:06d}"
 
-    def number_of(self, group: str) -> int | None:
-        """Return the number of the observation in a group of the root; None for other groups."""
-        match = re.fullmatch(rf"{self.noun}_([0-9]{{6}})", group)
+    def key_of(self, member: str) -> Key | None:
+        """Return the key of the observation in a member of the root; None for other members."""
+        if self.named:
+            return None if member in _FILES or not _NAME.fullmatch(member) else member
+        match = re.fullmatch(rf"{self.prefix or self.noun}_([0-9]{{6}})", member)
         return int(match[1]) if match else None
 
 
@@ -98,8 +142,8 @@ class Product:
         The store.
     path : Path or str
         Path of a folder; name of a ZIP file; URL.
-    numbers : list of int
-        Observations it holds, ascending.
+    numbers : list of int, or of str
+        Observations it holds, ascending; their names where they have no numbers.
     failures : list of dict
         Observations that could not be calibrated: number, ``step``, ``error_class``, ``message``.
     run : dict or None
@@ -128,10 +172,16 @@ class Product:
         self.root: StorePath = open_store(path)
         self._is_local = isinstance(self.root, LocalStorePath)
         self.path: Any = self.root.path if isinstance(self.root, LocalStorePath) else self.root.name
-        if not _is_marked(self.root.get("zarr.json")):
+        marks = _read_marks(self.root.get("zarr.json"))
+        if not self.kind.marks(marks):
+            if MARKER in marks:
+                raise StoreError(
+                    f"{self.path} is no {self.kind.name}: its attribute {PRODUCT} is {marks.get(PRODUCT)!r:.80}, "
+                    f"expected {self.kind.product or None!r}"
+                )
             self._refuse_put_aside()
             self._refuse_unmarked(path)
-        found = ((self.kind.number_of(name), name) for name in self.root.members())
+        found = ((self.kind.key_of(name), name) for name in self.root.members())
         self.numbers = sorted(
             number for number, name in found if number is not None and self.root.exists(f"{name}/zarr.json")
         )
@@ -184,7 +234,7 @@ class Product:
             return False
         return (holder.host, holder.pid, holder.started) == (run.get("host"), run.get("pid"), run.get("started"))
 
-    def groups(self, number: int) -> list[str]:
+    def groups(self, number: Key) -> list[str]:
         """Return the paths of the groups with the arrays of an observation: one unless it has parts.
 
         Parameters
@@ -210,7 +260,7 @@ class Product:
             raise StoreError(f"{self.path} has no {self.kind.noun} {number}; it has {has}")
         return [group]
 
-    def attributes(self, number: int) -> dict[str, Any]:
+    def attributes(self, number: Key) -> dict[str, Any]:
         """Return the attributes of an observation, of its first part where it has several.
 
         Parameters
@@ -238,9 +288,10 @@ class Product:
         return f"<{type(self).__name__} {self.path}: {noun}, {len(self.failures)} failed>"
 
 
-def _is_marked(content: bytes | None) -> bool:
-    """Tell whether the metadata of a group carry the marker of a product."""
+def _read_marks(content: bytes | None) -> Mapping[str, Any]:
+    """Read the attributes of a root from its metadata; none from damaged ones."""
     try:
-        return MARKER in json.loads(content or b"{}").get("attributes", {})
+        attributes = json.loads(content or b"{}").get("attributes", {})
     except (ValueError, AttributeError, TypeError):
-        return False
+        return {}
+    return attributes if isinstance(attributes, Mapping) else {}

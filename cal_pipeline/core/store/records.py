@@ -9,7 +9,7 @@ from typing import Any
 from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.core.quality import name_verdict
 from cal_pipeline.core.store.metadata import read_group_attributes
-from cal_pipeline.core.store.product import Product, ProductKind
+from cal_pipeline.core.store.product import Key, Product, ProductKind
 
 RUN_ONLY = frozenset(
     {
@@ -59,9 +59,9 @@ class ObservationRecord:
     kind: ProductKind
 
     @property
-    def number(self) -> int:
+    def number(self) -> Key:
         """Number of the observation."""
-        number = self.kind.number_of(self.path.partition("/")[0])
+        number = self.kind.key_of(self.path.partition("/")[0])
         assert number is not None
         return number
 
@@ -120,7 +120,7 @@ class ObservationRecord:
         return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def read_records(product: Product, numbers: Sequence[int] | None = None) -> list[ObservationRecord]:
+def read_records(product: Product, numbers: Sequence[Key] | None = None) -> list[ObservationRecord]:
     """Read the records of a product; concurrently on high-latency stores.
 
     Parameters

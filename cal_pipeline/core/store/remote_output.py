@@ -102,7 +102,7 @@ class RemoteOutput(OutputStore):
 
     def published(self) -> list[str]:
         """List the names of the finished observations."""
-        names = sorted(name for name in self.root.members() if self.kind.number_of(name) is not None)
+        names = sorted(name for name in self.root.members() if self.kind.key_of(name) is not None)
         listed = self.root.each(lambda name: self.root.exists(f"{name}/zarr.json"), names)
         return [name for name, is_listed in zip(names, listed, strict=True) if is_listed]
 

@@ -15,8 +15,8 @@ from cal_pipeline.core.store.paths import LocalStorePath, remove_tree, sync_file
 
 logger = logging.getLogger(__name__)
 
-NumberOf = Callable[[str], int | None]
-"""Function that returns the number of the observation in a group, None for other groups."""
+KeyOf = Callable[[str], object]
+"""Function that returns the key of the observation in a member of the root, None for other members."""
 
 MARK = "cal_pipeline_run.json"
 """File that marks the staging folder of a run; only folders that hold it are ever removed."""
@@ -237,7 +237,7 @@ def refuse_strangers_in_staging(product: Path) -> None:
         raise StoreError(f"the staging folder {folder} holds what no run made: {name_some(foreign)}; move it elsewhere")
 
 
-def take_up_leftovers(product: Path, number_of: NumberOf) -> tuple[list[Path], list[str]]:
+def take_up_leftovers(product: Path, key_of: KeyOf) -> tuple[list[Path], list[str]]:
     """Clear the staging folders of runs that are gone; the caller holds the lock.
 
     What such a run had put aside is put back. A product with finished observations is kept.
@@ -246,7 +246,7 @@ def take_up_leftovers(product: Path, number_of: NumberOf) -> tuple[list[Path], l
     ----------
     product : Path
         The product.
-    number_of : callable
+    key_of : callable
         Returns the number of the observation in a group; None for other groups.
 
     Returns
@@ -263,7 +263,7 @@ def take_up_leftovers(product: Path, number_of: NumberOf) -> tuple[list[Path], l
         left = RunFolder(product, name)
         if left.is_of_living_run():
             continue
-        if finished_in(left.product, number_of):
+        if finished_in(left.product, key_of):
             left.tidy()
             found.append(left.product)
         else:
@@ -290,17 +290,17 @@ def find_put_aside(product: Path) -> Path | None:
     return next(staging_folder(product.resolve()).glob("*/old/product"), None)
 
 
-def finished_in(product: Path, number_of: NumberOf) -> list[str]:
+def finished_in(product: Path, key_of: KeyOf) -> list[str]:
     """List the names of the finished observations of a product in a folder.
 
     Parameters
     ----------
     product : Path
         The product.
-    number_of : callable
+    key_of : callable
         Returns the number of the observation in a group; None for other groups.
     """
-    names = [name for name in LocalStorePath(product).members() if number_of(name) is not None]
+    names = [name for name in LocalStorePath(product).members() if key_of(name) is not None]
     return sorted(name for name in names if (product / name / "zarr.json").is_file())
 
 

@@ -24,7 +24,7 @@ class HeterodyneStep(BaseStep):
 
     product_kind = CalibratedSession.kind
     observation_type = Scan
-    stage_names = tuple(step.class_alias for step in list_steps() if not step.is_pipeline)
+    stage_names = tuple(step.class_alias for step in list_steps("heterodyne") if not step.is_pipeline)
 
     @classmethod
     def open_source(cls, source: Any, input_dir: str = "") -> Scan:

@@ -17,10 +17,12 @@ from cal_pipeline.core.files.declared import (
     FileBeside,
     FileProperty,
     Number,
+    OneOf,
     Row,
     Table,
     Tables,
     Text,
+    TruthValue,
     WholeNumber,
     interval,
     matches_pattern,
@@ -53,6 +55,9 @@ class Detector:
     saturation: Annotated[float, Number(finite=False)] = math.inf
     corners: Annotated[tuple[tuple[float, float], ...], Each(Row(("row", "column"), Number(at_least=0.0)))] = ()
     aliases: Annotated[tuple[str, ...], Each(PATTERN, lone=True)] = ()
+    cooled: Annotated[bool, TruthValue()] = False
+    readout: Annotated[str, OneOf(("slow", "fast"))] = "slow"
+    notes: Annotated[str, Text(empty=True)] = "none"
     cold: Annotated[Window | None, Window] = None
     windows: Annotated[tuple[Window, ...], Tables(Window), "window"] = ()
 
@@ -74,6 +79,9 @@ band_um = [0.9, 2.4]
 saturation = inf
 corners = [[0, 0], [2047, 2047.5]]
 aliases = "H2*"
+cooled = true
+readout = "fast"
+notes = ""
 
 [cold]
 low = 30.0
@@ -90,6 +98,7 @@ def test_all_kinds(read):
     assert (found.name, found.gain, found.reads, found.band_um) == ("H2RG", 2.0, 4, (0.9, 2.4))
     assert isinstance(found.gain, float)
     assert (found.saturation, found.corners, found.aliases) == (math.inf, ((0.0, 0.0), (2047.0, 2047.5)), ("H2*",))
+    assert (found.cooled, found.readout, found.notes) == (True, "fast", "")
     assert (found.cold, found.windows) == (Window(30.0, 40.0), (Window(0.0, 1.0),))
     assert (found.file, found.sha256) == ("h2rg.toml", hashlib.sha256(WHOLE.encode()).hexdigest())
 
@@ -110,6 +119,9 @@ def test_what_has_a_default_may_be_left_out(read):
         (("gain = 2", "gain = 11"), "gain is 11"),
         (("gain = 2", "gain = true"), "gain is True"),
         (("gain = 2", "gain = nan"), "gain is nan"),
+        (("cooled = true", "cooled = 1"), "cooled is 1, expected true or false"),
+        (('"fast"', '"Fast"'), "readout is 'Fast', expected 'slow' or 'fast'"),
+        (('notes = ""', "notes = 1"), "notes is 1, expected text"),
         (("saturation = inf", "saturation = nan"), "saturation is nan, expected a number"),
         (("reads = 4", "reads = 4.0"), "reads is 4.0, expected a whole number"),
         (("[0.9, 2.4]", "[2.4, 0.9]"), r"band_um is \[2.4, 0.9\], expected \[lowest, highest\] in um"),

@@ -1,0 +1,142 @@
+"""Counts of a ramp, in memory or in a store, which are read row by row."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cal_pipeline.core.errors import DataReadError, LayoutError
+from cal_pipeline.core.store.interface import ArrayReader
+
+Samples = NDArray[Any]
+
+_COUNT_UNITS = ("adu", "dn", "ct", "count", "counts", "")
+"""Units that raw data may name; compared in lower case."""
+
+_LARGEST_READ = 2**24
+"""Samples of a chunk above which a whole exposure is read at once, not chunk by chunk for each block of rows."""
+
+
+class RampBlock(NamedTuple):
+    """Rows of a ramp.
+
+    Parameters
+    ----------
+    rows : slice
+        The rows.
+    data : ndarray, shape (I, G, rows, x)
+        Counts [adu].
+    groupdq : ndarray of uint8, shape (I, G, rows, x)
+        Flags of the groups.
+    """
+
+    rows: slice
+    data: Samples
+    groupdq: NDArray[np.uint8]
+
+
+Operation = Callable[[RampBlock], RampBlock]
+"""Work of a step on rows of a ramp; makes new arrays and leaves those it is given as they are."""
+
+
+class RampSource(Protocol):
+    """Counts of a ramp and the flags of its groups, wherever they are.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Integrations, groups, rows and columns.
+    dtype : numpy.dtype
+        Type of the counts.
+    rows_in_chunk : int
+        Rows that are read together.
+    """
+
+    shape: tuple[int, int, int, int]
+    dtype: np.dtype[Any]
+    rows_in_chunk: int
+
+    def read(self, rows: slice, /) -> RampBlock:
+        """Read rows."""
+
+
+class RampInMemory:
+    """Counts and flags of a ramp in memory."""
+
+    rows_in_chunk = 1
+
+    def __init__(self, data: Samples, groupdq: NDArray[np.uint8]) -> None:
+        self.shape: tuple[int, int, int, int] = data.shape
+        self.dtype = data.dtype
+        self._data, self._groupdq = data, groupdq
+
+    def read(self, rows: slice) -> RampBlock:
+        """Return views of the rows."""
+        return RampBlock(rows, self._data[..., rows, :], self._groupdq[..., rows, :])
+
+
+def check_units(reader: ArrayReader) -> None:
+    """Refuse counts in another unit, or packed ones, which would be taken for plain ones."""
+    units = reader.attributes.get("units", "adu")
+    if not isinstance(units, str) or units.strip().lower() not in _COUNT_UNITS:
+        raise LayoutError(f"{reader.name}: attribute units is {units!r:.80}, expected 'adu'")
+    for name, neutral in (("scale_factor", 1), ("add_offset", 0)):
+        value = reader.attributes.get(name, neutral)
+        if value != neutral:
+            raise LayoutError(f"{reader.name}: attribute {name} is {value!r:.80}, expected none: counts as they are")
+
+
+def refuse_absent(reader: ArrayReader) -> None:
+    """Refuse an array of which chunks are not stored: readers would get their fill value without a word."""
+    try:
+        absent = reader.absent_chunks()
+    except (OSError, ValueError) as error:
+        raise DataReadError(f"{reader.name}: its chunks cannot be listed: {type(error).__name__}: {error}") from error
+    if absent:
+        first = ", ".join(f"{part.start}:{part.stop}" for part in absent[0])
+        raise DataReadError(
+            f"{reader.name}: {len(absent)} chunks are not stored, the first of them [{first}]; expected all of them"
+        )
+
+
+def read_whole(reader: ArrayReader, selection: tuple[slice, ...] | None = None) -> NDArray[Any]:
+    """Read an array, or a part of it, in native byte order."""
+    try:
+        values = reader.read(selection)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataReadError(f"{reader.name} cannot be read: {type(error).__name__}: {error}") from error
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+class StoredRamp:
+    """Counts and flags of a ramp in a store, read row by row."""
+
+    def __init__(self, data: ArrayReader, groupdq: ArrayReader | None, shape: tuple[int, int, int, int]) -> None:
+        refuse_absent(data)
+        self.shape, self.dtype = shape, np.dtype(data.dtype)
+        self._data, self._groupdq = data, groupdq
+        n_integrations, n_groups, n_rows, n_columns = shape
+        chunk_rows = min(data.inner_chunks[2] if data.is_sharded else data.chunks[2], n_rows)
+        self._reads_all = n_integrations * n_groups * chunk_rows * n_columns > _LARGEST_READ
+        self.rows_in_chunk = 1 if self._reads_all else chunk_rows
+        self._all: NDArray[Any] | None = None
+        self._lock = threading.Lock()
+
+    def read(self, rows: slice) -> RampBlock:
+        """Read rows; all of them at the first call if chunks reach far over the rows."""
+        whole = (slice(None), slice(None), rows, slice(None))
+        if self._reads_all:
+            with self._lock:
+                if self._all is None:
+                    self._all = read_whole(self._data)
+            data = self._all[whole]
+        else:
+            data = read_whole(self._data, whole)
+        flags = np.broadcast_to(np.uint8(0), data.shape)
+        if self._groupdq is not None:
+            flags = read_whole(self._groupdq, whole).astype(np.uint8, copy=False)
+        return RampBlock(rows, data, flags)

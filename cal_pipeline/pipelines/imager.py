@@ -1,0 +1,181 @@
+"""Base of the pipelines of the imager."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+from cal_pipeline.core.errors import ObservationError
+from cal_pipeline.core.json_values import make_json_ready
+from cal_pipeline.core.observation import WrittenObservation
+from cal_pipeline.core.parameters.messages import ParameterError
+from cal_pipeline.core.parameters.values import plain_numbers
+from cal_pipeline.core.pipeline import ObservationPipeline, default_output
+from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.store.product import Product
+from cal_pipeline.core.store.records import ObservationRecord
+from cal_pipeline.core.text import format_ranges
+from cal_pipeline.imager.exposure_types import ExposureRule, ExposureTable, read_exposure_table
+from cal_pipeline.imager.exposures import ExposureStore
+from cal_pipeline.imager.identity import identify_groups, is_same_input, recorded_references
+from cal_pipeline.imager.models import ExposureModel, ImageModel
+from cal_pipeline.imager.summary import summarize_image
+from cal_pipeline.imager.writing import write_image
+from cal_pipeline.steps.imager.base import ExposureStep, ImagerStep
+
+logger = logging.getLogger(__name__)
+
+
+class ImagerPipeline(ImagerStep, ObservationPipeline):
+    """Base of the pipelines: which exposures they take, and what is recorded of them."""
+
+    spec = """
+    exposures      = force_list(default=None)     # Exposures to process, as in 1,5:8 (default: all)
+    exposure_table = string(default=None)         # File with further types of exposures
+    """
+
+    conversions = {"exposures": partial(plain_numbers, noun="exposure")}
+    coercions = {"exposures": lambda value: [str(item) for item in value]}
+
+    input_noun = "store of exposures"
+    example_input = "visit.zarr"
+    expected_input = "the path or URL of a store of exposures (visit.zarr)"
+    input_key = "input"
+    inputs_chosen_by = "load"
+
+    input_product: ClassVar[str] = "ramp"
+    """Attribute ``product`` of the stores that are taken."""
+
+    column: ClassVar[str] = "stage1"
+    """Column of the table of exposure types that names the pipeline."""
+
+    never_skipped: ClassVar[tuple[str, ...]] = ()
+    """Steps without which there is no result."""
+
+    product_class: ClassVar[type[Product]]
+    """Class of the product."""
+
+    exposures: list[Any] | None
+    exposure_table: str | None
+
+    def check_parameters(self) -> None:
+        """Refuse to skip a step without which there is no result, and a folder that is not there."""
+        super().check_parameters()
+        for name in self.never_skipped:
+            if getattr(self, name).skip:
+                raise ParameterError(f"{self.class_alias}: steps.{name}.skip = True; the step cannot be left out")
+        self.references_folder()
+
+    def open_input(self, location: str) -> ExposureStore:
+        """Open the store of exposures."""
+        return ExposureStore(location, (self.input_product,))
+
+    def table(self) -> ExposureTable:
+        """Read the table of exposure types."""
+        return read_exposure_table(self.exposure_table)
+
+    def rule_for(self, dataset: ExposureStore, number: int) -> ExposureRule:
+        """Look up the row of the table for an exposure.
+
+        Raises
+        ------
+        ExposureTypeError
+            If there is none.
+        ObservationError
+            If the attributes of the exposure cannot be read or are not as the format says.
+        """
+        where = f"{dataset.path}/{dataset.group(number)}"
+        return self.table().look_up_exposure(dataset.attributes(number), where)
+
+    def take(self, dataset: ExposureStore, role: str | None = None) -> list[int]:
+        """List the selected exposures that the table has for this pipeline.
+
+        Parameters
+        ----------
+        dataset : ExposureStore
+            The input.
+        role : str, optional
+            Only those of this role.
+
+        Returns
+        -------
+        list of int
+            With those that cannot be read or are of an unknown type, which fail when they are opened.
+        """
+        taken, left = [], []
+        for number in dataset.select(self.exposures):
+            try:
+                rule = self.rule_for(dataset, number)
+            except ObservationError:  # opening it reports the error
+                rule = None
+            if rule is None or (getattr(rule, self.column) == self.class_alias and role in (None, rule.role)):
+                taken.append(number)
+            elif getattr(rule, self.column) != self.class_alias:
+                left.append(number)
+        if left:
+            logger.info("exposures %s left out: their types are not for %s", format_ranges(left), self.class_alias)
+        return taken
+
+    def select(self, dataset: ExposureStore) -> list[int]:
+        """Select the exposures to process."""
+        return self.take(dataset)
+
+    def open_product(self, location: str) -> Product:
+        """Open the product."""
+        return self.product_class(location)
+
+    def default_output(self, dataset: ExposureStore) -> str:
+        """Return the name of a product whose name was not given, such as ``visit_rate.zarr``."""
+        return default_output(dataset.path, self.product_kind.product, f"_{self.input_product}")
+
+    def input_groups(self, observation: ExposureModel) -> list[str]:
+        """List the groups of the input that a result depends on."""
+        assert observation.store is not None
+        return [observation.store.group(observation.number)]
+
+    def find_changes(self, observation: ExposureModel, records: Sequence[ObservationRecord]) -> list[str]:
+        """Name what an exposure is made from that is no longer as recorded."""
+        provenance, changes = records[0].provenance, []
+        if self.reference_digests(observation) != recorded_references(provenance):
+            changes.append("reference files are others")
+        assert observation.store is not None
+        if not changes and not is_same_input(observation.store.root, self.input_groups(observation), provenance):
+            changes.append("input changed")
+        return changes
+
+    def reference_digests(self, observation: ExposureModel) -> dict[str, str]:
+        """Choose the reference files that a run would use now; return their digests by type."""
+        fresh = self.with_parameters(self.resolve_with(self._file_for(observation.get_crds_parameters())))
+        found: dict[str, str] = {}
+        for name in fresh.step_defs:
+            step = getattr(fresh, name)
+            if isinstance(step, ExposureStep) and not step.skip:
+                found |= step.reference_digests(observation)
+        return found
+
+    def provenance_of(self, observation: ExposureModel, provenance: Mapping[str, Any]) -> dict[str, Any]:
+        """Complete the provenance of a run by what an exposure was made from."""
+        store, groups = observation.store, self.input_groups(observation)
+        assert store is not None
+        return {
+            **provenance,
+            "input_groups": groups,
+            **identify_groups(store.root, groups),
+            "reference_files": [observation.references[name] for name in sorted(observation.references)],
+        }
+
+    def write_observation(
+        self, observation: ImageModel, root: StorePath, provenance: dict[str, Any]
+    ) -> WrittenObservation:
+        """Write an image."""
+        own = self.provenance_of(observation, provenance)
+        if "provenance" in observation.meta:
+            own["input_provenance"] = make_json_ready(observation.meta["provenance"])
+        self.write(observation, root, own)
+        return summarize_image(observation)
+
+    def write(self, image: ImageModel, root: StorePath, provenance: Mapping[str, Any]) -> None:
+        """Write the arrays of an image."""
+        write_image(image, root, provenance)
