@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cal_pipeline.imager import DQ
+from cal_pipeline.imager.errors import MissingPackageError
 from cal_pipeline.imager.physics.image import make_image
 from cal_pipeline.imager.physics.projection import Grid, Projection, compute_grid, map_pixels
-from cal_pipeline.imager.physics.resample import LEAST_WEIGHT, MissingPackageError, resample
+from cal_pipeline.imager.physics.resample import LEAST_WEIGHT, resample
 
 pytestmark = pytest.mark.imager
 
