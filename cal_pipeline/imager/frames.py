@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import CalibrationError, LayoutError
 from cal_pipeline.core.inputs import locate_input
@@ -18,6 +17,7 @@ from cal_pipeline.imager.kinds import CAL, RATE
 from cal_pipeline.imager.meta import Meta
 from cal_pipeline.imager.models import ExposureModel, ImageModel
 from cal_pipeline.imager.physics.image import Image
+from cal_pipeline.imager.physics.mosaic import GridMask
 from cal_pipeline.imager.times import parse_time
 
 Loader = Callable[[], ImageModel]
@@ -41,7 +41,7 @@ class FrameSet(ExposureModel):
         ``date_obs`` is the earliest.
     headers : list of Meta
         Attributes of each exposure.
-    outliers : ndarray of bool, shape (k, y, x), or None
+    outliers : list of GridMask, or None
         Samples on the grid of the mosaic that the step `outlier` leaves out.
     plain : list of Image, or None
         Arrays of the images, once they have been read for a mosaic.
@@ -62,7 +62,7 @@ class FrameSet(ExposureModel):
     """
 
     headers: list[Meta]
-    outliers: NDArray[np.bool_] | None
+    outliers: list[GridMask] | None
     plain: list[Image] | None
     units: str
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from cal_pipeline.imager.dq import DQ, LASTING
 from cal_pipeline.imager.physics.image import Flags, Floats, Image, Mask, cut_image
-from cal_pipeline.imager.physics.outlier import find_outliers
+from cal_pipeline.imager.physics.outlier import FEWEST_VALUES, find_outliers
 from cal_pipeline.imager.physics.projection import Grid, Projection, cut_grid, find_part
 from cal_pipeline.imager.physics.resample import Resampled, resample
 
@@ -85,14 +85,30 @@ def average_images(
     )
 
 
-def find_mosaic_outliers(
+class GridMask(NamedTuple):
+    """Mask of some pixels of a grid, in a rectangle that holds all of an image.
+
+    Attributes
+    ----------
+    rows, columns : slice
+        Rectangle.
+    mask : ndarray of bool, shape (rows, columns)
+        Mask.
+    """
+
+    rows: slice
+    columns: slice
+    mask: Mask
+
+
+def find_outliers_of_images(
     images: Sequence[Image],
     projections: Sequence[Projection],
     grid: Grid,
     sigma: float = 5.0,
     gradient: float = 1.0,
-) -> Mask:
-    """Find the samples of images on a common grid that are far from the median of all; see :func:`.find_outliers`.
+) -> list[GridMask]:
+    """Find the outliers of images once they are resampled to a grid.
 
     Parameters
     ----------
@@ -107,26 +123,49 @@ def find_mosaic_outliers(
 
     Returns
     -------
-    ndarray of bool, shape (k, y, x)
+    list of GridMask, length k
+        Pixels of the grid where the resampled image is an outlier, for :func:`build_mosaic`.
 
     Examples
     --------
     >>> from cal_pipeline.imager.physics.image import make_image
     >>> projection = Projection((150.0, 2.0), (1.0, 1.0), ((-1e-5, 0.0), (0.0, 1e-5)))
-    >>> images = [make_image([[1.0, value]], [[1.0, 1.0]]) for value in (1.0, 1.0, 99.0)]
-    >>> find_mosaic_outliers(images, [projection] * 3, Grid(projection, (1, 2)))[:, 0].tolist()
-    [[False, False], [False, False], [False, True]]
+    >>> images = [make_image([[1.0, value]], [[1.0, 1.0]]) for value in (1.0, 1.0, 30.0)]
+    >>> found = find_outliers_of_images(images, [projection] * 3, Grid(projection, (1, 2)))
+    >>> [outliers.mask.tolist() for outliers in found]
+    [[[False, False]], [[False, False]], [[False, True]]]
     """
-    outliers = np.zeros((len(images), *grid.shape), np.bool_)
+    found = [
+        _make_mask(Grid(projection, image.data.shape), grid)
+        for image, projection in zip(images, projections, strict=True)
+    ]
     for tile in _divide_into_tiles(grid.shape):
         resampled = resample_images(images, projections, cut_grid(grid, *tile.outer))
-        if not resampled:
+        if len(resampled) < FEWEST_VALUES:
             continue
-        values, errors = (np.stack([getattr(i, name) for i in resampled.values()]) for name in ("data", "err"))
-        found = find_outliers(values, errors, sigma, gradient)
-        for k, of_image in zip(resampled, found, strict=True):
-            outliers[k][tile.inner] = of_image[tile.within]
-    return outliers
+        values, errors = (np.stack([getattr(image, name) for image in resampled.values()]) for name in ("data", "err"))
+        outliers = find_outliers(values, errors, sigma, gradient)[:, *tile.within]
+        for k, mask in zip(resampled, outliers, strict=True):
+            _copy_overlap(GridMask(*tile.inner, mask), found[k])
+    return found
+
+
+def _make_mask(image: Grid, grid: Grid) -> GridMask:
+    """Make an empty mask for an image."""
+    rows, columns = find_part(grid, image)
+    return GridMask(rows, columns, np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.bool_))
+
+
+def _copy_overlap(source: GridMask, target: GridMask) -> None:
+    """Copy a mask to another, as far as they overlap."""
+    there, here = [], []
+    for part, other in zip(source[:2], target[:2], strict=True):
+        start, stop = max(part.start, other.start), min(part.stop, other.stop)
+        if start >= stop:
+            return
+        there.append(slice(start - part.start, stop - part.start))
+        here.append(slice(start - other.start, stop - other.start))
+    target.mask[here[0], here[1]] = source.mask[there[0], there[1]]
 
 
 def build_mosaic(
@@ -134,9 +173,9 @@ def build_mosaic(
     projections: Sequence[Projection],
     exposure_times: Sequence[float],
     grid: Grid,
-    outliers: Mask | None = None,
+    outliers: Sequence[GridMask] | None = None,
 ) -> Mosaic:
-    """Build a mosaic: resample images to a grid and average them.
+    """Build a mosaic: resample images to a grid and average them without outliers.
 
     Parameters
     ----------
@@ -148,8 +187,8 @@ def build_mosaic(
         Exposure times [s].
     grid : Grid
         Grid of the mosaic, from :func:`.compute_grid`.
-    outliers : ndarray of bool, shape (k, y, x), or None
-        Samples on the grid to leave out, from :func:`find_mosaic_outliers`; None: nowhere.
+    outliers : sequence of GridMask, length k, or None
+        Values to leave out, from :func:`find_outliers_of_images`; None: nowhere.
 
     Returns
     -------
@@ -174,9 +213,12 @@ def build_mosaic(
         resampled = resample_images(images, projections, cut_grid(grid, *tile.inner))
         if not resampled:
             continue
-        out = None if outliers is None else np.stack([outliers[k][tile.inner] for k in resampled])
         times = [exposure_times[k] for k in resampled]
-        for whole, part in zip(mosaic, average_images(list(resampled.values()), times, out), strict=True):
+        masks = np.zeros((len(resampled), *data[tile.inner].shape), np.bool_)
+        if outliers is not None:
+            for k, mask in zip(resampled, masks, strict=True):
+                _copy_overlap(outliers[k], GridMask(*tile.inner, mask))
+        for whole, part in zip(mosaic, average_images(list(resampled.values()), times, masks), strict=True):
             whole[tile.inner] = part
     return mosaic
 

@@ -8,7 +8,7 @@ from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.imager.frames import FrameSet
 from cal_pipeline.imager.kinds import MOSAIC
 from cal_pipeline.imager.mosaics import find_grid, plain_images
-from cal_pipeline.imager.physics.mosaic import find_mosaic_outliers
+from cal_pipeline.imager.physics.mosaic import find_outliers_of_images
 from cal_pipeline.steps.imager.base import ImageStep
 
 
@@ -41,7 +41,7 @@ class OutlierStep(FramesStep):
     Examples
     --------
     >>> frames = OutlierStep.call("cal.zarr")
-    >>> frames.outliers.shape[0] == len(frames)
+    >>> len(frames.outliers) == len(frames)
     True
     """
 
@@ -69,9 +69,9 @@ class OutlierStep(FramesStep):
             return
         images = plain_images(frames)
         projections, grid = find_grid(frames)
-        frames.outliers = find_mosaic_outliers(images, projections, grid, self.sigma, self.gradient)
+        frames.outliers = find_outliers_of_images(images, projections, grid, self.sigma, self.gradient)
 
     def describe_observation(self, observation: FrameSet) -> str:
         """Count the outliers for the log."""
         assert observation.outliers is not None
-        return f"{int(observation.outliers.sum())} samples of {len(observation)} images"
+        return f"{sum(int(part.mask.sum()) for part in observation.outliers)} samples of {len(observation)} images"
