@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.store.check import Contents, describe_samples
+from cal_pipeline.core.store.check_array import ArrayChecks
 from cal_pipeline.core.store.interface import ArrayReader, Region
-from cal_pipeline.core.store.metadata import TEXT
 from cal_pipeline.core.store.records import as_mapping
 from cal_pipeline.core.store.schema import ProductArray
 from cal_pipeline.heterodyne.physics.flags import Flag
@@ -153,7 +153,7 @@ def _check_arrays(contents: Contents, part: str) -> None:
         path = f"{part}/{name}"
         if path not in contents.arrays and path not in contents.damaged:
             contents.report(path, "no such array", "an array that L1 requires")
-    lengths: dict[str, tuple[int, str]] = {}
+    checks = ArrayChecks(contents, L1, "L1")
     inside = [part, *(f"{part}/{name}" for name in L1.diagnostics)]
     readers = [reader for path, reader in contents.arrays.items() if path.rpartition("/")[0] in inside]
     # Spectra first: other arrays are compared with their shape.
@@ -161,33 +161,5 @@ def _check_arrays(contents: Contents, part: str) -> None:
         group, _, name = reader.path.rpartition("/")
         spec = _find_entry(group, name)
         if spec is not None:
-            _check_array(contents, reader, spec, reader.path[len(part) + 1 :], lengths)
-
-
-def _check_array(
-    contents: Contents, reader: ArrayReader, spec: ProductArray, name: str, lengths: dict[str, tuple[int, str]]
-) -> None:
-    """Check type, axes, shape and attributes of an array."""
-    path = reader.path
-    types = ["string" if dtype == "str" else dtype for dtype in (spec.dtype, *spec.other_dtypes)]
-    if str(reader.dtype) not in types:
-        contents.report(path, f"type {reader.dtype}", " or ".join(types))
-    if reader.dtype != TEXT and reader.dtype.kind == "f" and reader.fill_value == reader.fill_value:
-        contents.report(path, f"fill_value {reader.fill_value}", "NaN")
-    axes = tuple(reader.dimension_names or ())
-    if axes not in spec.dims or len(axes) != reader.ndim:
-        expected = " or ".join(f"[{', '.join(dims)}]" for dims in spec.dims)
-        contents.report(path, f"dimension_names [{', '.join(map(str, axes))}] of {reader.ndim} axes", expected)
-        return
-    for axis, length in zip(spec.dims_of(reader.ndim), reader.shape, strict=True):
-        known, other = lengths.setdefault(axis, (length, name))
-        if length != known:
-            contents.report(path, f"shape {reader.shape}", f"{known} along {axis}, as {other} has")
-    group = path.rpartition("/")[0]
-    present = {key.rpartition("/")[2] for key in contents.arrays if key.rpartition("/")[0] == group}
-    wanted = L1.attributes_of(name, spec.dims_of(reader.ndim), present)
-    for key, value in wanted.items():
-        if reader.attributes.get(key) != value:
-            contents.report(path, f"attribute {key} = {reader.attributes.get(key)!r}", repr(value))
-    for key in sorted(reader.attributes.keys() - wanted.keys() - _OWN_ATTRIBUTES.get(name, set())):
-        contents.report(path, f"attribute {key}, which L1 does not have", "attributes of the schema")
+            within = reader.path[len(part) + 1 :]
+            checks.check(reader, spec, within, within, free=_OWN_ATTRIBUTES.get(within, ()))

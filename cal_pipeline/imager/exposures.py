@@ -225,6 +225,16 @@ class ExposureStore:
         ints = {"ints": self._read_image(f"{group}/{name}", CUBE)} if name in self.root.members(group) else {}
         return {**self._read_image(group, IMAGE), **ints}
 
+    def image_shape(self, number: int) -> tuple[int, ...]:
+        """Return the shape of an image, of which nothing else is read.
+
+        Raises
+        ------
+        LayoutError, DataReadError
+            If its metadata cannot be read.
+        """
+        return open_reader(self.root, f"{self.group(number)}/data").shape
+
     def _read_image(self, group: str, axes: tuple[str, ...]) -> dict[str, Any]:
         """Read the arrays of an image, and their unit."""
         readers = self._open_arrays(group, ("data", "err", *VARIANCES, "dq"))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from astropy import units
+
 from cal_pipeline.core.store.schema import ProductArray, ProductSchema
+from cal_pipeline.imager.dq import DQ
 
 RATE_UNITS = "electron / s"
 
@@ -22,3 +27,29 @@ IMAGES = ProductSchema(
     },
 )
 """Arrays of images: rates, calibrated images and mosaics."""
+
+FLAGS = {
+    "flag_masks": [int(flag) for flag in DQ],
+    "flag_meanings": " ".join(str(flag.name) for flag in DQ),
+}
+"""Bits of ``dq``, as CF names them."""
+
+
+def describe_array(name: str, unit: str) -> dict[str, Any]:
+    """Make the attributes of an array that depend on the unit of the values, and those of flags.
+
+    Parameters
+    ----------
+    name : str
+        Name of the array.
+    unit : str
+        Unit of the values and of their errors.
+
+    Examples
+    --------
+    >>> describe_array("err", "uJy"), describe_array("var_flat", "electron / s"), describe_array("weight", "uJy")
+    ({'units': 'uJy'}, {'units': 'electron2 / s2'}, {})
+    """
+    if name in VARIANCES:
+        return {"units": str((units.Unit(unit) ** 2).to_string())}
+    return {"units": unit} if name in ("data", "err") else FLAGS if name == "dq" else {}

@@ -6,25 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from astropy import units
 from numpy.typing import NDArray
 
 from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.imager.dq import DQ
 from cal_pipeline.imager.models import ImageModel
-from cal_pipeline.imager.schema import IMAGES, VARIANCES
+from cal_pipeline.imager.schema import IMAGES, VARIANCES, describe_array
 
 CHUNK_SAMPLES = 2**19
 """Samples of a chunk, which holds whole rows."""
-
-FLAGS = {
-    "flag_masks": [int(flag) for flag in DQ],
-    "flag_meanings": " ".join(str(flag.name) for flag in DQ),
-}
-"""Bits of ``dq``, as CF names them."""
 
 
 def write_image(
@@ -66,27 +58,15 @@ def write_arrays(arrays: Mapping[str, NDArray[Any]], group: StorePath, unit: str
     unit : str
         Unit of the values and of their errors.
     """
-    squared = units_of_variance(unit)
     present = set(arrays)
 
     def write(name: str) -> None:
         values = arrays[name]
         *leading, n_rows, n_columns = values.shape
         rows = min(max(CHUNK_SAMPLES // max(n_columns, 1), 1), n_rows)
-        own = {"data": unit, "err": unit, **dict.fromkeys(VARIANCES, squared)}.get(name)
-        attributes: dict[str, Any] = FLAGS if name == "dq" else {} if own is None else {"units": own}
         chunks = (*(1 for _ in leading), rows, n_columns)
-        IMAGES.create_array(group, name, values.shape, chunks, present, attributes=attributes).write(values)
+        IMAGES.create_array(group, name, values.shape, chunks, present, attributes=describe_array(name, unit)).write(
+            values
+        )
 
     map_in_threads(write, list(arrays), int(np.size(arrays["data"])) * len(arrays))
-
-
-def units_of_variance(unit: str) -> str:
-    """Write the unit of the variance of values.
-
-    Examples
-    --------
-    >>> units_of_variance("electron / s"), units_of_variance("uJy")
-    ('electron2 / s2', 'uJy2')
-    """
-    return str((units.Unit(unit) ** 2).to_string())

@@ -87,8 +87,8 @@ class CheckReport:
 
     Parameters
     ----------
-    store, kind : str
-        Name of the store, and its kind in words.
+    store, kind, noun : str
+        Name of the store, its kind in words, and the word for its observations.
     n_observations, n_arrays, n_chunks : int
         Numbers of observations, arrays and stored chunks (inner chunks of shards) that were read.
     findings : list of Finding
@@ -100,6 +100,7 @@ class CheckReport:
 
     store: str
     kind: str
+    noun: str
     n_observations: int
     n_arrays: int
     n_chunks: int

@@ -110,6 +110,11 @@ class ProductKind:
         """Tell whether the attributes of a root are those of a product of this kind, of any version."""
         return MARKER in attributes and attributes.get(PRODUCT, "") == self.product
 
+    @property
+    def group_pattern(self) -> str:
+        """Names of the groups of observations, as in messages."""
+        return "named after them" if self.named else f"{self.prefix or self.noun}_NNNNNN"
+
     def group_name(self, key: Key) -> str:
         """Return the name of the group of an observation.
 
@@ -172,7 +177,7 @@ class Product:
         self.root: StorePath = open_store(path)
         self._is_local = isinstance(self.root, LocalStorePath)
         self.path: Any = self.root.path if isinstance(self.root, LocalStorePath) else self.root.name
-        marks = _read_marks(self.root.get("zarr.json"))
+        marks = read_marks(self.root)
         if not self.kind.marks(marks):
             if MARKER in marks:
                 raise StoreError(
@@ -288,10 +293,10 @@ class Product:
         return f"<{type(self).__name__} {self.path}: {noun}, {len(self.failures)} failed>"
 
 
-def _read_marks(content: bytes | None) -> Mapping[str, Any]:
-    """Read the attributes of a root from its metadata; none from damaged ones."""
+def read_marks(root: StorePath) -> Mapping[str, Any]:
+    """Read the attributes of a root, by which a store is known; none from damaged metadata."""
     try:
-        attributes = json.loads(content or b"{}").get("attributes", {})
+        attributes = json.loads(root.get("zarr.json") or b"{}").get("attributes", {})
     except (ValueError, AttributeError, TypeError):
         return {}
     return attributes if isinstance(attributes, Mapping) else {}
