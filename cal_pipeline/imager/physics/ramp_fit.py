@@ -133,44 +133,38 @@ def fit_ramps(
     """
     ramps = prepare_ramps(data, groupdq, pixeldq, gain, read_noise, times)
     n_integrations, _, *shape = data.shape
-    together = _Results(1, ramps.fitted.size)
-    apart = _Results(n_integrations if n_integrations > 1 else 0, ramps.fitted.size)
-    _fit_pixels(
-        *ramps,
-        tuple(compute_difference_noise(times)),
-        (together.values, together.chi2, together.n_used),
-        (apart.values, apart.chi2, apart.n_used),
-    )
+    each = n_integrations if n_integrations > 1 else 0
+    values = np.full((1 + each, 4, ramps.fitted.size), np.nan, np.float32)
+    chi2, n_used = np.zeros(values[:, 0].shape), np.zeros(values[:, 0].shape, np.int32)
+    _fit_pixels(*ramps, tuple(compute_difference_noise(times)), values, chi2, n_used)
     lasting = pixeldq | np.where(find_without_gain(gain, read_noise), np.uint32(DQ.NO_GAIN_VALUE), np.uint32(0))
     events = np.bitwise_or.reduce(groupdq, axis=1) & np.uint8(EVENTS)
-    each = apart.finish((n_integrations, *shape), lasting | events) if n_integrations > 1 else None
-    return together.finish(tuple(shape), lasting | np.bitwise_or.reduce(events, axis=0), each)
+    values, chi2, n_used = (array.reshape(*array.shape[:-1], *shape) for array in (values, chi2, n_used))
+    integrations = _collect(values[1:], chi2[1:], n_used[1:], lasting | events) if each else None
+    return _collect(values[0], chi2[0], n_used[0], lasting | np.bitwise_or.reduce(events, axis=0), integrations)
 
 
-class _Results:
-    """Arrays that the compiled loop fills, for k fits of each of P pixels."""
-
-    def __init__(self, k: int, n_pixels: int) -> None:
-        self.values = np.full((4, k, n_pixels), np.nan, np.float32)
-        self.chi2 = np.zeros((k, n_pixels))
-        self.n_used = np.zeros((k, n_pixels), np.int32)
-
-    def finish(self, shape: tuple[int, ...], dq: NDArray[np.uint32], each: RampFit | None = None) -> RampFit:
-        """Shape the arrays as images, and leave χ² to pixels whose ramps are complete."""
-        n_used = self.n_used.reshape(shape)
-        dq = dq | np.where(n_used == 0, np.uint32(DQ.DO_NOT_USE), np.uint32(0))
-        counted = ((dq & _CUT_SHORT) == 0) & (n_used > 1)
-        rate, err, var_poisson, var_rnoise = self.values.reshape(4, *shape)
-        return RampFit(
-            rate=rate,
-            err=err,
-            var_poisson=var_poisson,
-            var_rnoise=var_rnoise,
-            dq=dq,
-            chi2=np.where(counted, self.chi2.reshape(shape), 0.0),
-            n_free=np.where(counted, n_used - 1, 0).astype(np.int32),
-            integrations=each,
-        )
+def _collect(
+    values: NDArray[np.float32],
+    chi2: Floats,
+    n_used: NDArray[np.int32],
+    dq: NDArray[np.uint32],
+    integrations: RampFit | None = None,
+) -> RampFit:
+    """Name the results of the compiled loop, and leave χ² to pixels whose ramps are complete."""
+    dq = dq | np.where(n_used == 0, np.uint32(DQ.DO_NOT_USE), np.uint32(0))
+    counted = ((dq & _CUT_SHORT) == 0) & (n_used > 1)
+    rate, err, var_poisson, var_rnoise = np.moveaxis(values, -3, 0)
+    return RampFit(
+        rate=rate,
+        err=err,
+        var_poisson=var_poisson,
+        var_rnoise=var_rnoise,
+        dq=dq,
+        chi2=np.where(counted, chi2, 0.0),
+        n_free=np.where(counted, n_used - 1, 0).astype(np.int32),
+        integrations=integrations,
+    )
 
 
 @compiled
@@ -181,10 +175,11 @@ def _fit_pixels(
     gain: Floats,
     read_noise: Floats,
     noise: Noise,
-    together: Any,
-    apart: Any,
+    values: NDArray[np.float32],
+    chi2: Floats,
+    n_used: NDArray[np.int32],
 ) -> None:
-    """Fit all pixels: their integrations together, and those apart that there is a place for."""
+    """Fit all pixels: their integrations together first, then each that there is a place for."""
     n_integrations, n_differences, n_pixels = usable.shape
     differences = np.empty((n_integrations, n_differences, _LANES))
     used = np.empty((n_integrations, n_differences, _LANES))
@@ -203,9 +198,10 @@ def _fit_pixels(
                     rise = gain[p] * (float(data[i, g + 1, p]) - float(data[i, g, p]))
                     if fitted[p] and usable[i, g, p] and np.isfinite(rise):
                         differences[i, g, k], used[i, g, k] = rise, 1.0
-        _fit_lanes(differences, used, variance, noise, memory, together, 0, start)
-        for i in range(apart[1].shape[0]):
-            _fit_lanes(differences[i : i + 1], used[i : i + 1], variance, noise, memory, apart, i, start)
+        for fit in range(len(values)):
+            integrations = (0, n_integrations) if fit == 0 else (fit - 1, fit)
+            _fit_lanes(differences, used, integrations, variance, noise, memory)
+            _write_lanes(variance, memory, values[fit, :, start:], chi2[fit, start:], n_used[fit, start:])
 
 
 @compiled
@@ -214,54 +210,60 @@ def _make_memory(n_differences: int) -> Any:
     rows = np.zeros((n_differences, _LANES)), np.zeros((n_differences, _LANES)), np.zeros((n_differences, _LANES))
     lanes = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
     sums = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
-    return rows, lanes, sums
+    fits = np.zeros(_LANES), np.zeros(_LANES, np.int64), np.zeros(_LANES, np.bool_)
+    return rows, lanes, sums, fits
 
 
 @compiled
 def _fit_lanes(
-    differences: Floats, used: Floats, variance: Floats, noise: Noise, memory: Any, results: Any, k: int, start: int
+    differences: Floats, used: Floats, integrations: tuple[int, int], variance: Floats, noise: Noise, memory: Any
 ) -> None:
-    """Iterate rates to their fixed points, and write them with variances, χ² and numbers of differences.
+    """Iterate the rates of 64 pixels to their fixed points.
 
     A difference that is not used is 0, as are its interval and its covariances: a segment of its own
     that adds nothing to the sums.
     """
-    values, chi2, n_used = results
-    rate = np.zeros(_LANES)
+    rate, number, done = memory[3]
     numerator, denominator = memory[2][:2]
-    done = np.empty(_LANES, np.bool_)
-    for lane in range(_LANES):
-        total, time, number = 0.0, 0.0, 0.0
-        for i in range(used.shape[0]):
+    unfinished = 0
+    for k in range(_LANES):
+        total, time, number[k] = 0.0, 0.0, 0
+        for i in range(integrations[0], integrations[1]):
             for g in range(used.shape[1]):
-                total += differences[i, g, lane]
-                time += noise[0][g] * used[i, g, lane]
-                number += used[i, g, lane]
-        done[lane] = number == 0
-        if number > 0:
-            rate[lane] = total / time
-            n_used[k, start + lane] = int(number)
+                total += differences[i, g, k]
+                time += noise[0][g] * used[i, g, k]
+                number[k] += int(used[i, g, k])
+        rate[k] = total / time if number[k] > 0 else 0.0
+        done[k] = number[k] == 0
+        unfinished += number[k] > 0
     for _ in range(_PASSES):
-        _normal_sums(differences, used, rate, variance, noise, memory)
-        for lane in range(_LANES):
-            # A rate that has converged stays, or it would depend on the pixels beside it.
-            if not done[lane]:
-                before, rate[lane] = rate[lane], numerator[lane] / denominator[lane]
-                # The error is denominator^(-1/2).
-                done[lane] = (rate[lane] - before) ** 2 * denominator[lane] < _TOLERANCE**2
-        if done.all():
+        if unfinished == 0:
             break
-    _quadratic_forms(differences, used, rate, variance, noise, memory)
+        _normal_sums(differences, used, integrations, rate, variance, noise, memory)
+        for k in range(_LANES):
+            # A rate that has converged stays, or it would depend on the pixels beside it.
+            if not done[k]:
+                before, rate[k] = rate[k], numerator[k] / denominator[k]
+                # The error is denominator^(-1/2).
+                done[k] = (rate[k] - before) ** 2 * denominator[k] < _TOLERANCE**2
+                unfinished -= done[k]
+    _quadratic_forms(differences, used, integrations, rate, variance, noise, memory)
+
+
+@compiled
+def _write_lanes(
+    variance: Floats, memory: Any, values: NDArray[np.float32], chi2: Floats, n_used: NDArray[np.int32]
+) -> None:
+    """Write rates, errors, variances, χ² and numbers of differences of the pixels that have any."""
+    rate, number, _ = memory[3]
     by_reads, by_photons, norm, squares = memory[2]
-    for lane in range(min(_LANES, values.shape[2] - start)):
-        if n_used[k, start + lane] > 0:
-            var_rnoise = variance[lane] * by_reads[lane] / norm[lane] ** 2
-            var_poisson = max(rate[lane], 0.0) * by_photons[lane] / norm[lane] ** 2
-            values[0, k, start + lane] = rate[lane]
-            values[1, k, start + lane] = np.sqrt(var_rnoise + var_poisson)
-            values[2, k, start + lane] = var_poisson
-            values[3, k, start + lane] = var_rnoise
-            chi2[k, start + lane] = squares[lane]
+    for k in range(min(_LANES, len(n_used))):
+        if number[k] > 0:
+            var_rnoise = variance[k] * by_reads[k] / norm[k] ** 2
+            var_poisson = max(rate[k], 0.0) * by_photons[k] / norm[k] ** 2
+            values[0, k], values[1, k] = rate[k], np.sqrt(var_rnoise + var_poisson)
+            values[2, k], values[3, k] = var_poisson, var_rnoise
+            chi2[k], n_used[k] = squares[k], number[k]
 
 
 @compiled
@@ -293,13 +295,25 @@ def _eliminate(
 
 
 @compiled
-def _normal_sums(differences: Floats, used: Floats, rate: Floats, variance: Floats, noise: Noise, memory: Any) -> None:
+def _normal_sums(
+    differences: Floats,
+    used: Floats,
+    integrations: tuple[int, int],
+    rate: Floats,
+    variance: Floats,
+    noise: Noise,
+    memory: Any,
+) -> None:
     """Compute Xᵀ C⁻¹ d and Xᵀ C⁻¹ X: sums of products of L⁻¹ X and L⁻¹ d over D."""
     covariance, inverse, factor, x, d = memory[1]
     numerator, denominator = memory[2][:2]
-    numerator[:] = denominator[:] = 0.0
-    for i in range(used.shape[0]):
-        covariance[:] = inverse[:] = x[:] = d[:] = 0.0
+    _clear(numerator)
+    _clear(denominator)
+    for i in range(integrations[0], integrations[1]):
+        _clear(covariance)
+        _clear(inverse)
+        _clear(x)
+        _clear(d)
         for g in range(used.shape[1]):
             interval, difference, use = noise[0][g], differences[i, g], used[i, g]
             _eliminate(used[i], g, rate, variance, noise, covariance, inverse, factor)
@@ -314,16 +328,42 @@ def _normal_sums(differences: Floats, used: Floats, rate: Floats, variance: Floa
 
 
 @compiled
+def _clear(values: Floats) -> None:
+    """Set numbers to 0; loops are compiled ten times as fast as assignments to slices."""
+    for k in range(_LANES):
+        values[k] = 0.0
+
+
+@compiled
+def _copy(values: Floats, out: Floats) -> None:
+    """Copy numbers."""
+    for k in range(_LANES):
+        out[k] = values[k]
+
+
+@compiled
 def _quadratic_forms(
-    differences: Floats, used: Floats, rate: Floats, variance: Floats, noise: Noise, memory: Any
+    differences: Floats,
+    used: Floats,
+    integrations: tuple[int, int],
+    rate: Floats,
+    variance: Floats,
+    noise: Noise,
+    memory: Any,
 ) -> None:
     """Compute the products of C⁻¹ X with the parts of C by reads and photons, Xᵀ C⁻¹ X, and χ²."""
     factors, inverses, reduced = memory[0]
     covariance, inverse, factor, x, residual = memory[1]
     by_reads, by_photons, norm, squares = memory[2]
-    by_reads[:] = by_photons[:] = norm[:] = squares[:] = 0.0
-    for i in range(used.shape[0]):
-        covariance[:] = inverse[:] = x[:] = residual[:] = 0.0
+    _clear(by_reads)
+    _clear(by_photons)
+    _clear(norm)
+    _clear(squares)
+    for i in range(integrations[0], integrations[1]):
+        _clear(covariance)
+        _clear(inverse)
+        _clear(x)
+        _clear(residual)
         for g in range(used.shape[1]):
             interval, difference, use = noise[0][g], differences[i, g], used[i, g]
             _eliminate(used[i], g, rate, variance, noise, covariance, inverse, factor)
@@ -335,7 +375,9 @@ def _quadratic_forms(
                 squares[k] += residual[k] * residual[k] * inverse[k]
             for k in range(_LANES):
                 norm[k] += x[k] * x[k] * inverse[k]
-            factors[g], inverses[g], reduced[g] = factor, inverse, x
+            _copy(factor, factors[g])
+            _copy(inverse, inverses[g])
+            _copy(x, reduced[g])
         _add_forms(noise, memory)
 
 
@@ -345,7 +387,8 @@ def _add_forms(noise: Noise, memory: Any) -> None:
     factors, inverses, reduced = memory[0]
     weight, after, factor = memory[1][:3]
     by_reads, by_photons = memory[2][:2]
-    after[:] = factor[:] = 0.0
+    _clear(after)
+    _clear(factor)
     for g in range(len(factors) - 1, -1, -1):
         a, b, c, d = noise[1][g], noise[2][g], noise[3][g], noise[4][g]
         x, inverse = reduced[g], inverses[g]
@@ -355,5 +398,5 @@ def _add_forms(noise: Noise, memory: Any) -> None:
             by_reads[k] += weight[k] * (weight[k] * a + 2.0 * after[k] * b)
         for k in range(_LANES):
             by_photons[k] += weight[k] * (weight[k] * c + 2.0 * after[k] * d)
-        after[:] = weight
-        factor[:] = factors[g]
+        _copy(weight, after)
+        _copy(factors[g], factor)
