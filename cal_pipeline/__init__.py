@@ -23,14 +23,30 @@ if TYPE_CHECKING:
     from cal_pipeline.heterodyne.product import CalibratedSession
     from cal_pipeline.pipelines.calibration import CalibrationPipeline
     from cal_pipeline.pipelines.detector1 import Detector1Pipeline
+    from cal_pipeline.pipelines.image2 import Image2Pipeline
+    from cal_pipeline.pipelines.image3 import Image3Pipeline
+    from cal_pipeline.pipelines.preprocess import PreprocessDarkPipeline, PreprocessFlatfieldPipeline
 
-__all__ = ["CalibratedSession", "CalibrationPipeline", "Detector1Pipeline", "__version__"]
+__all__ = [
+    "CalibratedSession",
+    "CalibrationPipeline",
+    "Detector1Pipeline",
+    "Image2Pipeline",
+    "Image3Pipeline",
+    "PreprocessDarkPipeline",
+    "PreprocessFlatfieldPipeline",
+    "__version__",
+]
 
 # Imported when they are first asked for: the command-line tools beside the pipeline start faster.
 _LAZY = {
     "CalibratedSession": "cal_pipeline.heterodyne.product",
     "CalibrationPipeline": "cal_pipeline.pipelines.calibration",
     "Detector1Pipeline": "cal_pipeline.pipelines.detector1",
+    "Image2Pipeline": "cal_pipeline.pipelines.image2",
+    "Image3Pipeline": "cal_pipeline.pipelines.image3",
+    "PreprocessDarkPipeline": "cal_pipeline.pipelines.preprocess",
+    "PreprocessFlatfieldPipeline": "cal_pipeline.pipelines.preprocess",
 }
 
 

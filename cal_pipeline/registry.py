@@ -28,7 +28,13 @@ _FAMILIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         },
     ),
     "imager": (
-        {"detector1": "Detector1Pipeline"},
+        {
+            "detector1": "Detector1Pipeline",
+            "preprocess_dark": "PreprocessDarkPipeline",
+            "preprocess_flatfield": "PreprocessFlatfieldPipeline",
+            "image2": "Image2Pipeline",
+            "image3": "Image3Pipeline",
+        },
         {
             "dq_init": "imager.DqInitStep",
             "saturation": "imager.SaturationStep",
@@ -37,6 +43,14 @@ _FAMILIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             "linearity": "imager.LinearityStep",
             "jump": "imager.JumpStep",
             "ramp_fit": "imager.RampFitStep",
+            "dark": "imager.DarkStep",
+            "flat_field": "imager.FlatFieldStep",
+            "background": "imager.BackgroundStep",
+            "photom": "imager.PhotomStep",
+            "normalize": "imager.NormalizeStep",
+            "combine_frames": "imager.CombineFramesStep",
+            "outlier": "imager.OutlierStep",
+            "mosaic": "imager.MosaicStep",
         },
     ),
 }
@@ -53,7 +67,7 @@ def list_steps(family: str = "") -> list[StepEntry]:
 
     Examples
     --------
-    >>> list_steps("imager")[1]
+    >>> list_steps("imager")[5]
     StepEntry(class_name='cal_pipeline.steps.imager.DqInitStep', class_alias='dq_init', is_pipeline=False)
     """
     families = [_FAMILIES[family]] if family else _FAMILIES.values()

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -375,8 +375,11 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         """Make steps with the parameters for a file that is chosen by the data, or none."""
         fresh = self.with_parameters(self.resolve_with(file))
         provenance = {"parameters": fresh.get_pars(), "parameter_origins": fresh.parameters.flat_origins()}
-        stages = {name: step.run for name, step in fresh._steps().items()}
-        return Prepared(make_json_ready(provenance), stages, fresh.carries() or fresh._writes_files())
+        return Prepared(make_json_ready(provenance), fresh.stages(), fresh.carries() or fresh._writes_files())
+
+    def stages(self) -> dict[str, Callable[[Any], Any]]:
+        """Return the functions that are applied to an observation, by name, in processing order: the steps."""
+        return {name: step.run for name, step in self._steps().items()}
 
     def _writes_files(self) -> bool:
         """Tell whether a step writes files."""

@@ -61,7 +61,7 @@ class ExposureStore:
     --------
     >>> visit = ExposureStore("visit.zarr")
     >>> visit.product, visit.attributes(visit.numbers[0])["exp_type"]
-    ('ramp', 'SCI')
+    ('ramp', 'DARK')
     """
 
     def __init__(self, path: str | Path, products: Sequence[str] = ()) -> None:
@@ -224,6 +224,16 @@ class ExposureStore:
         name = f"{self.product}ints"
         ints = {"ints": self._read_image(f"{group}/{name}", CUBE)} if name in self.root.members(group) else {}
         return {**self._read_image(group, IMAGE), **ints}
+
+    def image_shape(self, number: int) -> tuple[int, ...]:
+        """Return the shape of an image, of which nothing else is read.
+
+        Raises
+        ------
+        LayoutError, DataReadError
+            If its metadata cannot be read.
+        """
+        return open_reader(self.root, f"{self.group(number)}/data").shape
 
     def _read_image(self, group: str, axes: tuple[str, ...]) -> dict[str, Any]:
         """Read the arrays of an image, and their unit."""

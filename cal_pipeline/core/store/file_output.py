@@ -7,7 +7,7 @@ from collections.abc import Collection
 from cal_pipeline.core.errors import OutputExistsError, StoreError
 from cal_pipeline.core.files.asdf_file import is_asdf
 from cal_pipeline.core.store.local_output import LocalOutput
-from cal_pipeline.core.store.paths import StorePath, sync_file
+from cal_pipeline.core.store.paths import sync_file
 from cal_pipeline.core.store.staging import take_up_leftovers
 
 RESULT = "result.asdf"
@@ -17,7 +17,7 @@ RESULT = "result.asdf"
 class FileOutput(LocalOutput):
     """A product that is an ASDF file; see :class:`.LocalOutput` for the parameters.
 
-    An observation writes it as :data:`RESULT` to its staging path. There is no record of the run
+    An observation writes it as :data:`RESULT` to its staging path, a local folder. There is no record of the run
     beside it: it is there as a whole, or as it was.
     """
 
@@ -59,16 +59,3 @@ class FileOutput(LocalOutput):
 
     def discard(self) -> None:
         """Do nothing: without a result nothing was written."""
-
-
-def put_result(root: StorePath, content: bytes) -> None:
-    """Write the file of a product to the staging path of its observation.
-
-    Parameters
-    ----------
-    root : StorePath
-        Staging path.
-    content : bytes
-        The file.
-    """
-    root.put(RESULT, content)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cal_pipeline.imager.dq import DQ, LASTING
 from cal_pipeline.imager.physics.image import Flags, Floats, Image, Mask, cut_image
-from cal_pipeline.imager.physics.outlier import find_outliers
+from cal_pipeline.imager.physics.outlier import FEWEST_VALUES, find_outliers
 from cal_pipeline.imager.physics.projection import Grid, Projection, cut_grid, find_part
 from cal_pipeline.imager.physics.resample import Resampled, resample
 
@@ -85,15 +85,97 @@ def average_images(
     )
 
 
+class GridMask(NamedTuple):
+    """Mask of some pixels of a grid, in a rectangle that holds all of an image.
+
+    Attributes
+    ----------
+    rows, columns : slice
+        Rectangle.
+    mask : ndarray of bool, shape (rows, columns)
+        Mask.
+    """
+
+    rows: slice
+    columns: slice
+    mask: Mask
+
+
+def find_outliers_of_images(
+    images: Sequence[Image],
+    projections: Sequence[Projection],
+    grid: Grid,
+    sigma: float = 5.0,
+    gradient: float = 1.0,
+) -> list[GridMask]:
+    """Find the outliers of images once they are resampled to a grid.
+
+    Parameters
+    ----------
+    images : sequence of Image, k of them
+        Images, of any shapes.
+    projections : sequence of Projection, length k
+        Their projections.
+    grid : Grid
+        Grid of the mosaic, from :func:`.compute_grid`.
+    sigma, gradient : float
+        Limits of :func:`.find_outliers`.
+
+    Returns
+    -------
+    list of GridMask, length k
+        Pixels of the grid where the resampled image is an outlier, for :func:`build_mosaic`.
+
+    Examples
+    --------
+    >>> from cal_pipeline.imager.physics.image import make_image
+    >>> projection = Projection((150.0, 2.0), (1.0, 1.0), ((-1e-5, 0.0), (0.0, 1e-5)))
+    >>> images = [make_image([[1.0, value]], [[1.0, 1.0]]) for value in (1.0, 1.0, 30.0)]
+    >>> found = find_outliers_of_images(images, [projection] * 3, Grid(projection, (1, 2)))
+    >>> [outliers.mask.tolist() for outliers in found]
+    [[[False, False]], [[False, False]], [[False, True]]]
+    """
+    found = [
+        _make_mask(Grid(projection, image.data.shape), grid)
+        for image, projection in zip(images, projections, strict=True)
+    ]
+    for tile in _divide_into_tiles(grid.shape):
+        resampled = resample_images(images, projections, cut_grid(grid, *tile.outer))
+        if len(resampled) < FEWEST_VALUES:
+            continue
+        values, errors = (np.stack([getattr(image, name) for image in resampled.values()]) for name in ("data", "err"))
+        outliers = find_outliers(values, errors, sigma, gradient)[:, *tile.within]
+        for k, mask in zip(resampled, outliers, strict=True):
+            _copy_overlap(GridMask(*tile.inner, mask), found[k])
+    return found
+
+
+def _make_mask(image: Grid, grid: Grid) -> GridMask:
+    """Make an empty mask for an image."""
+    rows, columns = find_part(grid, image)
+    return GridMask(rows, columns, np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.bool_))
+
+
+def _copy_overlap(source: GridMask, target: GridMask) -> None:
+    """Copy a mask to another, as far as they overlap."""
+    there, here = [], []
+    for part, other in zip(source[:2], target[:2], strict=True):
+        start, stop = max(part.start, other.start), min(part.stop, other.stop)
+        if start >= stop:
+            return
+        there.append(slice(start - part.start, stop - part.start))
+        here.append(slice(start - other.start, stop - other.start))
+    target.mask[here[0], here[1]] = source.mask[there[0], there[1]]
+
+
 def build_mosaic(
     images: Sequence[Image],
     projections: Sequence[Projection],
     exposure_times: Sequence[float],
     grid: Grid,
-    sigma: float = 5.0,
-    gradient: float = 1.0,
+    outliers: Sequence[GridMask] | None = None,
 ) -> Mosaic:
-    """Build a mosaic: resample images to a grid, leave out outliers, and average the rest.
+    """Build a mosaic: resample images to a grid and average them without outliers.
 
     Parameters
     ----------
@@ -105,8 +187,8 @@ def build_mosaic(
         Exposure times [s].
     grid : Grid
         Grid of the mosaic, from :func:`.compute_grid`.
-    sigma, gradient : float
-        Limits of :func:`.find_outliers`; `sigma` 0: nothing is left out.
+    outliers : sequence of GridMask, length k, or None
+        Values to leave out, from :func:`find_outliers_of_images`; None: nowhere.
 
     Returns
     -------
@@ -128,16 +210,16 @@ def build_mosaic(
     weight = np.zeros(grid.shape, np.float32)
     mosaic = Mosaic(data, err, weight, np.full(grid.shape, DQ.DO_NOT_USE, np.uint32))
     for tile in _divide_into_tiles(grid.shape):
-        resampled = resample_images(images, projections, cut_grid(grid, *tile.outer))
+        resampled = resample_images(images, projections, cut_grid(grid, *tile.inner))
         if not resampled:
             continue
-        outliers = None
-        if sigma > 0.0:
-            values, errors = (np.stack([getattr(i, name) for i in resampled.values()]) for name in ("data", "err"))
-            outliers = find_outliers(values, errors, sigma, gradient)
         times = [exposure_times[k] for k in resampled]
-        for whole, part in zip(mosaic, average_images(list(resampled.values()), times, outliers), strict=True):
-            whole[tile.inner] = part[tile.within]
+        masks = np.zeros((len(resampled), *data[tile.inner].shape), np.bool_)
+        if outliers is not None:
+            for k, mask in zip(resampled, masks, strict=True):
+                _copy_overlap(outliers[k], GridMask(*tile.inner, mask))
+        for whole, part in zip(mosaic, average_images(list(resampled.values()), times, masks), strict=True):
+            whole[tile.inner] = part
     return mosaic
 
 

@@ -19,7 +19,7 @@ def find_outliers(data: NDArray[Any], err: NDArray[Any], sigma: float = 5.0, gra
 
     Where three or more images have a value, one is an outlier if it is further from the median than
     `sigma` of its errors plus `gradient` times the largest difference of the median to that of
-    the four neighbours, as far as these have one.
+    its four neighbours, of those where three or more images have a value, too.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def _find_far(
             steepest = 0.0
             for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
                 i, j = y + dy, x + dx
-                if 0 <= i < n_rows and 0 <= j < n_columns and number[i, j] > 0:
+                if 0 <= i < n_rows and 0 <= j < n_columns and number[i, j] >= FEWEST_VALUES:
                     steepest = max(steepest, abs(median[i, j] - median[y, x]))
             for k in range(n_images):
                 # False for NaN

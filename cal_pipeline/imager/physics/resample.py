@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.imager.dq import LASTING
+from cal_pipeline.imager.errors import MissingPackageError
 from cal_pipeline.imager.physics.image import Flags, Floats, Image, find_good
 from cal_pipeline.imager.physics.projection import Grid, Projection, cut_grid, find_footprint, map_pixels
 
@@ -19,10 +19,6 @@ LEAST_WEIGHT = 1e-3
 
 _POSITION_STEPS = 2.0**20
 """Steps per pixel to which positions are rounded."""
-
-
-class MissingPackageError(CalibrationError):
-    """An optional package is not installed."""
 
 
 class Resampled(NamedTuple):

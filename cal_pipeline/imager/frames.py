@@ -1,0 +1,202 @@
+"""Sets of images that are combined: frames of a reference file, or of a mosaic."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cal_pipeline.core.errors import CalibrationError, LayoutError
+from cal_pipeline.core.inputs import locate_input
+from cal_pipeline.core.text import format_count, format_ranges
+from cal_pipeline.imager.exposures import ExposureStore
+from cal_pipeline.imager.kinds import CAL, RATE
+from cal_pipeline.imager.meta import Meta
+from cal_pipeline.imager.models import ExposureModel, ImageModel
+from cal_pipeline.imager.physics.image import Image
+from cal_pipeline.imager.physics.mosaic import GridMask
+from cal_pipeline.imager.times import parse_time
+
+Loader = Callable[[], ImageModel]
+ImageOperation = Callable[[ImageModel], ImageModel]
+
+
+class FrameSet(ExposureModel):
+    """Images that are combined, each read when it is needed.
+
+    Parameters
+    ----------
+    images : sequence of ImageModel
+        The images, of at least one exposure.
+    name : str
+        Name of what they are combined to.
+
+    Attributes
+    ----------
+    meta : Meta
+        Attributes of the exposure with the lowest number, and ``members``, the numbers of all;
+        ``date_obs`` is the earliest.
+    headers : list of Meta
+        Attributes of each exposure.
+    outliers : list of GridMask, or None
+        Samples on the grid of the mosaic that the step `outlier` leaves out.
+    plain : list of Image, or None
+        Arrays of the images, once they have been read for a mosaic.
+    units : str
+        Their unit, then.
+
+    Raises
+    ------
+    LayoutError
+        Without any image.
+
+    Examples
+    --------
+    >>> images = [ImageModel(data=np.ones((4, 4)), meta={"exposure_number": n}) for n in (2, 1)]
+    >>> frames = FrameSet(images)
+    >>> frames, frames.meta["members"]
+    (<FrameSet: 2 images of exposures 1, 2>, [1, 2])
+    """
+
+    headers: list[Meta]
+    outliers: list[GridMask] | None
+    plain: list[Image] | None
+    units: str
+
+    _loaders: list[Loader]
+    _operations: tuple[ImageOperation, ...]
+
+    def __init__(self, images: Sequence[ImageModel], name: str = "") -> None:
+        ordered = sorted(images, key=lambda image: image.number)
+        loaders: list[Loader] = [lambda image=image: image for image in ordered]  # type: ignore[misc]
+        self._begin(loaders, [image.meta for image in ordered], name)
+
+    def _begin(self, loaders: list[Loader], metas: Sequence[Mapping[str, Any]], name: str) -> None:
+        if not loaders:
+            raise LayoutError(f"{name or 'frames'}: found no image, expected at least one")
+        meta = Meta(metas[0])
+        meta.pop("provenance", None)
+        meta.pop("qa", None)
+        super().__init__(meta)
+        self.meta.pop("exposure_number", None)
+        self.meta["members"] = [number for one in metas if isinstance(number := one.get("exposure_number"), int)]
+        dates = [str(one["date_obs"]) for one in metas if one.get("date_obs")]
+        if dates:
+            self.meta["date_obs"] = min(dates, key=parse_time)
+        self.meta.filename = f"{name or 'frames'}.asdf"
+        self.headers = [Meta(one) for one in metas]
+        self.name, self.outliers, self.plain, self.units = name, None, None, ""
+        self._loaders, self._operations = loaders, ()
+
+    @classmethod
+    def from_store(cls, store: ExposureStore, numbers: Sequence[int], name: str = "") -> FrameSet:
+        """Make a set of exposures of a store, of which only the attributes are read yet.
+
+        Raises
+        ------
+        CalibrationError
+            If the attributes of one cannot be read.
+        """
+        frames = cls.__new__(cls)
+        ordered = sorted(numbers)
+        loaders: list[Loader] = [lambda n=n: ImageModel.from_store(store, n) for n in ordered]  # type: ignore[misc]
+        frames._begin(loaders, [store.attributes(number) for number in ordered], name)
+        frames.store = store
+        return frames
+
+    @classmethod
+    def open(cls, source: Any, input_dir: str = "") -> FrameSet:
+        """Open a set of images.
+
+        Parameters
+        ----------
+        source : FrameSet, sequence or path
+            A set; images or locations of images; or a store, of which all exposures are taken.
+        input_dir : str
+            Folder of an input that is given without one.
+
+        Raises
+        ------
+        CalibrationError
+            If there is no such set.
+        """
+        if isinstance(source, FrameSet):
+            return source
+        if isinstance(source, (list, tuple)):
+            images = [item if isinstance(item, ImageModel) else ImageModel.open(item) for item in source]
+            return cls(images)
+        if isinstance(source, ImageModel):
+            return cls([source])
+        where = locate_input(source, input_dir, "images, or the path or URL of a store of them (rate.zarr)")
+        if Path(where).suffix == ".asdf" or "/exp_" in where.replace(os.sep, "/").rstrip("/"):
+            return cls([ImageModel.open(where)])
+        store = ExposureStore(where, (RATE.product, CAL.product))
+        return cls.from_store(store, store.numbers)
+
+    @property
+    def number(self) -> Any:
+        """Name of what the images are combined to."""
+        return self.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the first image."""
+        if self.store is None:
+            return self.load(0).shape
+        return self.store.image_shape(self.members[0])
+
+    @property
+    def n_samples(self) -> int:
+        """Number of pixels of all images, if they are as large as the first."""
+        return len(self) * int(np.prod(self.shape))
+
+    @property
+    def members(self) -> list[int]:
+        """Numbers of the exposures."""
+        members: list[int] = self.meta["members"]
+        return members
+
+    def add_operation(self, operation: ImageOperation) -> None:
+        """Add the work of a step, which is done on each image when it is read."""
+        self._operations = (*self._operations, operation)
+
+    def load(self, position: int) -> ImageModel:
+        """Read an image and apply the operations.
+
+        Raises
+        ------
+        CalibrationError
+            If it cannot be read; the message names the exposure.
+        """
+        image = self._loaders[position]()
+        for operation in self._operations:
+            image = operation(image)
+        return image
+
+    def __len__(self) -> int:
+        return len(self._loaders)
+
+    def __iter__(self) -> Iterator[ImageModel]:
+        return map(self.load, range(len(self)))
+
+    @property
+    def images(self) -> list[ImageModel]:
+        """All images."""
+        return list(self)
+
+    def save(self, path: str, dir_path: str | None = None, **_: Any) -> str:
+        """Refuse to write a set: its images are in a store or in files already.
+
+        Raises
+        ------
+        CalibrationError
+            Always.
+        """
+        raise CalibrationError("a set of images is not saved; save the combined image, the result of the next step")
+
+    def __repr__(self) -> str:
+        of = f"{format_count(len(self), 'image')} of exposures {format_ranges(self.members)}"
+        return f"<FrameSet{f' {self.name}' if self.name else ''}: {of}>"

@@ -1,0 +1,101 @@
+"""Mosaics of dithered images: the grid, and the model of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cal_pipeline.core.errors import LayoutError
+from cal_pipeline.imager.frames import FrameSet
+from cal_pipeline.imager.models import ImageModel
+from cal_pipeline.imager.physics.image import Image
+from cal_pipeline.imager.physics.projection import Grid, Projection, compute_grid, parse_projection
+from cal_pipeline.imager.schema import RATE_UNITS
+
+
+class MosaicModel(ImageModel):
+    """Mosaic of images.
+
+    Parameters
+    ----------
+    data, err : array_like, shape (y, x)
+        Values and their standard deviation.
+    weight : array_like, shape (y, x)
+        Sum of exposure time times drizzle weight [s].
+    dq : array_like of uint32, shape (y, x)
+        Flags (:class:`DQ`).
+    meta : mapping, optional
+        Attributes, with ``wcs`` and ``members``.
+    units : str
+        Unit of the values.
+    """
+
+    def __init__(
+        self, data: Any, err: Any, weight: Any, dq: Any, meta: Mapping[str, Any] | None = None, units: str = RATE_UNITS
+    ) -> None:
+        super().__init__(data, err, dq=dq, meta=meta, units=units)
+        self.weight = np.asarray(weight, np.float32)
+
+    @property
+    def number(self) -> Any:
+        """Name of the mosaic."""
+        return name_mosaic(self.meta)
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """The arrays by name."""
+        return {name: getattr(self, name) for name in ("data", "err", "weight", "dq")}
+
+
+def name_mosaic(attributes: Mapping[str, Any]) -> str:
+    """Return the name of the mosaic that an exposure belongs to: target and filter.
+
+    Examples
+    --------
+    >>> name_mosaic({"target": "NGC 1068/core", "filter": "K"})
+    'NGC_1068_core_K'
+    """
+    target, band = (str(attributes.get(key) or "unknown") for key in ("target", "filter"))
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-._") else "_" for c in f"{target}_{band}")
+
+
+def plain_images(frames: FrameSet) -> list[Image]:
+    """Read the images of a set, with the arrays that a mosaic is made of; they are kept with the set.
+
+    Raises
+    ------
+    LayoutError
+        If their units differ.
+    CalibrationError
+        If one cannot be read.
+    """
+    if frames.plain is None:
+        found, units = [], set()
+        for image in frames:
+            unused = np.broadcast_to(np.float32(0), image.shape)
+            found.append(Image(image.data, image.err, unused, unused, unused, image.dq))
+            units.add(image.units)
+        if len(units) > 1:
+            raise LayoutError(f"mosaic {frames.name}: units differ: {', '.join(sorted(units))}; expected one")
+        frames.plain, frames.units = found, units.pop()
+    return frames.plain
+
+
+def find_grid(frames: FrameSet) -> tuple[list[Projection], Grid]:
+    """Find the projections of images, and the grid that they are resampled to.
+
+    Raises
+    ------
+    LayoutError
+        If an image has no ``wcs``, or one of another kind; names the exposure.
+    """
+    projections = []
+    for header in frames.headers:
+        where = f"exposure {header.get('exposure_number')}: attribute wcs"
+        if header.get("wcs") is None:
+            raise LayoutError(f"{where} is missing, expected the keywords of a TAN projection")
+        projections.append(parse_projection(header["wcs"], where))
+    shapes = [(image.data.shape[0], image.data.shape[1]) for image in plain_images(frames)]
+    return projections, compute_grid(projections, shapes)

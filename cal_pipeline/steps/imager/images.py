@@ -1,0 +1,46 @@
+"""Base of the steps that do the same to each image: alone, in a set, or integration by integration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from cal_pipeline.imager.frames import FrameSet
+from cal_pipeline.imager.models import ImageModel
+from cal_pipeline.imager.physics.image import Image
+from cal_pipeline.steps.imager.base import ImageStep
+
+Result = TypeVar("Result", ImageModel, FrameSet)
+
+
+class ImageByImageStep(ImageStep):
+    """Base of the steps that do the same to each image."""
+
+    @classmethod
+    def open_source(cls, source: Any, input_dir: str = "") -> Any:
+        """Open an image, or take a set of images as it is."""
+        return source.copy() if isinstance(source, FrameSet) else super().open_source(source, input_dir)
+
+    def apply(self, source: Result, function: Callable[[Image], Image]) -> Result:
+        """Apply a function to an image and the integrations of a time series, or to each image of a set."""
+        if isinstance(source, FrameSet):
+            source.add_operation(partial(apply_to_image, function=function))
+            return source
+        return apply_to_image(source, function)
+
+
+def apply_to_image(image: ImageModel, function: Callable[[Image], Image]) -> ImageModel:
+    """Apply a function to an image, and to all integrations of a time series at once.
+
+    Parameters
+    ----------
+    image : ImageModel
+        The image; it stays as it is.
+    function : callable
+        Function of the arrays, (y, x) or (I, y, x).
+    """
+    result = image.with_arrays(**function(Image(**image.arrays))._asdict())
+    if image.meta.get("tso") and image.ints is not None:
+        result.ints = image.ints.with_arrays(**function(Image(**image.ints.arrays))._asdict())
+    return result
