@@ -93,7 +93,7 @@ def _measure(
     enclosed = 1.0 - np.exp(-0.5 * radius**2 / (sigma**2 + 1 / 12))
     flux = np.sum(np.where(inside > 0, signal * inside, 0.0)) / enclosed
     # A median has π/2 times the variance of the mean.
-    level = np.pi / 2 * np.mean(noise[around] ** 2) / around.sum()
+    level = np.pi / 2 * np.nanmean(noise[around] ** 2) / around.sum()
     variance = np.sum(np.where(inside > 0, (noise * inside) ** 2, 0.0)) + inside.sum() ** 2 * level
     return flux, np.sqrt(variance) / enclosed, *_centroid(signal, xx, yy, x, y, sigma)
 
