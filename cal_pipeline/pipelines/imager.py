@@ -132,7 +132,7 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
 
     def default_output(self, dataset: ExposureStore) -> str:
         """Return the name of a product whose name was not given, such as ``visit_rate.zarr``."""
-        return default_output(dataset.path, self.product_kind.product, f"_{self.input_product}")
+        return default_output(dataset.path, self.product_kind.product, self.input_product)
 
     def input_groups(self, observation: ExposureModel) -> list[str]:
         """List the groups of the input that a result depends on."""

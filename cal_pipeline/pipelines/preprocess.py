@@ -41,6 +41,9 @@ class PreprocessPipeline(ImagerPipeline):
     example_input = "rate.zarr"
     never_skipped = ("combine_frames",)
 
+    resume = verify = False
+    """No parameters: a file is written as a whole."""
+
     reftype: ClassVar[str]
     """Type of the reference file."""
 
