@@ -78,21 +78,44 @@ def folder_of_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def folder_of_imager(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder with a small visit of an imager, and what the pipelines make of it."""
+    folder = tmp_path_factory.mktemp("imager")
+    with contextlib.chdir(folder):
+        visit = imager_simulate.standard_visit(size=64, darks=1, flats=2, dithers=3, skies=2)
+        imager_simulate.simulate_visit(visit, "visit.zarr")
+        settings = {"references": "visit.references", "configure_log": False}
+        cal_pipeline.Detector1Pipeline.call("visit.zarr", output_file="rate.zarr", **settings)
+        cal_pipeline.Image2Pipeline.call("rate.zarr", output_file="cal.zarr", **settings)
+    return folder
+
+
+IMAGER = (
+    "cal_pipeline.imager",
+    "cal_pipeline.steps.imager",
+    *(f"cal_pipeline.pipelines.{name}" for name in ("imager", "detector1", "image2", "image3", "preprocess")),
+)
+"""Beginnings of the names of modules of the imager."""
+
+
 def _with_examples() -> Iterator[Any]:
     """Find the modules that show something, without importing them."""
     for name in _modules_of(cal_pipeline):
         path = Path(cal_pipeline.__file__).parents[1].joinpath(*name.split("."))
         file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         if ">>>" in file.read_text(encoding="utf-8"):
-            yield pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+            marks = [pytest.mark.slow] if name in SLOW else []
+            yield pytest.param(name, marks=[*marks, *([pytest.mark.imager] if name.startswith(IMAGER) else [])])
 
 
 @pytest.mark.parametrize("name", list(_with_examples()))
 def test_examples_are_true(
-    name: str, folder_of_examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The example of the pipeline makes the folder of the others; it is checked in a folder of its own.
-    monkeypatch.chdir(tmp_path if name == CalibrationPipeline.__module__ else folder_of_examples)
+    folder = "folder_of_imager" if name.startswith(IMAGER) else "folder_of_examples"
+    monkeypatch.chdir(tmp_path if name == CalibrationPipeline.__module__ else request.getfixturevalue(folder))
     made = _run_example(CONTINUED[name]) if name in CONTINUED else {}
     assert doctest.testmod(importlib.import_module(name), extraglobs=made).failed == 0
 

@@ -61,7 +61,7 @@ class ExposureStore:
     --------
     >>> visit = ExposureStore("visit.zarr")
     >>> visit.product, visit.attributes(visit.numbers[0])["exp_type"]
-    ('ramp', 'SCI')
+    ('ramp', 'DARK')
     """
 
     def __init__(self, path: str | Path, products: Sequence[str] = ()) -> None:

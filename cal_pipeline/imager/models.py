@@ -151,7 +151,6 @@ class RampModel(ExposureModel):
     --------
     Two groups of a detector of 4 x 4 pixels:
 
-    >>> from cal_pipeline.steps.imager import LinearityStep
     >>> ramp = RampModel(data=np.ones((1, 2, 4, 4), np.uint16), meta={"exposure_number": 1})
     >>> ramp, ramp.pixeldq.dtype, int(ramp.groupdq.max())
     (<RampModel 1: 1 integration of 2 groups, 4 x 4 pixels>, dtype('uint32'), 0)
@@ -208,7 +207,7 @@ class RampModel(ExposureModel):
         --------
         >>> ramp = RampModel.open("visit.zarr/exp_000001")
         >>> ramp.meta["exp_type"]
-        'SCI'
+        'DARK'
         """
         return open_exposure(path, cls)
 

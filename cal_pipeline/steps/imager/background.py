@@ -43,7 +43,7 @@ class BackgroundStep(ImageStep):
     ...                            references="visit.references")
     >>> image = BackgroundStep.call(image, references="visit.references")
     >>> image.meta["background"]["skies"]
-    [6, 7]
+    [7, 8]
     """
 
     class_alias = "background"

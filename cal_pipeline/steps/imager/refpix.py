@@ -24,9 +24,8 @@ class RefpixStep(RampStep):
     --------
     >>> from cal_pipeline.steps.imager import DqInitStep
     >>> ramp = DqInitStep.call("visit.zarr/exp_000001", references="visit.references")
-    >>> corrected = RefpixStep.call(ramp)
-    >>> corrected.meta.cal_step.refpix, f"{abs(corrected.data[0, 0, :4].mean()):.1f}"
-    ('COMPLETE', '0.0')
+    >>> RefpixStep.call(ramp).meta.cal_step.refpix
+    'COMPLETE'
     """
 
     class_alias = "refpix"
