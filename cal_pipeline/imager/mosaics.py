@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from cal_pipeline.core.errors import LayoutError
+from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.imager.frames import FrameSet
 from cal_pipeline.imager.models import ImageModel
 from cal_pipeline.imager.physics.image import Image
+from cal_pipeline.imager.physics.mosaic import Mapper
 from cal_pipeline.imager.physics.projection import Grid, Projection, compute_grid, parse_projection
 from cal_pipeline.imager.schema import RATE_UNITS
 
@@ -81,6 +84,11 @@ def plain_images(frames: FrameSet) -> list[Image]:
             raise LayoutError(f"mosaic {frames.name}: units differ: {', '.join(sorted(units))}; expected one")
         frames.plain, frames.units = found, units.pop()
     return frames.plain
+
+
+def map_tiles(frames: FrameSet) -> Mapper:
+    """Return the function that works on the tiles of a mosaic, in the threads of the run."""
+    return partial(map_in_threads, samples=frames.n_samples)
 
 
 def find_grid(frames: FrameSet) -> tuple[list[Projection], Grid]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cal_pipeline.imager.frames import FrameSet
-from cal_pipeline.imager.mosaics import MosaicModel, find_grid, plain_images
+from cal_pipeline.imager.mosaics import MosaicModel, find_grid, map_tiles, plain_images
 from cal_pipeline.imager.physics.mosaic import build_mosaic
 from cal_pipeline.imager.physics.projection import format_projection
 from cal_pipeline.steps.imager.outlier import FramesStep
@@ -31,7 +31,7 @@ class MosaicStep(FramesStep):
         images = plain_images(frames)
         times = [float(header.get("exposure_time", 1.0)) for header in frames.headers]
         projections, grid = find_grid(frames)
-        built = build_mosaic(images, projections, times, grid, frames.outliers)
+        built = build_mosaic(images, projections, times, grid, frames.outliers, map_tiles(frames))
         mosaic = frames.hand_on(MosaicModel(built.data, built.err, built.weight, built.dq, units=frames.units))
         mosaic.meta["wcs"] = format_projection(grid.projection)
         mosaic.meta["exposure_time"] = sum(times)
