@@ -1,4 +1,4 @@
-"""The parameter files of `cfg/`, each in two forms, and the table that chooses among them."""
+"""The parameter files of `cfg/`, each in two forms, and the tables that choose among them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from stpipe import Step, config_parser
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.core.files.selection import read_choices
 from cal_pipeline.heterodyne.parameter_files import CHOICES, choose_parameter_file
+from cal_pipeline.imager import parameter_files as imager
 
 CFG = Path(__file__).parents[1] / "cfg"
 FILES = sorted(CFG.glob("*.asdf"))
@@ -19,7 +20,7 @@ FILES = sorted(CFG.glob("*.asdf"))
 
 def _settings(path):
     """Parameters by step, in their own types."""
-    step = CalibrationPipeline.from_config_file(str(path))
+    step = Step.from_config_file(str(path))
     return step.get_pars()
 
 
@@ -37,8 +38,20 @@ def test_a_file_changes_something(path):
     assert config["steps"], "a file that sets nothing is not needed"
 
 
-def test_every_file_stands_in_the_table():
-    assert {choice.parameters for choice in read_choices(CHOICES)} == {path.stem for path in FILES}
+def test_every_file_stands_in_a_table():
+    chosen = [choice.parameters for table in (CHOICES, imager.CHOICES) for choice in read_choices(table)]
+    assert sorted(chosen) == [path.stem for path in FILES]
+
+
+@pytest.mark.parametrize("choice", read_choices(imager.CHOICES), ids=lambda choice: choice.parameters)
+def test_each_pipeline_of_the_imager_has_a_file_with_the_default_parameters(choice):
+    path = imager.choose_parameter_file(choice.patterns["pipeline"], "IRIS", "A", "SCI")
+    assert path == CFG / f"{choice.parameters}.asdf"
+    step = Step.from_config_file(str(path))
+    assert step.class_alias == choice.patterns["pipeline"]
+    assert {k: v for k, v in step.get_pars().items() if k != "steps"} == {
+        k: v for k, v in type(step)().get_pars().items() if k != "steps"
+    }
 
 
 @pytest.mark.slow

@@ -14,17 +14,15 @@ from typing import Any
 
 from cal_pipeline.cli.check import check
 from cal_pipeline.cli.commands import DONE, CommandParser, UsageError, complain, describe_error, run_command, show
+from cal_pipeline.cli.families import add_selection, find_family, read_selection
 from cal_pipeline.cli.which import which
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.logs import log_to_stderr
 from cal_pipeline.core.replay import replay_and_compare, restore_pipeline
 from cal_pipeline.core.store.compare import NOT_COMPARED
-from cal_pipeline.heterodyne.compare import compare_l1_stores
 from cal_pipeline.heterodyne.modes import MODES, resolve_alias
-from cal_pipeline.heterodyne.overview import describe
 from cal_pipeline.pipelines.calibration import CalibrationPipeline
 from cal_pipeline.report.comparison import format_comparison
-from cal_pipeline.steps import LoadsStep
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +60,8 @@ def calibrate_parser() -> argparse.ArgumentParser:
         description="Calibrate a session (L0) to antenna temperatures (L1).",
         epilog="Other commands, each with its own --help: calibrate info describes a session or a product, "
         "calibrate check finds damage in one, calibrate compare shows how two products differ, calibrate replay "
-        "repeats a scan of a product, calibrate which lists the pipelines that run on the exposures of an imager.",
+        "repeats a scan or an exposure of a product, calibrate which lists the pipelines that run on the exposures "
+        "of an imager.",
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
@@ -191,35 +190,40 @@ def _info(arguments: list[str]) -> int:
     parser = CommandParser(
         prog="calibrate info",
         description="Describe an L0 session (with the loads, reference files and parameter file that a run would "
-        "use), an L1 store, a file that a step wrote, or a parameter file.",
+        "use), an L1 store, a file that a step wrote, or a parameter file. Of an imager: a store of ramps (with the "
+        "pipelines that run on it), of rates, calibrated images or mosaics, a file that a step wrote, or a reference "
+        "file.",
     )
-    parser.add_argument("session", help="L0 session, L1 store or file")
+    parser.add_argument("session", help="session, store or file")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(arguments)
-    described = describe(given.session, LoadsStep().calibration_interval)
-    show(json.dumps(described.data, indent=2, allow_nan=False) if given.json else described.text)
+    text, data = find_family(given.session).describe(given.session)
+    show(json.dumps(data, indent=2, allow_nan=False) if given.json else text)
     return DONE
 
 
 def _compare(arguments: list[str]) -> int:
     parser = CommandParser(
         prog="calibrate compare",
-        description="Compare two L1 stores: their records (parameters, reference files, results), then their arrays. "
-        "Status 0: the arrays are equal; 1: they differ; 3: they could not be compared.",
+        description="Compare two products, L1 stores or stores of an imager: their records (parameters, reference "
+        "files, results), then their arrays. Status 0: the arrays are equal; 1: they differ; 3: they could not be "
+        "compared.",
     )
-    parser.add_argument("first", help="L1 store (folder, ZIP file or URL)")
-    parser.add_argument("second", help="L1 store")
-    parser.add_argument("--scans", type=int, nargs="+", help="only these scans")
+    parser.add_argument("first", help="product (folder, ZIP file or URL)")
+    parser.add_argument("second", help="product")
+    add_selection(parser)
     parser.add_argument(
         "--tolerance",
         type=float,
         default=0.0,
         help="largest accepted difference, relative to the rms of the array (default: 0, identical bits)",
     )
-    parser.add_argument("--all", action="store_true", help="list every array and scan, identical ones too")
+    parser.add_argument("--all", action="store_true", help="list every array and observation, identical ones too")
     given = parser.parse_args(arguments)
+    family = find_family(given.first, given.second)
+    wanted = read_selection(given, family)
     try:
-        comparison = compare_l1_stores(given.first, given.second, given.scans)
+        comparison = family.compare(given.first, given.second, wanted)
     except (CalibrationError, OSError, ValueError) as error:
         complain(f"calibrate: {describe_error(error)}")
         return NOT_COMPARED
@@ -230,15 +234,21 @@ def _compare(arguments: list[str]) -> int:
 def _replay(arguments: list[str]) -> int:
     parser = CommandParser(
         prog="calibrate replay",
-        description="Calibrate a scan again with its recorded parameters, and compare the result bit by bit.",
+        description="Process a scan of an L1 store, or an exposure or mosaic of an imager, again with its recorded "
+        "parameters, and compare the result bit by bit.",
     )
-    parser.add_argument("store", help="L1 store")
-    parser.add_argument("scan", type=int, help="scan number")
-    parser.add_argument("-o", "--output", metavar="L1", help="keep the result in this store")
+    parser.add_argument("store", help="L1 store, or product of an imager")
+    parser.add_argument("scan", help="number of the scan or exposure; name of the mosaic")
+    parser.add_argument("-o", "--output", metavar="STORE", help="keep the result in this store")
     parser.add_argument("--parameters", metavar="FILE", help="write the parameters to this .asdf file, for strun")
     given = parser.parse_args(arguments)
+    family = find_family(given.store)
+    key = family.read_key(given.scan)
+    if key is None:
+        parser.error(f"argument scan: invalid int value: {given.scan!r}")
+    pipeline_class = family.find_pipeline(given.store)
     if given.parameters:
-        pipeline = restore_pipeline(CalibrationPipeline, given.store, given.scan)
+        pipeline = restore_pipeline(pipeline_class, given.store, key)
         try:
             pipeline.export_config(given.parameters)
         except OSError as error:
@@ -246,7 +256,7 @@ def _replay(arguments: list[str]) -> int:
             raise UsageError(f"--parameters {given.parameters} cannot be written: {error.strerror or error}") from error
     with tempfile.TemporaryDirectory() as folder:
         output = given.output or str(Path(folder) / "replay.zarr")
-        comparison = replay_and_compare(CalibrationPipeline, given.store, given.scan, output)
+        comparison = replay_and_compare(pipeline_class, given.store, key, output)
     show(format_comparison(comparison))
     return comparison.status()
 

@@ -1,13 +1,13 @@
-"""Subcommand ``calibrate check``: damage and contradictions in a session or an L1 store."""
+"""Subcommand ``calibrate check``: damage and contradictions in a session, a visit or a product."""
 
 from __future__ import annotations
 
 import json
 
 from cal_pipeline.cli.commands import CommandParser, show
+from cal_pipeline.cli.families import add_selection, find_family, read_selection
 from cal_pipeline.core.store.check import CheckReport
 from cal_pipeline.core.text import format_count, make_printable
-from cal_pipeline.heterodyne.check import check_store
 
 
 def check(arguments: list[str]) -> int:
@@ -25,14 +25,16 @@ def check(arguments: list[str]) -> int:
     """
     parser = CommandParser(
         prog="calibrate check",
-        description="Check an L0 session or an L1 store: read every chunk and hold arrays, attributes, flags and "
-        "records against the format. Each fault is one line. Status 0: the store is whole; 1: it is damaged.",
+        description="Check an L0 session, an L1 store or a store of an imager: read every chunk and hold arrays, "
+        "attributes, flags and records against the format. Each fault is one line. Status 0: the store is whole; 1: "
+        "it is damaged.",
     )
-    parser.add_argument("store", help="L0 session or L1 store (folder, ZIP file or URL)")
-    parser.add_argument("--scans", type=int, nargs="+", help="only these scans")
+    parser.add_argument("store", help="session or store (folder, ZIP file or URL)")
+    add_selection(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(arguments)
-    report = check_store(given.store, given.scans)
+    family = find_family(given.store)
+    report = family.check(given.store, read_selection(given, family))
     show(json.dumps(_as_mapping(report), indent=2, allow_nan=False) if given.json else _format(report))
     return report.status
 
@@ -42,7 +44,7 @@ def _format(report: CheckReport) -> str:
     seen = ", ".join(
         format_count(number, noun)
         for number, noun in (
-            (report.n_observations, "scan"),
+            (report.n_observations, report.noun),
             (report.n_arrays, "array"),
             (report.n_chunks, "chunk"),
         )
@@ -58,9 +60,9 @@ def _as_mapping(report: CheckReport) -> dict[str, object]:
         "store": report.store,
         "kind": report.kind,
         "whole": not report.findings,
-        "scans": report.n_observations,
+        f"{report.noun}s": report.n_observations,
         "arrays": report.n_arrays,
         "chunks": report.n_chunks,
-        "findings": [finding.describe("scan") for finding in report.findings],
-        "notes": [note.describe("scan") for note in report.notes],
+        "findings": [finding.describe(report.noun) for finding in report.findings],
+        "notes": [note.describe(report.noun) for note in report.notes],
     }

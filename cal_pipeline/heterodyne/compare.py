@@ -10,6 +10,7 @@ from cal_pipeline.core.store.compare import Comparison, compare_products
 from cal_pipeline.core.store.compare_records import (
     ABSENT,
     Fact,
+    RecordFormat,
     describe_file,
     describe_limits,
     describe_steps,
@@ -67,7 +68,7 @@ def compare_l1_stores(
         raise SystemExit(comparison.status(tolerance=1e-6))
     """
     one, two = _open_both(first, second)
-    return compare_products(one, two, scans, leave_out, origins, _describe_band, _FIGURES)
+    return compare_products(one, two, scans, leave_out, origins, L1_RECORDS)
 
 
 def _open_both(first: str | Path, second: str | Path) -> list[CalibratedSession]:
@@ -103,6 +104,15 @@ def _describe_band(record: ObservationRecord) -> dict[Fact, str]:
         ("loads", "scan of the loads"): describe_loads(record) or ABSENT,
         ("verdicts", "verdict"): describe_verdict(record),
     }
+
+
+L1_RECORDS = RecordFormat(
+    _describe_band,
+    _FIGURES,
+    "results (medians over the pixels)",
+    "parameters, reference files, loads, results and verdicts",
+)
+"""Records of an L1 store that are compared."""
 
 
 def describe_loads(record: ObservationRecord) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +11,20 @@ import numpy as np
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.metadata import read_group_attributes
+from cal_pipeline.core.store.overview import (
+    UNKNOWN,
+    WIDTH,
+    format_failures,
+    format_properties,
+    format_table,
+    format_unfinished_run,
+    format_verdict,
+)
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.store.product import INTERRUPTED, RUNNING
-from cal_pipeline.core.store.records import ObservationRecord, as_mapping, read_records
-from cal_pipeline.core.text import elide_middle, format_count, format_ranges, format_with_error, make_printable
+from cal_pipeline.core.store.records import ObservationRecord, read_records
+from cal_pipeline.core.text import elide_middle, format_count, format_with_error, make_printable
 from cal_pipeline.heterodyne.compare import describe_loads
 from cal_pipeline.heterodyne.product import CalibratedSession
-
-_WIDTH = 100
-_MOST_FAILURES = 20
-_UNKNOWN = "-"
 
 
 @dataclass(frozen=True)
@@ -188,94 +191,50 @@ def format_product(overview: ProductOverview) -> str:
     str
         Lines of at most 100 characters.
     """
+    kind = CalibratedSession.kind
     n_scans = len({band.scan for band in overview.bands})
     failed = f", {len(overview.failures)} failed" if overview.failures else ""
-    lines = [
-        elide_middle(make_printable(overview.store), _WIDTH),
-        f"L1 store of {format_count(n_scans, 'scan')}{failed}; format {overview.schema_version or _UNKNOWN}",
-        *_unfinished_run(overview),
-        *_made_with(overview.bands),
-        *_table(overview.bands),
-    ]
-    return "\n".join([*lines, *_failures(overview.failures)])
-
-
-def _unfinished_run(overview: ProductOverview) -> Iterator[str]:
-    """Say that the run which writes a store has not ended, or ended early."""
-    if overview.run_state not in (RUNNING, INTERRUPTED):
-        return
-    run = as_mapping(overview.run)
-    counts = as_mapping(run.get("scans"))
-    is_gone = run.get("state") != overview.run_state
-    # The record of a run that was killed may be older than its last scans.
-    asked = counts.get("asked")
-    done = f"{asked} scans asked for" if is_gone else f"{counts.get('done')} of {asked} done"
-    process = f"process {run.get('pid')}{', which is gone,' if is_gone else ''}"
-    where = f"{process} on host {run.get('host')}, started {run.get('started')}"
-    yield f"    {'run':11}{overview.run_state}: {make_printable(done)}"
-    yield f"    {'':11}{make_printable(where)}"
-
-
-def _made_with(bands: Sequence[BandResult]) -> Iterator[str]:
-    """Format common properties of scans, with the scans of each value if they differ."""
-    properties: dict[str, Callable[[BandResult], str]] = {
-        "engine": lambda band: band.engine,
-        "made from": lambda band: band.l0_store,
-        "made at": lambda band: band.time.partition("T")[0],
-        "telescope": lambda band: band.profile,
-        "atmosphere": lambda band: f"{band.atm} ({band.strategy})" if band.atm else band.strategy,
-        "parameters": lambda band: ", ".join(band.parameter_files) or "no file",
-        # The age of loads differs from scan to scan; how they were chosen does not.
-        "loads": lambda band: band.loads.partition("(")[2].rstrip(")").partition(",")[0],
-    }
-    for name, value_of in properties.items():
-        scans: dict[str, list[int]] = {}
-        for band in bands:
-            scans.setdefault(value_of(band) or _UNKNOWN, []).append(band.scan)
-        for value, numbers in scans.items():
-            where = f"  [{elide_middle(format_ranges(sorted(set(numbers))), 40)}]" if len(scans) > 1 else ""
-            yield f"    {name:11}{elide_middle(make_printable(value), _WIDTH - 15 - len(where))}{where}"
-
-
-def _table(bands: Sequence[BandResult]) -> list[str]:
-    """Format one line per band: verdict and results."""
-    if not bands:
-        return []
     titles = ("scan", "source", "mode", "PWV [mm]", "T_rec SSB [K]", "T_sys DSB [K]", "verdict")
-    rows = [titles, *(_row(band) for band in bands)]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]) - 1)]
-    return [
-        elide_middle("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]), _WIDTH)
-        for row in rows
+    lines = [
+        elide_middle(make_printable(overview.store), WIDTH),
+        f"L1 store of {format_count(n_scans, 'scan')}{failed}; format {overview.schema_version or UNKNOWN}",
+        *format_unfinished_run(overview.run, overview.run_state, kind),
+        *format_properties(overview.bands, _PROPERTIES, lambda band: band.scan),
+        *format_table(titles, [_row(band) for band in overview.bands]),
     ]
+    return "\n".join([*lines, *format_failures(overview.failures, kind)])
+
+
+_PROPERTIES: dict[str, Callable[[BandResult], str]] = {
+    "engine": lambda band: band.engine,
+    "made from": lambda band: band.l0_store,
+    "made at": lambda band: band.time.partition("T")[0],
+    "telescope": lambda band: band.profile,
+    "atmosphere": lambda band: f"{band.atm} ({band.strategy})" if band.atm else band.strategy,
+    "parameters": lambda band: ", ".join(band.parameter_files) or "no file",
+    # The age of loads differs from scan to scan; how they were chosen does not.
+    "loads": lambda band: band.loads.partition("(")[2].rstrip(")").partition(",")[0],
+}
+"""Common properties of scans."""
 
 
 def _row(band: BandResult) -> tuple[str, ...]:
     return (
         f"{band.scan} {band.band}".rstrip(),
-        elide_middle(make_printable(band.source or _UNKNOWN), 20),
-        elide_middle(make_printable(band.mode or _UNKNOWN), 12),
+        elide_middle(make_printable(band.source or UNKNOWN), 20),
+        elide_middle(make_printable(band.mode or UNKNOWN), 12),
         _with_error(band.pwv_mm, band.pwv_err_total_mm),
         _rounded(band.t_rec_ssb_K),
         _rounded(band.t_sys_dsb_K),
-        make_printable(": ".join(filter(None, [band.verdict or _UNKNOWN, ", ".join(band.checks)]))),
+        format_verdict(band.verdict, band.checks),
     )
-
-
-def _failures(failures: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    for failure in failures[:_MOST_FAILURES]:
-        reason = f"{failure.get('error_class')}: {failure.get('message')}"
-        text = make_printable(f"scan {failure.get('scan_number')} failed in step {failure.get('step')}: {reason}")
-        yield from textwrap.wrap(text, _WIDTH, subsequent_indent="    ")
-    if len(failures) > _MOST_FAILURES:
-        yield f"and {len(failures) - _MOST_FAILURES} more failed; see failures.json in the store"
 
 
 def _with_error(value: float | None, error: float | None) -> str:
     if value is None:
-        return _UNKNOWN
+        return UNKNOWN
     return f"{value:.4g}" if error is None else format_with_error(value, error)
 
 
 def _rounded(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.0f}"
+    return UNKNOWN if value is None else f"{value:.0f}"

@@ -125,3 +125,9 @@ class MosaicProduct(ImageProduct):
             name: open_reader(self.root, f"{group}/{name}").read() for name in ("data", "err", "dq")
         }
         return ImageModel(**arrays, meta=self.attributes(number))
+
+
+PRODUCTS: dict[str, type[ImageProduct]] = {
+    product.kind.product: product for product in (RateProduct, CalProduct, MosaicProduct)
+}
+"""Classes of the products by the attribute ``product`` of the root."""

@@ -71,6 +71,7 @@ class Image2Pipeline(ImagerPipeline):
         """Select an exposure with the skies that were subtracted from it."""
         background = attributes.get("background")
         skies = background.get("skies", []) if isinstance(background, Mapping) else []
+        super().select_again(number, attributes)
         self.exposures = [number, *skies]
 
     def open_observation(self, dataset: ExposureStore, number: int) -> ImageModel:

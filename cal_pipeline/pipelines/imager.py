@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from cal_pipeline.core.errors import ObservationError
@@ -13,10 +15,12 @@ from cal_pipeline.core.observation import WrittenObservation
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.values import plain_numbers
 from cal_pipeline.core.pipeline import ObservationPipeline, default_output
+from cal_pipeline.core.store.compare import Comparison
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.store.product import Product
-from cal_pipeline.core.store.records import ObservationRecord
+from cal_pipeline.core.store.product import Key, Product
+from cal_pipeline.core.store.records import ObservationRecord, as_mapping
 from cal_pipeline.core.text import format_ranges
+from cal_pipeline.imager.compare import compare_image_stores
 from cal_pipeline.imager.exposure_types import ExposureRule, ExposureTable, read_exposure_table
 from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.identity import identify_groups, is_same_input, recorded_references
@@ -165,6 +169,32 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
             **identify_groups(store.root, groups),
             "reference_files": [observation.references[name] for name in sorted(observation.references)],
         }
+
+    def select_again(self, number: Key, attributes: Mapping[str, Any]) -> None:
+        """Select an exposure, with the folder of reference files where it was if it is not found from here."""
+        super().select_again(number, attributes)
+        self.find_references_again(as_mapping(attributes.get("provenance")))
+
+    def find_references_again(self, provenance: Mapping[str, Any]) -> None:
+        """Set the folder of reference files to that of the recorded ones, if it is not found from here."""
+        if self.references and os.path.isdir(self.references):
+            return
+        overrides = {
+            getattr(step, f"override_{reftype}", None)
+            for step in self._steps().values()
+            for reftype in step.reference_file_types
+        }
+        files = provenance.get("reference_files")
+        entries = [as_mapping(entry) for entry in files] if isinstance(files, list) else []
+        folders = {os.path.dirname(str(e.get("file"))) for e in entries if e.get("file") not in overrides}
+        if len(folders) == 1:
+            self.references = folders.pop()
+
+    def compare(
+        self, first: str | Path, second: str | Path, numbers: Sequence[Key], leave_out: Sequence[str]
+    ) -> Comparison:
+        """Compare images of two products, whatever the origins of their parameters."""
+        return compare_image_stores(first, second, numbers, origins=False)
 
     def write_observation(
         self, observation: ImageModel, root: StorePath, provenance: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Comparison of two L1 stores as text of at most 100 columns."""
+"""Comparison of two products as text of at most 100 columns."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 
 from cal_pipeline.core.store.compare import ArrayDifference, Comparison
 from cal_pipeline.core.store.compare_records import ABSENT, FactDifference, NumberDifference, relative_change
+from cal_pipeline.core.store.product import ProductKind
 from cal_pipeline.core.text import elide_middle, format_count, format_ranges, make_printable
 
 WIDTH = 100
 """Longest line [characters]."""
 
 _FEW = 5
-"""Largest number of scans to list one by one."""
+"""Largest number of observations to list one by one."""
 
 _COLUMNS = ("array", "largest", "unit", "relative", "rms", "different", "differ in")
 
@@ -30,19 +31,19 @@ def format_comparison(comparison: Comparison, tolerance: float = 0.0, everything
     tolerance : float
         Largest difference that is accepted, relative to the root mean square of an array.
     everything : bool
-        Whether to list every array and every scan, identical ones too.
+        Whether to list every array and every observation, identical ones too.
 
     Returns
     -------
     str
         Lines of at most 100 characters.
     """
-    lines = [*_names(comparison), *_scans(comparison), *_records(comparison, everything)]
-    # Arrays of a scan that only one store has are told by the line on that scan.
+    lines = [*_names(comparison), *_observations(comparison), *_records(comparison, everything)]
+    # Arrays of an observation that only one store has are told by the line on that observation.
     alone = {*comparison.records.only_first, *comparison.records.only_second}
-    arrays = [item for item in comparison.arrays if _scan_of(item.path) not in alone]
+    arrays = [item for item in comparison.arrays if comparison.kind.key_of(item.path.partition("/")[0]) not in alone]
     if arrays:
-        lines += ["", format_differences(arrays, everything)]
+        lines += ["", format_differences(arrays, comparison.kind, everything)]
     differing = sum(not item.identical for item in comparison.arrays)
     beyond = sum(not item.within(tolerance) for item in comparison.arrays)
     if differing and tolerance:
@@ -56,16 +57,18 @@ def _names(comparison: Comparison) -> Iterator[str]:
     yield f"second  {elide_middle(make_printable(comparison.second), WIDTH - 8)}"
 
 
-def _scans(comparison: Comparison) -> Iterator[str]:
-    """Format the scans found in only one store."""
-    records = comparison.records
+def _observations(comparison: Comparison) -> Iterator[str]:
+    """Format the observations found in only one store."""
+    records, kind = comparison.records, comparison.kind
     for which, numbers in (("first", records.only_first), ("second", records.only_second)):
         if numbers:
-            yield from _wrapped(f"only in the {which}: scan{'s' * (len(numbers) > 1)} {format_ranges(list(numbers))}")
+            noun = kind.plural if len(numbers) > 1 else kind.noun
+            yield from _wrapped(f"only in the {which}: {noun} {format_ranges(list(numbers))}")
     for failure in records.failures[:_FEW]:
         reason = f"{failure.get('error_class')}: {failure.get('message')}"
         yield elide_middle(
-            make_printable(f"  scan {failure.get('scan_number')} failed in {failure.get('step')}: {reason}"), WIDTH
+            make_printable(f"  {kind.noun} {failure.get(kind.number_key)} failed in {failure.get('step')}: {reason}"),
+            WIDTH,
         )
     if len(records.failures) > _FEW:
         yield f"  and {len(records.failures) - _FEW} more failed"
@@ -73,7 +76,7 @@ def _scans(comparison: Comparison) -> Iterator[str]:
 
 def _records(comparison: Comparison, everything: bool) -> Iterator[str]:
     """Format the differences between the records."""
-    records = comparison.records
+    records, kind = comparison.records, comparison.kind
     by_category: dict[str, list[FactDifference]] = {}
     for fact in records.facts:
         by_category.setdefault(fact.category, []).append(fact)
@@ -81,30 +84,30 @@ def _records(comparison: Comparison, everything: bool) -> Iterator[str]:
     for category, facts in by_category.items():
         yield f"{category}:"
         for fact in facts:
-            yield from _change(fact.name, fact.first, fact.second, _in_bands(fact.parts, records.n_parts))
+            yield from _change(fact.name, fact.first, fact.second, _in_parts(fact.parts, records.n_parts, kind))
     if origins:
         yield "parameters with the same value from another origin:"
-        yield from _origins(origins, records.n_parts, everything)
+        yield from _origins(origins, records.n_parts, kind, everything)
     if records.numbers:
-        yield "results (medians over the pixels):"
+        yield f"{comparison.form.title}:"
         for number in records.numbers:
-            yield from _number(number, records.n_parts, everything)
+            yield from _number(number, records.n_parts, kind, everything)
     if verdicts:
         yield "verdicts:"
         for fact in verdicts:
-            yield from _change(fact.name, fact.first, fact.second, _in_bands(fact.parts, records.n_parts))
+            yield from _change(fact.name, fact.first, fact.second, _in_parts(fact.parts, records.n_parts, kind))
     if records.n_parts and not records.facts and not records.numbers:
-        yield "the recorded parameters, reference files, loads, results and verdicts are the same"
+        yield f"the recorded {comparison.form.compared} are the same"
 
 
-def _origins(facts: Sequence[FactDifference], n_bands: int, everything: bool) -> Iterator[str]:
+def _origins(facts: Sequence[FactDifference], n_parts: int, kind: ProductKind, everything: bool) -> Iterator[str]:
     """Format parameters that differ only in their origin, grouped by origin."""
     places: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for fact in facts:
         places.setdefault((fact.first, fact.second, fact.parts), []).append(fact.name)
-    for (first, second, bands), names in places.items():
+    for (first, second, parts), names in places.items():
         shown = names if everything or len(names) <= _FEW else [*names[:_FEW], f"{len(names) - _FEW} more"]
-        yield from _change(", ".join(shown), first, second, _in_bands(bands, n_bands))
+        yield from _change(", ".join(shown), first, second, _in_parts(parts, n_parts, kind))
 
 
 def _change(name: str, first: str, second: str, where: str) -> Iterator[str]:
@@ -119,43 +122,45 @@ def _change(name: str, first: str, second: str, where: str) -> Iterator[str]:
     yield f"    second  {elide_middle(second, WIDTH - 12)}"
 
 
-def _in_bands(bands: Sequence[str], n_bands: int) -> str:
-    """Format the scans with a difference; empty if all have it."""
-    if len(bands) == n_bands:
+def _in_parts(parts: Sequence[str], n_parts: int, kind: ProductKind) -> str:
+    """Format the observations with a difference; empty if all have it."""
+    if len(parts) == n_parts:
         return ""
-    if len(bands) <= _FEW:
-        return f"  [{', '.join(bands)}]"
-    scans = sorted({int(band.split()[1]) for band in bands})
-    text = format_ranges(scans)
+    if len(parts) <= _FEW:
+        return f"  [{', '.join(parts)}]"
+    keys = {part.removeprefix(f"{kind.noun} ").partition(" ")[0] for part in parts}
+    text = format_ranges(sorted(keys) if kind.named else sorted(map(int, keys)))
     listed = text if len(text) <= 40 else f"{text[:40].rpartition(',')[0]}, ..."
-    return f"  [{len(bands)} of {n_bands}: scans {listed}]"
+    return f"  [{len(parts)} of {n_parts}: {kind.plural} {listed}]"
 
 
-def _number(number: NumberDifference, n_bands: int, everything: bool) -> Iterator[str]:
-    """Format a result: every scan if there are few, else the largest change."""
+def _number(number: NumberDifference, n_parts: int, kind: ProductKind, everything: bool) -> Iterator[str]:
+    """Format a result: every observation if there are few, else the largest change."""
     values = number.values
     shown = values if everything or len(values) <= _FEW else values[:1]
     if len(shown) < len(values):
-        yield f"  {number.name}: differs in {len(values)} of {format_count(n_bands, 'scan')}, most in:"
+        yield f"  {number.name}: differs in {len(values)} of {format_count(n_parts, kind.noun)}, most in:"
     for label, first, second in shown:
         change = relative_change(first, second)
         percent = f"  ({100 * (second - first) / abs(first):+.2g} %)" if first and second and change < math.inf else ""
         # As many digits as show the difference.
         digits = min(max(4, 2 - math.floor(math.log10(change))), 17) if 0.0 < change < math.inf else 4
         a, b = (ABSENT if value is None else f"{value:.{digits}g}" for value in (first, second))
-        yield f"  {number.name}: {a} -> {b} {number.unit}{percent}  [{label}]"
+        yield f"  {number.name}: {a} -> {b} {number.unit}".rstrip() + f"{percent}  [{label}]"
 
 
-def format_differences(differences: Sequence[ArrayDifference], everything: bool = False) -> str:
+def format_differences(differences: Sequence[ArrayDifference], kind: ProductKind, everything: bool = False) -> str:
     """Write differences of arrays as a table, largest relative difference first.
 
     Parameters
     ----------
     differences : sequence of ArrayDifference
-        Differences, of one scan or of many.
+        Differences, of one observation or of many.
+    kind : ProductKind
+        Kind of the products.
     everything : bool
-        Whether each array has its row. Else arrays of one name are one row, with the scan in which
-        the difference is largest, and those that are identical are counted in one line.
+        Whether each array has its row. Else arrays of one name are one row, with the observation in
+        which the difference is largest, and those that are identical are counted in one line.
 
     Returns
     -------
@@ -164,7 +169,7 @@ def format_differences(differences: Sequence[ArrayDifference], everything: bool 
     """
     groups: dict[str, list[ArrayDifference]] = {}
     for item in differences:
-        groups.setdefault(item.path if everything else _name_of(item), []).append(item)
+        groups.setdefault(item.path if everything else _name_of(item, kind), []).append(item)
     rows = []
     for items in groups.values():
         differing = sorted((item for item in items if not item.identical), key=_by_size)
@@ -184,9 +189,10 @@ def _by_size(item: ArrayDifference) -> tuple[bool, float, str]:
     return not item.problem, -item.relative, item.path
 
 
-def _name_of(item: ArrayDifference) -> str:
-    """Return the common name of arrays of several scans, and the reason if not comparable."""
-    name = re.sub(r"^scan_[0-9]{6}/(band_[0-9]+/)?", "", item.path)
+def _name_of(item: ArrayDifference, kind: ProductKind) -> str:
+    """Return the common name of arrays of several observations, and the reason if not comparable."""
+    group, _, inner = item.path.partition("/")
+    name = item.path if kind.key_of(group) is None else re.sub("^band_[0-9]+/", "", inner)
     # Groups of diagnostics hold one array a subscan or earlier scan, told apart by numbers.
     name = re.sub(r"/spectrum_[\d_]+$", "/spectrum_*", name)
     return f"{name} {'missing' if item.problem.startswith('not in') else item.problem}"
@@ -222,10 +228,6 @@ def _table(rows: Sequence[tuple[str, ...]], folded: bool) -> list[str]:
             cells.append(elide_middle(row[1], WIDTH - first - 2))
         lines.append("  ".join(cells).rstrip())
     return lines
-
-
-def _scan_of(path: str) -> int:
-    return int(path[5:11])
 
 
 def _wrapped(text: str) -> list[str]:

@@ -77,7 +77,7 @@ def test_unknown_types_are_told_on_standard_error(make_store, capsys, tmp_path):
     table = tmp_path / "mine.toml"
     table.write_text('[[exposure]]\nexp_type = "LAMP"\nstage1 = "detector1"')
     assert main(["which", store, "--table", str(table), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[1]["reason"] == "row LAMP of mine.toml"
+    assert json.loads(capsys.readouterr().out)[1]["reason"] == "row LAMP of mine.toml, stage1 with cfg/detector1.asdf"
 
 
 def test_damaged_exposures_are_told_and_the_others_listed(make_store, capsys):

@@ -8,7 +8,8 @@ from helpers_l1 import record, write_product
 
 from cal_pipeline.core.store.compare import ArrayDifference, Comparison
 from cal_pipeline.core.store.compare_records import FactDifference, NumberDifference, RecordDifferences
-from cal_pipeline.heterodyne.compare import compare_l1_stores
+from cal_pipeline.heterodyne.compare import L1_RECORDS, compare_l1_stores
+from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.report.comparison import WIDTH, format_comparison, format_differences
 
 
@@ -17,6 +18,9 @@ def lines_of(text):
     assert max(map(len, lines)) <= WIDTH
     assert all(line == line.rstrip() for line in lines)
     return lines
+
+
+KIND = CalibratedSession.kind
 
 
 def difference(path, largest=0.0, scale=1.0, **changes):
@@ -33,7 +37,8 @@ class TestArrays:
                 difference("scan_000001/d", 5.0, 10.0),
                 difference("scan_000001/e", problem="not in /data/b.zarr"),
                 difference("scan_000001/f"),
-            ]
+            ],
+            KIND,
         )
         names = [line.split()[0] for line in lines_of(text)]
         assert names == ["array", *(f"scan_000001/{name}" for name in "ebda"), "2"]
@@ -43,7 +48,7 @@ class TestArrays:
         ("n", "words"), [(1, "the array is identical"), (2, "all 2 arrays are identical"), (30, "all 30 arrays")]
     )
     def test_all_the_same_is_one_line(self, n, words):
-        text = format_differences([difference(f"scan_000001/{k}") for k in range(n)])
+        text = format_differences([difference(f"scan_000001/{k}") for k in range(n)], KIND)
         assert len(lines_of(text)) == 1
         assert words in text
 
@@ -55,7 +60,7 @@ class TestArrays:
             for name in range(24)
         ]
         arrays.append(difference("scan_000124/array_7", 50.0))
-        lines = lines_of(format_differences(arrays))
+        lines = lines_of(format_differences(arrays, KIND))
         assert len(lines) == 1 + 20 + 1
         assert lines[1].split()[0] == "scan_000124/array_7"
         assert lines[1].endswith("101 of 201")
@@ -63,14 +68,14 @@ class TestArrays:
 
     def test_differences_to_other_scans_are_folded_too(self):
         arrays = [difference(f"scan_{n:06d}/skydiff/spectrum_{n - 1:06d}", 0.1 * n) for n in range(2, 9)]
-        lines = lines_of(format_differences(arrays))
+        lines = lines_of(format_differences(arrays, KIND))
         assert len(lines) == 2
         assert lines[1].startswith("scan_000008/skydiff/spectrum_000007")
         assert lines[1].endswith("7 of 7")
 
     def test_everything_on_demand(self):
         arrays = [difference(f"scan_{n:06d}/t_sys", 0.1 * (n == 3)) for n in range(1, 9)]
-        lines = lines_of(format_differences(arrays, everything=True))
+        lines = lines_of(format_differences(arrays, KIND, everything=True))
         assert len(lines) == 1 + 8 + 1
         assert lines[1].startswith("scan_000003/t_sys")
 
@@ -84,13 +89,15 @@ class TestArrays:
         ],
     )
     def test_differences_that_are_no_number(self, item, words):
-        assert words in lines_of(format_differences([item, difference("scan_000001/y", 0.1)]))[1]
+        assert words in lines_of(format_differences([item, difference("scan_000001/y", 0.1)], KIND))[1]
 
 
 class TestSummary:
     def comparison(self, arrays=(), **records):
         settings = {"n_parts": 200} | records
-        return Comparison("/data/a.zarr", "s3://night/b.zarr", RecordDifferences(**settings), list(arrays))
+        return Comparison(
+            "/data/a.zarr", "s3://night/b.zarr", RecordDifferences(**settings), list(arrays), KIND, L1_RECORDS
+        )
 
     def test_it_comes_first(self):
         fact = FactDifference("parameters", "steps.atmosphere.t_atm", "null (default)", "260 (argument)", ("scan 1",))

@@ -6,7 +6,6 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,17 +13,11 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import CalibrationError, StoreError
 from cal_pipeline.core.store.arrays import open_reader
-from cal_pipeline.core.store.compare_records import (
-    Describe,
-    Figures,
-    RecordDifferences,
-    compare_records,
-    describe_record,
-)
+from cal_pipeline.core.store.compare_records import USUAL, RecordDifferences, RecordFormat, compare_records
 from cal_pipeline.core.store.interface import ArrayReader
 from cal_pipeline.core.store.metadata import TEXT
 from cal_pipeline.core.store.paths import RemoteStorePath, StorePath
-from cal_pipeline.core.store.product import Key, Product
+from cal_pipeline.core.store.product import Key, Product, ProductKind
 from cal_pipeline.core.store.records import read_records
 from cal_pipeline.core.text import format_ranges
 
@@ -96,12 +89,18 @@ class Comparison:
         Differences in what they recorded.
     arrays : list of ArrayDifference
         One for each array that either store has.
+    kind : ProductKind
+        Kind of the products.
+    form : RecordFormat
+        Records of the family.
     """
 
     first: str
     second: str
     records: RecordDifferences
     arrays: list[ArrayDifference]
+    kind: ProductKind
+    form: RecordFormat = USUAL
 
     def status(self, tolerance: float = 0.0) -> int:
         """Return the exit status: 0 for equal arrays, 1 for differences, 3 for an unreadable array.
@@ -119,8 +118,7 @@ def compare_products(
     numbers: Sequence[Key] | None = None,
     leave_out: Sequence[str] = (),
     origins: bool = True,
-    describe: Describe = describe_record,
-    figures: Figures = MappingProxyType({}),
+    form: RecordFormat = USUAL,
 ) -> Comparison:
     """Compare two products: arrays block by block, and what was recorded of how they were made.
 
@@ -134,8 +132,8 @@ def compare_products(
         Groups that are not compared.
     origins : bool
         Whether it is a difference that a parameter of the same value came from elsewhere.
-    describe, figures
-        See :func:`~cal_pipeline.core.store.compare_records.compare_records`.
+    form : RecordFormat
+        Records of the family.
 
     Returns
     -------
@@ -152,8 +150,8 @@ def compare_products(
         raise StoreError(f"neither {one.path} nor {two.path} holds an array of the {one.kind.noun}s to compare")
     first, second = read_records(one, numbers), read_records(two, numbers)
     failures = one.failures, two.failures
-    differences = compare_records(first, second, failures, numbers, origins, describe, figures)
-    return Comparison(str(one.path), str(two.path), differences, arrays)
+    differences = compare_records(first, second, failures, numbers, origins, form)
+    return Comparison(str(one.path), str(two.path), differences, arrays, one.kind, form)
 
 
 def _require_observations(products: Sequence[Product], numbers: Sequence[Key] | None) -> None:

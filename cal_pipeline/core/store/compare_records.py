@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from cal_pipeline.core.store.product import Key
@@ -101,6 +100,32 @@ def describe_record(record: ObservationRecord) -> dict[Fact, str]:
     }
 
 
+@dataclass(frozen=True)
+class RecordFormat:
+    """Records of a family's product: which of them are compared, and how.
+
+    Parameters
+    ----------
+    describe : callable
+        Function that describes what was recorded once, by category and name.
+    figures : mapping
+        Results that are compared as numbers: name in quality figures or attributes, and unit.
+    title : str
+        Title of these results.
+    compared : str
+        List of what is compared, for the message that there is no difference.
+    """
+
+    describe: Describe = describe_record
+    figures: Figures = field(default_factory=dict)
+    title: str = "results"
+    compared: str = "parameters, reference files, results and verdicts"
+
+
+USUAL = RecordFormat()
+"""Records that every product has."""
+
+
 def describe_steps(record: ObservationRecord) -> str:
     """List the steps that were done."""
     steps = as_mapping(record.attributes.get("cal_step"))
@@ -141,8 +166,7 @@ def compare_records(
     failures: Sequence[Sequence[Mapping[str, Any]]] = ((), ()),
     numbers: Sequence[Key] | None = None,
     origins: bool = True,
-    describe: Describe = describe_record,
-    figures: Figures = MappingProxyType({}),
+    form: RecordFormat = USUAL,
 ) -> RecordDifferences:
     """Compare the records of two stores.
 
@@ -156,10 +180,8 @@ def compare_records(
         Only the failures of these observations.
     origins : bool
         Whether it is a difference that a parameter of the same value came from elsewhere.
-    describe : callable
-        Function that describes what was recorded once, by category and name.
-    figures : mapping
-        Results that are compared as numbers: name in quality figures or attributes, and unit.
+    form : RecordFormat
+        Records of the family.
 
     Returns
     -------
@@ -180,8 +202,8 @@ def compare_records(
         tuple(sorted(held[0] - held[1])),
         tuple(sorted(held[1] - held[0])),
         tuple(f for f in lost if numbers is None or number_of(f) in numbers),
-        tuple(_find_facts(pairs, origins, describe)),
-        tuple(_find_numbers(pairs, figures)),
+        tuple(_find_facts(pairs, origins, form.describe)),
+        tuple(_find_numbers(pairs, form.figures)),
     )
 
 
@@ -203,8 +225,8 @@ def _facts_of(
 ) -> Iterator[tuple[str, str, str, str]]:
     """Category, name and both values of everything that is compared; equal or not."""
     described = [describe(record) for record in (one, two)]
-    for key in described[0]:
-        yield *key, described[0][key], described[1][key]
+    for key in dict.fromkeys([*described[0], *described[1]]):
+        yield *key, described[0].get(key, ABSENT), described[1].get(key, ABSENT)
     parameters = [record.parameters for record in (one, two)]
     for name in dict.fromkeys([*parameters[0], *parameters[1]]):
         values = [describe_value(found[name]) if name in found else ABSENT for found in parameters]

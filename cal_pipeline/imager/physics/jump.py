@@ -16,9 +16,10 @@ Floats = NDArray[np.float64]
 Noise = tuple[Floats, ...]
 """Fields of :class:`.DifferenceNoise`."""
 
+_LANES = 64
+"""Pixels that are searched side by side: loops over them use several at once of the processor's lanes."""
+
 _JUMP = np.uint8(DQ.JUMP_DET)
-_FEW = 32
-"""Number of rates up to which sorting by insertion is faster."""
 
 
 def flag_jumps(
@@ -109,144 +110,223 @@ def _flag_pixels(
     threshold: float,
     flagged: NDArray[np.uint8],
 ) -> None:
-    """Flag the jumps of each pixel and integration."""
-    n_integrations, n_differences, n_pixels = usable.shape
-    differences = np.empty(n_differences)
-    used = np.empty(n_differences, np.bool_)
-    found = np.empty(n_differences, np.bool_)
-    memory = np.empty((5, n_differences))
-    for p in range(n_pixels):
-        if not fitted[p]:
-            continue
-        for i in range(n_integrations):
-            for g in range(n_differences):
-                rise = gain[p] * (float(data[i, g + 1, p]) - float(data[i, g, p]))
-                differences[g] = rise
-                used[g] = usable[i, g, p] and np.isfinite(rise)
-            if _find_jumps(differences, used, found, read_noise[p] ** 2, noise, threshold, memory):
-                _flag_found(found, several, flagged, i, p)
+    """Search all pixels, and those in which a jump was found again, until none is found."""
+    n_integrations, n_differences = usable.shape[:2]
+    differences = np.empty((n_differences, _LANES))
+    used = np.empty((n_differences, _LANES))
+    variance = np.ones(_LANES)
+    number = np.empty(_LANES, np.int64)
+    memory = _make_memory(n_differences)
+    for i in range(n_integrations):
+        pixels = np.flatnonzero(fitted)
+        while len(pixels):
+            n_found = 0
+            for start in range(0, len(pixels), _LANES):
+                lanes = pixels[start : start + _LANES]
+                used[:] = differences[:] = 0.0
+                number[:] = 0
+                for k in range(len(lanes)):
+                    p = lanes[k]
+                    variance[k] = read_noise[p] ** 2
+                    for g in range(n_differences):
+                        rise = gain[p] * (float(data[i, g + 1, p]) - float(data[i, g, p]))
+                        if usable[i, g, p] and np.isfinite(rise):
+                            differences[g, k], used[g, k] = rise, 1.0
+                            number[k] += 1
+                where = _largest_steps(differences, used, number, variance, noise, threshold, memory)
+                for k in range(len(lanes)):
+                    if where[k] >= 0:
+                        p = lanes[k]
+                        usable[i, where[k], p] = False
+                        _flag_found(where[k], several, flagged[i], p)
+                        pixels[n_found] = p  # no later one than that of this lane
+                        n_found += 1
+            pixels = pixels[:n_found]
 
 
 @compiled
-def _flag_found(
-    found: NDArray[np.bool_], several: NDArray[np.bool_], flagged: NDArray[np.uint8], i: int, p: int
+def _flag_found(g: int, several: NDArray[np.bool_], flagged: NDArray[np.uint8], p: int) -> None:
+    """Flag the second group of a difference that jumps, and of those that share several reads with it."""
+    flagged[g + 1, p] |= _JUMP
+    if g > 0 and several[g]:
+        flagged[g, p] |= _JUMP
+    if g + 2 < len(flagged) and several[g + 1]:
+        flagged[g + 2, p] |= _JUMP
+
+
+@compiled
+def _make_memory(n_differences: int) -> Any:
+    """Make arrays to work in; of one array each, or loops that write one and read another are not vectorized."""
+    shape = (n_differences, _LANES)
+    rows = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    lanes = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
+    sums = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
+    return rows, lanes, sums, np.zeros(_LANES, np.int64)
+
+
+@compiled
+def _median_rates(
+    differences: Floats, used: Floats, number: NDArray[np.int64], interval: Floats, rates: Floats, median: Floats
 ) -> None:
-    """Flag the second group of differences that jump, and of those that share several reads with them."""
-    n_differences = len(found)
+    """Compute the median rate of each pixel's usable differences, at least 0."""
+    lowest = n_differences = len(used)
     for g in range(n_differences):
-        if found[g]:
-            flagged[i, g + 1, p] |= _JUMP
-            if g > 0 and several[g]:
-                flagged[i, g, p] |= _JUMP
-            if g + 1 < n_differences and several[g + 1]:
-                flagged[i, g + 2, p] |= _JUMP
+        difference, use, rate, per_second = differences[g], used[g], rates[g], 1.0 / interval[g]
+        for k in range(_LANES):
+            # Infinite ones come last in the order.
+            rate[k] = difference[k] * per_second if use[k] > 0.0 else np.inf
+    for k in range(_LANES):
+        if number[k] > 0:
+            lowest = min(lowest, (number[k] - 1) // 2)
+    # Bubbles: what is below the median need not be in order.
+    for last in range(n_differences - 1, max(lowest, 1) - 1, -1):
+        for g in range(last):
+            _sort_pair(rates[g], rates[g + 1])
+    for k in range(_LANES):
+        n = number[k]
+        middle = 0.5 * (rates[(n - 1) // 2, k] + rates[n // 2, k]) if n > 0 else 0.0
+        median[k] = max(middle, 0.0)
 
 
 @compiled
-def _find_jumps(
+def _sort_pair(first: Floats, second: Floats) -> None:
+    """Exchange the numbers of two rows that are not in order."""
+    for k in range(_LANES):
+        a, b = first[k], second[k]
+        first[k] = a if a < b else b
+        second[k] = b if a < b else a
+
+
+@compiled
+def _largest_steps(
     differences: Floats,
-    used: NDArray[np.bool_],
-    found: NDArray[np.bool_],
-    variance: float,
+    used: Floats,
+    number: NDArray[np.int64],
+    variance: Floats,
     noise: Noise,
     threshold: float,
-    memory: Floats,
-) -> bool:
-    """Strike out the largest jump while there is one; return whether there was any."""
-    n_used = 0
+    memory: Any,
+) -> NDArray[np.int64]:
+    """Find each pixel's difference with the largest step above the threshold; -1 without any."""
+    of_interval, of_difference, diagonal = memory[0][2:]
+    norm, fitted, rate = memory[2]
+    largest, height, information = memory[1][:3]
+    where: NDArray[np.int64] = memory[3]
+    _median_rates(differences, used, number, noise[0], diagonal, rate)
+    _eliminate(differences, used, rate, variance, noise, memory)
+    _substitute_back(used, rate, variance, noise, memory)
+    largest[:] = threshold * threshold
+    where[:] = -1
+    for k in range(_LANES):
+        fitted[k] = fitted[k] / norm[k]
     for g in range(len(used)):
-        found[g] = False
-        n_used += used[g]
-    any_found = False
-    while n_used >= 3:
-        rate = max(_median_rate(differences, used, noise[0], memory[0]), 0.0)
-        g = _largest_step(differences, used, rate, variance, noise, threshold, memory)
-        if g < 0:
-            break
-        used[g] = False
-        found[g] = any_found = True
-        n_used -= 1
-    return any_found
-
-
-@compiled
-def _median_rate(differences: Floats, used: NDArray[np.bool_], interval: Floats, rates: Floats) -> float:
-    """Compute the median of the rates of usable differences."""
-    n = 0
-    for g in range(len(used)):
-        if used[g]:
-            rates[n] = differences[g] / interval[g]
-            n += 1
-    if n > _FEW:
-        return float(np.median(rates[:n]))
-    for k in range(1, n):
-        rate, j = rates[k], k
-        while j > 0 and rates[j - 1] > rate:
-            rates[j] = rates[j - 1]
-            j -= 1
-        rates[j] = rate
-    return float(0.5 * (rates[(n - 1) // 2] + rates[n // 2]))
-
-
-@compiled
-def _largest_step(
-    differences: Floats,
-    used: NDArray[np.bool_],
-    rate: float,
-    variance: float,
-    noise: Noise,
-    threshold: float,
-    memory: Floats,
-) -> int:
-    """Find the difference with the largest step above the threshold; -1 without any."""
-    interval, read_variance, read_covariance, photon_variance, photon_covariance = noise
-    pivots, factors, of_interval, of_difference, diagonal = memory
-    covariance, inverse, x, d = 0.0, 0.0, 0.0, 0.0
-    for g in range(len(used)):  # C = L D Lᵀ; L⁻¹ of the two sides over D
-        if not used[g]:
-            covariance = 0.0
-            continue
-        factor = covariance * inverse
-        pivots[g] = variance * read_variance[g] + rate * photon_variance[g] - factor * covariance
-        inverse = 1.0 / pivots[g]
-        x = interval[g] - factor * x
-        d = differences[g] - factor * d
-        factors[g], of_interval[g], of_difference[g] = factor, x * inverse, d * inverse
-        covariance = variance * read_covariance[g] + rate * photon_covariance[g]
-    norm, fitted = _substitute_back(used, rate, variance, noise, memory)
-    largest, where = threshold * threshold, -1
-    for g in range(len(used)):
-        if used[g]:
-            height = of_difference[g] - of_interval[g] * fitted
-            information = diagonal[g] - of_interval[g] ** 2 / norm
+        x, d, inverse = of_interval[g], of_difference[g], diagonal[g]
+        for k in range(_LANES):
+            height[k] = d[k] - x[k] * fitted[k]
+        for k in range(_LANES):
+            information[k] = inverse[k] - x[k] * x[k] / norm[k]
+        for k in range(_LANES):
             # What rounding leaves of nothing is no error to divide by.
-            if information > 1e-9 * diagonal[g] and height * height > largest * information:
-                largest, where = height * height / information, g
+            if height[k] ** 2 > largest[k] * information[k] and information[k] > 1e-9 * inverse[k]:
+                largest[k] = height[k] ** 2 / information[k]
+                where[k] = g
+    for k in range(_LANES):
+        if number[k] < 3:
+            where[k] = -1
     return where
 
 
 @compiled
-def _substitute_back(
-    used: NDArray[np.bool_], rate: float, variance: float, noise: Noise, memory: Floats
-) -> tuple[float, float]:
-    """Complete C⁻¹ X, C⁻¹ d and the diagonal of C⁻¹; return Xᵀ C⁻¹ X and the rate."""
-    interval, read_variance, read_covariance, photon_variance, photon_covariance = noise
-    pivots, factors, of_interval, of_difference, diagonal = memory
-    norm, total = 0.0, 0.0
-    factor, x, d, inverse = 0.0, 0.0, 0.0, 0.0
-    for g in range(len(used) - 1, -1, -1):
-        if not used[g]:
-            factor = x = d = inverse = 0.0
-            continue
-        x = of_interval[g] - factor * x
-        d = of_difference[g] - factor * d
-        of_interval[g], of_difference[g] = x, d
-        norm += interval[g] * x
-        total += interval[g] * d
+def _eliminate(differences: Floats, used: Floats, rate: Floats, variance: Floats, noise: Noise, memory: Any) -> None:
+    """Eliminate from the first row, C = L D Lᵀ: factors of L, pivots of D, and L⁻¹ X and L⁻¹ d over D.
+
+    A difference that is not used is 0, as are its interval and its covariances: a segment of its own.
+    One array is written in each loop: with more, the compiler does not find that they do not overlap.
+    """
+    pivots, factors, of_interval, of_difference, _ = memory[0]
+    covariance, inverse, factor, x, d = memory[1]
+    _clear(covariance)
+    _clear(inverse)
+    _clear(x)
+    _clear(d)
+    for g in range(len(used)):
+        a, b, interval = noise[1][g], noise[3][g], noise[0][g]
+        difference, use, pivot = differences[g], used[g], pivots[g]
+        for k in range(_LANES):
+            factor[k] = covariance[k] * inverse[k]
+        for k in range(_LANES):
+            pivot[k] = variance[k] * a + rate[k] * b - factor[k] * covariance[k]
+        for k in range(_LANES):
+            inverse[k] = 1.0 / pivot[k]
+        for k in range(_LANES):
+            x[k] = interval * use[k] - factor[k] * x[k]
+        for k in range(_LANES):
+            d[k] = difference[k] - factor[k] * d[k]
+        kept, over, other = factors[g], of_interval[g], of_difference[g]
+        _copy(factor, kept)
+        for k in range(_LANES):
+            over[k] = x[k] * inverse[k]
+        for k in range(_LANES):
+            other[k] = d[k] * inverse[k]
+        _covariance_with_next(g, used, rate, variance, noise, covariance)
+
+
+@compiled
+def _clear(values: Floats) -> None:
+    """Set numbers to 0; loops are compiled ten times as fast as assignments to slices."""
+    for k in range(_LANES):
+        values[k] = 0.0
+
+
+@compiled
+def _copy(values: Floats, out: Floats) -> None:
+    """Copy numbers."""
+    for k in range(_LANES):
+        out[k] = values[k]
+
+
+@compiled
+def _covariance_with_next(
+    g: int, used: Floats, rate: Floats, variance: Floats, noise: Noise, covariance: Floats
+) -> None:
+    """Compute the covariance of a difference with the next; 0 unless both are used."""
+    a, b = noise[2][g], noise[4][g]
+    here, after = used[g], used[min(g + 1, len(used) - 1)]
+    for k in range(_LANES):
+        covariance[k] = (variance[k] * a + rate[k] * b) * here[k] * after[k]
+
+
+@compiled
+def _substitute_back(used: Floats, rate: Floats, variance: Floats, noise: Noise, memory: Any) -> None:
+    """Complete C⁻¹ X, C⁻¹ d and the diagonal of C⁻¹, with Xᵀ C⁻¹ X and Xᵀ C⁻¹ d."""
+    pivots, factors, of_interval, of_difference, diagonal = memory[0]
+    covariance, inverse, less, x, d = memory[1]
+    norm, total = memory[2][:2]
+    _clear(inverse)
+    _clear(x)
+    _clear(d)
+    _clear(norm)
+    _clear(total)
+    n_differences = len(used)
+    for g in range(n_differences - 1, -1, -1):
+        a, b, interval = noise[1][g], noise[3][g], noise[0][g]
+        factor, over, other = factors[min(g + 1, n_differences - 1)], of_interval[g], of_difference[g]
+        pivot, inverse_diagonal = pivots[g], diagonal[g]
+        for k in range(_LANES):
+            x[k] = over[k] - factor[k] * x[k]
+        for k in range(_LANES):
+            d[k] = other[k] - factor[k] * d[k]
+        _copy(x, over)
+        _copy(d, other)
+        for k in range(_LANES):
+            norm[k] += interval * x[k]
+        for k in range(_LANES):
+            total[k] += interval * d[k]
         # Elimination from the last row: the pivot of this one, and the diagonal of C⁻¹ from both.
-        covariance = variance * read_covariance[g] + rate * photon_covariance[g]
-        less = covariance * covariance * inverse
-        inverse = 1.0 / (variance * read_variance[g] + rate * photon_variance[g] - less)
-        diagonal[g] = 1.0 / (pivots[g] - less)
-        factor = factors[g]
-    return norm, total / norm
+        _covariance_with_next(g, used, rate, variance, noise, covariance)
+        for k in range(_LANES):
+            less[k] = covariance[k] * covariance[k] * inverse[k]
+        for k in range(_LANES):
+            inverse[k] = 1.0 / (variance[k] * a + rate[k] * b - less[k])
+        for k in range(_LANES):
+            inverse_diagonal[k] = 1.0 / (pivot[k] - less[k])

@@ -17,6 +17,9 @@ Floats = NDArray[np.float64]
 Noise = tuple[Floats, ...]
 """Fields of :class:`.DifferenceNoise`."""
 
+_LANES = 64
+"""Pixels that are fitted side by side: loops over them use several at once of the processor's lanes."""
+
 _PASSES = 20
 _TOLERANCE = 1e-4
 """Change of the rate over its error at which the iteration has converged."""
@@ -130,44 +133,38 @@ def fit_ramps(
     """
     ramps = prepare_ramps(data, groupdq, pixeldq, gain, read_noise, times)
     n_integrations, _, *shape = data.shape
-    together = _Results(1, ramps.fitted.size)
-    apart = _Results(n_integrations if n_integrations > 1 else 0, ramps.fitted.size)
-    _fit_pixels(
-        *ramps,
-        tuple(compute_difference_noise(times)),
-        (together.values, together.chi2, together.n_used),
-        (apart.values, apart.chi2, apart.n_used),
-    )
+    each = n_integrations if n_integrations > 1 else 0
+    values = np.full((1 + each, 4, ramps.fitted.size), np.nan, np.float32)
+    chi2, n_used = np.zeros(values[:, 0].shape), np.zeros(values[:, 0].shape, np.int32)
+    _fit_pixels(*ramps, tuple(compute_difference_noise(times)), values, chi2, n_used)
     lasting = pixeldq | np.where(find_without_gain(gain, read_noise), np.uint32(DQ.NO_GAIN_VALUE), np.uint32(0))
     events = np.bitwise_or.reduce(groupdq, axis=1) & np.uint8(EVENTS)
-    each = apart.finish((n_integrations, *shape), lasting | events) if n_integrations > 1 else None
-    return together.finish(tuple(shape), lasting | np.bitwise_or.reduce(events, axis=0), each)
+    values, chi2, n_used = (array.reshape(*array.shape[:-1], *shape) for array in (values, chi2, n_used))
+    integrations = _collect(values[1:], chi2[1:], n_used[1:], lasting | events) if each else None
+    return _collect(values[0], chi2[0], n_used[0], lasting | np.bitwise_or.reduce(events, axis=0), integrations)
 
 
-class _Results:
-    """Arrays that the compiled loop fills, for k fits of each of P pixels."""
-
-    def __init__(self, k: int, n_pixels: int) -> None:
-        self.values = np.full((4, k, n_pixels), np.nan, np.float32)
-        self.chi2 = np.zeros((k, n_pixels))
-        self.n_used = np.zeros((k, n_pixels), np.int32)
-
-    def finish(self, shape: tuple[int, ...], dq: NDArray[np.uint32], each: RampFit | None = None) -> RampFit:
-        """Shape the arrays as images, and leave χ² to pixels whose ramps are complete."""
-        n_used = self.n_used.reshape(shape)
-        dq = dq | np.where(n_used == 0, np.uint32(DQ.DO_NOT_USE), np.uint32(0))
-        counted = ((dq & _CUT_SHORT) == 0) & (n_used > 1)
-        rate, err, var_poisson, var_rnoise = self.values.reshape(4, *shape)
-        return RampFit(
-            rate=rate,
-            err=err,
-            var_poisson=var_poisson,
-            var_rnoise=var_rnoise,
-            dq=dq,
-            chi2=np.where(counted, self.chi2.reshape(shape), 0.0),
-            n_free=np.where(counted, n_used - 1, 0).astype(np.int32),
-            integrations=each,
-        )
+def _collect(
+    values: NDArray[np.float32],
+    chi2: Floats,
+    n_used: NDArray[np.int32],
+    dq: NDArray[np.uint32],
+    integrations: RampFit | None = None,
+) -> RampFit:
+    """Name the results of the compiled loop, and leave χ² to pixels whose ramps are complete."""
+    dq = dq | np.where(n_used == 0, np.uint32(DQ.DO_NOT_USE), np.uint32(0))
+    counted = ((dq & _CUT_SHORT) == 0) & (n_used > 1)
+    rate, err, var_poisson, var_rnoise = np.moveaxis(values, -3, 0)
+    return RampFit(
+        rate=rate,
+        err=err,
+        var_poisson=var_poisson,
+        var_rnoise=var_rnoise,
+        dq=dq,
+        chi2=np.where(counted, chi2, 0.0),
+        n_free=np.where(counted, n_used - 1, 0).astype(np.int32),
+        integrations=integrations,
+    )
 
 
 @compiled
@@ -178,121 +175,228 @@ def _fit_pixels(
     gain: Floats,
     read_noise: Floats,
     noise: Noise,
-    together: Any,
-    apart: Any,
+    values: NDArray[np.float32],
+    chi2: Floats,
+    n_used: NDArray[np.int32],
 ) -> None:
-    """Fit each pixel: all integrations together, and those apart that there is a place for."""
+    """Fit all pixels: their integrations together first, then each that there is a place for."""
     n_integrations, n_differences, n_pixels = usable.shape
-    differences = np.empty((n_integrations, n_differences))
-    used = np.empty((n_integrations, n_differences), np.bool_)
-    memory = np.empty((3, n_differences))
-    for p in range(n_pixels):
-        if not fitted[p]:
-            continue
+    differences = np.empty((n_integrations, n_differences, _LANES))
+    used = np.empty((n_integrations, n_differences, _LANES))
+    variance = np.ones(_LANES)
+    memory = _make_memory(n_differences)
+    for start in range(0, n_pixels, _LANES):
+        n_lanes = min(_LANES, n_pixels - start)
+        used[:] = 0.0
+        differences[:] = 0.0
+        for k in range(n_lanes):
+            variance[k] = read_noise[start + k] ** 2 if fitted[start + k] else 1.0
         for i in range(n_integrations):
             for g in range(n_differences):
-                rise = gain[p] * (float(data[i, g + 1, p]) - float(data[i, g, p]))
-                differences[i, g] = rise
-                used[i, g] = usable[i, g, p] and np.isfinite(rise)
-        variance = read_noise[p] * read_noise[p]
-        _fit_pixel(differences, used, variance, noise, memory, together, 0, p)
-        for i in range(apart[1].shape[0]):
-            _fit_pixel(differences[i : i + 1], used[i : i + 1], variance, noise, memory, apart, i, p)
+                for k in range(n_lanes):
+                    p = start + k
+                    rise = gain[p] * (float(data[i, g + 1, p]) - float(data[i, g, p]))
+                    if fitted[p] and usable[i, g, p] and np.isfinite(rise):
+                        differences[i, g, k], used[i, g, k] = rise, 1.0
+        for fit in range(len(values)):
+            integrations = (0, n_integrations) if fit == 0 else (fit - 1, fit)
+            _fit_lanes(differences, used, integrations, variance, noise, memory)
+            _write_lanes(variance, memory, values[fit, :, start:], chi2[fit, start:], n_used[fit, start:])
 
 
 @compiled
-def _fit_pixel(
-    differences: Floats,
-    used: NDArray[np.bool_],
-    variance: float,
-    noise: Noise,
-    memory: Floats,
-    results: Any,
-    k: int,
-    p: int,
+def _make_memory(n_differences: int) -> Any:
+    """Make arrays to work in; of one array each, or loops that write one and read another are not vectorized."""
+    rows = np.zeros((n_differences, _LANES)), np.zeros((n_differences, _LANES)), np.zeros((n_differences, _LANES))
+    lanes = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
+    sums = np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES), np.zeros(_LANES)
+    fits = np.zeros(_LANES), np.zeros(_LANES, np.int64), np.zeros(_LANES, np.bool_)
+    return rows, lanes, sums, fits
+
+
+@compiled
+def _fit_lanes(
+    differences: Floats, used: Floats, integrations: tuple[int, int], variance: Floats, noise: Noise, memory: Any
 ) -> None:
-    """Iterate the rate to its fixed point, and write it with variances, χ² and number of differences."""
-    values, chi2, n_used = results
-    total, time, number = 0.0, 0.0, 0
-    for i in range(used.shape[0]):
-        for g in range(used.shape[1]):
-            if used[i, g]:
-                total += differences[i, g]
-                time += noise[0][g]
-                number += 1
-    n_used[k, p] = number
-    if number == 0:
-        return
-    rate = total / time
+    """Iterate the rates of 64 pixels to their fixed points.
+
+    A difference that is not used is 0, as are its interval and its covariances: a segment of its own
+    that adds nothing to the sums.
+    """
+    rate, number, done = memory[3]
+    numerator, denominator = memory[2][:2]
+    unfinished = 0
+    for k in range(_LANES):
+        total, time, number[k] = 0.0, 0.0, 0
+        for i in range(integrations[0], integrations[1]):
+            for g in range(used.shape[1]):
+                total += differences[i, g, k]
+                time += noise[0][g] * used[i, g, k]
+                number[k] += int(used[i, g, k])
+        rate[k] = total / time if number[k] > 0 else 0.0
+        done[k] = number[k] == 0
+        unfinished += number[k] > 0
     for _ in range(_PASSES):
-        before = rate
-        numerator, denominator = _normal_sums(differences, used, max(rate, 0.0), variance, noise)
-        rate = numerator / denominator
-        # The error is denominator^(-1/2).
-        if (rate - before) ** 2 * denominator < _TOLERANCE**2:
+        if unfinished == 0:
             break
-    by_reads, by_photons, squares = _quadratic_forms(differences, used, rate, variance, noise, memory)
-    values[0, k, p] = rate
-    values[1, k, p] = np.sqrt(by_reads + by_photons)
-    values[2, k, p] = by_photons
-    values[3, k, p] = by_reads
-    chi2[k, p] = squares
+        _normal_sums(differences, used, integrations, rate, variance, noise, memory)
+        for k in range(_LANES):
+            # A rate that has converged stays, or it would depend on the pixels beside it.
+            if not done[k]:
+                before, rate[k] = rate[k], numerator[k] / denominator[k]
+                # The error is denominator^(-1/2).
+                done[k] = (rate[k] - before) ** 2 * denominator[k] < _TOLERANCE**2
+                unfinished -= done[k]
+    _quadratic_forms(differences, used, integrations, rate, variance, noise, memory)
+
+
+@compiled
+def _write_lanes(
+    variance: Floats, memory: Any, values: NDArray[np.float32], chi2: Floats, n_used: NDArray[np.int32]
+) -> None:
+    """Write rates, errors, variances, χ² and numbers of differences of the pixels that have any."""
+    rate, number, _ = memory[3]
+    by_reads, by_photons, norm, squares = memory[2]
+    for k in range(min(_LANES, len(n_used))):
+        if number[k] > 0:
+            var_rnoise = variance[k] * by_reads[k] / norm[k] ** 2
+            var_poisson = max(rate[k], 0.0) * by_photons[k] / norm[k] ** 2
+            values[0, k], values[1, k] = rate[k], np.sqrt(var_rnoise + var_poisson)
+            values[2, k], values[3, k] = var_poisson, var_rnoise
+            chi2[k], n_used[k] = squares[k], number[k]
+
+
+@compiled
+def _eliminate(
+    used: Floats,
+    g: int,
+    rate: Floats,
+    variance: Floats,
+    noise: Noise,
+    covariance: Floats,
+    inverse: Floats,
+    factor: Floats,
+) -> None:
+    """Eliminate the covariance with the difference before: C = L D Lᵀ, factors of L and inverses of D.
+
+    One array is written in each loop: with more, the compiler does not find that they do not overlap.
+    """
+    a, b, c, d = noise[1][g], noise[3][g], noise[2][g], noise[4][g]
+    for k in range(_LANES):
+        factor[k] = covariance[k] * inverse[k]
+    for k in range(_LANES):
+        lit = rate[k] if rate[k] > 0.0 else 0.0
+        inverse[k] = 1.0 / (variance[k] * a + lit * b - factor[k] * covariance[k])
+    if g + 1 < len(used):
+        here, after = used[g], used[g + 1]
+        for k in range(_LANES):
+            lit = rate[k] if rate[k] > 0.0 else 0.0
+            covariance[k] = (variance[k] * c + lit * d) * here[k] * after[k]
 
 
 @compiled
 def _normal_sums(
-    differences: Floats, used: NDArray[np.bool_], rate: float, variance: float, noise: Noise
-) -> tuple[float, float]:
-    """Compute Xᵀ C⁻¹ d and Xᵀ C⁻¹ X, with C = L D Lᵀ: sums of products of L⁻¹ X and L⁻¹ d over D."""
-    interval, read_variance, read_covariance, photon_variance, photon_covariance = noise
-    numerator, denominator = 0.0, 0.0
-    for i in range(used.shape[0]):
-        covariance, inverse, x, d = 0.0, 0.0, 0.0, 0.0
+    differences: Floats,
+    used: Floats,
+    integrations: tuple[int, int],
+    rate: Floats,
+    variance: Floats,
+    noise: Noise,
+    memory: Any,
+) -> None:
+    """Compute Xᵀ C⁻¹ d and Xᵀ C⁻¹ X: sums of products of L⁻¹ X and L⁻¹ d over D."""
+    covariance, inverse, factor, x, d = memory[1]
+    numerator, denominator = memory[2][:2]
+    _clear(numerator)
+    _clear(denominator)
+    for i in range(integrations[0], integrations[1]):
+        _clear(covariance)
+        _clear(inverse)
+        _clear(x)
+        _clear(d)
         for g in range(used.shape[1]):
-            if not used[i, g]:
-                covariance = 0.0  # the next one begins a segment
-                continue
-            factor = covariance * inverse
-            inverse = 1.0 / (variance * read_variance[g] + rate * photon_variance[g] - factor * covariance)
-            x = interval[g] - factor * x
-            d = differences[i, g] - factor * d
-            numerator += x * d * inverse
-            denominator += x * x * inverse
-            covariance = variance * read_covariance[g] + rate * photon_covariance[g]
-    return numerator, denominator
+            interval, difference, use = noise[0][g], differences[i, g], used[i, g]
+            _eliminate(used[i], g, rate, variance, noise, covariance, inverse, factor)
+            for k in range(_LANES):
+                x[k] = interval * use[k] - factor[k] * x[k]
+            for k in range(_LANES):
+                d[k] = difference[k] - factor[k] * d[k]
+            for k in range(_LANES):
+                numerator[k] += x[k] * d[k] * inverse[k]
+            for k in range(_LANES):
+                denominator[k] += x[k] * x[k] * inverse[k]
+
+
+@compiled
+def _clear(values: Floats) -> None:
+    """Set numbers to 0; loops are compiled ten times as fast as assignments to slices."""
+    for k in range(_LANES):
+        values[k] = 0.0
+
+
+@compiled
+def _copy(values: Floats, out: Floats) -> None:
+    """Copy numbers."""
+    for k in range(_LANES):
+        out[k] = values[k]
 
 
 @compiled
 def _quadratic_forms(
-    differences: Floats, used: NDArray[np.bool_], rate: float, variance: float, noise: Noise, memory: Floats
-) -> tuple[float, float, float]:
-    """Compute the variances of a rate by reads and by photons, and χ², at the fixed point."""
-    interval, read_variance, read_covariance, photon_variance, photon_covariance = noise
-    factors, inverses, reduced = memory
-    lit = max(rate, 0.0)
-    by_reads, by_photons, norm, squares = 0.0, 0.0, 0.0, 0.0
-    n_differences = used.shape[1]
-    for i in range(used.shape[0]):
-        covariance, inverse, x, residual = 0.0, 0.0, 0.0, 0.0
-        for g in range(n_differences):
-            if not used[i, g]:
-                covariance = 0.0
-                continue
-            factor = covariance * inverse
-            inverse = 1.0 / (variance * read_variance[g] + lit * photon_variance[g] - factor * covariance)
-            x = interval[g] - factor * x
-            residual = differences[i, g] - rate * interval[g] - factor * residual
-            squares += residual * residual * inverse
-            norm += x * x * inverse
-            covariance = variance * read_covariance[g] + lit * photon_covariance[g]
-            factors[g], inverses[g], reduced[g] = factor, inverse, x
-        after, factor = 0.0, 0.0
-        for g in range(n_differences - 1, -1, -1):
-            if not used[i, g]:
-                after = factor = 0.0
-                continue
-            weight = reduced[g] * inverses[g] - factor * after
-            by_reads += weight * (weight * read_variance[g] + 2.0 * after * read_covariance[g])
-            by_photons += weight * (weight * photon_variance[g] + 2.0 * after * photon_covariance[g])
-            after, factor = weight, factors[g]
-    return variance * by_reads / norm**2, lit * by_photons / norm**2, squares
+    differences: Floats,
+    used: Floats,
+    integrations: tuple[int, int],
+    rate: Floats,
+    variance: Floats,
+    noise: Noise,
+    memory: Any,
+) -> None:
+    """Compute the products of C⁻¹ X with the parts of C by reads and photons, Xᵀ C⁻¹ X, and χ²."""
+    factors, inverses, reduced = memory[0]
+    covariance, inverse, factor, x, residual = memory[1]
+    by_reads, by_photons, norm, squares = memory[2]
+    _clear(by_reads)
+    _clear(by_photons)
+    _clear(norm)
+    _clear(squares)
+    for i in range(integrations[0], integrations[1]):
+        _clear(covariance)
+        _clear(inverse)
+        _clear(x)
+        _clear(residual)
+        for g in range(used.shape[1]):
+            interval, difference, use = noise[0][g], differences[i, g], used[i, g]
+            _eliminate(used[i], g, rate, variance, noise, covariance, inverse, factor)
+            for k in range(_LANES):
+                x[k] = interval * use[k] - factor[k] * x[k]
+            for k in range(_LANES):
+                residual[k] = (difference[k] - rate[k] * interval * use[k]) - factor[k] * residual[k]
+            for k in range(_LANES):
+                squares[k] += residual[k] * residual[k] * inverse[k]
+            for k in range(_LANES):
+                norm[k] += x[k] * x[k] * inverse[k]
+            _copy(factor, factors[g])
+            _copy(inverse, inverses[g])
+            _copy(x, reduced[g])
+        _add_forms(noise, memory)
+
+
+@compiled
+def _add_forms(noise: Noise, memory: Any) -> None:
+    """Substitute back, which gives C⁻¹ X of an integration, and add its products with the parts of C."""
+    factors, inverses, reduced = memory[0]
+    weight, after, factor = memory[1][:3]
+    by_reads, by_photons = memory[2][:2]
+    _clear(after)
+    _clear(factor)
+    for g in range(len(factors) - 1, -1, -1):
+        a, b, c, d = noise[1][g], noise[2][g], noise[3][g], noise[4][g]
+        x, inverse = reduced[g], inverses[g]
+        for k in range(_LANES):
+            weight[k] = x[k] * inverse[k] - factor[k] * after[k]
+        for k in range(_LANES):
+            by_reads[k] += weight[k] * (weight[k] * a + 2.0 * after[k] * b)
+        for k in range(_LANES):
+            by_photons[k] += weight[k] * (weight[k] * c + 2.0 * after[k] * d)
+        _copy(weight, after)
+        _copy(factors[g], factor)
