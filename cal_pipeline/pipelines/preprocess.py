@@ -50,6 +50,10 @@ class PreprocessPipeline(ImagerPipeline):
     with_filter: ClassVar[bool] = False
     """Whether the file is for one filter."""
 
+    # A file is written as a whole, so these are no parameters.
+    resume = False
+    verify = False
+
     def open_input(self, location: str) -> Any:
         """Open the store of rates, and find the exposures that are combined.
 
@@ -112,7 +116,7 @@ class PreprocessPipeline(ImagerPipeline):
             f"median {np.median(observation.data[good]):.4g} {self._units}".rstrip() if good.any() else "no good pixel"
         )
         bad = 1.0 - good.sum() / max(int(lit.sum()), 1)
-        return WrittenObservation(f"{self.reftype} of {of}, {level}, bad {bad:.2%}")
+        return WrittenObservation(f"{self.reftype} of {of}, {level}, bad {100 * bad:.2f} %")
 
     _units = "electron / s"
 
