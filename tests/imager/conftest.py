@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stpipe._cli.strun
 
 from cal_pipeline import Detector1Pipeline, Image2Pipeline, Image3Pipeline
 from cal_pipeline.imager.simulate import Detector, ExposurePlan, VisitConfig, VisitFiles, simulate_visit
@@ -58,6 +59,19 @@ def run_pipeline(pipeline: Any, source: Path, output: Path, references: Path, **
     return pipeline.call(
         str(source), output_file=str(output), references=str(references), configure_log=False, **settings
     )
+
+
+@pytest.fixture
+def strun(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run the command ``strun`` in this process; returns its exit status."""
+
+    def run(*arguments: str | Path) -> int:
+        monkeypatch.setattr("sys.argv", ["strun", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            stpipe._cli.strun.main()
+        return int(caught.value.code or 0)
+
+    return run
 
 
 @pytest.fixture
