@@ -210,6 +210,7 @@ def format_ramps(rows: Sequence[ExposureOverview]) -> str:
         lines.append(make_printable(f"exposure {row.exposure}: {title or row.problem}"))
         details = {key: text for key, text in _details(row).items() if text}
         lines += [f"    {key:11}{elide_middle(make_printable(text), WIDTH - 15)}" for key, text in details.items()]
+        lines += [f"    {'problem':11}{make_printable(row.problem)}"] if title and row.problem else []
     return "\n".join(lines)
 
 
@@ -228,7 +229,6 @@ def _details(row: ExposureOverview) -> dict[str, str]:
     )
     details["pipelines"] = ", ".join(with_files)
     details["references"] = ", ".join(row.references.values())
-    details["problem"] = row.problem if row.exp_type else ""
     return details
 
 
