@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.product import Key, Product
 from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.kinds import CAL, MOSAIC, RATE
 from cal_pipeline.imager.models import ImageModel
+from cal_pipeline.imager.mosaics import MosaicModel
+from cal_pipeline.imager.schema import RATE_UNITS
 
 if TYPE_CHECKING:
     import xarray
@@ -117,14 +120,19 @@ class MosaicProduct(ImageProduct):
     kind = MOSAIC
 
     def open_image(self, number: Any) -> ImageModel:
-        """Read a mosaic as an image."""
-        from cal_pipeline.core.store.arrays import open_reader
+        """Read a mosaic.
 
+        Raises
+        ------
+        CalibrationError
+            If there is no such mosaic, or it cannot be read.
+        """
         (group,) = self.groups(number)
-        arrays: dict[str, Any] = {
-            name: open_reader(self.root, f"{group}/{name}").read() for name in ("data", "err", "dq")
-        }
-        return ImageModel(**arrays, meta=self.attributes(number))
+        readers = {name: open_reader(self.root, f"{group}/{name}") for name in ("data", "err", "weight", "dq")}
+        units = str(readers["data"].attributes.get("units", RATE_UNITS))
+        return MosaicModel(
+            **{name: reader.read() for name, reader in readers.items()}, meta=self.attributes(number), units=units
+        )
 
 
 PRODUCTS: dict[str, type[ImageProduct]] = {

@@ -109,7 +109,7 @@ class PreprocessPipeline(ImagerPipeline):
             f"median {np.median(observation.data[good]):.4g} {self._units}".rstrip() if good.any() else "no good pixel"
         )
         bad = 1.0 - good.sum() / max(int(lit.sum()), 1)
-        return WrittenObservation(f"{self.reftype} of {of}, {level}, bad {bad:.2%}")
+        return WrittenObservation(f"{self.reftype} of {of}, {level}, bad {100 * bad:.2f} %")
 
     _units = "electron / s"
 
@@ -178,6 +178,12 @@ class PreprocessFlatfieldPipeline(PreprocessPipeline):
     step_defs = {"dark": DarkStep, "normalize": NormalizeStep, "combine_frames": CombineFramesStep}
 
     min_flat: float
+
+    def check_parameters(self) -> None:
+        """Refuse a smallest response below zero."""
+        super().check_parameters()
+        if not self.min_flat >= 0:
+            raise ParameterError(f"preprocess_flatfield: min_flat = {self.min_flat:g}; expected a number from 0 on")
 
     def stages(self) -> dict[str, Callable[[Any], Any]]:
         """Return the steps, and the normalization of what was combined after them."""
