@@ -41,11 +41,18 @@ class PreprocessPipeline(ImagerPipeline):
     example_input = "rate.zarr"
     never_skipped = ("combine_frames",)
 
+    resume = verify = False
+    """No parameters: a file is written as a whole."""
+
     reftype: ClassVar[str]
     """Type of the reference file."""
 
     with_filter: ClassVar[bool] = False
     """Whether the file is for one filter."""
+
+    # A file is written as a whole, so these are no parameters.
+    resume = False
+    verify = False
 
     def open_input(self, location: str) -> Any:
         """Open the store of rates, and find the exposures that are combined.
@@ -109,7 +116,7 @@ class PreprocessPipeline(ImagerPipeline):
             f"median {np.median(observation.data[good]):.4g} {self._units}".rstrip() if good.any() else "no good pixel"
         )
         bad = 1.0 - good.sum() / max(int(lit.sum()), 1)
-        return WrittenObservation(f"{self.reftype} of {of}, {level}, bad {bad:.2%}")
+        return WrittenObservation(f"{self.reftype} of {of}, {level}, bad {100 * bad:.2f} %")
 
     _units = "electron / s"
 
@@ -178,6 +185,12 @@ class PreprocessFlatfieldPipeline(PreprocessPipeline):
     step_defs = {"dark": DarkStep, "normalize": NormalizeStep, "combine_frames": CombineFramesStep}
 
     min_flat: float
+
+    def check_parameters(self) -> None:
+        """Refuse a smallest response below zero."""
+        super().check_parameters()
+        if not self.min_flat >= 0:
+            raise ParameterError(f"preprocess_flatfield: min_flat = {self.min_flat:g}; expected a number from 0 on")
 
     def stages(self) -> dict[str, Callable[[Any], Any]]:
         """Return the steps, and the normalization of what was combined after them."""
