@@ -18,6 +18,7 @@ from cal_pipeline.imager.meta import Meta
 from cal_pipeline.imager.models import ExposureModel, ImageModel
 from cal_pipeline.imager.physics.image import Image
 from cal_pipeline.imager.physics.mosaic import GridMask
+from cal_pipeline.imager.physics.outlier import OutlierLimits
 from cal_pipeline.imager.times import parse_time
 
 Loader = Callable[[], ImageModel]
@@ -41,8 +42,9 @@ class FrameSet(ExposureModel):
         ``date_obs`` is the earliest.
     headers : list of Meta
         Attributes of each exposure.
-    outliers : list of GridMask, or None
-        Samples on the grid of the mosaic that the step `outlier` leaves out.
+    outliers : list of GridMask, OutlierLimits or None
+        Samples on the grid of the mosaic that the step `outlier` has found; in a pipeline the
+        limits by which the step `mosaic` finds them, so that images are resampled once.
     plain : list of Image, or None
         Arrays of the images, once they have been read for a mosaic.
     units : str
@@ -62,7 +64,7 @@ class FrameSet(ExposureModel):
     """
 
     headers: list[Meta]
-    outliers: list[GridMask] | None
+    outliers: list[GridMask] | OutlierLimits | None
     plain: list[Image] | None
     units: str
 
@@ -162,6 +164,7 @@ class FrameSet(ExposureModel):
     def add_operation(self, operation: ImageOperation) -> None:
         """Add the work of a step, which is done on each image when it is read."""
         self._operations = (*self._operations, operation)
+        self.outliers, self.plain = None, None
 
     def load(self, position: int) -> ImageModel:
         """Read an image and apply the operations.

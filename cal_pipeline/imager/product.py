@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.product import Key, Product
 from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.kinds import CAL, MOSAIC, RATE
 from cal_pipeline.imager.models import ImageModel
+from cal_pipeline.imager.mosaics import MosaicModel
+from cal_pipeline.imager.ramp_source import read_whole
+from cal_pipeline.imager.schema import RATE_UNITS
 
 if TYPE_CHECKING:
     import xarray
@@ -116,15 +120,19 @@ class MosaicProduct(ImageProduct):
 
     kind = MOSAIC
 
-    def open_image(self, number: Any) -> ImageModel:
-        """Read a mosaic as an image."""
-        from cal_pipeline.core.store.arrays import open_reader
+    def open_image(self, number: Any) -> MosaicModel:
+        """Read a mosaic.
 
+        Raises
+        ------
+        CalibrationError
+            If there is no such mosaic, or it cannot be read.
+        """
         (group,) = self.groups(number)
-        arrays: dict[str, Any] = {
-            name: open_reader(self.root, f"{group}/{name}").read() for name in ("data", "err", "dq")
-        }
-        return ImageModel(**arrays, meta=self.attributes(number))
+        readers = {name: open_reader(self.root, f"{group}/{name}") for name in ("data", "err", "weight", "dq")}
+        arrays = {name: read_whole(reader) for name, reader in readers.items()}
+        units = str(readers["data"].attributes.get("units", RATE_UNITS))
+        return MosaicModel(**arrays, meta=self.attributes(number), units=units)
 
 
 PRODUCTS: dict[str, type[ImageProduct]] = {

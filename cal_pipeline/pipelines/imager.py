@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from cal_pipeline.core.errors import ObservationError
 from cal_pipeline.core.json_values import make_json_ready
@@ -21,12 +22,14 @@ from cal_pipeline.core.store.product import Key, Product
 from cal_pipeline.core.store.records import ObservationRecord, as_mapping
 from cal_pipeline.core.text import format_ranges
 from cal_pipeline.imager.compare import compare_image_stores
+from cal_pipeline.imager.errors import ReferencesFolderError
 from cal_pipeline.imager.exposure_types import ExposureRule, ExposureTable, read_exposure_table
 from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.identity import identify_groups, is_same_input, recorded_references
 from cal_pipeline.imager.models import ExposureModel, ImageModel
 from cal_pipeline.imager.summary import summarize_image
 from cal_pipeline.imager.writing import write_image
+from cal_pipeline.report.quality_table import refuse_foreign_table, write_quality_table
 from cal_pipeline.steps.imager.base import ExposureStep, ImagerStep
 
 logger = logging.getLogger(__name__)
@@ -57,6 +60,9 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
 
     never_skipped: ClassVar[tuple[str, ...]] = ()
     """Steps without which there is no result."""
+
+    has_quality_table: ClassVar[bool] = False
+    """Whether a table of quality figures is written beside the product."""
 
     product_class: ClassVar[type[Product]]
     """Class of the product."""
@@ -132,7 +138,7 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
 
     def default_output(self, dataset: ExposureStore) -> str:
         """Return the name of a product whose name was not given, such as ``visit_rate.zarr``."""
-        return default_output(dataset.path, self.product_kind.product, f"_{self.input_product}")
+        return default_output(dataset.path, self.product_kind.product, self.input_product)
 
     def input_groups(self, observation: ExposureModel) -> list[str]:
         """List the groups of the input that a result depends on."""
@@ -149,12 +155,16 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
             changes.append("input changed")
         return changes
 
+    def settled_for(self, observation: ExposureModel) -> Self:
+        """Return the pipeline with the parameters that count for an exposure, of the file that it chooses too."""
+        return self.with_parameters(self.resolve_with(self._file_for(observation.get_crds_parameters())))
+
     def reference_digests(self, observation: ExposureModel) -> dict[str, str]:
         """Choose the reference files that a run would use now; return their digests by type."""
-        fresh = self.with_parameters(self.resolve_with(self._file_for(observation.get_crds_parameters())))
+        settled = self.settled_for(observation)
         found: dict[str, str] = {}
-        for name in fresh.step_defs:
-            step = getattr(fresh, name)
+        for name in settled.step_defs:
+            step = getattr(settled, name)
             if isinstance(step, ExposureStep) and not step.skip:
                 found |= step.reference_digests(observation)
         return found
@@ -176,9 +186,10 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
         self.find_references_again(as_mapping(attributes.get("provenance")))
 
     def find_references_again(self, provenance: Mapping[str, Any]) -> None:
-        """Set the folder of reference files to that of the recorded ones, if it is not found from here."""
-        if self.references and os.path.isdir(self.references):
-            return
+        """Set the folder of reference files to that of the recorded ones, unless another one is named and there."""
+        with suppress(ReferencesFolderError):
+            if self.references_folder() is not None:
+                return
         overrides = {
             getattr(step, f"override_{reftype}", None)
             for step in self._steps().values()
@@ -189,6 +200,16 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
         folders = {os.path.dirname(str(e.get("file"))) for e in entries if e.get("file") not in overrides}
         if len(folders) == 1:
             self.references = folders.pop()
+
+    def check_output(self, root: StorePath) -> None:
+        """Refuse a file in the place of the table of quality figures."""
+        if self.has_quality_table:
+            refuse_foreign_table(root)
+
+    def finish_product(self, product: Product) -> None:
+        """Write the table of quality figures beside the product."""
+        if self.has_quality_table:
+            write_quality_table(product)
 
     def compare(
         self, first: str | Path, second: str | Path, numbers: Sequence[Key], leave_out: Sequence[str]

@@ -41,6 +41,9 @@ class PreprocessPipeline(ImagerPipeline):
     example_input = "rate.zarr"
     never_skipped = ("combine_frames",)
 
+    resume = verify = False
+    """No parameters: a file is written as a whole."""
+
     reftype: ClassVar[str]
     """Type of the reference file."""
 
@@ -182,6 +185,12 @@ class PreprocessFlatfieldPipeline(PreprocessPipeline):
     step_defs = {"dark": DarkStep, "normalize": NormalizeStep, "combine_frames": CombineFramesStep}
 
     min_flat: float
+
+    def check_parameters(self) -> None:
+        """Refuse a smallest response below zero."""
+        super().check_parameters()
+        if not self.min_flat >= 0:
+            raise ParameterError(f"preprocess_flatfield: min_flat = {self.min_flat:g}; expected a number from 0 on")
 
     def stages(self) -> dict[str, Callable[[Any], Any]]:
         """Return the steps, and the normalization of what was combined after them."""

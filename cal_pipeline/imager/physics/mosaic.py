@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cal_pipeline.imager.dq import DQ, LASTING
 from cal_pipeline.imager.physics.image import Flags, Floats, Image, Mask, cut_image
-from cal_pipeline.imager.physics.outlier import FEWEST_VALUES, find_outliers
+from cal_pipeline.imager.physics.outlier import FEWEST_VALUES, OutlierLimits, find_outliers
 from cal_pipeline.imager.physics.projection import Grid, Projection, cut_grid, find_part
 from cal_pipeline.imager.physics.resample import Resampled, resample
 
 _TILE = 512
+
+Mapper = Callable[[Callable[[Any], None], Iterable[Any]], Iterable[Any]]
+"""Function that calls another on all items, as `map` does."""
 
 
 class Mosaic(NamedTuple):
@@ -107,6 +110,7 @@ def find_outliers_of_images(
     grid: Grid,
     sigma: float = 5.0,
     gradient: float = 1.0,
+    mapper: Mapper = map,
 ) -> list[GridMask]:
     """Find the outliers of images once they are resampled to a grid.
 
@@ -120,6 +124,8 @@ def find_outliers_of_images(
         Grid of the mosaic, from :func:`.compute_grid`.
     sigma, gradient : float
         Limits of :func:`.find_outliers`.
+    mapper : callable
+        Function like `map`, which may work on several tiles at a time.
 
     Returns
     -------
@@ -139,15 +145,22 @@ def find_outliers_of_images(
         _make_mask(Grid(projection, image.data.shape), grid)
         for image, projection in zip(images, projections, strict=True)
     ]
-    for tile in _divide_into_tiles(grid.shape):
+
+    def search(tile: _Tile) -> None:
         resampled = resample_images(images, projections, cut_grid(grid, *tile.outer))
-        if len(resampled) < FEWEST_VALUES:
-            continue
-        values, errors = (np.stack([getattr(image, name) for image in resampled.values()]) for name in ("data", "err"))
-        outliers = find_outliers(values, errors, sigma, gradient)[:, *tile.within]
-        for k, mask in zip(resampled, outliers, strict=True):
+        for k, mask in zip(resampled, _search_tile(resampled, tile, OutlierLimits(sigma, gradient)), strict=True):
             _copy_overlap(GridMask(*tile.inner, mask), found[k])
+
+    list(mapper(search, _divide_into_tiles(grid.shape)))
     return found
+
+
+def _search_tile(resampled: Mapping[int, Resampled], tile: _Tile, limits: OutlierLimits) -> Mask:
+    """Find the outliers (k, y, x) in a tile of images that were resampled to it and its neighbours."""
+    if len(resampled) < FEWEST_VALUES:
+        return np.zeros((len(resampled), *_shape_of(tile)), np.bool_)
+    values, errors = (np.stack([getattr(image, name) for image in resampled.values()]) for name in ("data", "err"))
+    return find_outliers(values, errors, *limits)[:, *tile.within]
 
 
 def _make_mask(image: Grid, grid: Grid) -> GridMask:
@@ -173,7 +186,8 @@ def build_mosaic(
     projections: Sequence[Projection],
     exposure_times: Sequence[float],
     grid: Grid,
-    outliers: Sequence[GridMask] | None = None,
+    outliers: Sequence[GridMask] | OutlierLimits | None = None,
+    mapper: Mapper = map,
 ) -> Mosaic:
     """Build a mosaic: resample images to a grid and average them without outliers.
 
@@ -187,8 +201,11 @@ def build_mosaic(
         Exposure times [s].
     grid : Grid
         Grid of the mosaic, from :func:`.compute_grid`.
-    outliers : sequence of GridMask, length k, or None
-        Values to leave out, from :func:`find_outliers_of_images`; None: nowhere.
+    outliers : sequence of GridMask, length k, OutlierLimits, or None
+        Values to leave out, from :func:`find_outliers_of_images`, or the limits to find them by;
+        None: nowhere. The result is the same, but images are resampled once only with limits.
+    mapper : callable
+        Function like `map`, which may work on several tiles at a time.
 
     Returns
     -------
@@ -196,7 +213,8 @@ def build_mosaic(
 
     Notes
     -----
-    The grid is filled by tiles, so that only little of the images is resampled at a time.
+    The grid is filled by tiles, so that only little of the images is resampled at a time. Of
+    several threads one drizzles at a time, while others do the rest, which is a third of the work.
 
     Examples
     --------
@@ -209,18 +227,34 @@ def build_mosaic(
     data, err = np.full((2, *grid.shape), np.nan, np.float32)
     weight = np.zeros(grid.shape, np.float32)
     mosaic = Mosaic(data, err, weight, np.full(grid.shape, DQ.DO_NOT_USE, np.uint32))
-    for tile in _divide_into_tiles(grid.shape):
-        resampled = resample_images(images, projections, cut_grid(grid, *tile.inner))
+
+    def fill(tile: _Tile) -> None:
+        # Neighbours are resampled even if nothing is sought, so that values do not depend on it.
+        resampled = resample_images(images, projections, cut_grid(grid, *tile.outer))
         if not resampled:
-            continue
-        times = [exposure_times[k] for k in resampled]
-        masks = np.zeros((len(resampled), *data[tile.inner].shape), np.bool_)
-        if outliers is not None:
-            for k, mask in zip(resampled, masks, strict=True):
-                _copy_overlap(outliers[k], GridMask(*tile.inner, mask))
-        for whole, part in zip(mosaic, average_images(list(resampled.values()), times, masks), strict=True):
+            return
+        masks = _mask_tile(resampled, tile, outliers)
+        inner = [Resampled._make(array[tile.within] for array in image) for image in resampled.values()]
+        averaged = average_images(inner, [exposure_times[k] for k in resampled], masks)
+        for whole, part in zip(mosaic, averaged, strict=True):
             whole[tile.inner] = part
+
+    list(mapper(fill, _divide_into_tiles(grid.shape)))
     return mosaic
+
+
+def _mask_tile(
+    resampled: Mapping[int, Resampled], tile: _Tile, outliers: Sequence[GridMask] | OutlierLimits | None
+) -> Mask | None:
+    """Return the values (k, y, x) of a tile that are left out; None for none."""
+    if outliers is None:
+        return None
+    if isinstance(outliers, OutlierLimits):
+        return _search_tile(resampled, tile, outliers)
+    masks = np.zeros((len(resampled), *_shape_of(tile)), np.bool_)
+    for k, mask in zip(resampled, masks, strict=True):
+        _copy_overlap(outliers[k], GridMask(*tile.inner, mask))
+    return masks
 
 
 def resample_images(images: Sequence[Image], projections: Sequence[Projection], target: Grid) -> dict[int, Resampled]:
@@ -263,6 +297,12 @@ class _Tile(NamedTuple):
     inner: tuple[slice, slice]
     outer: tuple[slice, slice]
     within: tuple[slice, slice]
+
+
+def _shape_of(tile: _Tile) -> tuple[int, int]:
+    """Return the shape of a tile without its neighbours."""
+    rows, columns = tile.inner
+    return rows.stop - rows.start, columns.stop - columns.start
 
 
 def _divide_into_tiles(shape: tuple[int, int]) -> Iterator[_Tile]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,21 @@ from cal_pipeline.imager.physics.image import Floats, Mask
 
 FEWEST_VALUES = 3
 """Values without which a median does not tell which of them is the outlier."""
+
+
+class OutlierLimits(NamedTuple):
+    """Distance from the median beyond which a value is an outlier, see :func:`find_outliers`.
+
+    Attributes
+    ----------
+    sigma : float
+        In errors of the value.
+    gradient : float
+        In largest differences of the median to its neighbours; both are added.
+    """
+
+    sigma: float = 5.0
+    gradient: float = 1.0
 
 
 def find_outliers(data: NDArray[Any], err: NDArray[Any], sigma: float = 5.0, gradient: float = 1.0) -> Mask:

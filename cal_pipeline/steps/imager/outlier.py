@@ -7,8 +7,9 @@ from typing import Any
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.imager.frames import FrameSet
 from cal_pipeline.imager.kinds import MOSAIC
-from cal_pipeline.imager.mosaics import find_grid, plain_images
+from cal_pipeline.imager.mosaics import find_grid, map_tiles, plain_images
 from cal_pipeline.imager.physics.mosaic import find_outliers_of_images
+from cal_pipeline.imager.physics.outlier import OutlierLimits
 from cal_pipeline.steps.imager.base import ImageStep
 
 
@@ -36,7 +37,8 @@ class OutlierStep(FramesStep):
 
     Images are resampled to the grid of the mosaic. A sample goes if it is farther from the median
     than `sigma` errors plus `gradient` times the largest difference of the median to its
-    neighbours: errors alone would eat the cores of stars. It needs three images at a place.
+    neighbours: errors alone would eat the cores of stars. It needs three images at a place. In
+    `image3` the step sets the limits, and `mosaic` finds the samples as it resamples the images.
 
     Examples
     --------
@@ -67,11 +69,14 @@ class OutlierStep(FramesStep):
         if len(frames) < 3:
             self.not_applicable(f"{len(frames)} images, and a median needs 3")
             return
-        images = plain_images(frames)
-        projections, grid = find_grid(frames)
-        frames.outliers = find_outliers_of_images(images, projections, grid, self.sigma, self.gradient)
+        limits = OutlierLimits(self.sigma, self.gradient)
+        if self.parent is not None:
+            frames.outliers = limits
+            return
+        images, (projections, grid) = plain_images(frames), find_grid(frames)
+        frames.outliers = find_outliers_of_images(images, projections, grid, *limits, mapper=map_tiles(frames))
 
     def describe_observation(self, observation: FrameSet) -> str:
         """Count the outliers for the log."""
-        assert observation.outliers is not None
-        return f"{sum(int(part.mask.sum()) for part in observation.outliers)} samples of {len(observation)} images"
+        masks = observation.outliers if isinstance(observation.outliers, list) else []
+        return f"{sum(int(part.mask.sum()) for part in masks)} samples of {len(observation)} images"

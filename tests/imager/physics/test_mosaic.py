@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
+from cal_pipeline.core.run.threads import BlockThreads
 from cal_pipeline.imager import DQ
 from cal_pipeline.imager.physics import mosaic as module
 from cal_pipeline.imager.physics.image import Image, make_image
@@ -15,6 +16,7 @@ from cal_pipeline.imager.physics.mosaic import (
     find_outliers_of_images,
     resample_images,
 )
+from cal_pipeline.imager.physics.outlier import OutlierLimits
 from cal_pipeline.imager.physics.projection import Projection, compute_grid, cut_grid
 from cal_pipeline.imager.physics.resample import Resampled
 
@@ -178,6 +180,21 @@ def test_mosaics_of_tiles_have_no_seams(monkeypatch):
     np.testing.assert_allclose(tiled.err, whole.err, rtol=1e-4)
     np.testing.assert_allclose(tiled.weight, whole.weight, rtol=1e-4)
     np.testing.assert_array_equal(tiled.dq, whole.dq)
+
+
+def test_outliers_found_along_the_way_are_those_found_before(monkeypatch):
+    monkeypatch.setattr(module, "_TILE", 61)
+    images, projections = make_dithers()
+    draw_trail(images[2])
+    grid = compute_grid(projections, [image.data.shape for image in images])
+    for limits in (OutlierLimits(), OutlierLimits(4.0, 0.0)):
+        found = find_outliers_of_images(images, projections, grid, *limits)
+        twice = build_mosaic(images, projections, [400.0] * 5, grid, found)
+        for number in (1, 2):
+            with BlockThreads(number) as pool:
+                once = build_mosaic(images, projections, [400.0] * 5, grid, limits, pool.map)
+            for one, other in zip(once, twice, strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 def test_images_are_ordered_as_given():
