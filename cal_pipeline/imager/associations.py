@@ -9,7 +9,7 @@ from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.text import format_ranges
 from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.frames import FrameSet
-from cal_pipeline.imager.skies import describe_setup
+from cal_pipeline.imager.skies import describe_stored
 
 
 class Associations:
@@ -73,9 +73,9 @@ def refuse_mixture(store: ExposureStore, numbers: list[int], with_filter: bool) 
     """
     setups: dict[int, dict[str, Any]] = {}
     for number in numbers:
-        attributes = store.try_attributes(number)
-        if attributes is not None:
-            setups[number] = describe_setup(attributes, with_filter)
+        described = describe_stored(store, number)
+        if described is not None:
+            setups[number] = {name: value for name, value in described[1].items() if with_filter or name != "filter"}
     for name in next(iter(setups.values()), {}):
         values: dict[str, list[int]] = {}
         for number, setup in setups.items():

@@ -29,6 +29,13 @@ from cal_pipeline.imager.schema import RATE_UNITS, VARIANCES
 BLOCK_SAMPLES = 2**20
 """Samples of a ramp that a thread works on at a time."""
 
+_CLASSES = {
+    "RampModel": ("data", "pixeldq", "groupdq"),
+    "ImageModel": ("data", "err", *VARIANCES, "dq"),
+    "MosaicModel": ("data", "err", "weight", "dq"),
+}
+"""Arrays of the models in files."""
+
 _FORMAT = 1
 """Version of the files that models are saved to."""
 
@@ -342,6 +349,11 @@ class ImageModel(ExposureModel):
     units : str
         Unit of the values, as astropy writes it.
 
+    Attributes
+    ----------
+    weight : ndarray of float32, shape (y, x), or None
+        Exposure time by drizzle weight, summed [s], of a mosaic; None of other images.
+
     Raises
     ------
     LayoutError
@@ -383,6 +395,7 @@ class ImageModel(ExposureModel):
                 f"exposure {self.number}: ints have shape {ints.shape}, expected (I, {shape[0]}, {shape[1]})"
             )
         self.ints, self.units = ints, units
+        self.weight: NDArray[np.float32] | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> ImageModel:
@@ -480,12 +493,11 @@ def read_model(path: str | Path) -> RampModel | ImageModel:
     try:
         with open_asdf(path, lazy_load=False, memmap=False) as file:
             tree = file.tree.get("cal_pipeline_exposure")
-            if tree is None or tree.get("class") not in ("RampModel", "ImageModel") or tree.get("format") != _FORMAT:
+            if tree is None or tree.get("class") not in _CLASSES or tree.get("format") != _FORMAT:
                 raise StoreError(f"{path} holds no exposure of a step (cal_pipeline_exposure, format {_FORMAT})")
             meta = Meta(make_builtin(tree["meta"]), Path(path).name, make_builtin(tree.get("made_by", {})))
+            arrays: dict[str, Any] = {name: np.array(tree[name]) for name in _CLASSES[tree["class"]]}
             is_ramp = tree["class"] == "RampModel"
-            names = ("data", "pixeldq", "groupdq") if is_ramp else ("data", "err", *VARIANCES, "dq")
-            arrays: dict[str, Any] = {name: np.array(tree[name]) for name in names}
             ints: dict[str, Any] = {name: np.array(values) for name, values in tree.get("ints", {}).items()}
             units = str(tree.get("units", RATE_UNITS))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -494,7 +506,10 @@ def read_model(path: str | Path) -> RampModel | ImageModel:
         ) from error
     if is_ramp:
         return RampModel(**arrays, meta=meta)
-    return ImageModel(**arrays, meta=meta, ints=ImageModel(**ints, meta=meta) if ints else None, units=units)
+    weight = arrays.pop("weight", None)
+    image = ImageModel(**arrays, meta=meta, ints=ImageModel(**ints, meta=meta) if ints else None, units=units)
+    image.weight = weight
+    return image
 
 
 EXPECTED_INPUT = (

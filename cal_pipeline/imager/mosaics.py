@@ -11,6 +11,8 @@ import numpy as np
 from cal_pipeline.core.errors import LayoutError
 from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.imager.frames import FrameSet
+from cal_pipeline.imager.layout import check_attributes
+from cal_pipeline.imager.meta import Meta
 from cal_pipeline.imager.models import ImageModel
 from cal_pipeline.imager.physics.image import Image
 from cal_pipeline.imager.physics.mosaic import Mapper
@@ -40,6 +42,7 @@ class MosaicModel(ImageModel):
     ) -> None:
         super().__init__(data, err, dq=dq, meta=meta, units=units)
         self.weight = np.asarray(weight, np.float32)
+        self.meta.filename = f"{self.number}.asdf"
 
     @property
     def number(self) -> Any:
@@ -64,16 +67,65 @@ def name_mosaic(attributes: Mapping[str, Any]) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "-._") else "_" for c in f"{target}_{band}")
 
 
+_OF_ONE_EXPOSURE = ("exposure_number", "exposure_time", "subarray", "wcs", "qa", "provenance", "background", "cal_step")
+"""Attributes of an exposure that a mosaic does not share, or has a value of its own for."""
+
+
+def combine_attributes(frames: FrameSet) -> Meta:
+    """Return the attributes of a mosaic: those in which all exposures agree, and those of their set.
+
+    A step is COMPLETE if it is for all exposures.
+
+    Examples
+    --------
+    >>> headers = [{"exposure_number": n, "target": "M42", "filter": "K", "airmass": n / 2} for n in (2, 3)]
+    >>> meta = combine_attributes(FrameSet([ImageModel(data=np.ones((4, 4)), meta=header) for header in headers]))
+    >>> meta["target"], meta["members"], "airmass" in meta
+    ('M42', [2, 3], False)
+    """
+    first, *others = frames.headers
+    shared = {
+        name: value
+        for name, value in first.items()
+        if name not in _OF_ONE_EXPOSURE and all(name in other and other[name] == value for other in others)
+    }
+    meta = Meta({**shared, **{name: frames.meta[name] for name in ("members", "date_obs") if name in frames.meta}})
+    for name in {step: None for header in frames.headers for step in header.cal_step}:
+        done = all(header.cal_step.get(name) == "COMPLETE" for header in frames.headers)
+        meta.cal_step[name] = "COMPLETE" if done else "SKIPPED"
+    meta.cal_step.update({name: status for name, status in frames.meta.cal_step.items() if name not in meta.cal_step})
+    return meta
+
+
+def read_exposure_times(frames: FrameSet) -> list[float]:
+    """Return the exposure times of images, which are their weights [s]; 1 if none has any.
+
+    Raises
+    ------
+    LayoutError
+        If one is missing or not above 0; names the exposure.
+    """
+    times = [header.get("exposure_time") for header in frames.headers]
+    if all(time is None for time in times):
+        return [1.0] * len(times)
+    for header in frames.headers:
+        check_attributes(header, f"exposure {header.get('exposure_number')}", required=("exposure_time",))
+    return [float(header["exposure_time"]) for header in frames.headers]
+
+
 def plain_images(frames: FrameSet) -> list[Image]:
     """Read the images of a set, with the arrays that a mosaic is made of; they are kept with the set.
 
     Raises
     ------
     LayoutError
-        If their units differ.
+        If their filters or units differ.
     CalibrationError
         If one cannot be read.
     """
+    filters = {str(header.get("filter")) for header in frames.headers}
+    if len(filters) > 1:
+        raise LayoutError(f"mosaic {frames.name}: filters differ: {', '.join(sorted(filters))}; expected one")
     if frames.plain is None:
         found, units = [], set()
         for image in frames:

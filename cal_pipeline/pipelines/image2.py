@@ -11,9 +11,10 @@ from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.imager.exposure_types import SCIENCE
 from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.kinds import CAL
+from cal_pipeline.imager.meta import Meta
 from cal_pipeline.imager.models import ExposureModel, ImageModel
 from cal_pipeline.imager.product import CalProduct
-from cal_pipeline.imager.skies import find_skies
+from cal_pipeline.imager.skies import find_skies, name_reference_of
 from cal_pipeline.imager.writing import write_image
 from cal_pipeline.pipelines.imager import ImagerPipeline
 from cal_pipeline.steps.imager import BackgroundStep, DarkStep, FlatFieldStep, PhotomStep
@@ -82,11 +83,29 @@ class Image2Pipeline(ImagerPipeline):
 
     def input_groups(self, observation: ExposureModel) -> list[str]:
         """List the groups of an image and of its skies."""
-        store = observation.store
-        assert store is not None
-        uses_skies = not self.background.skip and self.background.method == "sky"
-        skies = find_skies(store, observation.meta, self.exposures, self.table()) if uses_skies else []
-        return [store.group(number) for number in (observation.number, *skies)]
+        assert observation.store is not None
+        return [observation.store.group(number) for number in (observation.number, *self._find_skies(observation))]
+
+    def _find_skies(self, observation: ExposureModel) -> list[int]:
+        """List the sky exposures for an image; none if they are not used."""
+        settled = self.settled_for(observation)
+        assert observation.store is not None
+        if settled.background.skip or settled.background.method != "sky":
+            return []
+        return find_skies(observation.store, observation.meta, observation.shape, self.exposures, self.table())
+
+    def reference_digests(self, observation: ExposureModel) -> dict[str, str]:
+        """Choose the reference files of an image and of its skies; return their digests by type."""
+        found = super().reference_digests(observation)
+        assert observation.store is not None
+        for number in self._find_skies(observation):
+            sky = observation.copy()
+            sky.meta = Meta(observation.store.attributes(number))
+            of_sky = super().reference_digests(sky)
+            for name in ("dark", "flat"):
+                if name in of_sky and of_sky[name] != found.get(name):
+                    found[name_reference_of(number, name)] = of_sky[name]
+        return found
 
     def write(self, image: ImageModel, root: StorePath, provenance: Mapping[str, Any]) -> None:
         """Write a calibrated image, and the integrations of a time series."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cal_pipeline.core.errors import StoreError
+from cal_pipeline.core.errors import ObservationError, StoreError
 from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.core.observation import WrittenObservation
 from cal_pipeline.core.pipeline import specify_run
@@ -64,8 +64,7 @@ class Image3Pipeline(ImagerPipeline):
         members: dict[str, list[int]] = {}
         spelled: dict[str, tuple[Any, Any]] = {}
         for number in self.take(store):
-            attributes = store.try_attributes(number)
-            # One that cannot be read stands alone: opening it reports the error.
+            attributes = self._read_attributes(store, number)
             name = store.group(number) if attributes is None else name_mosaic(attributes)
             spelling = (None, None) if attributes is None else (attributes.get("target"), attributes.get("filter"))
             if spelled.setdefault(name, spelling) != spelling:
@@ -75,6 +74,14 @@ class Image3Pipeline(ImagerPipeline):
                 )
             members.setdefault(name, []).append(number)
         return Associations(store, members)
+
+    def _read_attributes(self, store: ExposureStore, number: int) -> Mapping[str, Any] | None:
+        """Read the attributes of an exposure; None for one that stands alone, since opening it reports an error."""
+        try:
+            self.rule_for(store, number)
+        except ObservationError:
+            return None
+        return store.attributes(number)
 
     def select(self, dataset: Any) -> list[Any]:
         """Select the mosaics to make.

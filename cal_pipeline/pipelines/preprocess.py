@@ -186,6 +186,12 @@ class PreprocessFlatfieldPipeline(PreprocessPipeline):
 
     min_flat: float
 
+    def check_parameters(self) -> None:
+        """Refuse a smallest response below zero."""
+        super().check_parameters()
+        if not self.min_flat >= 0:
+            raise ParameterError(f"preprocess_flatfield: min_flat = {self.min_flat:g}; expected a number from 0 on")
+
     def stages(self) -> dict[str, Callable[[Any], Any]]:
         """Return the steps, and the normalization of what was combined after them."""
         return {**super().stages(), "flag_unusable": self._finish}

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from cal_pipeline.core.errors import ObservationError
 from cal_pipeline.imager.exposure_types import read_exposure_table
+from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.models import ImageModel
 from cal_pipeline.imager.physics.background import (
     Level,
@@ -17,10 +19,12 @@ from cal_pipeline.imager.physics.background import (
     subtract_level,
 )
 from cal_pipeline.imager.physics.image import Image
-from cal_pipeline.imager.skies import describe_setup, find_skies
+from cal_pipeline.imager.schema import RATE_UNITS
+from cal_pipeline.imager.skies import describe_setup, find_skies, name_reference_of
 from cal_pipeline.steps.imager.base import ImageStep
 from cal_pipeline.steps.imager.dark import DarkStep
 from cal_pipeline.steps.imager.flat_field import FlatFieldStep
+from cal_pipeline.steps.imager.images import find_integrations
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +32,7 @@ logger = logging.getLogger(__name__)
 class _Background(NamedTuple):
     image: Image
     level: Level
+    references: dict[str, dict[str, str]]
 
 
 class BackgroundStep(ImageStep):
@@ -67,14 +72,11 @@ class BackgroundStep(ImageStep):
             return _subtract(image, _own_level, {"method": "level"})
         skies = self._find_skies(image)
         if not skies:
-            logger.warning("exposure %d: no sky exposure of its detector, filter and subarray", image.number)
-            self.not_applicable("no sky exposure")
             return None
-        assert image.store is not None
-        before = str([step.get_pars() for step in self._before(image)])
-        key = ("background", str(describe_setup(image.meta)), tuple(skies), before)
-        background = image.store.remember(key, lambda: self._combine(image, skies))
+        background = self._find_background(image, skies)
         record = {"method": "sky", "skies": skies, "level": background.level.value}
+        if self.match and not background.level.significant:
+            logger.warning("exposure %d: the level of the skies is not significant, they are not scaled", image.number)
 
         def subtract(plain: Image) -> tuple[Image, dict[str, float]]:
             scale = match_level(measure_level(plain), background.level) if self.match else 1.0
@@ -83,11 +85,36 @@ class BackgroundStep(ImageStep):
         return _subtract(image, subtract, record)
 
     def _find_skies(self, image: ImageModel) -> list[int]:
-        """Find the sky exposures for an image among those that are selected."""
+        """Find the sky exposures for an image among those that are selected; warn if there is none."""
         if image.store is None:
-            return []
-        table = read_exposure_table(self.search_attr("exposure_table"))
-        return find_skies(image.store, image.meta, self.search_attr("exposures"), table)
+            reason = "it is of no store, in which sky exposures could be"
+            skies = []
+        else:
+            reason = "no sky exposure of its detector, filter and subarray is selected"
+            table = read_exposure_table(self.search_attr("exposure_table"))
+            skies = find_skies(image.store, image.meta, image.shape, self.search_attr("exposures"), table)
+        if not skies:
+            logger.warning("exposure %d: background not subtracted: %s", image.number, reason)
+            self.not_applicable(reason)
+        return skies
+
+    def _find_background(self, image: ImageModel, skies: list[int]) -> _Background:
+        """Return the mean of sky exposures, which is kept with the store for other images."""
+        assert image.store is not None
+        if image.units != RATE_UNITS:
+            raise ObservationError(
+                f"exposure {image.number}: its unit is {image.units!r}, expected {RATE_UNITS!r} as of its sky exposures"
+            )
+        steps = self._before(image)
+        passed = str([(step.class_alias, step.get_pars()) for step in steps])
+        key = ("background", str(describe_setup(image.meta, image.shape)), tuple(skies), passed)
+        store = image.store
+        background = store.remember(key, lambda: _combine(store, skies, steps))
+        for name, entry in background.references.items():
+            # Skies of another time may have another file than the image.
+            if entry["sha256"] != image.references[entry["type"]]["sha256"]:
+                image.references[name] = {**entry, "type": name}
+        return background
 
     def _before(self, image: ImageModel) -> list[ImageStep]:
         """List the steps that the image has passed, and the skies are to pass."""
@@ -95,21 +122,8 @@ class BackgroundStep(ImageStep):
         for alias, cls in (("dark", DarkStep), ("flat_field", FlatFieldStep)):
             if image.meta.cal_step.get(alias) == "COMPLETE":
                 own = None if self.parent is None else getattr(self.parent, alias, None)
-                steps.append(own or cls(references=self.references))
+                steps.append(own or _repeat(cls(references=self.references), image))
         return steps
-
-    def _combine(self, image: ImageModel, skies: list[int]) -> _Background:
-        """Combine sky exposures after the steps before this one."""
-        assert image.store is not None
-        passed = []
-        for number in skies:
-            sky = ImageModel.from_store(image.store, number)
-            for step in self._before(image):
-                step._reference_files_used = []
-                sky = step.process_observation(sky) or sky
-            passed.append(Image(**sky.arrays))
-        combined = combine_skies(passed)
-        return _Background(combined, measure_level(combined))
 
     def describe_observation(self, observation: ImageModel) -> str:
         """Describe the background for the log."""
@@ -132,7 +146,33 @@ def _subtract(image: ImageModel, subtract: Subtract, record: dict[str, Any]) -> 
     plain, own = subtract(Image(**image.arrays))
     result = image.with_arrays(**plain._asdict())
     result.meta["background"] = {**record, **own}
-    if image.meta.get("tso") and image.ints is not None:
-        integrations = zip(*image.ints.arrays.values(), strict=True)
-        result.ints = image.ints.stack([subtract(Image(*arrays))[0] for arrays in integrations])
+    ints = find_integrations(image)
+    if ints is None:
+        result.ints = None
+    else:
+        integrations = zip(*ints.arrays.values(), strict=True)
+        result.ints = ints.stack([subtract(Image(*arrays))[0] for arrays in integrations])
     return result
+
+
+def _repeat(step: ImageStep, image: ImageModel) -> ImageStep:
+    """Let a step use the reference file that an image was made with, if it would choose another one."""
+    (reftype,) = step.reference_file_types
+    used = image.references.get(reftype)
+    if used is not None and step.reference_digests(image).get(reftype) != used["sha256"]:
+        setattr(step, f"override_{reftype}", used["file"])
+    return step
+
+
+def _combine(store: ExposureStore, skies: list[int], steps: list[ImageStep]) -> _Background:
+    """Combine sky exposures after the steps that the image has passed."""
+    passed: list[Image] = []
+    references: dict[str, dict[str, str]] = {}
+    for number in skies:
+        sky = ImageModel.from_store(store, number)
+        for step in steps:
+            sky = step.process_observation(sky)
+        passed.append(Image(**sky.arrays))
+        references |= {name_reference_of(number, reftype): entry for reftype, entry in sky.references.items()}
+    combined = combine_skies(passed)
+    return _Background(combined, measure_level(combined), references)

@@ -12,6 +12,7 @@ from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.imager.frames import FrameSet
 from cal_pipeline.imager.models import ImageModel
 from cal_pipeline.imager.physics.combine import combine_frames
+from cal_pipeline.imager.skies import describe_setup
 from cal_pipeline.steps.imager.base import ImageStep
 
 
@@ -60,21 +61,15 @@ class CombineFramesStep(ImageStep):
         data: list[NDArray[Any]] = []
         err: list[NDArray[Any]] = []
         dq: list[NDArray[Any]] = []
-        units: set[str] = set()
+        setup: dict[str, Any] = {}
         for image in frames:
-            if data and image.shape != data[0].shape:
-                raise LayoutError(
-                    f"exposure {image.number}: data has shape {image.shape}, expected {data[0].shape} as the others"
-                )
+            _check_setup(image, setup)
             data.append(image.data)
             err.append(image.err)
             dq.append(image.dq)
-            units.add(image.units)
-        if len(units) > 1:
-            raise LayoutError(f"{frames.name or 'frames'}: units differ: {', '.join(sorted(units))}; expected one")
         method: Any = self.method
         combined = combine_frames(data, err, dq, method, self.sigma)
-        image = ImageModel(**combined._asdict(), units=units.pop())
+        image = ImageModel(**combined._asdict(), units=setup["unit"])
         frames.hand_on(image)
         return image
 
@@ -82,3 +77,11 @@ class CombineFramesStep(ImageStep):
         """Describe the result for the log."""
         level = float(np.nanmedian(observation.data)) if np.isfinite(observation.data).any() else np.nan
         return f"{len(observation.meta['members'])} images, median {level:.4g} {observation.units}"
+
+
+def _check_setup(image: ImageModel, expected: dict[str, Any]) -> None:
+    """Refuse an image of another detector, subarray or unit than those before it; filters may differ, as of darks."""
+    found = {**describe_setup(image.meta, image.shape, with_filter=False), "unit": image.units}
+    for name, value in found.items():
+        if expected.setdefault(name, value) != value:
+            raise LayoutError(f"exposure {image.number}: {name} is {value}, expected {expected[name]} as before it")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from cal_pipeline.core.errors import ObservationError
 from cal_pipeline.imager.frames import FrameSet
 from cal_pipeline.imager.models import ImageModel
 from cal_pipeline.imager.physics.image import Image
@@ -33,14 +34,29 @@ class ImageByImageStep(ImageStep):
 def apply_to_image(image: ImageModel, function: Callable[[Image], Image]) -> ImageModel:
     """Apply a function to an image, and to all integrations of a time series at once.
 
+    Integrations of other exposures are left out of the result: they would be what the image is not.
+
     Parameters
     ----------
     image : ImageModel
         The image; it stays as it is.
     function : callable
         Function of the arrays, (y, x) or (I, y, x).
+
+    Raises
+    ------
+    ObservationError
+        As the function does, with the number of the exposure.
     """
-    result = image.with_arrays(**function(Image(**image.arrays))._asdict())
-    if image.meta.get("tso") and image.ints is not None:
-        result.ints = image.ints.with_arrays(**function(Image(**image.ints.arrays))._asdict())
+    ints = find_integrations(image)
+    try:
+        result = image.with_arrays(**function(Image(**image.arrays))._asdict())
+        result.ints = None if ints is None else ints.with_arrays(**function(Image(**ints.arrays))._asdict())
+    except ObservationError as error:
+        raise type(error)(f"exposure {image.number}: {error}") from error
     return result
+
+
+def find_integrations(image: ImageModel) -> ImageModel | None:
+    """Return the integrations of a time series; None of other exposures, whose image alone is calibrated."""
+    return image.ints if image.meta.get("tso") else None

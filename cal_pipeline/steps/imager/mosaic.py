@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from cal_pipeline.imager.frames import FrameSet
-from cal_pipeline.imager.mosaics import MosaicModel, find_grid, map_tiles, plain_images
+from cal_pipeline.imager.mosaics import (
+    MosaicModel,
+    combine_attributes,
+    find_grid,
+    map_tiles,
+    plain_images,
+    read_exposure_times,
+)
 from cal_pipeline.imager.physics.mosaic import build_mosaic
 from cal_pipeline.imager.physics.projection import format_projection
 from cal_pipeline.steps.imager.outlier import FramesStep
@@ -29,12 +36,13 @@ class MosaicStep(FramesStep):
     def process_observation(self, frames: FrameSet) -> MosaicModel:
         """Resample the images and average them."""
         images = plain_images(frames)
-        times = [float(header.get("exposure_time", 1.0)) for header in frames.headers]
+        times = read_exposure_times(frames)
         projections, grid = find_grid(frames)
         built = build_mosaic(images, projections, times, grid, frames.outliers, map_tiles(frames))
-        mosaic = frames.hand_on(MosaicModel(built.data, built.err, built.weight, built.dq, units=frames.units))
-        mosaic.meta["wcs"] = format_projection(grid.projection)
-        mosaic.meta["exposure_time"] = sum(times)
+        meta = combine_attributes(frames)
+        meta |= {"wcs": format_projection(grid.projection), "exposure_time": sum(times)}
+        mosaic = MosaicModel(**built._asdict(), meta=meta, units=frames.units)
+        mosaic.clock, mosaic.store, mosaic.references = frames.clock, frames.store, dict(frames.references)
         return mosaic
 
     def describe_observation(self, observation: MosaicModel) -> str:

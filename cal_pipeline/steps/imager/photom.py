@@ -42,6 +42,6 @@ class PhotomStep(ImageStep):
         result.meta["zero_point_err"] = numbers["zero_point_err"]
         result.meta["conversion_uJy_s_per_electron"] = conversion
         result.units = "uJy"
-        if result.ints is not None and image.meta.get("tso"):
+        if result.ints is not None:
             result.ints.units = "uJy"
         return result
