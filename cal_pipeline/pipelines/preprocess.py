@@ -90,7 +90,8 @@ class PreprocessPipeline(ImagerPipeline):
 
     def describe_timing(self, observation: ExposureModel) -> str:
         """Format a log line with the time spent in each stage."""
-        return super().describe_timing(observation).replace(f"reference {observation.number}", f"reference {self.reftype}")
+        line = super().describe_timing(observation)
+        return line.replace(f"reference {observation.number}", f"reference {self.reftype}", 1)
 
     def input_groups(self, observation: ExposureModel) -> list[str]:
         """List the groups of the exposures that are combined."""
