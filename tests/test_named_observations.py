@@ -101,7 +101,7 @@ def test_groups_have_the_names_and_the_root_says_what_it_is(combine, tmp_path):
     assert json.loads((tmp_path / "colours.zarr/run.json").read_text())["colours"]["done"] == 3
     with pytest.raises(StoreError, match="is no photometry: its attribute product is 'colours'"):
         Photometry(tmp_path / "colours.zarr")
-    with pytest.raises(StoreError, match="has no colour violet; it has colours .blue, green, red."):
+    with pytest.raises(StoreError, match=r"has no colour violet; it has colours \[blue, green, red\]"):
         product.groups("violet")
 
 

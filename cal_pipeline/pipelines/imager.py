@@ -17,6 +17,7 @@ from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.values import plain_numbers
 from cal_pipeline.core.pipeline import ObservationPipeline, default_output
 from cal_pipeline.core.store.compare import Comparison
+from cal_pipeline.core.store.identity import are_same_groups, identify_groups
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Key, Product
 from cal_pipeline.core.store.records import ObservationRecord, as_mapping
@@ -25,7 +26,7 @@ from cal_pipeline.imager.compare import compare_image_stores
 from cal_pipeline.imager.errors import ReferencesFolderError
 from cal_pipeline.imager.exposure_types import ExposureRule, ExposureTable, read_exposure_table
 from cal_pipeline.imager.exposures import ExposureStore
-from cal_pipeline.imager.identity import identify_groups, is_same_input, recorded_references
+from cal_pipeline.imager.identity import recorded_references
 from cal_pipeline.imager.models import ExposureModel, ImageModel
 from cal_pipeline.imager.summary import summarize_image
 from cal_pipeline.imager.writing import write_image
@@ -147,13 +148,12 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
 
     def find_changes(self, observation: ExposureModel, records: Sequence[ObservationRecord]) -> list[str]:
         """Name what an exposure is made from that is no longer as recorded."""
-        provenance, changes = records[0].provenance, []
+        provenance, store = records[0].provenance, observation.store
+        assert store is not None
         if self.reference_digests(observation) != recorded_references(provenance):
-            changes.append("reference files are others")
-        assert observation.store is not None
-        if not changes and not is_same_input(observation.store.root, self.input_groups(observation), provenance):
-            changes.append("input changed")
-        return changes
+            return ["reference files are others"]
+        is_same = are_same_groups(store.root, self.input_groups(observation), "input", provenance)
+        return [] if is_same else ["input changed"]
 
     def settled_for(self, observation: ExposureModel) -> Self:
         """Return the pipeline with the parameters that count for an exposure, of the file that it chooses too."""
@@ -176,7 +176,7 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
         return {
             **provenance,
             "input_groups": groups,
-            **identify_groups(store.root, groups),
+            **identify_groups(store.root, groups, "input"),
             "reference_files": [observation.references[name] for name in sorted(observation.references)],
         }
 
