@@ -88,6 +88,10 @@ class PreprocessPipeline(ImagerPipeline):
         """Return the reference file as a product."""
         return ReferenceProduct(location, self.reftype)
 
+    def describe_timing(self, observation: ExposureModel) -> str:
+        """Format a log line with the time spent in each stage."""
+        return super().describe_timing(observation).replace(f"reference {observation.number}", f"reference {self.reftype}")
+
     def input_groups(self, observation: ExposureModel) -> list[str]:
         """List the groups of the exposures that are combined."""
         assert observation.store is not None
