@@ -102,8 +102,8 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     """Parameter files that are chosen by the data of a run; None: no file for some."""
 
     overwrite: bool
-    resume: bool = False
-    verify: bool = False
+    resume: bool
+    verify: bool
     workers: int
     threads: int | None
     scheduler: str | None

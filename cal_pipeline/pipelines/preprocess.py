@@ -41,6 +41,10 @@ class PreprocessPipeline(ImagerPipeline):
     example_input = "rate.zarr"
     never_skipped = ("combine_frames",)
 
+    # A file is made as a whole: there is nothing to resume, and no group to verify.
+    resume = False
+    verify = False
+
     reftype: ClassVar[str]
     """Type of the reference file."""
 

@@ -7,7 +7,7 @@ from typing import Any
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.imager.frames import FrameSet
 from cal_pipeline.imager.kinds import MOSAIC
-from cal_pipeline.imager.mosaics import find_grid, map_tiles, plain_images
+from cal_pipeline.imager.mosaics import find_grid, map_tiles, name_mosaic, plain_images
 from cal_pipeline.imager.physics.mosaic import find_outliers_of_images
 from cal_pipeline.imager.physics.outlier import OutlierLimits
 from cal_pipeline.steps.imager.base import ImageStep
@@ -24,12 +24,12 @@ class FramesStep(ImageStep):
     @classmethod
     def open_source(cls, source: Any, input_dir: str = "") -> FrameSet:
         """Open a set of images."""
-        return FrameSet.open(source, input_dir).copy()
+        return FrameSet.open(source, input_dir, name_mosaic).copy()
 
     @classmethod
     def first_observation(cls, source: Any) -> FrameSet:
         """Open a set of images."""
-        return FrameSet.open(source)
+        return FrameSet.open(source, name_of=name_mosaic)
 
 
 class OutlierStep(FramesStep):
