@@ -22,6 +22,13 @@ from cal_pipeline.heterodyne.errors import (
     NoReferenceError,
     NotFiniteError,
 )
+from cal_pipeline.imager.errors import (
+    ExposureTableError,
+    ExposureTypeError,
+    NoReferenceFileError,
+    ReferenceFileError,
+    ReferencesFolderError,
+)
 
 ScanError = ObservationError
 """Observation of a heterodyne receiver that cannot be calibrated; the others can."""
@@ -30,6 +37,8 @@ __all__ = [
     "BadChannelsError",
     "CalibrationError",
     "DataReadError",
+    "ExposureTableError",
+    "ExposureTypeError",
     "FrequencyRangeError",
     "IncompleteWriteError",
     "InternalError",
@@ -38,10 +47,13 @@ __all__ = [
     "NoInputError",
     "NoLoadsError",
     "NoReferenceError",
+    "NoReferenceFileError",
     "NotFiniteError",
     "ObservationError",
     "OutputExistsError",
     "ReadBackError",
+    "ReferenceFileError",
+    "ReferencesFolderError",
     "RunInterruptedError",
     "ScanError",
     "StoreError",

@@ -49,6 +49,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "myst_parser",
     "numpydoc",
+    "imager_tables",
     "mathml",
     "parameter_choice",
     "signatures",

@@ -486,7 +486,11 @@ def test_the_list_of_steps_is_true():
     pipelines = [cls for cls, step in zip(classes, list_steps(), strict=True) if step.is_pipeline]
     assert [cls.class_alias for cls in classes] == [step.class_alias for step in list_steps()]
     assert CalibrationPipeline in pipelines
-    assert classes == [cls for pipeline in pipelines for cls in (pipeline, *pipeline.step_defs.values())]
+    assert len(set(classes)) == len(classes)
+    assert set(classes) == {cls for pipeline in pipelines for cls in (pipeline, *pipeline.step_defs.values())}
+    assert all(
+        classes.index(step) > classes.index(pipeline) for pipeline in pipelines for step in pipeline.step_defs.values()
+    )
 
 
 @pytest.mark.slow

@@ -409,15 +409,17 @@ def default_output(path: str, level: str = "l1", input_level: str = "") -> str:
     level : str
         End of the name, after an underscore.
     input_level : str
-        End of the names of inputs, which it replaces.
+        End of the names of inputs, after an underscore, which it replaces.
 
     Examples
     --------
     >>> default_output("/data/night.zarr.zip")
     'night_l1.zarr'
-    >>> default_output("visit_rate.zarr", "cal", "_rate")
-    'visit_cal.zarr'
+    >>> default_output("visit_rate.zarr", "cal", "rate"), default_output("rate.zarr", "cal", "rate")
+    ('visit_cal.zarr', 'cal.zarr')
     """
     name = path.rsplit("/", 1)[-1] if is_url(path) else Path(path).name
     stem = re.sub(r"(\.zarr)?(\.zip)?$", "", name, flags=re.IGNORECASE)
-    return f"{stem.removesuffix(input_level)}_{level}.zarr"
+    if input_level and stem == input_level:
+        return f"{level}.zarr"
+    return f"{stem.removesuffix(f'_{input_level}')}_{level}.zarr"

@@ -7,15 +7,11 @@ from typing import Any
 
 from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.core.records import digest_file
-from cal_pipeline.core.store.digest import digest_keys
-from cal_pipeline.core.store.fingerprint import compute_fingerprint, list_objects
+from cal_pipeline.core.store.identity import Identity, are_same_groups, identify_groups
 from cal_pipeline.core.store.records import ObservationRecord, as_mapping
 from cal_pipeline.heterodyne.figures import digest_lines, read_band_limits
 from cal_pipeline.heterodyne.references.shipped import shipped_atm_tables
 from cal_pipeline.heterodyne.scan import Band, Scan
-
-Identity = dict[str, str | None]
-"""Fingerprint and digest of the input, by their names in the provenance."""
 
 
 def identify_input(scan: Scan, with_digest: bool) -> Identity:
@@ -45,10 +41,7 @@ def identify_input(scan: Scan, with_digest: bool) -> Identity:
     >>> sorted(identify_input(scan, with_digest=True))
     ['l0_digest', 'l0_fingerprint']
     """
-    session = scan.bands[0].open_session()
-    objects = list_objects(session, scan.used_groups)
-    identity: Identity = {"l0_fingerprint": compute_fingerprint(objects)}
-    return identity | ({"l0_digest": digest_keys(session, objects)} if with_digest else {})
+    return identify_groups(scan.bands[0].open_session(), scan.used_groups, "l0", with_digest)
 
 
 def find_changes(scan: Scan, records: Sequence[ObservationRecord]) -> list[str]:
@@ -85,7 +78,8 @@ def find_changes(scan: Scan, records: Sequence[ObservationRecord]) -> list[str]:
     if found.keys() != {band.name for band in scan.bands}:
         return ["bands are others"]
     changes = dict.fromkeys(change for band in scan.bands for change in _changes_of_band(band, found[band.name]))
-    if not changes and not _same_input(scan, records[0].provenance):
+    recorded = records[0].provenance
+    if not changes and not are_same_groups(scan.bands[0].open_session(), scan.used_groups, "l0", recorded):
         return ["L0 changed"]
     return list(changes)
 
@@ -134,11 +128,3 @@ def _digest_of_table(recorded: Mapping[str, Any]) -> str | None:
     shipped = {path.name: path for path in shipped_atm_tables()}
     path = given or shipped.get(str(name))
     return None if name is None or path is None else digest_file(path)
-
-
-def _same_input(scan: Scan, recorded: Mapping[str, Any]) -> bool:
-    """Tell whether L0 is what it was, by the cheapest proof that there is."""
-    fingerprint, digest = recorded.get("l0_fingerprint"), recorded.get("l0_digest")
-    if fingerprint is not None and identify_input(scan, with_digest=False)["l0_fingerprint"] == fingerprint:
-        return True
-    return digest is not None and identify_input(scan, with_digest=True)["l0_digest"] == digest

@@ -13,6 +13,7 @@ from cal_pipeline.core.files.declared import FileProperty, OneOf, Table, Tables,
 from cal_pipeline.core.files.selection import cfg_folder
 from cal_pipeline.imager.errors import ExposureTableError, ExposureTypeError
 from cal_pipeline.imager.layout import check_attributes
+from cal_pipeline.registry import list_steps
 
 FILE = "exposure_types.toml"
 """Name of the shipped table in `cfg`."""
@@ -20,7 +21,7 @@ FILE = "exposure_types.toml"
 SCIENCE, BACKGROUND = "science", "background"
 """Roles of exposures in stage 2; others have none."""
 
-PIPELINES = ("detector1", "image2", "image3", "preprocess_dark", "preprocess_flatfield")
+PIPELINES = tuple(step.class_alias for step in list_steps("imager") if step.is_pipeline)
 """Aliases of the pipelines of this package."""
 
 _LIKE_A_KNOWN_ONE = 0.8

@@ -14,8 +14,9 @@ from cal_pipeline.core.errors import CalibrationError, StoreError
 from cal_pipeline.core.files.asdf_file import is_asdf, open_asdf
 from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.core.store.arrays import open_reader
+from cal_pipeline.core.store.overview import WIDTH
 from cal_pipeline.core.store.paths import open_store
-from cal_pipeline.core.text import format_count, make_printable
+from cal_pipeline.core.text import elide_middle, format_count, make_printable
 from cal_pipeline.imager.exposure_types import read_exposure_table
 from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.kinds import RAMPS, find_kind
@@ -106,7 +107,7 @@ def describe(path: str | Path) -> tuple[str, Any]:
     --------
     >>> text, exposures = describe("visit.zarr")
     >>> exposures[0]["exp_type"], exposures[0]["shape"]
-    ('SCI', [1, 5, 64, 64])
+    ('DARK', [1, 10, 64, 64])
     """
     if str(path).endswith(".asdf"):
         return _describe_file(Path(path))
@@ -207,7 +208,9 @@ def format_ramps(rows: Sequence[ExposureOverview]) -> str:
         camera = f"{row.instrument} {row.detector}".strip()
         title = ", ".join(filter(None, [" ".join(named), camera, row.date_obs]))
         lines.append(make_printable(f"exposure {row.exposure}: {title or row.problem}"))
-        lines += [f"    {key:11}{make_printable(text)}" for key, text in _details(row).items() if text]
+        details = {key: text for key, text in _details(row).items() if text}
+        lines += [f"    {key:11}{elide_middle(make_printable(text), WIDTH - 15)}" for key, text in details.items()]
+        lines += [f"    {'problem':11}{make_printable(row.problem)}"] if title and row.problem else []
     return "\n".join(lines)
 
 
@@ -226,7 +229,6 @@ def _details(row: ExposureOverview) -> dict[str, str]:
     )
     details["pipelines"] = ", ".join(with_files)
     details["references"] = ", ".join(row.references.values())
-    details["problem"] = row.problem if row.exp_type else ""
     return details
 
 
@@ -281,6 +283,7 @@ def _describe_reference(path: Path, reftype: str) -> tuple[str, Any]:
         meta = make_json_ready(dict(file.tree["meta"]))
         shapes = {name: tuple(file.tree[name].shape) for name in CONTENTS[reftype].axes if name in file.tree}
     lines = [f"{PurePath(path).name}: reference file of type {reftype}, {CONTENTS[reftype].meaning}"]
-    lines += [make_printable(f"    {name:11}{value}") for name, value in meta.items() if name != "reftype"]
+    plain = {name: value for name, value in meta.items() if not isinstance(value, dict) and name != "reftype"}
+    lines += [elide_middle(make_printable(f"    {name:11}{value}"), WIDTH) for name, value in plain.items()]
     lines += [f"    {name:11}{' x '.join(map(str, shape))}" for name, shape in shapes.items()]
     return "\n".join(lines), {"kind": "reference file", "meta": meta, "shapes": make_json_ready(shapes)}

@@ -10,6 +10,7 @@ from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.kinds import CAL, MOSAIC, RATE
 from cal_pipeline.imager.models import ImageModel
 from cal_pipeline.imager.mosaics import MosaicModel
+from cal_pipeline.imager.ramp_source import read_whole
 from cal_pipeline.imager.schema import RATE_UNITS
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class MosaicProduct(ImageProduct):
 
     kind = MOSAIC
 
-    def open_image(self, number: Any) -> ImageModel:
+    def open_image(self, number: Any) -> MosaicModel:
         """Read a mosaic.
 
         Raises
@@ -129,10 +130,9 @@ class MosaicProduct(ImageProduct):
         """
         (group,) = self.groups(number)
         readers = {name: open_reader(self.root, f"{group}/{name}") for name in ("data", "err", "weight", "dq")}
+        arrays = {name: read_whole(reader) for name, reader in readers.items()}
         units = str(readers["data"].attributes.get("units", RATE_UNITS))
-        return MosaicModel(
-            **{name: reader.read() for name, reader in readers.items()}, meta=self.attributes(number), units=units
-        )
+        return MosaicModel(**arrays, meta=self.attributes(number), units=units)
 
 
 PRODUCTS: dict[str, type[ImageProduct]] = {

@@ -27,6 +27,9 @@ REFERENCES_VARIABLE = "CAL_PIPELINE_REFERENCES"
 
 _KEYS = ("instrument", "detector", "filter")
 
+_SOUGHT = ("instrument", "detector", "date_obs")
+"""Attributes without which no file can be chosen."""
+
 
 @dataclass(frozen=True)
 class ReferenceHeader:
@@ -142,6 +145,7 @@ def choose_reference(folder: Path | None, reftype: str, attributes: Mapping[str,
     LayoutError
         If the exposure lacks an attribute.
     """
+    check_attributes(attributes, "exposure", required=_SOUGHT)
     found = find_reference(folder, reftype, attributes)
     if found is None:
         raise NoReferenceFileError(_describe_failed_search(folder, reftype, attributes))
@@ -150,9 +154,11 @@ def choose_reference(folder: Path | None, reftype: str, attributes: Mapping[str,
 
 def find_reference(folder: Path | None, reftype: str, attributes: Mapping[str, Any]) -> Path | None:
     """Find the reference file for an exposure as `choose_reference` does; None without any."""
-    check_attributes(attributes, "exposure", required=("instrument", "detector", "date_obs"))
+    if folder is None:
+        return None
+    check_attributes(attributes, "exposure", required=_SOUGHT)
     observed = parse_time(attributes["date_obs"])
-    headers = [] if folder is None else list_references(folder)
+    headers = list_references(folder)
     suited = [header for header in headers if header.reftype == reftype and header.suits(attributes)]
     timely = sorted((header for header in suited if header.time <= observed), key=lambda header: header.time)
     if not timely:

@@ -53,6 +53,7 @@ class Detector1Pipeline(ImagerPipeline):
         "ramp_fit": RampFitStep,
     }
 
+    has_quality_table = True
     product_class = RateProduct
     never_skipped = ("dq_init", "ramp_fit")
 

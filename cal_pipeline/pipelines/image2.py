@@ -48,6 +48,7 @@ class Image2Pipeline(ImagerPipeline):
     }
 
     product_kind = CAL
+    has_quality_table = True
     product_class = CalProduct
     model_type = ImageModel
     stage = "image2"

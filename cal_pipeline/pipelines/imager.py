@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,17 +17,20 @@ from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.values import plain_numbers
 from cal_pipeline.core.pipeline import ObservationPipeline, default_output
 from cal_pipeline.core.store.compare import Comparison
+from cal_pipeline.core.store.identity import are_same_groups, identify_groups
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Key, Product
 from cal_pipeline.core.store.records import ObservationRecord, as_mapping
 from cal_pipeline.core.text import format_ranges
 from cal_pipeline.imager.compare import compare_image_stores
+from cal_pipeline.imager.errors import ReferencesFolderError
 from cal_pipeline.imager.exposure_types import ExposureRule, ExposureTable, read_exposure_table
 from cal_pipeline.imager.exposures import ExposureStore
-from cal_pipeline.imager.identity import identify_groups, is_same_input, recorded_references
+from cal_pipeline.imager.identity import recorded_references
 from cal_pipeline.imager.models import ExposureModel, ImageModel
 from cal_pipeline.imager.summary import summarize_image
 from cal_pipeline.imager.writing import write_image
+from cal_pipeline.report.quality_table import refuse_foreign_table, write_quality_table
 from cal_pipeline.steps.imager.base import ExposureStep, ImagerStep
 
 logger = logging.getLogger(__name__)
@@ -57,6 +61,9 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
 
     never_skipped: ClassVar[tuple[str, ...]] = ()
     """Steps without which there is no result."""
+
+    has_quality_table: ClassVar[bool] = False
+    """Whether a table of quality figures is written beside the product."""
 
     product_class: ClassVar[type[Product]]
     """Class of the product."""
@@ -132,7 +139,7 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
 
     def default_output(self, dataset: ExposureStore) -> str:
         """Return the name of a product whose name was not given, such as ``visit_rate.zarr``."""
-        return default_output(dataset.path, self.product_kind.product, f"_{self.input_product}")
+        return default_output(dataset.path, self.product_kind.product, self.input_product)
 
     def input_groups(self, observation: ExposureModel) -> list[str]:
         """List the groups of the input that a result depends on."""
@@ -141,13 +148,12 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
 
     def find_changes(self, observation: ExposureModel, records: Sequence[ObservationRecord]) -> list[str]:
         """Name what an exposure is made from that is no longer as recorded."""
-        provenance, changes = records[0].provenance, []
+        provenance, store = records[0].provenance, observation.store
+        assert store is not None
         if self.reference_digests(observation) != recorded_references(provenance):
-            changes.append("reference files are others")
-        assert observation.store is not None
-        if not changes and not is_same_input(observation.store.root, self.input_groups(observation), provenance):
-            changes.append("input changed")
-        return changes
+            return ["reference files are others"]
+        is_same = are_same_groups(store.root, self.input_groups(observation), "input", provenance)
+        return [] if is_same else ["input changed"]
 
     def settled_for(self, observation: ExposureModel) -> Self:
         """Return the pipeline with the parameters that count for an exposure, of the file that it chooses too."""
@@ -170,7 +176,7 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
         return {
             **provenance,
             "input_groups": groups,
-            **identify_groups(store.root, groups),
+            **identify_groups(store.root, groups, "input"),
             "reference_files": [observation.references[name] for name in sorted(observation.references)],
         }
 
@@ -180,9 +186,10 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
         self.find_references_again(as_mapping(attributes.get("provenance")))
 
     def find_references_again(self, provenance: Mapping[str, Any]) -> None:
-        """Set the folder of reference files to that of the recorded ones, if it is not found from here."""
-        if self.references and os.path.isdir(self.references):
-            return
+        """Set the folder of reference files to that of the recorded ones, unless another one is named and there."""
+        with suppress(ReferencesFolderError):
+            if self.references_folder() is not None:
+                return
         overrides = {
             getattr(step, f"override_{reftype}", None)
             for step in self._steps().values()
@@ -193,6 +200,16 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
         folders = {os.path.dirname(str(e.get("file"))) for e in entries if e.get("file") not in overrides}
         if len(folders) == 1:
             self.references = folders.pop()
+
+    def check_output(self, root: StorePath) -> None:
+        """Refuse a file in the place of the table of quality figures."""
+        if self.has_quality_table:
+            refuse_foreign_table(root)
+
+    def finish_product(self, product: Product) -> None:
+        """Write the table of quality figures beside the product."""
+        if self.has_quality_table:
+            write_quality_table(product)
 
     def compare(
         self, first: str | Path, second: str | Path, numbers: Sequence[Key], leave_out: Sequence[str]

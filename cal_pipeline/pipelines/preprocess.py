@@ -41,15 +41,18 @@ class PreprocessPipeline(ImagerPipeline):
     example_input = "rate.zarr"
     never_skipped = ("combine_frames",)
 
-    # A file is made as a whole: there is nothing to resume, and no group to verify.
-    resume = False
-    verify = False
+    resume = verify = False
+    """No parameters: a file is written as a whole."""
 
     reftype: ClassVar[str]
     """Type of the reference file."""
 
     with_filter: ClassVar[bool] = False
     """Whether the file is for one filter."""
+
+    # A file is written as a whole, so these are no parameters.
+    resume = False
+    verify = False
 
     def open_input(self, location: str) -> Any:
         """Open the store of rates, and find the exposures that are combined.
@@ -84,6 +87,11 @@ class PreprocessPipeline(ImagerPipeline):
     def open_product(self, location: str) -> Any:
         """Return the reference file as a product."""
         return ReferenceProduct(location, self.reftype)
+
+    def describe_timing(self, observation: ExposureModel) -> str:
+        """Format a log line with the time spent in each stage."""
+        line = super().describe_timing(observation)
+        return line.replace(f"reference {observation.number}", f"reference {self.reftype}", 1)
 
     def input_groups(self, observation: ExposureModel) -> list[str]:
         """List the groups of the exposures that are combined."""

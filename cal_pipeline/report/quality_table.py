@@ -1,34 +1,21 @@
-"""The quality figures of a session as one table."""
+"""The quality figures of a product as one table."""
 
 from __future__ import annotations
 
 import errno
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, unquote
 
 import numpy as np
 from astropy.table import Table
 
 from cal_pipeline.core.errors import StoreError
-from cal_pipeline.core.quality import FAIL, PASS, QUESTIONABLE, TOTAL
+from cal_pipeline.core.quality_rows import QualityRows
 from cal_pipeline.core.store.locations import is_url
-from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store, sync_file
-from cal_pipeline.core.text import make_printable
-from cal_pipeline.heterodyne.figures import QUALITY
-from cal_pipeline.heterodyne.product import CalibratedSession
-
-COLUMNS = {
-    figure.part_name(part): (figure.unit, meaning)
-    for figure in QUALITY.figures
-    if figure.in_table
-    for part, meaning in {TOTAL: figure.meaning, **(figure.parts.meanings if figure.parts else {})}.items()
-}
-"""Figures of a pixel in the table, with units and descriptions."""
+from cal_pipeline.core.store.product import PRODUCT, Product, read_marks
 
 _MARKER = "quality_figures_of"
 """Key of the table's metadata with the name of its store, by which the table is known as ours."""
@@ -42,69 +29,67 @@ _ECSV = b"# %ECSV 1.0\n"
 _HEADER = 2**16
 """Bytes of a file in which the line is looked for."""
 
-_NOTHING = "-"
-"""Substitute for empty text, which ECSV would read back as masked."""
 
-
-def quality_table(product: CalibratedSession | str | Path) -> Table:
-    """Make the table of the quality figures of an L1 store.
+def quality_table(product: Product | str | Path) -> Table:
+    """Make the table of the quality figures of a product.
 
     Parameters
     ----------
-    product : CalibratedSession, str or Path
-        The store.
+    product : Product, str or Path
+        L1 store, or store of rates or of calibrated images.
 
     Returns
     -------
     astropy.table.Table
-        One row per scan, band and pixel, with units; unknown figures are NaN. ``verdict`` and
-        ``checks`` (the failed ones) belong to the pixel, which may fail in a scan that is merely
-        questionable.
+        One row per scan, band and pixel, or per exposure, with units; unknown figures are NaN.
+        ``verdict`` and ``checks`` (the failed ones) belong to the row: a pixel may fail in a scan
+        that is merely questionable.
+
+    Examples
+    --------
+    >>> table = quality_table("l1.zarr")
+    >>> table.colnames[:3], int(table["scan"][0])
+    (['scan', 'source', 'band'], 1)
     """
     product = _opened(product)
-    rows = [row for number in product.numbers for row in _rows_of_scan(product, number)]
-    names = ["scan", "source", "band", "mode", "pixel", *COLUMNS, "verdict", "checks"]
-    table = Table({name: [row[name] for row in rows] for name in names})
-    for name, (unit, meaning) in COLUMNS.items():
+    form = _choose_rows(product)
+    rows = form.read(product)
+    table = Table({name: [row[name] for row in rows] for name in form.all_names})
+    for name, (unit, meaning) in form.columns.items():
         table[name] = np.asarray(table[name], np.float64)
         table[name].unit = unit or None
         table[name].description = meaning
     return table
 
 
-def _opened(product: CalibratedSession | str | Path) -> CalibratedSession:
-    return product if isinstance(product, CalibratedSession) else CalibratedSession(product)
+def _opened(product: Product | str | Path) -> Product:
+    """Open a product of the family that its root names."""
+    if isinstance(product, Product):
+        return product
+    kind = read_marks(open_store(product)).get(PRODUCT)
+    if kind is not None:
+        from cal_pipeline.imager.product import PRODUCTS
+
+        if kind in PRODUCTS:
+            return PRODUCTS[kind](product)
+    from cal_pipeline.heterodyne.product import CalibratedSession
+
+    return CalibratedSession(product)
 
 
-def _failing(verdict: dict[str, Any]) -> list[str]:
-    """List the pixels that fail a check.
+def _choose_rows(product: Product) -> QualityRows:
+    """Choose the rows of a family, whose modules are imported when they are used."""
+    if product.kind.product:
+        from cal_pipeline.imager.quality_rows import EXPOSURE_ROWS
 
-    Older records lack them; then all pixels named for the check fail if the scan fails.
-    """
-    return list(verdict.get("failing_pixels", verdict["pixels"] if verdict["verdict"] == FAIL else []))
+        return EXPOSURE_ROWS
+    from cal_pipeline.heterodyne.quality_rows import PIXEL_ROWS
 
-
-def _rows_of_scan(product: CalibratedSession, number: int) -> Iterator[dict[str, Any]]:
-    for path in product.bands(number):
-        attributes = read_group_attributes(product.root, path)
-        qa: Any = attributes.get("qa") or {}
-        for pixel, figures in qa.get("pixels", {}).items():
-            not_passed = [verdict for verdict in qa["verdicts"] if pixel in verdict["pixels"]]
-            fails = any(pixel in _failing(verdict) for verdict in not_passed)
-            yield {
-                "scan": attributes["scan_number"],
-                "source": make_printable(attributes.get("source") or _NOTHING),
-                "band": path.partition("/")[2] or _NOTHING,
-                "mode": make_printable(attributes.get("mode") or _NOTHING),
-                "pixel": make_printable(pixel),
-                **{name: np.nan if figures.get(name) is None else figures[name] for name in COLUMNS},
-                "verdict": FAIL if fails else QUESTIONABLE if not_passed else PASS,
-                "checks": " ".join(verdict["name"] for verdict in not_passed) or _NOTHING,
-            }
+    return PIXEL_ROWS
 
 
 def refuse_foreign_table(root: StorePath) -> None:
-    """Refuse to write the table of an L1 store over a file that is no such table.
+    """Refuse to write the table of a product over a file that is no such table.
 
     Parameters
     ----------
@@ -164,12 +149,12 @@ def _draft_name(table: str) -> str:
     return f"{table}.part"
 
 
-def write_quality_table(product: CalibratedSession | str | Path) -> str | None:
-    """Write the table of an L1 store beside it, as ``<store>_quality.ecsv``.
+def write_quality_table(product: Product | str | Path) -> str | None:
+    """Write the table of a product beside it, as ``<store>_quality.ecsv``.
 
     Parameters
     ----------
-    product : CalibratedSession, str or Path
+    product : Product, str or Path
         The store.
 
     Returns

@@ -13,7 +13,7 @@ from cal_pipeline.core.files.selection import cfg_folder
 from cal_pipeline.core.quality import Figure
 from cal_pipeline.heterodyne import figures
 from cal_pipeline.heterodyne.figures import LIMITS, QUALITY
-from cal_pipeline.report.quality_table import COLUMNS
+from cal_pipeline.heterodyne.quality_rows import COLUMNS
 
 SHIPPED = cfg_folder() / "quality.toml"
 PAGE = Path(__file__).parents[2] / "docs" / "quality.rst"

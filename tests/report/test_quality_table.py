@@ -19,7 +19,8 @@ from cal_pipeline.core.limits import Limit, Limits
 from cal_pipeline.core.store.paths import LocalStorePath, open_store
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.figures import QUALITY
-from cal_pipeline.report.quality_table import COLUMNS, quality_table, refuse_foreign_table, write_quality_table
+from cal_pipeline.heterodyne.quality_rows import COLUMNS
+from cal_pipeline.report.quality_table import quality_table, refuse_foreign_table, write_quality_table
 
 PIXEL = np.array([["PX00"], ["PX01"], ["PX02"]])
 LIMITS = Limits({"noise_ratio": Limit("the noise is not as expected", 1.2, 2.0)}, "q.toml", "0" * 64)

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.run.stream import Operation, Stream
+from cal_pipeline.core.store.identity import Identity
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.errors import NotFiniteError
-from cal_pipeline.heterodyne.identity import Identity, identify_input
+from cal_pipeline.heterodyne.identity import identify_input
 from cal_pipeline.heterodyne.l1_attributes import band_attributes
 from cal_pipeline.heterodyne.physics.calibration import count_without_factor
 from cal_pipeline.heterodyne.scan import Band, Scan

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cal_pipeline.core.parameters.messages import ParameterError
+from cal_pipeline.core.text import format_count
 from cal_pipeline.imager.frames import FrameSet
 from cal_pipeline.imager.kinds import MOSAIC
 from cal_pipeline.imager.mosaics import find_grid, map_tiles, name_mosaic, plain_images
@@ -67,7 +68,7 @@ class OutlierStep(FramesStep):
     def process_observation(self, frames: FrameSet) -> None:
         """Find the outliers of all images."""
         if len(frames) < 3:
-            self.not_applicable(f"{len(frames)} images, and a median needs 3")
+            self.not_applicable(f"{format_count(len(frames), 'image')}, and a median needs 3")
             return
         limits = OutlierLimits(self.sigma, self.gradient)
         if self.parent is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers_imager import measure_stars
 
 from cal_pipeline.imager.simulate import standard_visit
+from cal_pipeline.imager.simulate.photometry import measure_stars
 from cal_pipeline.imager.simulate.sky import make_scene, place_stars
 
 pytestmark = pytest.mark.imager
