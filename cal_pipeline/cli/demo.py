@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -14,7 +12,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from cal_pipeline.cli.commands import CommandParser, run_command, show
+from cal_pipeline.cli.commands import CommandParser, UsageError, run_command, show
+from cal_pipeline.cli.demo_runs import run_strun
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.product import CalibratedSession
@@ -52,6 +51,9 @@ OBSERVATIONS = (
 )
 
 PIPELINE = "cal_pipeline.CalibrationPipeline"
+
+SMALLEST_DETECTOR = 96
+"""Rows of the smallest detector that the demo of the imager simulates."""
 
 LINE_WINDOW = (-45.0, 45.0)
 """Velocities that the pictures show [km/s]."""
@@ -104,8 +106,7 @@ def run_observation(observation: DemoSession, folder: Path) -> list[Comparison]:
     )
     simulate(config, session, overwrite=True)
     efficiency = config.receivers[0].forward_efficiency
-    command = [
-        str(Path(sys.executable).with_name("strun")),
+    arguments = [
         PIPELINE,
         str(session),
         f"--output_file={product}",
@@ -113,14 +114,7 @@ def run_observation(observation: DemoSession, folder: Path) -> list[Comparison]:
         f"--steps.loads.forward_efficiency={efficiency}",
         f"--log-file={folder / (observation.name + '.log')}",
     ]
-    show("$ strun " + " ".join(command[1:]))
-    outcome = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-    if outcome.returncode:
-        raise CalibrationError(f"strun ended with exit status {outcome.returncode}: {outcome.stderr.strip()}")
-    for line in outcome.stderr.splitlines():
-        scan = re.search(r" (?:INFO|WARNING) (scan \d+ .*)", line)
-        if scan:
-            show(f"  {scan[1]}")
+    run_strun(arguments, r"scan \d+ ")
     calibrated = CalibratedSession(product)
     return [
         _compare(calibrated, read_truth(session, number), number, folder / observation.name)
@@ -177,10 +171,23 @@ def _run(argv: list[str]) -> int:
         description="Simulate sessions of two telescopes, calibrate them, and compare the result with the truth.",
     )
     parser.add_argument("folder", nargs="?", default="demo", type=Path, help="where to write (default: demo)")
-    folder: Path = parser.parse_args(argv).folder
+    parser.add_argument("--imager", action="store_true", help="show the infrared imager instead: a visit to a mosaic")
+    parser.add_argument("--size", type=int, help="rows and columns of the imager's detector (default: 256)")
+    parser.add_argument("--seed", type=int, help="seed of the simulation of the imager (default: 1)")
+    given = parser.parse_args(argv)
+    for name in ("size", "seed"):
+        if getattr(given, name) is not None and not given.imager:
+            raise UsageError(f"--{name} is for the imager; give --imager as well")
+    if given.size is not None and given.size < SMALLEST_DETECTOR:
+        raise UsageError(f"--size {given.size} must be at least {SMALLEST_DETECTOR}: smaller images hold no whole star")
+    folder: Path = given.folder
     folder.mkdir(parents=True, exist_ok=True)
     if shutil.which("strun", path=str(Path(sys.executable).parent)) is None:
         raise CalibrationError("strun is not beside this Python; install cal_pipeline with pip")
+    if given.imager:
+        from cal_pipeline.cli.demo_imager import run_imager_demo
+
+        return run_imager_demo(folder, given.size or 256, 1 if given.seed is None else given.seed)
     table = Table(title="recovered against true")
     for column in ("session", "scan", "PWV [mm]", "stat.", "model", "true", "line [K]", "noise", "scale", "true"):
         table.add_column(column, justify="right", no_wrap=True)

@@ -112,4 +112,4 @@ def judge_rate(image: ImageModel, chi2: float, n_free: int) -> dict[str, Any]:
     described = {name: image.meta.get(name) for name in ("instrument", "detector", "exp_type", "filter")}
     limits = LIMITS.read(cfg_folder() / LIMITS_FILE).for_data(described)
     measured = RATE_QUALITY.measure(RateStatistics(image.dq, chi2, n_free))
-    return RATE_QUALITY.judge(measured, np.array([str(described["detector"])]), limits)
+    return RATE_QUALITY.judge(measured, np.array([str(described["detector"] or "unknown")]), limits)

@@ -107,7 +107,7 @@ def describe(path: str | Path) -> tuple[str, Any]:
     --------
     >>> text, exposures = describe("visit.zarr")
     >>> exposures[0]["exp_type"], exposures[0]["shape"]
-    ('SCI', [1, 5, 64, 64])
+    ('DARK', [1, 10, 64, 64])
     """
     if str(path).endswith(".asdf"):
         return _describe_file(Path(path))

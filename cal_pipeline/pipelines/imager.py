@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from cal_pipeline.core.errors import ObservationError
 from cal_pipeline.core.json_values import make_json_ready
@@ -154,6 +154,10 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
             return ["reference files are others"]
         is_same = are_same_groups(store.root, self.input_groups(observation), "input", provenance)
         return [] if is_same else ["input changed"]
+
+    def settled_for(self, observation: ExposureModel) -> Self:
+        """Return the pipeline with the parameters that count for an exposure, of the file that it chooses too."""
+        return self.with_parameters(self.resolve_with(self._file_for(observation.get_crds_parameters())))
 
     def reference_digests(self, observation: ExposureModel) -> dict[str, str]:
         """Choose the reference files that a run would use now; return their digests by type."""

@@ -88,6 +88,11 @@ class PreprocessPipeline(ImagerPipeline):
         """Return the reference file as a product."""
         return ReferenceProduct(location, self.reftype)
 
+    def describe_timing(self, observation: ExposureModel) -> str:
+        """Format a log line with the time spent in each stage."""
+        line = super().describe_timing(observation)
+        return line.replace(f"reference {observation.number}", f"reference {self.reftype}", 1)
+
     def input_groups(self, observation: ExposureModel) -> list[str]:
         """List the groups of the exposures that are combined."""
         assert observation.store is not None

@@ -47,9 +47,9 @@ def quality_table(product: Product | str | Path) -> Table:
 
     Examples
     --------
-    >>> table = quality_table("rate.zarr")
-    >>> table.colnames[:2], str(table["verdict"][0])
-    (['exposure', 'exp_type'], 'pass')
+    >>> table = quality_table("l1.zarr")
+    >>> table.colnames[:3], int(table["scan"][0])
+    (['scan', 'source', 'band'], 1)
     """
     product = _opened(product)
     form = _choose_rows(product)

@@ -173,10 +173,33 @@ def make_scene(config: VisitConfig, plan: ExposurePlan, stars: StarTable) -> Arr
     for x, y, rate in zip(stars.x, stars.y, stars.rate, strict=True):
         _add_star(scene, x, y, rate, config.star_sigma)
     if plan.trail:
-        y, x = np.arange(shape[0])[:, None], np.arange(shape[1])
-        distance = (y - shape[0] / 2.0 - _TRAIL_SLOPE * (x - shape[1] / 2.0)) / np.hypot(1.0, _TRAIL_SLOPE)
+        distance = measure_distance_to_trail(shape, np.arange(shape[1]), np.arange(shape[0])[:, None])
         scene += plan.trail * np.exp(-0.5 * (distance / _TRAIL_SIGMA) ** 2)
     return scene
+
+
+def measure_distance_to_trail(shape: tuple[int, int], x: NDArray[Any], y: NDArray[Any]) -> Array:
+    """Compute the signed distance of places on the detector from the middle of a trail.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the detector.
+    x, y : ndarray
+        Places [pixel], counted from 0.
+
+    Returns
+    -------
+    ndarray
+        Distance [pixel].
+
+    Examples
+    --------
+    >>> float(measure_distance_to_trail((64, 64), np.array(32.0), np.array(32.0)))
+    0.0
+    """
+    distance: Array = (y - shape[0] / 2.0 - _TRAIL_SLOPE * (x - shape[1] / 2.0)) / np.hypot(1.0, _TRAIL_SLOPE)
+    return distance
 
 
 def _uniform_rate(config: VisitConfig, plan: ExposurePlan) -> float:
