@@ -9,13 +9,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.errors import DataReadError, LayoutError
+from cal_pipeline.core.errors import DataReadError
 from cal_pipeline.core.store.interface import ArrayReader
 
 Samples = NDArray[Any]
-
-_COUNT_UNITS = ("adu", "dn", "ct", "count", "counts", "")
-"""Units that raw data may name; compared in lower case."""
 
 _LARGEST_READ = 2**24
 """Samples of a chunk above which a whole exposure is read at once, not chunk by chunk for each block of rows."""
@@ -77,17 +74,6 @@ class RampInMemory:
     def read(self, rows: slice) -> RampBlock:
         """Return views of the rows."""
         return RampBlock(rows, self._data[..., rows, :], self._groupdq[..., rows, :])
-
-
-def check_units(reader: ArrayReader) -> None:
-    """Refuse counts in another unit, or packed ones, which would be taken for plain ones."""
-    units = reader.attributes.get("units", "adu")
-    if not isinstance(units, str) or units.strip().lower() not in _COUNT_UNITS:
-        raise LayoutError(f"{reader.name}: attribute units is {units!r:.80}, expected 'adu'")
-    for name, neutral in (("scale_factor", 1), ("add_offset", 0)):
-        value = reader.attributes.get(name, neutral)
-        if value != neutral:
-            raise LayoutError(f"{reader.name}: attribute {name} is {value!r:.80}, expected none: counts as they are")
 
 
 def refuse_absent(reader: ArrayReader) -> None:
