@@ -198,7 +198,10 @@ class ExposureStore:
         shape = check_ramp_arrays(readers, f"{self.path}/{group}")
         check_count_units(readers["data"])
         source = StoredRamp(readers["data"], readers.get("groupdq"), shape)
-        return source, read_whole(readers["pixeldq"]).astype(np.uint32) if "pixeldq" in readers else None
+        if "pixeldq" not in readers:
+            return source, None
+        refuse_absent(readers["pixeldq"], may_lack_all=True)
+        return source, read_whole(readers["pixeldq"]).astype(np.uint32)
 
     def read_image(self, number: int) -> dict[str, Any]:
         """Read the arrays of an image.
