@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import threading
@@ -93,6 +94,7 @@ class ExposureStore:
             logger.warning("%s: %s left out, expected groups exp_NNNNNN", self.path, list_few(others))
         self._lock = threading.Lock()
         self._made: dict[Hashable, Any] = {}
+        self._attributes: dict[int, dict[str, Any]] = {}
 
     def group(self, number: int) -> str:
         """Return the name of the group of an exposure.
@@ -107,7 +109,7 @@ class ExposureStore:
         return self._groups[number]
 
     def attributes(self, number: int) -> dict[str, Any]:
-        """Read the attributes of an exposure, and check those that the format knows.
+        """Read the attributes of an exposure, once, and check those that the format knows.
 
         Raises
         ------
@@ -116,11 +118,14 @@ class ExposureStore:
             says.
         """
         group = self.group(number)
+        if number in self._attributes:
+            return copy.deepcopy(self._attributes[number])
         attributes = read_exposure_attributes(self.root, group)
         recorded = attributes.setdefault("exposure_number", number)
         if recorded != number or isinstance(recorded, bool):
             raise LayoutError(f"{self.path}/{group}: attribute exposure_number is {recorded!r:.80}, expected {number}")
-        return attributes
+        self._attributes[number] = attributes
+        return copy.deepcopy(attributes)
 
     def try_attributes(self, number: int) -> dict[str, Any] | None:
         """Read the attributes of an exposure; None if they cannot be read, which opening it explains."""
