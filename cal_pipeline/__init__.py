@@ -1,6 +1,7 @@
-"""Calibration pipeline for submillimetre heterodyne receivers: raw counts to antenna temperatures T_A*.
+"""Calibration pipeline for submillimetre heterodyne receivers and infrared imagers.
 
-Calibrate a session (L0: a folder, a ZIP file or a URL) into an L1 store, then open its scans with xarray::
+Calibrate a session of a receiver (L0: a folder, a ZIP file or a URL) into an L1 store of antenna temperatures, then
+open its scans with xarray::
 
     from cal_pipeline import CalibratedSession, CalibrationPipeline
 
@@ -9,7 +10,15 @@ Calibrate a session (L0: a folder, a ZIP file or a URL) into an L1 store, then o
     scan = product.open_scan(product.numbers[0])
     scan.spectra.where(scan.flags == 0).mean("dump")
 
-Steps are in `cal_pipeline.steps`, the formulas in `cal_pipeline.heterodyne.physics`, a simulator of sessions in
+Fit the rates of a visit of an imager, and read one of its images::
+
+    from cal_pipeline import Detector1Pipeline
+
+    product = Detector1Pipeline.call("visit.zarr", output_file="rate.zarr", references="visit.references")
+    image = product.open_image(product.numbers[0])
+
+Exposures of imagers are in `cal_pipeline.imager`, their steps in `cal_pipeline.steps.imager`. Steps of receivers are
+in `cal_pipeline.steps`, the formulas in `cal_pipeline.heterodyne.physics`, a simulator of sessions in
 `cal_pipeline.simulate`, and all errors raised on purpose in `cal_pipeline.errors`. From the shell:
 ``calibrate --help``, ``strun cal_pipeline.CalibrationPipeline --help``.
 """

@@ -15,9 +15,11 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
+import cal_pipeline
 from cal_pipeline import CalibrationPipeline, __version__
 from cal_pipeline.heterodyne.modes import MODES
 from cal_pipeline.heterodyne.physics.strategies import STRATEGIES
+from cal_pipeline.imager.layout import ATTRIBUTES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -35,6 +37,7 @@ TYPESET = r"[\u2018\u2019\u201c\u201d\u2013]|\\\\$"
 """Quotes and dashes of a typesetter, and a doubled backslash at the end of a line."""
 FOLDERS_OF_USERS = {"demo/", "shared/data/"}
 """Folders on the pages that are not part of the project."""
+PIPELINES = [getattr(cal_pipeline, name) for name in sorted(cal_pipeline.__all__) if name.endswith("Pipeline")]
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "object": "data", "link": "href"}
 
 
@@ -176,15 +179,28 @@ def blocks(text, language):
     return re.findall(rf"^\.\. code-block:: {language}\n\n((?:   .*\n|\n)+)", text, flags=re.M)
 
 
+def known_parameters(pipeline):
+    """Names of the parameters of a pipeline and its steps, as the command line takes them."""
+    of_steps = {f"steps.{name}.{key}" for name, cls in pipeline.step_defs.items() for key in parameters(cls)}
+    return of_steps | parameters(pipeline)
+
+
 def test_parameters_on_the_pages_exist():
-    known = {f"steps.{name}.{key}" for name, cls in CalibrationPipeline.step_defs.items() for key in parameters(cls)}
-    known |= parameters(CalibrationPipeline)
+    known = {cls.class_alias or cls.__name__: known_parameters(cls) for cls in PIPELINES}
+    receiver = known[CalibrationPipeline.class_alias]
+    n_commands = 0
     for source in SOURCES:
+        is_imager = source.parent.name == "imager"
         commands = re.sub(r"\\\n\s*", "", "\n".join(blocks(source.read_text(), "bash")))
-        lines = [line for line in commands.splitlines() if "strun cal_pipeline.CalibrationPipeline" in line]
-        named = re.findall(r" --([a-zA-Z_.]+)=", "\n".join(lines))
-        named += re.findall(r"--(steps\.[a-z]+\.\w+)", source.read_text())
-        assert set(named) <= known, source.name
+        for name, options in re.findall(r"^ *strun (?:cal_pipeline\.)?(\w+) \S+(.*)$", commands, flags=re.M):
+            given = set(re.findall(r" --([a-zA-Z0-9_.]+)=", options))
+            cls = next((cls for cls in PIPELINES if name in (cls.class_alias, cls.__name__)), None)
+            if cls is not None:
+                assert given <= known_parameters(cls), f"{source.name}: {name}"
+                n_commands += 1
+        named = re.findall(r"--(steps\.[a-z0-9_]+\.\w+)", source.read_text())
+        assert set(named) <= (set().union(*known.values()) if is_imager else receiver), source.name
+    assert n_commands > 10
 
 
 def test_every_step_has_its_page():
@@ -193,6 +209,19 @@ def test_every_step_has_its_page():
     for name, cls in CalibrationPipeline.step_defs.items():
         table = f".. step-parameters:: {cls.__module__}.{cls.__name__}\n"
         assert table in (DOCS / "steps" / f"{name}.rst").read_text(), name
+
+
+def test_every_step_of_the_imager_has_its_table():
+    pages = "".join(page.read_text() for page in (DOCS / "imager").glob("*.rst"))
+    described = re.findall(r"^\.\. step-parameters:: \S+\.(\w+)$", pages, flags=re.M)
+    classes = {cls.__name__ for pipeline in PIPELINES[1:] for cls in (pipeline, *pipeline.step_defs.values())}
+    assert classes - set(described) == set()
+    assert len(described) == len(set(described))
+
+
+def test_every_attribute_of_an_exposure_is_described():
+    text = (DOCS / "imager" / "data.rst").read_text()
+    assert [name for name in ATTRIBUTES if f"``{name}``" not in text] == []
 
 
 def test_every_mode_and_strategy_is_described():
@@ -235,6 +264,21 @@ def test_quickstart_runs_as_pasted_and_shows_the_line(quickstart):
     assert "PWV 0.503 mm, pass" in output
     assert (folder / "spectrum.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "session_l1.zarr").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.imager
+def test_pages_of_the_imager_run_as_pasted(tmp_path):
+    runner = load_runner()
+    output = runner.run_page(DOCS / "imager" / "quickstart.rst", tmp_path)
+    bias, scatter = map(float, re.search(r"off by (-?[\d.]+) errors, scatter ([\d.]+) errors", output).groups())
+    assert abs(bias) < 0.05
+    assert abs(scatter - 1.0) < 0.03
+    assert "[15, 16, 17, 18, 19]" in output
+    assert (tmp_path / "mosaic.png").read_bytes().startswith(b"\x89PNG")
+    output = runner.run_page(DOCS / "imager" / "data.rst", tmp_path)
+    assert "pixels with jumps" in output
+    assert "4.0 0.4465632 electron / s" in output
 
 
 @pytest.mark.slow

@@ -66,8 +66,8 @@ def flag_jumps(
     In each difference d_i of two groups a step is fitted along with the rate. With the covariance C
     of the differences, at the median rate, and their intervals X, its height over its error is
     z_i = (Q d)_i/√Q_ii, Q = C⁻¹ - C⁻¹ X Xᵀ C⁻¹/(Xᵀ C⁻¹ X). While at least three differences are
-    usable, the one with the largest |z| is struck out if that exceeds the threshold, and the rest is
-    searched anew. A hit during the reads of a group enters both of its differences. Neighbours that
+    usable, the one whose z is farthest from 0 is struck out if that distance exceeds the threshold, and the
+    rest is searched anew. A hit during the reads of a group enters both of its differences. Neighbours that
     share a group of several reads with a difference struck out are therefore flagged as well.
 
     C⁻¹ is never formed: its diagonal is 1/(D_i + E_i - C_ii), with the pivots D of the elimination
