@@ -22,9 +22,10 @@ from cal_pipeline.core.store.product import PRODUCT
 from cal_pipeline.core.text import format_ranges, list_few
 from cal_pipeline.imager.kinds import CAL, RAMP, RATE
 from cal_pipeline.imager.layout import CUBE, IMAGE, check_image_arrays, check_ramp_arrays, read_exposure_attributes
-from cal_pipeline.imager.ramp_source import RampSource, StoredRamp, check_units, read_whole, refuse_absent
-from cal_pipeline.imager.schema import RATE_UNITS, VARIANCES
+from cal_pipeline.imager.ramp_source import RampSource, StoredRamp, read_whole, refuse_absent
+from cal_pipeline.imager.schema import VARIANCES
 from cal_pipeline.imager.times import parse_time
+from cal_pipeline.imager.units import check_count_units, read_image_units, refuse_packed
 
 logger = logging.getLogger(__name__)
 
@@ -195,9 +196,12 @@ class ExposureStore:
         group = self.group(number)
         readers = self._open_arrays(group, ("data", "pixeldq", "groupdq"))
         shape = check_ramp_arrays(readers, f"{self.path}/{group}")
-        check_units(readers["data"])
+        check_count_units(readers["data"])
         source = StoredRamp(readers["data"], readers.get("groupdq"), shape)
-        return source, read_whole(readers["pixeldq"]).astype(np.uint32) if "pixeldq" in readers else None
+        if "pixeldq" not in readers:
+            return source, None
+        refuse_absent(readers["pixeldq"], may_lack_all=True)
+        return source, read_whole(readers["pixeldq"]).astype(np.uint32)
 
     def read_image(self, number: int) -> dict[str, Any]:
         """Read the arrays of an image.
@@ -231,17 +235,22 @@ class ExposureStore:
         Raises
         ------
         LayoutError, DataReadError
-            If its metadata cannot be read.
+            If its metadata cannot be read, or it is no image.
         """
-        return open_reader(self.root, f"{self.group(number)}/data").shape
+        group = self.group(number)
+        return check_image_arrays({"data": open_reader(self.root, f"{group}/data")}, f"{self.path}/{group}")
 
     def _read_image(self, group: str, axes: tuple[str, ...]) -> dict[str, Any]:
         """Read the arrays of an image, and their unit."""
         readers = self._open_arrays(group, ("data", "err", *VARIANCES, "dq"))
         check_image_arrays(readers, f"{self.path}/{group}", axes)
+        for name in ("err", "dq"):
+            if name not in readers:
+                raise LayoutError(f"{self.path}/{group}: array {name} is missing; found {', '.join(readers)}")
         for reader in readers.values():
+            refuse_packed(reader, "values")
             refuse_absent(reader)
-        units = str(readers["data"].attributes.get("units", RATE_UNITS))
+        units = read_image_units(readers["data"], self.product == RATE.product)
         return {"units": units, **dict(zip(readers, self.root.each(read_whole, readers.values()), strict=True))}
 
     def _open_arrays(self, group: str, names: Sequence[str]) -> dict[str, ArrayReader]:

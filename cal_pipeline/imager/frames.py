@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from cal_pipeline.core.text import format_count, format_ranges
 from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.kinds import CAL, RATE
 from cal_pipeline.imager.meta import Meta
-from cal_pipeline.imager.models import ExposureModel, ImageModel
+from cal_pipeline.imager.models import ExposureModel, ImageModel, open_exposure
 from cal_pipeline.imager.physics.image import Image
 from cal_pipeline.imager.physics.mosaic import GridMask
 from cal_pipeline.imager.physics.outlier import OutlierLimits
@@ -33,7 +32,7 @@ class FrameSet(ExposureModel):
     images : sequence of ImageModel
         The images, of at least one exposure.
     name : str
-        Name of what they are combined to.
+        Name of what they are combined to, and of its files.
 
     Attributes
     ----------
@@ -60,7 +59,7 @@ class FrameSet(ExposureModel):
     >>> images = [ImageModel(data=np.ones((4, 4)), meta={"exposure_number": n}) for n in (2, 1)]
     >>> frames = FrameSet(images)
     >>> frames, frames.meta["members"]
-    (<FrameSet: 2 images of exposures 1, 2>, [1, 2])
+    (<FrameSet frames: 2 images of exposures 1, 2>, [1, 2])
     """
 
     headers: list[Meta]
@@ -71,14 +70,14 @@ class FrameSet(ExposureModel):
     _loaders: list[Loader]
     _operations: tuple[ImageOperation, ...]
 
-    def __init__(self, images: Sequence[ImageModel], name: str = "") -> None:
+    def __init__(self, images: Sequence[ImageModel], name: str = "frames") -> None:
         ordered = sorted(images, key=lambda image: image.number)
         loaders: list[Loader] = [lambda image=image: image for image in ordered]  # type: ignore[misc]
         self._begin(loaders, [image.meta for image in ordered], name)
 
     def _begin(self, loaders: list[Loader], metas: Sequence[Mapping[str, Any]], name: str) -> None:
         if not loaders:
-            raise LayoutError(f"{name or 'frames'}: found no image, expected at least one")
+            raise LayoutError(f"{name}: found no image, expected at least one")
         meta = Meta(metas[0])
         meta.pop("provenance", None)
         meta.pop("qa", None)
@@ -88,13 +87,13 @@ class FrameSet(ExposureModel):
         dates = [str(one["date_obs"]) for one in metas if one.get("date_obs")]
         if dates:
             self.meta["date_obs"] = min(dates, key=parse_time)
-        self.meta.filename = f"{name or 'frames'}.asdf"
+        self.meta.filename = f"{name}.asdf"
         self.headers = [Meta(one) for one in metas]
         self.name, self.outliers, self.plain, self.units = name, None, None, ""
         self._loaders, self._operations = loaders, ()
 
     @classmethod
-    def from_store(cls, store: ExposureStore, numbers: Sequence[int], name: str = "") -> FrameSet:
+    def from_store(cls, store: ExposureStore, numbers: Sequence[int], name: str = "frames") -> FrameSet:
         """Make a set of exposures of a store, of which only the attributes are read yet.
 
         Raises
@@ -110,7 +109,7 @@ class FrameSet(ExposureModel):
         return frames
 
     @classmethod
-    def open(cls, source: Any, input_dir: str = "") -> FrameSet:
+    def open(cls, source: Any, input_dir: str = "", name_of: Callable[[Meta], str] | None = None) -> FrameSet:
         """Open a set of images.
 
         Parameters
@@ -119,6 +118,8 @@ class FrameSet(ExposureModel):
             A set; images or locations of images; or a store, of which all exposures are taken.
         input_dir : str
             Folder of an input that is given without one.
+        name_of : callable, optional
+            Function of the attributes of an exposure that names what the images are combined to.
 
         Raises
         ------
@@ -127,13 +128,20 @@ class FrameSet(ExposureModel):
         """
         if isinstance(source, FrameSet):
             return source
+        frames = cls._open(source, input_dir)
+        if name_of is not None:
+            frames.name = name_of(frames.headers[0])
+            frames.meta.filename = f"{frames.name}.asdf"
+        return frames
+
+    @classmethod
+    def _open(cls, source: Any, input_dir: str) -> FrameSet:
         if isinstance(source, (list, tuple)):
-            images = [item if isinstance(item, ImageModel) else ImageModel.open(item) for item in source]
-            return cls(images)
+            return cls([open_exposure(item, ImageModel, input_dir) for item in source])
         if isinstance(source, ImageModel):
             return cls([source])
         where = locate_input(source, input_dir, "images, or the path or URL of a store of them (rate.zarr)")
-        if Path(where).suffix == ".asdf" or "/exp_" in where.replace(os.sep, "/").rstrip("/"):
+        if Path(where).suffix == ".asdf" or RATE.key_of(Path(where).name) is not None:
             return cls([ImageModel.open(where)])
         store = ExposureStore(where, (RATE.product, CAL.product))
         return cls.from_store(store, store.numbers)
@@ -202,4 +210,4 @@ class FrameSet(ExposureModel):
 
     def __repr__(self) -> str:
         of = f"{format_count(len(self), 'image')} of exposures {format_ranges(self.members)}"
-        return f"<FrameSet{f' {self.name}' if self.name else ''}: {of}>"
+        return f"<FrameSet {self.name}: {of}>"

@@ -42,7 +42,6 @@ class MosaicModel(ImageModel):
     ) -> None:
         super().__init__(data, err, dq=dq, meta=meta, units=units)
         self.weight = np.asarray(weight, np.float32)
-        self.meta.filename = f"{self.number}.asdf"
 
     @property
     def number(self) -> Any:

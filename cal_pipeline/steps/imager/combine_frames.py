@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cal_pipeline.core.errors import LayoutError
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.imager.frames import FrameSet
+from cal_pipeline.imager.kinds import REFERENCE
 from cal_pipeline.imager.models import ImageModel
 from cal_pipeline.imager.physics.combine import combine_frames
 from cal_pipeline.imager.skies import describe_setup
@@ -29,6 +30,7 @@ class CombineFramesStep(ImageStep):
     """
 
     class_alias = "combine_frames"
+    product_kind = REFERENCE
     stage = "preprocess_dark"
     example_source = "rate.zarr"
     example_output = "dark_combine_frames.asdf"

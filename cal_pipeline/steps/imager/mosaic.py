@@ -42,6 +42,7 @@ class MosaicStep(FramesStep):
         meta = combine_attributes(frames)
         meta |= {"wcs": format_projection(grid.projection), "exposure_time": sum(times)}
         mosaic = MosaicModel(**built._asdict(), meta=meta, units=frames.units)
+        mosaic.meta.filename = frames.meta.filename
         mosaic.clock, mosaic.store, mosaic.references = frames.clock, frames.store, dict(frames.references)
         return mosaic
 

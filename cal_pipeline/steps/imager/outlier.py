@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from cal_pipeline.core.parameters.messages import ParameterError
+from cal_pipeline.core.text import format_count
 from cal_pipeline.imager.frames import FrameSet
 from cal_pipeline.imager.kinds import MOSAIC
-from cal_pipeline.imager.mosaics import find_grid, map_tiles, plain_images
+from cal_pipeline.imager.mosaics import find_grid, map_tiles, name_mosaic, plain_images
 from cal_pipeline.imager.physics.mosaic import find_outliers_of_images
 from cal_pipeline.imager.physics.outlier import OutlierLimits
 from cal_pipeline.steps.imager.base import ImageStep
@@ -24,12 +25,12 @@ class FramesStep(ImageStep):
     @classmethod
     def open_source(cls, source: Any, input_dir: str = "") -> FrameSet:
         """Open a set of images."""
-        return FrameSet.open(source, input_dir).copy()
+        return FrameSet.open(source, input_dir, name_mosaic).copy()
 
     @classmethod
     def first_observation(cls, source: Any) -> FrameSet:
         """Open a set of images."""
-        return FrameSet.open(source)
+        return FrameSet.open(source, name_of=name_mosaic)
 
 
 class OutlierStep(FramesStep):
@@ -67,7 +68,7 @@ class OutlierStep(FramesStep):
     def process_observation(self, frames: FrameSet) -> None:
         """Find the outliers of all images."""
         if len(frames) < 3:
-            self.not_applicable(f"{len(frames)} images, and a median needs 3")
+            self.not_applicable(f"{format_count(len(frames), 'image')}, and a median needs 3")
             return
         limits = OutlierLimits(self.sigma, self.gradient)
         if self.parent is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cal_pipeline.core.errors import ObservationError
+from cal_pipeline.imager.layout import check_attributes
 from cal_pipeline.imager.models import ImageModel
 from cal_pipeline.imager.physics.photometry import calibrate_flux, compute_conversion
 from cal_pipeline.imager.schema import RATE_UNITS
@@ -32,12 +33,15 @@ class PhotomStep(ImageStep):
 
     def process_observation(self, image: ImageModel) -> ImageModel:
         """Convert to flux densities."""
+        where = f"exposure {image.number}"
         if image.units != RATE_UNITS:
-            raise ObservationError(
-                f"exposure {image.number}: its unit is {image.units!r}, expected {RATE_UNITS!r}: it is calibrated"
-            )
+            raise ObservationError(f"{where}: its unit is {image.units!r}, expected {RATE_UNITS!r}: it is calibrated")
         numbers = self.reference(image, "photom").numbers
-        conversion = compute_conversion(numbers["zero_point"], numbers["extinction"], image.meta.get("airmass"))
+        check_attributes({"airmass": image.meta.get("airmass")}, where)
+        try:
+            conversion = compute_conversion(numbers["zero_point"], numbers["extinction"], image.meta.get("airmass"))
+        except ObservationError as error:
+            raise ObservationError(f"{where}: {error}") from error
         result = apply_to_image(image, lambda plain: calibrate_flux(plain, conversion))
         result.meta["zero_point_err"] = numbers["zero_point_err"]
         result.meta["conversion_uJy_s_per_electron"] = conversion
