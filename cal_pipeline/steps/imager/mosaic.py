@@ -50,4 +50,4 @@ class MosaicStep(FramesStep):
         """Describe the mosaic for the log."""
         n_rows, n_columns = observation.shape
         seen = np.isfinite(observation.data).mean()
-        return f"{n_columns} x {n_rows} pixels of {len(observation.meta['members'])} images, {seen:.0%} covered"
+        return f"{n_columns} x {n_rows} pixels of {len(observation.meta['members'])} images, {100 * seen:.0f} % covered"

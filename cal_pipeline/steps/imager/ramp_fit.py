@@ -59,7 +59,7 @@ class RampFitStep(RampStep):
         """Describe the rates for the log."""
         used = np.isfinite(observation.data)
         median = float(np.median(observation.data[used])) if used.any() else np.nan
-        return f"rates of {used.mean():.1%} of the pixels, median {median:.4g} {observation.units}"
+        return f"rates of {100 * used.mean():.1f} % of the pixels, median {median:.4g} {observation.units}"
 
 
 def _join(fits: list[Any], axis: int) -> dict[str, Any]:
