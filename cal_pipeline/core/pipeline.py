@@ -53,6 +53,7 @@ def specify_run(kind: ProductKind) -> str:
     kind : ProductKind
         Names of product and observations, for the help of the parameters.
     """
+    article = "an" if kind.noun[0] in "aeiou" else "a"
     of_stores = f"""
     resume    = boolean(default=False)       # Keep finished {kind.plural} that would come out alike, redo the rest
     verify    = boolean(default=False)       # Read each {kind.noun} back and compare before it is published
@@ -63,7 +64,7 @@ def specify_run(kind: ProductKind) -> str:
     workers   = integer(min=1, default=1)    # Number of local processes
     threads   = integer(min=1, default=None) # Threads per process (default: cores / workers)
     scheduler = string(default=None)         # Address of a Dask scheduler, to run on its cluster
-    timing    = boolean(default=False)       # Log the time that each stage of a {kind.noun} took
+    timing    = boolean(default=False)       # Log the time that each stage of {article} {kind.noun} took
     allow_code = boolean(default=False)      # Let parameter files run code (hooks, classes); of no effect in a file
     """
 

@@ -63,7 +63,7 @@ class ImageArrays(Directive):
 
     def run(self):
         rows = [("array", "axes", "type, unit", "meaning")]
-        for name, array in IMAGES.items():
+        for name, array in IMAGES.arrays.items():
             axes = " or ".join("[" + ", ".join(dims) + "]" for dims in array.dims)
             kind = f"{array.dtype}, {array.units}" if array.units else array.dtype
             rows.append((f"``{name}``", axes, kind, array.long_name))

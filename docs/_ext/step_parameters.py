@@ -19,12 +19,15 @@ class StepParameters(Directive):
     def run(self):
         cls = import_class(self.arguments[0])
         spec = config_parser.load_spec_file(cls)
+        kinds = cls.reference_file_types if isinstance(cls.reference_file_types, list) else []
+        if not spec and not kinds:
+            return [nodes.paragraph(text="The step has no parameters of its own.")]
         lines = [".. list-table::", "   :header-rows: 1", "   :widths: 22 28 50", ""]
         lines += ["   * - parameter", "     - values [default]", "     - meaning"]
-        for name, check in spec.items():
+        for name, check in (spec or {}).items():
             comment = (spec.inline_comments.get(name) or "").lstrip("# ")
             lines += [f"   * - ``{name}``", f"     - {_values(check)}", f"     - {comment}"]
-        for kind in cls.reference_file_types if isinstance(cls.reference_file_types, list) else []:
+        for kind in kinds:
             meaning = f"The ``{kind}`` reference file to use instead of the one that is chosen."
             lines += [f"   * - ``override_{kind}``", "     - path [None]", f"     - {meaning}"]
         container = nodes.container()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers_closure import PATTERNS, find_groupdq, simulate
+from helpers_closure import PATTERNS, close, find_groupdq, simulate
 
 from cal_pipeline.imager.dq import DQ
 from cal_pipeline.imager.simulate import Detector, ExposurePlan, read_truth
@@ -71,3 +71,15 @@ def test_a_hit_that_clips_the_last_group_is_the_exception(tmp_path):
     assert missed[3].sum() > 20
     assert not missed[:3].any()
     assert ((flags[3] & DQ.JUMP_DET) != 0)[missed[3]].mean() > 0.99
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_strong_hits_leave_no_rate_far_off_without_a_flag(tmp_path, pattern):
+    plan = ExposurePlan(rate=100.0, hits=1e-3, hit_charge=(15000.0, 20000.0), stars=False, **PATTERNS[pattern])
+    found = close(tmp_path, plan, Detector(size=64, hot_fraction=0.0), seed=8)
+    pull = np.abs((found.image.data - found.truth.rate) / found.image.err)
+    far = found.usable & (pull > 6.0)
+    # A strong hit early in averaged groups looks like the way to saturation, which leaves two differences.
+    assert far.any() == (pattern == "uneven")
+    assert ((found.image.dq[far] & (DQ.SATURATED | DQ.JUMP_DET)) != 0).all()
+    assert far.sum() <= 0.05 * (found.hit & found.usable).sum()

@@ -128,6 +128,33 @@ def test_calibrated_images(reduced):
         assert np.median((image.data - light)[blank]) == pytest.approx(0.0, abs=0.05)
 
 
+def test_errors_are_those_of_numerical_derivatives(reduced):
+    folder = reduced.files.visit.parent
+    steps = {**own_references(folder), "background": {"skip": True}}
+    output = str(folder / "without_background.zarr")
+    number = reduced.trailed
+    settings = {"steps": steps, "exposures": [number], "overwrite": True, "configure_log": False}
+    found = Image2Pipeline.call(str(folder / "rate.zarr"), output_file=output, **settings).open_image(number)
+    rate, dark, flat = (
+        reduced.rate.open_image(number),
+        reduced.read_pair("dark", "dark.asdf")[0].arrays,
+        reduced.read_pair("flat", "flat_H.asdf")[0].arrays,
+    )
+    good = np.isfinite(found.data) & np.isfinite(flat["data"]) & (flat["data"] > 0.1)
+    pairs = ((rate.data, rate.err), (dark["data"], dark["err"]), (flat["data"], flat["err"]))
+    values, errors = (np.array([np.float64(pair[k])[good] for pair in pairs]) for k in (0, 1))
+
+    def calibrate(of_rate, of_dark, of_flat):
+        return (of_rate - of_dark) / of_flat
+
+    # Each input moved by a thousandth of its error, up and down.
+    moved = np.eye(3)[:, :, None] * 1e-3 * errors
+    effects = [(calibrate(*(values + one)) - calibrate(*(values - one))) / 2e-3 for one in moved]
+    err = np.sqrt(np.sum(np.square(effects), axis=0))
+    np.testing.assert_allclose(found.err[good], err, rtol=2e-3)
+    assert (np.abs(found.data[good] - calibrate(*values)) < 2e-3 * err).all()
+
+
 def measure(image, stars):
     """Stars of an image, their places, and which are measured."""
     x, y = WCS(image.meta["wcs"]).all_world2pix(stars.ra, stars.dec, 0)

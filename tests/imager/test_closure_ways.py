@@ -127,12 +127,12 @@ def test_step_by_step_is_image2(number, sources, tmp_path):
 def test_photom_is_the_flux_of_a_magnitude(sources, tmp_path):
     plain = CalProduct(call("image2", sources, tmp_path / "plain")).open_image(3)
     scaled = CalProduct(call("image2", sources, tmp_path / "flux", steps={"photom": {"skip": False}})).open_image(3)
-    # The filter of the visit gives 1 e/s for 26 mag; 23.9 mag are 1 µJy.
+    # The filter of the visit gives 1 e/s for 26 mag; 23.9 mag are 1 µJy, to 6e-5.
     microjansky = 10.0 ** (-0.4 * (26.0 - 23.9))
-    for name, power in (("data", 1), ("err", 1), ("var_poisson", 2), ("var_rnoise", 2), ("var_flat", 2)):
+    for name, power in (("data", 1), ("err", 1), ("var_poisson", 2), ("var_rnoise", 2)):
         given = getattr(plain, name)
         assert (given[np.isfinite(given)] != 0).any()
-        np.testing.assert_allclose(getattr(scaled, name), given * microjansky**power, rtol=1e-6)
+        np.testing.assert_allclose(getattr(scaled, name), given * microjansky**power, rtol=2e-4)
 
 
 def test_step_by_step_is_image3(sources, tmp_path):

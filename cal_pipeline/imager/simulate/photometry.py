@@ -62,13 +62,14 @@ def measure_stars(
 
     Examples
     --------
-    A star of 1000 e/s that is narrow enough to fall into one pixel:
+    A star of 1000 e/s on a sky of 5 e/s:
 
-    >>> image = np.full((41, 41), 5.0)
-    >>> image[20, 20] += 1000.0
-    >>> found = measure_stars(image, np.array([20.2]), np.array([19.9]), sigma=0.5)
-    >>> round(float(found.flux[0])), float(found.x[0]), float(found.y[0])
-    (1000, 20.0, 20.0)
+    >>> y, x = np.indices((41, 41))
+    >>> profile = np.exp(-0.5 * ((x - 20.2) ** 2 + (y - 19.9) ** 2) / 1.5**2)
+    >>> image = 5.0 + 1000.0 * profile / profile.sum()
+    >>> found = measure_stars(image, np.array([20.0]), np.array([20.0]), sigma=1.5)
+    >>> float(found.flux.round(-1)[0]), float(found.x.round(2)[0]), float(found.y.round(2)[0])
+    (1000.0, 20.2, 19.9)
     """
     given = np.full(image.shape, np.nan) if err is None else err
     found = [_measure(image, given, *place, sigma, radius) for place in zip(x, y, strict=True)]
@@ -92,8 +93,9 @@ def _measure(
     # Integration over pixels widens a Gaussian by the variance of a pixel.
     enclosed = 1.0 - np.exp(-0.5 * radius**2 / (sigma**2 + 1 / 12))
     flux = np.sum(np.where(inside > 0, signal * inside, 0.0)) / enclosed
+    known = noise[around & np.isfinite(noise)]
     # A median has π/2 times the variance of the mean.
-    level = np.pi / 2 * np.nanmean(noise[around] ** 2) / around.sum()
+    level = np.pi / 2 * np.sum(known**2) / max(known.size, 1) ** 2
     variance = np.sum(np.where(inside > 0, (noise * inside) ** 2, 0.0)) + inside.sum() ** 2 * level
     return flux, np.sqrt(variance) / enclosed, *_centroid(signal, xx, yy, x, y, sigma)
 

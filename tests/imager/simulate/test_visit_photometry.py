@@ -28,3 +28,16 @@ def test_a_star_without_some_of_its_pixels_is_not_measured():
     image[20, 20] = np.nan
     found = measure_stars(image, np.array([21.0, 3.0]), np.array([20.0, 20.0]), 1.2)
     assert np.isnan(found).all()
+
+
+def test_errors_are_the_scatter_of_fluxes():
+    rng = np.random.default_rng(0)
+    err = np.full((40, 40), 2.0)
+    err[19:21] = 8.0
+    place = np.array([20.3]), np.array([19.8])
+    y, x = np.indices(err.shape)
+    star = 2000.0 * np.exp(-0.5 * ((x - 20.3) ** 2 + (y - 19.8) ** 2) / 1.2**2)
+    found = [measure_stars(rng.normal(star, err), *place, 1.2, err=err) for _ in range(400)]
+    fluxes, errors = (np.array([getattr(one, name)[0] for one in found]) for name in ("flux", "err"))
+    assert fluxes.std() == pytest.approx(errors.mean(), rel=0.12)
+    assert np.isnan(measure_stars(star, *place, 1.2).err).all()
