@@ -106,7 +106,7 @@ class FrameSet(ExposureModel):
         """
         frames = cls.__new__(cls)
         ordered = sorted(numbers)
-        loaders: list[Loader] = [lambda n=n: ImageModel.from_store(store, n) for n in ordered]  # type: ignore[misc]
+        loaders: list[Loader] = [lambda n=n: ImageModel.from_store(store, n, False) for n in ordered]  # type: ignore[misc]
         frames._begin(loaders, [store.attributes(number) for number in ordered], name)
         frames.store = store
         return frames

@@ -413,8 +413,17 @@ class ImageModel(ExposureModel):
         return open_exposure(path, cls)
 
     @classmethod
-    def from_store(cls, store: ExposureStore, number: int) -> ImageModel:
+    def from_store(cls, store: ExposureStore, number: int, with_ints: bool = True) -> ImageModel:
         """Read an image of a store.
+
+        Parameters
+        ----------
+        store : ExposureStore
+            The store.
+        number : int
+            Number of the exposure.
+        with_ints : bool
+            Whether to read the integrations.
 
         Raises
         ------
@@ -422,7 +431,7 @@ class ImageModel(ExposureModel):
             If there is no such exposure, or it is not laid out as the format says.
         """
         meta = Meta(store.attributes(number))
-        arrays = store.read_image(number)
+        arrays = store.read_image(number, with_ints)
         ints = arrays.pop("ints", None)
         model = cls(**arrays, meta=meta, ints=None if ints is None else ImageModel(**ints, meta=meta))
         model.store = store

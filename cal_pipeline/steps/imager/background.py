@@ -169,7 +169,7 @@ def _combine(store: ExposureStore, skies: list[int], steps: list[ImageStep]) -> 
     passed: list[Image] = []
     references: dict[str, dict[str, str]] = {}
     for number in skies:
-        sky = ImageModel.from_store(store, number)
+        sky = ImageModel.from_store(store, number, with_ints=False)
         for step in steps:
             sky = step.process_observation(sky)
         passed.append(Image(**sky.arrays))
