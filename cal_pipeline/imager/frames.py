@@ -15,6 +15,7 @@ from cal_pipeline.core.inputs import locate_input
 from cal_pipeline.core.text import format_count, format_ranges
 from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.kinds import CAL, RATE
+from cal_pipeline.imager.layout import check_attributes
 from cal_pipeline.imager.meta import Meta
 from cal_pipeline.imager.model_files import read_tree
 from cal_pipeline.imager.models import ExposureModel, ImageModel, open_exposure, restore_model
@@ -55,7 +56,7 @@ class FrameSet(ExposureModel):
     Raises
     ------
     LayoutError
-        Without any image.
+        Without any image, or if the time of one is none.
 
     Examples
     --------
@@ -87,6 +88,8 @@ class FrameSet(ExposureModel):
         super().__init__(meta)
         self.meta.pop("exposure_number", None)
         self.meta["members"] = [number for one in metas if isinstance(number := one.get("exposure_number"), int)]
+        for one in metas:
+            check_attributes({"date_obs": one.get("date_obs")}, f"exposure {one.get('exposure_number')}")
         dates = [str(one["date_obs"]) for one in metas if one.get("date_obs")]
         if dates:
             self.meta["date_obs"] = min(dates, key=parse_time)

@@ -94,6 +94,8 @@ def test_sigma_is_no_less_than_0():
         combine([make_image()], sigma=-1.0)
     with pytest.raises(LayoutError, match="no image"):
         FrameSet([])
+    with pytest.raises(LayoutError, match="exposure 2: attribute date_obs is 'yesterday'"):
+        FrameSet([make_image(2, date_obs="yesterday")])
 
 
 def test_normalize():
