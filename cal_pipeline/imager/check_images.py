@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from astropy import units
 from numpy.typing import NDArray
 
+from cal_pipeline.core.errors import LayoutError
 from cal_pipeline.core.store.check import Contents, describe_samples
 from cal_pipeline.core.store.check_array import ArrayChecks
 from cal_pipeline.core.store.interface import ArrayReader, Region
@@ -17,6 +17,7 @@ from cal_pipeline.imager.check_ramps import check_exposure_attributes
 from cal_pipeline.imager.dq import DQ
 from cal_pipeline.imager.layout import REQUIRED
 from cal_pipeline.imager.schema import IMAGES, RATE_UNITS, VARIANCES, describe_array
+from cal_pipeline.imager.units import read_image_units
 
 _RATE = ("data", "err", *VARIANCES[:2], "dq")
 _CAL = ("data", "err", *VARIANCES, "dq")
@@ -136,7 +137,7 @@ def _check_arrays(contents: Contents, groups: list[str], names: Collection[str])
             contents.report(path, "an array that the format does not have", ", ".join(names))
     checks = ArrayChecks(contents, IMAGES, "the format")
     for group in groups:
-        unit = _unit_of(contents, contents.arrays.get(f"{group}/data"))
+        unit = _unit_of(contents, contents.arrays.get(f"{group}/data"), names is _RATE)
         for name in names:
             path = f"{group}/{name}"
             if path in contents.arrays:
@@ -146,13 +147,12 @@ def _check_arrays(contents: Contents, groups: list[str], names: Collection[str])
                 contents.report(path, "no such array", "an array that the format requires")
 
 
-def _unit_of(contents: Contents, data: ArrayReader | None) -> str:
+def _unit_of(contents: Contents, data: ArrayReader | None, are_rates: bool) -> str:
     """Return the unit of the values, which those of the errors follow."""
-    unit = RATE_UNITS if data is None else data.attributes.get("units")
-    try:
-        units.Unit(unit)
-    except (ValueError, TypeError):
-        assert data is not None
-        contents.report(data.path, f"attribute units = {unit!r:.80}", f"a unit, such as {RATE_UNITS}")
+    if data is None:
         return RATE_UNITS
-    return str(unit)
+    try:
+        return read_image_units(data, are_rates)
+    except LayoutError as error:
+        contents.report_error(data.path, error, "a unit")
+        return RATE_UNITS

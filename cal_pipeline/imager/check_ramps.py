@@ -18,8 +18,8 @@ from cal_pipeline.imager.layout import (
     check_ramp_arrays,
     determine_read_pattern,
 )
-from cal_pipeline.imager.ramp_source import check_units
 from cal_pipeline.imager.subarray import find_subarray
+from cal_pipeline.imager.units import check_count_units
 
 ARRAYS = ("data", "pixeldq", "groupdq")
 """Arrays of a raw exposure."""
@@ -71,7 +71,7 @@ def check_ramp(contents: Contents) -> None:
             if name == "data":
                 return
     try:
-        check_units(readers["data"])
+        check_count_units(readers["data"])
     except LayoutError as error:
         contents.report_error(f"{group}/data", error, "counts in adu")
     if shape is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import threading
@@ -22,9 +23,10 @@ from cal_pipeline.core.store.product import PRODUCT
 from cal_pipeline.core.text import format_ranges, list_few
 from cal_pipeline.imager.kinds import CAL, RAMP, RATE
 from cal_pipeline.imager.layout import CUBE, IMAGE, check_image_arrays, check_ramp_arrays, read_exposure_attributes
-from cal_pipeline.imager.ramp_source import RampSource, StoredRamp, check_units, read_whole, refuse_absent
-from cal_pipeline.imager.schema import RATE_UNITS, VARIANCES
+from cal_pipeline.imager.ramp_source import RampSource, StoredRamp, read_whole, refuse_absent
+from cal_pipeline.imager.schema import VARIANCES
 from cal_pipeline.imager.times import parse_time
+from cal_pipeline.imager.units import check_count_units, read_image_units, refuse_packed
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ class ExposureStore:
             logger.warning("%s: %s left out, expected groups exp_NNNNNN", self.path, list_few(others))
         self._lock = threading.Lock()
         self._made: dict[Hashable, Any] = {}
+        self._attributes: dict[int, dict[str, Any]] = {}
 
     def group(self, number: int) -> str:
         """Return the name of the group of an exposure.
@@ -106,7 +109,7 @@ class ExposureStore:
         return self._groups[number]
 
     def attributes(self, number: int) -> dict[str, Any]:
-        """Read the attributes of an exposure, and check those that the format knows.
+        """Read the attributes of an exposure, once, and check those that the format knows.
 
         Raises
         ------
@@ -115,11 +118,14 @@ class ExposureStore:
             says.
         """
         group = self.group(number)
+        if number in self._attributes:
+            return copy.deepcopy(self._attributes[number])
         attributes = read_exposure_attributes(self.root, group)
         recorded = attributes.setdefault("exposure_number", number)
         if recorded != number or isinstance(recorded, bool):
             raise LayoutError(f"{self.path}/{group}: attribute exposure_number is {recorded!r:.80}, expected {number}")
-        return attributes
+        self._attributes[number] = attributes
+        return copy.deepcopy(attributes)
 
     def try_attributes(self, number: int) -> dict[str, Any] | None:
         """Read the attributes of an exposure; None if they cannot be read, which opening it explains."""
@@ -195,9 +201,12 @@ class ExposureStore:
         group = self.group(number)
         readers = self._open_arrays(group, ("data", "pixeldq", "groupdq"))
         shape = check_ramp_arrays(readers, f"{self.path}/{group}")
-        check_units(readers["data"])
+        check_count_units(readers["data"])
         source = StoredRamp(readers["data"], readers.get("groupdq"), shape)
-        return source, read_whole(readers["pixeldq"]).astype(np.uint32) if "pixeldq" in readers else None
+        if "pixeldq" not in readers:
+            return source, None
+        refuse_absent(readers["pixeldq"], may_lack_all=True)
+        return source, read_whole(readers["pixeldq"]).astype(np.uint32)
 
     def read_image(self, number: int, with_ints: bool = True) -> dict[str, Any]:
         """Read the arrays of an image.
@@ -235,17 +244,22 @@ class ExposureStore:
         Raises
         ------
         LayoutError, DataReadError
-            If its metadata cannot be read.
+            If its metadata cannot be read, or it is no image.
         """
-        return open_reader(self.root, f"{self.group(number)}/data").shape
+        group = self.group(number)
+        return check_image_arrays({"data": open_reader(self.root, f"{group}/data")}, f"{self.path}/{group}")
 
     def _read_image(self, group: str, axes: tuple[str, ...]) -> dict[str, Any]:
         """Read the arrays of an image, and their unit."""
         readers = self._open_arrays(group, ("data", "err", *VARIANCES, "dq"))
         check_image_arrays(readers, f"{self.path}/{group}", axes)
+        for name in ("err", "dq"):
+            if name not in readers:
+                raise LayoutError(f"{self.path}/{group}: array {name} is missing; found {', '.join(readers)}")
         for reader in readers.values():
+            refuse_packed(reader, "values")
             refuse_absent(reader)
-        units = str(readers["data"].attributes.get("units", RATE_UNITS))
+        units = read_image_units(readers["data"], self.product == RATE.product)
         return {"units": units, **dict(zip(readers, self.root.each(read_whole, readers.values()), strict=True))}
 
     def _open_arrays(self, group: str, names: Sequence[str]) -> dict[str, ArrayReader]:

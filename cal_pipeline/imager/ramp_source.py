@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -9,13 +10,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.errors import DataReadError, LayoutError
+from cal_pipeline.core.errors import DataReadError
 from cal_pipeline.core.store.interface import ArrayReader
 
 Samples = NDArray[Any]
-
-_COUNT_UNITS = ("adu", "dn", "ct", "count", "counts", "")
-"""Units that raw data may name; compared in lower case."""
 
 _LARGEST_READ = 2**24
 """Samples of a chunk above which a whole exposure is read at once, not chunk by chunk for each block of rows."""
@@ -79,24 +77,31 @@ class RampInMemory:
         return RampBlock(rows, self._data[..., rows, :], self._groupdq[..., rows, :])
 
 
-def check_units(reader: ArrayReader) -> None:
-    """Refuse counts in another unit, or packed ones, which would be taken for plain ones."""
-    units = reader.attributes.get("units", "adu")
-    if not isinstance(units, str) or units.strip().lower() not in _COUNT_UNITS:
-        raise LayoutError(f"{reader.name}: attribute units is {units!r:.80}, expected 'adu'")
-    for name, neutral in (("scale_factor", 1), ("add_offset", 0)):
-        value = reader.attributes.get(name, neutral)
-        if value != neutral:
-            raise LayoutError(f"{reader.name}: attribute {name} is {value!r:.80}, expected none: counts as they are")
+def refuse_absent(reader: ArrayReader, may_lack_all: bool = False) -> None:
+    """Refuse an array of which chunks are not stored: readers would get their fill value without a word.
 
+    Parameters
+    ----------
+    reader : ArrayReader
+        The array.
+    may_lack_all : bool
+        Whether it may be without any chunk, as flags of which none is set.
 
-def refuse_absent(reader: ArrayReader) -> None:
-    """Refuse an array of which chunks are not stored: readers would get their fill value without a word."""
+    Raises
+    ------
+    DataReadError
+        Names the first chunk.
+    """
     try:
         absent = reader.absent_chunks()
     except (OSError, ValueError) as error:
         raise DataReadError(f"{reader.name}: its chunks cannot be listed: {type(error).__name__}: {error}") from error
-    if absent:
+    # Chunks at the edge reach beyond the array.
+    sizes = (
+        [min(part.stop, n) - part.start for part, n in zip(region, reader.shape, strict=True)] for region in absent
+    )
+    n_absent = sum(map(math.prod, sizes))
+    if absent and not (may_lack_all and n_absent == math.prod(reader.shape)):
         first = ", ".join(f"{part.start}:{part.stop}" for part in absent[0])
         raise DataReadError(
             f"{reader.name}: {len(absent)} chunks are not stored, the first of them [{first}]; expected all of them"
@@ -117,6 +122,8 @@ class StoredRamp:
 
     def __init__(self, data: ArrayReader, groupdq: ArrayReader | None, shape: tuple[int, int, int, int]) -> None:
         refuse_absent(data)
+        if groupdq is not None:
+            refuse_absent(groupdq, may_lack_all=True)
         self.shape, self.dtype = shape, np.dtype(data.dtype)
         self._data, self._groupdq = data, groupdq
         n_integrations, n_groups, n_rows, n_columns = shape

@@ -116,7 +116,10 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
             With those that cannot be read or are of an unknown type, which fail when they are opened.
         """
         taken, left = [], []
-        for number in dataset.select(self.exposures):
+        selected = dataset.select(self.exposures)
+        # All at once: a store far away answers each request late.
+        dataset.root.each(dataset.try_attributes, selected)
+        for number in selected:
             try:
                 rule = self.rule_for(dataset, number)
             except ObservationError:  # opening it reports the error

@@ -138,6 +138,26 @@ def test_one_bad_exposure_of_many(run, own_visit, tmp_path, kind, caplog, capsys
     assert "Traceback" not in caplog.text + capsys.readouterr().err
 
 
+@pytest.mark.parametrize("n_lost", [1, 4])
+def test_flags_may_be_absent_as_a_whole_only(run, own_visit, tmp_path, n_lost):
+    """Chunks of zeros need not be stored; of some chunks nobody knows."""
+    flags = own_visit.visit / GROUP / "pixeldq"
+    array = zarr.create_array(flags, shape=(32, 32), dtype="u4", chunks=(10, 32), fill_value=0)
+    array[...] = 1
+    for path in sorted(path for path in flags.rglob("*") if path.is_file() and path.name != "zarr.json")[:n_lost]:
+        path.unlink()
+    assert run() == (2 if n_lost == 1 else 0)
+    failures = RateProduct(tmp_path / "out.zarr").failures
+    assert ["pixeldq: 1 chunks are not stored" in failure["message"] for failure in failures] == [True] * (n_lost == 1)
+
+
+def test_a_strange_file_in_the_place_of_the_quality_table_stops_the_run(run, tmp_path, capsys):
+    (tmp_path / "out_quality.ecsv").write_text("my notes")
+    assert run() == 1
+    assert "in the way of the table of quality figures" in capsys.readouterr().err
+    assert (tmp_path / "out_quality.ecsv").read_text() == "my notes"
+
+
 REFERENCES = {
     "absent": (lambda files: (files.references / "superbias.asdf").unlink(), ["superbias", "visit.references", "SIM1"]),
     "half": (edit_reference("superbias", halve), ["superbias", "columns 1 to 32, rows 1 to 32"]),

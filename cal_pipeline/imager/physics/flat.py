@@ -50,7 +50,9 @@ def divide_by_flat(
     flags: Flags = lasting | np.where(usable, 0, UNUSABLE).astype(np.uint32)
     divisor = np.where(usable, response, 1.0)
     data = image.data / divisor
-    from_flat = data * (np.where(usable, response_err, 0.0) / divisor)
+    # An infinite value, which is never good, times an error of 0 is NaN.
+    with np.errstate(invalid="ignore"):
+        from_flat = data * (np.where(usable, response_err, 0.0) / divisor)
     var_flat = np.square(from_flat)
     return Image(
         data=data.astype(np.float32),
