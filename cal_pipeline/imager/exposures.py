@@ -208,13 +208,15 @@ class ExposureStore:
         refuse_absent(readers["pixeldq"], may_lack_all=True)
         return source, read_whole(readers["pixeldq"]).astype(np.uint32)
 
-    def read_image(self, number: int) -> dict[str, Any]:
+    def read_image(self, number: int, with_ints: bool = True) -> dict[str, Any]:
         """Read the arrays of an image.
 
         Parameters
         ----------
         number : int
             Number of the exposure.
+        with_ints : bool
+            Whether to read the integrations.
 
         Returns
         -------
@@ -231,8 +233,10 @@ class ExposureStore:
         """
         group = self.group(number)
         name = f"{self.product}ints"
-        ints = {"ints": self._read_image(f"{group}/{name}", CUBE)} if name in self.root.members(group) else {}
-        return {**self._read_image(group, IMAGE), **ints}
+        image = self._read_image(group, IMAGE)
+        if with_ints and name in self.root.members(group):
+            image["ints"] = self._read_image(f"{group}/{name}", CUBE)
+        return image
 
     def image_shape(self, number: int) -> tuple[int, ...]:
         """Return the shape of an image, of which nothing else is read.

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cal_pipeline.core.errors import CalibrationError, LayoutError
+from cal_pipeline.core.errors import LayoutError
+from cal_pipeline.core.files.asdf_file import is_asdf
 from cal_pipeline.core.inputs import locate_input
 from cal_pipeline.core.text import format_count, format_ranges
 from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.kinds import CAL, RATE
+from cal_pipeline.imager.layout import check_attributes
 from cal_pipeline.imager.meta import Meta
-from cal_pipeline.imager.models import ExposureModel, ImageModel, open_exposure
+from cal_pipeline.imager.model_files import read_tree
+from cal_pipeline.imager.models import ExposureModel, ImageModel, open_exposure, restore_model
 from cal_pipeline.imager.physics.image import Image
 from cal_pipeline.imager.physics.mosaic import GridMask
 from cal_pipeline.imager.physics.outlier import OutlierLimits
@@ -52,7 +56,7 @@ class FrameSet(ExposureModel):
     Raises
     ------
     LayoutError
-        Without any image.
+        Without any image, or if the time of one is none.
 
     Examples
     --------
@@ -84,6 +88,8 @@ class FrameSet(ExposureModel):
         super().__init__(meta)
         self.meta.pop("exposure_number", None)
         self.meta["members"] = [number for one in metas if isinstance(number := one.get("exposure_number"), int)]
+        for one in metas:
+            check_attributes({"date_obs": one.get("date_obs")}, f"exposure {one.get('exposure_number')}")
         dates = [str(one["date_obs"]) for one in metas if one.get("date_obs")]
         if dates:
             self.meta["date_obs"] = min(dates, key=parse_time)
@@ -103,7 +109,7 @@ class FrameSet(ExposureModel):
         """
         frames = cls.__new__(cls)
         ordered = sorted(numbers)
-        loaders: list[Loader] = [lambda n=n: ImageModel.from_store(store, n) for n in ordered]  # type: ignore[misc]
+        loaders: list[Loader] = [lambda n=n: ImageModel.from_store(store, n, False) for n in ordered]  # type: ignore[misc]
         frames._begin(loaders, [store.attributes(number) for number in ordered], name)
         frames.store = store
         return frames
@@ -115,7 +121,8 @@ class FrameSet(ExposureModel):
         Parameters
         ----------
         source : FrameSet, sequence or path
-            A set; images or locations of images; or a store, of which all exposures are taken.
+            A set, or a file that one was saved to; images or locations of images; or a store, of which
+            all exposures are taken.
         input_dir : str
             Folder of an input that is given without one.
         name_of : callable, optional
@@ -141,8 +148,10 @@ class FrameSet(ExposureModel):
         if isinstance(source, ImageModel):
             return cls([source])
         where = locate_input(source, input_dir, "images, or the path or URL of a store of them (rate.zarr)")
-        if Path(where).suffix == ".asdf" or RATE.key_of(Path(where).name) is not None:
+        if RATE.key_of(Path(where).name) is not None:
             return cls([ImageModel.open(where)])
+        if Path(where).suffix == ".asdf":
+            return cls.from_file(where)
         store = ExposureStore(where, (RATE.product, CAL.product))
         return cls.from_store(store, store.numbers)
 
@@ -198,15 +207,40 @@ class FrameSet(ExposureModel):
         """All images."""
         return list(self)
 
-    def save(self, path: str, dir_path: str | None = None, **_: Any) -> str:
-        """Refuse to write a set: its images are in a store or in files already.
+    def _arrays(self) -> dict[str, Any]:
+        """Return images and outliers as they are saved; limits are not: nothing was found by them."""
+        masks = self.outliers if isinstance(self.outliers, list) else None
+        return {
+            "name": self.name,
+            "images": [image.to_tree() for image in self],
+            "outliers": None
+            if masks is None
+            else [
+                {"rows": [rows.start, rows.stop], "columns": [columns.start, columns.stop], "mask": mask}
+                for rows, columns, mask in masks
+            ],
+        }
+
+    @classmethod
+    def from_file(cls, path: str) -> FrameSet:
+        """Read a set, or a single image, from a file that a step wrote.
 
         Raises
         ------
-        CalibrationError
-            Always.
+        StoreError
+            If it is not such a file.
         """
-        raise CalibrationError("a set of images is not saved; save the combined image, the result of the next step")
+        tree = read_tree(path) if os.path.isfile(path) and is_asdf(path) else {}
+        if tree.get("class") != "FrameSet":
+            return cls([ImageModel.open(path)])
+        images = [image for item in tree["images"] if isinstance(image := restore_model(item), ImageModel)]
+        frames = cls(images, tree["name"])
+        frames.meta = Meta(tree["meta"], Path(path).name, tree["made_by"])
+        if tree["outliers"] is not None:
+            frames.outliers = [
+                GridMask(slice(*item["rows"]), slice(*item["columns"]), item["mask"]) for item in tree["outliers"]
+            ]
+        return frames
 
     def __repr__(self) -> str:
         of = f"{format_count(len(self), 'image')} of exposures {format_ranges(self.members)}"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import CalibrationError, LayoutError, StoreError
-from cal_pipeline.core.files.asdf_file import is_asdf, make_builtin, open_asdf, write_asdf
+from cal_pipeline.core.files.asdf_file import is_asdf, write_asdf
 from cal_pipeline.core.inputs import locate_input
 from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.core.run.clock import StageClock
@@ -23,21 +23,12 @@ from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.kinds import RAMP
 from cal_pipeline.imager.layout import check_image_arrays, check_ramp_arrays
 from cal_pipeline.imager.meta import Meta
+from cal_pipeline.imager.model_files import ARRAYS, FORMAT, describe_unreadable, read_tree
 from cal_pipeline.imager.ramp_source import Operation, RampBlock, RampInMemory, RampSource, Samples
 from cal_pipeline.imager.schema import RATE_UNITS, VARIANCES
 
 BLOCK_SAMPLES = 2**20
 """Samples of a ramp that a thread works on at a time."""
-
-_CLASSES = {
-    "RampModel": ("data", "pixeldq", "groupdq"),
-    "ImageModel": ("data", "err", *VARIANCES, "dq"),
-    "MosaicModel": ("data", "err", "weight", "dq"),
-}
-"""Arrays of the models in files."""
-
-_FORMAT = 1
-"""Version of the files that models are saved to."""
 
 Result = TypeVar("Result")
 Other = TypeVar("Other", bound="ExposureModel")
@@ -103,6 +94,16 @@ class ExposureModel:
         """Return the arrays to save, by name."""
         raise NotImplementedError
 
+    def to_tree(self) -> dict[str, Any]:
+        """Return the content of a file that the exposure is saved to."""
+        return {
+            "format": FORMAT,
+            "class": type(self).__name__,
+            "meta": make_json_ready(self.meta),
+            "made_by": make_json_ready(self.meta.made_by),
+            **self._arrays(),
+        }
+
     def save(self, path: str, dir_path: str | None = None, **_: Any) -> str:
         """Write the exposure to an ASDF file.
 
@@ -119,14 +120,7 @@ class ExposureModel:
             The file that was written.
         """
         target = Path(dir_path) / Path(path).name if dir_path else Path(path)
-        tree = {
-            "format": _FORMAT,
-            "class": type(self).__name__,
-            "meta": make_json_ready(self.meta),
-            "made_by": make_json_ready(self.meta.made_by),
-            **self._arrays(),
-        }
-        write_asdf(target, {"cal_pipeline_exposure": tree})
+        write_asdf(target, {"cal_pipeline_exposure": self.to_tree()})
         return str(target)
 
 
@@ -419,8 +413,17 @@ class ImageModel(ExposureModel):
         return open_exposure(path, cls)
 
     @classmethod
-    def from_store(cls, store: ExposureStore, number: int) -> ImageModel:
+    def from_store(cls, store: ExposureStore, number: int, with_ints: bool = True) -> ImageModel:
         """Read an image of a store.
+
+        Parameters
+        ----------
+        store : ExposureStore
+            The store.
+        number : int
+            Number of the exposure.
+        with_ints : bool
+            Whether to read the integrations.
 
         Raises
         ------
@@ -428,7 +431,7 @@ class ImageModel(ExposureModel):
             If there is no such exposure, or it is not laid out as the format says.
         """
         meta = Meta(store.attributes(number))
-        arrays = store.read_image(number)
+        arrays = store.read_image(number, with_ints)
         ints = arrays.pop("ints", None)
         model = cls(**arrays, meta=meta, ints=None if ints is None else ImageModel(**ints, meta=meta))
         model.store = store
@@ -490,24 +493,24 @@ def read_model(path: str | Path) -> RampModel | ImageModel:
     LayoutError
         If an array has another shape or type.
     """
+    tree = read_tree(path)
+    if tree["class"] == "FrameSet":
+        raise StoreError(f"{path} holds a set of images, expected one exposure")
     try:
-        with open_asdf(path, lazy_load=False, memmap=False) as file:
-            tree = file.tree.get("cal_pipeline_exposure")
-            if tree is None or tree.get("class") not in _CLASSES or tree.get("format") != _FORMAT:
-                raise StoreError(f"{path} holds no exposure of a step (cal_pipeline_exposure, format {_FORMAT})")
-            meta = Meta(make_builtin(tree["meta"]), Path(path).name, make_builtin(tree.get("made_by", {})))
-            arrays: dict[str, Any] = {name: np.array(tree[name]) for name in _CLASSES[tree["class"]]}
-            is_ramp = tree["class"] == "RampModel"
-            ints: dict[str, Any] = {name: np.array(values) for name, values in tree.get("ints", {}).items()}
-            units = str(tree.get("units", RATE_UNITS))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(
-            f"{path} cannot be read as an exposure that a step wrote: {type(error).__name__}: {error}"
-        ) from error
-    if is_ramp:
+        return restore_model(tree, Path(path).name)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise describe_unreadable(path, error) from error
+
+
+def restore_model(tree: Mapping[str, Any], filename: str = "") -> RampModel | ImageModel:
+    """Make a model of what it was saved to; `tree` has the arrays of the model by name."""
+    meta = Meta(tree["meta"], filename, tree.get("made_by", {}))
+    arrays = {name: tree[name] for name in ARRAYS[tree["class"]]}
+    if tree["class"] == "RampModel":
         return RampModel(**arrays, meta=meta)
-    weight = arrays.pop("weight", None)
-    image = ImageModel(**arrays, meta=meta, ints=ImageModel(**ints, meta=meta) if ints else None, units=units)
+    weight, units = arrays.pop("weight", None), str(tree.get("units", RATE_UNITS))
+    ints = ImageModel(**tree["ints"], meta=meta, units=units) if tree.get("ints") else None
+    image = ImageModel(**arrays, meta=meta, ints=ints, units=units)
     image.weight = weight
     return image
 

@@ -14,7 +14,7 @@ from cal_pipeline.imager.frames import FrameSet
 from cal_pipeline.imager.layout import check_attributes
 from cal_pipeline.imager.meta import Meta
 from cal_pipeline.imager.models import ImageModel
-from cal_pipeline.imager.physics.image import Image
+from cal_pipeline.imager.physics.image import Image, drop_variances
 from cal_pipeline.imager.physics.mosaic import Mapper
 from cal_pipeline.imager.physics.projection import Grid, Projection, compute_grid, parse_projection
 from cal_pipeline.imager.schema import RATE_UNITS
@@ -128,8 +128,7 @@ def plain_images(frames: FrameSet) -> list[Image]:
     if frames.plain is None:
         found, units = [], set()
         for image in frames:
-            unused = np.broadcast_to(np.float32(0), image.shape)
-            found.append(Image(image.data, image.err, unused, unused, unused, image.dq))
+            found.append(drop_variances(Image(**image.arrays)))
             units.add(image.units)
         if len(units) > 1:
             raise LayoutError(f"mosaic {frames.name}: units differ: {', '.join(sorted(units))}; expected one")

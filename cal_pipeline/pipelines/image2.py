@@ -79,7 +79,8 @@ class Image2Pipeline(ImagerPipeline):
     def open_observation(self, dataset: ExposureStore, number: int) -> ImageModel:
         """Open a rate image."""
         self.rule_for(dataset, number)
-        return ImageModel.from_store(dataset, number)
+        is_series = bool(dataset.attributes(number).get("tso"))
+        return ImageModel.from_store(dataset, number, with_ints=is_series)
 
     def input_groups(self, observation: ExposureModel) -> list[str]:
         """List the groups of an image and of its skies."""

@@ -11,6 +11,7 @@ from cal_pipeline.core.observation import WrittenObservation
 from cal_pipeline.core.pipeline import specify_run
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.store.records import as_mapping
 from cal_pipeline.core.text import format_count
 from cal_pipeline.imager.associations import Associations
 from cal_pipeline.imager.exposures import ExposureStore
@@ -97,6 +98,7 @@ class Image3Pipeline(ImagerPipeline):
 
     def select_again(self, number: str, attributes: Mapping[str, Any]) -> None:
         """Select the exposures of a mosaic."""
+        self.find_references_again(as_mapping(attributes.get("provenance")))
         self.exposures = list(attributes["members"])
 
     def open_observation(self, dataset: Any, number: Any) -> FrameSet:

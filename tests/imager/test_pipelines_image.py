@@ -180,6 +180,10 @@ def test_a_mosaic_fails_alone(tmp_path):
     assert "exposure 2: attribute wcs is missing" in str(failures)
     assert "BOGUS" in str(failures)
     assert sorted(path.name for path in (tmp_path / "mosaic.zarr").iterdir() if path.is_dir()) == ["M31_K", "M33_K"]
+    # What is not asked for in a run that resumes stays as it was, a failure too.
+    product = call(Image3Pipeline, store, tmp_path / "mosaic.zarr", resume=True, exposures=[3])
+    assert product.numbers == ["M31_K", "M33_K"]
+    assert {failure["mosaic"] for failure in product.failures} == {"M42_K", "exp_000004"}
 
 
 def test_an_unreadable_exposure_fails_its_mosaic(tmp_path):

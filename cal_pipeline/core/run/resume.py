@@ -242,7 +242,8 @@ class Resumption:
                 self.debris.append(f"unfinished {name}")
         if not self.replace:
             left_out = (failure for failure in found.product.failures if failure.get(key) not in numbers)
-            self.output.earlier_failures = [failure for failure in left_out if isinstance(failure.get(key), int)]
+            known = str if kind.named else int
+            self.output.earlier_failures = [failure for failure in left_out if isinstance(failure.get(key), known)]
 
     def note(self, number: Key, reasons: tuple[str, ...], is_kept: bool) -> None:
         """Count an observation, with the reasons if an earlier result was not kept."""

@@ -103,6 +103,18 @@ def find_good(data: NDArray[Any], err: NDArray[Any], dq: NDArray[Any]) -> Mask:
     return np.asarray(np.isfinite(data) & np.isfinite(err) & (np.asarray(dq) & DQ.DO_NOT_USE == 0))
 
 
+def drop_variances(image: Image) -> Image:
+    """Return an image whose variances are zeros without memory, for combinations that need none.
+
+    Examples
+    --------
+    >>> drop_variances(make_image([1.0], [2.0], var_flat=[3.0])).var_flat
+    array([0.], dtype=float32)
+    """
+    zeros = np.broadcast_to(np.float32(0), image.data.shape)
+    return image._replace(var_poisson=zeros, var_rnoise=zeros, var_flat=zeros)
+
+
 def cut_image(image: Image, rows: slice, columns: slice) -> Image:
     """Cut a rectangle out of an image.
 

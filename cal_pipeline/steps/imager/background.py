@@ -18,7 +18,7 @@ from cal_pipeline.imager.physics.background import (
     subtract_background,
     subtract_level,
 )
-from cal_pipeline.imager.physics.image import Image
+from cal_pipeline.imager.physics.image import Image, drop_variances
 from cal_pipeline.imager.schema import RATE_UNITS
 from cal_pipeline.imager.skies import describe_setup, find_skies, name_reference_of
 from cal_pipeline.steps.imager.base import ImageStep
@@ -169,10 +169,10 @@ def _combine(store: ExposureStore, skies: list[int], steps: list[ImageStep]) -> 
     passed: list[Image] = []
     references: dict[str, dict[str, str]] = {}
     for number in skies:
-        sky = ImageModel.from_store(store, number)
+        sky = ImageModel.from_store(store, number, with_ints=False)
         for step in steps:
             sky = step.process_observation(sky)
-        passed.append(Image(**sky.arrays))
+        passed.append(drop_variances(Image(**sky.arrays)))
         references |= {name_reference_of(number, reftype): entry for reftype, entry in sky.references.items()}
     combined = combine_skies(passed)
     return _Background(combined, measure_level(combined), references)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers_images import SHAPE, make_image, write_store
 
-from cal_pipeline.core.errors import CalibrationError, LayoutError, ObservationError, OutputExistsError
+from cal_pipeline.core.errors import LayoutError, ObservationError, OutputExistsError, StoreError
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.imager import DQ, ImageModel
 from cal_pipeline.imager.frames import FrameSet
@@ -94,6 +94,8 @@ def test_sigma_is_no_less_than_0():
         combine([make_image()], sigma=-1.0)
     with pytest.raises(LayoutError, match="no image"):
         FrameSet([])
+    with pytest.raises(LayoutError, match="exposure 2: attribute date_obs is 'yesterday'"):
+        FrameSet([make_image(2, date_obs="yesterday")])
 
 
 def test_normalize():
@@ -108,8 +110,10 @@ def test_normalize():
         NormalizeStep.call(make_image(7, 0.0), configure_log=False)
 
 
-def test_a_set_is_normalized_image_by_image_and_not_saved(tmp_path):
+def test_a_set_is_normalized_image_by_image(tmp_path):
     frames = NormalizeStep.call(FrameSet([make_image(1, 10.0), make_image(2, 40.0)]), configure_log=False)
     assert [image.data.mean() for image in frames] == [1.0, 1.0]
-    with pytest.raises(CalibrationError, match="not saved"):
-        frames.save(str(tmp_path / "frames.asdf"))
+    frames.save(str(tmp_path / "frames.asdf"))
+    assert np.all(combine(str(tmp_path / "frames.asdf")).data == 1.0)
+    with pytest.raises(StoreError, match="a set of images, expected one exposure"):
+        ImageModel.open(tmp_path / "frames.asdf")

@@ -11,6 +11,7 @@ from helpers_images import SHAPE, WCS, make_image, write_store
 from cal_pipeline.core.errors import LayoutError, OutputExistsError
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.imager import DQ, ImageModel
+from cal_pipeline.imager.frames import FrameSet
 from cal_pipeline.steps.imager import MosaicStep, OutlierStep
 
 pytestmark = [pytest.mark.imager, pytest.mark.filterwarnings("error")]
@@ -118,6 +119,17 @@ def test_a_store_of_images_to_a_file(tmp_path):
     assert np.all(result.data == 15.0)
     assert np.all(result.weight == 100.0)
     assert (result.meta["members"], result.units) == ([1, 2], "electron / s")
+
+
+def test_outliers_go_through_a_file(tmp_path):
+    images = [dither(n, columns=n) for n in (1, 2, 3)]
+    images[1].data[8, 10] = 1000.0
+    images[2].units = images[1].units = images[0].units = "uJy"
+    OutlierStep.call(images, output_file=str(tmp_path / "outlier.asdf"), configure_log=False)
+    frames = FrameSet.open(tmp_path / "outlier.asdf")
+    assert (len(frames), frames.members, frames.meta.cal_step.outlier) == (3, [1, 2, 3], "COMPLETE")
+    result = mosaic(str(tmp_path / "outlier.asdf"))
+    assert (np.nanmax(result.data), result.units) == (100.0, "uJy")
 
 
 def test_files_are_named_after_the_mosaic(tmp_path):
