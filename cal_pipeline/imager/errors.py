@@ -23,7 +23,3 @@ class ExposureTypeError(ObservationError):
 
 class ExposureTableError(CalibrationError):
     """A table of exposure types cannot be used."""
-
-
-class MissingPackageError(CalibrationError):
-    """An optional package is not installed."""

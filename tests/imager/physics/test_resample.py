@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cal_pipeline.imager import DQ
-from cal_pipeline.imager.errors import MissingPackageError
 from cal_pipeline.imager.physics.image import make_image
 from cal_pipeline.imager.physics.projection import Grid, Projection, compute_grid, map_pixels
 from cal_pipeline.imager.physics.resample import LEAST_WEIGHT, resample
@@ -166,12 +163,6 @@ def test_what_is_given_stays():
     resample(image, PLAIN, Grid(PLAIN.moved(0.3, 0.3), (20, 20)))
     for one, other in zip(image, before, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_without_drizzle_the_message_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "drizzle.resample", None)
-    with pytest.raises(MissingPackageError, match=r"needs drizzle.*pip install 'cal_pipeline\[imager\]'"):
-        resample(make_random(), PLAIN, Grid(PLAIN, (20, 20)))
 
 
 def test_areas_of_a_translation_are_one():
