@@ -335,7 +335,7 @@ COMMON: dict[str, Any] = {
     "phases": (Phase.explicit, Phase.generate),
 }
 QUICK = settings(max_examples=6, **COMMON)
-SLOW = settings(max_examples=60, **COMMON)
+SLOW = settings(max_examples=30, **COMMON)
 
 
 def check_any_store(store: Store, table: Path) -> None:
