@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from cal_pipeline.cli.commands import DONE, FAILED, CommandParser, complain, show
 from cal_pipeline.core.errors import ObservationError
+from cal_pipeline.core.text import format_ranges
 from cal_pipeline.imager.exposure_types import ExposureRule, read_exposure_table
 from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.parameter_files import choose_parameter_file
@@ -88,7 +89,11 @@ def _choose(location: str, table: str | None) -> tuple[list[_Choice], list[Obser
 
 
 def _format(rows: Iterable[Mapping[str, Any]]) -> str:
-    cells = [_COLUMNS, *([_spell(row[column]) for column in _COLUMNS] for row in rows)]
+    """Format a table, with a line for all exposures that have the rest in common."""
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for row in rows:
+        alike.setdefault(tuple(_spell(row[column]) for column in _COLUMNS[1:]), []).append(row["exposure"])
+    cells = [_COLUMNS, *((format_ranges(numbers), *rest) for rest, numbers in alike.items())]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(_align(line, widths) for line in cells)
 

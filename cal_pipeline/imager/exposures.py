@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+_MAKERS = {RATE.product: ", which detector1 makes", CAL.product: ", which image2 makes"}
+"""Pipelines that make a kind of store, for messages."""
+
 
 class ExposureStore:
     """Store of exposures, each in a group ``exp_NNNNNN``.
@@ -82,8 +85,9 @@ class ExposureStore:
             found = (
                 f"its attribute {PRODUCT} is {self.product!r:.80}" if self.product else f"it has no attribute {PRODUCT}"
             )
+            maker = _MAKERS.get(expected[0], "") if len(expected) == 1 else ""
             raise StoreError(
-                f"{self.path} is no store of exposures to use here: {found}, expected {' or '.join(expected)}"
+                f"{self.path} is no store of exposures to use here: {found}, expected {' or '.join(expected)}{maker}"
             )
         self._groups = {number: name for name in members if (number := RATE.key_of(name)) is not None}
         self.numbers = sorted(self._groups)

@@ -52,6 +52,7 @@ class BackgroundStep(ImageStep):
     """
 
     class_alias = "background"
+    once = True
 
     spec = """
     method = option('sky', 'level', default='sky')   # Subtract the mean of sky exposures, or the image's own level

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.errors import LayoutError
+from cal_pipeline.core.errors import LayoutError, ObservationError
 from cal_pipeline.core.records import digest_file
 from cal_pipeline.core.step import BaseStep, ObservationStep
 from cal_pipeline.imager.dq import DQ
@@ -80,6 +80,28 @@ class ExposureStep(ImagerStep, ObservationStep):
 
     example_source = "visit.zarr/exp_000001"
     example_output = "exp_000001_jump.asdf"
+
+    once: ClassVar[bool] = False
+    """Whether an exposure that has passed the step is refused: it would be corrected twice."""
+
+    @classmethod
+    def open_source(cls, source: Any, input_dir: str = "") -> Any:
+        """Open an exposure, and refuse one that a correction has been applied to already.
+
+        Raises
+        ------
+        CalibrationError
+            If there is no such exposure, or it has passed a step that can be passed once only.
+        """
+        opened = super().open_source(source, input_dir)
+        cls.refuse_twice(opened)
+        return opened
+
+    @classmethod
+    def refuse_twice(cls, model: ExposureModel) -> None:
+        """Refuse an exposure that has passed a step which can be passed once only."""
+        if cls.once and model.meta.cal_step.get(str(cls.class_alias)) == "COMPLETE":
+            raise ObservationError(f"exposure {model.number} has passed the step {cls.class_alias} already")
 
     def reference(self, model: ExposureModel, reftype: str) -> Reference:
         """Read the reference file of a type for an exposure.

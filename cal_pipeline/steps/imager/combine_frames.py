@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.errors import LayoutError
+from cal_pipeline.core.errors import CalibrationError, LayoutError
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.imager.frames import FrameSet
 from cal_pipeline.imager.kinds import REFERENCE
@@ -45,8 +45,21 @@ class CombineFramesStep(ImageStep):
 
     @classmethod
     def open_source(cls, source: Any, input_dir: str = "") -> FrameSet:
-        """Open a set of images."""
-        return FrameSet.open(source, input_dir).copy()
+        """Open a set of images.
+
+        Raises
+        ------
+        CalibrationError
+            If there is none, or a store is given whose exposures are of several types.
+        """
+        frames = FrameSet.open(source, input_dir)
+        types = sorted({str(header.get("exp_type")) for header in frames.headers})
+        if frames.store is not None and not isinstance(source, FrameSet) and len(types) > 1:
+            raise CalibrationError(
+                f"{frames.store.path} holds exposures of types {', '.join(types)}; name those to combine, as in "
+                f"[{frames.store.path}/exp_000001, ...], or use a pipeline"
+            )
+        return frames.copy()
 
     @classmethod
     def first_observation(cls, source: Any) -> Any:
@@ -82,7 +95,7 @@ class CombineFramesStep(ImageStep):
 
 
 def _check_setup(image: ImageModel, expected: dict[str, Any]) -> None:
-    """Refuse an image of another detector, subarray or unit than those before it; filters may differ, as of darks."""
+    """Refuse an image of another detector, subarray or unit than those before it; filters may differ."""
     found = {**describe_setup(image.meta, image.shape, with_filter=False), "unit": image.units}
     for name, value in found.items():
         if expected.setdefault(name, value) != value:

@@ -22,6 +22,7 @@ class DarkStep(ImageByImageStep):
     """
 
     class_alias = "dark"
+    once = True
     reference_file_types = ["dark"]
 
     def process_observation(self, image: Any) -> Any:

@@ -19,6 +19,7 @@ class FlatFieldStep(ImageByImageStep):
     """
 
     class_alias = "flat_field"
+    once = True
     reference_file_types = ["flat"]
 
     def process_observation(self, image: Any) -> Any:

@@ -21,7 +21,10 @@ class ImageByImageStep(ImageStep):
     @classmethod
     def open_source(cls, source: Any, input_dir: str = "") -> Any:
         """Open an image, or take a set of images as it is."""
-        return source.copy() if isinstance(source, FrameSet) else super().open_source(source, input_dir)
+        if not isinstance(source, FrameSet):
+            return super().open_source(source, input_dir)
+        cls.refuse_twice(source)
+        return source.copy()
 
     def apply(self, source: Result, function: Callable[[Image], Image]) -> Result:
         """Apply a function to an image and the integrations of a time series, or to each image of a set."""

@@ -24,6 +24,7 @@ class LinearityStep(RampStep):
     """
 
     class_alias = "linearity"
+    once = True
     reference_file_types = ["linearity"]
 
     def process_observation(self, ramp: RampModel) -> None:

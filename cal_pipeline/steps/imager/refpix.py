@@ -29,6 +29,7 @@ class RefpixStep(RampStep):
     """
 
     class_alias = "refpix"
+    once = True
 
     def process_observation(self, ramp: RampModel) -> None:
         """Subtract the means of the reference pixels."""

@@ -22,6 +22,7 @@ class SuperbiasStep(RampStep):
     """
 
     class_alias = "superbias"
+    once = True
     reference_file_types = ["superbias"]
 
     def process_observation(self, ramp: RampModel) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers_images import SHAPE, make_image, write_store
 
-from cal_pipeline.core.errors import LayoutError, ObservationError, OutputExistsError, StoreError
+from cal_pipeline.core.errors import CalibrationError, LayoutError, ObservationError, OutputExistsError, StoreError
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.imager import DQ, ImageModel
 from cal_pipeline.imager.frames import FrameSet
@@ -78,7 +78,9 @@ def test_units_are_one():
 
 
 def test_stores_files_and_exposures_are_sets(tmp_path):
-    store = write_store(tmp_path / "rate.zarr", [make_image(1, 10.0, exp_type="DARK"), make_image(4, 12.0)])
+    store = write_store(
+        tmp_path / "rate.zarr", [make_image(1, 10.0, exp_type="DARK"), make_image(4, 12.0, exp_type="DARK")]
+    )
     assert np.all(combine(str(store)).data == 11.0)
     assert np.all(combine([str(store / "exp_000004")]).data == 12.0)
     combine(str(store), output_file=str(tmp_path / "mean.asdf"))
@@ -87,6 +89,13 @@ def test_stores_files_and_exposures_are_sets(tmp_path):
     mean = ImageModel.open(tmp_path / "mean.asdf")
     assert mean.meta["members"] == [1, 4]
     assert np.all(combine([str(tmp_path / "mean.asdf"), make_image(level=13.0)]).data == 12.0)
+
+
+def test_a_store_of_several_types_is_refused(tmp_path):
+    store = write_store(tmp_path / "rate.zarr", [make_image(1, exp_type="DARK"), make_image(2, exp_type="FLAT")])
+    with pytest.raises(CalibrationError, match="holds exposures of types DARK, FLAT; name those to combine"):
+        combine(str(store))
+    assert combine([str(store / "exp_000001"), str(store / "exp_000002")]).meta["members"] == [1, 2]
 
 
 def test_sigma_is_no_less_than_0():

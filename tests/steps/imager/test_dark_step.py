@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers_images import SHAPE, make_image, write_references, write_store
 
+from cal_pipeline.core.errors import ObservationError
 from cal_pipeline.imager import DQ, ImageModel
 from cal_pipeline.imager.errors import ReferenceFileError
 from cal_pipeline.imager.frames import FrameSet
@@ -122,3 +123,12 @@ def test_all_images_of_a_set(references):
     frames = call(DarkStep, FrameSet([make_image(2, 11.0), make_image(1, 21.0)]), references)
     assert [float(image.data[0, 0]) for image in frames] == [20.0, 10.0]
     assert frames.meta.cal_step.dark == "COMPLETE"
+
+
+@pytest.mark.parametrize("step", [DarkStep, FlatFieldStep])
+def test_no_correction_is_applied_twice(references, step):
+    image = call(step, make_image(), references)
+    with pytest.raises(ObservationError, match=rf"exposure \d+ has passed the step {step.class_alias} already"):
+        call(step, image, references)
+    with pytest.raises(ObservationError, match=f"has passed the step {step.class_alias} already"):
+        call(step, FrameSet([image]), references)
