@@ -57,7 +57,7 @@ def test_the_corpus_covers_every_array_that_is_read():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "share"),
-    [("kills", "0.002"), ("disk", "0.002"), ("corpus", "0.01"), ("collisions", "0.1"), ("strangers", "0.3")],
+    [("kills", "0.001"), ("disk", "0.001"), ("corpus", "0.004"), ("collisions", "0.05"), ("strangers", "0.1")],
 )
 def test_a_sample_of_faults(part, share):
     try_faults(part, "--share", share)
@@ -68,7 +68,7 @@ def test_a_sample_of_faults(part, share):
 def test_a_sample_of_servers():
     pytest.importorskip("moto")
     pytest.importorskip("s3fs")
-    try_faults("network", "--share", "0.01")
+    try_faults("network", "--share", "0.004")
 
 
 def test_the_table_of_the_page_has_every_part_and_no_harm():
