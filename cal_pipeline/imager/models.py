@@ -171,7 +171,9 @@ class RampModel(ExposureModel):
         groupdq: Any = None,
     ) -> None:
         super().__init__(meta)
+        # Compiled loops take the byte order of the machine; FITS files have the other one.
         counts = np.asarray(data)
+        counts = counts.astype(counts.dtype.newbyteorder("="), copy=False)
         given = {"data": counts}
         given |= {} if pixeldq is None else {"pixeldq": np.asarray(pixeldq)}
         given |= {} if groupdq is None else {"groupdq": np.asarray(groupdq)}
