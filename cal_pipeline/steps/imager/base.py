@@ -124,8 +124,22 @@ class ExposureStep(ImagerStep, ObservationStep):
         path = self.reference_path(reftype, choose)
         n_rows, n_columns = model.shape[-2:]
         reference = read_reference(path, reftype, model.meta, (n_rows, n_columns))
-        model.references[reftype] = {"type": reftype, "file": str(reference.path), "sha256": reference.sha256}
+        entry = {"type": reftype, "file": str(reference.path), "sha256": reference.sha256}
+        if model.references.get(reftype, entry)["sha256"] != reference.sha256:
+            entry["type"] = name_reference_for(self.class_alias, reftype)
+        model.references[entry["type"]] = entry
         return reference
+
+
+def name_reference_for(step: str, reftype: str) -> str:
+    """Return the name under which a step's reference file is recorded, if a step before it has used another one.
+
+    Examples
+    --------
+    >>> name_reference_for("ramp_fit", "gain")
+    'gain for ramp_fit'
+    """
+    return f"{reftype} for {step}"
 
 
 class RampStep(ExposureStep):
