@@ -268,6 +268,14 @@ def test_dark(tmp_path):
     assert "filter" not in meta
 
 
+def test_a_step_that_one_exposure_has_skipped_is_skipped(tmp_path):
+    passed = [{"dq_init": "COMPLETE", "jump": jump} for jump in ("COMPLETE", "SKIPPED")]
+    images = [dark(number, cal_step=status) for number, status in enumerate(passed, 1)]
+    store = write_store(tmp_path / "rate.zarr", images)
+    product = call(PreprocessDarkPipeline, store, tmp_path / "dark.asdf")
+    assert product.open().meta["cal_step"] == {"dq_init": "COMPLETE", "jump": "SKIPPED", "combine_frames": "COMPLETE"}
+
+
 def test_flat(tmp_path, references):
     shape = np.where(np.arange(SHAPE[1]) < 4, 0.8, 1.0).astype(np.float32) * np.ones(SHAPE, np.float32)
     shape[7, 7] = 0.05
