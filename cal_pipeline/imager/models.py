@@ -25,6 +25,7 @@ from cal_pipeline.imager.layout import check_image_arrays, check_ramp_arrays
 from cal_pipeline.imager.meta import Meta
 from cal_pipeline.imager.ramp_source import Operation, RampBlock, RampInMemory, RampSource, Samples
 from cal_pipeline.imager.schema import RATE_UNITS, VARIANCES
+from cal_pipeline.imager.subarray import find_subarray
 
 BLOCK_SAMPLES = 2**20
 """Samples of a ramp that a thread works on at a time."""
@@ -231,6 +232,7 @@ class RampModel(ExposureModel):
         """
         attributes = store.attributes(number)
         source, pixeldq = store.open_ramp(number)
+        find_subarray(attributes, source.shape[2:], f"{store.path}/{store.group(number)}")
         model = cls.from_source(source, attributes, pixeldq)
         model.store = store
         return model
