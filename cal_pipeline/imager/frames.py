@@ -16,7 +16,7 @@ from cal_pipeline.core.text import format_count, format_ranges
 from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.kinds import CAL, RATE
 from cal_pipeline.imager.layout import check_attributes
-from cal_pipeline.imager.meta import Meta
+from cal_pipeline.imager.meta import Meta, Status
 from cal_pipeline.imager.model_files import read_tree
 from cal_pipeline.imager.models import ExposureModel, ImageModel, open_exposure, restore_model
 from cal_pipeline.imager.physics.image import Image
@@ -26,6 +26,19 @@ from cal_pipeline.imager.times import parse_time
 
 Loader = Callable[[], ImageModel]
 ImageOperation = Callable[[ImageModel], ImageModel]
+
+
+def combine_status(headers: Sequence[Meta]) -> Status:
+    """Combine the status of steps: one is COMPLETE if it is for all exposures.
+
+    Examples
+    --------
+    >>> combine_status([Meta({"cal_step": {"jump": "COMPLETE"}}), Meta({"cal_step": {"jump": "SKIPPED"}})])
+    {'jump': 'SKIPPED'}
+    """
+    names = {name: None for header in headers for name in header.cal_step}
+    done = {name: all(header.cal_step.get(name) == "COMPLETE" for header in headers) for name in names}
+    return Status({name: "COMPLETE" if is_done else "SKIPPED" for name, is_done in done.items()})
 
 
 class FrameSet(ExposureModel):
@@ -42,7 +55,7 @@ class FrameSet(ExposureModel):
     ----------
     meta : Meta
         Attributes of the exposure with the lowest number, and ``members``, the numbers of all;
-        ``date_obs`` is the earliest.
+        ``date_obs`` is the earliest, and a step is COMPLETE if it is for all.
     headers : list of Meta
         Attributes of each exposure.
     outliers : list of GridMask, OutlierLimits or None
@@ -95,6 +108,7 @@ class FrameSet(ExposureModel):
             self.meta["date_obs"] = min(dates, key=parse_time)
         self.meta.filename = f"{name}.asdf"
         self.headers = [Meta(one) for one in metas]
+        self.meta["cal_step"] = combine_status(self.headers)
         self.name, self.outliers, self.plain, self.units = name, None, None, ""
         self._loaders, self._operations = loaders, ()
 

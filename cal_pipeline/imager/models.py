@@ -26,6 +26,7 @@ from cal_pipeline.imager.meta import Meta
 from cal_pipeline.imager.model_files import ARRAYS, FORMAT, describe_unreadable, read_tree
 from cal_pipeline.imager.ramp_source import Operation, RampBlock, RampInMemory, RampSource, Samples
 from cal_pipeline.imager.schema import RATE_UNITS, VARIANCES
+from cal_pipeline.imager.subarray import find_subarray
 
 BLOCK_SAMPLES = 2**20
 """Samples of a ramp that a thread works on at a time."""
@@ -165,7 +166,9 @@ class RampModel(ExposureModel):
         groupdq: Any = None,
     ) -> None:
         super().__init__(meta)
+        # Compiled loops take the byte order of the machine; FITS files have the other one.
         counts = np.asarray(data)
+        counts = counts.astype(counts.dtype.newbyteorder("="), copy=False)
         given = {"data": counts}
         given |= {} if pixeldq is None else {"pixeldq": np.asarray(pixeldq)}
         given |= {} if groupdq is None else {"groupdq": np.asarray(groupdq)}
@@ -223,6 +226,7 @@ class RampModel(ExposureModel):
         """
         attributes = store.attributes(number)
         source, pixeldq = store.open_ramp(number)
+        find_subarray(attributes, source.shape[2:], f"{store.path}/{store.group(number)}")
         model = cls.from_source(source, attributes, pixeldq)
         model.store = store
         return model

@@ -89,10 +89,7 @@ def combine_attributes(frames: FrameSet) -> Meta:
         if name not in _OF_ONE_EXPOSURE and all(name in other and other[name] == value for other in others)
     }
     meta = Meta({**shared, **{name: frames.meta[name] for name in ("members", "date_obs") if name in frames.meta}})
-    for name in {step: None for header in frames.headers for step in header.cal_step}:
-        done = all(header.cal_step.get(name) == "COMPLETE" for header in frames.headers)
-        meta.cal_step[name] = "COMPLETE" if done else "SKIPPED"
-    meta.cal_step.update({name: status for name, status in frames.meta.cal_step.items() if name not in meta.cal_step})
+    meta.cal_step.update(frames.meta.cal_step)
     return meta
 
 

@@ -104,7 +104,8 @@ def refuse_absent(reader: ArrayReader, may_lack_all: bool = False) -> None:
     if absent and not (may_lack_all and n_absent == math.prod(reader.shape)):
         first = ", ".join(f"{part.start}:{part.stop}" for part in absent[0])
         raise DataReadError(
-            f"{reader.name}: {len(absent)} chunks are not stored, the first of them [{first}]; expected all of them"
+            f"{reader.name}: {len(absent)} chunks are not stored, the first of them [{first}]; expected all of "
+            "them (with zarr: config={'write_empty_chunks': True})"
         )
 
 

@@ -39,7 +39,7 @@ def read_image_units(reader: ArrayReader, are_rates: bool) -> str:
     Returns
     -------
     str
-        As it is stored; electron / s without the attribute.
+        As astropy writes it, however it is spelled in the store; electron / s without the attribute.
 
     Raises
     ------
@@ -50,12 +50,12 @@ def read_image_units(reader: ArrayReader, are_rates: bool) -> str:
     expected = repr(RATE_UNITS) if are_rates else f"a unit, such as {RATE_UNITS!r} or 'uJy'"
     try:
         is_known = isinstance(found, str) and (not are_rates or units.Unit(found) == units.Unit(RATE_UNITS))
-        units.Unit(found)
+        unit = RATE_UNITS if units.Unit(found) == units.Unit(RATE_UNITS) else str(units.Unit(found).to_string())
     except (ValueError, TypeError):
         is_known = False
     if not is_known:
         raise LayoutError(f"{reader.name}: attribute units is {found!r:.80}, expected {expected}")
-    return str(found)
+    return unit
 
 
 def refuse_packed(reader: ArrayReader, noun: str) -> None:

@@ -31,7 +31,7 @@ from cal_pipeline.imager.models import ExposureModel, ImageModel
 from cal_pipeline.imager.summary import summarize_image
 from cal_pipeline.imager.writing import write_image
 from cal_pipeline.report.quality_table import refuse_foreign_table, write_quality_table
-from cal_pipeline.steps.imager.base import ExposureStep, ImagerStep
+from cal_pipeline.steps.imager.base import ExposureStep, ImagerStep, name_reference_for
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +169,9 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
         for name in settled.step_defs:
             step = getattr(settled, name)
             if isinstance(step, ExposureStep) and not step.skip:
-                found |= step.reference_digests(observation)
+                for reftype, digest in step.reference_digests(observation).items():
+                    is_other = found.get(reftype, digest) != digest
+                    found[name_reference_for(step.class_alias, reftype) if is_other else reftype] = digest
         return found
 
     def provenance_of(self, observation: ExposureModel, provenance: Mapping[str, Any]) -> dict[str, Any]:

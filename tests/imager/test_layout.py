@@ -12,6 +12,8 @@ from astropy.time import Time
 from cal_pipeline.core.errors import LayoutError
 from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.imager import RampModel
+from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.layout import (
     CUBE,
     check_attributes,
@@ -230,3 +232,11 @@ def test_times_are_in_utc(value):
 def test_what_is_no_time_is_refused(value):
     with pytest.raises(ValueError, match=r"."):
         parse_time(value)
+
+
+def test_a_subarray_of_another_size_than_the_data_needs_no_reference_file_to_be_refused(visit):
+    store = ExposureStore(visit.visit)
+    attributes = store.attributes(3) | {"subarray": {"name": "X", "xstart": 1, "ystart": 1, "xsize": 16, "ysize": 32}}
+    store.attributes = lambda number: attributes
+    with pytest.raises(LayoutError, match=r"exp_000003: subarray\.xsize is 16, expected 32 as the data have"):
+        RampModel.from_store(store, 3)

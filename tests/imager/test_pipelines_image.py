@@ -7,6 +7,7 @@ import logging
 
 import numpy as np
 import pytest
+import zarr
 from helpers_images import SETUP, SHAPE, WCS, make_image, write_references, write_store
 
 from cal_pipeline import Image2Pipeline, Image3Pipeline, PreprocessDarkPipeline, PreprocessFlatfieldPipeline
@@ -74,6 +75,17 @@ def test_units_of_flux_and_its_variances(tmp_path, references):
     }
     np.testing.assert_allclose(dataset["data"], 36.31, rtol=1e-6)
     assert (product.attributes(1)["zero_point_err"], product.open_image(1).units) == (0.02, "uJy")
+
+
+def test_rates_whose_unit_is_spelled_in_another_way(tmp_path, references):
+    store = write_store(tmp_path / "rate.zarr", visit())
+    for number, spelling in ((1, "electron s-1"), (2, "electron/s"), (3, "s-1 electron")):
+        zarr.open_array(tmp_path / "rate.zarr" / f"exp_{number:06d}" / "data").attrs["units"] = spelling
+    steps = {"photom": {"skip": False}}
+    product = call(Image2Pipeline, store, tmp_path / "cal.zarr", references=references, steps=steps)
+    assert (product.numbers, product.open_image(1).units) == ([1, 2], "uJy")
+    product = call(Image2Pipeline, store, tmp_path / "rates.zarr", references=references)
+    assert {product.open_image(number).units for number in (1, 2)} == {"electron / s"}
 
 
 def test_only_selected_skies_are_used(tmp_path, references, caplog):
@@ -258,6 +270,14 @@ def test_dark(tmp_path):
     }
     assert meta["subarray"] == window
     assert "filter" not in meta
+
+
+def test_a_step_that_one_exposure_has_skipped_is_skipped(tmp_path):
+    passed = [{"dq_init": "COMPLETE", "jump": jump} for jump in ("COMPLETE", "SKIPPED")]
+    images = [dark(number, cal_step=status) for number, status in enumerate(passed, 1)]
+    store = write_store(tmp_path / "rate.zarr", images)
+    product = call(PreprocessDarkPipeline, store, tmp_path / "dark.asdf")
+    assert product.open().meta["cal_step"] == {"dq_init": "COMPLETE", "jump": "SKIPPED", "combine_frames": "COMPLETE"}
 
 
 def test_flat(tmp_path, references):

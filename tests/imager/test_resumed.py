@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -106,6 +107,23 @@ class TestDetector1:
     def test_changed_attributes_are_a_changed_exposure(self, own_visit, made, resume, tmp_path):
         zarr.open_group(own_visit.visit)["exp_000006"].attrs["read_noise"] = 20.0
         assert "1 redone (1 input changed)" in resume(Detector1Pipeline, own_visit.visit, made)
+
+    def test_a_type_with_a_file_for_each_step(self, own_visit, tmp_path, resume):
+        own, common = tmp_path / "own_gain.asdf", own_visit.references / "gain.asdf"
+        edit_reference(common, brighten, own)
+        settings = {"exposures": [3], "steps": {"jump": {"override_gain": str(own)}}}
+        output = tmp_path / "two_gains.zarr"
+        given = {"output_file": str(output), "references": str(own_visit.references), "configure_log": False}
+        product = Detector1Pipeline.call(str(own_visit.visit), **given | settings)
+        recorded = {entry["type"]: entry for entry in product.attributes(3)["provenance"]["reference_files"]}
+        for name, path in (("gain", own), ("gain for ramp_fit", common)):
+            assert recorded[name]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+            assert recorded[name]["file"] == str(path)
+        assert resume(Detector1Pipeline, own_visit.visit, output, **settings) == "resume: 1 exposure kept"
+        edit_reference(own, brighten)
+        assert "1 redone (1 reference files are others)" in resume(
+            Detector1Pipeline, own_visit.visit, output, **settings
+        )
 
     def test_a_changed_reference_file(self, own_visit, made, resume, tmp_path):
         edit_reference(own_visit.references / "superbias.asdf", brighten)

@@ -176,7 +176,8 @@ def subtract_background(image: Image, background: Image, scale: float = 1.0) -> 
     """Subtract a background and add its error in quadrature.
 
     The errors of dark and flat are common to image and background, and partly cancel. They are
-    counted in both, so that the error is never too small.
+    counted in both, so that the error is not too small for images at least half as bright as the
+    background.
 
     Parameters
     ----------

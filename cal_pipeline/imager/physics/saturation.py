@@ -85,7 +85,8 @@ def flag_saturation(
     reach = np.zeros(times.n_groups)
     mean = times.mean
     reach[2:] = (times.last[2:] - mean[1:-1]) / (mean[1:-1] - mean[:-2])
-    level = np.where(find_unchecked(threshold), np.inf, threshold).astype(np.float64)
+    # Nothing compares with NaN, not even infinite counts.
+    level = np.where(find_unchecked(threshold), np.nan, threshold).astype(np.float64)
     level = np.ascontiguousarray(np.broadcast_to(level, data.shape[2:]))
     _flag_saturation(np.ascontiguousarray(data), level, times.n_reads > 1, reach, flagged)
     return flagged

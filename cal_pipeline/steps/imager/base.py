@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.errors import LayoutError, ObservationError
+from cal_pipeline.core.errors import ObservationError
 from cal_pipeline.core.records import digest_file
 from cal_pipeline.core.step import BaseStep, ObservationStep
 from cal_pipeline.imager.dq import DQ
 from cal_pipeline.imager.kinds import RATE
-from cal_pipeline.imager.layout import determine_read_pattern
+from cal_pipeline.imager.layout import check_attributes, determine_read_pattern
 from cal_pipeline.imager.models import ExposureModel, ImageModel, RampModel, open_exposure
 from cal_pipeline.imager.parameter_files import choose_parameter_file
 from cal_pipeline.imager.physics.reads import ReadTimes, compute_read_times
@@ -147,8 +147,22 @@ class ExposureStep(ImagerStep, ObservationStep):
         path = self.reference_path(reftype, choose)
         n_rows, n_columns = model.shape[-2:]
         reference = read_reference(path, reftype, model.meta, (n_rows, n_columns))
-        model.references[reftype] = {"type": reftype, "file": str(reference.path), "sha256": reference.sha256}
+        entry = {"type": reftype, "file": str(reference.path), "sha256": reference.sha256}
+        if model.references.get(reftype, entry)["sha256"] != reference.sha256:
+            entry["type"] = name_reference_for(self.class_alias, reftype)
+        model.references[entry["type"]] = entry
         return reference
+
+
+def name_reference_for(step: str, reftype: str) -> str:
+    """Return the name under which a step's reference file is recorded, if a step before it has used another one.
+
+    Examples
+    --------
+    >>> name_reference_for("ramp_fit", "gain")
+    'gain for ramp_fit'
+    """
+    return f"{reftype} for {step}"
 
 
 class RampStep(ExposureStep):
@@ -173,10 +187,9 @@ class RampStep(ExposureStep):
             If its attributes do not say when they were.
         """
         where = f"exposure {ramp.number}"
-        frame_time = ramp.meta.get("frame_time")
-        if isinstance(frame_time, bool) or not isinstance(frame_time, (int, float)) or not 0.0 < frame_time < np.inf:
-            raise LayoutError(f"{where}: attribute frame_time is {frame_time!r:.80}, expected a number above 0 [s]")
-        return compute_read_times(determine_read_pattern(ramp.meta, ramp.shape[1], where), float(frame_time))
+        check_attributes({"frame_time": ramp.meta.get("frame_time")}, where, required=("frame_time",))
+        pattern = determine_read_pattern(ramp.meta, ramp.shape[1], where)
+        return compute_read_times(pattern, float(ramp.meta["frame_time"]))
 
     def gain_and_noise(self, ramp: RampModel) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Read gain and read noise, from reference files or else the attributes of the exposure.

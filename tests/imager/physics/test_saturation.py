@@ -98,3 +98,8 @@ def test_rows_of_a_detector_are_flagged_alike():
     whole = flag(data, threshold, UNEVEN)
     part = flag(data[:, :, 2:4], threshold[2:4], UNEVEN, groupdq[:, :, 2:4])
     np.testing.assert_array_equal(part, whole[:, :, 2:4])
+
+
+def test_infinite_counts_of_a_pixel_without_a_check():
+    for threshold in (np.nan, np.inf, 0.0):
+        assert of_one_pixel([100.0, np.inf, 300.0], threshold, SINGLE[:3]) == [0, 0, 0]
