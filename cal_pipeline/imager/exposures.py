@@ -271,5 +271,14 @@ class ExposureStore:
         members = self.root.members(group)
         return {name: open_reader(self.root, f"{group}/{name}") for name in names if name in members}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the lock, which cannot be pickled, and what was made, which is made again."""
+        return {name: value for name, value in vars(self).items() if name not in ("_lock", "_made")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make a new lock."""
+        self.__dict__.update(state)
+        self._lock, self._made = threading.Lock(), {}
+
     def __repr__(self) -> str:
         return f"<ExposureStore {self.path}: {self.product}, exposures {format_ranges(self.numbers)}>"

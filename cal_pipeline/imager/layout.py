@@ -87,10 +87,28 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+_LARGEST_COUNT = 2**16
+"""Largest number of reads in a group or between groups, and of amplifiers; larger ones would take all memory."""
+
+_LAST_READ = 2**31 - 1
+"""Largest number of a read."""
+
+_LONGEST = 1e9
+"""Longest time [s], some thirty years; sums and squares of times stay finite."""
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return _is_whole(value) and least <= value <= _LARGEST_COUNT
+
+
 _NAME = Attribute("text that is not empty", _is_text)
 _TEXT = Attribute("text", lambda value: isinstance(value, str))
 _NUMBER = Attribute("a number", _is_number)
-_SECONDS = Attribute("a number above 0 [s]", lambda value: _is_number(value) and 0.0 < value < math.inf)
+_SECONDS = Attribute(
+    f"a number above 0 [s], from {1.0 / _LONGEST:g} to {_LONGEST:g}",
+    lambda value: _is_number(value) and 1.0 / _LONGEST <= value <= _LONGEST,
+)
+_COUNT = Attribute(f"a whole number from 1 to {_LARGEST_COUNT}", lambda value: _is_count(value, 1))
 
 ATTRIBUTES: Mapping[str, Attribute] = {
     "exposure_number": Attribute("a whole number from 0", lambda value: _is_whole(value) and value >= 0),
@@ -102,11 +120,11 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "date_obs": Attribute(EXPECTED_TIME, _is_time),
     "frame_time": _SECONDS,
     "exposure_time": _SECONDS,
-    "nframes": Attribute("a whole number from 1", lambda value: _is_whole(value) and value >= 1),
-    "groupgap": Attribute("a whole number from 0", lambda value: _is_whole(value) and value >= 0),
+    "nframes": _COUNT,
+    "groupgap": Attribute(f"a whole number from 0 to {_LARGEST_COUNT}", lambda value: _is_count(value, 0)),
     "gain": _NUMBER,
     "read_noise": _NUMBER,
-    "amplifiers": Attribute("a whole number from 1", lambda value: _is_whole(value) and value >= 1),
+    "amplifiers": _COUNT,
     "subarray": Attribute("{name, xstart, ystart, xsize, ysize}", lambda value: isinstance(value, Mapping)),
     "target": _TEXT,
     "airmass": Attribute("a number above 0", lambda value: _is_number(value) and 0.0 < value < math.inf),
@@ -166,10 +184,10 @@ def check_attributes(attributes: Mapping[str, Any], where: str, required: Sequen
 
     Examples
     --------
-    >>> check_attributes({"frame_time": -5.0}, "exp_000001")
+    >>> check_attributes({"tso": "no"}, "exp_000001")
     Traceback (most recent call last):
     ...
-    cal_pipeline.core.errors.LayoutError: exp_000001: attribute frame_time is -5.0, expected a number above 0 [s]
+    cal_pipeline.core.errors.LayoutError: exp_000001: attribute tso is 'no', expected true or false
     """
     for name, attribute in ATTRIBUTES.items():
         value = attributes.get(name)
@@ -222,8 +240,10 @@ def determine_read_pattern(attributes: Mapping[str, Any], n_groups: int, where: 
             "one for each group of the data"
         )
     for g, reads in enumerate(groups):
-        if not reads or not all(_is_whole(read) and read >= 1 for read in reads):
-            raise LayoutError(f"{where}: read_pattern[{g}] is {reads!r:.80}, expected the numbers of reads, from 1")
+        if not reads or not all(_is_whole(read) and 1 <= read <= _LAST_READ for read in reads):
+            raise LayoutError(
+                f"{where}: read_pattern[{g}] is {reads!r:.80}, expected the numbers of reads, from 1 to {_LAST_READ}"
+            )
     for (g, read), (later_group, later) in pairwise((g, read) for g, reads in enumerate(groups) for read in reads):
         if later <= read:
             raise LayoutError(

@@ -148,3 +148,12 @@ class StoredRamp:
         if self._groupdq is not None:
             flags = read_whole(self._groupdq, whole).astype(np.uint8, copy=False)
         return RampBlock(rows, data, flags)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the lock, which cannot be pickled."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make a new lock."""
+        self.__dict__.update(state)
+        self._lock = threading.Lock()

@@ -106,6 +106,13 @@ FAULTS = {
     "pattern": (set_attribute("read_pattern", [[1], [2]]), "read_pattern is 2 lists, expected 4 lists of reads"),
     "reads": (set_attribute("read_pattern", [[1], [3], [2], [4]]), "has read 2 after read 3 of group 1"),
     "frame_time": (set_attribute("frame_time", 0.0), "frame_time is 0.0, expected a number above 0 [s]"),
+    "endless groups": (
+        set_attribute("nframes", 10**9),
+        "nframes is 1000000000, expected a whole number from 1 to 65536",
+    ),
+    "late reads": (set_attribute("read_pattern", [[1], [2], [3], [10**30]]), "read_pattern[3] is [1000000000000000000"),
+    "endless reads": (set_attribute("frame_time", 1e308), "frame_time is 1e+308, expected a number above 0 [s]"),
+    "endless stripes": (set_attribute("amplifiers", 33), "amplifiers is 33, expected a whole number from 1 to 32"),
     "exp_type": (
         set_attribute("exp_type", "ARC"),
         "exp_type 'ARC' is not in the table; known are DARK, FLAT, SCI, SKY",

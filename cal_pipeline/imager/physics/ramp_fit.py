@@ -152,7 +152,10 @@ def _collect(
     integrations: RampFit | None = None,
 ) -> RampFit:
     """Name the results of the compiled loop, and leave χ² to pixels whose ramps are complete."""
-    dq = dq | np.where(n_used == 0, np.uint32(DQ.DO_NOT_USE), np.uint32(0))
+    # Counts, gains or noise near the largest numbers leave values that float32 does not hold.
+    is_lost = (n_used == 0) | ~np.isfinite(values).all(axis=-3)
+    values = np.where(np.expand_dims(is_lost, -3), np.float32(np.nan), values)
+    dq = dq | np.where(is_lost, np.uint32(DQ.DO_NOT_USE), np.uint32(0))
     counted = ((dq & _CUT_SHORT) == 0) & (n_used > 1)
     rate, err, var_poisson, var_rnoise = np.moveaxis(values, -3, 0)
     return RampFit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cal_pipeline.core.errors import LayoutError
 from cal_pipeline.imager.models import RampModel
 from cal_pipeline.imager.physics.reference_pixels import (
     assign_amplifiers,
@@ -38,7 +39,15 @@ class RefpixStep(RampStep):
             self.not_applicable("no row holds nothing but reference pixels")
             return
         n_columns = ramp.shape[-1]
-        amplifier = assign_amplifiers(n_columns, int(ramp.meta.get("amplifiers") or 1))
+        amplifiers = ramp.meta.get("amplifiers")
+        amplifiers = 1 if amplifiers is None else amplifiers
+        is_whole = isinstance(amplifiers, (int, np.integer)) and not isinstance(amplifiers, bool)
+        if not is_whole or not 1 <= amplifiers <= n_columns:
+            raise LayoutError(
+                f"exposure {ramp.number}: attribute amplifiers is {amplifiers!r:.80}, "
+                f"expected a whole number from 1 to {n_columns}, the number of columns"
+            )
+        amplifier = assign_amplifiers(n_columns, int(amplifiers))
         data = np.concatenate([ramp.compute_rows(part).data for part in rows], axis=2)
         means = average_reference_pixels(data, np.concatenate([ramp.pixeldq[part] for part in rows]), amplifier)
         if np.isnan(means).all():

@@ -169,3 +169,12 @@ def test_rows_on_threads_give_the_same_bits_and_nothing_is_modified():
         np.testing.assert_array_equal(found, getattr(whole.integrations, name))
     np.testing.assert_array_equal(electrons, before[0])
     np.testing.assert_array_equal(flags, before[1])
+
+
+@pytest.mark.parametrize("scale", [1e37, 1e300])
+def test_rates_that_float32_does_not_hold_are_flagged(scale):
+    ramp = scale * np.arange(5.0).reshape(1, 5, 1, 1)
+    one, times = np.ones((1, 1)), compute_read_times([[1], [2], [3], [4], [5]], 5.0)
+    fit = fit_ramps(ramp, np.zeros(ramp.shape, np.uint8), np.zeros((1, 1), np.uint32), 1e3 * one, one, times)
+    assert np.isnan([fit.rate.item(), fit.err.item(), fit.var_poisson.item(), fit.var_rnoise.item()]).all()
+    assert fit.dq.item() == DQ.DO_NOT_USE
