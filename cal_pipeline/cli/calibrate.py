@@ -180,6 +180,11 @@ def _calibrate(arguments: list[str]) -> int:
     if len(sessions) != 1:
         found = f"found {' and '.join(sessions)}" if sessions else "none is given"
         raise UsageError(f"one session is needed, {found}; as in calibrate session.zarr -o l1.zarr")
+    if find_family(sessions[0]).noun != "scan":
+        raise UsageError(
+            f"{sessions[0]} is a store of an imager, and calibrate is for receivers; "
+            f"calibrate which {sessions[0]} lists the pipelines for its exposures"
+        )
     level = logging.DEBUG if given.get("verbose") else logging.WARNING if given.get("quiet") else logging.INFO
     with log_to_stderr(level):
         CalibrationPipeline.call(sessions[0], configure_log=False, **pipeline_parameters(given))

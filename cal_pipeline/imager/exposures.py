@@ -209,7 +209,7 @@ class ExposureStore:
         source = StoredRamp(readers["data"], readers.get("groupdq"), shape)
         if "pixeldq" not in readers:
             return source, None
-        refuse_absent(readers["pixeldq"], may_lack_all=True)
+        refuse_absent(readers["pixeldq"], are_flags=True)
         return source, read_whole(readers["pixeldq"]).astype(np.uint32)
 
     def read_image(self, number: int, with_ints: bool = True) -> dict[str, Any]:

@@ -138,6 +138,20 @@ def map_tiles(frames: FrameSet) -> Mapper:
     return partial(map_in_threads, samples=frames.n_samples)
 
 
+def read_projection(attributes: Mapping[str, Any]) -> Projection:
+    """Read the projection of an exposure from its attributes.
+
+    Raises
+    ------
+    LayoutError
+        If it has no ``wcs``, or one of another kind; names the exposure.
+    """
+    where = f"exposure {attributes.get('exposure_number')}: attribute wcs"
+    if attributes.get("wcs") is None:
+        raise LayoutError(f"{where} is missing, expected the keywords of a TAN projection")
+    return parse_projection(attributes["wcs"], where)
+
+
 def find_grid(frames: FrameSet) -> tuple[list[Projection], Grid]:
     """Find the projections of images, and the grid that they are resampled to.
 
@@ -146,11 +160,6 @@ def find_grid(frames: FrameSet) -> tuple[list[Projection], Grid]:
     LayoutError
         If an image has no ``wcs``, or one of another kind; names the exposure.
     """
-    projections = []
-    for header in frames.headers:
-        where = f"exposure {header.get('exposure_number')}: attribute wcs"
-        if header.get("wcs") is None:
-            raise LayoutError(f"{where} is missing, expected the keywords of a TAN projection")
-        projections.append(parse_projection(header["wcs"], where))
+    projections = [read_projection(header) for header in frames.headers]
     shapes = [(image.data.shape[0], image.data.shape[1]) for image in plain_images(frames)]
     return projections, compute_grid(projections, shapes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import DataReadError
 from cal_pipeline.core.store.interface import ArrayReader
+from cal_pipeline.core.text import format_count
+
+logger = logging.getLogger(__name__)
 
 Samples = NDArray[Any]
 
@@ -77,15 +81,16 @@ class RampInMemory:
         return RampBlock(rows, self._data[..., rows, :], self._groupdq[..., rows, :])
 
 
-def refuse_absent(reader: ArrayReader, may_lack_all: bool = False) -> None:
+def refuse_absent(reader: ArrayReader, are_flags: bool = False) -> None:
     """Refuse an array of which chunks are not stored: readers would get their fill value without a word.
 
     Parameters
     ----------
     reader : ArrayReader
         The array.
-    may_lack_all : bool
-        Whether it may be without any chunk, as flags of which none is set.
+    are_flags : bool
+        Whether it holds flags of raw data. zarr leaves out chunks in which none is set, so that
+        absent ones are told of and count as no flags; without any chunk there is nothing to tell.
 
     Raises
     ------
@@ -100,8 +105,11 @@ def refuse_absent(reader: ArrayReader, may_lack_all: bool = False) -> None:
     sizes = (
         [min(part.stop, n) - part.start for part, n in zip(region, reader.shape, strict=True)] for region in absent
     )
-    n_absent = sum(map(math.prod, sizes))
-    if absent and not (may_lack_all and n_absent == math.prod(reader.shape)):
+    if absent and are_flags:
+        if sum(map(math.prod, sizes)) < math.prod(reader.shape):
+            found = format_count(len(absent), "chunk")
+            logger.warning("%s: %s not stored, as zarr leaves out zeros; they count as no flags", reader.name, found)
+    elif absent:
         first = ", ".join(f"{part.start}:{part.stop}" for part in absent[0])
         raise DataReadError(
             f"{reader.name}: {len(absent)} chunks are not stored, the first of them [{first}]; expected all of "
@@ -124,7 +132,7 @@ class StoredRamp:
     def __init__(self, data: ArrayReader, groupdq: ArrayReader | None, shape: tuple[int, int, int, int]) -> None:
         refuse_absent(data)
         if groupdq is not None:
-            refuse_absent(groupdq, may_lack_all=True)
+            refuse_absent(groupdq, are_flags=True)
         self.shape, self.dtype = shape, np.dtype(data.dtype)
         self._data, self._groupdq = data, groupdq
         n_integrations, n_groups, n_rows, n_columns = shape

@@ -18,7 +18,7 @@ from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.frames import FrameSet
 from cal_pipeline.imager.kinds import MOSAIC
 from cal_pipeline.imager.models import ExposureModel, ImageModel
-from cal_pipeline.imager.mosaics import name_mosaic
+from cal_pipeline.imager.mosaics import name_mosaic, read_projection
 from cal_pipeline.imager.product import MosaicProduct
 from cal_pipeline.imager.writing import write_arrays
 from cal_pipeline.pipelines.imager import ImagerPipeline
@@ -80,9 +80,11 @@ class Image3Pipeline(ImagerPipeline):
         """Read the attributes of an exposure; None for one that stands alone, since opening it reports an error."""
         try:
             self.rule_for(store, number)
+            attributes = store.attributes(number)
+            read_projection(attributes)
         except ObservationError:
             return None
-        return store.attributes(number)
+        return attributes
 
     def select(self, dataset: Any) -> list[Any]:
         """Select the mosaics to make.

@@ -182,7 +182,7 @@ def test_one_image_alone_comes_out_unchanged(tmp_path):
     assert mosaic.meta.cal_step == {"outlier": "SKIPPED", "mosaic": "COMPLETE"}
 
 
-def test_a_mosaic_fails_alone(tmp_path):
+def test_an_exposure_that_cannot_be_placed_fails_alone(tmp_path):
     images = [dither(1), make_image(2), dither(3, target="M31"), dither(4, target="M33", exp_type="BOGUS")]
     images += [dither(5, target="M33")]
     store = write_store(tmp_path / "cal.zarr", images, "cal")
@@ -191,11 +191,15 @@ def test_a_mosaic_fails_alone(tmp_path):
     failures = json.loads((tmp_path / "mosaic.zarr/failures.json").read_text())
     assert "exposure 2: attribute wcs is missing" in str(failures)
     assert "BOGUS" in str(failures)
-    assert sorted(path.name for path in (tmp_path / "mosaic.zarr").iterdir() if path.is_dir()) == ["M31_K", "M33_K"]
+    assert sorted(path.name for path in (tmp_path / "mosaic.zarr").iterdir() if path.is_dir()) == [
+        "M31_K",
+        "M33_K",
+        "M42_K",
+    ]
     # What is not asked for in a run that resumes stays as it was, a failure too.
     product = call(Image3Pipeline, store, tmp_path / "mosaic.zarr", resume=True, exposures=[3])
-    assert product.numbers == ["M31_K", "M33_K"]
-    assert {failure["mosaic"] for failure in product.failures} == {"M42_K", "exp_000004"}
+    assert product.numbers == ["M31_K", "M33_K", "M42_K"]
+    assert {failure["mosaic"] for failure in product.failures} == {"exp_000002", "exp_000004"}
 
 
 def test_an_unreadable_exposure_fails_its_mosaic(tmp_path):

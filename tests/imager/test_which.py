@@ -98,3 +98,15 @@ def test_wrong_invocations_end_with_a_message(make_store, capsys, arguments):
     message = capsys.readouterr().err
     assert message.startswith("calibrate")
     assert "Traceback" not in message
+
+
+def test_calibrate_says_what_is_for_it(make_store, capsys):
+    store = make_store(TYPES)
+    assert main([store, "-o", "l1.zarr"]) == 1
+    assert f"{store} is a store of an imager, and calibrate is for receivers" in capsys.readouterr().err
+
+
+def test_exposures_that_go_the_same_way_share_a_line(make_store, capsys):
+    assert main(["which", make_store([("SCI", False)] * 3 + [("DARK", False)])]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["exposure", "1:3", "4"]

@@ -209,6 +209,10 @@ class RampStep(ExposureStep):
 
     def _map(self, ramp: RampModel, reftype: str, attribute: str) -> NDArray[np.float32]:
         given = ramp.meta.get(attribute)
+        # Without these no reference file can be chosen, and there need not be one.
+        is_named = all(ramp.meta.get(name) for name in ("instrument", "detector", "date_obs"))
+        if given is not None and not is_named and self.get_ref_override(reftype) is None:
+            return np.broadcast_to(np.float32(given), ramp.shape[-2:])
         reference = self.reference(ramp, reftype) if given is None else self.find_reference(ramp, reftype)
         if reference is not None:
             values: NDArray[np.float32] = reference.arrays["data"]
