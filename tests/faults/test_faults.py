@@ -57,7 +57,7 @@ def test_the_corpus_covers_every_array_that_is_read():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "share"),
-    [("kills", "0.001"), ("disk", "0.001"), ("corpus", "0.004"), ("collisions", "0.05"), ("strangers", "0.1")],
+    [("kills", "0.002"), ("disk", "0.001"), ("corpus", "0.004"), ("collisions", "0.05"), ("strangers", "0.1")],
 )
 def test_a_sample_of_faults(part, share):
     try_faults(part, "--share", share)
