@@ -77,7 +77,7 @@ def _write_group(path: Path, attributes: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the calibration made of a scan.
+    """Results of the calibration of a scan.
 
     Parameters
     ----------

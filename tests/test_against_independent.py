@@ -186,7 +186,7 @@ def test_counts_above_the_limit_of_the_telescope(make_session, calibrate, layere
 
 @pytest.mark.slow
 def test_loads_of_another_scan(make_session, calibrate, layered_table):
-    """Whose pixels are in another order."""
+    """Loads of another scan, with its pixels in another order, calibrate alike."""
     receiver = _two_arrays(preset("ccat_chai", channels=140, pixels=2).receivers[0])
     session = make_session(
         channels=None,

@@ -74,7 +74,7 @@ class StarComparison(NamedTuple):
 
     @property
     def is_recovered(self) -> NDArray[np.bool_]:
-        """Whether each flux is the true one within its errors."""
+        """Mask of the stars whose flux is the true one within its errors."""
         return np.abs(self.flux - self.true) <= 4.0 * self.err + ACCURACY * self.true
 
 

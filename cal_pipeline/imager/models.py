@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -35,7 +36,7 @@ Result = TypeVar("Result")
 Other = TypeVar("Other", bound="ExposureModel")
 
 
-class ExposureModel:
+class ExposureModel(ABC):
     """Exposure with its attributes; base of ramps and images.
 
     Attributes
@@ -74,9 +75,9 @@ class ExposureModel:
         return {name: self.meta.get(name) for name in ("instrument", "detector", "exp_type")}
 
     @property
+    @abstractmethod
     def shape(self) -> tuple[int, ...]:
         """Shape of the data."""
-        raise NotImplementedError
 
     def copy(self) -> Self:
         """Copy the exposure; arrays are shared, attributes are not."""
@@ -91,9 +92,9 @@ class ExposureModel:
         result.store, result.references = self.store, dict(self.references)
         return result
 
+    @abstractmethod
     def _arrays(self) -> dict[str, Any]:
         """Return the arrays to save, by name."""
-        raise NotImplementedError
 
     def to_tree(self) -> dict[str, Any]:
         """Return the content of a file that the exposure is saved to."""

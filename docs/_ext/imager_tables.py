@@ -1,9 +1,8 @@
 """Tables of the infrared imager made from the code: flags, arrays of images, reference files."""
 
 import numpy as np
-from docutils import nodes
 from docutils.parsers.rst import Directive
-from docutils.statemachine import StringList
+from tables import make_table
 
 from cal_pipeline.imager.dq import DQ, EVENTS
 from cal_pipeline.imager.reference_files import CONTENTS
@@ -55,7 +54,7 @@ class Flags(Directive):
             is_event = bool(np.uint32(flag) & EVENTS)
             bit = flag.value.bit_length() - 1
             rows.append((str(bit), str(flag.value), f"``{flag.name}``", "yes" if is_event else "", MEANINGS[flag]))
-        return _table(self, rows)
+        return make_table(self, rows)
 
 
 class ImageArrays(Directive):
@@ -67,7 +66,7 @@ class ImageArrays(Directive):
             axes = " or ".join("[" + ", ".join(dims) + "]" for dims in array.dims)
             kind = f"{array.dtype}, {array.units}" if array.units else array.dtype
             rows.append((f"``{name}``", axes, kind, array.long_name))
-        return _table(self, rows)
+        return make_table(self, rows)
 
 
 class ReferenceFiles(Directive):
@@ -80,16 +79,7 @@ class ReferenceFiles(Directive):
             parts += [f"``{number}``" for number in content.numbers]
             parts += [f"``{number}`` ({value:g})" for number, value in content.defaults.items()]
             rows.append((f"``{name}``", ", ".join(parts), content.meaning))
-        return _table(self, rows)
-
-
-def _table(directive, rows):
-    lines = [".. list-table::", "   :header-rows: 1", ""]
-    for first, *rest in rows:
-        lines += [f"   * - {first}", *(f"     - {cell}" for cell in rest)]
-    container = nodes.container()
-    directive.state.nested_parse(StringList(lines, source=directive.name), directive.content_offset, container)
-    return container.children
+        return make_table(self, rows)
 
 
 def setup(app):

@@ -1,8 +1,7 @@
 """Tables made from data files: parameter files for data, telescope profiles, pipelines of exposure types."""
 
-from docutils import nodes
 from docutils.parsers.rst import Directive
-from docutils.statemachine import StringList
+from tables import make_table
 
 from cal_pipeline.core.files.selection import cfg_folder, read_choices
 from cal_pipeline.heterodyne.parameter_files import CHOICES
@@ -22,7 +21,7 @@ class ParameterChoice(Directive):
             data = [_pattern(choice.patterns[key]) for key in CHOICES.keys if choice.automatic]
             given = data or ["when it is named", *[""] * (len(CHOICES.keys) - 1)]
             rows.append((*given, f"``{PIPELINE}``", f"``{choice.parameters}``", choice.purpose))
-        return _table(self, rows)
+        return make_table(self, rows)
 
 
 class TelescopeProfiles(Directive):
@@ -43,7 +42,7 @@ class TelescopeProfiles(Directive):
                 )
                 for frontend in profile.frontends
             ] or [(f"``{path.name}``", "none", _gigahertz(profile.frequency_range_hz), "", "")]
-        return _table(self, rows)
+        return make_table(self, rows)
 
 
 class ExposureTypes(Directive):
@@ -62,7 +61,7 @@ class ExposureTypes(Directive):
             )
             for row in read_exposure_table().rows
         ]
-        return _table(self, rows)
+        return make_table(self, rows)
 
 
 def _pattern(value):
@@ -76,15 +75,6 @@ def _gigahertz(span):
 def _depends_on(directive, path):
     """Have Sphinx read the page again when the file changes."""
     directive.state.document.settings.env.note_dependency(str(path))
-
-
-def _table(directive, rows):
-    lines = [".. list-table::", "   :header-rows: 1", ""]
-    for first, *rest in rows:
-        lines += [f"   * - {first}", *(f"     - {cell}" for cell in rest)]
-    container = nodes.container()
-    directive.state.nested_parse(StringList(lines, source=directive.name), directive.content_offset, container)
-    return container.children
 
 
 def setup(app):

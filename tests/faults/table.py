@@ -50,7 +50,7 @@ class Row:
 
     @property
     def bad(self) -> bool:
-        """Whether any case is not as it should be."""
+        """Tell whether any case is not as it should be."""
         return bool(self.lost or self.wrong or self.silent or self.hand)
 
 

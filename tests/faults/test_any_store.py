@@ -86,7 +86,7 @@ class Store:
 
     @property
     def all_missing(self) -> bool:
-        """Whether nothing at all was recorded of the ONs."""
+        """Tell whether nothing at all was recorded of the ONs."""
         return self.missing is not None and self.shape[1] == self.pattern.count("ON") == 1
 
     @property

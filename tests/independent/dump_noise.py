@@ -12,7 +12,7 @@ from .loads import Loads
 
 @dataclass
 class DumpNoise:
-    """What is found in a pixel; arrays [C], NaN in bad channels."""
+    """Noise found in a pixel; arrays [C], NaN in bad channels."""
 
     ratio: np.ndarray  # measured over expected
     noisy: np.ndarray

@@ -75,7 +75,7 @@ def sky_misfit(offs: list[FittedOff], options: Options) -> tuple[float, float]:
 
 
 def off_minus_off(offs: list[FittedOff], options: Options) -> float:
-    """What neither water nor gain explains in the differences of successive OFFs; median of their chi²."""
+    """Part of the differences of successive OFFs that neither water nor gain explains; median of their chi²."""
     found = []
     used = some_weight(offs, options) if offs else None
     for one, two in pairwise(offs):

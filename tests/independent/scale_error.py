@@ -20,7 +20,7 @@ TERMS = (
 
 @dataclass
 class LaterLoads:
-    """What the loads after a scan say of a pixel."""
+    """Loads after a scan, of a pixel."""
 
     drift: float  # median over the good channels of gamma(after)/gamma(before) - 1; NaN without later loads
     removed: bool  # from ONs and OFFs

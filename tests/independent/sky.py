@@ -72,7 +72,7 @@ class Model:
         return self.weigh(self.sky_of_bands(pwv, airmass, t_ground, t_spill))
 
     def sky_of_bands(self, pwv: float, airmass: float, t_ground: float, t_spill: float) -> list[np.ndarray]:
-        """The same in each sideband."""
+        """Sky of each band in each sideband."""
         bands = []
         for sb in self.sidebands:
             emission = self.emission(sb, pwv, airmass, t_ground)
@@ -89,7 +89,7 @@ class Model:
         return self.f_eff * total
 
     def sigma_mod(self, pwv: float, airmass: float, t_ground: float, model_error: float) -> np.ndarray:
-        """What a fractional error of all opacities does to the sky's own emission [K]."""
+        """Error of the sky's own emission by a fractional error of all opacities [K]."""
         total = np.zeros(len(self.sidebands[0].nu))
         for sb in self.sidebands:
             J = [self.physics.J(sb.nu, t_ground + offset) for offset in sb.offset] + [0.0]

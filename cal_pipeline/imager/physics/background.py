@@ -40,7 +40,7 @@ class Level(NamedTuple):
 
     @property
     def significant(self) -> bool:
-        """Whether the level exceeds five of its errors."""
+        """Tell whether the level exceeds five of its errors."""
         return self.value > SIGNIFICANCE * self.err
 
 

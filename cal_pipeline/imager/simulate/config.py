@@ -305,7 +305,7 @@ class ExposurePlan:
 
     @property
     def has_stars(self) -> bool:
-        """Whether the stars of the visit are in the field."""
+        """Tell whether the stars of the visit are in the field."""
         return self.exp_type == "SCI" if self.stars is None else self.stars
 
 

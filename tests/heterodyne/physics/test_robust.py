@@ -140,7 +140,7 @@ def test_spurs_far_out_do_not_move_the_sums(strength):
 
 
 def expected_loss():
-    """What weights of infinitely many samples of normal noise add to the variance of their mean, relative to it.
+    """Increase of the variance of the mean of infinitely many samples of normal noise by their weights, relative to it.
 
     The mean x = m + Σ w (z - m)/Σ w, with weights around the median m, follows an error of m with 1 - E[psi']/E[w],
     psi(z) = w z, and that of m is sign(z)/(2 phi(0)) a sample: its influence is the sum of both.

@@ -137,7 +137,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a calibration found."""
+    """Result of a calibration."""
 
     bench: Bench
     observation: object

@@ -135,7 +135,7 @@ def test_errors_are_those_of_single_pixels():
     st.floats(-180, 180), st.floats(0.4, 2.5), st.floats(-30, 30), st.floats(-30, 30), st.integers(1, 12), st.booleans()
 )
 def test_parts_of_the_sky_are_cut_out_of_the_whole(degrees, scale, dx, dy, size, mirrored):
-    """What a small grid gets does not depend on what lies around it."""
+    """A grid cut out of a larger one holds the same values."""
     image, source = make_random(), PLAIN
     if mirrored:
         source = Projection(PLAIN.crval, PLAIN.crpix, ((SCALE, 0.0), (0.0, SCALE)))
