@@ -281,6 +281,7 @@ def test_an_old_empty_lock_is_of_a_run_that_was_killed_while_it_made_it(tmp_path
     os.utime(lock_path(tmp_path / "l1.zarr"), (0, 0))
     lock = LocalLock(tmp_path / "l1.zarr", tmp_path, Holder.of_this_process("mine"))
     lock.acquire()
+    assert read_holder(LocalStorePath(tmp_path / "l1.zarr")).run == "mine"
     lock.release()
 
 

@@ -534,7 +534,8 @@ class TestLinks:
     @pytest.mark.parametrize("name", ["session.zarr/../beside.zarr", "session.zarr.old/l1.zarr", "sessions.zarr"])
     def test_what_only_looks_like_it_is_not_refused(self, tmp_path, name):
         (tmp_path / "session.zarr").mkdir()
-        make(tmp_path, name).close()
+        with make(tmp_path, name) as output:
+            assert output.path == (tmp_path / name).resolve()
 
     def test_an_input_in_the_staging_folder(self, tmp_path):
         source = str(tmp_path / "l1.zarr.staging" / "session.zarr")
