@@ -17,9 +17,22 @@ from typing import Any, NoReturn
 from stpipe.exceptions import StpipeExitException
 
 from cal_pipeline._version import __version__
-from cal_pipeline.core.errors import CalibrationError, OutputExistsError, RunInterruptedError
+from cal_pipeline.core.errors import CalibrationError, OutputExistsError, RunInterruptedError, UsageError
 from cal_pipeline.core.run.signals import Terminated, interruptible
 from cal_pipeline.core.text import escape_lines
+
+__all__ = [
+    "DONE",
+    "FAILED",
+    "CommandParser",
+    "UsageError",
+    "complain",
+    "describe_error",
+    "explain_usage",
+    "interrupt_status",
+    "run_command",
+    "show",
+]
 
 DONE, FAILED = 0, 1
 """Exit statuses of a command that did, or did not do, all that it was asked for."""
@@ -29,10 +42,6 @@ DEBUG_VARIABLE = "CAL_PIPELINE_DEBUG"
 
 _LINES = 5
 """Lines of a message that are shown; the rest is in the traceback."""
-
-
-class UsageError(CalibrationError):
-    """Invalid command line."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -113,8 +122,8 @@ def run_command(
     Returns
     -------
     int
-        The status of `function`; that of a :class:`stpipe.exceptions.StpipeExitException`; 1 for
-        any other error; 130 and 143 after SIGINT and SIGTERM.
+        The status of `function`; that of a :class:`stpipe.exceptions.StpipeExitException` or
+        :class:`.CalibrationError`; 1 for any other error; 130 and 143 after SIGINT and SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0")
@@ -129,7 +138,7 @@ def run_command(
         if debug:
             complain("".join(traceback.format_exception(error)).rstrip())
         complain(f"{prog}: {describe_error(error, overwrite_flag)}")
-        return int(error.exit_status) if isinstance(error, StpipeExitException) else FAILED
+        return int(error.exit_status) if isinstance(error, (StpipeExitException, CalibrationError)) else FAILED
 
 
 def describe_error(error: BaseException, overwrite_flag: str = "--overwrite") -> str:

@@ -110,18 +110,16 @@ def _run(argv: Sequence[str], identifier: str, known: argparse.Namespace, known_
         _replaced(_log, LogConfig=_RunLog),
     ):
         try:
-            _cmdline.step_from_cmdline(list(argv))
-        except ValueError as error:
-            # stpipe wraps the error of a parameter into one without its class.
-            if isinstance(error.__cause__, CalibrationError):
-                raise error.__cause__ from None
-            raise
-        except NoInputError:
+            step = _cmdline.step_from_cmdline(list(argv))
+        except Exception as error:
             # Parameters can be saved without any data.
-            if not known.save_parameters:
-                raise
-            show(f"parameters saved to {known.save_parameters}")
-    return DONE
+            if isinstance(error, NoInputError) and known.save_parameters:
+                show(f"parameters saved to {known.save_parameters}")
+                return DONE
+            # stpipe wraps the error of a parameter into one without its class.
+            cause = error.__cause__ if isinstance(error, ValueError) else None
+            raise cls.grade_error(cause if isinstance(cause, CalibrationError) else error) from error.__cause__
+    return int(step.exit_status)
 
 
 def build_step(build: Callable[..., tuple[Any, list[str]]], *args: Any) -> tuple[Any, list[str]]:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 
 class CalibrationError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base of all errors that this package raises on purpose.
+
+    Attributes
+    ----------
+    exit_status : int
+        Exit status of a command that ends with the error.
+    """
+
+    exit_status: int = 1
+
+
+class UsageError(CalibrationError):
+    """Invalid command line."""
 
 
 class StoreError(CalibrationError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -41,6 +42,41 @@ def record_step(step: CheckedStep, references: list[tuple[str, str]]) -> dict[st
             {"type": kind, "file": path, "sha256": digest_file(path)} for kind, path in dict.fromkeys(references)
         ],
     }
+
+
+def record_product(
+    tool: str, step: CheckedStep, inputs: Iterable[str | Path], warnings: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Record how a product was made, for products of any format.
+
+    Parameters
+    ----------
+    tool : str
+        Command that makes such products.
+    step : CheckedStep
+        The step, during its run.
+    inputs : iterable of path
+        Files that were read.
+    warnings : sequence of str
+        Warnings so far.
+
+    Returns
+    -------
+    dict
+        Ready for JSON: ``tool``, ``version``, ``time``, ``parameters``, ``parameter_origins``,
+        ``inputs`` with ``name`` and ``sha256``, and ``warnings``.
+    """
+    record = {
+        "tool": tool,
+        "version": __version__,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "parameters": step.get_pars(),
+        "parameter_origins": step.parameters.flat_origins(),
+        "inputs": [{"name": str(path), "sha256": digest_file(path)} for path in dict.fromkeys(map(str, inputs))],
+        "warnings": list(warnings),
+    }
+    ready: dict[str, Any] = make_json_ready(record)
+    return ready
 
 
 def digest_file(path: str | Path) -> str | None:

@@ -78,6 +78,18 @@ class BaseStep(CheckedStep):
 
     _applicable = True
 
+    _exit_status = 0
+
+    @property
+    def exit_status(self) -> int:
+        """Exit status of a command after the most recent run; 0 if it did all that it was asked for."""
+        return int(self._exit_status if self._last is None else getattr(self._last, "_exit_status", 0))
+
+    @classmethod
+    def grade_error(cls, error: Exception) -> Exception:
+        """Give an error the exit status that the commands of the family promise; by default it has its own."""
+        return error
+
     @classmethod
     def open_source(cls, source: Any, input_dir: str = "") -> Any:
         """Open an observation.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import asdf
+
+from cal_pipeline.core.files.replace import replace_file
 
 
 @contextmanager
@@ -94,18 +95,8 @@ def write_asdf(path: str | Path, tree: Mapping[str, Any], **settings: Any) -> No
     OSError
         If it cannot be written; an older file stays as it was.
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with open(unfinished, "wb") as file:
-            asdf.AsdfFile(dict(tree)).write_to(file, **settings)
-            file.flush()
-            # A file system may otherwise rename before it writes, and an empty file would survive a loss of power.
-            os.fsync(file.fileno())
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replace_file(path) as unfinished, open(unfinished, "wb") as file:
+        asdf.AsdfFile(dict(tree)).write_to(file, **settings)
 
 
 def make_builtin(value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Calibration of arrays of Cherenkov telescopes: atmosphere, array, camera, database."""

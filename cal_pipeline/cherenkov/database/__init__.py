@@ -1,0 +1,1 @@
+"""Database of observatories, reference atmospheres and selections."""

@@ -1,0 +1,1 @@
+"""Formulas of the Cherenkov family, as functions of arrays."""

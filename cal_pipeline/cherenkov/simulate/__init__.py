@@ -1,0 +1,1 @@
+"""Simulated inputs of the Cherenkov family, with the truth."""

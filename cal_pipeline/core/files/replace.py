@@ -1,0 +1,50 @@
+"""Files that are written completely or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replace_file(path: str | Path) -> Iterator[Path]:
+    """Give the path of a file to write, which replaces another at the end of the block.
+
+    After an error the file to be replaced is as it was, and the unfinished one is removed.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; missing folders are made.
+
+    Yields
+    ------
+    Path
+        File in the same folder, which the block writes and closes.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> with replace_file("night/model.txt") as unfinished:
+    ...     _ = unfinished.write_text("complete")
+    >>> Path("night/model.txt").read_text()
+    'complete'
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays: some libraries choose a format by it.
+    unfinished = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        yield unfinished
+        # A file system may otherwise rename before it writes, and an empty file would survive a loss of power.
+        with open(unfinished, "rb+") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Steps of the Cherenkov family, one a file."""
