@@ -53,6 +53,26 @@ _FAMILIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             "mosaic": "imager.MosaicStep",
         },
     ),
+    "cherenkov": (
+        {"molecular_atmosphere": "MolecularAtmospherePipeline"},
+        {
+            "init_database": "cherenkov.InitDatabaseStep",
+            "upload_observatory": "cherenkov.UploadObservatoryDataStep",
+            "upload_model": "cherenkov.UploadAtmosphericModelStep",
+            "macobac": "cherenkov.MacobacStep",
+            "density_profile": "cherenkov.DensityProfileStep",
+            "select_model": "cherenkov.SelectModelStep",
+            "atmospheric_model": "cherenkov.AtmosphericModelStep",
+            "camera_coefficients": "cherenkov.CameraCoefficientsStep",
+            "camera_test_data": "cherenkov.CameraTestDataStep",
+            "muon_throughput": "cherenkov.MuonThroughputStep",
+            "energy_asymmetry": "cherenkov.EnergyAsymmetryStep",
+            "inter_calibration": "cherenkov.InterCalibrationStep",
+            "cross_calibration": "cherenkov.CrossCalibrationStep",
+            "clear_night": "cherenkov.ClearNightStep",
+            "lidar_inversion": "cherenkov.LidarInversionStep",
+        },
+    ),
 }
 """Pipelines and steps of each family by alias, in processing order."""
 

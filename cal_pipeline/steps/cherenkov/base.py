@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from astropy.table import Table
 from astropy.time import Time
@@ -26,6 +26,8 @@ from cal_pipeline.cherenkov.tools import Tool
 from cal_pipeline.core.errors import CalibrationError, NoInputError, StoreError, UsageError
 from cal_pipeline.core.inputs import locate_input
 from cal_pipeline.core.parameters.messages import ParameterError
+from cal_pipeline.core.parameters.origins import Collected, Parameters
+from cal_pipeline.core.parameters.specification import find_defaults, parse_specification
 from cal_pipeline.core.records import record_product
 from cal_pipeline.core.step import BaseStep
 from cal_pipeline.core.store.locations import is_url
@@ -96,6 +98,42 @@ class CherenkovStep(BaseStep):
 
     _notices: list[str]
     """Warnings of the run."""
+
+    @classmethod
+    def own_parameters(cls) -> dict[str, Any]:
+        """Return the parameters of the tool with their defaults, without those of all steps.
+
+        Returns
+        -------
+        dict
+            By name; the keys of the tool's section of a configuration file.
+        """
+        common, own = parse_specification(BaseStep), parse_specification(cls)
+        return {
+            name: value
+            for name, value in find_defaults(cls).items()
+            if own[name] != common.get(name) and name != "allow_code"
+        }
+
+    @classmethod
+    def from_configuration(cls, values: Mapping[str, Any], origins: Mapping[str, str]) -> Self:
+        """Make a step from the values of a configuration file.
+
+        Parameters
+        ----------
+        values : mapping
+            Parameters by name.
+        origins : mapping of str to str
+            Origin of each, for the provenance.
+
+        Raises
+        ------
+        ParameterError
+            If a value is refused.
+        """
+        collected = Collected(cls._plain(values), dict(origins))
+        step: Self = cls.from_config_section(Parameters.of(collected))
+        return step
 
     @classmethod
     def grade_error(cls, error: Exception) -> Exception:

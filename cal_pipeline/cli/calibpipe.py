@@ -1,0 +1,169 @@
+"""The tools `calibpipe-…`, whose names and configuration files are those of the published CTAO package."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from cal_pipeline.cherenkov.configuration import OPTIONS, Configuration, read_option, read_yaml, resolve
+from cal_pipeline.cherenkov.errors import ConfigurationError
+from cal_pipeline.cherenkov.tools import SELF, Tool
+from cal_pipeline.cli.commands import DONE, CommandParser, run_command, show
+from cal_pipeline.core.logs import log_to_stderr
+from cal_pipeline.registry import list_steps
+
+logger = logging.getLogger(__name__)
+
+_SHORT = {"i": ("input_url", "data_path"), "d": ("input_data_url",), "o": ("output_url", "output_dir", "output_path")}
+"""Short options with the keys that they may stand for."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tool by whose name the process was called."""
+    command = Path(sys.argv[0]).name.removesuffix(".exe")
+    return run_tool(command, argv)
+
+
+def run_tool(command: str, argv: Sequence[str] | None = None) -> int:
+    """Run a tool.
+
+    Parameters
+    ----------
+    command : str
+        Its name, such as ``"calibpipe-calculate-macobac"``.
+    argv : sequence of str, optional
+        Its options; those of the process if not given.
+
+    Returns
+    -------
+    int
+        Exit status.
+    """
+    return run_command(command, lambda arguments: _run(command, arguments), argv, "--overwrite")
+
+
+def load_tools() -> dict[str, Any]:
+    """Load the step classes of all tools, by their commands."""
+    classes = [_load(entry.class_name) for entry in list_steps("cherenkov") if not entry.is_pipeline]
+    return {cls.tool.command: cls for cls in classes}
+
+
+def _load(class_name: str) -> Any:
+    module, _, name = class_name.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def _run(command: str, argv: list[str]) -> int:
+    classes = load_tools()
+    if command not in classes:
+        raise ConfigurationError(f"there is no tool {command}; expected one of {', '.join(sorted(classes))}")
+    cls = classes[command]
+    try:
+        return _run_step(cls, [other.tool for other in classes.values()], argv)
+    except Exception as error:
+        raise cls.grade_error(error) from error.__cause__
+
+
+def _run_step(cls: Any, tools: Sequence[Tool], argv: list[str]) -> int:
+    parameters = cls.own_parameters()
+    given, rest = _parser(cls).parse_known_args(argv)
+    if given.help:
+        show(describe_tool(cls))
+        return DONE
+    config = Configuration()
+    for path in given.config:
+        config.add(read_yaml(path), f"file {path}")
+    for short, keys in _SHORT.items():
+        if getattr(given, short) is not None:
+            config.add({cls.tool.section: {_find_key(cls, parameters, short, keys): getattr(given, short)}}, OPTIONS)
+    for path, value in _read_options(rest, cls.tool.section):
+        config.add(_nest(path, value), OPTIONS)
+    resolved = resolve(config, cls.tool, parameters, tools)
+    with log_to_stderr(getattr(logging, given.log_level)):
+        for warning in resolved.warnings:
+            logger.warning("%s", warning)
+        step = cls.from_configuration(resolved.parameters, resolved.origins)
+        step.run(resolved.source if resolved.source is not None or cls.example_input else "database")
+    return int(step.exit_status)
+
+
+def _parser(cls: Any) -> CommandParser:
+    parser = CommandParser(prog=cls.tool.command, add_help=False, allow_abbrev=False)
+    parser.add_argument("-c", "--config", action="append", default=[])
+    for short in _SHORT:
+        parser.add_argument(f"-{short}", dest=short)
+    parser.add_argument("--log-level", choices=["DEBUG", "INFO", "WARNING", "ERROR"], default="INFO", type=str.upper)
+    parser.add_argument("-h", "--help", action="store_true", default=argparse.SUPPRESS)
+    parser.set_defaults(help=False)
+    return parser
+
+
+def _find_key(cls: Any, parameters: dict[str, Any], short: str, keys: Sequence[str]) -> str:
+    """Find the key that a short option stands for, in the section of the tool."""
+    for key in keys:
+        if key == cls.tool.source or key in parameters:
+            return key
+    raise ConfigurationError(f"{cls.tool.command} has no option -{short}; --help lists its keys")
+
+
+def _read_options(words: Sequence[str], section: str) -> list[tuple[list[str], Any]]:
+    """Read options such as ``--Section.key=value``, ``--key value`` and ``--key``, which is true."""
+    found: list[tuple[list[str], Any]] = []
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        if not word.startswith("--") or word == "--":
+            raise ConfigurationError(f"unexpected argument {word}; expected -c FILE or --key=value")
+        name, equals, text = word[2:].partition("=")
+        if not equals:
+            text = queue.pop(0) if queue and not queue[0].startswith("-") else "true"
+        path = name.split(".")
+        found.append((path if len(path) > 1 else [section, *path], read_option(text)))
+    return found
+
+
+def _nest(path: Sequence[str], value: Any) -> dict[str, Any]:
+    for name in reversed(path):
+        value = {name: value}
+    nested: dict[str, Any] = value
+    return nested
+
+
+def describe_tool(cls: Any) -> str:
+    """Describe a tool and the keys of its section, for its help.
+
+    Parameters
+    ----------
+    cls : type
+        Step class of the tool.
+    """
+    tool: Tool = cls.tool
+    lines = [
+        f"usage: {tool.command} [-c config.yaml ...] [--Section.key=value ...]",
+        "",
+        (cls.__doc__ or "").strip().partition("\n")[0],
+        "",
+        "options:",
+        "  -c, --config FILE   YAML file; later files and options override earlier ones, key by key",
+        "  -i, -d, -o          input, second input and output, where the tool has such keys",
+        "  --log-level LEVEL   DEBUG, INFO, WARNING or ERROR",
+        "  --debug             show the traceback of an error",
+        "",
+        f"keys of the section {tool.section}, as options too:",
+    ]
+    spec = cls.load_spec_file()
+    parameters = cls.own_parameters()
+    width = max(map(len, [*parameters, tool.source]))
+    if tool.source not in ("", SELF):
+        lines.append(f"  {tool.source:<{width}}  input, such as {cls.example_input}")
+    for name, default in parameters.items():
+        comment = (spec.inline_comments.get(name) or "").replace("%%", "%").lstrip("# ").strip()
+        lines.append(f"  {name:<{width}}  {comment} [{default}]")
+    if tool.handlers:
+        lines += ["", f"further sections: {', '.join(tool.handlers)}"]
+    return "\n".join(lines)
