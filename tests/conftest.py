@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
@@ -88,3 +89,16 @@ def calibrate(tmp_path: Path, atm_table: Path) -> Callable[..., CalibratedSessio
         return CalibrationPipeline.call(str(session), output_file=target, steps=steps, **settings)
 
     return run
+
+
+CHERENKOV_DATA = "CAL_PIPELINE_CHERENKOV_DATA"
+DATA_BESIDE = Path(__file__).parents[2] / "shared" / "data" / "cherenkov"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of real meteorological tables, reference models, muons and pairs, with expected values."""
+    folder = Path(os.environ.get(CHERENKOV_DATA, DATA_BESIDE))
+    if not folder.is_dir():
+        pytest.skip(f"no folder of real data; {CHERENKOV_DATA} names one")
+    return folder
