@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-
-_EMPTY: Mapping[str, str] = MappingProxyType({})
 
 SELF = "*"
 """Source of a tool whose section, as a whole, is its input."""
@@ -41,5 +38,5 @@ class Tool:
     source: str = ""
     handlers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     choice: str = ""
-    present: Mapping[str, str] = _EMPTY
+    present: Mapping[str, str] = field(default_factory=dict)
     unused: frozenset[str] = frozenset()
