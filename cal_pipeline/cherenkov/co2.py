@@ -95,7 +95,7 @@ def read_record(path: Path) -> list[MonthlyValue]:
         If a line has another form, a month is there twice, or a value is out of range.
     """
     try:
-        lines = path.read_text(encoding="latin-1").splitlines()
+        lines = path.read_text(encoding="latin-1").split("\n")
     except OSError as error:
         raise MissingInputError(f"CO2 record {path} cannot be read: {error.strerror}") from error
     numbered = [(i, line) for i, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith('"')]

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Table, vstack
+from astropy.time import Time
+from numpy.typing import NDArray
 
 from cal_pipeline.cherenkov.errors import CorruptedInputError
 from cal_pipeline.cherenkov.extras import import_extra
+
+Array = NDArray[np.float64]
 
 _COLUMNS = {
     "t": ("Temperature", "K"),
@@ -20,7 +24,11 @@ _COLUMNS = {
 }
 """Columns with their units, by the short name of a parameter in GRIB."""
 
-_LEVELS = "isobaricInhPa"
+_LEVELS = {"isobaricInhPa": 1.0, "isobaricInPa": 0.01}
+"""Factors from the value of a level to hPa, by the type of level."""
+
+_Key = tuple[str, float, bytes]
+"""Time, pressure and grid of a field."""
 
 
 def read_grib(path: Path) -> Table:
@@ -34,7 +42,7 @@ def read_grib(path: Path) -> Table:
     Returns
     -------
     Table
-        A row a time, point and level: ``Latitude``, ``Longitude`` [deg], ``Timestamp`` (ISO text, UTC), ``Pressure``
+        A row a time, point and level: ``Latitude``, ``Longitude`` [deg], ``Timestamp`` (UTC), ``Pressure``
         [hPa] and the columns of the parameters that the file holds; values that it lacks are masked.
 
     Raises
@@ -45,18 +53,18 @@ def read_grib(path: Path) -> Table:
         If the file cannot be read, or holds no levels of pressure.
     """
     eccodes = import_extra("eccodes")
-    rows: dict[tuple[str, float, float, float], dict[str, float]] = {}
+    fields: dict[_Key, dict[str, Array]] = {}
     try:
         with open(path, "rb") as file:
             for message in _iterate(eccodes, file):
-                _read_message(eccodes, message, rows)
+                _read_message(eccodes, message, fields)
     except (OSError, eccodes.CodesInternalError) as error:
         raise CorruptedInputError(f"meteorological table {path} cannot be read as GRIB: {error}") from error
-    if not rows:
+    if not fields:
         raise CorruptedInputError(
             f"meteorological table {path} holds no levels of pressure with any of the parameters {', '.join(_COLUMNS)}"
         )
-    return _make_table(rows)
+    return _make_table(fields)
 
 
 def _iterate(eccodes: Any, file: Any) -> Iterator[Any]:
@@ -67,33 +75,41 @@ def _iterate(eccodes: Any, file: Any) -> Iterator[Any]:
             eccodes.codes_release(message)
 
 
-def _read_message(eccodes: Any, message: Any, rows: dict[tuple[str, float, float, float], dict[str, float]]) -> None:
-    """Add the values of a message, which holds one parameter at one level and time, to the rows."""
-    name = eccodes.codes_get(message, "shortName")
-    if name not in _COLUMNS or eccodes.codes_get(message, "typeOfLevel") != _LEVELS:
+def _read_message(eccodes: Any, message: Any, fields: dict[_Key, dict[str, Array]]) -> None:
+    """Add the field of a message, which holds one parameter at one level and time, to the others."""
+    name, kind = (eccodes.codes_get(message, key) for key in ("shortName", "typeOfLevel"))
+    if name not in _COLUMNS or kind not in _LEVELS:
         return
     date, clock = (eccodes.codes_get(message, key, int) for key in ("validityDate", "validityTime"))
     time = f"{date // 10000:04d}-{date // 100 % 100:02d}-{date % 100:02d}T{clock // 100:02d}:{clock % 100:02d}:00"
-    level = float(eccodes.codes_get(message, "level"))
-    latitudes, longitudes, values = (
-        eccodes.codes_get_array(message, key) for key in ("latitudes", "longitudes", "values")
-    )
-    absent = eccodes.codes_get(message, "missingValue", float)
-    for latitude, longitude, value in zip(latitudes, longitudes, values, strict=True):
-        if value != absent:
-            # Points are stored to 1e-6 deg, and come back with the error of single precision.
-            point = (round(float(latitude), 6), round(float(longitude), 6))
-            rows.setdefault((time, *point, level), {})[name] = float(value)
+    pressure = _LEVELS[kind] * eccodes.codes_get(message, "level", float)
+    values = eccodes.codes_get_array(message, "values")
+    values = np.where(values == eccodes.codes_get(message, "missingValue", float), np.nan, values)
+    # Points are stored to 1e-6 deg, and come back with the error of single precision.
+    points = np.round([eccodes.codes_get_array(message, key) for key in ("latitudes", "longitudes")], 6)
+    fields.setdefault((time, pressure, points.tobytes()), {})[name] = values
 
 
-def _make_table(rows: dict[tuple[str, float, float, float], dict[str, float]]) -> Table:
-    time, latitude, longitude, pressure = zip(*rows, strict=True)
-    table = Table({"Latitude": latitude, "Longitude": longitude, "Timestamp": time, "Pressure": pressure})
+def _make_table(fields: dict[_Key, dict[str, Array]]) -> Table:
+    """Make the table of fields; a point where all parameters are missing has no row."""
+    held = [short for short in _COLUMNS if any(short in values for values in fields.values())]
+    parts = []
+    for (time, pressure, points), values in fields.items():
+        latitude, longitude = np.frombuffer(points).reshape(2, -1)
+        part = Table({"Latitude": latitude, "Longitude": longitude})
+        part["Pressure"] = pressure
+        part["Timestamp"] = np.datetime64(time, "ms")
+        for short in held:
+            part[short] = values.get(short, np.full(latitude.size, np.nan))
+        is_empty = np.all([np.isnan(part[short]) for short in held], axis=0)
+        parts.append(part[~is_empty])
+    table = vstack(parts)
+    table["Timestamp"] = Time(np.asarray(table["Timestamp"]), scale="utc")
     for name, unit in (("Latitude", "deg"), ("Longitude", "deg"), ("Pressure", "hPa")):
         table[name].unit = unit
-    for short, (name, unit) in _COLUMNS.items():
-        values = np.array([row.get(short, np.nan) for row in rows.values()])
-        if np.isfinite(values).any():
-            table[name] = np.ma.masked_invalid(values)
-            table[name].unit = unit
+    for short in held:
+        name, unit = _COLUMNS[short]
+        table[short] = np.ma.masked_invalid(table[short])
+        table[short].unit = unit
+        table.rename_column(short, name)
     return table
