@@ -320,6 +320,7 @@ class MeteoTable:
 
     def _average(self, rows: NDArray[np.intp], rule: str) -> LevelProfile:
         """Average rows of shape (columns, levels), whose pressures ascend."""
+
         def average(values: Array) -> Array:
             mean: Array = values.mean(axis=0)[::-1]
             return mean
