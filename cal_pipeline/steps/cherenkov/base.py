@@ -181,6 +181,9 @@ class CherenkovStep(BaseStep):
         self.check_parameters()
         return self.make_products(source)
 
+    def finalize_result(self, result: Any, reference_files_used: list[tuple[str, str]]) -> None:
+        """Record nothing in the result: products carry their provenance already."""
+
     def check_parameters(self) -> None:
         """Refuse contradictory parameters; overridden by steps that can have some."""
 
