@@ -12,7 +12,7 @@ _EXTRAS = {
     "sqlalchemy": "cherenkov",
     "tables": "cherenkov",
     "psycopg": "postgres",
-    "cfgrib": "grib",
+    "eccodes": "grib",
 }
 """Extras of this package, by the libraries that they bring."""
 

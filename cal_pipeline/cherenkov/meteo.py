@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cal_pipeline.cherenkov.errors import CorruptedInputError, MissingInputError
 from cal_pipeline.cherenkov.physics.altitude import compute_altitude, compute_number_density, convert_geopotential
 from cal_pipeline.cherenkov.physics.levels import LevelProfile
+from cal_pipeline.cherenkov.physics.limits import RANGES
 from cal_pipeline.cherenkov.products import read_ecsv
 
 Array = NDArray[np.float64]
@@ -39,6 +40,9 @@ _UNITS = {
 """Columns that are read, with their units."""
 
 _NEEDED = ("Latitude", "Longitude", "Timestamp", "Pressure", "Temperature")
+
+_GRIB = (".grib", ".grib2")
+"""Suffixes of files in GRIB; all others are ECSV."""
 
 _GPM = "gpm"
 """Unit of geopotential heights [geopotential metre], which astropy does not know."""
@@ -127,13 +131,11 @@ class MeteoTable:
 
     @classmethod
     def _read_file(cls, path: Path) -> MeteoTable:
-        if path.suffix == ".ecsv":
-            table = read_ecsv(path, "meteorological table")
-        else:
+        if path.suffix in _GRIB:
             from cal_pipeline.cherenkov.grib import read_grib
 
-            table = read_grib(path)
-        return cls.from_table(table, path)
+            return cls.from_table(read_grib(path), path)
+        return cls.from_table(read_ecsv(path, "meteorological table"), path)
 
     @classmethod
     def from_table(cls, table: Table, path: Path) -> MeteoTable:
@@ -196,12 +198,13 @@ class MeteoTable:
             if name not in table.colnames:
                 continue
             given, own = _column(table, name, path, unit=unit), compute()
-            with np.errstate(invalid="ignore"):
-                differs = np.abs(given - own) > _SAME_VALUE * np.abs(own)
+            scale = np.where(own == 0.0, 1.0, np.abs(own))
+            relative = np.abs(given - own) / scale
+            differs = relative > _SAME_VALUE
             if differs.any():
                 found.append(
                     f"{path}: column {name} differs from the computed one in {differs.sum()} of {len(table)} rows, "
-                    f"by up to {np.nanmax(np.abs(given / own - 1.0)):.2g} relative; the computed one is used"
+                    f"by up to {relative[differs].max():.2g} relative; the computed one is used"
                 )
         return found
 
@@ -234,7 +237,7 @@ class MeteoTable:
                 f"and the points {_format_points(points)}"
             )
         rows, columns = self._drop_duplicates(rows, columns)
-        self._refuse_nan(rows)
+        self._check_values(rows, "pressure")
         pressures, level_of_row = np.unique(self.pressure[rows], return_inverse=True)
         held = np.zeros((asked, pressures.size), dtype=bool)
         row_of = np.zeros((asked, pressures.size), dtype=int)
@@ -244,6 +247,8 @@ class MeteoTable:
         complete = present & held[:, counted].all(axis=1)
         if not counted.any() or not complete.any():
             raise MissingInputError(f"{self.name}: no column of time and point holds all levels that most of them hold")
+        used_rows = row_of[np.ix_(complete, counted)]
+        self._check_values(used_rows.ravel(), "temperature", "humidity", "height")
         warnings = list(self.warnings)
         dropped = np.flatnonzero(present & ~complete)
         if dropped.size:
@@ -253,7 +258,7 @@ class MeteoTable:
         if completeness < 1.0:
             warnings.append(f"{self.name}: {used} of {asked} columns of time and point are used")
         try:
-            profile = self._average(row_of[np.ix_(complete, counted)], rule)
+            profile = self._average(used_rows, rule)
         except CorruptedInputError as error:
             raise CorruptedInputError(f"{self.name}: {error}") from error
         return MeteoSelection(profile, completeness, warnings)
@@ -283,8 +288,10 @@ class MeteoTable:
         group = group.ravel()
         for name in ("temperature", "humidity", "height"):
             values = getattr(self, name)[rows]
-            if not np.array_equal(values, values[first][group], equal_nan=True):
-                row = rows[np.flatnonzero(values != values[first][group])[0]]
+            kept = values[first][group]
+            differs = (values != kept) & ~(np.isnan(values) & np.isnan(kept))
+            if differs.any():
+                row = rows[np.flatnonzero(differs)[0]]
                 raise CorruptedInputError(
                     f"{self.name}: rows of {self.pressure[row]:g} hPa at {self.time[row]}, "
                     f"({self.latitude[row]:g}, {self.longitude[row]:g}) deg differ in {name}; "
@@ -292,14 +299,18 @@ class MeteoTable:
                 )
         return rows[first], columns[first]
 
-    def _refuse_nan(self, rows: NDArray[np.intp]) -> None:
-        for name in ("pressure", "temperature", "humidity", "height"):
-            bad = ~np.isfinite(getattr(self, name)[rows])
+    def _check_values(self, rows: NDArray[np.intp], *names: str) -> None:
+        """Refuse values that are not finite, and pressures and temperatures that air cannot have."""
+        for name in names:
+            values = getattr(self, name)[rows]
+            low, high, unit = RANGES.get(name, (-np.inf, np.inf, ""))
+            bad = ~(np.isfinite(values) & (values >= low) & (values <= high))
             if bad.any():
                 row = rows[bad][0]
+                expected = f"{low:g} to {high:g} {unit}" if unit else "a number"
                 raise CorruptedInputError(
-                    f"{self.name}: {name} is not finite at {self.pressure[row]:g} hPa, {self.time[row]}, "
-                    f"({self.latitude[row]:g}, {self.longitude[row]:g}) deg"
+                    f"{self.name}: {name} {values[bad][0]:g} at {self.pressure[row]:g} hPa, {self.time[row]}, "
+                    f"({self.latitude[row]:g}, {self.longitude[row]:g}) deg; expected {expected}"
                 )
 
     def _describe_dropped(
@@ -352,7 +363,7 @@ def list_files(path: Path) -> list[Path]:
         if not path.exists():
             raise MissingInputError(f"meteorological table {path} is not there; expected a file or folder")
         return [path]
-    files = sorted(file for suffix in ("*.ecsv", "*.grib", "*.grib2") for file in path.glob(suffix))
+    files = sorted(file for suffix in (".ecsv", *_GRIB) for file in path.glob(f"*{suffix}"))
     if not files:
         raise MissingInputError(f"folder {path} holds no meteorological table; expected *.ecsv, *.grib or *.grib2")
     return files

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from cal_pipeline.cherenkov.errors import CorruptedInputError
 from cal_pipeline.cherenkov.physics.altitude import STANDARD_GRAVITY
 from cal_pipeline.cherenkov.physics.levels import LevelProfile
 from cal_pipeline.cherenkov.physics.moist_air import compute_refractivity, compute_saturation_pressure
@@ -58,6 +59,11 @@ class ReferenceAtmosphere:
         """Relative humidity (a fraction) at the levels."""
         return compute_humidity(self.water, self.pressure, self.temperature)
 
+    def covers(self, altitude: Array) -> NDArray[np.bool_]:
+        """Tell which altitudes [km] lie within the levels."""
+        inside: NDArray[np.bool_] = (altitude >= self.altitude[0]) & (altitude <= self.altitude[-1])
+        return inside
+
     def interpolate(self, altitude: Array) -> tuple[Array, Array, Array]:
         """Interpolate pressure, temperature and humidity by not-a-knot cubic splines.
 
@@ -71,7 +77,15 @@ class ReferenceAtmosphere:
         pressure, temperature, humidity : ndarray
             Pressure [hPa], by its logarithm; temperature [K]; relative humidity (a fraction), by the ratio of the
             partial pressure of water and pressure. NaN outside.
+
+        Raises
+        ------
+        CorruptedInputError
+            If a pressure is not above 0.
         """
+        if not (self.pressure > 0.0).all():
+            low = self.altitude[~(self.pressure > 0.0)][0]
+            raise CorruptedInputError(f"pressure of the reference atmosphere at {low:g} km is not above 0 hPa")
         pressure = np.exp(CubicSpline(self.altitude, np.log(self.pressure), extrapolate=False)(altitude))
         temperature = CubicSpline(self.altitude, self.temperature, extrapolate=False)(altitude)
         water = np.maximum(CubicSpline(self.altitude, self.water, extrapolate=False)(altitude), 0.0)

@@ -113,13 +113,25 @@ def sample_centres(
     -------
     pressure, temperature, humidity : ndarray, shape (bins,)
         Pressure [hPa], temperature [K], relative humidity (a fraction).
+
+    Raises
+    ------
+    CorruptedInputError
+        If neither covers a centre.
     """
     edges = np.asarray(edges, dtype=float)
     centres = 0.5 * (edges[:-1] + edges[1:])
+    covered = np.zeros(centres.size, dtype=bool) if levels is None else levels.covers(1e3 * centres)
+    bare = ~covered & ~reference.covers(centres)
+    if bare.any():
+        low, high = reference.altitude[[0, -1]]
+        raise CorruptedInputError(
+            f"neither the data nor the reference atmosphere, which reaches from {low:g} to {high:g} km, "
+            f"cover {centres[bare][0]:g} km"
+        )
     air = reference.interpolate(centres)
     if levels is None:
         return air
-    covered = levels.covers(1e3 * centres)
     pressure, temperature, humidity = (
         np.where(covered, levels.interpolate(name, 1e3 * centres), values)
         for name, values in zip(("pressure", "temperature", "humidity"), air, strict=True)
@@ -152,8 +164,8 @@ def sample_like_peer(
     edges = np.asarray(edges, dtype=float)
     centres, upper = 0.5 * (edges[:-1] + edges[1:]), edges[1:]
     low = upper <= _PEER_CHANGE
-    rows = np.searchsorted(reference.altitude, upper[~low])
-    rows = np.minimum(rows, reference.altitude.size - 1)
+    # The nearest row, as altitudes converted from metres may miss the edge by rounding.
+    rows = np.abs(reference.altitude - upper[~low, np.newaxis]).argmin(axis=1)
     missing = np.abs(reference.altitude[rows] - upper[~low]) > 1e-9
     if missing.any():
         raise CorruptedInputError(

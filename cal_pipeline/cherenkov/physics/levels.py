@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 
-from cal_pipeline.cherenkov.errors import CorruptedInputError
+from cal_pipeline.cherenkov.errors import ConfigurationError, CorruptedInputError
 
 Array = NDArray[np.float64]
 
 _FEWEST = 4
 """Levels that a not-a-knot cubic spline needs."""
+
+RULES = ("cubic", "log")
+"""Rules of interpolation between levels."""
 
 _LOGARITHMIC = frozenset({"pressure", "density"})
 """Quantities whose logarithm is interpolated by the rule ``log``."""
@@ -41,6 +44,8 @@ class LevelProfile:
 
     Raises
     ------
+    ConfigurationError
+        If there is no such rule.
     CorruptedInputError
         If there are fewer than four levels, a value is not finite, or altitudes do not rise.
 
@@ -61,6 +66,8 @@ class LevelProfile:
     rule: str = "cubic"
 
     def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise ConfigurationError(f"interpolation {self.rule!r}; expected {' or '.join(RULES)}")
         if self.altitude.size < _FEWEST:
             raise CorruptedInputError(f"{self.altitude.size} pressure levels; expected {_FEWEST} or more")
         for name in ("altitude", "pressure", "density", "temperature", "humidity"):

@@ -10,6 +10,9 @@ from cal_pipeline.cherenkov.physics.moist_air import compute_refractivity, compu
 
 Array = NDArray[np.float64]
 
+_VACUUM = 1e-30
+"""Pressure [hPa] that stands for 0."""
+
 
 def compute_king_factor(wavelength: ArrayLike, co2: ArrayLike, water_fraction: ArrayLike) -> Array:
     """Compute the King factor of air, which the anisotropy of its molecules brings into scattering.
@@ -89,10 +92,12 @@ def compute_cross_section(
     >>> print(f"{compute_cross_section(500.0, 1013.25, 288.0, 0.5, 400.0):.3e}")
     6.644e-27
     """
+    # In a vacuum the cross section has a limit, but its formula is 0/0.
+    pressure = np.where(np.asarray(pressure) == 0.0, _VACUUM, pressure)
     refractivity = compute_refractivity(wavelength, pressure, temperature, humidity, co2)
     # (n² - 1)/(n² + 2) from n - 1: the difference of n² and 1 would lose digits in thin air.
     excess = refractivity * (refractivity + 2.0)
-    water = np.asarray(humidity) * compute_saturation_pressure(temperature) / np.asarray(pressure)
+    water = np.asarray(humidity) * compute_saturation_pressure(temperature) / pressure
     king = compute_king_factor(wavelength, co2, water)
     centimetres = 1e-7 * np.asarray(wavelength, dtype=float)
     density = compute_number_density(pressure, temperature)

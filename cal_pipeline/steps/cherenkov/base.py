@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 from astropy.table import Table
 from astropy.time import Time
 
+from cal_pipeline.cherenkov.database.location import hide_password
 from cal_pipeline.cherenkov.errors import (
     CONFIGURATION,
     FALLBACK,
@@ -21,6 +22,7 @@ from cal_pipeline.cherenkov.errors import (
     MissingInputError,
     StorageError,
 )
+from cal_pipeline.cherenkov.offline import without_network
 from cal_pipeline.cherenkov.products import refuse_existing, write_ecsv
 from cal_pipeline.cherenkov.tools import Tool
 from cal_pipeline.core.errors import CalibrationError, NoInputError, StoreError, UsageError
@@ -66,7 +68,8 @@ def convert_time(value: Any) -> str:
     elif isinstance(value, date):
         value = value.isoformat()
     try:
-        text: str = Time(value, scale=None if isinstance(value, Time) else "utc").utc.isot
+        with without_network():
+            text: str = Time(value, scale=None if isinstance(value, Time) else "utc").utc.isot
     except Exception as error:
         raise ConfigurationError(f"{value!r} is no time; expected ISO text such as 2023-07-10T00:00:00") from error
     return text
@@ -162,6 +165,13 @@ class CherenkovStep(BaseStep):
         """Return nothing: no parameter file is chosen by the data."""
         return {}, ""
 
+    def get_pars(self, full_spec: bool = True) -> dict[str, Any]:
+        """Return parameters and their values; of the database's URL without the password."""
+        parameters: dict[str, Any] = super().get_pars(full_spec=full_spec)
+        if parameters.get("database"):
+            parameters["database"] = hide_password(parameters["database"])
+        return parameters
+
     def process(self, source: Any = None) -> Any:
         """Make the products of an input.
 
@@ -178,8 +188,12 @@ class CherenkovStep(BaseStep):
         self._notices = []
         if self.example_input and (source is None or source == ""):
             raise NoInputError(f"no input given; name one, as in strun {self.class_alias} {self.example_input}")
-        self.check_parameters()
-        return self.make_products(source)
+        with without_network():
+            self.check_parameters()
+            return self.make_products(source)
+
+    def finalize_result(self, result: Any, reference_files_used: list[tuple[str, str]]) -> None:
+        """Record nothing in the result: products carry their provenance already."""
 
     def check_parameters(self) -> None:
         """Refuse contradictory parameters; overridden by steps that can have some."""
