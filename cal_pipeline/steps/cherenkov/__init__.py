@@ -1,5 +1,8 @@
 """Steps of the Cherenkov family, one a file."""
 
+from cal_pipeline.steps.cherenkov.init_database import InitDatabaseStep
 from cal_pipeline.steps.cherenkov.macobac import MacobacStep
+from cal_pipeline.steps.cherenkov.upload_model import UploadAtmosphericModelStep
+from cal_pipeline.steps.cherenkov.upload_observatory import UploadObservatoryDataStep
 
-__all__ = ["MacobacStep"]
+__all__ = ["InitDatabaseStep", "MacobacStep", "UploadAtmosphericModelStep", "UploadObservatoryDataStep"]
