@@ -39,6 +39,8 @@ class DataHandler:
         Name of the source in products and in the database.
     dataset : str
         Name of the data set, for a request of missing data.
+    levels : tuple of int
+        Its levels of pressure [hPa].
     """
 
     gridstep: float
@@ -46,11 +48,15 @@ class DataHandler:
     nearest: bool
     provenance: str
     dataset: str
+    levels: tuple[int, ...]
 
+
+_GDAS_LEVELS = (20, 50, 100, *range(150, 901, 50), 925, 950, 975, 1000)
+_ERA5_LEVELS = (1, 2, 3, 5, 7, 10, 20, 30, 50, 70, *range(100, 251, 25), *range(300, 751, 50), *range(775, 1001, 25))
 
 HANDLERS = {
-    "GDASDataHandler": DataHandler(1.0, 6.0, nearest=True, provenance="GDAS", dataset="ds083.2"),
-    "ECMWFDataHandler": DataHandler(0.25, 1.0, nearest=False, provenance="ECMWF", dataset="ERA5"),
+    "GDASDataHandler": DataHandler(1.0, 6.0, nearest=True, provenance="GDAS", dataset="ds083.2", levels=_GDAS_LEVELS),
+    "ECMWFDataHandler": DataHandler(0.25, 1.0, nearest=False, provenance="ECMWF", dataset="ERA5", levels=_ERA5_LEVELS),
 }
 """Sources by the names of their sections: analyses within hours (category B), and a reanalysis later (category C)."""
 
