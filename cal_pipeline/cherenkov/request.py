@@ -40,7 +40,7 @@ class DataHandler:
     dataset : str
         Name of the data set, for a request of missing data.
     levels : tuple of int
-        Its levels of pressure [hPa].
+        Levels of pressure to ask for [hPa].
     """
 
     gridstep: float
@@ -51,12 +51,16 @@ class DataHandler:
     levels: tuple[int, ...]
 
 
-_GDAS_LEVELS = (20, 50, 100, *range(150, 901, 50), 925, 950, 975, 1000)
-_ERA5_LEVELS = (1, 2, 3, 5, 7, 10, 20, 30, 50, 70, *range(100, 251, 25), *range(300, 751, 50), *range(775, 1001, 25))
+_LOW_LEVELS = (1000, 975, 950, 925, 900)
+_GDAS_LEVELS = (*_LOW_LEVELS, *range(850, 50, -50), 50, 20)
+_ERA5_LEVELS = (
+    *(*_LOW_LEVELS, 875, 850, 825, 800, 775, *range(750, 250, -50), 250, 225, 200, 175, 150, 125, 100),
+    *(70, 50, 30, 20, 10, 7, 5, 3, 2, 1),
+)
 
 HANDLERS = {
-    "GDASDataHandler": DataHandler(1.0, 6.0, nearest=True, provenance="GDAS", dataset="ds083.2", levels=_GDAS_LEVELS),
-    "ECMWFDataHandler": DataHandler(0.25, 1.0, nearest=False, provenance="ECMWF", dataset="ERA5", levels=_ERA5_LEVELS),
+    "GDASDataHandler": DataHandler(1.0, 6.0, True, "GDAS", "ds083.2", _GDAS_LEVELS),
+    "ECMWFDataHandler": DataHandler(0.25, 1.0, False, "ECMWF", "ERA5", _ERA5_LEVELS),
 }
 """Sources by the names of their sections: analyses within hours (category B), and a reanalysis later (category C)."""
 
