@@ -23,6 +23,9 @@ from cal_pipeline.heterodyne.simulate.writer import Written, simulate
 IMAGER = "imager"
 """First word of the command that simulates an infrared imager, with options of its own."""
 
+CHERENKOV = "cherenkov"
+"""First word of the command that simulates a night of a Cherenkov observatory, with options of its own."""
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
@@ -30,7 +33,8 @@ def parser() -> argparse.ArgumentParser:
         prog="cal-simulate",
         description="Write a session of raw counts with a known sky; its truth goes to <name>.truth.zarr.",
         epilog=f"'cal-simulate {IMAGER} visit.zarr' writes a visit of an infrared imager; "
-        f"its options: 'cal-simulate {IMAGER} --help'",
+        f"its options: 'cal-simulate {IMAGER} --help'; "
+        f"'cal-simulate {CHERENKOV} night' writes a night of a Cherenkov observatory",
     )
     command.add_argument("preset", choices=list(PRESETS), help="telescope and receiver")
     command.add_argument("output", type=Path, help="store to write, e.g. session.zarr")
@@ -156,6 +160,10 @@ def _run(argv: list[str]) -> int:
         from cal_pipeline.cli.simulate_imager import run  # the other family loads without it
 
         return run(argv[1:])
+    if argv[:1] == [CHERENKOV]:
+        from cal_pipeline.cli import simulate_cherenkov
+
+        return simulate_cherenkov.run(argv[1:])
     arguments = parser().parse_args(argv)
     config = configure(arguments)
     written = simulate(config, arguments.output, overwrite=arguments.overwrite)
