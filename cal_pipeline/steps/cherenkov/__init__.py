@@ -1,8 +1,17 @@
 """Steps of the Cherenkov family, one a file."""
 
+from cal_pipeline.steps.cherenkov.clear_night import ClearNightStep
 from cal_pipeline.steps.cherenkov.init_database import InitDatabaseStep
+from cal_pipeline.steps.cherenkov.lidar_inversion import LidarInversionStep
 from cal_pipeline.steps.cherenkov.macobac import MacobacStep
 from cal_pipeline.steps.cherenkov.upload_model import UploadAtmosphericModelStep
 from cal_pipeline.steps.cherenkov.upload_observatory import UploadObservatoryDataStep
 
-__all__ = ["InitDatabaseStep", "MacobacStep", "UploadAtmosphericModelStep", "UploadObservatoryDataStep"]
+__all__ = [
+    "ClearNightStep",
+    "InitDatabaseStep",
+    "LidarInversionStep",
+    "MacobacStep",
+    "UploadAtmosphericModelStep",
+    "UploadObservatoryDataStep",
+]
