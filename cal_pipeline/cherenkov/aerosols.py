@@ -106,8 +106,8 @@ def read_column(table: Table, path: Path, name: str, unit: str = "") -> Array:
         raise CorruptedInputError(f"{path}: column {name} holds {found}; expected numbers in {unit or '1'}") from error
     bad = ~np.isfinite(values)
     if values.ndim != 1 or bad.any():
-        where = f"row {np.flatnonzero(bad)[0]} has {values[bad][0]}" if values.ndim == 1 else f"its shape {values.shape}"
-        raise CorruptedInputError(f"{path}: column {name}, {where}; expected one finite number a row")
+        found = f"row {np.flatnonzero(bad)[0]} has {values[bad][0]}" if values.ndim == 1 else f"shape {values.shape}"
+        raise CorruptedInputError(f"{path}: column {name}, {found}; expected one finite number a row")
     return values
 
 

@@ -14,7 +14,8 @@ def parser() -> argparse.ArgumentParser:
     command = CommandParser(
         prog="cal-simulate cherenkov",
         description="Write a made-up night of a Cherenkov observatory: meteorological tables, a record of carbon "
-        "dioxide, reference models, and configuration files to run the atmosphere tools in order.",
+        "dioxide, reference models, photometry of stars, returns of a LIDAR, and configuration files to run the tools "
+        "of the atmosphere in order.",
     )
     command.add_argument("folder", type=Path, help="folder to write, e.g. night")
     command.add_argument("--seed", type=int, default=1, help="seed of all random numbers (default %(default)s)")

@@ -11,6 +11,7 @@ Array = NDArray[np.float64]
 
 Assessment = Literal["Clear Night", "Undefined"]
 
+
 def scale_depth(depth: float, wavelength: float, exponent: float, other: float) -> float:
     """Scale an optical depth to another wavelength by the power law of Ångström.
 

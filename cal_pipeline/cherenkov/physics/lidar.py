@@ -74,7 +74,7 @@ def compute_molecular_backscatter(
     is_outside = ~((kilometres >= lowest) & (kilometres <= highest))
     if is_outside.any():
         raise CorruptedInputError(
-            f"altitude {kilometres[is_outside][0]:g} km is outside of the profile; expected {lowest:g} to {highest:g} km"
+            f"altitude {kilometres[is_outside][0]:g} km is not in the profile; expected {lowest:g} to {highest:g} km"
         )
     pressure, temperature, humidity = atmosphere.interpolate(kilometres)
     extinction = compute_extinction_coefficient(wavelength, pressure, temperature, humidity, co2) / 1e3

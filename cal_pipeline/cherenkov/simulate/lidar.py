@@ -92,7 +92,7 @@ class LidarScene:
     zenith_angle: float = 0.0
     wavelength: float = 355.0
     lidar_ratio: float = 50.0
-    cross_section: Callable[[float], ArrayLike] = compute_cross_section
+    cross_section: Callable[[float], Floats] = compute_cross_section
 
     def altitude(self, distance: ArrayLike) -> Floats:
         """Compute the altitude [km] at a distance [m]."""

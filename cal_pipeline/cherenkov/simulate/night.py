@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+
 from cal_pipeline._version import __version__
 from cal_pipeline.cherenkov.extras import import_extra
+from cal_pipeline.cherenkov.simulate.air import AirColumn
 from cal_pipeline.cherenkov.simulate.atmosphere import (
     CLIMATES,
     ELEVATION,
@@ -15,9 +20,12 @@ from cal_pipeline.cherenkov.simulate.atmosphere import (
     LONGITUDE,
     NIGHT,
     TextFile,
+    Weather,
     make_files,
     write_files,
 )
+from cal_pipeline.cherenkov.simulate.lidar import LidarScene, make_signal_table
+from cal_pipeline.cherenkov.simulate.stars import make_star_table
 
 OBSERVATORY = {"name": "EXAMPLE-RIDGE", "version": 1}
 """Name and version of the observatory, which does not exist."""
@@ -32,6 +40,15 @@ SEASONS: tuple[dict[str, Any], ...] = (
 
 PRODUCTS = "products"
 """Folder of the products within the folder of a night."""
+
+BEAM = LidarScene(AirColumn(CLIMATES["summer"], LATITUDE), station_altitude=ELEVATION, zenith_angle=25.0)
+"""Beam of the LIDAR through layers of aerosols, and through the air of a mean summer."""
+
+DISTANCES = np.arange(150.0, 12000.0, 15.0)
+"""Distances of the returns [m]."""
+
+REFERENCE_RANGE = 9000.0
+"""Distance above all aerosols [m]."""
 
 Configuration = dict[str, dict[str, Any]]
 
@@ -88,6 +105,8 @@ def make_configurations(folder: Path) -> dict[str, tuple[str, Configuration]]:
     for name, command, section, more in _METEO_TOOLS:
         settings = _night(folder) | {key: (folder / path).as_posix() for key, path in more.items()}
         made[name] = (command, {section: settings} | _handlers(folder) | database)
+    made["clear_night.yaml"] = ("calibpipe-clear-night-assessment", {"ClearNightAnalysis": _stars(folder)})
+    made["lidar_inversion.yaml"] = ("calibpipe-lidar-inversion", {"LidarInversion": _beam(folder)})
     return made
 
 
@@ -158,8 +177,47 @@ def _handlers(folder: Path) -> Configuration:
     }
 
 
+def _stars(folder: Path) -> dict[str, Any]:
+    return {"input_url": (folder / "stars.ecsv").as_posix(), "output_path": (folder / PRODUCTS).as_posix()}
+
+
+def _beam(folder: Path) -> dict[str, Any]:
+    products = (folder / PRODUCTS).as_posix()
+    profile = f"{products}/contemporary_atmospheric_profile.ascii.ecsv"
+    paths = {"input_url": (folder / "lidar.ecsv").as_posix(), "profile": profile, "output_path": products}
+    names = ("wavelength", "zenith_angle", "station_altitude", "lidar_ratio")
+    settings = {name: getattr(BEAM, name) for name in names}
+    return paths | settings | {"reference_range": REFERENCE_RANGE}
+
+
+def make_aerosol_files(seed: int) -> dict[str, Table]:
+    """Make the photometry of stars, the returns of a LIDAR, and the true extinction of the aerosols.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of all random numbers.
+
+    Returns
+    -------
+    dict of str to Table
+        By the path in the folder of the night.
+    """
+    # The weather is drawn first, as for the meteorological tables: the beam goes through the same air.
+    weather = Weather.draw(np.random.default_rng(seed))
+    generator = np.random.default_rng([seed, 1])
+    scene = replace(BEAM, column=weather.column(1.0, LATITUDE, LONGITUDE))
+    altitude = scene.altitude(DISTANCES)
+    truth = Table({"altitude": altitude * 1e3 * u.m, "extinction": scene.aerosol_extinction(altitude) / 1e3 / u.m})
+    return {
+        "stars.ecsv": make_star_table(generator),
+        "lidar.ecsv": make_signal_table(scene, DISTANCES, photons=1e9, generator=generator),
+        "truth_aerosols.ecsv": truth,
+    }
+
+
 def simulate_night(folder: str | Path, seed: int = 1, overwrite: bool = False) -> NightFiles:
-    """Write a made-up night: inputs of the atmosphere tools, and configuration files to run these.
+    """Write a made-up night: inputs of the atmosphere and aerosol tools, and configuration files to run these.
 
     Parameters
     ----------
@@ -193,6 +251,6 @@ def simulate_night(folder: str | Path, seed: int = 1, overwrite: bool = False) -
     configurations = make_configurations(folder)
     texts = {name: TextFile(yaml.safe_dump(content, sort_keys=False)) for name, (_, content) in configurations.items()}
     provenance: dict[str, object] = {"tool": "cal-simulate cherenkov", "version": __version__, "seed": seed}
-    write_files({**make_files(seed), **texts}, folder, provenance, overwrite)
+    write_files({**make_files(seed), **make_aerosol_files(seed), **texts}, folder, provenance, overwrite)
     commands = tuple((command, folder / name) for name, (command, _) in configurations.items())
     return NightFiles(folder, folder / "truth.ecsv", commands)

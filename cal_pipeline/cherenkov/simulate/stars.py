@@ -23,6 +23,7 @@ def make_star_table(
     stratosphere: float = 0.005,
     variability: float = 0.0,
     error: float = 0.004,
+    caution: float = 1.3,
     wavelengths: Sequence[float] = WAVELENGTHS,
 ) -> Table:
     """Make the table of the stars of a night.
@@ -42,7 +43,9 @@ def make_star_table(
     variability : float
         Fraction by which the aerosols of the troposphere vary over the night (1 sigma).
     error : float
-        Error (1 sigma) of the optical depth towards a star.
+        Scatter (1 sigma) of the optical depth towards a star.
+    caution : float
+        Factor by which the errors in the table exceed the scatter.
     wavelengths : sequence of float
         Wavelengths [nm].
 
@@ -69,7 +72,7 @@ def make_star_table(
             "wavelength": wavelength * u.nm,
             "zenith_angle": zenith * u.deg,
             "aod": measured,
-            "aod_err": np.full(wavelength.size, error),
+            "aod_err": np.full(wavelength.size, caution * error),
         },
         copy=False,
     )

@@ -1,5 +1,7 @@
 """Steps of the Cherenkov family, one a file."""
 
+from cal_pipeline.steps.cherenkov.clear_night import ClearNightStep
+from cal_pipeline.steps.cherenkov.lidar_inversion import LidarInversionStep
 from cal_pipeline.steps.cherenkov.macobac import MacobacStep
 
-__all__ = ["MacobacStep"]
+__all__ = ["ClearNightStep", "LidarInversionStep", "MacobacStep"]

@@ -86,9 +86,7 @@ class LidarInversionStep(CherenkovStep):
         reference = self._find_reference(distance, signal, path)
         altitude = compute_altitude(distance, self.zenith_angle, float(self.station_altitude or 0.0))
         molecular = self._compute_molecular(altitude, air)
-        aerosols = invert_returns(
-            distance, signal, molecular, reference, self.lidar_ratio, self.reference_backscatter
-        )
+        aerosols = invert_returns(distance, signal, molecular, reference, self.lidar_ratio, self.reference_backscatter)
         lost = int(np.count_nonzero(~np.isfinite(aerosols)))
         if lost:
             self.warn(f"{path}: no solution at {lost} of {distance.size} distances; these are NaN")
@@ -128,7 +126,7 @@ class LidarInversionStep(CherenkovStep):
         if co2 is None:
             self.warn(f"profile {path} does not tell its concentration of CO2; {DEFAULT_CO2:g} ppm is taken")
         try:
-            return compute_molecular_backscatter(altitude, atmosphere, float(self.wavelength or 0.0), co2 or DEFAULT_CO2)
+            return compute_molecular_backscatter(altitude, atmosphere, self.wavelength or 0.0, co2 or DEFAULT_CO2)
         except CorruptedInputError as error:
             raise CorruptedInputError(f"profile {path}: {error}") from error
 
