@@ -1,7 +1,17 @@
 """Steps of the Cherenkov family, one a file."""
 
+from cal_pipeline.steps.cherenkov.atmospheric_model import AtmosphericModelStep
 from cal_pipeline.steps.cherenkov.clear_night import ClearNightStep
+from cal_pipeline.steps.cherenkov.density_profile import DensityProfileStep
 from cal_pipeline.steps.cherenkov.lidar_inversion import LidarInversionStep
 from cal_pipeline.steps.cherenkov.macobac import MacobacStep
+from cal_pipeline.steps.cherenkov.select_model import SelectModelStep
 
-__all__ = ["ClearNightStep", "LidarInversionStep", "MacobacStep"]
+__all__ = [
+    "AtmosphericModelStep",
+    "ClearNightStep",
+    "DensityProfileStep",
+    "LidarInversionStep",
+    "MacobacStep",
+    "SelectModelStep",
+]
