@@ -2,8 +2,11 @@
 
 from cal_pipeline.steps.cherenkov.atmospheric_model import AtmosphericModelStep
 from cal_pipeline.steps.cherenkov.clear_night import ClearNightStep
+from cal_pipeline.steps.cherenkov.cross_calibration import CrossCalibrationStep
 from cal_pipeline.steps.cherenkov.density_profile import DensityProfileStep
+from cal_pipeline.steps.cherenkov.energy_asymmetry import EnergyAsymmetryStep
 from cal_pipeline.steps.cherenkov.init_database import InitDatabaseStep
+from cal_pipeline.steps.cherenkov.inter_calibration import InterCalibrationStep
 from cal_pipeline.steps.cherenkov.lidar_inversion import LidarInversionStep
 from cal_pipeline.steps.cherenkov.macobac import MacobacStep
 from cal_pipeline.steps.cherenkov.select_model import SelectModelStep
@@ -13,8 +16,11 @@ from cal_pipeline.steps.cherenkov.upload_observatory import UploadObservatoryDat
 __all__ = [
     "AtmosphericModelStep",
     "ClearNightStep",
+    "CrossCalibrationStep",
     "DensityProfileStep",
+    "EnergyAsymmetryStep",
     "InitDatabaseStep",
+    "InterCalibrationStep",
     "LidarInversionStep",
     "MacobacStep",
     "SelectModelStep",
