@@ -1,4 +1,4 @@
-"""Calibration pipeline for submillimetre heterodyne receivers and infrared imagers.
+"""Calibration pipeline for submillimetre heterodyne receivers, infrared imagers and Cherenkov telescopes.
 
 Calibrate a session of a receiver (L0: a folder, a ZIP file or a URL) into an L1 store of antenna temperatures, then
 open its scans with xarray::
@@ -17,6 +17,16 @@ Fit the rates of a visit of an imager, and read one of its images::
     product = Detector1Pipeline.call("visit.zarr", output_file="rate.zarr", references="visit.references")
     image = product.open_image(product.numbers[0])
 
+Describe the atmosphere of a night for an array of Cherenkov telescopes (extra ``cherenkov``)::
+
+    from cal_pipeline import MolecularAtmospherePipeline
+
+    night = MolecularAtmospherePipeline.call(
+        "meteo.ecsv", timestamp="2023-07-10", observatory_name="CTAO-North", database="sqlite:///calibpipe.db",
+        steps={"atmospheric_model": {"macobac12_table_path": "macobac.ecsv"}},
+    )
+    night.atmospheric_model.extinction["350.0 nm"]
+
 Exposures of imagers are in `cal_pipeline.imager`, their steps in `cal_pipeline.steps.imager`. Steps of receivers are
 in `cal_pipeline.steps`, the formulas in `cal_pipeline.heterodyne.physics`, a simulator of sessions in
 `cal_pipeline.simulate`, and all errors raised on purpose in `cal_pipeline.errors`. From the shell:
@@ -34,6 +44,7 @@ if TYPE_CHECKING:
     from cal_pipeline.pipelines.detector1 import Detector1Pipeline
     from cal_pipeline.pipelines.image2 import Image2Pipeline
     from cal_pipeline.pipelines.image3 import Image3Pipeline
+    from cal_pipeline.pipelines.molecular_atmosphere import MolecularAtmospherePipeline
     from cal_pipeline.pipelines.preprocess import PreprocessDarkPipeline, PreprocessFlatfieldPipeline
 
 __all__ = [
@@ -42,6 +53,7 @@ __all__ = [
     "Detector1Pipeline",
     "Image2Pipeline",
     "Image3Pipeline",
+    "MolecularAtmospherePipeline",
     "PreprocessDarkPipeline",
     "PreprocessFlatfieldPipeline",
     "__version__",
@@ -54,6 +66,7 @@ _LAZY = {
     "Detector1Pipeline": "cal_pipeline.pipelines.detector1",
     "Image2Pipeline": "cal_pipeline.pipelines.image2",
     "Image3Pipeline": "cal_pipeline.pipelines.image3",
+    "MolecularAtmospherePipeline": "cal_pipeline.pipelines.molecular_atmosphere",
     "PreprocessDarkPipeline": "cal_pipeline.pipelines.preprocess",
     "PreprocessFlatfieldPipeline": "cal_pipeline.pipelines.preprocess",
 }

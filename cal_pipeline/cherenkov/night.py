@@ -38,7 +38,7 @@ _NODE = 0.25
 _STEP = 4.0 / 1440.0
 """Spacing of the altitudes among which dusk and dawn are looked for [day]."""
 
-_REACHES = (1.5, 12.0, 100.0, 370.0)
+_REACHES = (2.0, 12.0, 100.0, 370.0)
 """Days to look around a timestamp, the more only where days or nights last for weeks."""
 
 _YEARS = (1902, 2098)
@@ -95,14 +95,29 @@ def find_night(timestamp: Any, latitude: float, longitude: float) -> Night:
         before, after = dusks[dusks <= moment], dawns[dawns >= moment]
         if before.size and after.size and not np.any((dawns > before[-1]) & (dawns < moment)):
             return _name_night(before[-1], after[0], longitude)
-        # By day the events on both sides of the timestamp are known once a dawn lies before and a dusk after it.
-        if _is_day(moment, latitude, longitude) and np.any(dawns <= moment) and np.any(dusks >= moment):
+        if before.size and after.size and np.any(dusks > moment) and np.any(dawns < moment):
             break
-    dusk, dawn = (events[np.argmin(np.abs(events - moment))].astype("datetime64[s]") for events in (dusks, dawns))
     raise ConfigurationError(
         f"timestamp {moment.astype('datetime64[s]')} is by day at latitude {latitude:g}, longitude {longitude:g} deg; "
-        f"expected a time at night (UTC): the nearest dusk is {dusk}, the nearest dawn {dawn}"
+        f"expected a time at night: the nearest dusk is {_find_nearest(dusks, moment)}, "
+        f"the nearest dawn {_find_nearest(dawns, moment)}; {_describe_nights(dusks, dawns, moment)} (UTC)"
     )
+
+
+def _find_nearest(events: NDArray[np.datetime64], moment: np.datetime64) -> np.datetime64:
+    nearest: np.datetime64 = events[np.argmin(np.abs(events - moment))]
+    return nearest
+
+
+def _describe_nights(dusks: NDArray[np.datetime64], dawns: NDArray[np.datetime64], moment: np.datetime64) -> str:
+    """Describe the nights before and after a time by day."""
+    last, following = dawns[dawns < moment], dusks[dusks > moment]
+    described = []
+    if last.size and np.any(dusks < last[-1]):
+        described.append(f"the night before lasted from {dusks[dusks < last[-1]][-1]} to {last[-1]}")
+    if following.size and np.any(dawns > following[0]):
+        described.append(f"the next one lasts from {following[0]} to {dawns[dawns > following[0]][0]}")
+    return ", ".join(described)
 
 
 def compute_sun_altitude(times: NDArray[np.datetime64], latitude: float, longitude: float) -> Array:
@@ -194,10 +209,6 @@ def _refine(
     seconds = np.round(0.5 * (low + high) * 86400.0).astype("timedelta64[s]")
     events: NDArray[np.datetime64] = _J2000.astype("datetime64[s]") + seconds
     return events
-
-
-def _is_day(moment: np.datetime64, latitude: float, longitude: float) -> bool:
-    return bool(compute_sun_altitude(np.array([moment]), latitude, longitude)[0] >= NIGHT_ALTITUDE)
 
 
 def _name_night(dusk: np.datetime64, dawn: np.datetime64, longitude: float) -> Night:

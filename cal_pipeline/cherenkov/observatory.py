@@ -233,7 +233,7 @@ def _read_observatory(entry: Any, where: str) -> Observatory:
     where = f"observatory {name}"
     coordinates = {key: _read_number(values[key], key, where) for key in _RANGES}
     # Longitudes are compared with those of meteorological tables and shift the date of an evening.
-    longitude = (coordinates["longitude"] + 180.0) % 360.0 - 180.0 if coordinates["longitude"] > 180.0 else None
+    longitude = coordinates["longitude"] - 360.0 if coordinates["longitude"] > 180.0 else coordinates["longitude"]
     seasons = values["seasons"]
     if not isinstance(seasons, list) or not seasons:
         raise ConfigurationError(f"{where}: seasons holds {seasons!r}; expected a list of Season: {{name, …}}")
@@ -243,12 +243,39 @@ def _read_observatory(entry: Any, where: str) -> Observatory:
             raise ConfigurationError(f"{where}: season {season} is given {count} times; expected once")
     return Observatory(
         name,
-        str(values["version"]),
+        read_version(values["version"], where),
         coordinates["latitude"],
-        coordinates["longitude"] if longitude is None else longitude,
+        180.0 if longitude == -180.0 else longitude,
         coordinates["elevation"],
         read,
     )
+
+
+def read_version(version: Any, where: str) -> str:
+    """Read a version as text.
+
+    Parameters
+    ----------
+    version : str or int
+        The version; YAML makes a number of 1.10, and 1.1 of that.
+    where : str
+        Place of the version, for messages.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is neither text nor a whole number.
+
+    Examples
+    --------
+    >>> read_version(1, "observatory CTAO-NORTH")
+    '1'
+    """
+    if isinstance(version, bool) or not isinstance(version, (str, int)) or not str(version).strip():
+        raise ConfigurationError(
+            f'{where}: version is {version!r}; expected text or a whole number: quote it, as "1.10"'
+        )
+    return str(version).strip()
 
 
 def _read_season(entry: Any, where: str) -> Season:

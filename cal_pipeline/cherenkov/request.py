@@ -39,6 +39,8 @@ class DataHandler:
         Name of the source in products and in the database.
     dataset : str
         Name of the data set, for a request of missing data.
+    levels : tuple of int
+        Levels of pressure to ask for [hPa].
     """
 
     gridstep: float
@@ -46,11 +48,19 @@ class DataHandler:
     nearest: bool
     provenance: str
     dataset: str
+    levels: tuple[int, ...]
 
+
+_LOW_LEVELS = (1000, 975, 950, 925, 900)
+_GDAS_LEVELS = (*_LOW_LEVELS, *range(850, 50, -50), 50, 20)
+_ERA5_LEVELS = (
+    *(*_LOW_LEVELS, 875, 850, 825, 800, 775, *range(750, 250, -50), 250, 225, 200, 175, 150, 125, 100),
+    *(70, 50, 30, 20, 10, 7, 5, 3, 2, 1),
+)
 
 HANDLERS = {
-    "GDASDataHandler": DataHandler(1.0, 6.0, nearest=True, provenance="GDAS", dataset="ds083.2"),
-    "ECMWFDataHandler": DataHandler(0.25, 1.0, nearest=False, provenance="ECMWF", dataset="ERA5"),
+    "GDASDataHandler": DataHandler(1.0, 6.0, True, "GDAS", "ds083.2", _GDAS_LEVELS),
+    "ECMWFDataHandler": DataHandler(0.25, 1.0, False, "ECMWF", "ERA5", _ERA5_LEVELS),
 }
 """Sources by the names of their sections: analyses within hours (category B), and a reanalysis later (category C)."""
 

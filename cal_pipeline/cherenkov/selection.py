@@ -12,26 +12,19 @@ _EQUAL = 1e-12
 
 
 class Candidate(Protocol):
-    """Reference model to choose from.
-
-    Attributes
-    ----------
-    version : str
-        Version of the model.
-    season : str
-        ``SUMMER``, ``WINTER`` or ``INTERMEDIATE``.
-    density : float
-        Number density at 15 km [1/cm3].
-    """
+    """Reference model to choose from."""
 
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """Version of the model."""
 
     @property
-    def season(self) -> str: ...
+    def season(self) -> str:
+        """Season of the model."""
 
     @property
-    def density(self) -> float: ...
+    def density(self) -> float:
+        """Number density at 15 km [1/cm3]."""
 
 
 Model = TypeVar("Model", bound=Candidate)

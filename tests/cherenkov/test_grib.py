@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.table import Table
+from helpers_air import select_night
 
 from cal_pipeline.cherenkov.errors import ConfigurationError, CorruptedInputError
 from cal_pipeline.cherenkov.meteo import MeteoTable
@@ -16,36 +18,48 @@ LEVELS = (1000, 850, 500, 200, 50)
 
 def field(name, hour, level):
     """A value for each of four points."""
-    base = {"t": 288.0 - level / 100.0, "z": 9.80665 * 7e3 * np.log(1013.0 / level), "r": 40.0}[name]
+    height = 7e3 * np.log(1013.0 / level)
+    base = {"t": 288.0 - level / 100.0, "z": 9.80665 * height, "gh": height, "r": 40.0, "u": 5.0}[name]
     return base + hour + 0.1 * np.arange(4)
 
 
-def write_grib(path, eccodes, edition, names=("t", "z", "r"), hours=(0, 3)):
+def write_message(file, eccodes, edition, name, hour, level, values, **more):
+    message = eccodes.codes_grib_new_from_samples(f"regular_ll_pl_grib{edition}")
+    keys = {
+        "Ni": 2,
+        "Nj": 2,
+        "latitudeOfFirstGridPointInDegrees": LATITUDES[0],
+        "latitudeOfLastGridPointInDegrees": LATITUDES[1],
+        "longitudeOfFirstGridPointInDegrees": LONGITUDES[0] % 360.0,
+        "longitudeOfLastGridPointInDegrees": LONGITUDES[1] % 360.0,
+        "iDirectionIncrementInDegrees": 0.25,
+        "jDirectionIncrementInDegrees": 0.25,
+        "dataDate": 20230710,
+        "dataTime": hour * 100,
+        "shortName": name,
+        "bitsPerValue": 24,
+        "bitmapPresent": int(np.isnan(values).any()),
+        **more,
+        "level": int(level),
+    }
+    for key, value in keys.items():
+        eccodes.codes_set(message, key, value)
+    absent = eccodes.codes_get(message, "missingValue", float)
+    eccodes.codes_set_values(message, np.where(np.isnan(values), absent, values))
+    eccodes.codes_write(message, file)
+    eccodes.codes_release(message)
+
+
+def write_grib(
+    path, eccodes, edition, names=("t", "z", "r"), hours=(0, 3), levels=LEVELS, kind="isobaricInhPa", missing=None
+):
     with open(path, "wb") as file:
         for name in names:
             for hour in hours:
-                for level in LEVELS:
-                    message = eccodes.codes_grib_new_from_samples(f"regular_ll_pl_grib{edition}")
-                    keys = {
-                        "Ni": 2,
-                        "Nj": 2,
-                        "latitudeOfFirstGridPointInDegrees": LATITUDES[0],
-                        "latitudeOfLastGridPointInDegrees": LATITUDES[1],
-                        "longitudeOfFirstGridPointInDegrees": LONGITUDES[0] % 360.0,
-                        "longitudeOfLastGridPointInDegrees": LONGITUDES[1] % 360.0,
-                        "iDirectionIncrementInDegrees": 0.25,
-                        "jDirectionIncrementInDegrees": 0.25,
-                        "dataDate": 20230710,
-                        "dataTime": hour * 100,
-                        "shortName": name,
-                        "level": level,
-                        "bitsPerValue": 24,
-                    }
-                    for key, value in keys.items():
-                        eccodes.codes_set(message, key, value)
-                    eccodes.codes_set_values(message, field(name, hour, level))
-                    eccodes.codes_write(message, file)
-                    eccodes.codes_release(message)
+                for level in levels:
+                    values = field(name, hour, level)
+                    values[(missing or {}).get((name, level), [])] = np.nan
+                    write_message(file, eccodes, edition, name, hour, level, values, typeOfLevel=kind)
 
 
 @pytest.fixture
@@ -73,6 +87,43 @@ def test_levels_of_a_file_are_read(tmp_path, eccodes, edition):
 def test_a_file_without_humidity_is_dry(tmp_path, eccodes):
     write_grib(tmp_path / "a.grib2", eccodes, 2, names=("t", "z"))
     assert not MeteoTable.read(tmp_path / "a.grib2").humidity.any()
+
+
+def test_heights_in_place_of_geopotential_and_other_parameters(tmp_path, eccodes):
+    write_grib(tmp_path / "gdas.grib2", eccodes, 2, names=("u", "gh", "t"), hours=(0,))
+    table = MeteoTable.read(tmp_path)
+    assert table.height.size == 4 * len(LEVELS)
+    np.testing.assert_allclose(table.height[table.pressure == 850.0], field("gh", 0, 850), rtol=1e-6)
+
+
+def test_levels_may_be_in_pascals(tmp_path, eccodes):
+    write_grib(tmp_path / "a.grib2", eccodes, 2, hours=(0,), levels=(4000, 40), kind="isobaricInPa")
+    np.testing.assert_allclose(np.unique(MeteoTable.read(tmp_path).pressure), [0.4, 40.0])
+
+
+def test_missing_values_have_no_row_or_no_humidity(tmp_path, eccodes):
+    path = tmp_path / "a.grib"
+    write_grib(path, eccodes, 1, hours=(0,), missing={("t", 850): [0], ("z", 850): [0], ("r", 850): [0, 3]})
+    table = MeteoTable.read(path)
+    here = table.pressure == 850.0
+    assert here.sum() == 3
+    assert table.humidity[here].astype(bool).tolist() == [True, True, False]
+    assert table.pressure.size == 4 * len(LEVELS) - 1
+
+
+def test_a_night_in_grib_is_that_in_ecsv(tmp_path, eccodes, shared):
+    night = Table.read(shared / "meteo_gdas_2023-07-10_north.ecsv", format="ascii.ecsv")
+    with open(tmp_path / "gdas.grib2", "wb") as file:
+        for row in night:
+            values = {"t": row["Temperature"], "gh": row["Geopotential Height"], "r": row["Relative humidity"]}
+            for name, value in values.items():
+                write_message(file, eccodes, 2, name, 0, row["Pressure"], np.full(4, value), bitsPerValue=32)
+    times = np.array(["2023-07-10T00:00:00"], dtype="datetime64[s]")
+    made = MeteoTable.read(tmp_path).select(times, [(29.0, -18.0)]).profile
+    expected = select_night(shared, "gdas_2023-07-10").profile
+    np.testing.assert_allclose(made.altitude, expected.altitude, rtol=1e-7)
+    np.testing.assert_allclose(made.density, expected.density, rtol=1e-7)
+    np.testing.assert_allclose(made.humidity, expected.humidity, atol=1e-7)
 
 
 @pytest.mark.parametrize("content", [b"", b"GRIB and then nothing", b"something else"])

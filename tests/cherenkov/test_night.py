@@ -100,9 +100,17 @@ def test_by_day_the_nearest_ends_are_named():
     message = str(caught.value)
     assert caught.value.exit_status == 101
     dusk = np.datetime64(re.search(r"nearest dusk is (\S+),", message)[1])
-    dawn = np.datetime64(re.search(r"nearest dawn (\S+)$", message)[1])
-    assert dawn == find_night("2023-07-10T00", *NORTH).dawn
-    assert dusk == find_night("2023-07-11T00", *NORTH).dusk
+    dawn = np.datetime64(re.search(r"nearest dawn (\S+);", message)[1])
+    before, after = find_night("2023-07-10T00", *NORTH), find_night("2023-07-11T00", *NORTH)
+    assert (dawn, dusk) == (before.dawn, after.dusk)
+    assert f"the night before lasted from {before.dusk} to {before.dawn}" in message
+    assert f"the next one lasts from {after.dusk} to {after.dawn} (UTC)" in message
+
+
+def test_after_a_short_night_its_own_dusk_is_the_nearest():
+    night = find_night("2023-05-25T00:00:00", 50.0, 0.0)
+    with pytest.raises(ConfigurationError, match=f"nearest dusk is {night.dusk}, the nearest dawn {night.dawn}; "):
+        find_night(night.dawn + 60 * SECOND, 50.0, 0.0)
 
 
 def test_evening_is_the_local_date_on_both_sides_of_the_date_line():

@@ -108,6 +108,9 @@ def test_days_left_out_or_doubled_are_named(number, changes, words):
         ([{**NORTH, "latitude": 91}], ["CTAO-NORTH", "91", "-90 to 90"]),
         ([{**NORTH, "longitude": "west"}], ["'west'", "-180 to 360"]),
         ([{**NORTH, "elevation": float("nan")}], ["elevation", "nan"]),
+        ([{**NORTH, "version": 1.1}], ["1.1", "quote it"]),
+        ([{**NORTH, "version": True}], ["True"]),
+        ([{**NORTH, "version": " "}], ["version"]),
         ([{**NORTH, "seasons": {}}], ["seasons"]),
         ([NORTH, {**NORTH, "name": "ctao-north"}], ["CTAO-NORTH", "2 times"]),
         (change_season(0, name="monsoon"), ["'MONSOON'", "SPRING, SUMMER, FALL, WINTER"]),
@@ -127,6 +130,8 @@ def test_useless_entries(entries, words):
 def test_longitudes_count_from_minus_180():
     (found,) = read_observatories([{**NORTH, "longitude": 289.5961}])
     assert found.longitude == pytest.approx(-70.4039, abs=1e-10)
+    (found,) = read_observatories([{**NORTH, "longitude": -180}])
+    assert found.longitude == 180.0
 
 
 def test_aliases():

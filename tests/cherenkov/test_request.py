@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from cal_pipeline.cherenkov.errors import ConfigurationError
 from cal_pipeline.cherenkov.night import Night, find_night
@@ -129,3 +130,19 @@ def test_names_of_provenance():
         "GDASDataHandler": "GDAS",
         "ECMWFDataHandler": "ECMWF",
     }
+
+
+def test_levels_descend_and_reach_above_15_km():
+    for handler in HANDLERS.values():
+        assert np.all(np.diff(handler.levels) < 0)
+        assert handler.levels[0] == 1000
+        assert handler.levels[-1] <= 20
+
+
+@pytest.mark.parametrize(
+    ("name", "handler"),
+    [("meteo_gdas_2023-07-10_north", "GDASDataHandler"), ("meteo_era5_2023-07-10_north", "ECMWFDataHandler")],
+)
+def test_levels_are_those_of_real_tables(shared, name, handler):
+    table = Table.read(shared / f"{name}.ecsv", format="ascii.ecsv")
+    assert set(HANDLERS[handler].levels) == {int(pressure) for pressure in table["Pressure"]}

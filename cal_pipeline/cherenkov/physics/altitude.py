@@ -55,7 +55,7 @@ def compute_altitude(height: ArrayLike, latitude: ArrayLike) -> Array:
     Examples
     --------
     >>> compute_altitude([0.0, 10_000.0], 45.0).round(1)
-    array([    0. , 10016. ])
+    array([    0., 10016.])
     """
     height = np.asarray(height, dtype=float)
     double = np.cos(2.0 * np.deg2rad(latitude))

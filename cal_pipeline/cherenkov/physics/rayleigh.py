@@ -38,7 +38,7 @@ def compute_king_factor(wavelength: ArrayLike, co2: ArrayLike, water_fraction: A
     Examples
     --------
     >>> print(f"{compute_king_factor(500.0, 400.0, 0.0):.4f}")
-    1.0490
+    1.0494
     """
     s = (1e3 / np.asarray(wavelength, dtype=float)) ** 2
     carbon, water = 1e-6 * np.asarray(co2, dtype=float), np.asarray(water_fraction, dtype=float)

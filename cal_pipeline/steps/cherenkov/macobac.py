@@ -21,7 +21,7 @@ class MacobacStep(CherenkovStep):
     Examples
     --------
     >>> from cal_pipeline.steps.cherenkov import MacobacStep
-    >>> product = MacobacStep.call("night/co2.csv", timestamp="2023-07-10", output_path="products")
+    >>> product = MacobacStep.call("night/monthly_in_situ_co2.csv", timestamp="2023-07-10", output_path="products")
     >>> product.meta["months"][0], product.meta["months"][-1]
     ('2022-07', '2023-06')
     """
