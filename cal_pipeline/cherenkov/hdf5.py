@@ -13,8 +13,8 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -357,8 +357,11 @@ def _without_pickles() -> Iterator[None]:
         raise ValueError("pickled attributes are not read")
 
     # PyTables gives the bytes of an attribute that it cannot unpickle.
-    with mock.patch.object(attributeset, "pickle", mock.Mock(loads=refuse, dumps=refuse)):
+    before, attributeset.pickle = attributeset.pickle, SimpleNamespace(loads=refuse, dumps=refuse)
+    try:
         yield
+    finally:
+        attributeset.pickle = before
 
 
 def _find_node(file: Any, path: str | Path, node: str) -> Any:
@@ -384,7 +387,9 @@ def _read_meta(attributes: Any) -> dict[str, Any]:
 
 def _attribute(attributes: Any, index: int, name: str) -> str:
     full = f"CTAFIELD_{index}_{name}"
-    value = attributes[full] if full in attributes else ""
+    if full not in attributes:
+        return ""
+    value = attributes[full]
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 

@@ -63,8 +63,10 @@ def test_round_trip(written: Path) -> None:
         assert read[name].dtype == table[name].dtype or name == "tel_type"
     np.testing.assert_array_equal(read["time"], table["time"].tai.mjd)
     np.testing.assert_array_equal(read["missing"], [1.0, np.nan])
-    assert read["impact"].unit == units.m and read["energy"].unit == units.TeV
-    assert read["flux"].unit == units.m**-2 / units.sr and read["is_valid"].unit is None
+    assert read["impact"].unit == units.m
+    assert read["energy"].unit == units.TeV
+    assert read["flux"].unit == units.m**-2 / units.sr
+    assert read["is_valid"].unit is None
     assert read["impact"].description == "Impact parameter"
     assert read.meta == table.meta
 
@@ -82,7 +84,8 @@ def test_h5py_and_astropy_open_it(written: Path) -> None:
     table = make_table()
     with h5py.File(written) as file:
         dataset = file[NODE]
-        assert dataset.compression == "gzip" and dataset.dtype.names == tuple(table.colnames)
+        assert dataset.compression == "gzip"
+        assert dataset.dtype.names == tuple(table.colnames)
         np.testing.assert_array_equal(dataset["factor"], table["factor"])
         np.testing.assert_array_equal(dataset["mask"].astype(bool), table["mask"])
         assert dataset.attrs["CTAFIELD_2_UNIT"] in ("m", b"m")
@@ -100,7 +103,9 @@ def test_reads_what_h5py_and_astropy_write(tmp_path: Path) -> None:
     table = Table({"tel_id": [1, 2], "ok": [True, False], "x": np.ones((2, 3)), "name": [b"a", b"bc"]})
     table.write(path, path="a/b", format="hdf5")
     read = hdf5.read_table(path, "/a/b")
-    assert list(read["tel_id"]) == [1, 2] and list(read["ok"]) == [True, False] and list(read["name"]) == ["a", "bc"]
+    assert list(read["tel_id"]) == [1, 2]
+    assert list(read["ok"]) == [True, False]
+    assert list(read["name"]) == ["a", "bc"]
 
 
 def test_list_tables(written: Path) -> None:
@@ -108,7 +113,9 @@ def test_list_tables(written: Path) -> None:
     assert hdf5.list_tables(written, "/a") == {n: f"/a/{n}" for n in ("tel_003", "tel_012", "x")}
     assert hdf5.list_telescopes(written, "/a") == {3: "/a/tel_003", 12: "/a/tel_012"}
     assert hdf5.list_tables(written, "/none") == {} == hdf5.list_tables(written, NODE)
-    assert hdf5.has_table(written, NODE) and not hdf5.has_table(written, "/a") and not hdf5.has_table(written, "/b")
+    assert hdf5.has_table(written, NODE)
+    assert not hdf5.has_table(written, "/a")
+    assert not hdf5.has_table(written, "/b")
 
 
 class TestTimes:
@@ -152,12 +159,13 @@ class TestTimes:
         np.testing.assert_allclose(moved * 86400, 37, atol=1e-5)
         with tables.open_file(str(written), "a") as file:
             file.get_node(NODE)._v_attrs["CTAFIELD_0_TIME_FORMAT"] = "weeks"
-        with pytest.raises(CorruptedInputError, match="column time .*'weeks'"):
+        with pytest.raises(CorruptedInputError, match=r"column time .*'weeks'"):
             hdf5.read_table(written, NODE)
 
     def test_real_pairs(self, shared: Path) -> None:
         table = hdf5.read_table(shared / "lst_muons.dl1.h5", "/dl1/event/telescope/trigger")
-        assert table["time"].dtype == float and table["time"].shape == (30,)
+        assert table["time"].dtype == float
+        assert table["time"].shape == (30,)
         assert Time(table["time"][0], format="mjd", scale="tai").isot.startswith("2018-04-12T11:18:36.101")
 
 
@@ -166,7 +174,8 @@ class TestWriting:
         before = written.read_bytes()
         with pytest.raises(OutputExistsError, match=rf"product.h5: table {NODE} exists; give overwrite") as caught:
             hdf5.write_tables(written, {NODE: Table({"x": [1]})}, "t", {})
-        assert caught.value.exit_status == 102 and written.read_bytes() == before
+        assert caught.value.exit_status == 102
+        assert written.read_bytes() == before
         hdf5.write_tables(written, {NODE: Table({"x": [1]})}, "t", {}, overwrite=True)
         assert hdf5.read_table(written, NODE).colnames == ["x"]
         assert set(hdf5.read_attributes(written)) == {"provenance_calibpipe-some-tool", "provenance_t"}
@@ -175,7 +184,8 @@ class TestWriting:
         before = written.read_bytes()
         hdf5.write_tables(tmp_path / "new.h5", {"/x": Table({"x": [1]})}, "t", {}, base=written)
         assert written.read_bytes() == before
-        assert hdf5.has_table(tmp_path / "new.h5", NODE) and hdf5.has_table(tmp_path / "new.h5", "/x")
+        assert hdf5.has_table(tmp_path / "new.h5", NODE)
+        assert hdf5.has_table(tmp_path / "new.h5", "/x")
 
     def test_fresh_file_holds_nothing_old(self, written: Path) -> None:
         with pytest.raises(OutputExistsError):
@@ -183,21 +193,25 @@ class TestWriting:
         hdf5.write_tables(
             written, {"/x": Table({"x": [1]})}, "t", {}, overwrite=True, fresh=True, attributes={"obs_id": 7}
         )
-        assert not hdf5.has_table(written, NODE) and hdf5.read_attributes(written)["obs_id"] == 7
+        assert not hdf5.has_table(written, NODE)
+        assert hdf5.read_attributes(written)["obs_id"] == 7
 
     def test_failure_leaves_the_file(self, written: Path) -> None:
         before = written.read_bytes()
         bad = Table({"x": MaskedColumn([1, 2], mask=[True, False])})
-        with pytest.raises(TypeError, match="column x .* missing values"):
+        with pytest.raises(TypeError, match=r"column x .* missing values"):
             hdf5.write_tables(written, {"/x": make_table(), "/y": bad}, "t", {})
-        assert written.read_bytes() == before and os.listdir(written.parent) == [written.name]
+        assert written.read_bytes() == before
+        assert os.listdir(written.parent) == [written.name]
 
     def test_a_link_stays_a_link_and_the_mode_stays(self, written: Path, tmp_path: Path) -> None:
         written.chmod(0o640)
         link = tmp_path / "link.h5"
         link.symlink_to(written)
         hdf5.write_tables(link, {"/x": Table({"x": [1]})}, "t", {})
-        assert link.is_symlink() and hdf5.has_table(written, "/x") and written.stat().st_mode & 0o777 == 0o640
+        assert link.is_symlink()
+        assert hdf5.has_table(written, "/x")
+        assert written.stat().st_mode & 0o777 == 0o640
 
     def test_long_list_of_inputs(self, tmp_path: Path) -> None:
         path, inputs = tmp_path / "many.h5", [{"name": f"file_{n}", "sha256": "0" * 64} for n in range(5000)]
@@ -232,9 +246,9 @@ class TestDamage:
         path = tmp_path / "bad.h5"
         path.write_bytes(content)
         for call in (hdf5.read_table, hdf5.list_tables, hdf5.has_table, hdf5.read_attributes):
-            with pytest.raises(CorruptedInputError, match="bad.h5"):
+            with pytest.raises(CorruptedInputError, match=r"bad.h5"):
                 call(path, "/x")
-        with pytest.raises((CorruptedInputError, StorageError), match="bad.h5"):
+        with pytest.raises((CorruptedInputError, StorageError), match=r"bad.h5"):
             hdf5.write_tables(path, {"/x": Table({"x": [1]})}, "t", {})
         assert path.read_bytes() == content
 
@@ -242,7 +256,7 @@ class TestDamage:
     def test_truncated(self, written: Path, fraction: float) -> None:
         content = written.read_bytes()
         written.write_bytes(content[: int(fraction * len(content))])
-        with pytest.raises(CorruptedInputError, match="product.h5"):
+        with pytest.raises(CorruptedInputError, match=r"product.h5"):
             hdf5.read_table(written, NODE)
 
     def test_damaged_data(self, tmp_path: Path) -> None:
@@ -251,13 +265,13 @@ class TestDamage:
         content = bytearray(path.read_bytes())
         content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
         path.write_bytes(content)
-        with pytest.raises(CorruptedInputError, match="damaged.h5"):
+        with pytest.raises(CorruptedInputError, match=r"damaged.h5"):
             hdf5.read_table(path, "/x")
 
     def test_bad_text(self, written: Path) -> None:
         with tables.open_file(str(written), "a") as file:
             file.get_node(NODE).modify_column(column=np.array([b"\xff\xfe", b"a"]), colname="tel_type")
-        with pytest.raises(CorruptedInputError, match="column tel_type .* no UTF-8 text"):
+        with pytest.raises(CorruptedInputError, match=r"column tel_type .* no UTF-8 text"):
             hdf5.read_table(written, NODE)
 
     def test_pickled_attribute_runs_no_code(self, written: Path, tmp_path: Path) -> None:
