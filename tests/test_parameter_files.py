@@ -38,9 +38,24 @@ def test_a_file_changes_something(path):
     assert config["steps"], "a file that sets nothing is not needed"
 
 
-def test_every_file_stands_in_a_table():
+NAMED_BY_USERS = ["cherenkov_category_b", "cherenkov_category_c"]
+"""Files of the Cherenkov family, whose data do not choose."""
+
+
+def test_every_other_file_stands_in_a_table():
     chosen = [choice.parameters for table in (CHOICES, imager.CHOICES) for choice in read_choices(table)]
-    assert sorted(chosen) == [path.stem for path in FILES]
+    assert sorted([*chosen, *NAMED_BY_USERS]) == [path.stem for path in FILES]
+
+
+@pytest.mark.cherenkov
+@pytest.mark.parametrize(
+    ("name", "handler", "skipped"),
+    [("cherenkov_category_b", "GDASDataHandler", True), ("cherenkov_category_c", "ECMWFDataHandler", False)],
+)
+def test_categories_of_meteorological_data(name, handler, skipped):
+    step = Step.from_config_file(str(CFG / f"{name}.asdf"))
+    assert step.meteo_data_handler == handler
+    assert [step.density_profile.skip, step.select_model.skip, step.atmospheric_model.skip] == [False, False, skipped]
 
 
 @pytest.mark.parametrize("choice", read_choices(imager.CHOICES), ids=lambda choice: choice.parameters)
