@@ -19,7 +19,7 @@ from cal_pipeline.cherenkov.database.store import Database, open_database
 from cal_pipeline.cherenkov.database.tables import Base
 from cal_pipeline.cherenkov.database.upload import upload_model, upload_observatories
 from cal_pipeline.cherenkov.errors import ConfigurationError, CorruptedInputError, StorageError
-from cal_pipeline.cherenkov.model_upload import read_model
+from cal_pipeline.cherenkov.model_upload import Rows, read_model
 from cal_pipeline.cherenkov.observatory import read_observatories
 
 pytestmark = pytest.mark.cherenkov
@@ -45,6 +45,13 @@ def database(empty_url: str) -> Database:
     found.make_tables()
     upload_observatories(found, read_observatories([describe_observatory()]), overwrite=False)
     return found
+
+
+@pytest.fixture(scope="module")
+def large_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Rows]:
+    """Files of a model of the size of published ones, and its rows."""
+    folder = tmp_path_factory.mktemp("large")
+    return folder, read_model(write_model(folder, bins=50, wavelengths=800))
 
 
 def read_rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
@@ -154,18 +161,18 @@ def test_other_observatory_is_refused_as_a_whole_unless_it_may_be_replaced(datab
     )
 
 
-def test_model_comes_back_bit_for_bit(database: Database, tmp_path: Path):
-    section = write_model(tmp_path / "model", bins=50, wavelengths=800)
-    assert upload_model(database, read_model(section), overwrite=False) == "new"
+def test_model_comes_back_bit_for_bit(database: Database, large_model: tuple[Path, Rows]):
+    folder, rows = large_model
+    assert upload_model(database, rows, overwrite=False) == "new"
     (model,) = database.current_models("Ridge", 1)
     for found, name in ((model.profile, "profile"), (model.extinction, "extinction")):
-        given = Table.read(tmp_path / "model" / f"{name}.ecsv", format="ascii.ecsv")
+        given = Table.read(folder / f"{name}.ecsv", format="ascii.ecsv")
         assert set(found.colnames) == set(given.colnames)
         for column in given.colnames:
             assert np.asarray(found[column]).tobytes() == np.asarray(given[column]).tobytes()
             assert str(found[column].unit or "") == str(given[column].unit or "")
     assert model.extinction.colnames[:3] == ["altitude_min", "altitude_max", "200.0 nm"]
-    density = Table.read(tmp_path / "model" / "density.ecsv", format="ascii.ecsv")
+    density = Table.read(folder / "density.ecsv", format="ascii.ecsv")
     assert (model.version, model.season, model.co2) == ("1.0.0", "WINTER", 419.3125)
     assert model.density == density["density"][0]
 
@@ -251,14 +258,15 @@ def test_selections_are_recorded_and_replaced_by_their_key(database: Database, t
 
 
 @pytest.mark.server
-def test_both_kinds_hold_the_same_rows(make_server_database: Callable[[], str], tmp_path: Path):
+def test_both_kinds_hold_the_same_rows(
+    make_server_database: Callable[[], str], tmp_path: Path, large_model: tuple[Path, Rows]
+):
     rows = []
     for url in (f"sqlite:///{tmp_path / 'a.db'}", make_server_database()):
         database = open_database(url, must_have_tables=False)
         database.make_tables()
         upload_observatories(database, read_observatories([describe_observatory()]), overwrite=False)
-        section = write_model(tmp_path / "model", bins=50, wavelengths=800)
-        upload_model(database, read_model(section), overwrite=False)
+        upload_model(database, large_model[1], overwrite=False)
         database.record_selection("2023-07-09", "Ridge", "GDAS", "1.0.0", "WINTER", 4.644145761612368e18)
         found = {}
         with database.engine.connect() as connection:
