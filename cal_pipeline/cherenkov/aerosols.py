@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy import units as u
 from astropy.table import Table
 from astropy.time import Time
 from numpy.typing import NDArray
 
+from cal_pipeline.cherenkov.atmosphere_tables import get_column, read_profile_table
 from cal_pipeline.cherenkov.errors import CorruptedInputError, MissingInputError
 from cal_pipeline.cherenkov.physics.atmosphere import ReferenceAtmosphere
 from cal_pipeline.cherenkov.products import read_ecsv
@@ -25,16 +25,6 @@ CO2_KEY = "co2_concentration"
 """Key of the concentration of CO2 [ppm] in the metadata of a profile."""
 
 _FITS = (".fits", ".fit", ".fits.gz", ".fit.gz")
-
-_PROFILE_COLUMNS = (
-    ("altitude", "km"),
-    ("atmospheric_density", "g / cm3"),
-    ("atmospheric_thickness", "g / cm2"),
-    ("refractive_index_m_1", ""),
-    ("temperature", "K"),
-    ("pressure", "hPa"),
-    ("partial_water_pressure", ""),
-)
 
 
 @dataclass(frozen=True)
@@ -65,59 +55,13 @@ class StarTable:
         return float((self.time.max() - self.time.min()).to_value("h")) if self.depth.size else 0.0
 
 
-def read_column(table: Table, path: Path, name: str, unit: str = "") -> Array:
-    """Read a column of finite numbers.
-
-    Parameters
-    ----------
-    table : Table
-        The table.
-    path : Path
-        Its file, for messages.
-    name : str
-        Name of the column.
-    unit : str
-        Unit of the result, and of a column that has none.
-
-    Returns
-    -------
-    ndarray, shape (rows,)
-        Values.
-
-    Raises
-    ------
-    CorruptedInputError
-        If the column is not there, has another kind of unit, or holds what is no finite number.
-
-    Examples
-    --------
-    >>> read_column(Table({"zenith_angle": [1.0] * u.rad}), Path("stars.ecsv"), "zenith_angle", "deg").round(3)
-    array([57.296])
-    """
-    if name not in table.colnames:
-        raise CorruptedInputError(f"{path} has no column {name}; it has {', '.join(table.colnames)}")
-    column = table[name]
-    try:
-        values = np.asarray(np.ma.filled(np.ma.asarray(column, dtype=float), np.nan), dtype=float)
-        if unit and column.unit is not None:
-            values = np.asarray((values * u.Unit(column.unit)).to_value(unit))
-    except (TypeError, ValueError) as error:
-        found = f"{column.dtype} in {column.unit or 'no unit'}"
-        raise CorruptedInputError(f"{path}: column {name} holds {found}; expected numbers in {unit or '1'}") from error
-    bad = ~np.isfinite(values)
-    if values.ndim != 1 or bad.any():
-        found = f"row {np.flatnonzero(bad)[0]} has {values[bad][0]}" if values.ndim == 1 else f"shape {values.shape}"
-        raise CorruptedInputError(f"{path}: column {name}, {found}; expected one finite number a row")
-    return values
-
-
 def read_star_table(path: Path) -> StarTable:
     """Read the photometry of stars.
 
     Parameters
     ----------
     path : Path
-        FITS file (its first table) or ECSV file, with the columns `aod`, `aod_err`, `zenith_angle` [deg],
+        FITS file (its first extension) or ECSV file, with the columns `aod`, `aod_err`, `zenith_angle` [deg],
         `wavelength` [nm] and `timestamp` (ISO text or Time, UTC).
 
     Raises
@@ -131,10 +75,10 @@ def read_star_table(path: Path) -> StarTable:
     if "timestamp" not in table.colnames:
         raise CorruptedInputError(f"{path} has no column timestamp; it has {', '.join(table.colnames)}")
     stars = StarTable(
-        depth=read_column(table, path, "aod"),
-        error=read_column(table, path, "aod_err"),
-        zenith_angle=read_column(table, path, "zenith_angle", "deg"),
-        wavelength=read_column(table, path, "wavelength", "nm"),
+        depth=get_column(table, "aod", "", str(path)),
+        error=get_column(table, "aod_err", "", str(path)),
+        zenith_angle=get_column(table, "zenith_angle", "deg", str(path)),
+        wavelength=get_column(table, "wavelength", "nm", str(path)),
         time=_read_times(table["timestamp"], path),
     )
     _refuse(path, "aod_err", stars.error, stars.error < 0, "0 or above")
@@ -147,7 +91,7 @@ def _read_fits(path: Path) -> Table:
     if not path.is_file():
         raise MissingInputError(f"table of stars {path} is not there; expected a file")
     try:
-        return Table.read(path, format="fits", unit_parse_strict="silent")
+        return Table.read(path, format="fits", hdu=1, astropy_native=True, unit_parse_strict="silent")
     except Exception as error:
         raise CorruptedInputError(f"table of stars {path} cannot be read as FITS: {error}") from error
 
@@ -155,11 +99,16 @@ def _read_fits(path: Path) -> Table:
 def _read_times(column: Any, path: Path) -> Time:
     if isinstance(column, Time):
         return column.utc
+    # FITS has text as bytes.
+    texts = [value.decode() if isinstance(value, bytes) else str(value) for value in column]
     try:
-        # FITS has text as bytes.
-        return Time([value.decode() if isinstance(value, bytes) else str(value) for value in column], scale="utc")
+        times = np.array([text.strip().removesuffix("Z") for text in texts], dtype="datetime64[ms]")
     except ValueError as error:
         raise CorruptedInputError(f"{path}: column timestamp: {error}; expected ISO text") from error
+    if np.isnat(times).any():
+        row = int(np.flatnonzero(np.isnat(times))[0])
+        raise CorruptedInputError(f"{path}: column timestamp, row {row} has {texts[row]!r}; expected ISO text")
+    return Time(times, scale="utc")
 
 
 def _refuse(path: Path, name: str, values: Array, bad: NDArray[np.bool_], expected: str) -> None:
@@ -189,7 +138,7 @@ def read_signal(path: Path) -> tuple[Array, Array]:
         If a column is not there, holds NaN, or the distances are not positive and ascending.
     """
     table = read_ecsv(path, "signal")
-    distance, signal = read_column(table, path, "range", "m"), read_column(table, path, "signal")
+    distance, signal = get_column(table, "range", "m", str(path)), get_column(table, "signal", "", str(path))
     if distance.size < 2:
         raise CorruptedInputError(f"{path} has {distance.size} rows; expected at least 2")
     before = np.concatenate([[0.0], distance[:-1]])
@@ -217,17 +166,9 @@ def read_profile(path: Path) -> tuple[ReferenceAtmosphere, float | None]:
     MissingInputError
         If there is no such file.
     CorruptedInputError
-        If a column is not there, holds NaN or values below 0, or the altitudes do not ascend.
+        If a column is not there or holds NaN, or the altitudes do not ascend.
     """
     table = read_ecsv(path, "profile")
-    columns = [read_column(table, path, name, unit) for name, unit in _PROFILE_COLUMNS]
-    profile = ReferenceAtmosphere(*columns)
-    if profile.altitude.size < 4:
-        raise CorruptedInputError(f"profile {path} has {profile.altitude.size} rows; expected at least 4")
-    below = np.concatenate([[-np.inf], profile.altitude[:-1]])
-    _refuse(path, "altitude", profile.altitude, profile.altitude <= below, "altitudes that ascend")
-    for name in ("pressure", "temperature"):
-        values = getattr(profile, name)
-        _refuse(path, name, values, values <= 0, "values above 0")
+    profile = read_profile_table(table, f"profile {path}")
     co2 = table.meta.get(CO2_KEY)
     return profile, None if co2 is None else float(co2)

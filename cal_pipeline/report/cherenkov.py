@@ -104,7 +104,7 @@ def _draw_extinction(axes: Axes, extinction: Table, reference: Table | None) -> 
             axes.plot(depth, altitude[shown], color=f"C{number}", ls=style["ls"], label=label)
     axes.set_xlabel("Rayleigh optical depth from the telescopes")
     axes.set_ylabel("altitude [km]")
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="center right", bbox_to_anchor=(0.93, 0.55))
 
 
 def _choose_wavelengths(extinction: Table) -> list[tuple[float, str]]:
