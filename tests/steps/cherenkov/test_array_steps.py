@@ -236,7 +236,8 @@ def test_criteria_take_the_place_of_the_cuts(made, tmp_path):
     energies = [f"{ENERGY} > 1 * u.TeV & {ENERGY} < 2 * u.TeV & {GEOMETRY}_tel_impact_distance < 80 * u.m"]
     table = run_asymmetry(made / "events" / "7.dl2.h5", tmp_path, quality_criteria=energies)
     found = np.concatenate([table[f"{ENERGY}_1"], table[f"{ENERGY}_2"]])
-    assert found.min() > 1 and found.max() < 2
+    assert found.min() > 1
+    assert found.max() < 2
     with pytest.raises(ConfigurationError, match="energy_min given beside quality_criteria"):
         run_asymmetry(made / "events" / "7.dl2.h5", tmp_path / "b", quality_criteria=energies, energy_min=0.1)
 
