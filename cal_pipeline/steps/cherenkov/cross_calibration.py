@@ -72,10 +72,12 @@ class CrossCalibrationStep(ArrayEventStep):
     --------
     >>> from cal_pipeline.cherenkov.simulate.array import ArrayConfig, simulate_array
     >>> from cal_pipeline.steps.cherenkov import CrossCalibrationStep, EnergyAsymmetryStep, InterCalibrationStep
-    >>> events = simulate_array("events/events.dl2.h5", ArrayConfig(n_events=2000), seed=1)
-    >>> asymmetries = EnergyAsymmetryStep.call(str(events), output_url="asymmetries/asymmetry.h5")
-    >>> inter = InterCalibrationStep.call("asymmetries", reference_telescopes="LST:1,MST:4,SST:8")
-    >>> products = CrossCalibrationStep.call("monitoring_inter_calibration.h5", input_data_url="events")
+    >>> events = simulate_array("cross/events/events.dl2.h5", ArrayConfig(n_events=2000), seed=1)
+    >>> asymmetries = EnergyAsymmetryStep.call(str(events), output_path="cross/asymmetries")
+    >>> references = "LST:1,MST:4,SST:8"
+    >>> inter = InterCalibrationStep.call("cross/asymmetries", reference_telescopes=references, output_path="cross")
+    >>> file = "cross/monitoring_inter_calibration.h5"
+    >>> products = CrossCalibrationStep.call(file, input_data_url="cross/events")
     >>> products["scaling_factors"]["tel_type"].tolist()
     ['LST', 'SST']
     """

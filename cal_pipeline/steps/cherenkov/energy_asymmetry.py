@@ -28,8 +28,8 @@ class EnergyAsymmetryStep(ArrayEventStep):
     --------
     >>> from cal_pipeline.cherenkov.simulate.array import ArrayConfig, simulate_array
     >>> from cal_pipeline.steps.cherenkov import EnergyAsymmetryStep
-    >>> events = simulate_array("events.dl2.h5", ArrayConfig(n_events=500), seed=1)
-    >>> product = EnergyAsymmetryStep.call(str(events), output_url="asymmetry.h5")
+    >>> events = simulate_array("pairs/events.dl2.h5", ArrayConfig(n_events=500), seed=1)
+    >>> product = EnergyAsymmetryStep.call(str(events), output_path="pairs")
     >>> bool((abs(product["energy_asymmetry"]) < 1).all())
     True
     """

@@ -36,11 +36,12 @@ class InterCalibrationStep(CherenkovStep):
     --------
     >>> from cal_pipeline.cherenkov.simulate.array import ArrayConfig, simulate_array
     >>> from cal_pipeline.steps.cherenkov import EnergyAsymmetryStep, InterCalibrationStep
-    >>> events = simulate_array("events.dl2.h5", ArrayConfig(n_events=2000), seed=1)
-    >>> asymmetries = EnergyAsymmetryStep.call(str(events), output_url="asymmetries/asymmetry.h5")
-    >>> product = InterCalibrationStep.call("asymmetries", reference_telescopes="LST:1,MST:4,SST:8")
-    >>> product["tel_type", "tel_id"][0].as_void().tolist(), product["value"][0]
-    (('LST', 1), 1.0)
+    >>> events = simulate_array("inter/events.dl2.h5", ArrayConfig(n_events=2000), seed=1)
+    >>> asymmetries = EnergyAsymmetryStep.call(str(events), output_path="inter/asymmetries")
+    >>> references = "LST:1,MST:4,SST:8"
+    >>> product = InterCalibrationStep.call("inter/asymmetries", reference_telescopes=references, output_path="inter")
+    >>> product["value"][:3].round(1).tolist()
+    [1.0, 0.9, 1.0]
     """
 
     class_alias = "inter_calibration"
