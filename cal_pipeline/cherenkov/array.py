@@ -126,7 +126,7 @@ def number_events(obs_id: Integers, event_id: Integers) -> Integers:
     events, event = np.unique(event_id, return_inverse=True)
     # Codes, unlike the numbers themselves, are small: their product does not overflow.
     code = observation * max(len(events), 1) + event.reshape(-1)
-    return np.unique(code, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return np.asarray(np.unique(code, return_inverse=True)[1].reshape(-1), dtype=np.int64)
 
 
 def find_type_pairs(layout: Layout, reach: Floats) -> Integers:

@@ -33,6 +33,30 @@ REFERENCE_ALTITUDE = 15_000.0
 """Altitude [m] at which densities of nights and reference models are compared."""
 
 
+def make_steps(first: float, last: float, step: float) -> Array:
+    """Make values in equal steps, the last included if a whole number of steps reaches it.
+
+    Parameters
+    ----------
+    first, last : float
+        Limits.
+    step : float
+        Step, above 0.
+
+    Returns
+    -------
+    ndarray
+        Ascending; none is above `last`.
+
+    Examples
+    --------
+    >>> make_steps(200.0, 211.0, 3.0)
+    array([200., 203., 206., 209.])
+    """
+    # A millionth of a step more: rounding must not lose the last value.
+    return first + step * np.arange(np.floor((last - first) / step + 1e-6) + 1.0)
+
+
 def make_density_table(profile: LevelProfile, altitude_max: float, altitude_step: float) -> Table:
     """Make the table of a density profile.
 
@@ -48,8 +72,7 @@ def make_density_table(profile: LevelProfile, altitude_max: float, altitude_step
     Table
         ``altitude`` [m], ``number density`` [1/cm3], which is NaN outside of the levels.
     """
-    # Half a step more: rounding must not lose the last altitude.
-    altitude = np.arange(0.0, altitude_max + 0.5 * altitude_step, altitude_step)
+    altitude = make_steps(0.0, altitude_max, altitude_step)
     table = Table({"altitude": altitude, "number density": profile.interpolate("density", altitude)})
     table["altitude"].unit, table["number density"].unit = "m", "1 / cm3"
     return table

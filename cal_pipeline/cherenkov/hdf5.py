@@ -128,11 +128,11 @@ def has_table(path: str | Path, node: str) -> bool:
     path = Path(path)
     _check_file(path)
     with _open(path) as file:
-        return bool(node in file and file.get_node(node)._v_attrs._f_list("sys") and _is_table(file, node))
+        return bool(node in file and _is_table(file, node))
 
 
 def _is_table(file: Any, node: str) -> bool:
-    return file.get_node(node).__class__.__name__ == "Table"
+    return bool(isinstance(file.get_node(node), import_extra("tables").Table))
 
 
 def read_table(path: str | Path, node: str) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from astropy import units
 from astropy.table import Table
 
 from cal_pipeline.cherenkov.errors import CorruptedInputError, MissingInputError, StorageError
@@ -14,6 +15,9 @@ from cal_pipeline.core.json_values import make_json_ready
 
 PROVENANCE = "provenance"
 """Key of the provenance in the metadata of a table."""
+
+# Concentrations written as quantities have this unit, which astropy does not know by itself.
+_PPM = units.def_unit("ppm", 1e-6 * units.dimensionless_unscaled)
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -83,7 +87,8 @@ def read_ecsv(path: str | Path, noun: str) -> Table:
     if not path.is_file():
         raise MissingInputError(f"{noun} {path} is {'a folder' if path.is_dir() else 'not there'}; expected a file")
     try:
-        return Table.read(path, format="ascii.ecsv")
+        with units.add_enabled_units(_PPM):
+            return Table.read(path, format="ascii.ecsv")
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise CorruptedInputError(f"{noun} {path} cannot be read as ECSV: {reason}") from error

@@ -42,6 +42,10 @@ class JsonArray(TypeDecorator[Array]):
         # None becomes NaN by the dtype.
         return None if value is None else np.array(value, dtype=float)
 
+    def compare_values(self, x: Any, y: Any) -> bool:
+        """Compare two arrays; SQLAlchemy leaves a row alone if they are equal."""
+        return x is y or (x is not None and y is not None and np.array_equal(x, y, equal_nan=True))
+
 
 def _describe(description: str, unit: str = "", type_: Any = None, *keys: Any, **options: Any) -> MappedColumn[Any]:
     """Make a column with its description and unit."""

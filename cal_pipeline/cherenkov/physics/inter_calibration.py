@@ -79,6 +79,21 @@ class Throughputs:
         """Standard errors of the throughputs."""
         return np.sqrt(np.diagonal(self.covariance))
 
+    def extend(self, tel_id: Integers) -> Throughputs:
+        """Return the throughputs of more telescopes; those without one get NaN.
+
+        Parameters
+        ----------
+        tel_id : ndarray of int
+            Telescopes, ascending; all of the present ones are among them.
+        """
+        places = np.searchsorted(tel_id, self.tel_id)
+        value, n_pairs = np.full(len(tel_id), np.nan), np.zeros(len(tel_id), dtype=np.int64)
+        covariance = np.full((len(tel_id), len(tel_id)), np.nan)
+        value[places], n_pairs[places] = self.value, self.n_pairs
+        covariance[np.ix_(places, places)] = self.covariance
+        return Throughputs(tel_id, value, covariance, n_pairs, self.chi2)
+
 
 def average_pairs(tel_1: Integers, tel_2: Integers, asymmetry: Floats) -> PairMeans:
     """Average the asymmetries of each pair.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple
 
-import numpy as np
 from astropy.table import Table
 
 from cal_pipeline.cherenkov.atmosphere_tables import (
     make_extinction_table,
     make_profile_table,
+    make_steps,
     read_co2,
     read_profile_table,
 )
@@ -74,8 +74,8 @@ class AtmosphericModelStep(NightStep):
     wavelength_min       = float(min=0, default=200)      # First wavelength of the extinction [nm]
     wavelength_max       = float(min=0, default=699)      # Last wavelength [nm]
     wavelength_step      = float(min=0.1, default=1)      # Step of wavelength [nm]
-    observation_level    = float(default=None)            # Altitude that extinction counts from [km]; the observatory's
-    bin_rule             = option("centre", "peer", default="centre")  # Air at centres of bins, or as published (4 % low)
+    observation_level    = float(default=None)            # Altitude to count extinction from [km]: the observatory's
+    bin_rule             = option("centre", "peer", default="centre")  # Air of bins at centres, or as published
     plot                 = boolean(default=False)         # Save a picture of profile and extinction beside the products
     """
 
@@ -154,10 +154,7 @@ class AtmosphericModelStep(NightStep):
 
     def _make_extinction(self, night: NightInput, reference: ReferenceAtmosphere, co2: float) -> Table:
         """Make the extinction profile above the observation level."""
-        # Half a step more: both ends are included, whatever the rounding.
-        wavelengths = np.arange(
-            self.wavelength_min, self.wavelength_max + 0.5 * self.wavelength_step, self.wavelength_step
-        )
+        wavelengths = make_steps(self.wavelength_min, self.wavelength_max, self.wavelength_step)
         level = self.observation_level
         if self.bin_rule == "peer":
             level = PEER_LEVEL if level is None else level

@@ -10,7 +10,9 @@ from cal_pipeline.cherenkov.atmosphere_tables import make_density_table
 from cal_pipeline.cherenkov.tools import Tool
 from cal_pipeline.steps.cherenkov.night_input import NightStep
 
-HANDLERS = {"GDASDataHandler": {}, "ECMWFDataHandler": {}}
+HANDLERS: dict[str, dict[str, str]] = {"GDASDataHandler": {}, "ECMWFDataHandler": {}}
+"""Sections of a configuration for the data, one of which is used."""
+
 UNUSED = frozenset({"dataset", "update_tzinfo", "timeout", "request_timeout"})
 """Keys of the published handlers, which download; nothing is downloaded here."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from cal_pipeline.cherenkov.physics.levels import LevelProfile
 from cal_pipeline.cherenkov.request import HANDLERS, Request, make_request
 from cal_pipeline.core.errors import NoInputError
 from cal_pipeline.core.files.replace import replace_file
+from cal_pipeline.steps.cherenkov.base import CherenkovStep
 from cal_pipeline.steps.cherenkov.database import DatabaseStep
 
 logger = logging.getLogger(__name__)
@@ -119,19 +121,24 @@ class NightStep(DatabaseStep):
     spec = """
     timestamp           = string(default=None)   # Time (UTC) within the night
     observatory_name    = string(default=None)   # Name of the observatory in the database
-    observatory_version = integer(default=1)     # Its version
+    observatory_version = string(default="1")    # Its version
     meteo_data_handler  = option("GDASDataHandler", "ECMWFDataHandler", default="ECMWFDataHandler")  # Kind of the data
     gridstep            = float(default=None)    # Grid of the data [deg]: 1 for GDAS, 0.25 for ECMWF
     update_frequency    = integer(default=None)  # Time between data [h]: 6 for GDAS, 1 for ECMWF
     interpolation       = option("cubic", "log", default="cubic")  # Splines between levels: published, or of ln P, ln N
     """
 
+    conversions: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        **CherenkovStep.conversions,
+        "observatory_version": str,
+    }
+
     products: ClassVar[tuple[str, ...]] = ()
     """Names of the products."""
 
     timestamp: str | None
     observatory_name: str | None
-    observatory_version: int
+    observatory_version: str
     meteo_data_handler: str
     gridstep: float | None
     update_frequency: int | None

@@ -50,7 +50,9 @@ def make_night(lowest=100.0, highest=26e3, temperature=TEMPERATURE, humidity=0.0
 
 def test_edges_begin_at_the_observation_level():
     assert EDGES.size == 12 + 40 + 15
-    assert make_edges(2.1).tolist() == EDGES.tolist()
+    low = [2.1, 2.2, 2.3, 2.4, 2.6, 2.8, 3.1, 3.5, 4.0, 4.5, 5.0, 5.5]
+    high = [50.0, 55.0, 60.0, 65.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0, 100.0, 105.0, 110.0, 115.0, 120.0]
+    assert make_edges(2.1).tolist() == [*low, *range(6, 46), *high]
     assert make_edges(2.158)[:3].tolist() == [2.158, 2.2, 2.3]
     assert make_edges(0.0)[:2].tolist() == [0.0, 2.1]
     assert make_edges(2.2)[:2].tolist() == [2.2, 2.3]
