@@ -18,6 +18,7 @@ import pytest
 import cal_pipeline
 from cal_pipeline import CalibratedSession, CalibrationPipeline, simulate, steps
 from cal_pipeline.cherenkov.simulate.night import simulate_night
+from cal_pipeline.cli.calibpipe import run_tool
 from cal_pipeline.core.store.product import Product
 from cal_pipeline.heterodyne import figures, modes, physics, references
 from cal_pipeline.heterodyne.physics.sky import SkyDirection
@@ -94,10 +95,12 @@ def folder_of_imager(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def folder_of_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a folder with a made-up night of a Cherenkov observatory."""
+    """Make a folder with a made-up night of a Cherenkov observatory, and its database."""
     folder = tmp_path_factory.mktemp("cherenkov")
     with contextlib.chdir(folder):
-        simulate_night("night")
+        for command, configuration in simulate_night("night").commands:
+            if "init" in command or "upload" in command:
+                assert run_tool(command, ["-c", str(configuration)]) == 0
     return folder
 
 
