@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,9 @@ def refuse_unknown(name: str, known: Iterable[str], noun: str, where: str) -> No
     raise ConfigurationError(f"{where}: unknown {noun} {name!r}; {hint}")
 
 
-def resolve(config: Configuration, tool: Tool, parameters: Mapping[str, Any], tools: Collection[Tool]) -> ToolInput:
+def resolve(
+    config: Configuration, tool: Tool, parameters: Mapping[str, Any], load_tools: Callable[[], Iterable[Tool]]
+) -> ToolInput:
     """Turn a configuration into the input and the parameters of a tool.
 
     Parameters
@@ -167,8 +169,8 @@ def resolve(config: Configuration, tool: Tool, parameters: Mapping[str, Any], to
         Tool to run.
     parameters : mapping of str to object
         Parameters of its step, with their defaults.
-    tools : collection of Tool
-        All tools, whose sections are allowed too.
+    load_tools : callable
+        Loads all tools, whose sections are allowed too; called if there are others than those of `tool`.
 
     Returns
     -------
@@ -179,7 +181,9 @@ def resolve(config: Configuration, tool: Tool, parameters: Mapping[str, Any], to
     ConfigurationError
         If a section or key is unknown, or a section is no mapping.
     """
-    sections = {DATABASE, *ABSENT_SECTIONS}.union(*({entry.section, *entry.handlers} for entry in tools))
+    sections = {DATABASE, *ABSENT_SECTIONS, tool.section, *tool.handlers}
+    if not sections.issuperset(config.values):
+        sections = sections.union(*({entry.section, *entry.handlers} for entry in load_tools()))
     for name, value in config.values.items():
         refuse_unknown(name, sections, "section", config.origin([name]))
         if value is not None and not isinstance(value, dict):

@@ -15,9 +15,27 @@ from cal_pipeline.cherenkov.errors import ConfigurationError
 from cal_pipeline.cherenkov.tools import SELF, Tool
 from cal_pipeline.cli.commands import DONE, CommandParser, run_command, show
 from cal_pipeline.core.logs import log_to_stderr
-from cal_pipeline.registry import list_steps
 
 logger = logging.getLogger(__name__)
+
+TOOLS = {
+    "calibpipe-init-db": "InitDatabaseStep",
+    "calibpipe-upload-observatory-data": "UploadObservatoryDataStep",
+    "calibpipe-upload-atmospheric-model-data": "UploadAtmosphericModelStep",
+    "calibpipe-calculate-macobac": "MacobacStep",
+    "calibpipe-create-molecular-density-profile": "DensityProfileStep",
+    "calibpipe-select-reference-atmospheric-model": "SelectModelStep",
+    "calibpipe-create-molecular-atmospheric-model": "AtmosphericModelStep",
+    "calibpipe-calculate-camcalib-coefficients": "CameraCoefficientsStep",
+    "calibpipe-produce-camcalib-test-data": "CameraTestDataStep",
+    "calibpipe-calculate-throughput-muon": "MuonThroughputStep",
+    "calibpipe-energy-asymmetry-estimation": "EnergyAsymmetryStep",
+    "calibpipe-inter-calibration": "InterCalibrationStep",
+    "calibpipe-cross-calibration": "CrossCalibrationStep",
+    "calibpipe-clear-night-assessment": "ClearNightStep",
+    "calibpipe-lidar-inversion": "LidarInversionStep",
+}
+"""Step classes by the commands that run them."""
 
 _SHORT = {"i": ("input_url", "data_path"), "d": ("input_data_url",), "o": ("output_url", "output_dir", "output_path")}
 """Short options with the keys that they may stand for."""
@@ -47,29 +65,29 @@ def run_tool(command: str, argv: Sequence[str] | None = None) -> int:
     return run_command(command, lambda arguments: _run(command, arguments), argv, "--overwrite")
 
 
-def load_tools() -> dict[str, Any]:
-    """Load the step classes of all tools, by their commands."""
-    classes = [_load(entry.class_name) for entry in list_steps("cherenkov") if not entry.is_pipeline]
-    return {cls.tool.command: cls for cls in classes}
+def load_tools() -> list[Tool]:
+    """Load the public names of all tools."""
+    return [_load_step(name).tool for name in TOOLS.values()]
 
 
-def _load(class_name: str) -> Any:
-    module, _, name = class_name.rpartition(".")
-    return getattr(import_module(module), name)
+def _load_step(name: str) -> Any:
+    return getattr(import_module("cal_pipeline.steps.cherenkov"), name)
 
 
 def _run(command: str, argv: list[str]) -> int:
-    classes = load_tools()
-    if command not in classes:
-        raise ConfigurationError(f"there is no tool {command}; expected one of {', '.join(sorted(classes))}")
-    cls = classes[command]
+    if command not in TOOLS:
+        raise ConfigurationError(f"there is no tool {command}; expected one of {', '.join(sorted(TOOLS))}")
+    cls = _load_step(TOOLS[command])
     try:
-        return _run_step(cls, [other.tool for other in classes.values()], argv)
+        return _run_step(cls, argv)
     except Exception as error:
-        raise cls.grade_error(error) from error.__cause__
+        graded = cls.grade_error(error)
+        if graded is error:
+            raise
+        raise graded from error
 
 
-def _run_step(cls: Any, tools: Sequence[Tool], argv: list[str]) -> int:
+def _run_step(cls: Any, argv: list[str]) -> int:
     parameters = cls.own_parameters()
     given, rest = _parser(cls).parse_known_args(argv)
     if given.help:
@@ -83,7 +101,7 @@ def _run_step(cls: Any, tools: Sequence[Tool], argv: list[str]) -> int:
             config.add({cls.tool.section: {_find_key(cls, parameters, short, keys): getattr(given, short)}}, OPTIONS)
     for path, value in _read_options(rest, cls.tool.section):
         config.add(_nest(path, value), OPTIONS)
-    resolved = resolve(config, cls.tool, parameters, tools)
+    resolved = resolve(config, cls.tool, parameters, load_tools)
     with log_to_stderr(getattr(logging, given.log_level)):
         for warning in resolved.warnings:
             logger.warning("%s", warning)

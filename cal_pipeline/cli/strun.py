@@ -118,7 +118,11 @@ def _run(argv: Sequence[str], identifier: str, known: argparse.Namespace, known_
                 return DONE
             # stpipe wraps the error of a parameter into one without its class.
             cause = error.__cause__ if isinstance(error, ValueError) else None
-            raise cls.grade_error(cause if isinstance(cause, CalibrationError) else error) from error.__cause__
+            own = cause if isinstance(cause, CalibrationError) else error
+            graded = cls.grade_error(own)
+            if graded is error:
+                raise
+            raise graded from (None if graded is own else own)
     return int(step.exit_status)
 
 

@@ -45,7 +45,7 @@ OF_CAMERA = {"n_events": 2500, "noise_coeff": 1.0, "detect_outliers": False}
 def resolve_values(values, tool=PROFILE, parameters=PARAMETERS):
     config = Configuration()
     config.add(values, "file a.yaml")
-    return resolve(config, tool, parameters, TOOLS)
+    return resolve(config, tool, parameters, lambda: TOOLS)
 
 
 def test_later_files_and_options_override_key_by_key():
@@ -53,7 +53,7 @@ def test_later_files_and_options_override_key_by_key():
     config.add({"MakeProfile": {"timestamp": "2023-07-10", "observatory": {"name": "A", "version": 1}}}, "file a.yaml")
     config.add({"MakeProfile": {"observatory": {"version": 2}, "limits": ["MST:2"]}}, "file b.yaml")
     config.add({"MakeProfile": {"timestamp": "2024-01-01"}}, OPTIONS)
-    found = resolve(config, PROFILE, PARAMETERS, TOOLS)
+    found = resolve(config, PROFILE, PARAMETERS, lambda: TOOLS)
     assert found.parameters == {
         "timestamp": "2024-01-01",
         "observatory_name": "A",

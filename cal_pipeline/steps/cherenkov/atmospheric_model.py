@@ -25,7 +25,6 @@ from cal_pipeline.cherenkov.physics.extinction import (
 )
 from cal_pipeline.cherenkov.selection import select_by_density
 from cal_pipeline.cherenkov.tools import Tool
-from cal_pipeline.report.cherenkov import plot_night
 from cal_pipeline.steps.cherenkov.density_profile import HANDLERS, UNUSED
 from cal_pipeline.steps.cherenkov.night_input import NightInput, NightStep
 
@@ -143,6 +142,9 @@ class AtmosphericModelStep(NightStep):
             table.meta = {**meta, **table.meta}
             self.write_table(table, name, inputs)
         if self.plot:
+            # matplotlib takes longer to import than the model to make.
+            from cal_pipeline.report.cherenkov import plot_night
+
             path = self.product_path(PICTURE)
             plot_night(path, profile, extinction, model.profile, model.extinction, self._title(night))
             logger.info("%s: %s written", self.class_alias, path)

@@ -96,3 +96,8 @@ def test_rules_agree_at_15_km_of_real_nights_and_differ_in_a_gap(shared):
     }
     assert off["cubic"] == pytest.approx(0.045, abs=0.002)
     assert off["log"] == pytest.approx(0.024, abs=0.002)
+
+
+def test_four_levels_are_enough():
+    profile = LevelProfile(ALTITUDE[:4], *(cubic(ALTITUDE[:4]) for _ in range(4)))
+    np.testing.assert_allclose(profile.interpolate("density", 2e3), cubic(2e3), rtol=1e-13)
