@@ -39,7 +39,7 @@ class InterCalibrationStep(CherenkovStep):
     >>> events = simulate_array("events.dl2.h5", ArrayConfig(n_events=2000), seed=1)
     >>> asymmetries = EnergyAsymmetryStep.call(str(events), output_url="asymmetries/asymmetry.h5")
     >>> product = InterCalibrationStep.call("asymmetries", reference_telescopes="LST:1,MST:4,SST:8")
-    >>> product["tel_type", "tel_id"][0].as_void().tolist(), product["value"][0]
+    >>> product["tel_type", "tel_id"][0].as_void().tolist(), product["value"][0].item()
     (('LST', 1), 1.0)
     """
 
