@@ -106,10 +106,10 @@ class CrossCalibrationStep(ArrayEventStep):
     def make_products(self, source: Any) -> dict[str, Table]:
         """Calculate the factors of the other types."""
         from cal_pipeline.cherenkov.array_files import Reconstruction, find_files, read_events, read_layout
-        from cal_pipeline.cherenkov.hdf5 import refuse_tables, write_tables
+        from cal_pipeline.cherenkov.hdf5 import refuse_existing_tables, write_tables
 
         path = self.find_input(source, "the file of throughputs")
-        refuse_tables(path, [FACTORS, COEFFICIENTS], self.overwrite)
+        refuse_existing_tables(path, [FACTORS, COEFFICIENTS], self.overwrite)
         if not self.input_data_url:
             raise ConfigurationError("input_data_url is not given; expected the folder of the files of events")
         files = find_files(self.find_input(self.input_data_url, "the folder of events"), "files of events", path)
@@ -136,7 +136,7 @@ class CrossCalibrationStep(ArrayEventStep):
 
     def _read_throughputs(self, path: Path) -> _Throughputs:
         from cal_pipeline.cherenkov.array_files import require_columns
-        from cal_pipeline.cherenkov.hdf5 import read_attribute, read_table
+        from cal_pipeline.cherenkov.hdf5 import read_attributes, read_table
 
         table, where = read_table(path, INTER), f"{path} table {INTER}"
         require_columns(table, ("tel_type", "tel_id", "value", "error"), where)
@@ -153,7 +153,7 @@ class CrossCalibrationStep(ArrayEventStep):
         tel_id, values = np.asarray(table["tel_id"]).astype(np.int64), np.asarray(table["value"], dtype=float)
         if len(np.unique(tel_id)) != len(tel_id) or np.any(values <= 0):
             raise CorruptedInputError(f"{where}: expected each telescope once, with a positive value")
-        recorded = read_attribute(path, "obs_id")
+        recorded = read_attributes(path).get("obs_id")
         recorded = table.meta.get("obs_id", table.meta.get("OBS_ID")) if recorded is None else recorded
         if recorded is None:
             raise CorruptedInputError(f"{path} has no attribute obs_id; expected the observations of the throughputs")

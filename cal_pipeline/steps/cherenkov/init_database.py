@@ -7,7 +7,6 @@ from typing import Any
 
 from astropy.table import Table
 
-from cal_pipeline.cherenkov.database.location import hide_password
 from cal_pipeline.cherenkov.errors import ConfigurationError
 from cal_pipeline.cherenkov.tools import Tool
 from cal_pipeline.steps.cherenkov.database import DatabaseStep
@@ -37,9 +36,6 @@ class InitDatabaseStep(DatabaseStep):
     def make_products(self, source: Any) -> Table:
         """Make the missing tables."""
         if source and "://" in str(source):
-            # The input of a step is logged; a parameter is not.
-            if hide_password(str(source)) != str(source):
-                raise ConfigurationError("the URL that is the input holds a password; give it as --database=URL")
             self.database = str(source)
         elif source not in (None, "", "database"):
             raise ConfigurationError(f"input {source} is no URL; expected one such as sqlite:///calibpipe.db")

@@ -100,7 +100,7 @@ class InterCalibrationStep(CherenkovStep):
     def _read_asymmetries(self, files: Sequence[Path]) -> tuple[Table, NDArray[np.int64]]:
         """Read the asymmetries of all files, and the observations that they are of."""
         from cal_pipeline.cherenkov.array_files import require_columns
-        from cal_pipeline.cherenkov.hdf5 import read_attribute, read_table
+        from cal_pipeline.cherenkov.hdf5 import read_attributes, read_table
 
         node = f"/{self.asymmetry_label}/events"
         columns: dict[str, list[Any]] = {"tel_type": [], "tel_id_1": [], "tel_id_2": [], self.asymmetry_label: []}
@@ -113,7 +113,7 @@ class InterCalibrationStep(CherenkovStep):
                 raise CorruptedInputError(f"{path} table {node}: {self.asymmetry_label} is not finite; expected it")
             for name, parts in columns.items():
                 parts.append(np.asarray(table[name]).astype(str) if name == "tel_type" else np.asarray(table[name]))
-            recorded = read_attribute(path, "obs_id")
+            recorded = read_attributes(path).get("obs_id")
             observations.append(np.asarray(table["obs_id"] if recorded is None else recorded).astype(np.int64))
         joined = Table({name: np.concatenate(parts) for name, parts in columns.items()})
         if not len(joined):
