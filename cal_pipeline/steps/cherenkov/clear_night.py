@@ -114,7 +114,8 @@ class ClearNightStep(CherenkovStep):
         from cal_pipeline.cherenkov.hdf5 import refuse_existing_tables, write_tables
 
         path, product = self.find_input(source, "the table of stars"), self.product_path(self.output_url)
-        refuse_existing_tables(product, [NODE], self.overwrite)
+        if product.exists():
+            refuse_existing_tables(product, [NODE], self.overwrite)
         stars = read_star_table(path)
         if stars.duration > _LONGEST:
             self.warn(f"{path} spans {stars.duration:.1f} h, more than one night; its variability is that of all")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from cal_pipeline.cherenkov.hdf5 import read_attribute, read_table
+from cal_pipeline.cherenkov.hdf5 import read_attributes, read_table
 from cal_pipeline.cherenkov.simulate.air import compute_cross_section
 from cal_pipeline.cherenkov.simulate.atmosphere import ELEVATION, ERA5_POINTS, Weather
 from cal_pipeline.cherenkov.simulate.night import PRODUCTS, simulate_night
@@ -82,5 +82,5 @@ def test_aerosols_are_those_of_the_air(products):
     stars = read_table(products / "aerosol_clear_night.h5", "/dl1/monitoring/aerosol_calibration")
     assert stars["VAOD"][0] == pytest.approx(0.02, abs=0.002)
     key = "provenance_calibpipe-clear-night-assessment"
-    provenance = json.loads(str(read_attribute(products / "aerosol_clear_night.h5", key)))
+    provenance = json.loads(read_attributes(products / "aerosol_clear_night.h5")[key])
     assert provenance["inputs"][0]["name"].endswith("stars.ecsv")
