@@ -140,7 +140,7 @@ def _read_options(words: Sequence[str], section: str) -> list[tuple[list[str], A
         name, equals, text = word[2:].partition("=")
         if not equals:
             text = queue.pop(0) if queue and not queue[0].startswith("-") else "true"
-        path = name.split(".")
+        path = name.replace("-", "_").split(".")
         found.append((path if len(path) > 1 else [section, *path], read_option(text)))
     return found
 
