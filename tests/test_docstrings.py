@@ -8,6 +8,7 @@ import gc
 import importlib
 import inspect
 import pkgutil
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,8 @@ import pytest
 
 import cal_pipeline
 from cal_pipeline import CalibratedSession, CalibrationPipeline, simulate, steps
+from cal_pipeline.cherenkov.simulate.night import simulate_night
+from cal_pipeline.cli.calibpipe import run_tool
 from cal_pipeline.core.store.product import Product
 from cal_pipeline.heterodyne import figures, modes, physics, references
 from cal_pipeline.heterodyne.physics.sky import SkyDirection
@@ -91,12 +94,29 @@ def folder_of_imager(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def folder_of_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder with a made-up night of a Cherenkov observatory, and its database."""
+    folder = tmp_path_factory.mktemp("cherenkov")
+    with contextlib.chdir(folder):
+        for command, configuration in simulate_night("night").commands:
+            if "init" in command or "upload" in command:
+                assert run_tool(command, ["-c", str(configuration)]) == 0
+    return folder
+
+
 IMAGER = (
     "cal_pipeline.imager",
     "cal_pipeline.steps.imager",
     *(f"cal_pipeline.pipelines.{name}" for name in ("imager", "detector1", "image2", "image3", "preprocess")),
 )
 """Beginnings of the names of modules of the imager."""
+
+CHERENKOV = tuple(f"cal_pipeline.{name}" for name in ("cherenkov", "steps.cherenkov", "pipelines.molecular"))
+"""Beginnings of the names of modules of Cherenkov telescopes."""
+
+FOLDERS = {IMAGER: "folder_of_imager", CHERENKOV: "folder_of_night"}
+"""Fixtures of the folders in which examples run, by the beginnings of the names of modules."""
 
 
 def _with_examples() -> Iterator[Any]:
@@ -106,7 +126,9 @@ def _with_examples() -> Iterator[Any]:
         file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         if ">>>" in file.read_text(encoding="utf-8"):
             marks = [pytest.mark.slow] if name in SLOW else []
-            yield pytest.param(name, marks=[*marks, *([pytest.mark.imager] if name.startswith(IMAGER) else [])])
+            marks += [pytest.mark.imager] if name.startswith(IMAGER) else []
+            marks += [pytest.mark.cherenkov] if name.startswith(CHERENKOV) else []
+            yield pytest.param(name, marks=marks)
 
 
 @pytest.mark.parametrize("name", list(_with_examples()))
@@ -114,8 +136,12 @@ def test_examples_are_true(
     name: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The example of the pipeline makes the folder of the others; it is checked in a folder of its own.
-    folder = "folder_of_imager" if name.startswith(IMAGER) else "folder_of_examples"
+    folder = next((folder for start, folder in FOLDERS.items() if name.startswith(start)), "folder_of_examples")
     monkeypatch.chdir(tmp_path if name == CalibrationPipeline.__module__ else request.getfixturevalue(folder))
+    if name.startswith(CHERENKOV):
+        # Products have fixed names: in a folder that is shared, those of another example would be in the way.
+        shutil.copytree(".", tmp_path, dirs_exist_ok=True)
+        monkeypatch.chdir(tmp_path)
     made = _run_example(CONTINUED[name]) if name in CONTINUED else {}
     assert doctest.testmod(importlib.import_module(name), extraglobs=made).failed == 0
 

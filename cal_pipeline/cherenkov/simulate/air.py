@@ -28,7 +28,7 @@ VAPOUR_DEFICIT = 0.378
 TOP = 125.0
 """Geopotential height up to which a column is known [km]."""
 
-STEP = 0.01
+STEP = 0.025
 """Spacing of the grid on which a column is integrated [km]."""
 
 _SLOPES: tuple[tuple[float, float], ...] = ((20.0, 1.0), (32.0, 2.4), (47.0, -1.8), (86.0, 2.0), (100.0, 9.5))

@@ -265,5 +265,7 @@ def simulate_array(path: str | Path, config: ArrayConfig, seed: int, overwrite: 
 
     path = Path(path)
     provenance = {"seed": seed, "n_events": config.n_events, "obs_id": config.obs_id}
-    write_tables(path, make_tables(config, simulate_events(config, seed)), "cal-simulate", provenance, overwrite)
+    write_tables(
+        path, make_tables(config, simulate_events(config, seed)), "cal-simulate", provenance, overwrite, fresh=True
+    )
     return path

@@ -36,6 +36,7 @@ class RunRecordError(CalibrationError, StpipeExitException):  # type: ignore[mis
 
     def __init__(self, message: str, product: Any) -> None:
         super().__init__(NOT_RECORDED, message)
+        self.exit_status = NOT_RECORDED
         self.message = message
         self.product = product
 

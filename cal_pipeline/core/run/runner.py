@@ -46,6 +46,7 @@ class RunFailedError(CalibrationError, StpipeExitException):  # type: ignore[mis
 
     def __init__(self, exit_status: int, message: str, product: Any, failures: Iterable[dict[str, Any]] = ()) -> None:
         super().__init__(exit_status, message)
+        self.exit_status = exit_status
         self.message = message
         self.product = product
         self.failures = list(failures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +22,8 @@ from cal_pipeline.cherenkov.physics.clear_night import (
 )
 from cal_pipeline.cherenkov.tools import Tool
 from cal_pipeline.steps.cherenkov.base import CherenkovStep
+
+logger = logging.getLogger(__name__)
 
 NODE = "/dl1/monitoring/aerosol_calibration"
 """Table of the product."""
@@ -108,11 +111,11 @@ class ClearNightStep(CherenkovStep):
 
     def make_products(self, source: Any) -> Table:
         """Assess a night."""
-        from cal_pipeline.cherenkov.hdf5 import has_table, write_tables
+        from cal_pipeline.cherenkov.hdf5 import refuse_existing_tables, write_tables
 
         path, product = self.find_input(source, "the table of stars"), self.product_path(self.output_url)
-        if product.exists() and has_table(product, NODE):
-            self.refuse_existing(self.output_url)
+        if product.exists():
+            refuse_existing_tables(product, [NODE], self.overwrite)
         stars = read_star_table(path)
         if stars.duration > _LONGEST:
             self.warn(f"{path} spans {stars.duration:.1f} h, more than one night; its variability is that of all")
@@ -128,6 +131,7 @@ class ClearNightStep(CherenkovStep):
             )
         table = self._tabulate(summaries, is_complete=len(summaries) == len(groups))
         write_tables(product, {NODE: table}, self.tool.command, self.make_provenance([path]), self.overwrite)
+        logger.info("%s: %s written", self.class_alias, product)
         return table
 
     def _has_enough(self, wavelength: float, stars: int) -> bool:

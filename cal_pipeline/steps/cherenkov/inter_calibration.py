@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 NODE = "/dl2/monitoring/subarray/inter_calibration"
 """Table of the product."""
 
+DERIVED = tuple(f"/dl2/monitoring/subarray/cross_calibration/{name}" for name in ("scaling_factors", "coefficients"))
+"""Tables that are made with the product, in its file."""
+
 
 class InterCalibrationStep(CherenkovStep):
     """Fit the relative throughputs of the telescopes of each type to the asymmetries of their pairs.
@@ -80,7 +83,7 @@ class InterCalibrationStep(CherenkovStep):
     def make_products(self, source: Any) -> Table:
         """Fit the throughputs to the asymmetries of a folder."""
         from cal_pipeline.cherenkov.array_files import find_files
-        from cal_pipeline.cherenkov.hdf5 import write_tables
+        from cal_pipeline.cherenkov.hdf5 import has_table, write_tables
 
         self.refuse_existing(self.output_url)
         folder, product = self.find_input(source, "the folder of asymmetries"), self.product_path(self.output_url)
@@ -88,6 +91,8 @@ class InterCalibrationStep(CherenkovStep):
         asymmetries, obs_ids = self._read_asymmetries(files)
         parts = [self._fit_type(str(kind), asymmetries) for kind in np.unique(asymmetries["tel_type"])]
         table = _stack(parts)
+        if product.exists() and any(has_table(product, node) for node in DERIVED):
+            self.warn(f"{product} keeps the cross-calibration with the throughputs that are replaced; make it again")
         write_tables(
             product,
             {NODE: table},

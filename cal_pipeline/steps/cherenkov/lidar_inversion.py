@@ -43,7 +43,7 @@ class LidarInversionStep(CherenkovStep):
     ...     "night/lidar.ecsv", profile="night/models/profile_summer.ecsv", wavelength=355.0, zenith_angle=25.0,
     ...     station_altitude=2.23, reference_range=9000.0, output_path="products")
     >>> round(float(product["aod"][-1]), 2)
-    0.1
+    0.08
     """
 
     class_alias = "lidar_inversion"

@@ -25,7 +25,7 @@ class UploadAtmosphericModelStep(UploadStep):
     Examples
     --------
     >>> from cal_pipeline.steps.cherenkov import UploadAtmosphericModelStep
-    >>> table = UploadAtmosphericModelStep.call("night/model_winter.yaml", database="sqlite:///night/calibpipe.db")
+    >>> table = UploadAtmosphericModelStep.call("night/upload_model_winter.yaml", database="sqlite:///night/calibpipe.db")
     >>> table["season"].tolist(), table["current"].tolist()
     (['WINTER'], [True])
     """

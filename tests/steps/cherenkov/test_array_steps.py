@@ -17,7 +17,7 @@ from cal_pipeline.cherenkov.errors import (
     MissingInputError,
     TooFewEventsError,
 )
-from cal_pipeline.cherenkov.hdf5 import read_attribute, read_table, write_tables
+from cal_pipeline.cherenkov.hdf5 import read_attributes, read_table, write_tables
 from cal_pipeline.cherenkov.simulate.array import (
     CLASSIFIER,
     GEOMETRY,
@@ -94,7 +94,7 @@ def test_asymmetries_have_the_columns_that_are_promised(made):
     assert np.all(table["tel_id_1"] < table["tel_id_2"])
     assert str(table[f"{ENERGY}_1"].unit) == "TeV"
     assert set(np.asarray(table["tel_type"]).astype(str)) == {"LST", "MST", "SST"}
-    assert read_attribute(made / "asymmetries" / "7.h5", "obs_id").tolist() == [7]
+    assert read_attributes(made / "asymmetries" / "7.h5")["obs_id"].tolist() == [7]
 
 
 def test_asymmetries_are_those_of_the_events_that_pass_the_cuts(made):
@@ -132,7 +132,7 @@ def test_throughputs_come_back(made):
     np.testing.assert_allclose(np.sqrt(np.diagonal(covariance)), table["error"])
     assert not covariance[:3, 3:].any()
     assert table["n_pairs"].tolist() == [2, 2, 2, 3, 3, 3, 3, 2, 2, 2]
-    assert read_attribute(made / "inter.h5", "obs_id").tolist() == [7, 9]
+    assert read_attributes(made / "inter.h5")["obs_id"].tolist() == [7, 9]
 
 
 def test_cross_factors_come_back_and_scale_the_throughputs(made, tmp_path):
@@ -170,7 +170,7 @@ def test_throughputs_without_covariance_count_as_independent(made, tmp_path):
     write_tables(tmp_path / "inter.h5", {INTER: table}, "test", {}, attributes={"obs_id": np.array([7, 9])})
     factors = run_cross(made, tmp_path)["scaling_factors"]
     assert len(factors) == 2
-    provenance = json.loads(read_attribute(tmp_path / "inter.h5", "provenance_calibpipe-cross-calibration"))
+    provenance = json.loads(read_attributes(tmp_path / "inter.h5")["provenance_calibpipe-cross-calibration"])
     assert "no column covariance" in json.dumps(provenance)
 
 
@@ -329,6 +329,15 @@ def test_products_that_exist_stay(made, tmp_path):
     run_cross(made, tmp_path, overwrite=True)
 
 
+def test_a_cross_calibration_with_replaced_throughputs_is_warned_of(made, tmp_path):
+    run_cross(made, tmp_path)
+    factors = read_table(tmp_path / "inter.h5", FACTORS)
+    run_inter(made / "asymmetries", tmp_path, output_url="inter.h5", overwrite=True)
+    assert read_table(tmp_path / "inter.h5", FACTORS)["scaling_factor"].tolist() == factors["scaling_factor"].tolist()
+    provenance = read_attributes(tmp_path / "inter.h5")["provenance_calibpipe-inter-calibration"]
+    assert "keeps the cross-calibration" in str(provenance)
+
+
 def write_asymmetries(folder, rows):
     """Write asymmetries of (type, tel_1, tel_2, values)."""
     columns = [(kind, one, two, value) for kind, one, two, values in rows for value in values]
@@ -350,7 +359,7 @@ def test_telescopes_without_a_chain_to_the_reference_are_noted(tmp_path):
     assert table["n_pairs"].tolist() == [1, 1, 1, 1, 0]
     assert table["value"][1] == pytest.approx(0.98 / 1.02)
     assert step.exit_status == 106
-    assert read_attribute(tmp_path / "monitoring_inter_calibration.h5", "obs_id").tolist() == [4]
+    assert read_attributes(tmp_path / "monitoring_inter_calibration.h5")["obs_id"].tolist() == [4]
 
 
 @pytest.mark.parametrize("values", [[0.01], [0.02, 0.02, 0.02]])
