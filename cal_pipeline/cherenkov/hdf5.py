@@ -76,8 +76,9 @@ def read_table(path: str | Path, node: str, columns: Sequence[str] | None = None
     >>> list(read_table("night/array.h5", "/layout")["tel_id"])
     [np.int64(1), np.int64(2)]
     """
+    tables = import_extra("tables")
     with _open(path) as file:
-        table = _find_node(file, path, node)
+        table = _find_node(file, path, node, (tables.Table,), "table")
         values = table.read()
         attributes = table._v_attrs
         names = values.dtype.names
@@ -94,6 +95,36 @@ def read_table(path: str | Path, node: str, columns: Sequence[str] | None = None
             timed = _attribute(attributes, index, "TRANSFORM") == "time" or name.startswith("time")
             read[name] = _make_column(values[name], index, attributes, timed, where)
     return read
+
+
+def read_array(path: str | Path, node: str) -> npt.NDArray[Any]:
+    """Read an array of an HDF5 file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    node : str
+        Path of the array in it.
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    MissingInputError
+        If the file or the array is not there.
+    CorruptedInputError
+        If the file is no HDF5 file or damaged, or `node` is no array of numbers.
+    """
+    tables = import_extra("tables")
+    with _open(path) as file:
+        found = _find_node(file, path, node, (tables.Array,), "array")
+        values = np.asarray(found.read())
+    if values.dtype.kind not in "biuf":
+        raise CorruptedInputError(f"{path}: array {node} holds {values.dtype}; expected numbers")
+    return values
 
 
 def read_times(values: npt.ArrayLike, where: str = "times") -> npt.NDArray[np.float64]:
@@ -325,6 +356,8 @@ def _open(path: str | Path, mode: str = "r", name: str | None = None) -> Iterato
         stack.enter_context(warnings.catch_warnings())
         # Names such as provenance_calibpipe-init-db are not those of Python variables, which is of no use here.
         warnings.simplefilter("ignore", tables.NaturalNameWarning)
+        # Nodes that PyTables cannot read do no harm, unless they are asked for.
+        warnings.filterwarnings("ignore", "problems loading leaf", UserWarning)
         yield stack.enter_context(tables.open_file(str(path), mode))
 
 
@@ -364,13 +397,12 @@ def _without_pickles() -> Iterator[None]:
         attributeset.pickle = before
 
 
-def _find_node(file: Any, path: str | Path, node: str) -> Any:
-    tables = import_extra("tables")
+def _find_node(file: Any, path: str | Path, node: str, kinds: tuple[type, ...], noun: str) -> Any:
     if node not in file:
-        raise MissingInputError(f"{path}: table {node} is not there")
+        raise MissingInputError(f"{path}: {noun} {node} is not there")
     found = file.get_node(node)
-    if not isinstance(found, tables.Table):
-        raise CorruptedInputError(f"{path}: {node} is a {type(found).__name__.lower()}; expected a table")
+    if not isinstance(found, kinds):
+        raise CorruptedInputError(f"{path}: {node} is of the kind {type(found).__name__.lower()}; expected {noun}")
     return found
 
 

@@ -118,6 +118,21 @@ def test_list_tables(written: Path) -> None:
     assert not hdf5.has_table(written, "/b")
 
 
+def test_arrays(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "b.h5"
+    with h5py.File(path, "w") as file:
+        file["B_term"], file["single"], file["text"] = np.ones((2, 5)), 0.02, b"text"
+        file.create_dataset("packed", data=np.arange(50), compression="gzip")
+    np.testing.assert_array_equal(hdf5.read_array(path, "/B_term"), np.ones((2, 5)))
+    np.testing.assert_array_equal(hdf5.read_array(path, "/packed"), np.arange(50))
+    assert hdf5.read_array(path, "/single") == 0.02
+    with pytest.raises(CorruptedInputError, match=r"b.h5: /text is of the kind unimplemented; expected array"):
+        hdf5.read_array(path, "/text")
+    with pytest.raises(MissingInputError, match=r"b.h5: array /none is not there"):
+        hdf5.read_array(path, "/none")
+
+
 class TestTimes:
     SECONDS, QUARTERS = 1_688_947_237, 1_234_567_890
 
@@ -236,7 +251,7 @@ class TestDamage:
             hdf5.list_tables(tmp_path, "/x")
         with pytest.raises(MissingInputError, match=r"product.h5: table /x is not there"):
             hdf5.read_table(written, "/x")
-        with pytest.raises(CorruptedInputError, match=r"product.h5: /dl1 is a group; expected a table"):
+        with pytest.raises(CorruptedInputError, match=r"product.h5: /dl1 is of the kind group; expected table"):
             hdf5.read_table(written, "/dl1")
         with pytest.raises(MissingInputError, match="/x is not there"):
             hdf5.read_attributes(written, "/x")
