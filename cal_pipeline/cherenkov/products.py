@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from astropy import units
 from astropy.table import Table
@@ -38,17 +37,15 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise error
 
 
-def write_ecsv(table: Table, path: Path, provenance: dict[str, Any], overwrite: bool = False) -> None:
+def write_ecsv(table: Table, path: Path, overwrite: bool = False) -> None:
     """Write a table as an ECSV file, completely or not at all.
 
     Parameters
     ----------
     table : Table
-        The table; its metadata are kept, `provenance` is added to them.
+        The table, with the provenance in its metadata; see :func:`cal_pipeline.core.records.record_product`.
     path : Path
         The file; missing folders are made.
-    provenance : dict
-        Provenance; see :func:`cal_pipeline.core.records.record_product`.
     overwrite : bool
         Replace an existing file.
 
@@ -61,7 +58,7 @@ def write_ecsv(table: Table, path: Path, provenance: dict[str, Any], overwrite: 
     """
     refuse_existing(path, overwrite)
     written = table.copy(copy_data=False)
-    written.meta = make_json_ready({**table.meta, PROVENANCE: provenance})
+    written.meta = make_json_ready(table.meta)
     with replace_file(path) as unfinished:
         written.write(unfinished, format="ascii.ecsv", overwrite=True)
 

@@ -13,7 +13,7 @@ from astropy.table import Table, vstack
 from astropy.time import Time
 from numpy.typing import NDArray
 
-from cal_pipeline.cherenkov.products import refuse_existing, write_ecsv
+from cal_pipeline.cherenkov.products import PROVENANCE, refuse_existing, write_ecsv
 from cal_pipeline.cherenkov.simulate.air import (
     MOLAR_MASS,
     STANDARD_GRAVITY,
@@ -392,4 +392,5 @@ def write_files(
         if isinstance(content, TextFile):
             content.write(folder / name, overwrite)
         else:
-            write_ecsv(content, folder / name, provenance, overwrite)
+            content.meta[PROVENANCE] = provenance
+            write_ecsv(content, folder / name, overwrite)

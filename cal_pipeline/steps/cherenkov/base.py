@@ -23,7 +23,7 @@ from cal_pipeline.cherenkov.errors import (
     StorageError,
 )
 from cal_pipeline.cherenkov.offline import without_network
-from cal_pipeline.cherenkov.products import refuse_existing, write_ecsv
+from cal_pipeline.cherenkov.products import PROVENANCE, refuse_existing, write_ecsv
 from cal_pipeline.cherenkov.tools import Tool
 from cal_pipeline.core.errors import CalibrationError, NoInputError, StoreError, UsageError
 from cal_pipeline.core.inputs import locate_input
@@ -283,7 +283,7 @@ class CherenkovStep(BaseStep):
         Parameters
         ----------
         table : Table
-            The product.
+            The product; the provenance is added to its metadata.
         name : str
             Name of its file, in the folder of the products.
         inputs : iterable of path
@@ -295,6 +295,7 @@ class CherenkovStep(BaseStep):
             The file.
         """
         path = self.product_path(name)
-        write_ecsv(table, path, self.make_provenance(inputs), self.overwrite)
+        table.meta[PROVENANCE] = self.make_provenance(inputs)
+        write_ecsv(table, path, self.overwrite)
         logger.info("%s: %s written", self.class_alias, path)
         return path
