@@ -214,7 +214,7 @@ def test_published_configurations_make_what_the_defaults_make(made, tmp_path):
     events = str(made / "events" / "7.dl2.h5")
     given = {"input_url": events, "output_url": str(tmp_path / "asymmetry.h5")}
     step, found = configure(EnergyAsymmetryStep, {"CalculateEnergyAsymmetry": {**section, **given}, **HANDLERS})
-    assert (found.source, len(found.warnings)) == (events, 1)
+    assert (found.source, len(found.ignored)) == (events, 1)
     table, default = step.run(events), read_table(made / "asymmetries" / "7.h5", NODE)
     assert table["energy_asymmetry"].tolist() == default["energy_asymmetry"].tolist()
 
@@ -228,7 +228,7 @@ def test_published_configurations_make_what_the_defaults_make(made, tmp_path):
     section = {"overwrite": True, **RECONSTRUCTORS, "min_triggered_telescopes_per_subsystem": 2, "chunk_size": 100000}
     section |= {"reference_subsystem": "MST", "input_data_url": str(made / "events")}
     step, found = configure(CrossCalibrationStep, {"CalculateCrossCalibration": section, **HANDLERS})
-    assert len(found.warnings) == 1
+    assert len(found.ignored) == 1
     assert step.run(str(tmp_path / "inter.h5"))["scaling_factors"]["tel_type"].tolist() == ["LST", "SST"]
 
 
