@@ -72,14 +72,14 @@ class ToolInput:
         Values by the names of the step's parameters.
     origins : dict of str to str
         Origin of each parameter.
-    warnings : list of str
-        What was given and has no meaning.
+    ignored : list of str
+        Keys of the published package that have no meaning here.
     """
 
     source: Any = None
     parameters: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
 
     def put(self, name: str, value: Any, origin: str) -> None:
         """Set a parameter; a null leaves it at its default."""
@@ -268,7 +268,7 @@ class _Collector:
         elif parameter in self.parameters and parameter != self.tool.section:
             self.resolved.put(parameter, value, origin)
         elif name in self.tool.unused:
-            self.resolved.warnings.append(f"{origin}: {'.'.join(path)} has no meaning here and is ignored")
+            self.resolved.ignored.append(".".join(path))
         elif isinstance(value, dict) and any(known.startswith(f"{name}_") for known in self.parameters):
             for inner, item in value.items():
                 self._collect_key(inner, f"{name}_{inner}", item, (*path, inner), renamed)

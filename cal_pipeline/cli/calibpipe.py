@@ -103,8 +103,8 @@ def _run_step(cls: Any, argv: list[str]) -> int:
         config.add(_nest(path, value), OPTIONS)
     resolved = resolve(config, cls.tool, parameters, load_tools)
     with log_to_stderr(getattr(logging, given.log_level)):
-        for warning in resolved.warnings:
-            logger.warning("%s", warning)
+        if resolved.ignored:
+            logger.warning("keys without meaning here are ignored: %s", ", ".join(resolved.ignored))
         step = cls.from_configuration(resolved.parameters, resolved.origins)
         step.run(resolved.source if resolved.source is not None or cls.example_input else "database")
     return int(step.exit_status)
@@ -140,7 +140,7 @@ def _read_options(words: Sequence[str], section: str) -> list[tuple[list[str], A
         name, equals, text = word[2:].partition("=")
         if not equals:
             text = queue.pop(0) if queue and not queue[0].startswith("-") else "true"
-        path = name.split(".")
+        path = name.replace("-", "_").split(".")
         found.append((path if len(path) > 1 else [section, *path], read_option(text)))
     return found
 

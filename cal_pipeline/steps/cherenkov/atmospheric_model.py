@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from astropy.table import Table
@@ -69,7 +70,7 @@ class AtmosphericModelStep(NightStep):
     class_alias = "atmospheric_model"
 
     spec = """
-    macobac12_table_path = string(default=None)           # Product of calibpipe-calculate-macobac
+    macobac12_table_path = string(default="macobac.ecsv") # Product of calibpipe-calculate-macobac
     wavelength_min       = float(min=0, default=200)      # First wavelength of the extinction [nm]
     wavelength_max       = float(min=0, default=699)      # Last wavelength [nm]
     wavelength_step      = float(min=0.1, default=1)      # Step of wavelength [nm]
@@ -91,7 +92,7 @@ class AtmosphericModelStep(NightStep):
     example_input = "meteo.ecsv"
     products = (PROFILE, EXTINCTION)
 
-    macobac12_table_path: str | None
+    macobac12_table_path: str
     wavelength_min: float
     wavelength_max: float
     wavelength_step: float
@@ -100,19 +101,17 @@ class AtmosphericModelStep(NightStep):
     plot: bool
 
     def check_parameters(self) -> None:
-        """Refuse to run without a concentration of CO2, or with wavelengths that descend.
+        """Refuse to run without the concentration of CO2, or with wavelengths that descend.
 
         Raises
         ------
         ConfigurationError
-            If there is none, or the last wavelength is below the first.
+            If the last wavelength is below the first.
+        MissingInputError
+            If there is no table of CO2.
         """
         super().check_parameters()
-        if not (self.get_ref_override("macobac") or self.macobac12_table_path):
-            raise ConfigurationError(
-                f"{self.class_alias}: no macobac12_table_path given; "
-                "expected the product of calibpipe-calculate-macobac"
-            )
+        self._find_co2()
         if self.wavelength_max < self.wavelength_min:
             raise ConfigurationError(
                 f"{self.class_alias}: wavelength_max = {self.wavelength_max:g} nm is below "
@@ -121,7 +120,7 @@ class AtmosphericModelStep(NightStep):
 
     def make_products(self, source: Any) -> AtmosphericModel:
         """Make profile and extinction."""
-        co2_path = self.find_input(self.get_ref_override("macobac") or self.macobac12_table_path, "CO2 table")
+        co2_path = self._find_co2()
         co2 = read_co2(co2_path)
         night = self.open_night(source)
         density = night.density_15km()
@@ -149,6 +148,10 @@ class AtmosphericModelStep(NightStep):
             plot_night(path, profile, extinction, model.profile, model.extinction, self._title(night))
             logger.info("%s: %s written", self.class_alias, path)
         return AtmosphericModel(profile, extinction)
+
+    def _find_co2(self) -> Path:
+        """Find the table of CO2: the override of the reference file, or that of the parameter."""
+        return self.find_input(self.get_ref_override("macobac") or self.macobac12_table_path, "the CO2 table")
 
     @staticmethod
     def _title(night: NightInput) -> str:
