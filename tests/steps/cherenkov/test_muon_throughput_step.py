@@ -163,7 +163,9 @@ class TestFewRings:
 
 class TestTelescopes:
     def test_chosen_ones(self, path: Path) -> None:
-        assert list(MuonThroughputStep.call(str(path), chunk_size=50, allowed_tels=[2])) == [2]
+        for given in ([2], 2, "2", {2}):
+            chosen = MuonThroughputStep.call(str(path), chunk_size=50, allowed_tels=given, overwrite=True)
+            assert list(chosen) == [2]
 
     def test_absent_ones(self, path: Path, caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(MissingInputError, match=r"muon rings of telescopes 1, 2; expected one of \[9\]"):
