@@ -12,7 +12,7 @@ from astropy.table import Column, Table
 from astropy.time import Time
 
 from cal_pipeline.cherenkov.errors import CorruptedInputError, MissingInputError
-from cal_pipeline.cherenkov.hdf5 import has_table, list_telescopes, read_array, read_table
+from cal_pipeline.cherenkov.hdf5 import has_table, list_telescopes, read_array, read_table, take_numbers
 from cal_pipeline.cherenkov.physics.camera_coefficients import CameraCoefficients, PixelStatistics
 
 SECONDS_PER_DAY = 86400.0
@@ -182,19 +182,19 @@ def read_chunks(path: Path, node: str) -> Chunks:
         If a column is missing or has another shape, a time is not finite, or a chunk ends before it begins.
     """
     table = read_table(path, node, ["time_start", "time_end", "median", "std"])
-    start, end = (np.asarray(table[name], dtype=float) for name in ("time_start", "time_end"))
+    where = f"{path}: table {node}"
+    start, end, median, std = (take_numbers(table, name, where) for name in table.colnames)
     bad = ~(np.isfinite(start) & np.isfinite(end) & (start <= end)) if start.ndim == end.ndim == 1 else np.ones(1, bool)
     if bad.any() or not len(table):
         row = int(bad.argmax()) if len(table) else 0
         raise CorruptedInputError(
-            f"{path}: table {node} has "
+            f"{where} has "
             + (f"a chunk from {start[row]} to {end[row]} (row {row})" if len(table) else "no rows")
             + "; expected chunks with time_start before time_end"
         )
-    median, std = (np.asarray(table[name], dtype=float) for name in ("median", "std"))
     if median.shape != std.shape or median.ndim not in (2, 3):
         raise CorruptedInputError(
-            f"{path}: table {node}: median of shape {median.shape[1:]}, std of shape {std.shape[1:]}; expected "
+            f"{where}: median of shape {median.shape[1:]}, std of shape {std.shape[1:]}; expected "
             "[channel, pixel] or [pixel]"
         )
     selected = median.ndim == 2

@@ -168,6 +168,34 @@ def read_times(values: npt.ArrayLike, where: str = "times") -> npt.NDArray[np.fl
     return np.asarray(TAI_EPOCH_MJD + days + (rest + quarters / QUARTERS_PER_SECOND) / SECONDS_PER_DAY, dtype=float)
 
 
+def take_numbers(table: Table, name: str, where: str) -> npt.NDArray[np.float64]:
+    """Take a column of numbers of a table, as floats.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    name : str
+        Name of the column.
+    where : str
+        Origin of the table, for messages.
+
+    Raises
+    ------
+    CorruptedInputError
+        If the column holds no numbers.
+
+    Examples
+    --------
+    >>> take_numbers(Table({"n": [1, 2]}), "n", "table")
+    array([1., 2.])
+    """
+    values = np.asarray(table[name])
+    if values.dtype.kind not in "biuf":
+        raise CorruptedInputError(f"{where}: column {name} holds {values.dtype}; expected numbers")
+    return values.astype(np.float64)
+
+
 def list_tables(path: str | Path, group: str) -> dict[str, str]:
     """List the tables of a group.
 

@@ -12,7 +12,7 @@ from astropy.table import Table
 from astropy.time import Time
 
 from cal_pipeline.cherenkov.errors import CorruptedInputError, MissingInputError
-from cal_pipeline.cherenkov.hdf5 import list_telescopes, read_table
+from cal_pipeline.cherenkov.hdf5 import list_telescopes, read_table, take_numbers
 from cal_pipeline.cherenkov.physics.muon_throughput import ClippedStatistics
 from cal_pipeline.cherenkov.quality_criteria import Criterion, select_rows
 
@@ -132,10 +132,10 @@ def read_rings(path: Path, node: str, trigger: Table, criteria: Sequence[Criteri
     table = read_table(path, node, list(dict.fromkeys(columns)))
     where = f"{path}: table {node}"
     _refuse_repeats(table, where)
-    kept = table[select_rows(table, criteria, where) & np.isfinite(np.asarray(table[_EFFICIENCY], dtype=float))]
+    kept = table[select_rows(table, criteria, where) & np.isfinite(take_numbers(table, _EFFICIENCY, where))]
     rows = _match_rows(kept, trigger)
     timed, rows = kept[rows >= 0], rows[rows >= 0]
-    time = np.asarray(trigger["time"], dtype=float)[rows]
+    time = take_numbers(trigger, "time", f"{path}: table {TRIGGER}")[rows]
     if not np.isfinite(time).all():
         raise CorruptedInputError(f"{path}: table {TRIGGER} has a time that is not finite; expected MJD")
     # Equal times in the order of the events: the result does not depend on the order of the file.

@@ -116,8 +116,9 @@ def compute_photoelectrons(
 
     Notes
     -----
-    The signal is a difference of medians. The median of a Poisson distribution lies some 0.2 below its mean: at 80
-    photoelectrons the signal is 0.3 % low, n is 0.6 % low and the factor 0.3 % low.
+    The signal is a difference of medians. The median of the charges lies (1 + 3 (F² - 1))/(6 F²) = 0.23 photoelectrons
+    below their mean if the pedestal has little noise: at 80 photoelectrons signal and factor are 0.3 % low. With 2500
+    events n is 0.4 % low; 0.5 % by the signal squared, less the 0.1 % of the noise of a variance in a denominator.
 
     References
     ----------

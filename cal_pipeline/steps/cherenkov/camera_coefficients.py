@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from cal_pipeline.cherenkov.physics.camera_coefficients import (
 )
 from cal_pipeline.cherenkov.tools import Tool
 from cal_pipeline.steps.cherenkov.base import CherenkovStep
+
+logger = logging.getLogger(__name__)
 
 EXTRAPOLATOR = "LSTGainChannelExtrapolator"
 """Name of the only rule for the coefficients of a channel without data: those of the other channel."""
@@ -190,6 +193,7 @@ class CameraCoefficientsStep(CherenkovStep):
         written = {nodes[tel_id]: table for tel_id, table in products.items()}
         inputs = [path, *([correction] if correction else [])]
         write_tables(path, written, self.tool.command, self.make_provenance(inputs), self.overwrite)
+        logger.info("%s: coefficients of telescopes %s written to %s", self.class_alias, sorted(products), path)
         return products
 
     def _find_correction(self) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from cal_pipeline.cherenkov.tools import Tool
 from cal_pipeline.core.parameters.resolved import DEFAULT
 from cal_pipeline.steps.cherenkov.base import CherenkovStep
 
+logger = logging.getLogger(__name__)
+
 AGGREGATORS = ("SigmaClippingAggregator", "PlainAggregator")
 """Statistics of a chunk, with and without sigma clipping."""
 
@@ -41,6 +44,19 @@ def convert_muon_criteria(value: Any) -> list[str]:
     """
     entries = value if isinstance(value, list | tuple) else [value]
     return convert_criteria([_replace_negation(entry) for entry in entries])
+
+
+def list_telescope_numbers(value: Any) -> Any:
+    """List the numbers of telescopes, given as a list, a set, one number, or text with commas.
+
+    Examples
+    --------
+    >>> list_telescope_numbers(1), list_telescope_numbers("1, 4"), list_telescope_numbers([2])
+    ([1], ['1', '4'], [2])
+    """
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return [value] if isinstance(value, int) else list(value)
 
 
 def _replace_negation(entry: Any) -> Any:
@@ -84,7 +100,11 @@ class MuonThroughputStep(CherenkovStep):
     allow_undersized_tables = boolean(default=False)            # Fewer rings than a chunk are one chunk
     """  # noqa: E501
 
-    conversions = {**CherenkovStep.conversions, "quality_criteria": convert_muon_criteria}
+    conversions = {
+        **CherenkovStep.conversions,
+        "quality_criteria": convert_muon_criteria,
+        "allowed_tels": list_telescope_numbers,
+    }
 
     tool = Tool(
         "calibpipe-calculate-throughput-muon",
@@ -139,6 +159,7 @@ class MuonThroughputStep(CherenkovStep):
             raise TooFewEventsError(f"{path}: no telescope has muon rings for a chunk ({self.chunk_size})")
         written = {nodes[tel_id]: table for tel_id, table in products.items()}
         write_tables(path, written, self.tool.command, self.make_provenance([path]), self.overwrite)
+        logger.info("%s: throughputs of telescopes %s written to %s", self.class_alias, sorted(products), path)
         return products
 
     def _choose_telescopes(self, path: Path, found: dict[int, str]) -> dict[int, str]:
