@@ -49,6 +49,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "myst_parser",
     "numpydoc",
+    "cherenkov_tables",
     "imager_tables",
     "mathml",
     "parameter_choice",
