@@ -375,6 +375,13 @@ def test_telescopes_without_a_chain_to_the_reference_are_noted(tmp_path):
     assert read_attributes(tmp_path / "monitoring_inter_calibration.h5")["obs_id"].tolist() == [4]
 
 
+def test_pairs_of_few_events_are_warned_of(tmp_path):
+    folder = write_asymmetries(tmp_path / "a", [("MST", 1, 2, GOOD), ("MST", 1, 3, 4 * GOOD)])
+    run_inter(folder, tmp_path, reference_telescopes="MST:1")
+    provenance = read_attributes(tmp_path / "monitoring_inter_calibration.h5")["provenance_calibpipe-inter-calibration"]
+    assert "MST: 1 of 2 pairs have fewer than 10 events" in str(provenance)
+
+
 @pytest.mark.parametrize("values", [[0.01], [0.02, 0.02, 0.02]])
 def test_pairs_without_spread_do_not_take_all_weight(tmp_path, values):
     folder = write_asymmetries(tmp_path / "a", [("MST", 1, 2, GOOD), ("MST", 1, 3, GOOD), ("MST", 2, 3, values)])
