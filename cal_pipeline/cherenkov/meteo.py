@@ -185,8 +185,15 @@ class MeteoTable:
             height,
             [],
         )
-        made.warnings.extend(made._compare_given(table, path))
+        made.warnings.extend([*made._compare_given(table, path), *made._doubt_humidity(path)])
         return made
+
+    def _doubt_humidity(self, path: Path) -> list[str]:
+        """Doubt humidities that are all below 1 %, which air near the ground never has."""
+        highest = 100.0 * np.nanmax(self.humidity, initial=0.0)
+        if not 0.0 < highest <= 1.0:
+            return []
+        return [f"{path}: Relative humidity is nowhere above {highest:g} %; fractions need the unit 1, not %"]
 
     def _compare_given(self, table: Table, path: Path) -> list[str]:
         """Compare altitudes and densities of a table with those that are computed, which count."""
@@ -389,7 +396,9 @@ def _column(table: Table, name: str, path: Path, missing: float = np.nan, unit: 
     expected = unit or _UNITS[name]
     given = str(column.unit) if column.unit is not None else expected
     factor = 1.0
-    if given not in (expected, _GPM, ""):
+    # A geopotential in gpm would be a height, 9.8 times smaller; humidity of unit 1 is a fraction, not percent.
+    accepted = (expected, _GPM) if expected == "m" else (expected,) if expected == "%" else (expected, "")
+    if given not in accepted:
         try:
             factor = units.Unit(given).to(units.Unit(expected))
         except (ValueError, TypeError) as error:

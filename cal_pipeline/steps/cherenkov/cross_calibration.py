@@ -196,7 +196,7 @@ class CrossCalibrationStep(ArrayEventStep):
             enough = np.minimum(count_telescopes(events, reference), count_telescopes(events, members))
             used = enough >= self.min_triggered_telescopes_per_subsystem
             pairs = find_cross_pairs(layout, reach, reference, target)
-            ratios = calculate_ratios(events, pairs, values, used)
+            ratios = calculate_ratios(events, pairs, values, used, self.pair_energy_min)
             any_ratios |= len(ratios.event) > 0
             if len(np.unique(ratios.event)) < 2:
                 self.note_too_few(f"{target}: {len(ratios.event)} ratios, of less than two events; it gets no factor")
