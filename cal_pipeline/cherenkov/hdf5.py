@@ -336,8 +336,30 @@ def write_tables(
             _write_provenance(file, tool, provenance)
             for name, value in (attributes or {}).items():
                 file.root._v_attrs[name] = value
+            file.flush()
+            written = {node: file.get_node(node).read().tobytes() for node in tables}
+        _verify_written(unfinished, written, path)
         if target.exists():
             shutil.copymode(target, unfinished)
+
+
+def _verify_written(unfinished: Path, written: Mapping[str, bytes], path: Path) -> None:
+    """Read back what was written: on a full disk HDF5 closes a file without an error.
+
+    Raises
+    ------
+    StorageError
+        If the file does not hold it.
+    """
+    try:
+        with _open(unfinished, "r", str(path)) as file:
+            whole = all(file.get_node(node).read().tobytes() == content for node, content in written.items())
+            # Groups of other tables may lie on what was lost.
+            whole = whole and sum(1 for _ in file.walk_nodes("/")) > 0
+    except (CorruptedInputError, StorageError, MissingInputError) as error:
+        raise StorageError(f"{path} cannot be written whole; the disk may be full") from error
+    if not whole:
+        raise StorageError(f"{path} cannot be written whole; the disk may be full")
 
 
 def refuse_existing_tables(path: Path, nodes: Sequence[str] | Mapping[str, Any], overwrite: bool) -> None:

@@ -315,3 +315,24 @@ def test_numbers_in_another_scale_are_refused(written: Path) -> None:
     with pytest.raises(CorruptedInputError, match=rf"column {table.colnames[1]} of table .* 'fixed_point'"):
         hdf5.read_table(written, NODE)
     assert len(hdf5.read_table(written, NODE, [table.colnames[0]])) == len(table)
+
+
+def test_file_that_the_disk_has_lost_a_part_of_replaces_nothing(tmp_path, monkeypatch):
+    # On a full disk HDF5 leaves holes of zeros and closes the file without an error.
+    path = tmp_path / "a.h5"
+    hdf5.write_tables(path, {"/a": Table({"x": np.arange(3.0)})}, "tool", {})
+    before = path.read_bytes()
+    verify = hdf5._verify_written
+
+    def lose(unfinished, written, name):
+        size = unfinished.stat().st_size
+        with unfinished.open("r+b") as file:
+            file.seek(size // 2)
+            file.write(bytes(size - size // 2))
+        verify(unfinished, written, name)
+
+    monkeypatch.setattr(hdf5, "_verify_written", lose)
+    with pytest.raises(StorageError, match="disk"):
+        hdf5.write_tables(path, {"/b": Table({"x": np.arange(5000.0)})}, "tool", {})
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a.h5"]
