@@ -10,6 +10,7 @@ from cal_pipeline.cherenkov.errors import ConfigurationError
 _EXTRAS = {
     "yaml": "cherenkov",
     "sqlalchemy": "cherenkov",
+    "h5py": "cherenkov",
     "tables": "cherenkov",
     "psycopg": "postgres",
     "eccodes": "grib",
