@@ -222,7 +222,7 @@ def _read_timestamp(timestamp: Any) -> np.datetime64:
     try:
         if isinstance(timestamp, Time):
             timestamp = timestamp.utc.isot
-        elif isinstance(timestamp, str):
+        if isinstance(timestamp, str):
             timestamp = datetime.fromisoformat(timestamp)
         if isinstance(timestamp, datetime) and timestamp.tzinfo is not None:
             timestamp = timestamp.astimezone(UTC).replace(tzinfo=None)
