@@ -175,7 +175,7 @@ def test_files_and_modules_that_pages_name_exist(page):
         places = (ROOT, ROOT / "cal_pipeline", page.parent)
         assert name in FOLDERS_OF_USERS or any((place / name).exists() for place in places), name
     for name in re.findall(r"(?:auto\w+:: |`~?)(cal_pipeline\.[\w.]+)", text):
-        assert pkgutil.resolve_name(name), name
+        assert pkgutil.resolve_name(name) is not None, name
 
 
 def blocks(text, language):
