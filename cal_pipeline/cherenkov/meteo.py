@@ -17,7 +17,7 @@ from cal_pipeline.cherenkov.errors import CorruptedInputError, MissingInputError
 from cal_pipeline.cherenkov.physics.altitude import compute_altitude, compute_number_density, convert_geopotential
 from cal_pipeline.cherenkov.physics.levels import LevelProfile
 from cal_pipeline.cherenkov.physics.limits import RANGES
-from cal_pipeline.cherenkov.products import read_ecsv
+from cal_pipeline.cherenkov.products import PROVENANCE, read_ecsv
 
 Array = NDArray[np.float64]
 Times = NDArray[np.datetime64]
@@ -111,7 +111,8 @@ class MeteoTable:
         Parameters
         ----------
         path : str or Path
-            An ECSV file, or a folder with ``*.ecsv``, ``*.grib`` and ``*.grib2`` files.
+            An ECSV file, or a folder with ``*.ecsv``, ``*.grib`` and ``*.grib2`` files, of which products of this
+            package (tables with a provenance, without the columns) are left out.
 
         Raises
         ------
@@ -121,21 +122,21 @@ class MeteoTable:
             If one cannot be read, or a column is missing or has another unit.
         """
         path = Path(path)
-        files = list_files(path)
-        parts = [cls._read_file(file) for file in files]
+        files, parts = [], []
+        for file in list_files(path):
+            table = _read_table(file)
+            # A folder may be that of the products too.
+            if path.is_dir() and PROVENANCE in table.meta and not set(_NEEDED) <= set(table.colnames):
+                continue
+            files.append(file)
+            parts.append(cls.from_table(table, file))
+        if not files:
+            raise MissingInputError(f"folder {path} holds no meteorological table, only products of this package")
         joined = {
             name: np.concatenate([getattr(part, name) for part in parts])
             for name in ("latitude", "longitude", "time", "pressure", "temperature", "humidity", "height")
         }
         return cls(str(path), files, **joined, warnings=[text for part in parts for text in part.warnings])
-
-    @classmethod
-    def _read_file(cls, path: Path) -> MeteoTable:
-        if path.suffix in _GRIB:
-            from cal_pipeline.cherenkov.grib import read_grib
-
-            return cls.from_table(read_grib(path), path)
-        return cls.from_table(read_ecsv(path, "meteorological table"), path)
 
     @classmethod
     def from_table(cls, table: Table, path: Path) -> MeteoTable:
@@ -380,6 +381,15 @@ def list_files(path: Path) -> list[Path]:
     if not files:
         raise MissingInputError(f"folder {path} holds no meteorological table; expected *.ecsv, *.grib or *.grib2")
     return files
+
+
+def _read_table(path: Path) -> Table:
+    """Read a file of either format."""
+    if path.suffix in _GRIB:
+        from cal_pipeline.cherenkov.grib import read_grib
+
+        return read_grib(path)
+    return read_ecsv(path, "meteorological table")
 
 
 def _format_points(points: Sequence[tuple[float, float]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import erfa
@@ -223,10 +223,12 @@ def _read_timestamp(timestamp: Any) -> np.datetime64:
     try:
         if isinstance(timestamp, Time):
             timestamp = timestamp.utc.isot
-        elif isinstance(timestamp, str):
+        if isinstance(timestamp, str):
             timestamp = datetime.fromisoformat(timestamp)
         if isinstance(timestamp, datetime) and timestamp.tzinfo is not None:
             timestamp = timestamp.astimezone(UTC).replace(tzinfo=None)
+        if not isinstance(timestamp, (date, np.datetime64)):
+            raise TypeError(f"{type(timestamp).__name__} is no time")
         moment: np.datetime64 = np.datetime64(timestamp).astype("datetime64[ms]")
     except (TypeError, ValueError) as error:
         raise ConfigurationError(

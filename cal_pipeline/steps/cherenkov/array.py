@@ -17,6 +17,9 @@ from cal_pipeline.steps.cherenkov.base import CherenkovStep
 HANDLERS: dict[str, dict[str, str]] = {"QualityQuery": {}, "PairFinder": {}}
 """Further sections of the configuration of these steps."""
 
+UNUSED = frozenset({"chunk_size", "energy_column_suffix", "energy_uncertainty_column_suffix"})
+"""Keys of the published package for its reader of files and for names of columns, which the reconstructor gives."""
+
 
 class ArrayEventStep(CherenkovStep):
     """Base of the steps that read the events of an array."""

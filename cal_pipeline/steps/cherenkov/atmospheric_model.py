@@ -26,7 +26,7 @@ from cal_pipeline.cherenkov.physics.extinction import (
 )
 from cal_pipeline.cherenkov.selection import select_by_density
 from cal_pipeline.cherenkov.tools import Tool
-from cal_pipeline.steps.cherenkov.density_profile import HANDLERS, UNUSED
+from cal_pipeline.steps.cherenkov.density_profile import COMMON_HANDLER, HANDLERS, UNUSED
 from cal_pipeline.steps.cherenkov.night_input import NightInput, NightStep
 
 logger = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ class AtmosphericModelStep(NightStep):
         source="data_path",
         handlers=HANDLERS,
         choice="meteo_data_handler",
+        common=COMMON_HANDLER,
         unused=UNUSED,
     )
     example_input = "meteo.ecsv"
@@ -106,17 +107,27 @@ class AtmosphericModelStep(NightStep):
         Raises
         ------
         ConfigurationError
-            If the last wavelength is below the first.
+            If the last wavelength is below the first, or one is no multiple of 0.1 nm.
         MissingInputError
             If there is no table of CO2.
         """
         super().check_parameters()
+        if self.plot:
+            self.refuse_existing(PICTURE)
         self._find_co2()
         if self.wavelength_max < self.wavelength_min:
             raise ConfigurationError(
                 f"{self.class_alias}: wavelength_max = {self.wavelength_max:g} nm is below "
                 f"wavelength_min = {self.wavelength_min:g} nm"
             )
+        for name in ("wavelength_min", "wavelength_step"):
+            tenths = 10.0 * getattr(self, name)
+            # Columns have the names "200.0 nm", …: finer steps would give two of them one name.
+            if abs(tenths - round(tenths)) > 1e-6:
+                raise ConfigurationError(
+                    f"{self.class_alias}: {name} = {0.1 * tenths:g} nm; expected a multiple of 0.1 nm, "
+                    "as in the names of the columns"
+                )
 
     def make_products(self, source: Any) -> AtmosphericModel:
         """Make profile and extinction."""

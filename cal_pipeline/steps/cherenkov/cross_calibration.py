@@ -25,7 +25,7 @@ from cal_pipeline.cherenkov.physics.cross_calibration import (
     weight_by_participation,
 )
 from cal_pipeline.cherenkov.tools import Tool
-from cal_pipeline.steps.cherenkov.array import HANDLERS, ArrayEventStep
+from cal_pipeline.steps.cherenkov.array import HANDLERS, UNUSED, ArrayEventStep
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class CrossCalibrationStep(ArrayEventStep):
         "CalculateCrossCalibration",
         source="input_url",
         handlers=HANDLERS,
-        unused=frozenset({"chunk_size", "event_filters", "output_url"}),
+        unused=UNUSED | {"event_filters", "output_url"},
     )
     example_input = "monitoring_inter_calibration.h5"
 

@@ -11,7 +11,7 @@ from cal_pipeline.cherenkov.array import find_type_pairs, tabulate_asymmetries
 from cal_pipeline.cherenkov.errors import TooFewEventsError
 from cal_pipeline.cherenkov.mappings import convert_mapping, read_numbers
 from cal_pipeline.cherenkov.tools import Tool
-from cal_pipeline.steps.cherenkov.array import HANDLERS, ArrayEventStep
+from cal_pipeline.steps.cherenkov.array import HANDLERS, UNUSED, ArrayEventStep
 
 NODE = "/energy_asymmetry/events"
 """Table of the product."""
@@ -49,7 +49,7 @@ class EnergyAsymmetryStep(ArrayEventStep):
         "CalculateEnergyAsymmetry",
         source="input_url",
         handlers={**HANDLERS, "event_filters": {}},
-        unused=frozenset({"chunk_size"}),
+        unused=UNUSED,
     )
 
     output_url: str
