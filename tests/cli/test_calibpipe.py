@@ -373,13 +373,15 @@ def test_interrupt_is_130(night):
         _, message = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in message
-    assert not list(Path("products").glob("*")) if Path("products").exists() else True
+    assert not Path("products").exists()
 
 
+@pytest.mark.slow
 def test_killed_run_leaves_whole_products_only(night):
-    words = [sys.executable, "-c", "import sys; from cal_pipeline.cli.calibpipe import run_tool; "
-             "print('here', flush=True); sys.exit(run_tool(sys.argv[1], sys.argv[2:]))",
-             MODEL, "-c", "atmospheric_model.yaml", "--macobac12_table_path=models/macobac.ecsv", "--overwrite"]  # fmt: skip
+    code = "import sys; from cal_pipeline.cli.calibpipe import run_tool; print('here', flush=True); "
+    code += "sys.exit(run_tool(sys.argv[1], sys.argv[2:]))"
+    options = ["-c", "atmospheric_model.yaml", "--macobac12_table_path=models/macobac.ecsv", "--overwrite"]
+    words = [sys.executable, "-c", code, MODEL, *options]
     for delay in (0.2, 0.4, 0.8):
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             process.stdout.readline()

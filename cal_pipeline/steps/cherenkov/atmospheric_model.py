@@ -24,6 +24,7 @@ from cal_pipeline.cherenkov.physics.extinction import (
     sample_centres,
     sample_like_peer,
 )
+from cal_pipeline.cherenkov.physics.limits import check_range
 from cal_pipeline.cherenkov.selection import select_by_density
 from cal_pipeline.cherenkov.tools import Tool
 from cal_pipeline.steps.cherenkov.density_profile import COMMON_HANDLER, HANDLERS, UNUSED
@@ -170,6 +171,8 @@ class AtmosphericModelStep(NightStep):
 
     def _make_extinction(self, night: NightInput, reference: ReferenceAtmosphere, co2: float) -> Table:
         """Make the extinction profile above the observation level."""
+        # Checked before millions of them are made.
+        check_range("wavelength", [self.wavelength_min, self.wavelength_max])
         wavelengths = make_steps(self.wavelength_min, self.wavelength_max, self.wavelength_step)
         level = self.observation_level
         if self.bin_rule == "peer":
