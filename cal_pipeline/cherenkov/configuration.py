@@ -34,13 +34,18 @@ class Configuration:
         Nested as in the files.
     origins : dict of tuple to str
         File or :data:`OPTIONS`, by the path of a value.
+    ranks : dict of tuple to int
+        Number of the file or option, by the path of a value: the later counts where two paths mean one parameter.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[tuple[str, ...], str] = field(default_factory=dict)
+    ranks: dict[tuple[str, ...], int] = field(default_factory=dict)
+    _added: int = 0
 
     def add(self, values: Mapping[str, Any], origin: str) -> None:
         """Lay values over those that are there: mappings key by key, lists as a whole."""
+        self._added += 1
         self._merge(self.values, values, origin, ())
 
     def _merge(self, under: dict[str, Any], over: Mapping[str, Any], origin: str, path: tuple[str, ...]) -> None:
@@ -53,11 +58,15 @@ class Configuration:
                 self._merge(inner, value, origin, where)
             else:
                 under[name] = value
-            self.origins[where] = origin
+            self.origins[where], self.ranks[where] = origin, self._added
 
     def origin(self, path: Sequence[str]) -> str:
         """Return the origin of a value."""
         return self.origins.get(tuple(path), OPTIONS)
+
+    def rank(self, path: Sequence[str]) -> int:
+        """Return the number of the file or option that a value comes from."""
+        return self.ranks.get(tuple(path), 0)
 
 
 @dataclass
@@ -80,11 +89,17 @@ class ToolInput:
     parameters: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
+    _ranks: dict[str, int] = field(default_factory=dict)
 
-    def put(self, name: str, value: Any, origin: str) -> None:
-        """Set a parameter; a null leaves it at its default."""
-        if value is not None:
-            self.parameters[name], self.origins[name] = value, origin
+    def put(self, name: str, value: Any, origin: str, rank: int = 0) -> None:
+        """Set a parameter, unless a later file or option has; a null leaves it at its default."""
+        if value is not None and rank >= self._ranks.get(name, 0):
+            self.parameters[name], self.origins[name], self._ranks[name] = value, origin, rank
+
+    def put_source(self, value: Any, rank: int) -> None:
+        """Set the input, unless a later file or option has; a null changes nothing."""
+        if value is not None and rank >= self._ranks.get("", 0):
+            self.source, self._ranks[""] = value, rank
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -215,7 +230,8 @@ def _resolve_whole(config: Configuration, tool: Tool, own: dict[str, Any], param
     """Resolve a tool whose section is its input, apart from the keys that are parameters."""
     resolved = ToolInput(source={key: value for key, value in own.items() if key not in parameters} or None)
     for name in own.keys() & parameters.keys():
-        resolved.put(name, own[name], config.origin([tool.section, name]))
+        path = (tool.section, name)
+        resolved.put(name, own[name], config.origin(path), config.rank(path))
     _take_database(config, parameters, resolved)
     return resolved
 
@@ -225,7 +241,8 @@ def _take_database(config: Configuration, parameters: Mapping[str, Any], resolve
     if given and "database" in parameters:
         from cal_pipeline.cherenkov.database.location import read_database_configuration
 
-        resolved.put("database", read_database_configuration(given), config.origin([DATABASE]))
+        where = [DATABASE]
+        resolved.put("database", read_database_configuration(given), config.origin(where), config.rank(where))
 
 
 def _look_up(values: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
@@ -264,9 +281,9 @@ class _Collector:
         origin = self.config.origin(path)
         parameter = renamed.get(name, name)
         if name == self.tool.source:
-            self.resolved.source = value if value is not None else self.resolved.source
+            self.resolved.put_source(value, self.config.rank(path))
         elif parameter in self.parameters and parameter != self.tool.section:
-            self.resolved.put(parameter, value, origin)
+            self.resolved.put(parameter, value, origin, self.config.rank(path))
         elif name in self.tool.unused:
             self.resolved.ignored.append(".".join(path))
         elif isinstance(value, dict) and any(known.startswith(f"{name}_") for known in self.parameters):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from cal_pipeline.cherenkov.errors import CorruptedInputError, MissingInputError
 from cal_pipeline.cherenkov.physics.altitude import compute_altitude, compute_number_density, convert_geopotential
 from cal_pipeline.cherenkov.physics.levels import LevelProfile
 from cal_pipeline.cherenkov.physics.limits import RANGES
-from cal_pipeline.cherenkov.products import read_ecsv
+from cal_pipeline.cherenkov.products import PROVENANCE, read_ecsv
 
 Array = NDArray[np.float64]
 Times = NDArray[np.datetime64]
@@ -43,6 +45,9 @@ _NEEDED = ("Latitude", "Longitude", "Timestamp", "Pressure", "Temperature")
 
 _GRIB = (".grib", ".grib2")
 """Suffixes of files in GRIB; all others are ECSV."""
+
+_TOOL = re.compile(r"\btool: calibpipe-")
+"""Entry of the provenance of a product."""
 
 _GPM = "gpm"
 """Unit of geopotential heights [geopotential metre], which astropy does not know."""
@@ -349,6 +354,8 @@ class MeteoTable:
 def list_files(path: Path) -> list[Path]:
     """List the meteorological files of a path.
 
+    Of a folder, products of the tools are left out, which may be written to the folder of the data.
+
     Parameters
     ----------
     path : Path
@@ -363,10 +370,21 @@ def list_files(path: Path) -> list[Path]:
         if not path.exists():
             raise MissingInputError(f"meteorological table {path} is not there; expected a file or folder")
         return [path]
-    files = sorted(file for suffix in (".ecsv", *_GRIB) for file in path.glob(f"*{suffix}"))
+    found = (file for suffix in (".ecsv", *_GRIB) for file in path.glob(f"*{suffix}"))
+    # A name that begins with a dot is that of an unfinished file.
+    files = sorted(file for file in found if not (file.name.startswith(".") or _is_product(file)))
     if not files:
         raise MissingInputError(f"folder {path} holds no meteorological table; expected *.ecsv, *.grib or *.grib2")
     return files
+
+
+def _is_product(path: Path) -> bool:
+    """Tell by the header of an ECSV file, which may have hundreds of columns, whether a tool has made it."""
+    if path.suffix in _GRIB or not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        header = "".join(takewhile(lambda line: line.startswith("#"), file))
+    return PROVENANCE in header and _TOOL.search(header) is not None
 
 
 def _format_points(points: Sequence[tuple[float, float]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ def _run_step(cls: Any, argv: list[str]) -> int:
     for short, keys in _SHORT.items():
         if getattr(given, short) is not None:
             config.add({cls.tool.section: {_find_key(cls, parameters, short, keys): getattr(given, short)}}, OPTIONS)
-    for path, value in _read_options(rest, cls.tool.section):
+    for path, value in _read_options(rest, cls.tool.section, parameters):
         config.add(_nest(path, value), OPTIONS)
     resolved = resolve(config, cls.tool, parameters, load_tools)
     with log_to_stderr(getattr(logging, given.log_level)):
@@ -129,8 +129,11 @@ def _find_key(cls: Any, parameters: dict[str, Any], short: str, keys: Sequence[s
     raise ConfigurationError(f"{cls.tool.command} has no option -{short}; --help lists its keys")
 
 
-def _read_options(words: Sequence[str], section: str) -> list[tuple[list[str], Any]]:
-    """Read options such as ``--Section.key=value``, ``--key value`` and ``--key``, which is true."""
+def _read_options(words: Sequence[str], section: str, parameters: Iterable[str]) -> list[tuple[list[str], Any]]:
+    """Read options such as ``--Section.key=value``, ``--key value`` and ``--key``, which is true.
+
+    Without a section a key, nested or not, is one of the tool's own.
+    """
     found: list[tuple[list[str], Any]] = []
     queue = list(words)
     while queue:
@@ -141,7 +144,8 @@ def _read_options(words: Sequence[str], section: str) -> list[tuple[list[str], A
         if not equals:
             text = queue.pop(0) if queue and not queue[0].startswith("-") else "true"
         path = name.replace("-", "_").split(".")
-        found.append((path if len(path) > 1 else [section, *path], read_option(text)))
+        is_key = len(path) == 1 or any(name.startswith(f"{path[0]}_") for name in parameters)
+        found.append(([section, *path] if is_key else path, read_option(text)))
     return found
 
 

@@ -58,7 +58,9 @@ def read_database_configuration(section: Mapping[str, Any]) -> str:
     if given:
         raise ConfigurationError(f"database_configuration has url and {', '.join(given)}; expected one or the other")
     if not isinstance(url, str) or "://" not in url:
-        raise ConfigurationError(f"database_configuration: url {url!r} is none; expected one such as {DEFAULT_URL}")
+        # A password may stand before the at sign.
+        shown = "is" if "@" in str(url) else f"{url!r} is"
+        raise ConfigurationError(f"database_configuration: url {shown} none; expected one such as {DEFAULT_URL}")
     return url
 
 

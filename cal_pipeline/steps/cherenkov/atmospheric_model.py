@@ -24,6 +24,7 @@ from cal_pipeline.cherenkov.physics.extinction import (
     sample_centres,
     sample_like_peer,
 )
+from cal_pipeline.cherenkov.physics.limits import check_range
 from cal_pipeline.cherenkov.selection import select_by_density
 from cal_pipeline.cherenkov.tools import Tool
 from cal_pipeline.steps.cherenkov.density_profile import HANDLERS, UNUSED
@@ -74,7 +75,7 @@ class AtmosphericModelStep(NightStep):
     wavelength_min       = float(min=0, default=200)      # First wavelength of the extinction [nm]
     wavelength_max       = float(min=0, default=699)      # Last wavelength [nm]
     wavelength_step      = float(min=0.1, default=1)      # Step of wavelength [nm]
-    observation_level    = float(default=None)            # Altitude to count extinction from [km]: the observatory's
+    observation_level    = float(min=-1, max=119, default=None)  # Altitude [km] to count from: the observatory's
     bin_rule             = option("centre", "peer", default="centre")  # Air of bins at centres, or as published
     plot                 = boolean(default=False)         # Save a picture of profile and extinction beside the products
     """
@@ -101,17 +102,26 @@ class AtmosphericModelStep(NightStep):
     plot: bool
 
     def check_parameters(self) -> None:
-        """Refuse to run without the concentration of CO2, or with wavelengths that descend.
+        """Refuse to run without the concentration of CO2, or with wavelengths that are none of a product.
 
         Raises
         ------
         ConfigurationError
-            If the last wavelength is below the first.
+            If the last wavelength is below the first, or one is no multiple of 0.1 nm.
         MissingInputError
             If there is no table of CO2.
         """
         super().check_parameters()
         self._find_co2()
+        if self.plot:
+            self.refuse_existing(PICTURE)
+        for name in ("wavelength_min", "wavelength_step"):
+            tenths = 10.0 * getattr(self, name)
+            # Columns are named by wavelengths of one decimal.
+            if abs(tenths - round(tenths)) > 1e-6:
+                raise ConfigurationError(
+                    f"{self.class_alias}: {name} = {getattr(self, name):g} nm; expected a multiple of 0.1 nm"
+                )
         if self.wavelength_max < self.wavelength_min:
             raise ConfigurationError(
                 f"{self.class_alias}: wavelength_max = {self.wavelength_max:g} nm is below "
@@ -159,6 +169,7 @@ class AtmosphericModelStep(NightStep):
 
     def _make_extinction(self, night: NightInput, reference: ReferenceAtmosphere, co2: float) -> Table:
         """Make the extinction profile above the observation level."""
+        check_range("wavelength", [self.wavelength_min, self.wavelength_max])
         wavelengths = make_steps(self.wavelength_min, self.wavelength_max, self.wavelength_step)
         level = self.observation_level
         if self.bin_rule == "peer":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 from astropy.table import Table
 from astropy.time import Time
+from erfa import ErfaWarning
 
 from cal_pipeline.cherenkov.database.location import hide_password
 from cal_pipeline.cherenkov.errors import (
@@ -69,7 +71,9 @@ def convert_time(value: Any) -> str:
     elif isinstance(value, date):
         value = value.isoformat()
     try:
-        with without_network():
+        with without_network(), warnings.catch_warnings():
+            # A distant year is dubious as to leap seconds only.
+            warnings.simplefilter("ignore", ErfaWarning)
             text: str = Time(value, scale=None if isinstance(value, Time) else "utc").utc.isot
     except Exception as error:
         raise ConfigurationError(f"{value!r} is no time; expected ISO text such as 2023-07-10T00:00:00") from error

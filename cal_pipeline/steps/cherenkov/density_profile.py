@@ -38,8 +38,8 @@ class DensityProfileStep(NightStep):
     class_alias = "density_profile"
 
     spec = """
-    altitude_max  = float(min=0, default=19000)    # Last altitude [m]
-    altitude_step = float(min=1, default=1000)     # Step of altitude [m]
+    altitude_max  = float(min=0, max=1e6, default=19000)  # Last altitude [m]
+    altitude_step = float(min=1, default=1000)            # Step of altitude [m]
     """
 
     tool = Tool(

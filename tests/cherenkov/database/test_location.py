@@ -41,6 +41,7 @@ def test_sqlalchemy_reads_what_was_given(host, port, password):
         ({"zzz": "x"}, ["'zzz'", "url, user"]),
         ({"url": "sqlite://", "user": "me"}, ["url and user"]),
         ({"url": "calibpipe.db"}, ["'calibpipe.db'", DEFAULT_URL]),
+        ({"url": "me:secret@db/cta"}, ["url is none", DEFAULT_URL]),
         ({"user": "me"}, ["user", "expected database"]),
         ({"database": "d", "port": "x1"}, ["'x1'", "5432"]),
         ({"database": "d", "password": "secret"}, ["expected user"]),
