@@ -175,7 +175,12 @@ def find_cross_pairs(layout: Layout, reach: Floats, reference: NDArray[np.bool_]
 
 
 def tabulate_asymmetries(
-    events: Events, layout: Layout, pairs: Integers, limits: Floats, column: str = "energy"
+    events: Events,
+    layout: Layout,
+    pairs: Integers,
+    limits: Floats,
+    column: str = "energy",
+    pair_energy_min: float = 0.0,
 ) -> Table:
     """Tabulate the asymmetries of the energies of pairs.
 
@@ -191,6 +196,8 @@ def tabulate_asymmetries(
         Upper limit of the asymmetry of the impact distances; the smaller of a pair's counts; NaN: no limit.
     column : str
         Beginning of the names of the energies' columns.
+    pair_energy_min : float
+        Lower limit of the geometric mean of both energies, in TeV.
 
     Returns
     -------
@@ -199,23 +206,39 @@ def tabulate_asymmetries(
     """
     entries = events.by_telescope(len(layout.tel_id))
     tables = [
-        _tabulate_pair(events, layout, (first, second), entries[first], entries[second], limits, column)
+        _tabulate_pair(
+            events,
+            layout,
+            (first, second),
+            _match_pair(events, entries[first], entries[second], pair_energy_min),
+            limits,
+            column,
+        )
         for first, second in pairs.tolist()
     ]
     return vstack(tables, metadata_conflicts="silent") if tables else _make_table(events, layout, column)
+
+
+def _match_pair(
+    events: Events, entries_1: Integers, entries_2: Integers, pair_energy_min: float
+) -> tuple[Integers, Integers]:
+    """Match the entries of two telescopes, whose energies have a geometric mean above the limit."""
+    rows_1, rows_2 = match_events(events.event[entries_1], events.event[entries_2])
+    one, two = entries_1[rows_1], entries_2[rows_2]
+    # Unlike a cut on either energy, one on their product does not prefer events that bring both together.
+    high = np.sqrt(events.energy[one] * events.energy[two]) > pair_energy_min
+    return one[high], two[high]
 
 
 def _tabulate_pair(
     events: Events,
     layout: Layout,
     pair: tuple[int, int],
-    entries_1: Integers,
-    entries_2: Integers,
+    entries: tuple[Integers, Integers],
     limits: Floats,
     column: str,
 ) -> Table:
-    rows_1, rows_2 = match_events(events.event[entries_1], events.event[entries_2])
-    one, two = entries_1[rows_1], entries_2[rows_2]
+    one, two = entries
     limit = np.fmin(*limits[list(pair)])
     if np.isfinite(limit):
         with np.errstate(invalid="ignore"):
@@ -276,7 +299,9 @@ def count_telescopes(events: Events, chosen: NDArray[np.bool_]) -> Integers:
     return np.asarray(counts[events.event])
 
 
-def calculate_ratios(events: Events, pairs: Integers, throughputs: Floats, used: NDArray[np.bool_]) -> Ratios:
+def calculate_ratios(
+    events: Events, pairs: Integers, throughputs: Floats, used: NDArray[np.bool_], pair_energy_min: float = 0.0
+) -> Ratios:
     """Calculate the ratios of the energies of target and reference telescopes.
 
     Parameters
@@ -289,6 +314,8 @@ def calculate_ratios(events: Events, pairs: Integers, throughputs: Floats, used:
         Throughputs, by which the energies are divided; NaN: the telescope makes no ratio.
     used : ndarray of bool, shape (entries,)
         True for entries of events with enough telescopes.
+    pair_energy_min : float
+        Lower limit of the geometric mean of both energies, in TeV.
 
     Returns
     -------
@@ -297,10 +324,10 @@ def calculate_ratios(events: Events, pairs: Integers, throughputs: Floats, used:
     logs = np.log10(events.energy / throughputs[events.telescope])
     entries = [rows[used[rows]] for rows in events.by_telescope(len(throughputs))]
     known = np.isfinite(throughputs)
-    found = []
-    for reference, target in pairs[known[pairs].all(axis=1)].tolist():
-        rows_1, rows_2 = match_events(events.event[entries[reference]], events.event[entries[target]])
-        found.append((entries[reference][rows_1], entries[target][rows_2]))
+    found = [
+        _match_pair(events, entries[reference], entries[target], pair_energy_min)
+        for reference, target in pairs[known[pairs].all(axis=1)].tolist()
+    ]
     one = np.concatenate([rows for rows, _ in found]) if found else np.zeros(0, dtype=np.int64)
     two = np.concatenate([rows for _, rows in found]) if found else np.zeros(0, dtype=np.int64)
     return Ratios(logs[two] - logs[one], events.event[one], events.telescope[one], events.telescope[two])

@@ -18,10 +18,18 @@ DATABASE = "database_configuration"
 OPTIONS = "command line"
 """Origin of values that are given as options."""
 
+FRAME_KEYS = frozenset(
+    {"config_files", "log_config", "log_file", "log_file_level", "log_level", "provenance_log", "quiet"}
+)
+"""Keys that each tool of the published package has; messages go to stderr here, the provenance into the products."""
+
 ABSENT_SECTIONS = frozenset(
     {"CalculateImageAsymmetry", "CalculatePSFWithMuons", "SPECalibrationTool", "SPEFitCalculator", "StarTrackingTool"}
 )
 """Sections of tools of the published package that do not exist here; one file may serve a chain of tools."""
+
+_MOST_VALUES = 100_000
+"""Most values in a file; references count as often as they are used."""
 
 
 @dataclass
@@ -34,18 +42,19 @@ class Configuration:
         Nested as in the files.
     origins : dict of tuple to str
         File or :data:`OPTIONS`, by the path of a value.
-    ranks : dict of tuple to int
-        Number of the file or option, by the path of a value: the later counts where two paths mean one parameter.
+    layers : list of str
+        Origins in the order in which they were added.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[tuple[str, ...], str] = field(default_factory=dict)
-    ranks: dict[tuple[str, ...], int] = field(default_factory=dict)
-    _added: int = 0
+    layers: list[str] = field(default_factory=list)
 
     def add(self, values: Mapping[str, Any], origin: str) -> None:
         """Lay values over those that are there: mappings key by key, lists as a whole."""
-        self._added += 1
+        if origin in self.layers:
+            self.layers.remove(origin)
+        self.layers.append(origin)
         self._merge(self.values, values, origin, ())
 
     def _merge(self, under: dict[str, Any], over: Mapping[str, Any], origin: str, path: tuple[str, ...]) -> None:
@@ -58,15 +67,16 @@ class Configuration:
                 self._merge(inner, value, origin, where)
             else:
                 under[name] = value
-            self.origins[where], self.ranks[where] = origin, self._added
+            self.origins[where] = origin
 
     def origin(self, path: Sequence[str]) -> str:
         """Return the origin of a value."""
         return self.origins.get(tuple(path), OPTIONS)
 
-    def rank(self, path: Sequence[str]) -> int:
-        """Return the number of the file or option that a value comes from."""
-        return self.ranks.get(tuple(path), 0)
+    def is_later(self, origin: str, other: str) -> bool:
+        """Return true if values of `origin` override those of `other`, which may be the same."""
+        order = {name: rank for rank, name in enumerate(self.layers)}
+        return order.get(origin, len(order)) >= order.get(other, -1)
 
 
 @dataclass
@@ -83,23 +93,26 @@ class ToolInput:
         Origin of each parameter.
     ignored : list of str
         Keys of the published package that have no meaning here.
+    source_origin : str
+        Origin of the input.
     """
 
     source: Any = None
     parameters: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
-    _ranks: dict[str, int] = field(default_factory=dict)
+    source_origin: str = ""
 
-    def put(self, name: str, value: Any, origin: str, rank: int = 0) -> None:
-        """Set a parameter, unless a later file or option has; a null leaves it at its default."""
-        if value is not None and rank >= self._ranks.get(name, 0):
-            self.parameters[name], self.origins[name], self._ranks[name] = value, origin, rank
+    def put(self, name: str, value: Any, origin: str, config: Configuration) -> None:
+        """Set a parameter; a null leaves it at its default, and so does a value of an earlier layer than its own."""
+        # A value may stand in the section of the tool and in that of a handler.
+        if value is not None and config.is_later(origin, self.origins.get(name, "")):
+            self.parameters[name], self.origins[name] = value, origin
 
-    def put_source(self, value: Any, rank: int) -> None:
-        """Set the input, unless a later file or option has; a null changes nothing."""
-        if value is not None and rank >= self._ranks.get("", 0):
-            self.source, self._ranks[""] = value, rank
+    def put_source(self, value: Any, origin: str, config: Configuration) -> None:
+        """Set the input, likewise."""
+        if value is not None and config.is_later(origin, self.source_origin):
+            self.source, self.source_origin = value, origin
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -120,13 +133,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     ConfigurationError
         If it is not there, is no YAML, or is no mapping.
     """
-    yaml = import_extra("yaml")
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
         raise ConfigurationError(f"configuration {path} cannot be read: {getattr(error, 'strerror', error)}") from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"configuration {path} is no YAML: {' '.join(str(error).split())}") from error
+    content = parse_yaml(text, f"configuration {path}")
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -134,8 +145,15 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def read_option(text: str) -> Any:
+def read_option(text: str, where: str = "value of an option") -> Any:
     """Read the value of an option as YAML.
+
+    Parameters
+    ----------
+    text : str
+        The value.
+    where : str
+        Name of the option, for messages, which never show the value: it may be a password.
 
     Raises
     ------
@@ -147,11 +165,82 @@ def read_option(text: str) -> Any:
     >>> read_option("[LST, 125.0]")
     ['LST', 125.0]
     """
+    return parse_yaml(text, where)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Parse YAML: plain values only, each key of a mapping once.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    where : str
+        Origin of the text, for messages.
+
+    Returns
+    -------
+    object
+        Its value.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is no YAML, has a key twice, or is larger than any configuration.
+
+    Examples
+    --------
+    >>> parse_yaml("{a: [1, 2.5], b: text}", "example")
+    {'a': [1, 2.5], 'b': 'text'}
+    """
     yaml = import_extra("yaml")
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc,name-defined]
+        """Loader that refuses a key that is there twice, of which PyYAML silently takes the last."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen = set()
+            for key, _ in node.value:
+                if key.tag != "tag:yaml.org,2002:merge" and isinstance(key, yaml.ScalarNode):
+                    if (key.tag, key.value) in seen:
+                        raise yaml.constructor.ConstructorError(
+                            None, None, f"key {key.value!r} is there twice; expected it once", key.start_mark
+                        )
+                    seen.add((key.tag, key.value))
+            return super().construct_mapping(node, deep)
+
     try:
-        return yaml.safe_load(text)
+        # The loader is a safe one: it makes plain values only.
+        content = yaml.load(text, Loader)
+        _refuse_large(content)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"value {text!r} of an option is no YAML: {' '.join(str(error).split())}") from error
+        raise ConfigurationError(f"{where} is no YAML: {_describe_yaml(error)}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{where} is nested too deep, or holds itself") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{where} holds a value that is none: {error}") from error
+    return content
+
+
+def _describe_yaml(error: Any) -> str:
+    """Describe an error of YAML without the lines around it, in which a password may stand."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
+    return " ".join(str(problem).split()) + (f" in line {mark.line + 1}, column {mark.column + 1}" if mark else "")
+
+
+def _refuse_large(content: Any) -> None:
+    """Refuse what references to other parts (``*name``) blow up, before anything is made of it."""
+    left, waiting = _MOST_VALUES, [content]
+    while waiting:
+        left -= 1
+        if left < 0:
+            raise ValueError(f"more than {_MOST_VALUES} values; expected a configuration")
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
 
 
 def refuse_unknown(name: str, known: Iterable[str], noun: str, where: str) -> None:
@@ -218,31 +307,33 @@ def resolve(
             if given is None:
                 continue
             if name in tool.present:
-                resolved.put(tool.present[name], True, config.origin(path))
+                resolved.put(tool.present[name], True, config.origin(path), config)
             # Of several handlers one is used; the keys of the others are checked all the same.
-            used = not tool.choice or name == chosen
+            used = not tool.choice or name in (chosen, tool.common)
             (collector if used else collector.without_effect()).collect(given, path, renamed)
-    _take_database(config, parameters, resolved)
+    _take_database(config, tool, parameters, resolved)
     return resolved
 
 
 def _resolve_whole(config: Configuration, tool: Tool, own: dict[str, Any], parameters: Mapping[str, Any]) -> ToolInput:
     """Resolve a tool whose section is its input, apart from the keys that are parameters."""
-    resolved = ToolInput(source={key: value for key, value in own.items() if key not in parameters} or None)
+    apart = {DATABASE, *FRAME_KEYS, *parameters}
+    resolved = ToolInput(source={key: value for key, value in own.items() if key not in apart} or None)
+    resolved.ignored.extend(f"{tool.section}.{key}" for key in own if key in FRAME_KEYS)
     for name in own.keys() & parameters.keys():
-        path = (tool.section, name)
-        resolved.put(name, own[name], config.origin(path), config.rank(path))
-    _take_database(config, parameters, resolved)
+        resolved.put(name, own[name], config.origin([tool.section, name]), config)
+    _take_database(config, tool, parameters, resolved)
     return resolved
 
 
-def _take_database(config: Configuration, parameters: Mapping[str, Any], resolved: ToolInput) -> None:
-    given = config.values.get(DATABASE)
-    if given and "database" in parameters:
-        from cal_pipeline.cherenkov.database.location import read_database_configuration
+def _take_database(config: Configuration, tool: Tool, parameters: Mapping[str, Any], resolved: ToolInput) -> None:
+    """Take the database from its section, at the top or inside that of the tool."""
+    for path in ((DATABASE,), (tool.section, DATABASE)):
+        given = _look_up(config.values, path)
+        if given and "database" in parameters:
+            from cal_pipeline.cherenkov.database.location import read_database_configuration
 
-        where = [DATABASE]
-        resolved.put("database", read_database_configuration(given), config.origin(where), config.rank(where))
+            resolved.put("database", read_database_configuration(given), config.origin(path), config)
 
 
 def _look_up(values: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
@@ -273,18 +364,18 @@ class _Collector:
     def collect(self, section: Mapping[str, Any], path: tuple[str, ...], renamed: Mapping[str, str]) -> None:
         """Collect the keys of a section; nested ones are joined by an underscore."""
         for key, value in section.items():
-            if len(path) == 1 and path[0] == self.tool.section and key in self.tool.handlers:
+            if path == (self.tool.section,) and key in (DATABASE, *self.tool.handlers):
                 continue
             self._collect_key(key, key, value, (*path, key), renamed)
 
     def _collect_key(self, key: str, name: str, value: Any, path: tuple[str, ...], renamed: Mapping[str, str]) -> None:
         origin = self.config.origin(path)
         parameter = renamed.get(name, name)
-        if name == self.tool.source:
-            self.resolved.put_source(value, self.config.rank(path))
+        if self.tool.source and parameter == self.tool.source:
+            self.resolved.put_source(value, origin, self.config)
         elif parameter in self.parameters and parameter != self.tool.section:
-            self.resolved.put(parameter, value, origin, self.config.rank(path))
-        elif name in self.tool.unused:
+            self.resolved.put(parameter, value, origin, self.config)
+        elif name in self.tool.unused or key in FRAME_KEYS:
             self.resolved.ignored.append(".".join(path))
         elif isinstance(value, dict) and any(known.startswith(f"{name}_") for known in self.parameters):
             for inner, item in value.items():

@@ -454,6 +454,9 @@ def _attribute(attributes: Any, index: int, name: str) -> str:
 
 
 def _make_column(values: npt.NDArray[Any], index: int, attributes: Any, timed: bool, where: str) -> Column:
+    if (transform := _attribute(attributes, index, "TRANSFORM")) == "fixed_point":
+        # Taken as they stand, they would be off by the factor of their scale.
+        raise CorruptedInputError(f"{where} has the transform {transform!r}; expected plain numbers")
     description = _attribute(attributes, index, "DESC") or None
     # Other columns may be named so too, such as time_shift [channel, pixel].
     if timed and (

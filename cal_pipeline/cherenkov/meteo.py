@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +43,6 @@ _NEEDED = ("Latitude", "Longitude", "Timestamp", "Pressure", "Temperature")
 
 _GRIB = (".grib", ".grib2")
 """Suffixes of files in GRIB; all others are ECSV."""
-
-_TOOL = re.compile(r"\btool: calibpipe-")
-"""Entry of the provenance of a product."""
 
 _GPM = "gpm"
 """Unit of geopotential heights [geopotential metre], which astropy does not know."""
@@ -116,7 +111,8 @@ class MeteoTable:
         Parameters
         ----------
         path : str or Path
-            An ECSV file, or a folder with ``*.ecsv``, ``*.grib`` and ``*.grib2`` files.
+            An ECSV file, or a folder with ``*.ecsv``, ``*.grib`` and ``*.grib2`` files, of which products of this
+            package (tables with a provenance, without the columns) are left out.
 
         Raises
         ------
@@ -126,21 +122,21 @@ class MeteoTable:
             If one cannot be read, or a column is missing or has another unit.
         """
         path = Path(path)
-        files = list_files(path)
-        parts = [cls._read_file(file) for file in files]
+        files, parts = [], []
+        for file in list_files(path):
+            table = _read_table(file)
+            # A folder may be that of the products too.
+            if path.is_dir() and PROVENANCE in table.meta and not set(_NEEDED) <= set(table.colnames):
+                continue
+            files.append(file)
+            parts.append(cls.from_table(table, file))
+        if not files:
+            raise MissingInputError(f"folder {path} holds no meteorological table, only products of this package")
         joined = {
             name: np.concatenate([getattr(part, name) for part in parts])
             for name in ("latitude", "longitude", "time", "pressure", "temperature", "humidity", "height")
         }
         return cls(str(path), files, **joined, warnings=[text for part in parts for text in part.warnings])
-
-    @classmethod
-    def _read_file(cls, path: Path) -> MeteoTable:
-        if path.suffix in _GRIB:
-            from cal_pipeline.cherenkov.grib import read_grib
-
-            return cls.from_table(read_grib(path), path)
-        return cls.from_table(read_ecsv(path, "meteorological table"), path)
 
     @classmethod
     def from_table(cls, table: Table, path: Path) -> MeteoTable:
@@ -189,8 +185,15 @@ class MeteoTable:
             height,
             [],
         )
-        made.warnings.extend(made._compare_given(table, path))
+        made.warnings.extend([*made._compare_given(table, path), *made._doubt_humidity(path)])
         return made
+
+    def _doubt_humidity(self, path: Path) -> list[str]:
+        """Doubt humidities that are all below 1 %, which air near the ground never has."""
+        highest = 100.0 * np.nanmax(self.humidity, initial=0.0)
+        if not 0.0 < highest <= 1.0:
+            return []
+        return [f"{path}: Relative humidity is nowhere above {highest:g} %; fractions need the unit 1, not %"]
 
     def _compare_given(self, table: Table, path: Path) -> list[str]:
         """Compare altitudes and densities of a table with those that are computed, which count."""
@@ -354,8 +357,6 @@ class MeteoTable:
 def list_files(path: Path) -> list[Path]:
     """List the meteorological files of a path.
 
-    Of a folder, products of the tools are left out, which may be written to the folder of the data.
-
     Parameters
     ----------
     path : Path
@@ -371,20 +372,20 @@ def list_files(path: Path) -> list[Path]:
             raise MissingInputError(f"meteorological table {path} is not there; expected a file or folder")
         return [path]
     found = (file for suffix in (".ecsv", *_GRIB) for file in path.glob(f"*{suffix}"))
-    # A name that begins with a dot is that of an unfinished file.
-    files = sorted(file for file in found if not (file.name.startswith(".") or _is_product(file)))
+    # A name that begins with a dot is that of an unfinished product of a run that was killed.
+    files = sorted(file for file in found if not file.name.startswith("."))
     if not files:
         raise MissingInputError(f"folder {path} holds no meteorological table; expected *.ecsv, *.grib or *.grib2")
     return files
 
 
-def _is_product(path: Path) -> bool:
-    """Tell by the header of an ECSV file, which may have hundreds of columns, whether a tool has made it."""
-    if path.suffix in _GRIB or not path.is_file():
-        return False
-    with path.open(encoding="utf-8", errors="replace") as file:
-        header = "".join(takewhile(lambda line: line.startswith("#"), file))
-    return PROVENANCE in header and _TOOL.search(header) is not None
+def _read_table(path: Path) -> Table:
+    """Read a file of either format."""
+    if path.suffix in _GRIB:
+        from cal_pipeline.cherenkov.grib import read_grib
+
+        return read_grib(path)
+    return read_ecsv(path, "meteorological table")
 
 
 def _format_points(points: Sequence[tuple[float, float]]) -> str:
@@ -397,7 +398,9 @@ def _column(table: Table, name: str, path: Path, missing: float = np.nan, unit: 
     expected = unit or _UNITS[name]
     given = str(column.unit) if column.unit is not None else expected
     factor = 1.0
-    if given not in (expected, _GPM, ""):
+    # A geopotential in gpm would be a height, 9.8 times smaller; humidity of unit 1 is a fraction, not percent.
+    accepted = (expected, _GPM) if expected == "m" else (expected,) if expected == "%" else (expected, "")
+    if given not in accepted:
         try:
             factor = units.Unit(given).to(units.Unit(expected))
         except (ValueError, TypeError) as error:

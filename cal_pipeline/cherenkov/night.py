@@ -212,7 +212,8 @@ def _refine(
 
 
 def _name_night(dusk: np.datetime64, dawn: np.datetime64, longitude: float) -> Night:
-    east = (longitude + 180.0) % 360.0 - 180.0
+    # From above -180 to 180 deg, as observatories have it.
+    east = 180.0 - (180.0 - longitude) % 360.0
     local = dusk + np.timedelta64(round(east / 15.0 * 3600.0), "s")
     return Night(dusk, dawn, local.astype("datetime64[D]"))
 

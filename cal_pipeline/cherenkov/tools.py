@@ -27,6 +27,8 @@ class Tool:
         other names; other keys are parameters as they stand.
     choice : str
         Parameter whose value names the only one of `handlers` to read; empty: all are read.
+    common : str
+        One of `handlers` whose keys count whichever is chosen.
     present : mapping of str to str
         Parameters that are true if a section of `handlers` is present.
     unused : frozenset of str
@@ -38,5 +40,6 @@ class Tool:
     source: str = ""
     handlers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     choice: str = ""
+    common: str = ""
     present: Mapping[str, str] = field(default_factory=dict)
     unused: frozenset[str] = frozenset()

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cal_pipeline.cherenkov.configuration import OPTIONS, Configuration, read_option, read_yaml, resolve
+from cal_pipeline.cherenkov.configuration import DATABASE, OPTIONS, Configuration, read_option, read_yaml, resolve
 from cal_pipeline.cherenkov.errors import ConfigurationError
 from cal_pipeline.cherenkov.tools import SELF, Tool
 from cal_pipeline.cli.commands import DONE, CommandParser, run_command, show
@@ -37,8 +37,19 @@ TOOLS = {
 }
 """Step classes by the commands that run them."""
 
-_SHORT = {"i": ("input_url", "data_path"), "d": ("input_data_url",), "o": ("output_url", "output_dir", "output_path")}
+_SHORT = {
+    "i": ("input_url", "data_path"),
+    "d": ("input_data_url",),
+    "o": ("output_url", "output_dir", "output_path"),
+    "p": ("pedestal_input_url",),
+    "f": ("flatfield_input_url",),
+}
 """Short options with the keys that they may stand for."""
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+_WITHOUT_EFFECT = (("-l", "--log-file"), ("--log-file-level",), ("--provenance-log",))
+"""Options of the published tools: messages go to stderr, and the provenance is in the products."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,9 +113,16 @@ def _run_step(cls: Any, argv: list[str]) -> int:
     for path, value in _read_options(rest, cls.tool.section, parameters):
         config.add(_nest(path, value), OPTIONS)
     resolved = resolve(config, cls.tool, parameters, load_tools)
+    ignored = [names[-1] for names in _WITHOUT_EFFECT if getattr(given, names[-1]) is not None]
     with log_to_stderr(getattr(logging, given.log_level)):
         if resolved.ignored:
             logger.warning("keys without meaning here are ignored: %s", ", ".join(resolved.ignored))
+        if ignored:
+            logger.warning(
+                "options without meaning here are ignored: %s; messages go to stderr, and the provenance is in the "
+                "products",
+                ", ".join(ignored),
+            )
         step = cls.from_configuration(resolved.parameters, resolved.origins)
         step.run(resolved.source if resolved.source is not None or cls.example_input else "database")
     return int(step.exit_status)
@@ -114,8 +132,11 @@ def _parser(cls: Any) -> CommandParser:
     parser = CommandParser(prog=cls.tool.command, add_help=False, allow_abbrev=False)
     parser.add_argument("-c", "--config", action="append", default=[])
     for short in _SHORT:
-        parser.add_argument(f"-{short}", dest=short)
-    parser.add_argument("--log-level", choices=["DEBUG", "INFO", "WARNING", "ERROR"], default="INFO", type=str.upper)
+        parser.add_argument(f"-{short}", *(["--input"] if short == "i" else []), dest=short)
+    parser.add_argument("--log-level", "--log_level", choices=_LEVELS, default="INFO", type=str.upper)
+    parser.add_argument("-q", "--quiet", action="store_const", const="ERROR", dest="log_level")
+    for names in _WITHOUT_EFFECT:
+        parser.add_argument(*names, dest=names[-1])
     parser.add_argument("-h", "--help", action="store_true", default=argparse.SUPPRESS)
     parser.set_defaults(help=False)
     return parser
@@ -124,16 +145,13 @@ def _parser(cls: Any) -> CommandParser:
 def _find_key(cls: Any, parameters: dict[str, Any], short: str, keys: Sequence[str]) -> str:
     """Find the key that a short option stands for, in the section of the tool."""
     for key in keys:
-        if key == cls.tool.source or key in parameters:
+        if key == cls.tool.source or key in parameters or key in cls.tool.unused:
             return key
     raise ConfigurationError(f"{cls.tool.command} has no option -{short}; --help lists its keys")
 
 
 def _read_options(words: Sequence[str], section: str, parameters: Iterable[str]) -> list[tuple[list[str], Any]]:
-    """Read options such as ``--Section.key=value``, ``--key value`` and ``--key``, which is true.
-
-    Without a section a key, nested or not, is one of the tool's own.
-    """
+    """Read options such as ``--Section.key=value``, ``--key value`` and ``--key``, which is true."""
     found: list[tuple[list[str], Any]] = []
     queue = list(words)
     while queue:
@@ -144,8 +162,11 @@ def _read_options(words: Sequence[str], section: str, parameters: Iterable[str])
         if not equals:
             text = queue.pop(0) if queue and not queue[0].startswith("-") else "true"
         path = name.replace("-", "_").split(".")
-        is_key = len(path) == 1 or any(name.startswith(f"{path[0]}_") for name in parameters)
-        found.append(([section, *path] if is_key else path, read_option(text)))
+        # --observatory.name=… is a key of the tool's section that holds keys, not a section.
+        inside = len(path) == 1 or any(known.startswith(f"{path[0]}_") for known in parameters)
+        found.append(
+            ([section, *path] if inside and path[0] != DATABASE else path, read_option(text, f"value of --{name}"))
+        )
     return found
 
 
@@ -174,6 +195,8 @@ def describe_tool(cls: Any) -> str:
         "  -c, --config FILE   YAML file; later files and options override earlier ones, key by key",
         "  -i, -d, -o          input, second input and output, where the tool has such keys",
         "  --log-level LEVEL   DEBUG, INFO, WARNING or ERROR",
+        "  -q, --quiet         errors only",
+        "  --version           show the version",
         "  --debug             show the traceback of an error",
         "",
         f"keys of the section {tool.section}, as options too:",

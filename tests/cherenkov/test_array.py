@@ -177,3 +177,40 @@ def test_ratios_are_of_targets_over_references_with_throughputs(layout, events):
 def test_telescopes_of_an_event_are_counted(layout, events):
     counts = count_telescopes(events, layout.is_of("MST"))
     assert counts.tolist() == [2, 2, 1, 2, 2, 2, 1]
+
+
+def make_steep_events(throughputs, energy_min, seed=1, number=300_000):
+    """Make showers of a spectrum dN/dlnE ~ E^-1.7, of which each telescope keeps those above an energy."""
+    rng = np.random.default_rng(seed)
+    true = 0.2 * energy_min * np.exp(rng.exponential(1.0 / 1.7, number))
+    energy = true[:, None] * throughputs * np.exp(0.2 * rng.standard_normal((number, len(throughputs))))
+    event, telescope = np.nonzero(energy > energy_min)
+    energy = energy[event, telescope]
+    return Events(np.ones_like(event), event, event, telescope, energy, 0.2 * energy, np.full(len(event), 50.0))
+
+
+def fit_pair(events, layout, pair_energy_min):
+    table = tabulate_asymmetries(events, layout, np.array([[0, 1]]), np.full(3, 0.05), pair_energy_min=pair_energy_min)
+    means = average_pairs(*(np.asarray(table[name]) for name in ("tel_id_1", "tel_id_2", "energy_asymmetry")))
+    fit = fit_throughputs(means, 1)
+    return fit.value[1], fit.error[1]
+
+
+def test_a_cut_on_either_energy_of_a_steep_spectrum_brings_telescopes_together():
+    layout = Layout(np.array([1, 2, 3]), np.array(["LST", "LST", "MST"]), np.zeros((3, 3)))
+    events = make_steep_events(np.array([1.0, 1.1, 1.3]), energy_min=0.05)
+    value, error = fit_pair(events, layout, 0.0)
+    # E[d exp(-0.85 |d|)]/E[exp(-0.85 |d|)] of the logarithm d of the ratio is 0.078, not 0.095.
+    assert value == pytest.approx(1.0805, abs=4 * error)
+    value, error = fit_pair(events, layout, 0.1)
+    shrunk = 1.0 + 0.1 * (1.0 - 0.5 * 0.2**2)
+    assert value == pytest.approx(shrunk, abs=4 * error)
+    used = np.ones(len(events), dtype=bool)
+    factors = [
+        calculate_factor(
+            calculate_ratios(events, np.array([[0, 2]]), np.ones(3), used, limit), np.ones(3), np.zeros((3, 3))
+        )
+        for limit in (0.0, 0.1)
+    ]
+    assert factors[0].value < 1.3 - 10 * factors[0].error
+    assert factors[1].value == pytest.approx(1.3, abs=4 * factors[1].error)

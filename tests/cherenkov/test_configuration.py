@@ -187,7 +187,7 @@ def test_the_later_of_database_and_its_section_counts(late_is_section):
         {"MakeProfile": {"database": "sqlite:///b.db"}},
     )
     config = Configuration()
-    for values in (key, section) if late_is_section else (section, key):
-        config.add(values, "file a.yaml")
+    for number, values in enumerate((key, section) if late_is_section else (section, key)):
+        config.add(values, f"file {number}.yaml")
     found = resolve(config, PROFILE, PARAMETERS | {"database": "sqlite:///c.db"}, lambda: TOOLS)
     assert found.parameters["database"] == f"sqlite:///{'a' if late_is_section else 'b'}.db"

@@ -305,3 +305,13 @@ class TestDamage:
         hdf5.read_attributes(written, NODE)
         assert len(hdf5.read_table(written, NODE)) == 2
         assert not trap.exists()
+
+
+def test_numbers_in_another_scale_are_refused(written: Path) -> None:
+    """Fixed-point numbers would be off by the factor of their scale."""
+    table = hdf5.read_table(written, NODE)
+    with tables.open_file(str(written), "a") as file:
+        file.get_node(NODE)._v_attrs["CTAFIELD_1_TRANSFORM"] = "fixed_point"
+    with pytest.raises(CorruptedInputError, match=rf"column {table.colnames[1]} of table .* 'fixed_point'"):
+        hdf5.read_table(written, NODE)
+    assert len(hdf5.read_table(written, NODE, [table.colnames[0]])) == len(table)

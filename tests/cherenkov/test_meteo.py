@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy import units
 from astropy.table import MaskedColumn, Table, vstack
 from astropy.time import Time
 from helpers_air import NIGHTS, make_isothermal, read_columns, select_night
@@ -117,6 +118,33 @@ def test_other_units_are_refused(tmp_path, unit):
     table["Temperature"].unit = unit
     with pytest.raises(CorruptedInputError, match=r"meteo\.ecsv: column Temperature is in .*; expected K"):
         MeteoTable.read(write(table, tmp_path / "meteo.ecsv"))
+
+
+def test_humidity_without_dimension_is_a_fraction(tmp_path):
+    table = make_table()
+    expected = take(table).humidity
+    table["Relative humidity"] = np.asarray(table["Relative humidity"]) / 100.0
+    table["Relative humidity"].unit = units.dimensionless_unscaled
+    read = MeteoTable.read(write(table, tmp_path / "meteo.ecsv"))
+    np.testing.assert_allclose(read.humidity, expected, rtol=1e-14)
+    assert read.warnings == []
+
+
+def test_fractions_taken_as_percent_are_doubted():
+    table = make_table()
+    table["Relative humidity"] = np.asarray(table["Relative humidity"]) / 100.0
+    table["Relative humidity"].unit = None
+    (warning,) = take(table).warnings
+    assert "nowhere above 0.23 %" in warning
+
+
+def test_a_height_named_geopotential_is_refused():
+    """Its unit is that of heights: taken as m2/s2 it would put the air 9.8 times too low."""
+    table = make_table()
+    table.rename_column("Geopotential Height", "Geopotential")
+    table["Geopotential"].unit = "gpm"
+    with pytest.raises(CorruptedInputError, match=r"column Geopotential is in 'gpm'; expected m2 / s2"):
+        take(table)
 
 
 def test_geopotential_wins_over_its_height():
@@ -273,10 +301,10 @@ def test_a_folder_may_hold_products_and_unfinished_files(tmp_path):
     product.meta["provenance"] = {"version": "1", "tool": "calibpipe-create-molecular-atmospheric-model"}
     write_ecsv(product, tmp_path / "extinction.ecsv")
     write(table[:5], tmp_path / ".123.data.ecsv")
-    assert [file.name for file in list_files(tmp_path)] == ["data.ecsv"]
+    assert [file.name for file in MeteoTable.read(tmp_path).files] == ["data.ecsv"]
     (tmp_path / "data.ecsv").unlink()
     with pytest.raises(MissingInputError, match="holds no meteorological table"):
-        list_files(tmp_path)
+        MeteoTable.read(tmp_path)
 
 
 def test_tables_that_are_not_there(tmp_path):

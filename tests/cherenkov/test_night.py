@@ -118,6 +118,7 @@ def test_evening_is_the_local_date_on_both_sides_of_the_date_line():
     # The night over the date line began in the evening of the 20th to its west and of the 19th to its east.
     assert (east.evening, west.evening) == (np.datetime64("2023-03-20"), np.datetime64("2023-03-19"))
     assert find_night("2023-03-20T12", -30.0, 180.1) == west
+    assert find_night("2023-03-20T12", -30.0, 180.0).evening == np.datetime64("2023-03-20")
 
 
 def test_polar_night_is_one_night():

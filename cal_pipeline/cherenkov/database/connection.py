@@ -79,6 +79,12 @@ def _parse_url(url: str) -> URL:
             f"database {hide_password(url)}: {parsed.drivername} is not supported; expected sqlite or "
             "postgresql+psycopg"
         )
+    if parsed.drivername == "postgresql+psycopg" and "@" in f"{parsed.host}{parsed.database}":
+        # Messages would show the end of the password as a host or database.
+        raise ConfigurationError(
+            f"database {hide_password(url)}: the password has /, : or @; expected them encoded (%2F, %3A, %40), or the "
+            "keys user and password of database_configuration"
+        )
     return parsed
 
 

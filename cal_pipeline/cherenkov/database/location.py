@@ -18,7 +18,7 @@ _DRIVER = "postgresql+psycopg"
 _KEYS = ("url", "user", "password", "database", "host", "port", "autocommit")
 """Keys of the section; the last is one of the published package and has no effect: a tool is one transaction."""
 
-_SECRET = re.compile(r"^(?P<start>[^:/?#]+://[^:/@]*:)(?P<password>.*)(?P<end>@[^@]*)$", re.DOTALL)
+_SECRET = re.compile(r"^(?P<start>(?:[^:/?#]+://|(?!.*://))[^:/@]*:)(?P<password>.*)(?P<end>@[^@]*)$", re.DOTALL)
 _QUERY_SECRET = re.compile(r"(?i)([?&]\w*pass\w*=)[^&]*")
 
 HIDDEN = "***"
@@ -58,9 +58,9 @@ def read_database_configuration(section: Mapping[str, Any]) -> str:
     if given:
         raise ConfigurationError(f"database_configuration has url and {', '.join(given)}; expected one or the other")
     if not isinstance(url, str) or "://" not in url:
-        # A password may stand before the at sign.
-        shown = "is" if "@" in str(url) else f"{url!r} is"
-        raise ConfigurationError(f"database_configuration: url {shown} none; expected one such as {DEFAULT_URL}")
+        raise ConfigurationError(
+            f"database_configuration: url {hide_password(str(url))!r} is none; expected one such as {DEFAULT_URL}"
+        )
     return url
 
 

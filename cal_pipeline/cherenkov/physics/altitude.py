@@ -10,7 +10,7 @@ Array = NDArray[np.float64]
 STANDARD_GRAVITY = 9.80665
 """Standard gravity [m/s2]."""
 
-_LOSCHMIDT, _P_STANDARD, _T_STANDARD = 2.546899e19, 1013.25, 288.15
+_N_STANDARD, _P_STANDARD, _T_STANDARD = 2.546899e19, 1013.25, 288.15
 
 
 def convert_geopotential(geopotential: ArrayLike) -> Array:
@@ -88,5 +88,5 @@ def compute_number_density(pressure: ArrayLike, temperature: ArrayLike) -> Array
     2.546899e+19
     """
     pressure, temperature = np.asarray(pressure, dtype=float), np.asarray(temperature, dtype=float)
-    density: Array = _LOSCHMIDT * (pressure / _P_STANDARD) * (_T_STANDARD / temperature)
+    density: Array = _N_STANDARD * (pressure / _P_STANDARD) * (_T_STANDARD / temperature)
     return density

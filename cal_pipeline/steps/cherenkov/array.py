@@ -17,6 +17,9 @@ from cal_pipeline.steps.cherenkov.base import CherenkovStep
 HANDLERS: dict[str, dict[str, str]] = {"QualityQuery": {}, "PairFinder": {}}
 """Further sections of the configuration of these steps."""
 
+UNUSED = frozenset({"chunk_size", "energy_column_suffix", "energy_uncertainty_column_suffix"})
+"""Keys of the published package for its reader of files and for names of columns, which the reconstructor gives."""
+
 
 class ArrayEventStep(CherenkovStep):
     """Base of the steps that read the events of an array."""
@@ -26,6 +29,7 @@ class ArrayEventStep(CherenkovStep):
     gammaness_reconstructor = string(default="RandomForestClassifier")  # Classifier of the particles
     geometry_reconstructor = string(default="HillasReconstructor")      # Reconstructor of the impact distances
     energy_min = float(min=0.0, default=0.05)                           # Energies above it are used [TeV]
+    pair_energy_min = float(min=0.0, default=0.0)                       # Geometric mean of the energies of a pair, above which it is used [TeV]
     gammaness_min = float(default=0.5)                                  # Events with a larger gammaness are used
     quality_criteria = list(default=list())                             # Cuts in place of those of energy, gammaness and validity: comparisons joined by &
     max_impact_distance = list(default=list("LST:125","MST:125","SST:225"))  # Largest distance of a telescope of a pair from the shower, by type [m]
@@ -39,6 +43,7 @@ class ArrayEventStep(CherenkovStep):
     gammaness_reconstructor: str
     geometry_reconstructor: str
     energy_min: float
+    pair_energy_min: float
     gammaness_min: float
     quality_criteria: list[str]
     max_impact_distance: list[str]

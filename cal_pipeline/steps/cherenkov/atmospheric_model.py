@@ -27,7 +27,7 @@ from cal_pipeline.cherenkov.physics.extinction import (
 from cal_pipeline.cherenkov.physics.limits import check_range
 from cal_pipeline.cherenkov.selection import select_by_density
 from cal_pipeline.cherenkov.tools import Tool
-from cal_pipeline.steps.cherenkov.density_profile import HANDLERS, UNUSED
+from cal_pipeline.steps.cherenkov.density_profile import COMMON_HANDLER, HANDLERS, UNUSED
 from cal_pipeline.steps.cherenkov.night_input import NightInput, NightStep
 
 logger = logging.getLogger(__name__)
@@ -88,6 +88,7 @@ class AtmosphericModelStep(NightStep):
         source="data_path",
         handlers=HANDLERS,
         choice="meteo_data_handler",
+        common=COMMON_HANDLER,
         unused=UNUSED,
     )
     example_input = "meteo.ecsv"
@@ -102,7 +103,7 @@ class AtmosphericModelStep(NightStep):
     plot: bool
 
     def check_parameters(self) -> None:
-        """Refuse to run without the concentration of CO2, or with wavelengths that are none of a product.
+        """Refuse to run without the concentration of CO2, or with wavelengths that descend.
 
         Raises
         ------
@@ -112,21 +113,22 @@ class AtmosphericModelStep(NightStep):
             If there is no table of CO2.
         """
         super().check_parameters()
-        self._find_co2()
         if self.plot:
             self.refuse_existing(PICTURE)
-        for name in ("wavelength_min", "wavelength_step"):
-            tenths = 10.0 * getattr(self, name)
-            # Columns are named by wavelengths of one decimal.
-            if abs(tenths - round(tenths)) > 1e-6:
-                raise ConfigurationError(
-                    f"{self.class_alias}: {name} = {getattr(self, name):g} nm; expected a multiple of 0.1 nm"
-                )
+        self._find_co2()
         if self.wavelength_max < self.wavelength_min:
             raise ConfigurationError(
                 f"{self.class_alias}: wavelength_max = {self.wavelength_max:g} nm is below "
                 f"wavelength_min = {self.wavelength_min:g} nm"
             )
+        for name in ("wavelength_min", "wavelength_step"):
+            tenths = 10.0 * getattr(self, name)
+            # Columns have the names "200.0 nm", …: finer steps would give two of them one name.
+            if abs(tenths - round(tenths)) > 1e-6:
+                raise ConfigurationError(
+                    f"{self.class_alias}: {name} = {0.1 * tenths:g} nm; expected a multiple of 0.1 nm, "
+                    "as in the names of the columns"
+                )
 
     def make_products(self, source: Any) -> AtmosphericModel:
         """Make profile and extinction."""
@@ -169,6 +171,8 @@ class AtmosphericModelStep(NightStep):
 
     def _make_extinction(self, night: NightInput, reference: ReferenceAtmosphere, co2: float) -> Table:
         """Make the extinction profile above the observation level."""
+        # Checked before millions of them are made.
+        check_range("wavelength", [self.wavelength_min, self.wavelength_max])
         check_range("wavelength", [self.wavelength_min, self.wavelength_max])
         wavelengths = make_steps(self.wavelength_min, self.wavelength_max, self.wavelength_step)
         level = self.observation_level

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -72,7 +72,7 @@ def convert_time(value: Any) -> str:
         value = value.isoformat()
     try:
         with without_network(), warnings.catch_warnings():
-            # A distant year is dubious as to leap seconds only.
+            # Years far ahead, whose leap seconds are unknown.
             warnings.simplefilter("ignore", ErfaWarning)
             text: str = Time(value, scale=None if isinstance(value, Time) else "utc").utc.isot
     except Exception as error:
@@ -225,9 +225,17 @@ class CherenkovStep(BaseStep):
 
         Raises
         ------
+        ConfigurationError
+            If it is no path.
         MissingInputError
             If it is not there, or on another machine.
         """
+        if isinstance(source, Sequence) and not isinstance(source, str) and len(source) == 1:
+            source = source[0]
+        if isinstance(source, (int, float, Sequence, Mapping)) and not isinstance(source, str):
+            raise ConfigurationError(
+                f"input {source!r} is no path; expected that of {noun}, in quotes if it is a number"
+            )
         where = locate_input(source, self.input_folder(), f"the path of {noun}")
         if is_url(where):
             raise MissingInputError(f"{noun} {where} is remote; expected a local file, copy it first")

@@ -130,7 +130,7 @@ class CameraCoefficientsStep(CherenkovStep):
         "calibpipe-calculate-camcalib-coefficients",
         "CameraCalibratorTool",
         source="input_url",
-        handlers={"NpeStdOutlierDetector": {}},
+        handlers={"NpeStdOutlierDetector": {}, "HDF5MonitoringSource": {"input_files": "input_url"}},
         present={"NpeStdOutlierDetector": "npe_std_outlier_detector"},
     )
     example_input = "monitoring.h5"

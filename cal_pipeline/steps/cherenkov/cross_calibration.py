@@ -25,7 +25,7 @@ from cal_pipeline.cherenkov.physics.cross_calibration import (
     weight_by_participation,
 )
 from cal_pipeline.cherenkov.tools import Tool
-from cal_pipeline.steps.cherenkov.array import HANDLERS, ArrayEventStep
+from cal_pipeline.steps.cherenkov.array import HANDLERS, UNUSED, ArrayEventStep
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class CrossCalibrationStep(ArrayEventStep):
         "CalculateCrossCalibration",
         source="input_url",
         handlers=HANDLERS,
-        unused=frozenset({"chunk_size", "event_filters", "output_url"}),
+        unused=UNUSED | {"event_filters", "output_url"},
     )
     example_input = "monitoring_inter_calibration.h5"
 
@@ -196,7 +196,7 @@ class CrossCalibrationStep(ArrayEventStep):
             enough = np.minimum(count_telescopes(events, reference), count_telescopes(events, members))
             used = enough >= self.min_triggered_telescopes_per_subsystem
             pairs = find_cross_pairs(layout, reach, reference, target)
-            ratios = calculate_ratios(events, pairs, values, used)
+            ratios = calculate_ratios(events, pairs, values, used, self.pair_energy_min)
             any_ratios |= len(ratios.event) > 0
             if len(np.unique(ratios.event)) < 2:
                 self.note_too_few(f"{target}: {len(ratios.event)} ratios, of less than two events; it gets no factor")

@@ -10,11 +10,14 @@ from cal_pipeline.cherenkov.atmosphere_tables import make_density_table
 from cal_pipeline.cherenkov.tools import Tool
 from cal_pipeline.steps.cherenkov.night_input import NightStep
 
-HANDLERS: dict[str, dict[str, str]] = {"GDASDataHandler": {}, "ECMWFDataHandler": {}}
-"""Sections of a configuration for the data, one of which is used."""
+COMMON_HANDLER = "MeteoDataHandler"
+"""Section of a configuration for data of any kind."""
 
-UNUSED = frozenset({"dataset", "update_tzinfo", "timeout", "request_timeout"})
-"""Keys of the published handlers, which download; nothing is downloaded here."""
+HANDLERS: dict[str, dict[str, str]] = {COMMON_HANDLER: {}, "GDASDataHandler": {}, "ECMWFDataHandler": {}}
+"""Sections of a configuration for the data, one of which is used beside the common one."""
+
+UNUSED = frozenset({"dataset", "output_format", "update_tzinfo", "timeout", "request_timeout"})
+"""Keys of the published package for downloads, of which there are none here, and for formats, of which there is one."""
 
 PRODUCT = "contemporary_molecular_density_profile.ascii.ecsv"
 
@@ -38,8 +41,8 @@ class DensityProfileStep(NightStep):
     class_alias = "density_profile"
 
     spec = """
-    altitude_max  = float(min=0, max=1e6, default=19000)  # Last altitude [m]
-    altitude_step = float(min=1, default=1000)            # Step of altitude [m]
+    altitude_max  = float(min=0, max=200000, default=19000)  # Last altitude [m]
+    altitude_step = float(min=1, default=1000)               # Step of altitude [m]
     """
 
     tool = Tool(
@@ -48,6 +51,7 @@ class DensityProfileStep(NightStep):
         source="data_path",
         handlers=HANDLERS,
         choice="meteo_data_handler",
+        common=COMMON_HANDLER,
         unused=UNUSED,
     )
     example_input = "meteo.ecsv"

@@ -11,7 +11,7 @@ from cal_pipeline.cherenkov.array import find_type_pairs, tabulate_asymmetries
 from cal_pipeline.cherenkov.errors import TooFewEventsError
 from cal_pipeline.cherenkov.mappings import convert_mapping, read_numbers
 from cal_pipeline.cherenkov.tools import Tool
-from cal_pipeline.steps.cherenkov.array import HANDLERS, ArrayEventStep
+from cal_pipeline.steps.cherenkov.array import HANDLERS, UNUSED, ArrayEventStep
 
 NODE = "/energy_asymmetry/events"
 """Table of the product."""
@@ -22,7 +22,8 @@ class EnergyAsymmetryStep(ArrayEventStep):
 
     The input is an HDF5 file with reconstructed events (DL2) as ctapipe writes them. The product is the table
     ``/energy_asymmetry/events`` of an HDF5 file, a row for each event of each pair; it is returned as a table.
-    Mean asymmetries shrink by the fraction s²/4, where s is the relative spread of the energies of one shower.
+    Mean asymmetries shrink by the fraction s²/4, where s is the relative spread of the energies of one shower, and by
+    more if `energy_min` cuts a steep spectrum: set `pair_energy_min` to twice `energy_min` then.
 
     Examples
     --------
@@ -48,7 +49,7 @@ class EnergyAsymmetryStep(ArrayEventStep):
         "CalculateEnergyAsymmetry",
         source="input_url",
         handlers={**HANDLERS, "event_filters": {}},
-        unused=frozenset({"chunk_size"}),
+        unused=UNUSED,
     )
 
     output_url: str
@@ -72,7 +73,7 @@ class EnergyAsymmetryStep(ArrayEventStep):
         events = read_events([path], layout, names, cuts, with_distance=True)
         pairs = find_type_pairs(layout, self.find_reach(layout))
         limits = layout.look_up(read_numbers(self.max_distance_asymmetry, "max_distance_asymmetry"))
-        table = tabulate_asymmetries(events, layout, pairs, limits, names.energy_column)
+        table = tabulate_asymmetries(events, layout, pairs, limits, names.energy_column, self.pair_energy_min)
         if not len(table):
             raise TooFewEventsError(
                 f"{path}: no event of a pair passes the cuts ({len(events)} events of single telescopes do, and "

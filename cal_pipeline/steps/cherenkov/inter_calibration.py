@@ -25,6 +25,9 @@ NODE = "/dl2/monitoring/subarray/inter_calibration"
 DERIVED = tuple(f"/dl2/monitoring/subarray/cross_calibration/{name}" for name in ("scaling_factors", "coefficients"))
 """Tables that are made with the product, in its file."""
 
+FEW_EVENTS = 10
+"""Events of a pair below which its error, taken from their spread, is itself uncertain by a quarter and more."""
+
 
 class InterCalibrationStep(CherenkovStep):
     """Fit the relative throughputs of the telescopes of each type to the asymmetries of their pairs.
@@ -136,6 +139,12 @@ class InterCalibrationStep(CherenkovStep):
         for first, second in zip(means.tel_1[~usable], means.tel_2[~usable], strict=True):
             self.warn(f"{kind} telescopes {first} and {second}: too few different asymmetries; the pair is left out")
         pairs, reference = means.keep(usable), self._find_reference(kind, means, usable)
+        few = int(np.count_nonzero(pairs.count < FEW_EVENTS))
+        if few:
+            self.warn(
+                f"{kind}: {few} of {len(pairs.count)} pairs have fewer than {FEW_EVENTS} events; "
+                "errors from so few are uncertain, and those of the throughputs too small"
+            )
         normalisation = find_value(
             read_numbers(self.throughput_normalisation, "throughput_normalisation"), kind, reference
         )

@@ -127,7 +127,7 @@ class NightStep(DatabaseStep):
     observatory_version = string(default="1")    # Its version
     meteo_data_handler  = option("GDASDataHandler", "ECMWFDataHandler", default="ECMWFDataHandler")  # Kind of the data
     gridstep            = float(default=None)    # Grid of the data [deg]: 1 for GDAS, 0.25 for ECMWF
-    update_frequency    = integer(default=None)  # Time between data [h]: 6 for GDAS, 1 for ECMWF
+    update_frequency    = integer(max=8760, default=None)  # Time between data [h]: 6 for GDAS, 1 for ECMWF
     interpolation       = option("cubic", "log", default="cubic")  # Splines between levels: published, or of ln P, ln N
     """
 

@@ -10,7 +10,7 @@ from astropy.table import Table
 from cal_pipeline.cherenkov.database.store import Database, ReferenceModel
 from cal_pipeline.cherenkov.selection import select_by_density, select_by_season
 from cal_pipeline.cherenkov.tools import Tool
-from cal_pipeline.steps.cherenkov.density_profile import HANDLERS, UNUSED
+from cal_pipeline.steps.cherenkov.density_profile import COMMON_HANDLER, HANDLERS, UNUSED
 from cal_pipeline.steps.cherenkov.night_input import NightInput, NightStep
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ class SelectModelStep(NightStep):
         source="data_path",
         handlers=HANDLERS,
         choice="meteo_data_handler",
+        common=COMMON_HANDLER,
         unused=UNUSED,
     )
     example_input = "meteo.ecsv"

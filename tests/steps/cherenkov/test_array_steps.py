@@ -119,6 +119,19 @@ def test_asymmetries_are_those_of_the_events_that_pass_the_cuts(made):
     assert len(expected) > 20
 
 
+def test_pairs_of_low_energy_are_left_out(made, tmp_path):
+    table = run_asymmetry(made / "events" / "7.dl2.h5", tmp_path, pair_energy_min=3.0)
+    every = read_table(made / "asymmetries" / "7.h5", NODE)
+    mean = np.sqrt(np.asarray(every[f"{ENERGY}_1"]) * np.asarray(every[f"{ENERGY}_2"]))
+    assert len(table) == np.count_nonzero(mean > 3.0)
+    assert np.any(np.minimum(table[f"{ENERGY}_1"], table[f"{ENERGY}_2"]) < 3.0)
+    counts = [
+        run_cross(made, tmp_path, pair_energy_min=limit, overwrite=True)["scaling_factors"]["n_ratios"]
+        for limit in (0.0, 3.0)
+    ]
+    assert np.all(counts[1] < 0.7 * counts[0])
+
+
 def test_throughputs_come_back(made):
     config, table = ArrayConfig(), read_table(made / "inter.h5", INTER)
     assert table.colnames == ["tel_type", "tel_id", "value", "error", "n_pairs", "covariance"]
@@ -360,6 +373,13 @@ def test_telescopes_without_a_chain_to_the_reference_are_noted(tmp_path):
     assert table["value"][1] == pytest.approx(0.98 / 1.02)
     assert step.exit_status == 106
     assert read_attributes(tmp_path / "monitoring_inter_calibration.h5")["obs_id"].tolist() == [4]
+
+
+def test_pairs_of_few_events_are_warned_of(tmp_path):
+    folder = write_asymmetries(tmp_path / "a", [("MST", 1, 2, GOOD), ("MST", 1, 3, 4 * GOOD)])
+    run_inter(folder, tmp_path, reference_telescopes="MST:1")
+    provenance = read_attributes(tmp_path / "monitoring_inter_calibration.h5")["provenance_calibpipe-inter-calibration"]
+    assert "MST: 1 of 2 pairs have fewer than 10 events" in str(provenance)
 
 
 @pytest.mark.parametrize("values", [[0.01], [0.02, 0.02, 0.02]])
