@@ -14,12 +14,16 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
+from astropy.table import Table
 
 import cal_pipeline
 from cal_pipeline import CalibrationPipeline, __version__
+from cal_pipeline.cli.calibpipe import TOOLS
 from cal_pipeline.heterodyne.modes import MODES
 from cal_pipeline.heterodyne.physics.strategies import STRATEGIES
 from cal_pipeline.imager.layout import ATTRIBUTES
+from cal_pipeline.pipelines.imager import ImagerPipeline
+from cal_pipeline.steps import cherenkov
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -171,7 +175,7 @@ def test_files_and_modules_that_pages_name_exist(page):
         places = (ROOT, ROOT / "cal_pipeline", page.parent)
         assert name in FOLDERS_OF_USERS or any((place / name).exists() for place in places), name
     for name in re.findall(r"(?:auto\w+:: |`~?)(cal_pipeline\.[\w.]+)", text):
-        assert pkgutil.resolve_name(name), name
+        assert pkgutil.resolve_name(name) is not None, name
 
 
 def blocks(text, language):
@@ -190,7 +194,8 @@ def test_parameters_on_the_pages_exist():
     receiver = known[CalibrationPipeline.class_alias]
     n_commands = 0
     for source in SOURCES:
-        is_imager = source.parent.name == "imager"
+        # Pages of the receivers have no room of their own, and name the steps of their pipeline only.
+        others = set().union(*known.values()) if source.parent.name in ("imager", "cherenkov") else receiver
         commands = re.sub(r"\\\n\s*", "", "\n".join(blocks(source.read_text(), "bash")))
         for name, options in re.findall(r"^ *strun (?:cal_pipeline\.)?(\w+) \S+(.*)$", commands, flags=re.M):
             given = set(re.findall(r" --([a-zA-Z0-9_.]+)=", options))
@@ -199,7 +204,7 @@ def test_parameters_on_the_pages_exist():
                 assert given <= known_parameters(cls), f"{source.name}: {name}"
                 n_commands += 1
         named = re.findall(r"--(steps\.[a-z0-9_]+\.\w+)", source.read_text())
-        assert set(named) <= (set().union(*known.values()) if is_imager else receiver), source.name
+        assert set(named) <= others, source.name
     assert n_commands > 10
 
 
@@ -214,9 +219,33 @@ def test_every_step_has_its_page():
 def test_every_step_of_the_imager_has_its_table():
     pages = "".join(page.read_text() for page in (DOCS / "imager").glob("*.rst"))
     described = re.findall(r"^\.\. step-parameters:: \S+\.(\w+)$", pages, flags=re.M)
-    classes = {cls.__name__ for pipeline in PIPELINES[1:] for cls in (pipeline, *pipeline.step_defs.values())}
+    of_imager = [pipeline for pipeline in PIPELINES if issubclass(pipeline, ImagerPipeline)]
+    assert len(of_imager) == 5
+    classes = {cls.__name__ for pipeline in of_imager for cls in (pipeline, *pipeline.step_defs.values())}
     assert classes - set(described) == set()
     assert len(described) == len(set(described))
+
+
+def test_every_tool_has_its_keys():
+    text = (DOCS / "cherenkov" / "tools.rst").read_text()
+    described = re.findall(r"^(calibpipe-[\w-]+)\n\^+\n\n\.\. cherenkov-keys:: \1$", text, flags=re.M)
+    assert sorted(described) == sorted(TOOLS)
+    assert len(described) == text.count("cherenkov-keys::")
+    for name in TOOLS.values():
+        cls = getattr(cherenkov, name)
+        comments = cls.load_spec_file().inline_comments
+        assert [key for key in cls.own_parameters() if not (comments.get(key) or "").strip("# ")] == [], name
+
+
+def test_steps_of_cherenkov_telescopes_on_the_pages_have_the_parameters():
+    n_commands = 0
+    for source in (DOCS / "cherenkov").glob("*.rst"):
+        commands = re.sub(r"\\\n\s*", "", "\n".join(blocks(source.read_text(), "bash")))
+        for name, options in re.findall(r"^ *strun cal_pipeline\.steps\.cherenkov\.(\w+) \S+(.*)$", commands, re.M):
+            known = getattr(cherenkov, name).load_spec_file()
+            assert set(re.findall(r" --([a-zA-Z0-9_]+)=", options)) <= set(known), f"{source.name}: {name}"
+            n_commands += 1
+    assert n_commands > 0
 
 
 def test_every_attribute_of_an_exposure_is_described():
@@ -279,6 +308,23 @@ def test_pages_of_the_imager_run_as_pasted(tmp_path):
     output = runner.run_page(DOCS / "imager" / "data.rst", tmp_path)
     assert "pixels with jumps" in output
     assert "4.0 0.4465632 electron / s" in output
+
+
+@pytest.mark.slow
+@pytest.mark.cherenkov
+def test_pages_of_cherenkov_telescopes_run_as_pasted(tmp_path):
+    missing = [name for name in TOOLS if not (Path(sys.executable).parent / name).exists()]
+    if missing:
+        pytest.skip(f"commands are missing beside this Python, {missing[0]} for one: install the package anew")
+    output = load_runner().run_page(DOCS / "cherenkov" / "quickstart.rst", tmp_path)
+    recovered, true = map(float, re.search(r"10 km: ([\d.]+) hPa, truth ([\d.]+) hPa", output).groups())
+    assert recovered == pytest.approx(true, rel=1e-3)
+    density = float(re.search(r"([\d.e+]+) per cm3 at 15 km", output)[1])
+    truth = Table.read(tmp_path / "night" / "truth.ecsv")
+    assert density == pytest.approx(truth["number density"][15], rel=2e-3)
+    assert (tmp_path / "night" / "products" / "contemporary_atmosphere.png").read_bytes().startswith(b"\x89PNG")
+    made = sorted(path.name for path in (tmp_path / "category_c").glob("*.ecsv"))
+    assert len(made) == 5
 
 
 @pytest.mark.slow

@@ -239,7 +239,9 @@ def test_levels_below_15_km_make_no_product_at_all():
 
 
 def test_messages_of_strun_are_short(strun):
-    status, messages = strun(CLASS, "night/none.ecsv", f"--steps.atmospheric_model.macobac12_table_path={MACOBAC}")
+    status, messages = strun(
+        "molecular_atmosphere", "night/none.ecsv", f"--steps.atmospheric_model.macobac12_table_path={MACOBAC}"
+    )
     assert status == 100, messages
     words = ["--steps.atmospheric_model.override_macobac=none.ecsv", "--overwrite=true"]
     status, messages = strun(CLASS, ERA5, *words)

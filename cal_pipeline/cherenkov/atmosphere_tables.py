@@ -196,7 +196,8 @@ def make_extinction_table(edges: Array, wavelengths: Array, depth: Array) -> Tab
     Table
         ``altitude_max``, ``altitude_min`` [km], and a column a wavelength such as ``200.0 nm``.
     """
-    names = [f"{wavelength:.1f} nm" for wavelength in wavelengths]
+    # One decimal, or as many as the wavelength has: a name must not be that of another wavelength.
+    names = [f"{round(float(wavelength), 6)} nm" for wavelength in wavelengths]
     table = Table([edges[1:], edges[:-1], *depth.T], names=["altitude_max", "altitude_min", *names])
     table["altitude_max"].unit = table["altitude_min"].unit = "km"
     return table

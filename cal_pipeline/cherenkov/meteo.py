@@ -185,6 +185,12 @@ class MeteoTable:
             height,
             [],
         )
+        placeless = ~(np.isfinite(made.latitude) & np.isfinite(made.longitude))
+        if placeless.any():
+            # Left out without a word, it would be a level less.
+            raise CorruptedInputError(
+                f"meteorological table {path}: row {int(placeless.argmax())} has no Latitude or Longitude; expected deg"
+            )
         made.warnings.extend([*made._compare_given(table, path), *made._doubt_humidity(path)])
         return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import time
@@ -171,23 +172,28 @@ def _run(argv: list[str]) -> int:
         description="Simulate sessions of two telescopes, calibrate them, and compare the result with the truth.",
     )
     parser.add_argument("folder", nargs="?", default="demo", type=Path, help="where to write (default: demo)")
-    parser.add_argument("--imager", action="store_true", help="show the infrared imager instead: a visit to a mosaic")
+    family = parser.add_mutually_exclusive_group()
+    family.add_argument("--imager", action="store_true", help="show the infrared imager instead: a visit to a mosaic")
+    family.add_argument(
+        "--cherenkov", action="store_true", help="show Cherenkov telescopes instead: the air of a night"
+    )
     parser.add_argument("--size", type=int, help="rows and columns of the imager's detector (default: 256)")
-    parser.add_argument("--seed", type=int, help="seed of the simulation of the imager (default: 1)")
+    parser.add_argument("--seed", type=int, help="seed of the simulation of imager or night (default: 1)")
     given = parser.parse_args(argv)
-    for name in ("size", "seed"):
-        if getattr(given, name) is not None and not given.imager:
-            raise UsageError(f"--{name} is for the imager; give --imager as well")
-    if given.size is not None and given.size < SMALLEST_DETECTOR:
-        raise UsageError(f"--size {given.size} must be at least {SMALLEST_DETECTOR}: smaller images hold no whole star")
+    _check_options(given)
     folder: Path = given.folder
     folder.mkdir(parents=True, exist_ok=True)
+    seed = 1 if given.seed is None else given.seed
+    if given.cherenkov:
+        from cal_pipeline.cli.demo_cherenkov import run_cherenkov_demo
+
+        return run_cherenkov_demo(folder, seed)
     if shutil.which("strun", path=str(Path(sys.executable).parent)) is None:
         raise CalibrationError("strun is not beside this Python; install cal_pipeline with pip")
     if given.imager:
         from cal_pipeline.cli.demo_imager import run_imager_demo
 
-        return run_imager_demo(folder, given.size or 256, 1 if given.seed is None else given.seed)
+        return run_imager_demo(folder, given.size or 256, seed)
     table = Table(title="recovered against true")
     for column in ("session", "scan", "PWV [mm]", "stat.", "model", "true", "line [K]", "noise", "scale", "true"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -215,6 +221,16 @@ def _run(argv: list[str]) -> int:
     show(f"{format_count(len(pictures), 'picture')} in {folder}: {', '.join(pictures)}")
     show(f"{'all recovered' if recovered else 'NOT all recovered'} in {time.perf_counter() - start:.0f} s")
     return 0 if recovered else 1
+
+
+def _check_options(given: argparse.Namespace) -> None:
+    """Refuse options of a family that is not shown."""
+    if given.size is not None and not given.imager:
+        raise UsageError("--size is for the imager; give --imager as well")
+    if given.seed is not None and not (given.imager or given.cherenkov):
+        raise UsageError("--seed is for the imager and for Cherenkov telescopes; give --imager or --cherenkov as well")
+    if given.size is not None and given.size < SMALLEST_DETECTOR:
+        raise UsageError(f"--size {given.size} must be at least {SMALLEST_DETECTOR}: smaller images hold no whole star")
 
 
 if __name__ == "__main__":

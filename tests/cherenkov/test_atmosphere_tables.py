@@ -167,3 +167,11 @@ def test_density_of_a_real_night_at_15_km(shared):
     profile = select_night(shared, "gdas_2023-07-10").profile
     assert compute_density_15km(profile, "gdas") == pytest.approx(4.644145761612368e18, rel=1e-12)
     assert np.isnan(make_density_table(profile, 19e3, 1e3)["number density"]).sum() == 1
+
+
+def test_names_of_wavelengths_are_exact():
+    wavelengths = make_steps(200.05, 200.4, 0.1)
+    table = make_extinction_table(np.array([2.0, 3.0]), wavelengths, np.zeros((1, 4)))
+    assert table.colnames[2:] == ["200.05 nm", "200.15 nm", "200.25 nm", "200.35 nm"]
+    table = make_extinction_table(np.array([2.0, 3.0]), np.array([350.0, 532.1]), np.zeros((1, 2)))
+    assert table.colnames[2:] == ["350.0 nm", "532.1 nm"]

@@ -138,6 +138,14 @@ def test_fractions_taken_as_percent_are_doubted():
     assert "nowhere above 0.23 %" in warning
 
 
+@pytest.mark.parametrize("name", ["Latitude", "Longitude"])
+def test_rows_without_a_place_are_refused(name):
+    table = make_table()
+    table[name] = MaskedColumn(table[name], mask=np.arange(len(table)) == 3)
+    with pytest.raises(CorruptedInputError, match="row 3 has no Latitude or Longitude"):
+        take(table)
+
+
 def test_a_height_named_geopotential_is_refused():
     """Its unit is that of heights: taken as m2/s2 it would put the air 9.8 times too low."""
     table = make_table()

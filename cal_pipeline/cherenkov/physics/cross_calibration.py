@@ -87,14 +87,17 @@ def calculate_factor(ratios: Ratios, throughputs: Floats, covariance: Floats) ->
     n, mean = len(ratios.log_ratio), float(np.mean(ratios.log_ratio))
     event = np.unique(ratios.event, return_inverse=True)[1].reshape(-1)
     sums = np.bincount(event, ratios.log_ratio - mean)
-    of_events = (np.log(10) / n) ** 2 * float(np.sum(sums**2)) if len(sums) > 1 else np.nan
+    m = len(sums)
+    # As of any variance about a mean of the data themselves: without it two events make errors 0.61 of the true ones.
+    few = m / (m - 1) if m > 1 else np.nan
+    of_events = few * (np.log(10) / n) ** 2 * float(np.sum(sums**2))
     gradient = count_participation(ratios, len(throughputs)) / n
     used = gradient != 0
     gradient[used] /= throughputs[used]
     of_throughputs = float(gradient[used] @ covariance[np.ix_(used, used)] @ gradient[used])
     factor = 10.0**mean
     error = factor * float(np.sqrt(of_events + of_throughputs))
-    return ScalingFactor(factor, error, gradient, len(sums), n)
+    return ScalingFactor(factor, error, gradient, m, n)
 
 
 def count_participation(ratios: Ratios, size: int) -> Floats:

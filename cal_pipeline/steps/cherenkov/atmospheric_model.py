@@ -173,7 +173,6 @@ class AtmosphericModelStep(NightStep):
         """Make the extinction profile above the observation level."""
         # Checked before millions of them are made.
         check_range("wavelength", [self.wavelength_min, self.wavelength_max])
-        check_range("wavelength", [self.wavelength_min, self.wavelength_max])
         wavelengths = make_steps(self.wavelength_min, self.wavelength_max, self.wavelength_step)
         level = self.observation_level
         if self.bin_rule == "peer":

@@ -17,6 +17,11 @@ NODE = "/energy_asymmetry/events"
 """Table of the product."""
 
 
+_WELL_ABOVE, _MANY = 2.0, 0.1
+"""Energy of a pair over the cut on single energies from which on the cut does not matter; share of pairs below it
+that a warning is due to."""
+
+
 class EnergyAsymmetryStep(ArrayEventStep):
     """Calculate the asymmetries of the energies that pairs of telescopes of one type reconstruct.
 
@@ -79,6 +84,8 @@ class EnergyAsymmetryStep(ArrayEventStep):
                 f"{path}: no event of a pair passes the cuts ({len(events)} events of single telescopes do, and "
                 f"{len(pairs)} pairs are near enough); expected some"
             )
+        mean = np.sqrt(table[f"{names.energy_column}_1"] * table[f"{names.energy_column}_2"])
+        self._warn_of_threshold(float(np.mean(mean < _WELL_ABOVE * self.energy_min)))
         write_tables(
             self.product_path(self.output_url),
             {NODE: table},
@@ -88,3 +95,18 @@ class EnergyAsymmetryStep(ArrayEventStep):
             attributes={"obs_id": np.unique(events.obs_id)},
         )
         return table
+
+    def _warn_of_threshold(self, share: float) -> None:
+        """Warn if the cut on single energies shapes many pairs, which hides differences of throughput.
+
+        Parameters
+        ----------
+        share : float
+            Share of pairs whose mean energy is near the cut.
+        """
+        if share > _MANY and not self.quality_criteria and self.pair_energy_min < _WELL_ABOVE * self.energy_min:
+            self.warn(
+                f"{100 * share:.0f} % of the pairs have mean energies below {_WELL_ABOVE * self.energy_min:g} TeV, "
+                f"near energy_min = {self.energy_min:g} TeV, which shrinks asymmetries by some 20 %; "
+                f"pair_energy_min={_WELL_ABOVE * self.energy_min:g} avoids that"
+            )

@@ -62,6 +62,19 @@ def test_covariance_of_throughputs_without_ratios_is_not_needed():
     assert factor.error == pytest.approx(np.sqrt(0.01 + 0.02 / 4))
 
 
+def test_errors_of_few_events_are_those_of_their_scatter():
+    """The mean square of the claimed errors is the variance of the factor, however few the events."""
+    rng = np.random.default_rng(3)
+    for n_events in (2, 3, 6):
+        found = []
+        for logs in rng.normal(0.0, 0.01, (4000, n_events)):
+            ratios = Ratios(logs, np.arange(n_events), np.zeros(n_events, int), np.ones(n_events, int))
+            factor = calculate_factor(ratios, np.ones(2), np.zeros((2, 2)))
+            found.append((factor.value, factor.error))
+        values, errors = np.transpose(found)
+        assert np.mean(errors**2) == pytest.approx(np.var(values), rel=0.08)
+
+
 def test_a_single_event_has_no_error():
     assert np.isnan(calculate_factor(make_ratios([0.1], [1]), np.ones(2), np.zeros((2, 2))).error)
 

@@ -132,6 +132,17 @@ def test_pairs_of_low_energy_are_left_out(made, tmp_path):
     assert np.all(counts[1] < 0.7 * counts[0])
 
 
+def test_energies_near_the_cut_are_warned_of(made, tmp_path, caplog):
+    events = made / "events" / "7.dl2.h5"
+    run_asymmetry(events, tmp_path / "far")
+    assert "near energy_min" not in caplog.text
+    run_asymmetry(events, tmp_path / "near", energy_min=1.0)
+    assert "near energy_min = 1 TeV" in caplog.text
+    caplog.clear()
+    run_asymmetry(events, tmp_path / "cut", energy_min=1.0, pair_energy_min=2.0)
+    assert "near energy_min" not in caplog.text
+
+
 def test_throughputs_come_back(made):
     config, table = ArrayConfig(), read_table(made / "inter.h5", INTER)
     assert table.colnames == ["tel_type", "tel_id", "value", "error", "n_pairs", "covariance"]
