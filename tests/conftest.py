@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import pickle
@@ -102,3 +103,25 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder of real data; {CHERENKOV_DATA} names one")
     return folder
+
+
+@pytest.fixture(scope="session")
+def _made_up_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a made-up night, its database with models, and its concentration of CO2; no test may change it."""
+    from cal_pipeline.cherenkov.simulate.night import simulate_night
+    from cal_pipeline.cli.calibpipe import run_tool
+
+    folder = tmp_path_factory.mktemp("made_up")
+    with contextlib.chdir(folder):
+        night = simulate_night("night", seed=4)
+        for command, path in night.commands[:6]:
+            assert run_tool(command, ["-c", str(path)]) == 0
+    return folder / "night"
+
+
+@pytest.fixture
+def made_up_night(_made_up_night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder ``night`` of a made-up night in the test's folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(_made_up_night, tmp_path / "night")
+    return Path("night")

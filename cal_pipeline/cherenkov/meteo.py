@@ -377,7 +377,9 @@ def list_files(path: Path) -> list[Path]:
         if not path.exists():
             raise MissingInputError(f"meteorological table {path} is not there; expected a file or folder")
         return [path]
-    files = sorted(file for suffix in (".ecsv", *_GRIB) for file in path.glob(f"*{suffix}"))
+    found = (file for suffix in (".ecsv", *_GRIB) for file in path.glob(f"*{suffix}"))
+    # A name that begins with a dot is that of an unfinished product of a run that was killed.
+    files = sorted(file for file in found if not file.name.startswith("."))
     if not files:
         raise MissingInputError(f"folder {path} holds no meteorological table; expected *.ecsv, *.grib or *.grib2")
     return files

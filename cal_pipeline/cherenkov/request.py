@@ -19,6 +19,9 @@ Point = tuple[float, float]
 _ORIGIN = np.datetime64("2000-01-01T00:00:00", "s")
 """Time from which the times of all data count in steps of their update."""
 
+_LARGEST = {"gridstep": 90.0, "update_frequency": 24.0}
+"""Greatest spacings: of points [deg], and of times [h] such that each day has data."""
+
 _SAME = 1e-9
 """Distance from a grid line, in steps, below which a site lies on it."""
 
@@ -126,14 +129,16 @@ def make_request(
     Raises
     ------
     ConfigurationError
-        If there is no such source, or a spacing is not positive.
+        If there is no such source, or a spacing is not positive, above 90 deg or above 24 h.
     """
     handler = get_handler(handler_name)
     step = handler.gridstep if gridstep is None else gridstep
     hours = handler.update_frequency if update_frequency is None else update_frequency
     for name, value in (("gridstep", step), ("update_frequency", hours)):
-        if not (math.isfinite(value) and value > 0.0):
-            raise ConfigurationError(f"{handler_name}: {name} is {value!r}; expected a positive number")
+        if not 0.0 < value <= _LARGEST[name]:
+            raise ConfigurationError(
+                f"{handler_name}: {name} is {value!r}; expected a positive number, at most {_LARGEST[name]:g}"
+            )
     corners = find_corners(observatory.latitude, observatory.longitude, step)
     if handler.nearest:
         corners = [find_nearest(corners, observatory.latitude, observatory.longitude)]

@@ -158,3 +158,36 @@ def test_missing_files_and_odd_options_are_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="no YAML"):
         read_option("[1")
     assert read_option("1.5") == 1.5
+
+
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        ({"MakeProfile": {"data_path": "late"}}, ("late", 0.25)),
+        ({"MakeProfile": {"data_path": None}}, ("early", 0.25)),
+        ({"ECMWFDataHandler": {"data_path": "late"}}, ("late", 0.25)),
+        ({"MakeProfile": {"ECMWFDataHandler": {"data_path": "late"}}}, ("late", 0.25)),
+        ({"MakeProfile": {"gridstep": 0.5}}, ("early", 0.5)),
+    ],
+)
+def test_the_later_of_two_keys_that_mean_one_thing_counts(later, expected):
+    """A key of the tool's section and one of a handler's, at the top or inside."""
+    config = Configuration()
+    config.add({"ECMWFDataHandler": {"data_path": "early", "gridstep": 0.25}}, "file a.yaml")
+    config.add(later, OPTIONS)
+    found = resolve(config, PROFILE, PARAMETERS, lambda: TOOLS)
+    assert (found.source, found.parameters["gridstep"]) == expected
+    assert found.origins["gridstep"] == (OPTIONS if expected[1] == 0.5 else "file a.yaml")
+
+
+@pytest.mark.parametrize("late_is_section", [True, False])
+def test_the_later_of_database_and_its_section_counts(late_is_section):
+    section, key = (
+        {"database_configuration": {"url": "sqlite:///a.db"}},
+        {"MakeProfile": {"database": "sqlite:///b.db"}},
+    )
+    config = Configuration()
+    for number, values in enumerate((key, section) if late_is_section else (section, key)):
+        config.add(values, f"file {number}.yaml")
+    found = resolve(config, PROFILE, PARAMETERS | {"database": "sqlite:///c.db"}, lambda: TOOLS)
+    assert found.parameters["database"] == f"sqlite:///{'a' if late_is_section else 'b'}.db"

@@ -10,6 +10,7 @@ from helpers_air import NIGHTS, make_isothermal, read_columns, select_night
 from cal_pipeline.cherenkov.errors import CorruptedInputError, MissingInputError
 from cal_pipeline.cherenkov.meteo import MeteoTable, list_files
 from cal_pipeline.cherenkov.physics.altitude import compute_altitude, compute_number_density
+from cal_pipeline.cherenkov.products import write_ecsv
 
 pytestmark = pytest.mark.cherenkov
 
@@ -297,6 +298,21 @@ def test_a_folder_joins_its_tables(tmp_path):
     assert [file.name for file in joined.files] == ["0.ecsv", "1.ecsv", "2.ecsv"]
     whole = take(make_table()).select(TIMES, POINTS).profile
     np.testing.assert_allclose(joined.select(TIMES, POINTS).profile.density, whole.density, rtol=1e-14)
+
+
+def test_a_folder_may_hold_products_and_unfinished_files(tmp_path):
+    """Products of the tools are no data; made-up data are, although they have a provenance too."""
+    table = make_table()
+    table.meta["provenance"] = {"tool": "cal-simulate cherenkov", "version": "1"}
+    write(table, tmp_path / "data.ecsv")
+    product = Table({f"{wavelength}.0 nm": [0.1] for wavelength in range(200, 300)})
+    product.meta["provenance"] = {"version": "1", "tool": "calibpipe-create-molecular-atmospheric-model"}
+    write_ecsv(product, tmp_path / "extinction.ecsv")
+    write(table[:5], tmp_path / ".123.data.ecsv")
+    assert [file.name for file in MeteoTable.read(tmp_path).files] == ["data.ecsv"]
+    (tmp_path / "data.ecsv").unlink()
+    with pytest.raises(MissingInputError, match="holds no meteorological table"):
+        MeteoTable.read(tmp_path)
 
 
 def test_tables_that_are_not_there(tmp_path):

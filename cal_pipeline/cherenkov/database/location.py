@@ -19,7 +19,7 @@ _KEYS = ("url", "user", "password", "database", "host", "port", "autocommit")
 """Keys of the section; the last is one of the published package and has no effect: a tool is one transaction."""
 
 _SECRET = re.compile(r"^(?P<start>(?:[^:/?#]+://|(?![^:/?#]+://))[^:/@]*:)(?P<password>.*)(?P<end>@[^@]*)$", re.DOTALL)
-_QUERY_SECRET = re.compile(r"(?i)([?&](?:ssl)?password=)[^&]*")
+_QUERY_SECRET = re.compile(r"(?i)([?&]\w*pass\w*=)[^&]*")
 
 HIDDEN = "***"
 """Text in place of a password."""

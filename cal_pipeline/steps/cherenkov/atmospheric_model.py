@@ -75,7 +75,7 @@ class AtmosphericModelStep(NightStep):
     wavelength_min       = float(min=0, default=200)      # First wavelength of the extinction [nm]
     wavelength_max       = float(min=0, default=699)      # Last wavelength [nm]
     wavelength_step      = float(min=0.1, default=1)      # Step of wavelength [nm]
-    observation_level    = float(default=None)            # Altitude to count extinction from [km]: the observatory's
+    observation_level    = float(min=-1, max=119, default=None)  # Altitude [km] to count from: the observatory's
     bin_rule             = option("centre", "peer", default="centre")  # Air of bins at centres, or as published
     plot                 = boolean(default=False)         # Save a picture of profile and extinction beside the products
     """

@@ -47,6 +47,8 @@ class NightInput:
         Reason for that.
     files : list of Path
         Files that were read.
+    warnings : list of str
+        Warnings of the request and of the data, for the provenance of each product.
     """
 
     observatory: Observatory
@@ -56,6 +58,7 @@ class NightInput:
     selection: MeteoSelection | None
     missing: str
     files: list[Path]
+    warnings: list[str]
 
     @property
     def provenance(self) -> str:
@@ -178,6 +181,8 @@ class NightStep(DatabaseStep):
             If the time is by day, the observatory unknown, or data contradict each other.
         """
         if isinstance(source, NightInput):
+            # They are in the log already.
+            self._notices.extend(source.warnings)
             return source
         # check_parameters has refused to run without them.
         assert self.timestamp is not None
@@ -185,8 +190,6 @@ class NightStep(DatabaseStep):
         observatory = self.open_database().observatory(self.observatory_name, self.observatory_version)
         night = find_night(self.timestamp, observatory.latitude, observatory.longitude)
         request = make_request(night, observatory, self.meteo_data_handler, self.gridstep, self.update_frequency)
-        for warning in request.warnings:
-            self.warn(warning)
         selection, missing, files = None, "", []
         try:
             table = MeteoTable.read(self.find_input(source, "meteorological data"))
@@ -194,9 +197,10 @@ class NightStep(DatabaseStep):
             selection = table.select(request.times, request.points, self.interpolation)
         except (MissingInputError, NoInputError) as error:
             missing = str(error)
-        for warning in selection.warnings if selection else ():
+        warnings = [*request.warnings, *(selection.warnings if selection else ())]
+        for warning in warnings:
             self.warn(warning)
-        found = NightInput(observatory, night, request, self.meteo_data_handler, selection, missing, files)
+        found = NightInput(observatory, night, request, self.meteo_data_handler, selection, missing, files, warnings)
         if selection is None:
             path = self.product_path(REQUEST_FILE)
             found.write_request(path)

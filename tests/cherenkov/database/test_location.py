@@ -41,6 +41,7 @@ def test_sqlalchemy_reads_what_was_given(host, port, password):
         ({"zzz": "x"}, ["'zzz'", "url, user"]),
         ({"url": "sqlite://", "user": "me"}, ["url and user"]),
         ({"url": "calibpipe.db"}, ["'calibpipe.db'", DEFAULT_URL]),
+        ({"url": "me:secret@db/cta"}, ["'me:***@db/cta' is none", DEFAULT_URL]),
         ({"user": "me"}, ["user", "expected database"]),
         ({"database": "d", "port": "x1"}, ["'x1'", "5432"]),
         ({"database": "d", "password": "secret"}, ["expected user"]),
@@ -64,8 +65,11 @@ def test_no_password_of_the_query_is_shown():
     assert (
         hide_password("postgresql://h/db?user=me&password=secret&x=1") == "postgresql://h/db?user=me&password=***&x=1"
     )
+    assert hide_password("postgresql://h/db?passwrd=secret") == "postgresql://h/db?passwrd=***"
 
 
-@pytest.mark.parametrize("url", ["sqlite:///a.db", "postgresql+psycopg://me@/db?host=/tmp", "", "calibpipe.db"])
+@pytest.mark.parametrize(
+    "url", ["sqlite:///a.db", "me@db:5/cta", "postgresql+psycopg://me@/db?host=/tmp", "", "calibpipe.db"]
+)
 def test_urls_without_a_password_stay(url):
     assert hide_password(url) == url
