@@ -24,9 +24,25 @@ FRAME_KEYS = frozenset(
 """Keys that each tool of the published package has; messages go to stderr here, the provenance into the products."""
 
 ABSENT_SECTIONS = frozenset(
-    {"CalculateImageAsymmetry", "CalculatePSFWithMuons", "SPECalibrationTool", "SPEFitCalculator", "StarTrackingTool"}
+    {
+        "ActivityReferenceMetadataContainer",
+        "CalculateImageAsymmetry",
+        "CalculatePSFWithMuons",
+        "ComaPSFModel",
+        "ContactReferenceMetadataContainer",
+        "InstrumentReferenceMetadataContainer",
+        "ProcessReferenceMetadataContainer",
+        "ProductReferenceMetadataContainer",
+        "ReferenceMetadataContainer",
+        "SPEalgorithm",
+        "StarFieldQuery",
+        "StarFieldReconstructor",
+        "StarFitter",
+        "StarTrackerTool",
+        "TelescopeOpticalThoughtputContainer",
+    }
 )
-"""Sections of tools of the published package that do not exist here; one file may serve a chain of tools."""
+"""Sections of the published package for tools and records that do not exist here; one file may serve a chain."""
 
 _MOST_VALUES = 100_000
 """Most values in a file; references count as often as they are used."""
@@ -295,9 +311,10 @@ def resolve(
                 f"{config.origin([name])}: section {name} holds a {type(value).__name__}; expected keys"
             )
     own = config.values.get(tool.section) or {}
+    resolved = ToolInput(ignored=[name for name in config.values if name in ABSENT_SECTIONS])
     if tool.source == SELF:
-        return _resolve_whole(config, tool, own, parameters)
-    resolved = ToolInput()
+        _resolve_whole(config, tool, own, parameters, resolved)
+        return resolved
     collector = _Collector(config, tool, parameters, resolved)
     collector.collect(own, (tool.section,), {})
     chosen = str(resolved.parameters.get(tool.choice, parameters.get(tool.choice))) if tool.choice else ""
@@ -315,15 +332,16 @@ def resolve(
     return resolved
 
 
-def _resolve_whole(config: Configuration, tool: Tool, own: dict[str, Any], parameters: Mapping[str, Any]) -> ToolInput:
+def _resolve_whole(
+    config: Configuration, tool: Tool, own: dict[str, Any], parameters: Mapping[str, Any], resolved: ToolInput
+) -> None:
     """Resolve a tool whose section is its input, apart from the keys that are parameters."""
     apart = {DATABASE, *FRAME_KEYS, *parameters}
-    resolved = ToolInput(source={key: value for key, value in own.items() if key not in apart} or None)
+    resolved.source = {key: value for key, value in own.items() if key not in apart} or None
     resolved.ignored.extend(f"{tool.section}.{key}" for key in own if key in FRAME_KEYS)
     for name in own.keys() & parameters.keys():
         resolved.put(name, own[name], config.origin([tool.section, name]), config)
     _take_database(config, tool, parameters, resolved)
-    return resolved
 
 
 def _take_database(config: Configuration, tool: Tool, parameters: Mapping[str, Any], resolved: ToolInput) -> None:

@@ -106,6 +106,12 @@ def test_sections_of_other_tools_are_allowed():
     assert resolve_values({"Camera": {"anything": 1}, "Outliers": {"coeff": 1}}).parameters == {}
 
 
+@pytest.mark.parametrize("tool", [PROFILE, UPLOAD])
+def test_sections_without_a_tool_here_are_ignored_and_told(tool):
+    values = {"StarTrackerTool": {"a": 1}, "ReferenceMetadataContainer": {"version": "0.1"}}
+    assert resolve_values(values, tool).ignored == ["StarTrackerTool", "ReferenceMetadataContainer"]
+
+
 def test_a_section_may_be_the_input():
     found = resolve_values({"Upload": {"observatories": [1], "overwrite": True}}, UPLOAD, {"overwrite": False})
     assert found.source == {"observatories": [1]}
