@@ -321,7 +321,8 @@ def test_pages_of_cherenkov_telescopes_run_as_pasted(tmp_path):
     assert recovered == pytest.approx(true, rel=1e-3)
     density = float(re.search(r"([\d.e+]+) per cm3 at 15 km", output)[1])
     truth = Table.read(tmp_path / "night" / "truth.ecsv")
-    assert density == pytest.approx(truth["number density"][15], rel=2e-3)
+    # GDAS knows one point and time of the night, the truth is the mean of all.
+    assert density == pytest.approx(truth["number density"][15], rel=5e-3)
     assert (tmp_path / "night" / "products" / "contemporary_atmosphere.png").read_bytes().startswith(b"\x89PNG")
     made = sorted(path.name for path in (tmp_path / "category_c").glob("*.ecsv"))
     assert len(made) == 5
