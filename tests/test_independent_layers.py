@@ -48,7 +48,7 @@ GRID = 340e9 + 1e9 * np.arange(21)
 
 
 def shape(nu):
-    """How opacity goes with frequency."""
+    """Opacity relative to that at 345 GHz."""
     return 1 + 0.02 * (nu - 345e9) / 1e9
 
 

@@ -179,7 +179,7 @@ def test_spikes_in_loads_and_offs(clip_sigma, session, atmosphere):
 
 @pytest.mark.slow
 def test_dumps_of_a_chopped_off_are_phases(session, atmosphere):
-    """What differs there is the sky."""
+    """Dumps that differ between the phases are sky, not spikes."""
     path = session(modes=["OTFSWA-OFF", "OTFSWA-ON"])
     with zarr.config.set({"async.concurrency": 1}):
         scan = zarr.open_group(path / "scan_000007", mode="r+")

@@ -98,7 +98,7 @@ def in_killed_child(function):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.8, 0.98, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.3, 0.55, 0.8, 0.97, 0.98, 0.99, 1.0])
 def test_after_a_kill_at_any_moment(night, fresh, calibrate, monkeypatch, overwrite, share, log):
     if overwrite:
         calibrate(night, **SKY | {"atmosphere": {"strategy": "per_pixel"}})
@@ -132,7 +132,7 @@ def test_with_workers_and_without(night, fresh, calibrate, workers, log):
 
 
 class TestReasons:
-    """What is redone, and what is said about it; without the skies, that only their own history concerns."""
+    """Reasons logged for scans that are calibrated again, apart from those that concern skies."""
 
     @pytest.fixture
     def product(self, night, calibrate, log):
@@ -369,7 +369,7 @@ class TestObjectStore:
         root.remove()
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.7, 0.98])
+    @pytest.mark.parametrize("share", [0.0, 0.005, 0.02, 0.3, 0.5, 0.7, 0.9, 0.98])
     @pytest.mark.parametrize("overwrite", [False, True])
     def test_after_a_kill_at_any_moment(self, run, fresh, calibrate, monkeypatch, share, overwrite, log):
         if overwrite:

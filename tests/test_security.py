@@ -206,7 +206,7 @@ class Derived(CalibrationPipeline):
 
 
 class TestAllowed:
-    """What the user allows, or gives himself."""
+    """Code that the user allows, or hands over as an object."""
 
     @pytest.fixture
     def session(self, make_session):

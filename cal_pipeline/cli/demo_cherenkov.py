@@ -78,7 +78,7 @@ class Comparison(NamedTuple):
 
     @property
     def is_recovered(self) -> bool:
-        """Whether the value is the true one; NaN is not."""
+        """True if the value is within the accuracy of the true one; NaN never is."""
         return bool(abs(self.recovered - self.true) <= self.accuracy)
 
 

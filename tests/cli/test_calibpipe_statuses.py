@@ -336,7 +336,7 @@ run_tool(sys.argv[1], sys.argv[2:])
 
 
 def test_a_killed_run_leaves_no_half_product(made_up_night, capsys):
-    """What it was writing has a name of its own, which is no data for the next run."""
+    """The unfinished file has another name, and the next run does not read it as data."""
     Path("out").mkdir()
     shutil.copy(made_up_night / "meteo_era5.ecsv", "out")
     words = ["-c", FILES[SELECT], "-o", "out", "-i", "out"]

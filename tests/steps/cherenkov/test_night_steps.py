@@ -357,14 +357,3 @@ def test_extinction_counts_from_the_observatory(night, source, made_up):
     # Depths of layers add up.
     below = own["400.0 nm"][own["altitude_max"] == 5.0][0]
     assert higher["400.0 nm"][-1] == pytest.approx(own["400.0 nm"][-1] - below, rel=1e-9)
-
-
-@pytest.mark.parametrize("step", [DensityProfileStep, SelectModelStep, AtmosphericModelStep])
-def test_the_network_is_never_used(night, source, made_up, step, monkeypatch):
-    def refuse(*_, **__):
-        raise AssertionError("a socket is opened")
-
-    monkeypatch.setattr("socket.socket.connect", refuse)
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
-    macobac = {"macobac12_table_path": str(made_up / "models" / "macobac.ecsv")} if step is AtmosphericModelStep else {}
-    step.call(source, **night, **macobac)
