@@ -28,7 +28,7 @@ _OF_TIMES = ("units", "calendar", "dtype")
 Index = int | slice
 
 
-class _FlatArray(BackendArray):  # type: ignore[misc]
+class _FlatArray(BackendArray):
     """Array of a store with the axes receiver and array as one; nothing is read until it is indexed.
 
     Parameters
@@ -97,11 +97,10 @@ def flatten_pixels(dataset: xarray.Dataset) -> xarray.Dataset:
     coords[PIXEL] = (PIXEL, np.array(name_pixels(dataset)), {"long_name": "pixel id"})
     coords[RECEIVER] = (PIXEL, receiver.ravel())
     coords[ARRAY] = (PIXEL, array.ravel())
-    terms = dataset["scale_error_terms"].attrs.get("terms") if "scale_error_terms" in dataset else None
+    terms: Any = dataset["scale_error_terms"].attrs.get("terms") if "scale_error_terms" in dataset else None
     if isinstance(terms, list) and len(terms) == dataset.sizes.get(TERM):
         coords[TERM] = (TERM, np.asarray(terms).astype(str))
-    attributes = {_RENAMED.get(str(name), name): value for name, value in dataset.attrs.items()}
-    flat: xarray.Dataset = xarray.Dataset(variables, coords, make_attributes_plain(attributes))
+    flat: xarray.Dataset = xarray.Dataset(variables, coords, make_attributes_plain(dataset.attrs))
     return flat
 
 
@@ -131,7 +130,7 @@ def _flatten(variable: xarray.Variable) -> xarray.Variable:
 
 
 def make_attributes_plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
-    """Convert attributes to text and numbers; nested ones to JSON, and leave out unknown ones.
+    """Convert attributes to text and numbers; nested ones to JSON, lists of text to text; leave out unknown ones.
 
     Parameters
     ----------
@@ -146,9 +145,10 @@ def make_attributes_plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
     Examples
     --------
     >>> make_attributes_plain({"mode": "otf", "converged": True, "qa": {"verdict": "pass"}, "line": None})
-    {'mode': 'otf', 'converged': 1, 'qa': '{"verdict": "pass"}'}
+    {'observing_mode': 'otf', 'converged': 1, 'qa': '{"verdict": "pass"}'}
     """
-    return {str(name): _make_plain(value) for name, value in attributes.items() if value is not None}
+    named = {_RENAMED.get(str(name), str(name)): value for name, value in attributes.items()}
+    return {name: _make_plain(value) for name, value in named.items() if value is not None}
 
 
 def _make_plain(value: Any) -> Any:
@@ -158,4 +158,6 @@ def _make_plain(value: Any) -> Any:
         return value
     if isinstance(value, (list, tuple)) and value and all(type(item) in (int, float) for item in value):
         return list(value)
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
     return json.dumps(value, ensure_ascii=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.parameters.messages import suggest
 from cal_pipeline.core.store.arrays import open_reader
+from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.product import Product
-from cal_pipeline.core.store.records import ObservationRecord, as_mapping, read_records
+from cal_pipeline.core.store.records import ObservationRecord, as_mapping
 from cal_pipeline.core.text import list_few
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 
@@ -22,13 +23,16 @@ if TYPE_CHECKING:
 FAILED = "failed"
 """Verdict in the table on a scan that could not be calibrated."""
 
+UNREADABLE = "unreadable"
+"""Verdict in the table on a scan whose attributes cannot be read."""
+
 TEXTS = {
     "scan": "scan number",
     "band": "band of a divided scan",
     "source": "source",
     "mode": "observing mode",
-    "pixels": "number of pixels",
-    "verdict": "pass, questionable or fail; failed: not calibrated",
+    "pixels": "number of pixels; 0 where unknown",
+    "verdict": "pass, questionable or fail; failed: not calibrated; unreadable: damaged",
     "reason": "checks that are not passed; step and error of a failed scan",
 }
 """Meaning of the columns without a unit."""
@@ -40,13 +44,14 @@ NUMBERS = {
     "pwv_err": ("mm", "its total error, sqrt(pwv_err² + pwv_err_model²)"),
     "t_rec": ("K", "receiver temperature, double sideband, median"),
     "t_sys": ("K", "system temperature, double sideband, median"),
+    "sky_misfit": ("K", "rms of observed minus fitted sky over blocks of channels, median over pixels"),
     "scale_error": ("", "relative error of the scale of T_A*, median"),
 }
 """Units and meaning of the columns of numbers, which are NaN where unknown."""
 
 COLUMNS = (
     *("scan", "band", "source", "mode", "pixels", "mjd", "duration", "pwv", "pwv_err"),
-    *("t_rec", "t_sys", "scale_error", "verdict", "reason"),
+    *("t_rec", "t_sys", "sky_misfit", "scale_error", "verdict", "reason"),
 )
 """Columns in their order."""
 
@@ -76,24 +81,73 @@ def make_scan_table(product: Product) -> QTable:
     >>> table["pwv"].unit, table["duration"].unit
     (Unit("mm"), Unit("s"))
     """
+    of_scans = product.root.each(lambda number: _describe_scan(product, number), product.numbers)
+    rows = [row for rows in of_scans for row in rows] + [_describe_failure(failure) for failure in product.failures]
+    rows.sort(key=lambda row: (row["scan"], row["band"]))
+    return build_table(rows, COLUMNS, TEXTS, NUMBERS)
+
+
+def build_table(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    texts: Mapping[str, str],
+    numbers: Mapping[str, tuple[str, str]],
+) -> QTable:
+    """Build a table from rows.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Values by column; None or absent where unknown.
+    columns : sequence of str
+        Columns in their order.
+    texts : mapping
+        Meaning of the columns of text and whole numbers.
+    numbers : mapping
+        Units and meaning of the columns of numbers, NaN where unknown.
+
+    Returns
+    -------
+    astropy.table.QTable
+
+    Examples
+    --------
+    >>> build_table([{"scan": 1, "pwv": None}], ["scan", "pwv"], {"scan": "number"}, {"pwv": ("mm", "water vapour")})
+    <QTable length=1>
+     scan   pwv
+             mm
+    int64 float64
+    ----- -------
+        1     nan
+    """
     import astropy.units as u
     from astropy.table import Column, QTable
 
-    records = read_records(product)
-    rows = [*product.root.each(lambda record: _describe(product, record), records), *map(_failed, product.failures)]
-    rows.sort(key=lambda row: (row["scan"], row["band"]))
     table = QTable()
-    for name in COLUMNS:
+    for name in columns:
         values = [row.get(name) for row in rows]
-        if name in NUMBERS:
-            unit, meaning = NUMBERS[name]
-            numbers = np.array([np.nan if value is None else value for value in values], np.float64)
-            table[name] = numbers * u.Unit(unit) if unit else Column(numbers)
+        if name in numbers:
+            unit, meaning = numbers[name]
+            known = np.array([np.nan if value is None else value for value in values], np.float64)
+            table[name] = known * u.Unit(unit) if unit else Column(known)
             table[name].info.description = meaning
         else:
-            kind = int if name in ("scan", "pixels") else str
-            table[name] = Column(np.array(values, kind), description=TEXTS[name])
+            is_text = not values or any(isinstance(value, str) for value in values)
+            filled = [("" if is_text else 0) if value is None else value for value in values]
+            table[name] = Column(np.array(filled, str if is_text else int), description=texts[name])
     return table
+
+
+def _describe_scan(product: Product, number: int) -> list[dict[str, Any]]:
+    """Describe the bands of a scan; a broken scan must not hide the others."""
+    try:
+        records = [
+            ObservationRecord(path, read_group_attributes(product.root, path), product.kind)
+            for path in product.groups(number)
+        ]
+    except (CalibrationError, OSError) as error:
+        return [{"scan": number, "band": "", "verdict": UNREADABLE, "reason": f"{type(error).__name__}: {error}"}]
+    return [_describe(product, record) for record in records]
 
 
 def _describe(product: Product, record: ObservationRecord) -> dict[str, Any]:
@@ -109,19 +163,19 @@ def _describe(product: Product, record: ObservationRecord) -> dict[str, Any]:
         "pwv_err": _read_pwv_error(product, record.path),
         "t_rec": record.figure("t_rec_dsb_median_K"),
         "t_sys": record.figure("t_sys_median_K"),
+        "sky_misfit": record.figure("sky_misfit_K_median"),
         "scale_error": record.figure("scale_error_median"),
         "verdict": record.verdict,
         "reason": ", ".join(record.checks),
     }
 
 
-def _failed(failure: Mapping[str, Any]) -> dict[str, Any]:
+def _describe_failure(failure: Mapping[str, Any]) -> dict[str, Any]:
     number = failure.get("scan_number")
     words = (failure.get("step"), failure.get("error_class"), failure.get("message"))
     return {
         "scan": number if isinstance(number, int) else -1,
-        **dict.fromkeys(("band", "source", "mode"), ""),
-        "pixels": 0,
+        "band": "",
         "verdict": FAILED,
         "reason": ": ".join(str(word) for word in words if word),
     }
@@ -234,11 +288,11 @@ def _apply(column: Any, name: str, condition: Callable[[Any], Any]) -> NDArray[n
     mask = np.asarray(condition(column))
     if mask.dtype != np.bool_ or mask.shape != (len(column),):
         raise ValueError(
-            f"function of column {name} returned {mask.dtype} of shape {mask.shape}, expected a mask of {len(column)} rows"
+            f"function of column {name} returned {mask.dtype} {mask.shape}, expected a mask of {len(column)} rows"
         )
     return mask
 
 
 def _list_values(column: Any) -> str:
-    values: Collection[Any] = dict.fromkeys(np.asarray(column).tolist())
+    values = dict.fromkeys(np.asarray(column).tolist())
     return list_few([str(value) for value in values]) or "none"
