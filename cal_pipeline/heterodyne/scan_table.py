@@ -112,13 +112,9 @@ def build_table(
 
     Examples
     --------
-    >>> build_table([{"scan": 1, "pwv": None}], ["scan", "pwv"], {"scan": "number"}, {"pwv": ("mm", "water vapour")})
-    <QTable length=1>
-     scan   pwv
-             mm
-    int64 float64
-    ----- -------
-        1     nan
+    >>> table = build_table([{"scan": 1, "pwv": None}], ["scan", "pwv"], {"scan": "number"}, {"pwv": ("mm", "vapour")})
+    >>> table["scan"].tolist(), table["pwv"]
+    ([1], <Quantity [nan] mm>)
     """
     import astropy.units as u
     from astropy.table import Column, QTable
