@@ -293,7 +293,8 @@ function styleLayout(layout, height) {
 
 const CONFIG = () => ({ responsive: true, displaylogo: false, doubleClick: false, scrollZoom: false,
   displayModeBar: isCoarse() ? true : "hover",
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "resetScale2d", "zoomIn2d", "zoomOut2d"],
+  // Named one by one: among the usual ones are some that send the figure to a server.
+  modeBarButtons: [["toImage"], ["zoom2d", "pan2d"]],
   toImageButtonOptions: { scale: 2, filename: current ? `${index.title}_${current.content.id}`.replace(/\W+/g, "_") : "report" } });
 
 let plotly = null;
