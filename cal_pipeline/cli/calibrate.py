@@ -74,6 +74,14 @@ def calibrate_parser() -> argparse.ArgumentParser:
     add("--scans", help="scans to calibrate, as in 25650,25660:25670")
     add("--overwrite", action="store_true", help="replace an existing L1 store")
     add("--resume", action="store_true", help="keep finished scans that would come out alike, redo the rest")
+    add("--follow", action="store_true", help="calibrate each scan once it is complete, in a session being written")
+    add(
+        "--follow-timeout",
+        "--follow_timeout",
+        type=float,
+        metavar="SECONDS",
+        help="end following so long after the last new scan",
+    )
     add("--verify", action="store_true", help="read each scan back and compare before it is published")
     add("--atm-table", metavar="FILE", help="atmosphere table")
     add("--telescope", metavar="FILE", help="telescope profile")
@@ -144,7 +152,8 @@ def pipeline_parameters(given: dict[str, Any]) -> dict[str, Any]:
 _OF_PIPELINE = {
     "output": "output_file",
     "config": "config_file",
-    **{name: name for name in ("scans", "overwrite", "resume", "verify", "workers", "threads", "timing", "allow_code")},
+    **{name: name for name in ("scans", "overwrite", "resume", "follow", "follow_timeout", "verify")},
+    **{name: name for name in ("workers", "threads", "timing", "allow_code")},
 }
 """Options that set a parameter of the pipeline."""
 
