@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import operator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 
@@ -102,8 +103,9 @@ class CalibratedScan:
 
             open_l1("l1.zarr")[25650].band(1).plot()
         """
-        wanted = str(band) if isinstance(band, str) else str(band.__index__())
-        name = wanted if wanted.startswith("band_") else f"band_{wanted}"
+        wanted = band if isinstance(band, str) else str(operator.index(band))
+        number = wanted.removeprefix("band_")
+        name = f"band_{int(number)}" if number.isascii() and number.isdigit() else wanted
         if name not in self.bands:
             has = f"bands {', '.join(self.bands)}" if self.bands else "one frequency axis and no bands"
             raise StoreError(f"{self._label} has no band {make_printable(wanted)[:80]}; it has {has}")
