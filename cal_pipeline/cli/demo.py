@@ -71,8 +71,8 @@ class Comparison:
     pwv, pwv_err, pwv_err_model, pwv_true : float
         PWV, its statistical error and that from the opacity model [mm].
     line, line_err, line_err_scale, line_true : float
-        Peak of the line in the pixel where it is brightest, mean over the scan, with its noise and the
-        error of its scale [K].
+        Peak of the line in the pixel where it is brightest, mean over the scan, with the noise of this
+        mean, that of the OFFs included, and the error of its scale [K].
     """
 
     scan: int
