@@ -23,6 +23,7 @@ RUN_ONLY = frozenset(
         "overwrite",
         "post_hooks",
         "pre_hooks",
+        "report",
         "resume",
         "save_results",
         "scheduler",
