@@ -150,8 +150,8 @@ class _ScanParts:
             if name not in dataset:
                 raise ValueError(f"{name_scan(dataset)}: no array {name}; expected an L1 scan that was calibrated")
         all_names = [str(name) for name in _values(dataset, "pixel", (RECEIVER, ARRAY)).ravel().tolist()]
-        chosen = _choose_pixels(all_names, pixels, name_scan(dataset))
-        ons = _choose_subscans(dataset.sizes.get(SUBSCAN, 1), subscans, name_scan(dataset))
+        chosen = choose_pixels(all_names, pixels, name_scan(dataset))
+        ons = choose_subscans(dataset.sizes.get(SUBSCAN, 1), subscans, name_scan(dataset))
         known = "ref_share" in dataset and "ref_off" in dataset
         if known:
             share, off = (_noise_of_reference(dataset, name)[:, chosen][..., ons] for name in ("ref_share", "ref_off"))
@@ -329,7 +329,7 @@ def _check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
         raise ValueError(f"{name} {value!r:.80}: choose one of {', '.join(allowed)}{_hint(str(value), allowed)}")
 
 
-def _choose_pixels(names: list[str], pixels: Any, where: str) -> Integers:
+def choose_pixels(names: list[str], pixels: Any, where: str) -> Integers:
     """Find the indices of pixels by name."""
     if pixels is None:
         return np.arange(len(names))
@@ -348,7 +348,7 @@ def _hint(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {list_few(near)}?" if near else ""
 
 
-def _choose_subscans(number: int, subscans: Any, where: str) -> Integers:
+def choose_subscans(number: int, subscans: Any, where: str) -> Integers:
     """Find the positions of subscans among the ONs; negative ones count from the end."""
     if subscans is None or isinstance(subscans, slice):
         chosen = list(range(number))[subscans or slice(None)]

@@ -68,9 +68,7 @@ class Counts:
         If the array is not one of counts, or has an attribute that cannot be applied.
     """
 
-    def __init__(
-        self, store: StorePath, path: str, clock: StageClock, known: dict[str, Sequence[Region]] | None = None
-    ) -> None:
+    def __init__(self, store: StorePath, path: str, clock: StageClock, known: dict[str, Any] | None = None) -> None:
         self.name = f"{store}/{path}"
         self.clock = clock
         array = open_reader(store, path)
@@ -90,6 +88,7 @@ class Counts:
         self._packing = self._unlimited = Packing.for_counts(self.name, array.attributes, array.dtype)
         self._chunks = array.inner_chunks
         self._known = {} if known is None else known
+        self._known["itemsize"] = array.dtype.itemsize
 
     def saturate_at(self, limit: float | None) -> Counts:
         """Take counts at or above a limit for missing from now on, and return this object.
@@ -114,7 +113,8 @@ class Counts:
         """
         if "absent" not in self._known:
             self._known["absent"] = self._find_absent()
-        return self._known["absent"]
+        absent: Sequence[Region] = self._known["absent"]
+        return absent
 
     @cached_property
     def _absent_by_subscan(self) -> dict[int, list[Region]]:

@@ -173,13 +173,15 @@ def find_rest_frequency(dataset: xarray.Dataset, given: float | None = None) -> 
     return float(rest)
 
 
-def read_pointing(dataset: xarray.Dataset) -> Pointing:
+def read_pointing(dataset: xarray.Dataset, attributes: Mapping[str, Any] | None = None) -> Pointing:
     """Read place, time and direction of an L1 scan.
 
     Parameters
     ----------
     dataset : xarray.Dataset
         L1 scan, or a part of one (of some pixels or subscans).
+    attributes : mapping, optional
+        Attributes of the scan where those of the dataset are not as recorded.
 
     Returns
     -------
@@ -200,7 +202,8 @@ def read_pointing(dataset: xarray.Dataset) -> Pointing:
     >>> read_pointing(CalibratedSession("l1.zarr").open_scan(1)).site
     (-67.740278, -22.985917, 5612.0)
     """
-    held = {**_mapping(dataset.attrs.get("scan_metadata")), **dataset.attrs}
+    recorded = dataset.attrs if attributes is None else attributes
+    held = {**_mapping(recorded.get("scan_metadata")), **recorded}
     missing = [name for name in (*_SITE, *_SOURCE) if not _is_number(held.get(name))]
     missing += [] if held.get("coord_frame") else ["coord_frame"]
     if missing:
