@@ -52,6 +52,7 @@ class Recipe(Protocol):
     product_kind: ProductKind
     input_key: str
     verify: bool
+    report: bool
     inputs_chosen_by: str
 
     def open_input(self, location: str) -> Dataset:
@@ -95,6 +96,9 @@ class Recipe(Protocol):
 
     def finish_product(self, product: Any) -> None:
         """Complete the product at the end of a run."""
+
+    def write_report(self, product: Any) -> None:
+        """Write a report of the product."""
 
     def parameters_sha256(self) -> str:
         """Return the SHA-256 digest of the parameters with an effect on results."""
