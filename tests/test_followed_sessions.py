@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import subprocess
-import sys
 import threading
 import time
 
@@ -14,6 +12,7 @@ import zarr
 from helpers_l1 import assert_identical
 
 from cal_pipeline import CalibratedSession
+from cal_pipeline.cli.calibrate import main
 from cal_pipeline.core.observation import Lacks
 from cal_pipeline.core.run.follow import Follower
 from cal_pipeline.core.store.paths import open_store
@@ -209,10 +208,12 @@ def test_the_family_is_asked_what_is_lacking(session, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_follows(session, night, tmp_path):
+def test_the_command_follows(session, night, tmp_path, capsys, atm_table):
     move(session, night, 1)
-    command = [sys.executable, "-m", "cal_pipeline.cli.calibrate", str(night), "-o", str(tmp_path / "l1.zarr")]
-    command += ["--follow", "--follow-timeout", "0.5", "--set", "follow_settling=0.2", "-q"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert (ended.returncode, ended.stdout) == (0, "")
-    assert CalibratedSession(tmp_path / "l1.zarr").numbers == [1]
+    output = tmp_path / "l1.zarr"
+    command = [str(night), "-o", str(output), "--atm-table", str(atm_table), "--foeff", "0.95", "-q"]
+    assert main([*command, "--follow", "--follow-timeout", "0.5", "--set", "follow_settling=0.2"]) == 0
+    assert capsys.readouterr().out == ""
+    assert CalibratedSession(output).numbers == [1]
+    assert main([*command, "--follow-timeout", "0.5"]) == 1
+    assert "follow_timeout = 0.5 has no effect without follow=True" in capsys.readouterr().err

@@ -202,7 +202,8 @@ class _LoggedProgress(RunProgress):
         super().__call__(result, counts)
         if time.monotonic() - self._logged >= LINE_INTERVAL:
             self._logged = time.monotonic()
-            logger.info("%s", self)
+            # As it is now, whenever a handler gets to format it.
+            logger.info("%s", str(self))
 
 
 class _View:
