@@ -184,6 +184,15 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         """
         setattr(self, self.product_kind.selection, [number])
 
+    def check_growing(self, root: StorePath) -> None:
+        """Refuse an input of another kind, which is still being written: nothing.
+
+        Parameters
+        ----------
+        root : StorePath
+            The input, whose root is there.
+        """
+
     def open_growing(self, location: str, complete: Sequence[Key]) -> Dataset:
         """Open an input that is still being written.
 

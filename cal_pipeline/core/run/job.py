@@ -58,6 +58,9 @@ class Recipe(Protocol):
     def open_input(self, location: str) -> Dataset:
         """Open the input."""
 
+    def check_growing(self, root: StorePath) -> None:
+        """Refuse an input of another kind, which is still being written."""
+
     def open_growing(self, location: str, complete: Sequence[Key]) -> Dataset:
         """Open an input that is still being written, with the observations that are complete."""
 
