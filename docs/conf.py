@@ -50,6 +50,7 @@ extensions = [
     "myst_parser",
     "numpydoc",
     "cherenkov_tables",
+    "export_tables",
     "imager_tables",
     "mathml",
     "parameter_choice",
