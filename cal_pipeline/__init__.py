@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from cal_pipeline.pipelines.image3 import Image3Pipeline
     from cal_pipeline.pipelines.molecular_atmosphere import MolecularAtmospherePipeline
     from cal_pipeline.pipelines.preprocess import PreprocessDarkPipeline, PreprocessFlatfieldPipeline
+    from cal_pipeline.pipelines.tuning import tune
 
 __all__ = [
     "CalibratedSession",
@@ -57,6 +58,7 @@ __all__ = [
     "PreprocessDarkPipeline",
     "PreprocessFlatfieldPipeline",
     "__version__",
+    "tune",
 ]
 
 # Imported when they are first asked for: the command-line tools beside the pipeline start faster.
@@ -69,6 +71,7 @@ _LAZY = {
     "MolecularAtmospherePipeline": "cal_pipeline.pipelines.molecular_atmosphere",
     "PreprocessDarkPipeline": "cal_pipeline.pipelines.preprocess",
     "PreprocessFlatfieldPipeline": "cal_pipeline.pipelines.preprocess",
+    "tune": "cal_pipeline.pipelines.tuning",
 }
 
 
