@@ -4,70 +4,28 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError, OutputExistsError
 from cal_pipeline.core.files.replace import replace_file
-from cal_pipeline.core.inputs import locate_input
 from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.core.logs import log_lines_once, log_to_stderr
 from cal_pipeline.core.parameters.grid import VariedParameter, check_varied, list_combinations
-from cal_pipeline.core.parameters.messages import ParameterError
-from cal_pipeline.core.parameters.resolved import GIVEN
-from cal_pipeline.core.run.garbage import keep_collections_short, short_collections
-from cal_pipeline.core.run.job import describe_failure
-from cal_pipeline.core.run.log_records import quiet_stpipe
-from cal_pipeline.core.run.progress import progress_bar
-from cal_pipeline.core.run.threads import BlockThreads, limit_blas_threads
-from cal_pipeline.core.store.records import RUN_ONLY
-from cal_pipeline.heterodyne.counts import CountMemory
-from cal_pipeline.heterodyne.scan import Scan
-from cal_pipeline.heterodyne.session import Session
-from cal_pipeline.heterodyne.tuning import CALIBRATED, FAILED, FIGURES, BandResult, ScanResult, TuningRow
+from cal_pipeline.heterodyne.tuning import CALIBRATED, FAILED, FIGURES, TuningRow
 from cal_pipeline.pipelines.calibration import CalibrationPipeline
-from cal_pipeline.pipelines.reuse import StepFailedError, StepReuse, list_effective
+from cal_pipeline.pipelines.combinations import make_pipeline, run_combinations
 from cal_pipeline.pipelines.tuned_file import write_parameter_file
-from cal_pipeline.steps.heterodyne.writing import assess_scan
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
 MOST_COMBINATIONS = 200
 """Number of combinations up to which no limit need be given."""
-
-COUNTS_BUDGET = 2**29
-"""Decoded counts of a scan that stay in memory for further combinations [bytes]; the rest is read again."""
-
-_OF_TUNING = frozenset({"threads", "input_dir"})
-"""Parameters of the execution of a run that have an effect here too."""
-
-_READS_OFFS = frozenset({"loads", "prepare"})
-"""Steps whose parameters change what the OFFs are averaged with: these are then read more than once."""
-
-
-@dataclass
-class _Candidate:
-    """A combination to run: its row, its pipeline, and the objection against it."""
-
-    row: TuningRow
-    pipeline: CalibrationPipeline
-    failed_in: str = ""
-    objection: str = ""
-
-    def check(self) -> None:
-        """Note the contradiction of its parameters, or the reference file that cannot be opened."""
-        for name, step in self.pipeline._steps().items():
-            try:
-                step.check_parameters()
-                step.check_references()
-            except (CalibrationError, OSError) as error:
-                self.failed_in, self.objection = name, " ".join(str(error).split("\n"))
-                return
 
 
 @dataclass
@@ -336,178 +294,7 @@ def tune(
         base = make_pipeline({**parameters, **({} if scans is None else {"scans": scans})})
         varied = check_varied(CalibrationPipeline, vary)
         combinations = list_combinations(varied, limit)
-        return _run_combinations(session, base, varied, combinations)
-
-
-def make_pipeline(parameters: Mapping[str, Any]) -> CalibrationPipeline:
-    """Make the pipeline with the current parameters, those without any variation.
-
-    Raises
-    ------
-    ParameterError
-        For a parameter that does not exist, does not accept its value, or has no effect on a tuning.
-    """
-    config, config_file = CalibrationPipeline.build_config(None, **parameters)
-    config.pop("class", None)
-    name = config.get("name") or CalibrationPipeline.__name__
-    base: CalibrationPipeline = CalibrationPipeline.from_config_section(config, name=name, config_file=config_file)
-    for step in (base, *base._steps().values()):
-        for parameter in sorted(RUN_ONLY - _OF_TUNING):
-            if parameter in step.parameters.values and step.parameters.origin(parameter) == GIVEN:
-                raise ParameterError(
-                    f"{step.class_alias}: {parameter} has no effect on a tuning, which writes no product; leave it out"
-                )
-    return base
-
-
-def _run_combinations(
-    session: str | Path,
-    base: CalibrationPipeline,
-    varied: list[VariedParameter],
-    combinations: Sequence[Mapping[str, Any]],
-) -> Tuning:
-    """Run the current parameters and all combinations on the scans of a session."""
-    began = time.perf_counter()
-    dataset = base.open_input(locate_input(session, base.input_folder(), base.expected_input))
-    numbers = base.select(dataset)
-    current = _Candidate(TuningRow(None, _list_current(base, varied), True), _make_variant(base, varied, {}))
-    candidates = [
-        _Candidate(TuningRow(number, combination), _make_variant(base, varied, combination))
-        for number, combination in enumerate(combinations)
-    ]
-    everyone = [current, *candidates]
-    for candidate in everyone:
-        candidate.check()
-    equal = [True] * len(candidates)
-    with (
-        short_collections(),
-        quiet_stpipe,
-        limit_blas_threads(),
-        BlockThreads(base.threads) as threads,
-        progress_bar(len(numbers) * len(everyone), "combinations") as advance,
-    ):
-        for number in numbers:
-            scan_tuner = _ScanTuner(dataset, number, everyone, {one.step for one in varied})
-            results = threads.run(lambda tuner=scan_tuner: [_advanced(item, advance) for item in tuner.results()])
-            for candidate, result in sorted(results, key=lambda item: everyone.index(item[0])):
-                candidate.row.scans.append(result)
-            equal = [all(pair) for pair in zip(equal, scan_tuner.equal_to_current(), strict=True)]
-            keep_collections_short()
-    return _conclude(dataset.path, varied, current, candidates, equal, time.perf_counter() - began)
-
-
-def _advanced(item: Any, advance: Any) -> Any:
-    """Return an item once the progress bar has advanced."""
-    advance()
-    return item
-
-
-def _conclude(
-    path: str,
-    varied: list[VariedParameter],
-    current: _Candidate,
-    candidates: list[_Candidate],
-    equal: list[bool],
-    seconds: float,
-) -> Tuning:
-    """Mark the row that equals the current parameters, and collect the results."""
-    rows = [candidate.row for candidate in candidates]
-    base_row = current.row
-    for row, is_current in zip(rows, equal, strict=True):
-        if is_current:
-            row.is_current, base_row = True, row
-    return Tuning(path, varied, rows, base_row, seconds, [candidate.pipeline for candidate in candidates])
-
-
-def _list_current(base: CalibrationPipeline, varied: Sequence[VariedParameter]) -> dict[str, Any]:
-    """List the current values of the varied parameters, without regard to files that the data choose."""
-    return {one.label: base.parameters.steps[one.step].values[one.name] for one in varied}
-
-
-def _make_variant(
-    base: CalibrationPipeline, varied: Sequence[VariedParameter], values: Mapping[str, Any]
-) -> CalibrationPipeline:
-    """Make a pipeline with other values of the varied parameters, whose steps write no files."""
-    resolved = base.parameters
-    steps = {
-        name: replace(step, values={**step.values, "save_results": False, "output_file": None})
-        for name, step in resolved.steps.items()
-    }
-    for one in varied:
-        if one.label in values:
-            steps[one.step] = steps[one.step].override({one.name: values[one.label]}, GIVEN)
-    return base.with_parameters(replace(resolved, steps=steps))
-
-
-class _ScanTuner:
-    """Combinations on one scan, in the order in which most results can be used again."""
-
-    def __init__(self, dataset: Session, number: int, candidates: Sequence[_Candidate], varied_steps: set[str]) -> None:
-        self._dataset, self._number, self._candidates = dataset, number, candidates
-        self._rereads_offs = bool(varied_steps & _READS_OFFS)
-        self._memory = CountMemory(COUNTS_BUDGET)
-        self._keys: dict[int, Any] = {}
-
-    def results(self) -> Iterator[tuple[_Candidate, ScanResult]]:
-        """Yield each combination with its result."""
-        try:
-            scan = self._candidates[0].pipeline.open_observation(self._dataset, self._number)
-        except Exception as error:
-            failure = self._describe_failure("load", error)
-            yield from ((candidate, failure) for candidate in self._candidates)
-            return
-        for band in scan.bands if self._rereads_offs else ():
-            band.remember_counts(self._memory)
-        pipelines = dict(self._resolve(scan))
-        reuse, known = StepReuse(scan), dict[Any, ScanResult]()
-        for position, candidate in enumerate(self._candidates):
-            if position not in pipelines:
-                yield candidate, self._explain(candidate)
-        for position in sorted(pipelines, key=lambda position: self._keys[position]):
-            key = self._keys[position]
-            if key not in known:
-                known[key] = self._calibrate(reuse, pipelines[position])
-            yield self._candidates[position], known[key]
-
-    def equal_to_current(self) -> list[bool]:
-        """Tell of each combination whether its parameters for the scan are the current ones."""
-        current = self._keys.get(0)
-        return [self._keys.get(position) == current for position in range(1, len(self._candidates))]
-
-    def _resolve(self, scan: Scan) -> Iterator[tuple[int, CalibrationPipeline]]:
-        """Yield pipelines with all parameters for the scan, and note what tells them apart."""
-        for position, candidate in enumerate(self._candidates):
-            try:
-                pipeline = candidate.pipeline.make_for(scan)
-            except CalibrationError as error:
-                candidate.failed_in, candidate.objection = "load", str(error)
-                continue
-            self._keys[position] = tuple(list_effective(step) for step in pipeline._steps().values())
-            if not candidate.objection:
-                yield position, pipeline
-
-    def _calibrate(self, reuse: StepReuse, pipeline: CalibrationPipeline) -> ScanResult:
-        """Apply the steps that are to be repeated, and compute the figures."""
-        try:
-            scan, seconds = reuse.apply(pipeline._steps())
-        except StepFailedError as error:
-            return ScanResult(self._number, failed_in=error.step, message=error.message)
-        for band in scan.bands:
-            band.remember_counts(self._memory)
         began = time.perf_counter()
-        try:
-            attributes = assess_scan(scan, tuple(pipeline.step_defs.values()))
-            bands = tuple(map(BandResult.collect, scan.bands, attributes))
-        except Exception as error:
-            return self._describe_failure("write", error)
-        return ScanResult(self._number, bands, seconds + time.perf_counter() - began)
-
-    def _explain(self, candidate: _Candidate) -> ScanResult:
-        """Return the objection against the parameters of a combination as the failure of the scan."""
-        return ScanResult(self._number, failed_in=candidate.failed_in, message=candidate.objection)
-
-    def _describe_failure(self, step: str, error: Exception) -> ScanResult:
-        """Describe a failure as runs do."""
-        kind = CalibrationPipeline.product_kind
-        failure = describe_failure(kind, self._number, step, error, self._dataset.path)
-        return ScanResult(self._number, failed_in=step, message=failure.message)
+        ran = run_combinations(session, base, varied, combinations)
+    rows, pipelines = zip(*((one.row, one.pipeline) for one in ran.candidates), strict=True)
+    return Tuning(ran.path, varied, list(rows), ran.current, time.perf_counter() - began, list(pipelines))

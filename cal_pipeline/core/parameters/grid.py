@@ -11,7 +11,7 @@ from typing import Any
 
 from cal_pipeline.core.parameters.checked import CheckedStep
 from cal_pipeline.core.parameters.messages import ParameterError, suggest
-from cal_pipeline.core.parameters.specification import parse_specification
+from cal_pipeline.core.parameters.specification import accepts_none, parse_specification
 from cal_pipeline.core.parameters.values import show_value
 from cal_pipeline.core.store.records import RUN_ONLY
 from cal_pipeline.core.text import format_count
@@ -189,7 +189,14 @@ def _list_values(name: str, values: Any, check: str) -> list[Any]:
     if not listed:
         raise ParameterError(f"{name} has no values to try; expected at least one")
     takes_lists = "list" in re.split(r"\W", check.strip(), maxsplit=1)[0]
-    return [value if takes_lists or not isinstance(value, list) else f"[{','.join(map(str, value))}]" for value in listed]
+    return [_read_value(value, takes_lists, accepts_none(check)) for value in listed]
+
+
+def _read_value(value: Any, takes_lists: bool, takes_none: bool) -> Any:
+    """Return a value as the specification takes it: text in brackets where it is no list, None for its name."""
+    if isinstance(value, list) and not takes_lists:
+        return f"[{','.join(map(str, value))}]"
+    return None if takes_none and value == "None" else value
 
 
 def _find_parameter(pipeline: type[CheckedStep], name: str) -> tuple[str, str]:

@@ -152,7 +152,10 @@ class ProductSchema:
         present: set[str],
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write a whole array, in chunks of `chunk` along its first axis if that is the chunked one; discard it without a group."""
+        """Write a whole array, in chunks of `chunk` along its first axis if that is the chunked one.
+
+        Without a group it is discarded.
+        """
         chunks = tuple(max(n, 1) for n in values.shape)
         if values.ndim and self.find(name).dims_of(values.ndim)[0] == self.chunked_axis:
             chunks = (min(chunk, values.shape[0]), *chunks[1:])
