@@ -53,6 +53,7 @@ extensions = [
     "imager_tables",
     "mathml",
     "parameter_choice",
+    "short_code",
     "signatures",
     "step_parameters",
 ]

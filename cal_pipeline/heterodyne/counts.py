@@ -105,7 +105,7 @@ class Counts:
         store: StorePath,
         path: str,
         clock: StageClock,
-        known: dict[str, Sequence[Region]] | None = None,
+        known: dict[str, Any] | None = None,
         memory: CountMemory | None = None,
     ) -> None:
         self.name = f"{store}/{path}"
@@ -128,6 +128,7 @@ class Counts:
         self._chunks = array.inner_chunks
         self._known = {} if known is None else known
         self._memory, self._limit = memory, math.inf
+        self._known["itemsize"] = array.dtype.itemsize
 
     def saturate_at(self, limit: float | None) -> Counts:
         """Take counts at or above a limit for missing from now on, and return this object.
@@ -153,7 +154,8 @@ class Counts:
         """
         if "absent" not in self._known:
             self._known["absent"] = self._find_absent()
-        return self._known["absent"]
+        absent: Sequence[Region] = self._known["absent"]
+        return absent
 
     @cached_property
     def _absent_by_subscan(self) -> dict[int, list[Region]]:

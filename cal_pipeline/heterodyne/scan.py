@@ -258,6 +258,11 @@ class Band:
         return counts.saturate_at(self._saturation_counts)
 
     @property
+    def n_bytes(self) -> int:
+        """Size of the counts, decoded [B]; 0 before they were opened."""
+        return math.prod(self.coordinates.shape) * int(self._known_of_counts.get("itemsize", 0))
+
+    @property
     def _saturation_counts(self) -> float | None:
         """Limit of the profile that the step ``loads`` took; before it, of that of the telescope."""
         if self.loads is not None:
@@ -396,6 +401,11 @@ class Scan:
     def n_samples(self) -> int:
         """Number of count samples."""
         return sum(math.prod(band.coordinates.shape) for band in self.bands)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the counts, decoded [B]."""
+        return sum(band.n_bytes for band in self.bands)
 
     @property
     def used_groups(self) -> set[str]:

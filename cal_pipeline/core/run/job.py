@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError, IncompleteWriteError, InternalError, ReadBackError, StoreError
-from cal_pipeline.core.observation import Dataset, History, Observation, WrittenObservation
+from cal_pipeline.core.observation import Dataset, History, Lacks, Observation, WrittenObservation
 from cal_pipeline.core.run.resume import KEEPS_NONE, NOT_JUDGED, Verdict, judge_earlier
 from cal_pipeline.core.store.output import discard_group, finish_group
 from cal_pipeline.core.store.paths import StorePath
@@ -56,6 +56,18 @@ class Recipe(Protocol):
 
     def open_input(self, location: str) -> Dataset:
         """Open the input."""
+
+    def open_growing(self, location: str, complete: Sequence[Key]) -> Dataset:
+        """Open an input that is still being written, with the observations that are complete."""
+
+    def select_complete(self, dataset: Any, numbers: Sequence[Key]) -> list[Key]:
+        """Select those observations among complete ones that are to be processed."""
+
+    def note_chosen_files(self, dataset: Any, numbers: Sequence[Key]) -> None:
+        """Note, and log, the parameter files that observations choose which no earlier ones have chosen."""
+
+    def find_lacks(self, root: StorePath, number: Key) -> Lacks:
+        """Find what an observation of an input that is still being written lacks."""
 
     def open_observation(self, dataset: Any, number: Key) -> Any:
         """Open an observation of the input."""
@@ -114,6 +126,10 @@ class JobResult:
         Reasons why that of an earlier run is not kept.
     unwritten : bool
         Whether it failed because the product could not be written, whatever the data.
+    values : mapping
+        Values for the live view of the run, by name.
+    n_bytes : int
+        Size of its samples in the input, decoded [B]; 0 if they were not read.
     """
 
     number: Key
@@ -128,6 +144,8 @@ class JobResult:
     kept_in: str = ""
     reasons: tuple[str, ...] = ()
     unwritten: bool = False
+    values: Mapping[str, str] = field(default_factory=dict)
+    n_bytes: int = 0
 
 
 @dataclass
@@ -257,6 +275,8 @@ def write_processed(processed: ProcessedObservation, root: StorePath, recipe: Re
             timing=timing,
             carried=recipe.carry(observation),
             reasons=verdict.reasons,
+            values=written.values,
+            n_bytes=written.n_bytes,
         )
     except Exception as error:
         discard_group(root)

@@ -90,6 +90,34 @@ class Envelope:
         """Tell whether it has bins to merge."""
         return bool(self.low.shape[-1] > _FEWEST_BINS)
 
+    @classmethod
+    def across(cls, values: ArrayLike, weight: float = 1.0) -> Envelope:
+        """Make the envelope of several spectra of each element.
+
+        Parameters
+        ----------
+        values : array_like, shape (spectra, rows, channels)
+            Spectra.
+        weight : float
+            Share of the budget, relative to others.
+
+        Returns
+        -------
+        Envelope
+            Extremes and mean over the spectra, in each channel.
+
+        Examples
+        --------
+        >>> Envelope.across([[[1.0, 2.0]], [[3.0, 2.0]]]).mean.tolist()
+        [[2.0, 2.0]]
+        """
+        stack = np.asarray(values, np.float64)
+        with warnings.catch_warnings():
+            # A channel without any value stays NaN.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            low, high, mean = (function(stack, axis=0) for function in (np.nanmin, np.nanmax, np.nanmean))
+        return cls(low, high, mean, stack.shape[-1], 1, weight)
+
     def halved(self) -> Envelope:
         """Merge neighbouring bins."""
         mean = None if self.mean is None else _merge_pairs(self.mean, np.nanmean)
@@ -98,7 +126,9 @@ class Envelope:
 
     def encode(self) -> tuple[dict[str, Any], list[bytes]]:
         """Encode for a page; return the description and the streams of its arrays."""
-        levels = [self.low] if self.per_bin == 1 else [self.low, self.high, *([] if self.mean is None else [self.mean])]
+        levels = (
+            [self.low] if self.low is self.high else [self.low, self.high, *([] if self.mean is None else [self.mean])]
+        )
         step, offset = choose_step(self.low), _middle(self.low)
         coded = [quantise(level, step, offset) for level in levels]
         described = {
@@ -181,6 +211,58 @@ class Raster:
         else:
             coded, stream = quantise(self.values, choose_step(self.values), _middle(self.values))
         return {"kind": "raster", "per": list(self.per), "full": list(self.full), "arrays": [coded]}, [stream]
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points in rows, neighbours of which may be averaged.
+
+    Parameters
+    ----------
+    values : ndarray, shape (columns, rows, points)
+        Coordinates and values of the points; NaN where there is none. Points of a row are
+        neighbours, such as consecutive ones along a track.
+    weight : float
+        Share of the budget, relative to others.
+
+    Examples
+    --------
+    >>> Points(np.array([[[0.0, 1.0, 2.0]], [[5.0, 7.0, 9.0]]])).halved().values.tolist()
+    [[[0.5, 2.0]], [[6.0, 9.0]]]
+    """
+
+    values: Floats
+    weight: float = 1.0
+
+    @property
+    def can_shrink(self) -> bool:
+        """Tell whether its rows have neighbours to merge."""
+        return bool(self.values.shape[-1] > 1)
+
+    def halved(self) -> Points:
+        """Average neighbours."""
+        return replace(self, values=_merge_pairs(self.values, np.nanmean))
+
+    def encode(self) -> tuple[dict[str, Any], list[bytes]]:
+        """Encode for a page; return the description and a stream for each column."""
+        coded = [quantise(column.ravel(), choose_step(column), _middle(column)) for column in self.values]
+        return {"kind": "points", "arrays": [item for item, _ in coded]}, [stream for _, stream in coded]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of points, in the place of an array of a trace.
+
+    Parameters
+    ----------
+    points : Points
+        The points.
+    index : int
+        The column.
+    """
+
+    points: Points
+    index: int
 
 
 @dataclass(frozen=True)

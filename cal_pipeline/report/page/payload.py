@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cal_pipeline.core.text import elide_middle, escape_lines
-from cal_pipeline.report.page.arrays import Envelope, Exact, Raster
+from cal_pipeline.report.page.arrays import Column, Envelope, Exact, Points, Raster
 
 _SMALL = 64
 """Length up to which a numeric array is written as text."""
@@ -114,14 +114,24 @@ def _prepare(value: Any, arrays: list[Any], in_figure: bool = False) -> Any:
         }
     if isinstance(value, (list, tuple)):
         return [_prepare(item, arrays, in_figure) for item in value]
-    if isinstance(value, (Envelope, Raster, Exact)):
-        arrays.append(value)
-        return {"$array": len(arrays) - 1}
+    if isinstance(value, Column):
+        return {**_refer_to(value.points, arrays), "column": value.index}
+    if isinstance(value, (Envelope, Raster, Points, Exact)):
+        return _refer_to(value, arrays)
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "fuib" or value.size <= _SMALL:
             return _prepare(value.tolist(), arrays, in_figure)
         return _prepare(Exact(value), arrays)
     return _prepare_scalar(value, in_figure)
+
+
+def _refer_to(value: Any, arrays: list[Any]) -> dict[str, int]:
+    """Refer to an array by its number; one that occurs several times is packed once."""
+    for number, other in enumerate(arrays):
+        if other is value:
+            return {"$array": number}
+    arrays.append(value)
+    return {"$array": len(arrays) - 1}
 
 
 def _prepare_scalar(value: Any, in_figure: bool) -> Any:

@@ -51,6 +51,7 @@ function fetchArray(payload, number) {
     const described = payload.arrays[number];
     payload.cache.set(number, Promise.all(described.arrays.map((item) => decode(payload, item))).then((found) => {
       if (described.kind === "array") return found[0].values;
+      if (described.kind === "points") return found.map(({ values }) => values);
       const rows = found.map(({ values, shape }) => {
         const width = shape[shape.length - 1];
         return Array.from({ length: values.length / width }, (_, k) => values.subarray(k * width, (k + 1) * width));
@@ -65,7 +66,10 @@ function fetchArray(payload, number) {
 async function revive(payload, value) {
   if (Array.isArray(value)) return Promise.all(value.map((item) => revive(payload, item)));
   if (value && typeof value === "object") {
-    if ("$array" in value) return fetchArray(payload, value.$array);
+    if ("$array" in value) {
+      const found = await fetchArray(payload, value.$array);
+      return "column" in value ? found[value.column] : found;
+    }
     const entries = await Promise.all(Object.entries(value).map(async ([key, item]) => [key, await revive(payload, item)]));
     return Object.fromEntries(entries);
   }
@@ -293,7 +297,8 @@ function styleLayout(layout, height) {
 
 const CONFIG = () => ({ responsive: true, displaylogo: false, doubleClick: false, scrollZoom: false,
   displayModeBar: isCoarse() ? true : "hover",
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "resetScale2d", "zoomIn2d", "zoomOut2d"],
+  // Named one by one: among the usual ones are some that send the figure to a server.
+  modeBarButtons: [["toImage"], ["zoom2d", "pan2d"]],
   toImageButtonOptions: { scale: 2, filename: current ? `${index.title}_${current.content.id}`.replace(/\W+/g, "_") : "report" } });
 
 let plotly = null;
@@ -440,7 +445,7 @@ function cut(envelope, row, x, range, most) {
     while (end < x.length && (inside(end) || inside(end - 1) || end === start + 1)) end++;
   }
   const step = Math.max(1, Math.ceil((end - start) / most));
-  const result = { x: [], low: [], high: [], mean: mean ? [] : null, exact: envelope.per === 1 && step === 1 };
+  const result = { x: [], low: [], high: [], mean: mean ? [] : null, exact: envelope.levels.length === 1 && step === 1 };
   for (let k = start; k < end; k += step) {
     let least = Infinity, largest = -Infinity, sum = 0, count = 0;
     const last = Math.min(k + step, end);
