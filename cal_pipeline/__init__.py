@@ -1,14 +1,15 @@
 """Calibration pipeline for submillimetre heterodyne receivers, infrared imagers and Cherenkov telescopes.
 
 Calibrate a session of a receiver (L0: a folder, a ZIP file or a URL) into an L1 store of antenna temperatures, then
-open its scans with xarray::
+work with its scans::
 
-    from cal_pipeline import CalibratedSession, CalibrationPipeline
+    from cal_pipeline import CalibrationPipeline, open_l1
 
     CalibrationPipeline.call("session.zarr", output_file="l1.zarr", steps={"loads": {"image_gain": 0.0}})
-    product = CalibratedSession("l1.zarr")
-    scan = product.open_scan(product.numbers[0])
-    scan.spectra.where(scan.flags == 0).mean("dump")
+    session = open_l1("l1.zarr")
+    session.table()
+    session[25650].average(pixels=["HFAV_PX00"])
+    session[25650].plot(x="lsrk")
 
 Fit the rates of a visit of an imager, and read one of its images::
 
@@ -39,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 from cal_pipeline._version import __version__
 
 if TYPE_CHECKING:
+    from cal_pipeline.heterodyne.opening import open_l0, open_l1
     from cal_pipeline.heterodyne.product import CalibratedSession
     from cal_pipeline.pipelines.calibration import CalibrationPipeline
     from cal_pipeline.pipelines.detector1 import Detector1Pipeline
@@ -57,6 +59,8 @@ __all__ = [
     "PreprocessDarkPipeline",
     "PreprocessFlatfieldPipeline",
     "__version__",
+    "open_l0",
+    "open_l1",
 ]
 
 # Imported when they are first asked for: the command-line tools beside the pipeline start faster.
@@ -69,11 +73,13 @@ _LAZY = {
     "MolecularAtmospherePipeline": "cal_pipeline.pipelines.molecular_atmosphere",
     "PreprocessDarkPipeline": "cal_pipeline.pipelines.preprocess",
     "PreprocessFlatfieldPipeline": "cal_pipeline.pipelines.preprocess",
+    "open_l0": "cal_pipeline.heterodyne.opening",
+    "open_l1": "cal_pipeline.heterodyne.opening",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public class when it is first asked for."""
+    """Import a public class or function when it is first asked for."""
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'cal_pipeline' has no attribute {name!r}")

@@ -21,6 +21,7 @@ from cal_pipeline.heterodyne.errors import (
     NoLoadsError,
     NoReferenceError,
     NotFiniteError,
+    ScanNotFoundError,
 )
 from cal_pipeline.imager.errors import (
     ExposureTableError,
@@ -56,6 +57,7 @@ __all__ = [
     "ReferencesFolderError",
     "RunInterruptedError",
     "ScanError",
+    "ScanNotFoundError",
     "StoreError",
     "StoreLockedError",
 ]

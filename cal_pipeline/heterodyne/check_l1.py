@@ -21,7 +21,7 @@ _BLANK = Flag.BAD_CHANNEL | Flag.FILL_VALUE
 _FINITE = ("signal_freqs", "mjd", "elevation", "t_int")
 """Arrays without NaN."""
 
-_OWN_ATTRIBUTES = {"scale_error_terms": {"terms", "sigma_inputs"}}
+_OWN_ATTRIBUTES = {"scale_error_terms": {"terms", "sigma_inputs"}, "ref_share": {"reference"}}
 """Attributes of an array that its values decide."""
 
 _MAPPINGS = ("qa", "provenance", "scan_metadata", "cal_step")
@@ -38,7 +38,7 @@ _MADE_BY: dict[str, tuple[str, ...]] = {
         *("pwv", "pwv_err", "pwv_err_model", "pwv_chi2", "tau_signal", "tau_image"),
         *("t_sky", "sky_residual", "scale_error", "scale_error_terms"),
     ),
-    "calibrate": ("spectra", "flags", "t_int", "t_sys", "sigma"),
+    "calibrate": ("spectra", "flags", "t_int", "t_sys", "sigma", "ref_share", "ref_off"),
 }
 """Arrays that a scan has once a step is complete."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cal_pipeline.core.errors import DataReadError, LayoutError, ObservationError
+from cal_pipeline.core.errors import DataReadError, LayoutError, ObservationError, StoreError
 
 
 class NoLoadsError(ObservationError):
@@ -23,6 +23,14 @@ class FrequencyRangeError(ObservationError):
 
 class NotFiniteError(ObservationError):
     """Water vapour, samples or their noise come out as no numbers."""
+
+
+class ScanNotFoundError(StoreError, KeyError):
+    """A session has no scan of the number that is asked for; of one that failed the message says why."""
+
+    def __str__(self) -> str:
+        # That of KeyError would be quoted.
+        return Exception.__str__(self)
 
 
 def describe_failed_read(error: Exception) -> ObservationError:

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, SupportsIndex
 
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.store.product import Product, ProductKind
-from cal_pipeline.core.text import format_ranges
+from cal_pipeline.core.text import format_count, format_ranges, make_printable
+from cal_pipeline.heterodyne.calibrated_scan import CalibratedScan, Pixels
 from cal_pipeline.heterodyne.kinds import Kind, identify, identify_store
+from cal_pipeline.heterodyne.scan_collection import ScanCollection
 from cal_pipeline.heterodyne.schema import L1_SCHEMA_VERSION
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import xarray
+    from astropy.table import QTable
+    from matplotlib.axes import Axes
+
+    from cal_pipeline.heterodyne.averages import Selection, Weights
 
 
-class CalibratedSession(Product):
-    """L1 store.
+class CalibratedSession(ScanCollection[CalibratedScan], Product):
+    """L1 store: calibrated scans by number.
+
+    ``session[25650]`` is a :class:`~cal_pipeline.heterodyne.calibrated_scan.CalibratedScan`;
+    iteration yields numbers, ``values()`` scans.
 
     Parameters
     ----------
@@ -48,11 +60,17 @@ class CalibratedSession(Product):
     --------
     ``l1.zarr`` is the one in the example of :class:`~cal_pipeline.CalibrationPipeline`:
 
-    >>> from cal_pipeline import CalibratedSession
-    >>> product = CalibratedSession("l1.zarr")
-    >>> [(number, product.open_scan(number).attrs["source"]) for number in product.numbers]
-    [(1, 'SIM-ORION')]
+    >>> from cal_pipeline import open_l1
+    >>> session = open_l1("l1.zarr")
+    >>> len(session), 1 in session, list(session)
+    (1, True, [1])
+    >>> session.select(source="SIM-ORION").table()["pwv"].unit
+    Unit("mm")
+    >>> session[1].average().sigma.attrs["units"]
+    'K'
     """
+
+    shown_columns = ("scan", "band", "source", "mode", "pixels", "pwv", "t_sys", "duration", "verdict")
 
     kind = ProductKind("scan", "L1 store", L1_SCHEMA_VERSION, "L0 scan")
 
@@ -128,6 +146,164 @@ class CalibratedSession(Product):
         where, inner = (self.path, group) if self._is_local else (self.root.child(group).as_zarr(), None)
         dataset: xarray.Dataset = xarray.open_zarr(where, group=inner, consolidated=False, chunks=None)
         return dataset
+
+    def average(
+        self,
+        pixels: Pixels = None,
+        weights: Weights = "sigma",
+        flags: Selection = "good",
+        band: SupportsIndex | str | None = None,
+        frame: str | None = None,
+    ) -> xarray.Dataset:
+        """Average the spectra of all scans over dumps, subscans and pixels; :meth:`select` chooses scans.
+
+        Parameters
+        ----------
+        pixels : str or sequence of str, optional
+            Names of the pixels; all if not given.
+        weights : {"sigma", "equal"}
+            Weight of each sample: 1/sigma², or 1.
+        flags : {"good", "all"}
+            Samples to average: those without a flag, or all that are numbers.
+        band : int or str, optional
+            Band, where scans have several.
+        frame : {"lsrk", "lsrd", "barycent", "topocent"}, optional
+            Standard of rest in which scans are aligned. By default that is ``"lsrk"``, or with a warning
+            ``"topocent"`` where L1 lacks what it takes.
+
+        Returns
+        -------
+        xarray.Dataset
+            As of :meth:`CalibratedScan.average()
+            <cal_pipeline.heterodyne.calibrated_scan.CalibratedScan.average>`, on the frequencies of the
+            first scan.
+
+        Raises
+        ------
+        ValueError
+            If there is no scan, if scans are of several sources, their channels differ in width or do
+            not overlap, or for any reason of the average of a scan.
+        MissingInputError
+            If `frame` is given and L1 lacks what it takes.
+
+        Warns
+        -----
+        UserWarning
+            If scans cannot be aligned in the LSRK.
+
+        Notes
+        -----
+        Alignment is by whole channels, at the rest frequency of the line: what is left is at most half a
+        channel there. Between scans whose frames differ by 30 km/s it grows by 1e-4 of the distance from
+        the line.
+
+        Examples
+        --------
+        >>> from cal_pipeline import open_l1
+        >>> mean = open_l1("l1.zarr").select(source="SIM-ORION").average()
+        >>> mean.attrs["scan_numbers"], mean.spectrum.dims
+        ([1], ('channel',))
+        """
+        from cal_pipeline.heterodyne.aligned_average import average_aligned
+
+        return average_aligned(
+            [scan.band(band) if band is not None else scan for scan in self.values()], pixels, weights, flags, frame
+        )
+
+    def plot_pwv(self, axes: Axes | None = None) -> Axes:
+        """Plot the water vapour of all scans over time, with its total error, by verdict.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes, optional
+            Axes to draw on; new ones if not given.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Examples
+        --------
+        ::
+
+            open_l1("l1.zarr").plot_pwv()
+        """
+        from cal_pipeline.heterodyne.session_plots import plot_pwv
+
+        return plot_pwv(self.table(), axes)
+
+    def plot_t_sys(self, axes: Axes | None = None) -> Axes:
+        """Plot the system temperature (DSB) of all scans over time, the median of each.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes, optional
+            Axes to draw on; new ones if not given.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Examples
+        --------
+        ::
+
+            open_l1("l1.zarr").plot_t_sys()
+        """
+        from cal_pipeline.heterodyne.session_plots import plot_t_sys
+
+        return plot_t_sys(self.table(), axes)
+
+    def plot_sky(self, axes: Axes | None = None) -> Axes:
+        """Plot how well the fitted sky matches the observed one in all scans, over time.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes, optional
+            Axes to draw on; new ones if not given.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Examples
+        --------
+        ::
+
+            open_l1("l1.zarr").plot_sky()
+        """
+        from cal_pipeline.heterodyne.session_plots import plot_sky
+
+        return plot_sky(self.table(), axes)
+
+    def _open(self, number: int) -> CalibratedScan:
+        return CalibratedScan(self, number)
+
+    def _make_table(self) -> QTable:
+        from cal_pipeline.heterodyne.scan_table import make_scan_table
+
+        return make_scan_table(self)
+
+    @property
+    def _listed(self) -> list[int]:
+        return sorted({*self.numbers, *(failure.get("scan_number", -1) for failure in self.failures)})
+
+    def _restrict(self, numbers: Sequence[int]) -> Self:
+        part = super()._restrict(numbers)
+        part.failures = [failure for failure in self.failures if failure.get("scan_number", -1) in numbers]
+        return part
+
+    def _explain_missing(self, number: int) -> str:
+        for failure in self.failures:
+            if failure.get("scan_number") == number:
+                words = f"{failure.get('error_class')}: {failure.get('message')}"
+                return make_printable(f"it failed in step {failure.get('step')}: {words}")
+        return ""
+
+    def _headline(self) -> str:
+        noun = format_count(len(self.numbers), self.kind.noun)
+        state = f", run {self.run_state}" if self.run_state in ("running", "interrupted") else ""
+        return f"<{type(self).__name__} {make_printable(self.path)}: {noun}, {len(self.failures)} failed{state}>"
 
     def _choose_band(self, number: int, band: SupportsIndex | str | None) -> str:
         """Return the path of the band that is meant."""

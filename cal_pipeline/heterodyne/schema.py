@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from cal_pipeline.core.store.schema import ProductArray, ProductSchema
 from cal_pipeline.heterodyne.physics.flags import Flag
 
-L1_SCHEMA_VERSION = "1.1"
+L1_SCHEMA_VERSION = "1.2"
 
 CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN, TERM = "channel", "dump", "receiver", "array", "subscan", "term"
+OFF = "off"
 C, D, R, A, S = CHANNEL, DUMP, RECEIVER, ARRAY, SUBSCAN
 
 
@@ -287,6 +288,10 @@ L1_ARRAYS = {
     "flags": ProductArray(_CDRAS, "uint16", "", "what is wrong with a sample; 0 is good data"),
     "t_sys": ProductArray(_CRAS, "float64", "K", "system temperature, double sideband"),
     "sigma": ProductArray(_CRAS, "float32", "K", "expected 1-sigma noise of one dump of T_A*"),
+    "ref_share": ProductArray(
+        ((OFF, R, A, S),), "float32", "", "part of sigma squared that is due to each OFF of the reference"
+    ),
+    "ref_off": ProductArray(((OFF, R, A, S),), "int32", "", "subscan in L0 of each OFF of the reference, -1 for none"),
     "scale_error": ProductArray(_CRA, "float32", "", "relative 1-sigma error of the scale of T_A*"),
     "scale_error_terms": ProductArray(
         ((TERM, R, A),),

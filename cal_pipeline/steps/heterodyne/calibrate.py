@@ -45,6 +45,7 @@ from cal_pipeline.heterodyne.stages import CalibrationStage
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.block import Dumps, SpectrumBlock
 from cal_pipeline.steps.heterodyne.describe import median_of_channels
+from cal_pipeline.steps.heterodyne.noise_shares import origin_of_noise
 
 Floats = NDArray[np.float64]
 
@@ -136,8 +137,10 @@ class CalibrateStep(CalibrationStep):
 
     @staticmethod
     def l1_arrays(band: Band) -> L1Arrays:
-        """Return system temperature and noise of each ON."""
-        return {} if band.calibration is None else {"t_sys": band.calibration.t_sys, "sigma": band.calibration.sigma}
+        """Return system temperature and noise of each ON, and the origin of that noise."""
+        if band.calibration is None:
+            return {}
+        return origin_of_noise(band) | {"t_sys": band.calibration.t_sys, "sigma": band.calibration.sigma}
 
 
 class CalibrateDumps(Operation[SpectrumBlock]):

@@ -12,6 +12,7 @@ from cal_pipeline.heterodyne.schema import L1Arrays
 from cal_pipeline.heterodyne.stages import CouplingStage
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.block import Dumps, SpectrumBlock
+from cal_pipeline.steps.heterodyne.noise_shares import origin_of_noise
 
 
 class DbsStep(CalibrationStep):
@@ -66,8 +67,10 @@ class DbsStep(CalibrationStep):
 
     @staticmethod
     def l1_arrays(band: Band) -> L1Arrays:
-        """Return system temperature and noise of the merged spectra."""
-        return {} if band.coupling is None else {"t_sys": band.coupling.t_sys, "sigma": band.coupling.sigma}
+        """Return system temperature and noise of the merged spectra, and the origin of that noise."""
+        if band.coupling is None:
+            return {}
+        return origin_of_noise(band) | {"t_sys": band.coupling.t_sys, "sigma": band.coupling.sigma}
 
 
 class MergeBeams(Operation[SpectrumBlock]):

@@ -1,0 +1,100 @@
+"""Sessions opened for work in Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cal_pipeline.core.errors import StoreError
+from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.product import MARKER, PRODUCT, read_marks
+from cal_pipeline.core.text import make_printable
+
+if TYPE_CHECKING:
+    from cal_pipeline.heterodyne.product import CalibratedSession
+    from cal_pipeline.heterodyne.raw_session import RawSession
+
+
+def open_l1(path: str | Path) -> CalibratedSession:
+    """Open an L1 store, lazily.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder, ZIP file or URL such as ``s3://bucket/l1.zarr``.
+
+    Returns
+    -------
+    CalibratedSession
+        Its scans by number.
+
+    Raises
+    ------
+    StoreError
+        If it is no L1 store of a receiver; the message says what it is and what opens it.
+
+    Examples
+    --------
+    >>> session = open_l1("l1.zarr")
+    >>> session.table()["scan", "source", "verdict"].pformat()[-1].split()
+    ['1', 'SIM-ORION', 'questionable']
+    >>> session[1].verdict
+    'questionable'
+    """
+    from cal_pipeline.heterodyne.kinds import Kind, identify
+    from cal_pipeline.heterodyne.product import CalibratedSession
+
+    _refuse_other_family(path)
+    found = identify(path)
+    if found.kind is Kind.SESSION:
+        raise StoreError(f"{found.name} is {found.description}, not an L1 store; open_l0 opens it")
+    return CalibratedSession(path)
+
+
+def open_l0(path: str | Path) -> RawSession:
+    """Open an L0 session, lazily.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder, ZIP file or URL such as ``s3://bucket/session.zarr``.
+
+    Returns
+    -------
+    RawSession
+        Its scans by number.
+
+    Raises
+    ------
+    StoreError
+        If it is no L0 session; the message says what it is and what opens it.
+
+    Examples
+    --------
+    >>> session = open_l0("session.zarr")
+    >>> session.table()["scan", "source", "mode", "pixels"].pformat()[-1].split()
+    ['1', 'SIM-ORION', 'otf', '1']
+    """
+    from cal_pipeline.heterodyne.kinds import Kind, identify
+    from cal_pipeline.heterodyne.raw_session import RawSession
+
+    _refuse_other_family(path)
+    found = identify(path)
+    if found.kind is Kind.PRODUCT:
+        raise StoreError(f"{found.name} is {found.description}, not an L0 session; open_l1 opens it")
+    return RawSession(path)
+
+
+def _refuse_other_family(path: str | Path) -> None:
+    """Refuse the product of another family, and name what opens it."""
+    root = open_store(path)
+    marks = read_marks(root)
+    if MARKER in marks and PRODUCT in marks:
+        kind = make_printable(marks[PRODUCT])[:80]
+        names = {"rate": "RateProduct", "cal": "CalProduct", "mosaic": "MosaicProduct"}
+        opener = (
+            f"; cal_pipeline.imager.product.{names[kind]}({make_printable(str(path))!r}) opens it"
+            if kind in names
+            else ""
+        )
+        raise StoreError(f"{root} is a product of another family of instruments, of kind {kind!r}{opener}")
