@@ -59,6 +59,7 @@ extensions = [
     "numpydoc_once",
     "parameter_choice",
     "project_files",
+    "short_code",
     "signatures",
     "step_parameters",
 ]

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
-import html
 import importlib.util
 import pkgutil
 import re
-import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urlsplit
 
 import numpy as np
 import pytest
 
 import cal_pipeline
-from cal_pipeline import CalibrationPipeline, __version__
+from cal_pipeline import CalibrationPipeline
 from cal_pipeline.cherenkov.simulate.atmosphere import GDAS_POINTS, Weather
 from cal_pipeline.cli.calibpipe import TOOLS
 from cal_pipeline.heterodyne.modes import MODES
@@ -38,118 +33,9 @@ GUIDES = [
     ".github/PULL_REQUEST_TEMPLATE.md",
 ]
 """Pages in other folders that name files and modules."""
-TYPESET = r"[\u2018\u2019\u201c\u201d\u2013]|\\\\$"
-"""Quotes and dashes of a typesetter, and a doubled backslash at the end of a line."""
 FOLDERS_OF_USERS = {"demo/", "shared/data/"}
 """Folders on the pages that are not part of the project."""
 PIPELINES = [getattr(cal_pipeline, name) for name in sorted(cal_pipeline.__all__) if name.endswith("Pipeline")]
-LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "object": "data", "link": "href"}
-
-
-class Page(HTMLParser):
-    """Resources, links and anchors of a page."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.path, self.loaded, self.links, self.anchors = path, [], [], set()
-        self.text = path.read_text()
-        self.feed(self.text)
-
-    def handle_starttag(self, tag, attrs):
-        given = dict(attrs)
-        if given.get("id"):
-            self.anchors.add(given["id"])
-        address = given.get(LOADS.get(tag, ""))
-        if address and given.get("rel") != "canonical":
-            self.loaded.append(address)
-        if tag == "a" and given.get("href"):
-            self.links.append(given["href"])
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The pages, built once; a warning fails the build."""
-    pytest.importorskip("sphinx")
-    pytest.importorskip("myst_parser")
-    pytest.importorskip("numpydoc")
-    pytest.importorskip("sphinx_rtd_theme")
-    folder = tmp_path_factory.mktemp("docs")
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", "-d", folder / "trees", DOCS, folder / "html"]
-    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert outcome.returncode == 0, outcome.stderr
-    return folder / "html"
-
-
-@pytest.fixture(scope="module")
-def pages(site):
-    found = {path: Page(path) for path in sorted(site.rglob("*.html"))}
-    assert len(found) > len(list(DOCS.rglob("*.rst")))
-    return found
-
-
-@pytest.mark.slow
-def test_nothing_is_loaded_from_another_host(site, pages):
-    for path, page in pages.items():
-        assert [address for address in page.loaded if urlsplit(address).netloc] == [], path.name
-    sheets = list(site.rglob("*.css"))
-    assert sheets
-    for sheet in sheets:
-        addresses = re.findall(r"(?:url\(|@import)\s*['\"]?([^'\")\s;]+)", sheet.read_text())
-        assert [address for address in addresses if urlsplit(address).netloc] == [], sheet.name
-
-
-@pytest.mark.slow
-def test_formulas_are_mathml(pages):
-    formulas = sum(page.text.count("<math") for page in pages.values())
-    written = sum(source.read_text().count(":math:`") + source.read_text().count(".. math::") for source in SOURCES)
-    assert formulas >= written > 50
-    for path, page in pages.items():
-        assert not re.search(
-            r"\\\(|\\\[|\\mathrm|\\frac", re.sub(r"<(pre|script).*?</\1>", "", page.text, flags=re.S)
-        ), path
-
-
-@pytest.mark.slow
-def test_local_links_lead_somewhere(pages):
-    for path, page in pages.items():
-        for link in [*page.links, *page.loaded]:
-            address, anchor = urldefrag(link)
-            if urlsplit(link).scheme or urlsplit(link).netloc:
-                continue
-            target = (path.parent / unquote(urlsplit(address).path)).resolve() if address else path
-            assert target.exists(), f"{path.name}: {link}"
-            if anchor and target in pages and target.name != "search.html":
-                assert unquote(anchor) in pages[target].anchors, f"{path.name}: {link}"
-
-
-@pytest.mark.slow
-def test_each_page_names_version_and_year(site, pages):
-    year = str(datetime.datetime.now(datetime.UTC).year)
-    for path, page in pages.items():
-        assert f"version {__version__}" in page.text, path.name
-        assert re.search(rf"Copyright [^<]*{year}, the cal_pipeline developers", page.text), path.name
-
-
-@pytest.mark.slow
-def test_commands_are_shown_as_they_are_typed(pages):
-    for path, page in pages.items():
-        shown = re.findall(r"<(?:code|pre)[^>]*>(.*?)</(?:code|pre)>", page.text, flags=re.S)
-        for text in (html.unescape(re.sub(r"<[^>]+>", "", piece)) for piece in shown):
-            if not path.match("*/_modules/*"):
-                assert not re.search(TYPESET, text, re.MULTILINE), f"{path.name}: {text}"
-
-
-@pytest.mark.slow
-def test_signatures_are_readable(pages):
-    api = next(page for path, page in pages.items() if path.name == "api.html")
-    signatures = re.findall(r'<dt class="sig[^>]*>(.*?)</dt>', api.text, flags=re.S)
-    # A signature with a line for each parameter has an item for each.
-    lines = "\n".join(signatures).replace("<dd>", "\n")
-    shown = html.unescape(re.sub(r"<[^>]+>", "", lines)).splitlines()
-    assert len(shown) > 80
-    assert [
-        text for text in shown if len(text) > 200 or re.search(r"<\w+ |0x[0-9a-f]{6}|\w*Path\(|<factory>", text)
-    ] == []
 
 
 def test_pasted_commands_have_no_prompts():
