@@ -111,7 +111,7 @@ class PhotometerPipeline(PhotometerBase, ObservationPipeline):
     class_alias = "photometer"
     spec = f"""
     exposures = int_list(default=None)   # Exposures to reduce
-    {specify_run(KIND)}
+    {specify_run(KIND, follows=True)}
     """
     step_defs = {"dark": DarkStep}
 

@@ -14,7 +14,10 @@ from typing import Any
 
 from cal_pipeline.cli.check import check
 from cal_pipeline.cli.commands import DONE, CommandParser, UsageError, complain, describe_error, run_command, show
+from cal_pipeline.cli.export import export
 from cal_pipeline.cli.families import add_selection, find_family, read_selection
+from cal_pipeline.cli.settings import read_settings
+from cal_pipeline.cli.tune import tune_command
 from cal_pipeline.cli.which import which
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.logs import log_to_stderr
@@ -60,8 +63,9 @@ def calibrate_parser() -> argparse.ArgumentParser:
         description="Calibrate a session (L0) to antenna temperatures (L1).",
         epilog="Other commands, each with its own --help: calibrate info describes a session or a product, "
         "calibrate check finds damage in one, calibrate compare shows how two products differ, calibrate replay "
-        "repeats a scan or an exposure of a product, calibrate which lists the pipelines that run on the exposures "
-        "of an imager.",
+        "repeats a scan or an exposure of a product, calibrate tune compares combinations of parameters on scans, "
+        "calibrate export writes spectra for other programs, calibrate which lists the pipelines that run on the "
+        "exposures of an imager.",
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
@@ -73,6 +77,14 @@ def calibrate_parser() -> argparse.ArgumentParser:
     add("--scans", help="scans to calibrate, as in 25650,25660:25670")
     add("--overwrite", action="store_true", help="replace an existing L1 store")
     add("--resume", action="store_true", help="keep finished scans that would come out alike, redo the rest")
+    add("--follow", action="store_true", help="calibrate each scan once it is complete, in a session being written")
+    add(
+        "--follow-timeout",
+        "--follow_timeout",
+        type=float,
+        metavar="SECONDS",
+        help="end following so long after the last new scan",
+    )
     add("--verify", action="store_true", help="read each scan back and compare before it is published")
     add("--atm-table", metavar="FILE", help="atmosphere table")
     add("--telescope", metavar="FILE", help="telescope profile")
@@ -128,12 +140,10 @@ def pipeline_parameters(given: dict[str, Any]) -> dict[str, Any]:
         if option in given:
             step, parameters = translate(given[option])
             steps.setdefault(step, {}).update(parameters)
-    for setting in given.get("set", []):
-        name, equals, value = setting.partition("=")
-        step, _, parameter = name.removeprefix("steps.").rpartition(".")
-        if not equals or not parameter:
-            raise UsageError(f"--set {setting!r}: expected NAME=VALUE, as in workers=2 or atmosphere.t_ground=260")
-        (steps.setdefault(step, {}) if step else result)[parameter] = value
+    own, of_steps = read_settings(given.get("set", []))
+    result |= own
+    for step, parameters in of_steps.items():
+        steps.setdefault(step, {}).update(parameters)
     for option, name in _OF_PIPELINE.items():
         if option in given:
             result[name] = given[option]
@@ -143,7 +153,8 @@ def pipeline_parameters(given: dict[str, Any]) -> dict[str, Any]:
 _OF_PIPELINE = {
     "output": "output_file",
     "config": "config_file",
-    **{name: name for name in ("scans", "overwrite", "resume", "verify", "workers", "threads", "timing", "allow_code")},
+    **{name: name for name in ("scans", "overwrite", "resume", "follow", "follow_timeout", "verify")},
+    **{name: name for name in ("workers", "threads", "timing", "allow_code")},
 }
 """Options that set a parameter of the pipeline."""
 
@@ -271,6 +282,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check": check,
     "compare": _compare,
     "replay": _replay,
+    "export": export,
+    "tune": tune_command,
     "which": which,
 }
 """Subcommands of ``calibrate``."""

@@ -66,8 +66,43 @@ def select_numbers(wanted: Sequence[Any] | str, present: Sequence[int], path: st
     >>> sorted(select_numbers("1:3,7", [1, 2, 7, 8], "night.zarr", "exposure"))
     [1, 2, 7]
     """
-    items = wanted.split(",") if isinstance(wanted, str) else [w for x in wanted for w in str(x).split(",")]
     chosen: set[int] = set()
+    for first, last in parse_ranges(wanted, noun):
+        found = {number for number in present if first <= number <= last}
+        if not found:
+            item = str(first) if first == last else f"{first}:{last}"
+            raise StoreError(f"{noun}s: {path} has no {noun} {item}; it has {format_ranges(present)}")
+        chosen |= found
+    return chosen
+
+
+def parse_ranges(wanted: Sequence[Any] | str, noun: str) -> list[tuple[int, int]]:
+    """Parse numbers and inclusive ranges.
+
+    Parameters
+    ----------
+    wanted : sequence or str
+        As in ``"25650,25660:25670"``.
+    noun : str
+        Name of an observation, for messages.
+
+    Returns
+    -------
+    list of tuple of int
+        First and last number of each.
+
+    Raises
+    ------
+    StoreError
+        If an item is none of these.
+
+    Examples
+    --------
+    >>> parse_ranges("25650,25660:25670", "scan")
+    [(25650, 25650), (25660, 25670)]
+    """
+    items = wanted.split(",") if isinstance(wanted, str) else [w for x in wanted for w in str(x).split(",")]
+    ranges = []
     for item in (text.strip() for text in items):
         match = re.fullmatch(r"([0-9]+)\s*(?::\s*([0-9]+))?", item)
         if not match:
@@ -78,8 +113,5 @@ def select_numbers(wanted: Sequence[Any] | str, present: Sequence[int], path: st
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise StoreError(f"{noun}s: the range {item!r} runs backwards; expected {last}:{first}")
-        found = {number for number in present if first <= number <= last}
-        if not found:
-            raise StoreError(f"{noun}s: {path} has no {noun} {item}; it has {format_ranges(present)}")
-        chosen |= found
-    return chosen
+        ranges.append((first, last))
+    return ranges

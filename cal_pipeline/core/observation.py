@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cal_pipeline.core.run.clock import StageClock
@@ -69,10 +69,48 @@ class WrittenObservation:
         Log line.
     verdict : str
         Quality verdict.
+    values : mapping
+        Values by name for the live view of a run, with their units, such as ``{"PWV": "0.52 mm"}``.
+    n_bytes : int
+        Size of its samples in the input, decoded [B].
     """
 
     summary: str
     verdict: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+    n_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Growth:
+    """State of an input that is still being written.
+
+    Parameters
+    ----------
+    complete : tuple of int
+        Numbers of the observations that are complete, ascending; others are not looked at.
+    batch : int
+        Number of the batch of observations that is processed. The input is opened anew for each.
+    """
+
+    complete: tuple[Key, ...]
+    batch: int
+
+
+@dataclass(frozen=True)
+class Lacks:
+    """Parts that an observation of an input lacks, which may still be written.
+
+    Parameters
+    ----------
+    fault : str
+        Reason why it cannot be processed as it is; empty without any.
+    doubt : str
+        Parts that may be absent for good, such as chunks of missing samples; empty without any.
+    """
+
+    fault: str = ""
+    doubt: str = ""
 
 
 class History:

@@ -7,20 +7,22 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from stpipe import Pipeline
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import NoInputError
-from cal_pipeline.core.inputs import locate_input
+from cal_pipeline.core.inputs import locate_input, parse_ranges
 from cal_pipeline.core.json_values import make_json_ready
-from cal_pipeline.core.observation import Dataset, History, Observation, WrittenObservation
+from cal_pipeline.core.observation import Dataset, History, Lacks, Observation, WrittenObservation
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.specification import find_defaults
 from cal_pipeline.core.run.cluster import DaskCluster
+from cal_pipeline.core.run.follow import SETTLING, Follower, find_absent_chunks
 from cal_pipeline.core.run.garbage import short_collections
 from cal_pipeline.core.run.job import Prepared
 from cal_pipeline.core.run.resume import Resumption
@@ -42,7 +44,7 @@ logger = logging.getLogger(__name__)
 _STORE_ADVICE = "the product is a Zarr store, a folder: name it as in l1.zarr"
 
 
-def specify_run(kind: ProductKind) -> str:
+def specify_run(kind: ProductKind, follows: bool = False) -> str:
     """Write the specification of the parameters of every run.
 
     It belongs in the ``spec`` of each pipeline, below the pipeline's own parameters: stpipe lists
@@ -52,11 +54,19 @@ def specify_run(kind: ProductKind) -> str:
     ----------
     kind : ProductKind
         Names of product and observations, for the help of the parameters.
+    follows : bool
+        Whether the pipeline can follow an input that is still being written: it processes each
+        observation by itself, with what was observed before at most.
     """
     article = "an" if kind.noun[0] in "aeiou" else "a"
     of_stores = f"""
     resume    = boolean(default=False)       # Keep finished {kind.plural} that would come out alike, redo the rest
     verify    = boolean(default=False)       # Read each {kind.noun} back and compare before it is published
+    """
+    growing = f"""
+    follow    = boolean(default=False)       # Process each {kind.noun} of a growing input once it is complete
+    follow_timeout = float(min=0, default=None) # End following so many seconds after the last new {kind.noun}
+    follow_settling = float(min=0.1, default={SETTLING:g}) # Seconds without a change until one is complete
     """
     return f"""
     overwrite = boolean(default=False)       # Replace an existing {kind.name}
@@ -64,9 +74,33 @@ def specify_run(kind: ProductKind) -> str:
     workers   = integer(min=1, default=1)    # Number of local processes
     threads   = integer(min=1, default=None) # Threads per process (default: cores / workers)
     scheduler = string(default=None)         # Address of a Dask scheduler, to run on its cluster
+    {growing.strip() if follows else ""}
     timing    = boolean(default=False)       # Log the time that each stage of {article} {kind.noun} took
     allow_code = boolean(default=False)      # Let parameter files run code (hooks, classes); of no effect in a file
     """
+
+
+@dataclass
+class _Awaited:
+    """Input that is followed, of which nothing may be there yet.
+
+    Parameters
+    ----------
+    root : StorePath
+        The store.
+    path : str
+        Name of the store.
+    """
+
+    root: StorePath
+    path: str
+
+    def describe(self, number: Key) -> None:
+        """Return None: nothing is known."""
+
+    def in_order_of_time(self, numbers: list[Key]) -> list[Key]:
+        """Return the observations as they are."""
+        return numbers
 
 
 class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
@@ -95,6 +129,10 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     inputs_chosen_by: ClassVar[str] = ""
     """Step after which the inputs of an observation are known, so that :meth:`find_changes` can tell whether to keep
     one of an earlier run; ``"load"``: as soon as it is opened; empty: none is kept."""
+
+    follow: bool
+    follow_timeout: float | None
+    follow_settling: float
 
     _prepared: dict[Path | None, Prepared]
     """Steps for observations, by the parameter file that was chosen; of a run only."""
@@ -143,6 +181,51 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             Its attributes in the product.
         """
         setattr(self, self.product_kind.selection, [number])
+
+    def open_growing(self, location: str, complete: Sequence[Key]) -> Dataset:
+        """Open an input that is still being written.
+
+        Parameters
+        ----------
+        location : str
+            The input.
+        complete : sequence of int
+            Observations that are complete; others must not be looked at.
+        """
+        return self.open_input(location)
+
+    def select_complete(self, dataset: Any, numbers: Sequence[Key]) -> list[Key]:
+        """Select the observations to process among complete ones of an input that is still being written.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            The input.
+        numbers : sequence of int
+            The complete observations.
+        """
+        return self.filter_asked(numbers)
+
+    def filter_asked(self, numbers: Iterable[Key]) -> list[Key]:
+        """Filter the observations that the parameter for selection asks for, whether or not others exist."""
+        kind = self.product_kind
+        wanted = getattr(self, kind.selection)
+        if not wanted:
+            return list(numbers)
+        ranges = parse_ranges(wanted, kind.noun)
+        return [n for n in numbers if isinstance(n, int) and any(first <= n <= last for first, last in ranges)]
+
+    def find_lacks(self, root: StorePath, number: Key) -> Lacks:
+        """Find what an observation of an input that is still being written lacks: arrays and chunks.
+
+        Parameters
+        ----------
+        root : StorePath
+            The input.
+        number : int
+            The observation.
+        """
+        return find_absent_chunks(root, self.product_kind.group_name(number))
 
     def open_observation(self, dataset: Any, number: Key) -> Any:
         """Open an observation of the input."""
@@ -212,7 +295,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
 
         Of a run, they are those with each parameter file that its data choose, whatever its name.
         """
-        resolved = (self.with_parameters(self.resolve_with(file)).get_pars() for file in self._chosen)
+        resolved = (self.with_parameters(self.resolve_with(file)).get_pars() for file in self._chosen or (None,))
         texts = {json.dumps(dict(flatten_parameters(parameters)), sort_keys=True) for parameters in resolved}
         return hashlib.sha256("\n".join(sorted(texts)).encode()).hexdigest()
 
@@ -269,7 +352,10 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         for step in self._steps().values():
             step.check_parameters()
             step.check_references()
-        dataset = self.open_input(locate_input(source, self.input_folder(), self.expected_input))
+        location = locate_input(source, self.input_folder(), self.expected_input)
+        if self._follows():
+            return self._follow(location)
+        dataset = self.open_input(location)
         numbers = self.select(dataset)
         for step in self._steps().values():
             step.refuse_to_replace(numbers)
@@ -289,6 +375,33 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             resumption = self._resume(output, numbers)
             return calibrate_observations(dataset, numbers, self, output, workforce, self.timing, resumption)
 
+    def _follow(self, location: str) -> Any:
+        """Process the observations of an input that is still being written."""
+        follower = Follower(location, self, self.follow_settling, self.follow_timeout)
+        numbers = self.filter_asked(follower.list_present())
+        for step in self._steps().values():
+            step.refuse_to_replace(numbers)
+        workforce = self._workforce()
+        workforce.check()
+        self._chosen = ()
+        awaited = _Awaited(follower.root, follower.root.name)
+        with (
+            interruptible(),
+            shielded(),
+            make_output(
+                self._where_to(awaited), self.overwrite, awaited.path, self.product_kind, self.resume
+            ) as output,
+        ):
+            self.check_output(output.root)
+            logger.info("cal_pipeline %s: follows %s", __version__, awaited.path)
+            resumption = self._resume(output, numbers)
+            return calibrate_observations(awaited, [], self, output, workforce, self.timing, resumption, follower)
+
+    def note_chosen_files(self, dataset: Dataset, numbers: Sequence[Key]) -> None:
+        """Note, and log, the parameter files that observations choose which no earlier ones have chosen."""
+        for line in self._describe_files(dataset, numbers):
+            logger.info("%s", line)
+
     def _resume(self, output: OutputStore, numbers: list[Key]) -> Resumption | None:
         """Find the results of earlier runs; None if all observations are to be processed."""
         return Resumption.begin(output, numbers, self.overwrite, self.open_product) if self.resume else None
@@ -299,6 +412,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             raise ParameterError("scheduler is empty; expected the address of a Dask scheduler, as in tcp://head:8786")
         if self.scheduler:
             self.refuse_idle("workers", "scheduler", "the cluster has its own; leave one of them out")
+        self._refuse_idle_timeout()
         if self.output_file:
             kind = self.product_kind
             advice = _STORE_ADVICE if kind.suffix == STORE_SUFFIX else f"{add_article(kind.name)} ends in {kind.suffix}"
@@ -306,18 +420,40 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             if not self._writes_files() and (is_url(self.output_file) or Path(self.output_file).is_absolute()):
                 self.refuse_idle("output_dir", "output_file", "leave it out, or name the store without its folder")
 
+    def _follows(self) -> bool:
+        """Tell whether the input is still being written; not every pipeline has the parameter."""
+        return bool(getattr(self, "follow", False))
+
+    def _refuse_idle_timeout(self) -> None:
+        """Refuse a time limit of following in a run that does not follow."""
+        timeout = getattr(self, "follow_timeout", None)
+        if timeout is not None and not self._follows():
+            raise ParameterError(
+                f"follow_timeout = {timeout:g} has no effect without follow=True; give both, or neither"
+            )
+
     def _describe_run(self, dataset: Dataset, numbers: list[Key]) -> list[str]:
         """Describe a run in lines: its observations, and parameters other than defaults by origin.
 
         Notes which parameter files the data choose.
         """
-        lines = [f"cal_pipeline {__version__}: {format_count(len(numbers), self.product_kind.noun)} of {dataset.path}"]
+        first = f"cal_pipeline {__version__}: {format_count(len(numbers), self.product_kind.noun)} of {dataset.path}"
+        self._chosen = ()
+        lines = [first, *self._describe_files(dataset, numbers)]
+        self._chosen = self._chosen or (None,)
+        return lines
+
+    def _describe_files(self, dataset: Dataset, numbers: Sequence[Key]) -> list[str]:
+        """Describe the parameter files that observations choose, and note them; known ones are left out."""
+        lines: list[str] = []
         numbers_of: dict[Path | None, list[int]] = defaultdict(list)
         for number, described in zip(numbers, dataset.root.each(dataset.describe, numbers), strict=True):
             if described is not None:
                 numbers_of[self._file_for(described)].append(number)
-        self._chosen = list(numbers_of) or [None]
-        for file, some in numbers_of.items():
+        new = [file for file in numbers_of if file not in self._chosen]
+        self._chosen = (*self._chosen, *new)
+        for file in new:
+            some = numbers_of[file]
             self.log_ignored(file)
             name = f"cfg/{file.name}" if file else "none is meant for such data"
             noun = self.product_kind.noun if len(some) == 1 else f"{self.product_kind.noun}s"
@@ -356,7 +492,11 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         """Choose the workforce: a Dask cluster, worker processes or this process."""
         if self.scheduler:
             return DaskCluster(self.scheduler, self.threads)
-        return Processes(self.workers, self.threads) if self.workers > 1 else ThisProcess(self.threads)
+        return (
+            Processes(self.workers, self.threads, lasting=self._follows())
+            if self.workers > 1
+            else ThisProcess(self.threads)
+        )
 
     def prepare_for(self, observation: Observation) -> Prepared:
         """Resolve the parameters for an observation, and make steps with them.
@@ -371,6 +511,10 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         if file not in prepared:
             prepared[file] = self._prepare(file)
         return prepared[file]
+
+    def make_for(self, observation: Observation) -> Self:
+        """Make a pipeline with fresh steps and the parameters for an observation, those chosen by the data too."""
+        return self.with_parameters(self.resolve_with(self._file_for(observation.get_crds_parameters())))
 
     def _prepare(self, file: Path | None) -> Prepared:
         """Make steps with the parameters for a file that is chosen by the data, or none."""

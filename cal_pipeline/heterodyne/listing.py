@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cal_pipeline.core.errors import LayoutError, StoreError
 from cal_pipeline.core.inputs import select_numbers
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.paths import StorePath, open_store
 from cal_pipeline.core.text import format_ranges, list_few
 from cal_pipeline.heterodyne.coordinates import read_first_time, read_phases
 from cal_pipeline.heterodyne.kinds import Kind, identify_store
@@ -36,6 +36,8 @@ class ScanListing:
     ----------
     path : str or Path
         The Zarr store: a folder, a ZIP file, or an address such as ``s3://bucket/session.zarr``.
+    only : collection of int, optional
+        Scans that exist for this object, of a session that is still being written; all if not given.
 
     Attributes
     ----------
@@ -58,7 +60,7 @@ class ScanListing:
     ([1], True)
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, only: Collection[int] | None = None) -> None:
         self.root = open_store(path)
         self.path = self.root.name
         names = self.root.members()
@@ -71,6 +73,9 @@ class ScanListing:
         if not self.numbers:
             found = f" but {list_few(self._left_out)}" if self._left_out else ""
             raise StoreError(f"{self.path} holds no scan{found}; expected groups scan_NNNNNN, six digits")
+        if only is not None:
+            self._groups = {number: name for number, name in self._groups.items() if number in only}
+            self.numbers = sorted(self._groups)
 
     def _is_there(self, path: str | Path, names: list[str]) -> bool:
         """Tell whether anything exists at a path, even an empty ZIP file."""
@@ -138,18 +143,7 @@ class ScanListing:
 
     def _bands(self, number: int) -> list[tuple[str, str]]:
         """Return path and name of each band of a scan; the name is empty for an undivided scan."""
-        scan = self._groups[number]
-        members = self.root.members(scan)
-        names = sorted(
-            (name for name in members if _BAND.fullmatch(name)), key=lambda name: int(name.removeprefix("band_"))
-        )
-        beside = [name for name in ("source", "calibration") if name in members]
-        if names and beside:
-            raise LayoutError(
-                f"{self.path}/{scan} holds {' and '.join(beside)} beside {', '.join(names)}, expected either; remove "
-                "what is left over"
-            )
-        return [(f"{scan}/{name}", name) for name in names] or [(scan, "")]
+        return list_bands(self.root, self._groups[number])
 
     def select(self, wanted: list[Any] | str | None) -> list[int]:
         """Select the numbers of the scans to calibrate.
@@ -174,11 +168,8 @@ class ScanListing:
         >>> ScanListing("session.zarr").select("1:10")
         [1]
         """
-        found = identify_store(self.root)
-        if found.kind is Kind.PRODUCT:
-            raise StoreError(f"{self.path} is {found.description}; expected an L0 session")
-        sources = self.root.each(self.has_source, self.numbers)
-        observed = [number for number, has_source in zip(self.numbers, sources, strict=True) if has_source]
+        self.refuse_product()
+        observed = self.filter_observed(self.numbers)
         self._log_left_out(observed)
         named = set(observed) if wanted is None else select_numbers(wanted, self.numbers, self.path, "scan")
         chosen = sorted(named & set(observed))
@@ -188,6 +179,23 @@ class ScanListing:
                 f"it has {format_ranges(observed) or 'calibration-only scans'}"
             )
         return chosen
+
+    def refuse_product(self) -> None:
+        """Refuse an L1 store, whose scans have the same names.
+
+        Raises
+        ------
+        StoreError
+            If it is one.
+        """
+        found = identify_store(self.root)
+        if found.kind is Kind.PRODUCT:
+            raise StoreError(f"{self.path} is {found.description}; expected an L0 session")
+
+    def filter_observed(self, numbers: Sequence[int]) -> list[int]:
+        """Filter the scans that have something to calibrate."""
+        sources = self.root.each(self.has_source, numbers)
+        return [number for number, has_source in zip(numbers, sources, strict=True) if has_source]
 
     def _log_left_out(self, observed: list[int]) -> None:
         """Name the members of the session that are not calibrated, once a run."""
@@ -200,6 +208,39 @@ class ScanListing:
         only_loads = sorted(set(self.numbers) - set(observed))
         if only_loads:
             logger.info("calibration-only scans: %s", format_ranges(only_loads))
+
+
+def list_bands(root: StorePath, scan: str) -> list[tuple[str, str]]:
+    """List path and name of each band of a scan; the name is empty for an undivided scan.
+
+    Parameters
+    ----------
+    root : StorePath
+        The session.
+    scan : str
+        Path of the scan in it.
+
+    Raises
+    ------
+    LayoutError
+        If bands are mixed with groups of an undivided scan.
+
+    Examples
+    --------
+    >>> list_bands(open_store("session.zarr"), "scan_000001")
+    [('scan_000001', '')]
+    """
+    members = root.members(scan)
+    names = sorted(
+        (name for name in members if _BAND.fullmatch(name)), key=lambda name: int(name.removeprefix("band_"))
+    )
+    beside = [name for name in ("source", "calibration") if name in members]
+    if names and beside:
+        raise LayoutError(
+            f"{root}/{scan} holds {' and '.join(beside)} beside {', '.join(names)}, expected either; remove "
+            "what is left over"
+        )
+    return [(f"{scan}/{name}", name) for name in names] or [(scan, "")]
 
 
 def name_strangers(members: Collection[str], bands: Collection[str]) -> str:

@@ -6,7 +6,7 @@ import logging
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ class Session(ScanListing):
     ----------
     path : str or Path
         The Zarr store: a folder, a ZIP file, or an address such as ``s3://bucket/session.zarr``.
+    only : collection of int, optional
+        Scans that exist for this object, of a session that is still being written; all if not given.
 
     Attributes
     ----------
@@ -75,8 +77,8 @@ class Session(ScanListing):
     ([1], {'telescope': 'CCAT', 'frontend': 'CHAI_LFA', 'mode': 'otf'})
     """
 
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: str | Path, only: Collection[int] | None = None) -> None:
+        super().__init__(path, only)
         self._calibration: dict[tuple[int, str], CalibrationGroup | ObservationError | None] = {}
         self._times: dict[str, list[tuple[float, int]]] = {}
         self._times_by_number: dict[str, list[tuple[int, float]]] = {}

@@ -67,6 +67,32 @@ def _format_verdict(qa: dict[str, Any]) -> str:
     return f"{qa['verdict']}: {names}" if names else str(qa["verdict"])
 
 
+def name_values(scan: Scan, written: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Format PWV and system temperature of a scan for the live view of a run, by name; of bands with a slash.
+
+    Parameters
+    ----------
+    scan : Scan
+        The scan, after all steps.
+    written : sequence of mapping
+        Attributes of its bands in L1.
+
+    Returns
+    -------
+    dict of str
+        ``PWV`` and ``T_sys``, as far as they are known.
+    """
+    fits = [band.atmosphere.fit for band in scan.bands if band.atmosphere is not None]
+    pwv = dict.fromkeys(
+        format_with_error(_typical(fit.pwv), _typical(np.hypot(fit.error, fit.error_model))) for fit in fits
+    )
+    t_sys = [attributes["qa"].get("t_sys_median_K") for attributes in written]
+    values = {"PWV": f"{' / '.join(pwv)} mm"} if pwv else {}
+    if any(value is not None for value in t_sys):
+        values["T_sys"] = f"{' / '.join('not known' if value is None else f'{value:.0f}' for value in t_sys)} K"
+    return values
+
+
 _TIMES = ("load", "resolve", "atm", "prepare", "calibrate", "write")
 """Times of the timing line."""
 

@@ -14,6 +14,9 @@ _FIGURES = (
     ("bad_fraction", "bad {:.2f} %", 100.0),
 )
 
+_VALUES = (("ramp_chi2", "chi²", "", 1.0), ("jump_fraction", "jumps", " %", 100.0))
+"""Figures for the live view of a run: key, name, unit and factor."""
+
 
 def summarize_image(image: ImageModel) -> WrittenObservation:
     """Summarize an exposure that was written: log line and verdict.
@@ -32,6 +35,7 @@ def summarize_image(image: ImageModel) -> WrittenObservation:
     verdict = str(qa.get("verdict", ""))
     checks = [name_verdict(item) for item in qa.get("verdicts", [])]
     ended = f"{verdict}: {', '.join(checks)}" if checks else verdict
+    values = {name: f"{factor * qa[key]:.3g}{unit}" for key, name, unit, factor in _VALUES if qa.get(key) is not None}
     return WrittenObservation(
-        ", ".join(filter(None, [" ".join([f"exposure {image.number}", *named]), *figures, ended])), verdict
+        ", ".join(filter(None, [" ".join([f"exposure {image.number}", *named]), *figures, ended])), verdict, values
     )

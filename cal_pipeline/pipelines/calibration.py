@@ -7,20 +7,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cal_pipeline.core.observation import WrittenObservation
+from cal_pipeline.core.observation import Lacks, WrittenObservation
 from cal_pipeline.core.parameters.values import plain_numbers
 from cal_pipeline.core.pipeline import ObservationPipeline, specify_run
 from cal_pipeline.core.store.compare import Comparison
 from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.store.product import Key
 from cal_pipeline.core.store.records import ObservationRecord
 from cal_pipeline.heterodyne.compare import compare_l1_stores
 from cal_pipeline.heterodyne.history import SkyEntries, SkyHistory, sky_entries
 from cal_pipeline.heterodyne.identity import find_changes
+from cal_pipeline.heterodyne.lacks import find_lacks
 from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.heterodyne.scan import Scan
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.heterodyne.sources import EXPECTED_INPUT
-from cal_pipeline.heterodyne.summary import format_timing, summarize_scan, worst_verdict
+from cal_pipeline.heterodyne.summary import format_timing, name_values, summarize_scan, worst_verdict
 from cal_pipeline.report.quality_table import refuse_foreign_table, write_quality_table
 from cal_pipeline.steps import (
     AtmosphereStep,
@@ -63,7 +65,7 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
     spec = f"""
     scans     = force_list(default=None)     # Scans to calibrate, as in 25650,25660:25670 (default: all)
     l0_digest = boolean(default=True)        # Record the SHA-256 digest of the L0 objects that were used
-    {specify_run(CalibratedSession.kind)}
+    {specify_run(CalibratedSession.kind, follows=True)}
     """
 
     step_defs = {
@@ -98,6 +100,21 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
         """Select the scans to calibrate."""
         return dataset.select(self.scans)
 
+    def open_growing(self, location: str, complete: Sequence[Key]) -> Session:
+        """Open an L0 session that is still being written: loads of scans that are not complete are not taken."""
+        session = Session(location, [int(number) for number in complete])
+        session.refuse_product()
+        return session
+
+    def select_complete(self, dataset: Session, numbers: Sequence[Key]) -> list[Key]:
+        """Select the scans to calibrate among complete ones: those with a source."""
+        asked = [int(number) for number in self.filter_asked(numbers)]
+        return list(dataset.filter_observed(asked))
+
+    def find_lacks(self, root: StorePath, number: Key) -> Lacks:
+        """Find what a scan that is being written lacks."""
+        return find_lacks(root, self.product_kind.group_name(number))
+
     def open_observation(self, dataset: Session, number: int) -> Scan:
         """Open a scan of the session."""
         return dataset.open_scan(number)
@@ -110,7 +127,9 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
         """Compute the spectra of a scan and write them."""
         written = write_scan(observation, root, provenance, tuple(self.step_defs.values()), self.l0_digest)
         attributes = [band.attributes for band in written]
-        return WrittenObservation(summarize_scan(observation, attributes), worst_verdict(attributes))
+        values = name_values(observation, attributes)
+        verdict = worst_verdict(attributes)
+        return WrittenObservation(summarize_scan(observation, attributes), verdict, values, observation.n_bytes)
 
     def carry(self, observation: Scan) -> list[SkyEntries] | None:
         """Return the blank skies of a scan after the step ``skydiff``."""

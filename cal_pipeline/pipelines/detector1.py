@@ -41,7 +41,7 @@ class Detector1Pipeline(ImagerPipeline):
 
     class_alias = "detector1"
 
-    spec = specify_run(RATE)
+    spec = specify_run(RATE, follows=True)
 
     step_defs = {
         "dq_init": DqInitStep,

@@ -115,8 +115,10 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
         list of int
             With those that cannot be read or are of an unknown type, which fail when they are opened.
         """
+        return self._take(dataset, dataset.select(self.exposures), role)
+
+    def _take(self, dataset: ExposureStore, selected: list[int], role: str | None = None) -> list[int]:
         taken, left = [], []
-        selected = dataset.select(self.exposures)
         # All at once: a store far away answers each request late.
         dataset.root.each(dataset.try_attributes, selected)
         for number in selected:
@@ -135,6 +137,10 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
     def select(self, dataset: ExposureStore) -> list[int]:
         """Select the exposures to process."""
         return self.take(dataset)
+
+    def select_complete(self, dataset: ExposureStore, numbers: Sequence[Key]) -> list[Key]:
+        """Select the exposures to process among complete ones: those that the table has for this pipeline."""
+        return list(self._take(dataset, [int(number) for number in self.filter_asked(numbers)]))
 
     def open_product(self, location: str) -> Product:
         """Open the product."""

@@ -13,16 +13,15 @@ from typing import Any
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError
-from cal_pipeline.core.observation import Dataset
+from cal_pipeline.core.observation import Dataset, Growth
 from cal_pipeline.core.run.job import JobResult, Recipe
+from cal_pipeline.core.run.job_queue import Job, JobQueue
 from cal_pipeline.core.run.signals import check_interruption
 from cal_pipeline.core.run.workers import (
     AHEAD,
     ATTEMPTS,
     NO_EARLIER,
     Earlier,
-    Job,
-    JobQueue,
     JobResults,
     calibrate_observation,
     make_jobs,
@@ -79,16 +78,25 @@ class DaskCluster:
             workers.wait_for_answers()
 
     def calibrate(
-        self, dataset: Dataset, numbers: list[Key], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
+        self,
+        dataset: Dataset,
+        numbers: list[Key],
+        recipe: Recipe,
+        output: OutputStore,
+        earlier: Earlier = NO_EARLIER,
+        growth: Growth | None = None,
     ) -> JobResults:
         """Calibrate observations on the cluster and yield their results as they complete."""
-        jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, self.threads or 1, earlier), AHEAD)
+        jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, self.threads or 1, earlier, growth), AHEAD)
         with self._connect() as client:
             events: SimpleQueue[Any] = SimpleQueue()
             noun = output.kind.noun
             workers = _Workers(client, self.scheduler, events, noun)
             workers.wait_for_first()
             yield from _Dispatch(client, workers, jobs, events, noun).results()
+
+    def close(self) -> None:
+        """Do nothing: the cluster is the user's."""
 
     def _connect(self) -> Any:
         """Connect to the scheduler, without becoming the default client of the program."""

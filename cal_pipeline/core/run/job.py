@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import CalibrationError, IncompleteWriteError, InternalError, ReadBackError, StoreError
-from cal_pipeline.core.observation import Dataset, History, Observation, WrittenObservation
+from cal_pipeline.core.observation import Dataset, History, Lacks, Observation, WrittenObservation
 from cal_pipeline.core.run.resume import KEEPS_NONE, NOT_JUDGED, Verdict, judge_earlier
 from cal_pipeline.core.store.output import discard_group, finish_group
 from cal_pipeline.core.store.paths import StorePath
@@ -56,6 +56,18 @@ class Recipe(Protocol):
 
     def open_input(self, location: str) -> Dataset:
         """Open the input."""
+
+    def open_growing(self, location: str, complete: Sequence[Key]) -> Dataset:
+        """Open an input that is still being written, with the observations that are complete."""
+
+    def select_complete(self, dataset: Any, numbers: Sequence[Key]) -> list[Key]:
+        """Select those observations among complete ones that are to be processed."""
+
+    def note_chosen_files(self, dataset: Any, numbers: Sequence[Key]) -> None:
+        """Note, and log, the parameter files that observations choose which no earlier ones have chosen."""
+
+    def find_lacks(self, root: StorePath, number: Key) -> Lacks:
+        """Find what an observation of an input that is still being written lacks."""
 
     def open_observation(self, dataset: Any, number: Key) -> Any:
         """Open an observation of the input."""
@@ -114,6 +126,10 @@ class JobResult:
         Reasons why that of an earlier run is not kept.
     unwritten : bool
         Whether it failed because the product could not be written, whatever the data.
+    values : mapping
+        Values for the live view of the run, by name.
+    n_bytes : int
+        Size of its samples in the input, decoded [B]; 0 if they were not read.
     """
 
     number: Key
@@ -128,6 +144,8 @@ class JobResult:
     kept_in: str = ""
     reasons: tuple[str, ...] = ()
     unwritten: bool = False
+    values: Mapping[str, str] = field(default_factory=dict)
+    n_bytes: int = 0
 
 
 @dataclass
@@ -208,7 +226,7 @@ def keep_or_apply_steps(
                 if verdict.kept_in and not prepared.repeats:
                     break
     except Exception as error:
-        failure = _describe_failure(recipe.product_kind, number, step, error, dataset.path)
+        failure = describe_failure(recipe.product_kind, number, step, error, dataset.path)
         return ProcessedObservation(number, failure=failure)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     made = {"engine_version": __version__, "time": now, recipe.input_key: dataset.path}
@@ -257,10 +275,12 @@ def write_processed(processed: ProcessedObservation, root: StorePath, recipe: Re
             timing=timing,
             carried=recipe.carry(observation),
             reasons=verdict.reasons,
+            values=written.values,
+            n_bytes=written.n_bytes,
         )
     except Exception as error:
         discard_group(root)
-        failure = _describe_failure(recipe.product_kind, number, "write", error, processed.store)
+        failure = describe_failure(recipe.product_kind, number, "write", error, processed.store)
         failure.unwritten = isinstance(error, _OF_THE_PRODUCT)
         return failure
     except BaseException:
@@ -268,10 +288,23 @@ def write_processed(processed: ProcessedObservation, root: StorePath, recipe: Re
         raise
 
 
-def _describe_failure(kind: ProductKind, number: Key, step: str, error: Exception, store: str) -> JobResult:
+def describe_failure(kind: ProductKind, number: Key, step: str, error: Exception, store: str) -> JobResult:
     """Describe a failure to the user.
 
     An exception outside of the expected classes is reported as a fault of this package.
+
+    Parameters
+    ----------
+    kind : ProductKind
+        Names of observations.
+    number : int
+        The observation that failed.
+    step : str
+        The step that it failed in.
+    error : Exception
+        The error.
+    store : str
+        The input.
     """
     text = "".join(traceback.format_exception(error))
     if isinstance(error, (CalibrationError, OSError, MemoryError)):

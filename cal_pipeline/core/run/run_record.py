@@ -83,6 +83,19 @@ class RunRecord:
         """Make the store visible, with the record in it."""
         self._write(first=True)
 
+    def ask(self, n_asked: int, parameters_sha256: str) -> None:
+        """Set the number of observations asked for, and the parameters, of a run that is told of them one by one.
+
+        Parameters
+        ----------
+        n_asked : int
+            Number of observations to calibrate.
+        parameters_sha256 : str
+            Digest of the parameters.
+        """
+        self._counts["asked"] = n_asked
+        self._content["parameters_sha256"] = parameters_sha256
+
     def update(self, n_done: int, n_failed: int) -> None:
         """Record the numbers of observations; the record is written at most once a second.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -13,11 +13,12 @@ from typing import Any
 from stpipe.exceptions import StpipeExitException
 
 from cal_pipeline.core.errors import CalibrationError, RunInterruptedError, StoreLockedError
-from cal_pipeline.core.observation import Dataset, History
+from cal_pipeline.core.observation import Dataset, Growth, History
 from cal_pipeline.core.quality import FAIL, SEVERITIES
+from cal_pipeline.core.run.follow import Follower
 from cal_pipeline.core.run.job import JobResult, Recipe
 from cal_pipeline.core.run.log_records import quiet_stpipe
-from cal_pipeline.core.run.progress import progress_bar
+from cal_pipeline.core.run.progress import RunProgress, progress_bar
 from cal_pipeline.core.run.resume import Resumption
 from cal_pipeline.core.run.run_record import RunRecord, RunRecordError
 from cal_pipeline.core.run.signals import exposed, shielded
@@ -63,6 +64,7 @@ def calibrate_observations(
     workforce: Workforce,
     show_timing: bool = False,
     resumption: Resumption | None = None,
+    follower: Follower | None = None,
 ) -> Any:
     """Calibrate observations of an input and write them.
 
@@ -82,11 +84,13 @@ def calibrate_observations(
         Whether to log the time spent in each stage of an observation.
     resumption : Resumption, optional
         Results of earlier runs, of a run that resumes.
+    follower : Follower, optional
+        Watcher of an input that is still being written, which finds the observations to calibrate.
 
     Returns
     -------
     Product
-        As `recipe` opens it.
+        As `recipe` opens it; None if nothing came of an input that was followed.
 
     Raises
     ------
@@ -100,29 +104,22 @@ def calibrate_observations(
         If another run has taken the product over.
     """
     began, noun = time.monotonic(), output.kind.noun
-    tally = RunTally(len(numbers), noun)
+    tally = RunTally(set(numbers), noun)
     record = RunRecord(output, len(numbers), recipe.parameters_sha256())
     try:
         record.begin()
-        ordered = dataset.in_order_of_time(numbers)
-        with quiet_stpipe, progress_bar(len(numbers), f"{noun}s") as advance:
-            publisher = _Publisher(output, ordered, tally, recipe, show_timing, resumption)
-
-            def process(some: list[Key], earlier: Earlier = NO_EARLIER) -> None:
-                # Closed before the output is: workers that are not done end, and write no more.
-                with closing(workforce.calibrate(dataset, some, recipe, output, earlier)) as results, exposed():
-                    for result in results:
-                        with shielded():
-                            publisher.receive(result)
-                            record.update(len(tally.done), len(output.failures))
-                        advance()
-
-            process(ordered, resumption.earlier if resumption else NO_EARLIER)
-            if publisher.outdated:
-                process(list(publisher.outdated))
+        with quiet_stpipe, progress_bar(len(numbers), f"{noun}s") as progress, closing(workforce):
+            publisher = _Publisher(output, tally, recipe, show_timing, resumption)
+            run = _Run(recipe, output, workforce, tally, record, publisher, progress)
+            if follower is None:
+                run.process(dataset, numbers, resumption.earlier if resumption else NO_EARLIER)
+            else:
+                run.follow(follower, resumption.earlier if resumption else NO_EARLIER)
         # The record says "finished" once the product it is in is what the record says.
         _leave_what_belongs(output, tally, resumption)
         record.end(is_finished=output.product is output.root or not tally.unwritten)
+        if follower is not None and not tally.asked and not output.published():
+            return _end_without_any(output, follower)
         _refuse_to_swap(output, tally, record)
         output.finish([output.kind.group_name(number) for number in tally.done])
     except BaseException as error:
@@ -139,8 +136,21 @@ def calibrate_observations(
     logger.info("%s%s in %.0f s: %s", tally, failed, time.monotonic() - began, output.root)
     unrecorded = [error for error in (record.unsaved, output.unsaved, _finish_product(recipe, product)) if error]
     others = resumption.numbers_to_leave(tally.done) if resumption else set()
-    _judge(numbers, tally, output, product, unrecorded, others)
+    _judge(tally, output, product, unrecorded, others)
     return product
+
+
+def _end_without_any(output: OutputStore, follower: Follower) -> None:
+    """Leave no product of an input in which nothing came.
+
+    Raises
+    ------
+    RunFailedError
+        If following ended by its timeout, not by the user.
+    """
+    output.discard()
+    if follower.has_timed_out:
+        raise RunFailedError(1, f"no {output.kind.noun} came in {follower.root} before follow_timeout", None)
 
 
 def _open_finished(output: OutputStore, tally: RunTally, recipe: Recipe) -> Any:
@@ -220,7 +230,6 @@ def _finish_product(recipe: Recipe, product: Any) -> Exception | None:
 
 
 def _judge(
-    numbers: list[Key],
     tally: RunTally,
     output: OutputStore,
     product: Any,
@@ -238,7 +247,7 @@ def _judge(
     """
     noun, found = tally.noun, set(product.numbers)
     failed = {failure[output.kind.number_key] for failure in output.failures}
-    asked = format_count(len(numbers), noun)
+    asked = format_count(tally.n_asked, noun)
     problems = []
     if failed:
         where = f"see {output.root}/failures.json"
@@ -268,30 +277,47 @@ class RunTally:
 
     Parameters
     ----------
-    n_asked : int
-        Number of observations to calibrate.
+    asked : set of int
+        Observations to calibrate.
     noun : str
         Name of an observation.
     done : set of int
         Observations in the product.
     unwritten : set of int
         Observations that failed because the product could not be written.
-    verdicts : Counter
-        Number of observations in the product, by verdict.
+    verdicts : dict
+        Verdicts of the observations in the product, by number.
+    kept : set of int
+        Observations of `done` that an earlier run calibrated.
     """
 
-    n_asked: int
+    asked: set[Key]
     noun: str
     done: set[Key] = field(default_factory=set)
     unwritten: set[Key] = field(default_factory=set)
-    verdicts: Counter[str] = field(default_factory=Counter)
-    n_kept: int = 0
-    """Number of observations of `done` that an earlier run calibrated."""
+    verdicts: dict[Key, str] = field(default_factory=dict)
+    kept: set[Key] = field(default_factory=set)
+
+    @property
+    def n_asked(self) -> int:
+        """Number of observations to calibrate."""
+        return len(self.asked)
+
+    def note_done(self, result: JobResult) -> None:
+        """Count an observation that is in the product; one that is done again counts once."""
+        self.done.add(result.number)
+        self.unwritten.discard(result.number)
+        self.verdicts[result.number] = result.verdict
+        if result.kept_in:
+            self.kept.add(result.number)
+        else:
+            self.kept.discard(result.number)
 
     def __str__(self) -> str:
-        counts = [f"{self.verdicts[verdict]} {verdict}" for verdict in SEVERITIES if self.verdicts[verdict]]
-        done = f"{format_count(len(self.done) - self.n_kept, self.noun)} calibrated"
-        done += f", {self.n_kept} kept" if self.n_kept else ""
+        number_of = Counter(self.verdicts.values())
+        counts = [f"{number_of[verdict]} {verdict}" for verdict in SEVERITIES if number_of[verdict]]
+        done = f"{format_count(len(self.done) - len(self.kept), self.noun)} calibrated"
+        done += f", {len(self.kept)} kept" if self.kept else ""
         return f"{done} ({', '.join(counts)})" if counts else done
 
 
@@ -307,13 +333,83 @@ def _describe_kept(output: OutputStore, tally: RunTally) -> str:
     return f"{kept} {output.product}{others}" + (f"; {output.root} is left as it was" if replaces else "")
 
 
+@dataclass
+class _Run:
+    """A run in progress.
+
+    Parameters
+    ----------
+    recipe, output, workforce, tally, record : object
+        Its parts, as in :func:`calibrate_observations`.
+    publisher : _Publisher
+        Publisher of the results.
+    progress : RunProgress
+        Progress that is shown.
+    """
+
+    recipe: Recipe
+    output: OutputStore
+    workforce: Workforce
+    tally: RunTally
+    record: RunRecord
+    publisher: _Publisher
+    progress: RunProgress
+    follower: Follower | None = None
+
+    def process(
+        self, dataset: Dataset, numbers: list[Key], earlier: Earlier = NO_EARLIER, growth: Growth | None = None
+    ) -> None:
+        """Calibrate observations and publish them."""
+        ordered = dataset.in_order_of_time(numbers)
+        self.publisher.expect(ordered)
+        self._work(dataset, ordered, earlier, growth)
+        if self.publisher.outdated:
+            self._work(dataset, list(self.publisher.outdated), NO_EARLIER, growth)
+            self.publisher.outdated.clear()
+
+    def _work(self, dataset: Dataset, numbers: list[Key], earlier: Earlier, growth: Growth | None) -> None:
+        more = {} if growth is None else {"growth": growth}
+        jobs = self.workforce.calibrate(dataset, numbers, self.recipe, self.output, earlier, **more)
+        # Closed before the output is: workers that are not done end, and write no more.
+        with closing(jobs) as results, exposed():
+            for result in results:
+                with shielded():
+                    self.publisher.receive(result)
+                    if self.follower is not None:
+                        self.follower.note(result.number, result.failed_in)
+                    self.record.update(len(self.tally.done), len(self.output.failures))
+                self.progress(result, self._counts())
+
+    def _counts(self) -> tuple[int, int]:
+        return len(self.tally.done), len(self.output.failures)
+
+    def follow(self, follower: Follower, earlier: Earlier) -> None:
+        """Calibrate the observations of an input that is still being written, as they get complete."""
+        self.follower = follower
+        for batch in follower.batches(self.progress.wait):
+            self.recipe.note_chosen_files(batch.dataset, batch.numbers)
+            self.tally.asked.update(batch.numbers)
+            self.record.ask(self.tally.n_asked, self.recipe.parameters_sha256())
+            self.progress.expect(self.tally.n_asked)
+            # Taken up once: one that has changed since is processed again.
+            known = {number: earlier[number] for number in batch.numbers if number in earlier}
+            earlier = {number: products for number, products in earlier.items() if number not in known}
+            self.process(batch.dataset, batch.numbers, known, batch.growth)
+            self._replace_early()
+
+    def _replace_early(self) -> None:
+        """Put a product that replaces another in its place once it holds something, for readers meanwhile."""
+        output, tally = self.output, self.tally
+        if output.product is not output.root and tally.done and not tally.unwritten and not output.leftovers:
+            output.finish([output.kind.group_name(number) for number in tally.done])
+
+
 class _Publisher:
     """Publisher of observations in order of completion, or in time order if they carry data to compare."""
 
     def __init__(
         self,
         output: OutputStore,
-        ordered: list[Key],
         tally: RunTally,
         recipe: Recipe,
         show_timing: bool,
@@ -322,10 +418,13 @@ class _Publisher:
         self._output, self._tally, self._show_timing, self._verify = output, tally, show_timing, recipe.verify
         self._history, self._resumption = recipe.start_history(), resumption
         self._waiting: dict[Key, JobResult] = {}
-        self._next = iter(ordered)
-        self._turn = next(self._next, None)
+        self._order: deque[Key] = deque()
         self.outdated: dict[Key, History] = {}
         """Memory to process observations with that would have been kept, were they compared with the same others."""
+
+    def expect(self, ordered: list[Key]) -> None:
+        """Expect further observations, in this order."""
+        self._order.extend(ordered)
 
     def receive(self, result: JobResult) -> None:
         """Publish an observation; one that carries data to compare waits for all earlier ones."""
@@ -333,11 +432,10 @@ class _Publisher:
             self._publish(result)
             result = JobResult(result.number)
         self._waiting[result.number] = result
-        while self._turn in self._waiting:
-            turn = self._waiting.pop(self._turn)
+        while self._order and self._order[0] in self._waiting:
+            turn = self._waiting.pop(self._order.popleft())
             if turn.carried is not None and not (turn.kept_in and self._is_outdated(turn)):
                 self._publish(turn)
-            self._turn = next(self._next, None)
 
     def _is_outdated(self, result: JobResult) -> bool:
         """Tell whether an observation of an earlier run was compared with others than now; it is then redone."""
@@ -358,17 +456,24 @@ class _Publisher:
         if result.failed_in:
             if result.unwritten:
                 self._tally.unwritten.add(result.number)
-            self._output.record_failure(result.number, result.failed_in, result.error_class, result.message)
-            failure = (result.number, result.failed_in, result.error_class, result.message)
-            logger.error(f"{self._output.kind.noun} %s failed in step %s: %s: %s", *failure)
-            logger.debug("%s", result.traceback)
+            self._tell_of_failure(result)
         else:
-            self._tally.done.add(result.number)
-            self._tally.verdicts[result.verdict] += 1
-            self._tally.n_kept += bool(result.kept_in)
-            if result.number not in self.outdated:
+            self._output.forget_failure(result.number)
+            is_again = result.number in self._tally.done
+            self._tally.note_done(result)
+            if result.number not in self.outdated and not is_again:
                 self._remember(result)
             self._tell(result)
+
+    def _tell_of_failure(self, result: JobResult) -> None:
+        """Record a failure, and log it; one that is as it was at an earlier attempt only for debugging."""
+        before = self._output.forget_failure(result.number)
+        self._output.record_failure(result.number, result.failed_in, result.error_class, result.message)
+        is_known = before is not None and before["message"] == result.message
+        failure = (result.number, result.failed_in, result.error_class, result.message)
+        level = logging.DEBUG if is_known else logging.ERROR
+        logger.log(level, f"{self._output.kind.noun} %s failed in step %s: %s: %s", *failure)
+        logger.debug("%s", result.traceback)
 
     def _tell(self, result: JobResult) -> None:
         """Log what was done, and count it among what was taken up."""

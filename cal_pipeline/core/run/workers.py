@@ -11,7 +11,6 @@ import pickle
 import signal
 import threading
 import traceback
-from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -21,7 +20,7 @@ from types import FrameType, MappingProxyType
 from typing import Any, Protocol
 
 from cal_pipeline.core.errors import CalibrationError
-from cal_pipeline.core.observation import Dataset
+from cal_pipeline.core.observation import Dataset, Growth
 from cal_pipeline.core.run.garbage import keep_collections_short
 from cal_pipeline.core.run.job import (
     JobResult,
@@ -31,6 +30,7 @@ from cal_pipeline.core.run.job import (
     keep_or_apply_steps,
     write_processed,
 )
+from cal_pipeline.core.run.job_queue import Job, JobQueue
 from cal_pipeline.core.run.log_records import Records, log_again, quiet_stpipe, record_logs, this_process
 from cal_pipeline.core.run.signals import check_interruption, keyboard_blocked, shielded
 from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, available_cores, limit_blas_threads
@@ -80,9 +80,21 @@ class Workforce(Protocol):
         """
 
     def calibrate(
-        self, dataset: Dataset, numbers: list[Key], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
+        self,
+        dataset: Dataset,
+        numbers: list[Key],
+        recipe: Recipe,
+        output: OutputStore,
+        earlier: Earlier = NO_EARLIER,
+        growth: Growth | None = None,
     ) -> JobResults:
-        """Calibrate observations and yield their results as they complete."""
+        """Calibrate observations and yield their results as they complete.
+
+        `growth` is the state of an input that is still being written; None for one that is complete.
+        """
+
+    def close(self) -> None:
+        """End processes that were kept for further calls."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +115,17 @@ class ThisProcess:
     def check(self) -> None:
         """Do nothing: this process can always calibrate."""
 
+    def close(self) -> None:
+        """Do nothing: no process was started."""
+
     def calibrate(
-        self, dataset: Dataset, numbers: list[Key], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
+        self,
+        dataset: Dataset,
+        numbers: list[Key],
+        recipe: Recipe,
+        output: OutputStore,
+        earlier: Earlier = NO_EARLIER,
+        growth: Growth | None = None,
     ) -> JobResults:
         """Calibrate observations and yield their results in the order of `numbers`."""
 
@@ -131,38 +152,6 @@ def _begin(dataset: Dataset, number: Key, recipe: Recipe, earlier: Sequence[Prod
     if not earlier:
         return apply_steps(dataset, number, recipe)
     return keep_or_apply_steps(dataset, number, recipe, earlier)
-
-
-@dataclass(frozen=True)
-class Job:
-    """An observation for a worker.
-
-    Parameters
-    ----------
-    input, output : str
-        Input and product.
-    number : int
-        Number of the observation.
-    recipe : bytes
-        The recipe, pickled; the same bytes for all jobs of a run.
-    threads : int
-        Threads that read, calibrate and write blocks.
-    run : str
-        Id of the run, part of the staging path; workers reuse opened objects within one run only.
-    process : str
-        Id of the process that started the run.
-    earlier : tuple of str
-        Products of earlier runs that hold the observation.
-    """
-
-    input: str
-    output: str
-    number: Key
-    recipe: bytes
-    threads: int
-    run: str = ""
-    process: str = ""
-    earlier: tuple[str, ...] = ()
 
 
 @dataclass
@@ -204,7 +193,7 @@ class _Opened:
     Parameters
     ----------
     key : tuple
-        Cache key: the run, input, product, the recipe and the number of threads.
+        Cache key: the run, input, product, the recipe, the number of threads and the state of the input.
     dataset : Dataset
         The input.
     output : StorePath
@@ -237,14 +226,21 @@ _known = threading.local()
 
 def _opened(job: Job) -> _Opened:
     """Open what a job needs, once for all jobs of a run."""
-    key = (job.run, job.input, job.output, job.recipe, job.threads)
+    key = (job.run, job.input, job.output, job.recipe, job.threads, job.growth)
     known: _Opened | None = getattr(_known, "opened", None)
     if known is None or known.key != key or not job.run:
         _known.opened = None
         recipe = _read_recipe(job.recipe)
         output = open_store(job.output, write=True)
-        known = _known.opened = _Opened(key, recipe.open_input(job.input), output, recipe, BlockThreads(job.threads))
+        dataset = _open_input(recipe, job)
+        known = _known.opened = _Opened(key, dataset, output, recipe, BlockThreads(job.threads))
     return known
+
+
+def _open_input(recipe: Recipe, job: Job) -> Dataset:
+    if job.growth is None:
+        return recipe.open_input(job.input)
+    return recipe.open_growing(job.input, job.growth.complete)
 
 
 def _read_recipe(pickled: bytes) -> Recipe:
@@ -288,6 +284,7 @@ def make_jobs(
     output: OutputStore,
     threads: int,
     earlier: Earlier = NO_EARLIER,
+    growth: Growth | None = None,
 ) -> list[Job]:
     """Make the jobs of a run.
 
@@ -305,54 +302,7 @@ def make_jobs(
         ) from error
     names = {number: tuple(product.root.name for product in products) for number, products in earlier.items()}
     place, run = (dataset.path, output.root.name), (output.run, this_process())
-    return [Job(*place, number, pickled, threads, *run, names.get(number, ())) for number in numbers]
-
-
-class JobQueue:
-    """Queue of jobs in time order, with a limit on how far a job may overtake an unfinished one.
-
-    Data to compare are kept until all earlier observations are done. The limit bounds their number
-    even when one observation takes long.
-
-    Parameters
-    ----------
-    jobs : list of Job
-        The jobs.
-    ahead : int
-        Largest distance from the first unfinished job in the queue; may be changed during a run.
-    """
-
-    def __init__(self, jobs: list[Job], ahead: int) -> None:
-        self.ahead = ahead
-        self._waiting = deque(jobs)
-        self._position = {job.number: position for position, job in enumerate(jobs)}
-        self._running: set[Key] = set()
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting or self._running)
-
-    def next(self) -> Job | None:
-        """Take the next job to start; None if there is none at present."""
-        first = min((self._position[number] for number in self._running), default=None)
-        if not self._waiting or (first is not None and self._position[self._waiting[0].number] > first + self.ahead):
-            return None
-        job = self._waiting.popleft()
-        self._running.add(job.number)
-        return job
-
-    def done(self, number: Key) -> None:
-        """Mark a job as done."""
-        self._running.remove(number)
-
-    def again(self, job: Job) -> None:
-        """Requeue a job at the front."""
-        self._running.remove(job.number)
-        self._waiting.appendleft(job)
-
-    def unfinished(self) -> list[Key]:
-        """List the numbers of unfinished observations, in queue order."""
-        left = self._running.union(job.number for job in self._waiting)
-        return sorted(left, key=lambda number: self._position[number])
+    return [Job(*place, number, pickled, threads, *run, names.get(number, ()), growth) for number in numbers]
 
 
 @dataclass(frozen=True)
@@ -365,10 +315,15 @@ class Processes:
         Number of processes.
     threads : int or None
         Threads per process; the cores are divided among the processes if not given.
+    lasting : bool
+        Whether processes are kept for further calls of :meth:`calibrate`, until :meth:`close`: they
+        take longer to start than a small observation to calibrate.
     """
 
-    number: Key
+    number: int
     threads: int | None = None
+    lasting: bool = False
+    _idle: list[_Worker] = field(default_factory=list, compare=False, repr=False)
 
     def check(self) -> None:
         """Make sure that this process may start others.
@@ -387,17 +342,25 @@ class Processes:
             )
 
     def calibrate(
-        self, dataset: Dataset, numbers: list[Key], recipe: Recipe, output: OutputStore, earlier: Earlier = NO_EARLIER
+        self,
+        dataset: Dataset,
+        numbers: list[Key],
+        recipe: Recipe,
+        output: OutputStore,
+        earlier: Earlier = NO_EARLIER,
+        growth: Growth | None = None,
     ) -> JobResults:
         """Calibrate observations in worker processes and yield their results as they complete."""
         threads = self.threads or max(available_cores() // self.number, 1)
-        jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, threads, earlier), AHEAD * self.number)
+        jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, threads, earlier, growth), AHEAD * self.number)
         attempts: dict[Key, int] = {}
         kind = output.kind
         workers: list[_Worker] = []
         try:
             with shielded():
-                workers += [_Worker() for _ in range(min(self.number, len(numbers)))]
+                n_needed = min(self.number, len(numbers))
+                workers += [self._idle.pop() for _ in range(min(n_needed, len(self._idle)))]
+                workers += [_Worker() for _ in range(n_needed - len(workers))]
             while jobs:
                 check_interruption()
                 for worker in workers:
@@ -427,10 +390,19 @@ class Processes:
                             yield JobResult(
                                 job.number, "write", WorkerDiedError.__name__, _obituary(kind.noun, job, worker)
                             )
+            if self.lasting:
+                self._idle.extend(workers)
+                workers = []
         finally:
             with shielded():
                 for worker in workers:
                     worker.stop()
+
+    def close(self) -> None:
+        """End processes that were kept."""
+        with shielded():
+            while self._idle:
+                self._idle.pop().stop()
 
 
 def refuse_in_worker() -> None:

@@ -66,5 +66,22 @@ def compute_fingerprint(objects: Mapping[str, Stamp]) -> str | None:
     """
     if not all(stamp for _, stamp in objects.values()):
         return None
+    return digest_listing(objects)
+
+
+def digest_listing(objects: Mapping[str, Stamp]) -> str:
+    """Compute the SHA-256 digest of a listing, whether or not its store gives stamps.
+
+    Parameters
+    ----------
+    objects : mapping
+        Size and stamp by key, from :func:`list_objects`.
+
+    Examples
+    --------
+    >>> before, after = {"scan_000001/zarr.json": (512, "1")}, {"scan_000001/zarr.json": (512, "2")}
+    >>> digest_listing(before) == digest_listing(after)
+    False
+    """
     lines = sorted(f"{key} {size} {stamp}\n" for key, (size, stamp) in objects.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()

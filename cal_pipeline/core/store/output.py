@@ -212,6 +212,15 @@ class OutputStore(ABC):
         self.failures.sort(key=lambda failure: failure[key])
         self.save_failures()
 
+    def forget_failure(self, number: Key) -> dict[str, Any] | None:
+        """Remove an observation from ``failures.json``, as it is tried again; return what was recorded of it."""
+        key = self.kind.number_key
+        found = next((failure for failure in self.failures if failure[key] == number), None)
+        if found is not None:
+            self.failures.remove(found)
+            self.save_failures()
+        return found
+
     def renew_root(self) -> None:
         """Write the attributes of the root anew, in a product that an earlier version made."""
         if read_group_attributes(self.root, "") != self.kind.root_attributes:

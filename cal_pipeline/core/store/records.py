@@ -14,6 +14,9 @@ from cal_pipeline.core.store.product import Key, Product, ProductKind
 RUN_ONLY = frozenset(
     {
         "allow_code",
+        "follow",
+        "follow_settling",
+        "follow_timeout",
         "input_dir",
         "output_dir",
         "output_ext",
