@@ -11,7 +11,7 @@ looks at the fit behind it, makes it go wrong in two ways, and shows what the qu
 # A night with a known sky
 # ------------------------
 #
-# A pointed observation of CHAI on CCAT/FYST at an elevation of 55°. The simulated air has sixty layers
+# A pointed observation with CHAI on CCAT/FYST of a wide line of 25 K. The simulated air has sixty layers
 # of its own, with 0.5 mm of water.
 
 from pathlib import Path
@@ -21,11 +21,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from cal_pipeline import CalibrationPipeline, open_l1
-from cal_pipeline.simulate import preset, read_truth, simulate
+from cal_pipeline.simulate import Line, preset, read_truth, simulate
 
 folder = TemporaryDirectory()
 work = Path(folder.name)
-config = preset("ccat_chai", channels=512, pixels=2, mode="total_power", scans=1, seed=2)
+line = Line(25.0, fwhm_hz=60e6)
+config = preset("ccat_chai", channels=512, pixels=2, mode="total_power", scans=1, seed=2, lines=(line,))
 simulated = simulate(config, work / "session.zarr")
 truth = read_truth(simulated.session, scan=1)
 
@@ -103,9 +104,9 @@ ground = float(config.telescope.t_ambient)
 warm = calibrate("warm", t_ground=ground + 8.0)
 describe("ground 8 K too warm", warm)
 before, after = good.average().spectrum, warm.average().spectrum
-line = before > 0.5 * before.max()
+on_line = before > 0.5 * before.max()
 ratio = after / before
-print(f"T_A* of the line changes by {100 * (float(ratio[line].median()) - 1):+.1f} %")
+print(f"T_A* of the line changes by {100 * (float(ratio[on_line].median()) - 1):+.1f} %")
 
 # %%
 # A wrong model
@@ -117,7 +118,7 @@ print(f"T_A* of the line changes by {100 * (float(ratio[line].median()) - 1):+.1
 isothermal = calibrate("isothermal", t_atm=ground)
 describe("one layer", isothermal)
 ratio = isothermal.average().spectrum / before
-print(f"T_A* of the line changes by {100 * (float(ratio[line].median()) - 1):+.1f} %")
+print(f"T_A* of the line changes by {100 * (float(ratio[on_line].median()) - 1):+.1f} %")
 
 # %%
 # Compare what is left of the sky in the three cases. The wrong ground leaves a residual over the whole
