@@ -14,7 +14,7 @@ measured = [dumps[:, :n].mean(axis=1).std() for n in numbers]
 n = np.geomspace(1, 64, 200)
 dump_noise = np.sqrt(1 + 1 / OFF_TIME)
 figure, axes = plt.subplots()
-axes.loglog(n, dump_noise / np.sqrt(n), color="tab:orange", label="σ/√n, as if all were independent")
+axes.loglog(n, dump_noise / np.sqrt(n), color="tab:orange", label="sigma/√n, as if all were independent")
 axes.loglog(n, np.sqrt(1 / n + 1 / OFF_TIME), color="tab:blue", label="own noise falls, that of the OFF stays")
 axes.axhline(np.sqrt(1 / OFF_TIME), color="tab:blue", ls=":", label="the OFF alone")
 axes.loglog(numbers, measured, "ko", ms=4, label=f"scatter of {N_TRIALS} simulated means")

@@ -130,7 +130,7 @@ print(f"T_A* of the line changes by {100 * (float(ratio[on_line].median()) - 1):
 figure, axes = plt.subplots()
 for name, scan in (("as it should be", good), ("ground 8 K too warm", warm), ("one layer", isothermal)):
     residual = scan.dataset.sky_residual.values[:, 0, 0]
-    axes.plot(frequency, np.convolve(residual, np.ones(8) / 8, mode="same"), label=name)
+    axes.plot(frequency[4:-4], np.convolve(residual, np.ones(9) / 9, mode="valid"), label=name)
 axes.set(xlabel="frequency [GHz]", ylabel="observed - fitted sky [K]", ylim=(-1.5, 2.2))
 axes.legend()
 

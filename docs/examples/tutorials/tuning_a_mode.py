@@ -70,10 +70,10 @@ for row in tuning.rows:
 # --------------------
 
 figure, axes = plt.subplots()
-for error in (0.01, 0.03, 0.1):
+for shift, error in ((-0.08, 0.01), (0.0, 0.03), (0.08, 0.1)):
     rows = [row for row in tuning.rows if row.parameters["atmosphere.model_error"] == error]
     axes.errorbar(
-        [row.parameters["gain.level"] + 3 * (error - 0.03) for row in rows],
+        [row.parameters["gain.level"] + shift for row in rows],
         [row.figures["pwv_mm"] for row in rows],
         [row.figures["pwv_total_err_mm"] for row in rows],
         fmt="o",
