@@ -18,6 +18,7 @@ from cal_pipeline.core.store.records import ObservationRecord
 from cal_pipeline.heterodyne.compare import compare_l1_stores
 from cal_pipeline.heterodyne.history import SkyEntries, SkyHistory, sky_entries
 from cal_pipeline.heterodyne.identity import find_changes
+from cal_pipeline.heterodyne.kinds import refuse_product
 from cal_pipeline.heterodyne.lacks import find_lacks
 from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.heterodyne.scan import Scan
@@ -106,9 +107,11 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
 
     def open_growing(self, location: str, complete: Sequence[Key]) -> Session:
         """Open an L0 session that is still being written: loads of scans that are not complete are not taken."""
-        session = Session(location, [int(number) for number in complete])
-        session.refuse_product()
-        return session
+        return Session(location, [int(number) for number in complete])
+
+    def check_growing(self, root: StorePath) -> None:
+        """Refuse an L1 store."""
+        refuse_product(root)
 
     def select_complete(self, dataset: Session, numbers: Sequence[Key]) -> list[Key]:
         """Select the scans to calibrate among complete ones: those with a source."""
