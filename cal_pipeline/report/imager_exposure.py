@@ -322,11 +322,11 @@ def _show_integrations(arrays: ImageArrays, label: str) -> list[Block]:
         return [section("Integrations", note("The integrations cannot be read.", "warning"))]
     drawn = []
     count = format_count(len(levels), "integration")
-    for title, values, meaning in (("Level", levels, "Median"), ("Scatter", scatters, "Scatter (1.4826 MAD)")):
+    for title, measured, meaning in (("Level", levels, "Median"), ("Scatter", scatters, "Scatter (1.4826 MAD)")):
         trace = {
             "type": "scatter",
             "mode": "lines+markers",
-            "y": np.array(values),
+            "y": np.array(measured),
             "line": {"color": "@1", "width": 1.4},
         }
         layout = {"xaxis": {"title": {"text": "integration, from 0"}}, "yaxis": {"title": {"text": label}}}
