@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from stpipe import Pipeline
 
@@ -62,6 +62,7 @@ def specify_run(kind: ProductKind, follows: bool = False) -> str:
     of_stores = f"""
     resume    = boolean(default=False)       # Keep finished {kind.plural} that would come out alike, redo the rest
     verify    = boolean(default=False)       # Read each {kind.noun} back and compare before it is published
+    report    = boolean(default=False)       # Write a report beside the product at the end, as one HTML file
     """
     growing = f"""
     follow    = boolean(default=False)       # Process each {kind.noun} of a growing input once it is complete
@@ -143,6 +144,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     overwrite: bool
     resume: bool
     verify: bool
+    report: bool
     workers: int
     threads: int | None
     scheduler: str | None
@@ -299,6 +301,20 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             The product.
         """
 
+    def refuse_report(self, root: StorePath) -> None:
+        """Refuse, before anything is written, what is in the way of :meth:`write_report`.
+
+        Parameters
+        ----------
+        root : StorePath
+            The product.
+        """
+        raise ParameterError(f"report=True: no report is made of {add_article(self.product_kind.name)}; leave it out")
+
+    def write_report(self, product: Any) -> None:
+        """Write a report of the product beside it, at the end of a run with ``report=True``."""
+        self.refuse_report(product.root)
+
     def parameters_sha256(self) -> str:
         """Return the SHA-256 digest of the parameters with an effect on results.
 
@@ -379,6 +395,8 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             make_output(where, self.overwrite, dataset.path, self.product_kind, self.resume) as output,
         ):
             self.check_output(output.root)
+            if self.report:
+                self.refuse_report(output.root)
             for line in beginning:
                 logger.info("%s", line)
             resumption = self._resume(output, numbers)
@@ -520,6 +538,10 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         if file not in prepared:
             prepared[file] = self._prepare(file)
         return prepared[file]
+
+    def make_for(self, observation: Observation) -> Self:
+        """Make a pipeline with fresh steps and the parameters for an observation, those chosen by the data too."""
+        return self.with_parameters(self.resolve_with(self._file_for(observation.get_crds_parameters())))
 
     def _prepare(self, file: Path | None) -> Prepared:
         """Make steps with the parameters for a file that is chosen by the data, or none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from cal_pipeline.heterodyne.scan import Scan
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.heterodyne.sources import EXPECTED_INPUT
 from cal_pipeline.heterodyne.summary import format_timing, name_values, summarize_scan, worst_verdict
+from cal_pipeline.report.beside import refuse_foreign_report, write_report_beside
 from cal_pipeline.report.quality_table import refuse_foreign_table, write_quality_table
 from cal_pipeline.steps import (
     AtmosphereStep,
@@ -38,6 +40,8 @@ from cal_pipeline.steps import (
 )
 from cal_pipeline.steps.heterodyne.base import HeterodyneStep
 from cal_pipeline.steps.heterodyne.writing import write_scan
+
+logger = logging.getLogger(__name__)
 
 
 class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
@@ -163,6 +167,16 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
     def finish_product(self, product: CalibratedSession) -> None:
         """Write the table of quality figures beside the product."""
         write_quality_table(product)
+
+    def refuse_report(self, root: StorePath) -> None:
+        """Refuse a file in the place of the report."""
+        refuse_foreign_report(root)
+
+    def write_report(self, product: CalibratedSession) -> None:
+        """Write the report of the session beside the product."""
+        from cal_pipeline.report.receiver_report import write_report
+
+        logger.info("report: %s", write_report_beside(product, write_report))
 
     def compare(
         self, first: str | Path, second: str | Path, numbers: Sequence[int], leave_out: Sequence[str]

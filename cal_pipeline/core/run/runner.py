@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,7 +138,9 @@ def calibrate_observations(
     n_failed = len(output.failures)
     failed = f", {n_failed} failed" if n_failed else ""
     logger.info("%s%s in %.0f s: %s", tally, failed, time.monotonic() - began, output.root)
-    unrecorded = [error for error in (record.unsaved, output.unsaved, _finish_product(recipe, product)) if error]
+    described = [_try_to(recipe.finish_product, product)]
+    described += [_try_to(recipe.write_report, product)] if recipe.report else []
+    unrecorded = [error for error in (record.unsaved, output.unsaved, *described) if error]
     others = resumption.numbers_to_leave(tally.done) if resumption else set()
     _judge(tally, output, product, unrecorded, others)
     return product
@@ -216,15 +218,15 @@ def _end_early(output: OutputStore, tally: RunTally, record: RunRecord, recipe: 
             # An error before the first observation leaves no store that looks like the product of a run.
             output.discard()
         elif output.product is output.root:
-            _finish_product(recipe, recipe.open_product(output.root.name))
+            _try_to(recipe.finish_product, recipe.open_product(output.root.name))
     except Exception as error:
         logger.error("the end of the run could not be recorded in %s: %s", output.root, error)
 
 
-def _finish_product(recipe: Recipe, product: Any) -> Exception | None:
-    """Complete the product; return the error if that fails, for the observations are done."""
+def _try_to(complete: Callable[[Any], None], product: Any) -> Exception | None:
+    """Complete the product or describe it; return the error if that fails, for the observations are done."""
     try:
-        recipe.finish_product(product)
+        complete(product)
     except Exception as error:
         logger.error("%s", error)
         logger.debug("%s", product, exc_info=True)
