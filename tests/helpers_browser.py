@@ -94,7 +94,7 @@ class Visit:
         self.errors.clear()
         self.foreign.clear()
         self.resize(size)
-        self.page.goto(path.as_uri() + anchor, wait_until="load")
+        self.page.goto(path.resolve().as_uri() + anchor, wait_until="load")
         return self.complain()
 
     def resize(self, size: tuple[int, int]) -> None:

@@ -16,6 +16,7 @@ from cal_pipeline.cli.check import check
 from cal_pipeline.cli.commands import DONE, CommandParser, UsageError, complain, describe_error, run_command, show
 from cal_pipeline.cli.export import export
 from cal_pipeline.cli.families import add_selection, find_family, read_selection
+from cal_pipeline.cli.report import report
 from cal_pipeline.cli.settings import read_settings
 from cal_pipeline.cli.tune import tune_command
 from cal_pipeline.cli.which import which
@@ -63,9 +64,9 @@ def calibrate_parser() -> argparse.ArgumentParser:
         description="Calibrate a session (L0) to antenna temperatures (L1).",
         epilog="Other commands, each with its own --help: calibrate info describes a session or a product, "
         "calibrate check finds damage in one, calibrate compare shows how two products differ, calibrate replay "
-        "repeats a scan or an exposure of a product, calibrate tune compares combinations of parameters on scans, "
-        "calibrate export writes spectra for other programs, calibrate which lists the pipelines that run on the "
-        "exposures of an imager.",
+        "repeats a scan or an exposure of a product, calibrate report writes an HTML page about one, calibrate tune "
+        "compares combinations of parameters on scans, calibrate export writes spectra for other programs, calibrate "
+        "which lists the pipelines that run on the exposures of an imager.",
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
@@ -282,8 +283,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check": check,
     "compare": _compare,
     "replay": _replay,
-    "export": export,
+    "report": report,
     "tune": tune_command,
+    "export": export,
     "which": which,
 }
 """Subcommands of ``calibrate``."""

@@ -6,6 +6,7 @@ import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from cal_pipeline.cli.commands import UsageError
@@ -54,6 +55,10 @@ class Family(ABC):
         """Compare two products."""
 
     @abstractmethod
+    def write_report(self, location: str, path: Path, wanted: Sequence[Key] | None, overwrite: bool) -> None:
+        """Write the report of a product as an HTML file."""
+
+    @abstractmethod
     def find_pipeline(self, location: str) -> type[ObservationPipeline]:
         """Find the pipeline that made a product."""
 
@@ -82,6 +87,12 @@ class HeterodyneFamily(Family):
         from cal_pipeline.heterodyne.compare import compare_l1_stores
 
         return compare_l1_stores(first, second, wanted)
+
+    def write_report(self, location: str, path: Path, wanted: Sequence[Key] | None, overwrite: bool) -> None:
+        """Write the report of an L1 store."""
+        from cal_pipeline.report.receiver_report import write_report
+
+        write_report(location, path, wanted, overwrite)
 
     def find_pipeline(self, location: str) -> type[ObservationPipeline]:
         """Return the pipeline of L1 stores."""
@@ -112,6 +123,16 @@ class ImagerFamily(Family):
         from cal_pipeline.imager.compare import compare_image_stores
 
         return compare_image_stores(first, second, wanted)
+
+    def write_report(self, location: str, path: Path, wanted: Sequence[Key] | None, overwrite: bool) -> None:
+        """Refuse to write a report.
+
+        Raises
+        ------
+        UsageError
+            Always: there is none of stores of an imager.
+        """
+        raise UsageError(f"{location} is a store of an imager, of which no report is made")
 
     def find_pipeline(self, location: str) -> type[ObservationPipeline]:
         """Find the pipeline by the kind of product that it makes."""

@@ -62,6 +62,7 @@ def specify_run(kind: ProductKind, follows: bool = False) -> str:
     of_stores = f"""
     resume    = boolean(default=False)       # Keep finished {kind.plural} that would come out alike, redo the rest
     verify    = boolean(default=False)       # Read each {kind.noun} back and compare before it is published
+    report    = boolean(default=False)       # Write a report beside the product at the end, as one HTML file
     """
     growing = f"""
     follow    = boolean(default=False)       # Process each {kind.noun} of a growing input once it is complete
@@ -143,6 +144,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     overwrite: bool
     resume: bool
     verify: bool
+    report: bool
     workers: int
     threads: int | None
     scheduler: str | None
@@ -181,6 +183,15 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             Its attributes in the product.
         """
         setattr(self, self.product_kind.selection, [number])
+
+    def check_growing(self, root: StorePath) -> None:
+        """Refuse an input of another kind, which is still being written: nothing.
+
+        Parameters
+        ----------
+        root : StorePath
+            The input, whose root is there.
+        """
 
     def open_growing(self, location: str, complete: Sequence[Key]) -> Dataset:
         """Open an input that is still being written.
@@ -290,6 +301,20 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             The product.
         """
 
+    def refuse_report(self, root: StorePath) -> None:
+        """Refuse, before anything is written, what is in the way of :meth:`write_report`.
+
+        Parameters
+        ----------
+        root : StorePath
+            The product.
+        """
+        raise ParameterError(f"report=True: no report is made of {add_article(self.product_kind.name)}; leave it out")
+
+    def write_report(self, product: Any) -> None:
+        """Write a report of the product beside it, at the end of a run with ``report=True``."""
+        self.refuse_report(product.root)
+
     def parameters_sha256(self) -> str:
         """Return the SHA-256 digest of the parameters with an effect on results.
 
@@ -370,6 +395,8 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             make_output(where, self.overwrite, dataset.path, self.product_kind, self.resume) as output,
         ):
             self.check_output(output.root)
+            if self.report:
+                self.refuse_report(output.root)
             for line in beginning:
                 logger.info("%s", line)
             resumption = self._resume(output, numbers)

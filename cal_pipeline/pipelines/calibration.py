@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,14 @@ from cal_pipeline.core.store.records import ObservationRecord
 from cal_pipeline.heterodyne.compare import compare_l1_stores
 from cal_pipeline.heterodyne.history import SkyEntries, SkyHistory, sky_entries
 from cal_pipeline.heterodyne.identity import find_changes
+from cal_pipeline.heterodyne.kinds import refuse_product
 from cal_pipeline.heterodyne.lacks import find_lacks
 from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.heterodyne.scan import Scan
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.heterodyne.sources import EXPECTED_INPUT
 from cal_pipeline.heterodyne.summary import format_timing, name_values, summarize_scan, worst_verdict
+from cal_pipeline.report.beside import refuse_foreign_report, write_report_beside
 from cal_pipeline.report.quality_table import refuse_foreign_table, write_quality_table
 from cal_pipeline.steps import (
     AtmosphereStep,
@@ -36,6 +39,8 @@ from cal_pipeline.steps import (
 )
 from cal_pipeline.steps.heterodyne.base import HeterodyneStep
 from cal_pipeline.steps.heterodyne.writing import write_scan
+
+logger = logging.getLogger(__name__)
 
 
 class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
@@ -102,9 +107,11 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
 
     def open_growing(self, location: str, complete: Sequence[Key]) -> Session:
         """Open an L0 session that is still being written: loads of scans that are not complete are not taken."""
-        session = Session(location, [int(number) for number in complete])
-        session.refuse_product()
-        return session
+        return Session(location, [int(number) for number in complete])
+
+    def check_growing(self, root: StorePath) -> None:
+        """Refuse an L1 store."""
+        refuse_product(root)
 
     def select_complete(self, dataset: Session, numbers: Sequence[Key]) -> list[Key]:
         """Select the scans to calibrate among complete ones: those with a source."""
@@ -158,6 +165,16 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
     def finish_product(self, product: CalibratedSession) -> None:
         """Write the table of quality figures beside the product."""
         write_quality_table(product)
+
+    def refuse_report(self, root: StorePath) -> None:
+        """Refuse a file in the place of the report."""
+        refuse_foreign_report(root)
+
+    def write_report(self, product: CalibratedSession) -> None:
+        """Write the report of the session beside the product."""
+        from cal_pipeline.report.receiver_report import write_report
+
+        logger.info("report: %s", write_report_beside(product, write_report))
 
     def compare(
         self, first: str | Path, second: str | Path, numbers: Sequence[int], leave_out: Sequence[str]

@@ -25,7 +25,7 @@ from cal_pipeline.core.text import format_ranges
 from cal_pipeline.imager.compare import compare_image_stores
 from cal_pipeline.imager.errors import ReferencesFolderError
 from cal_pipeline.imager.exposure_types import ExposureRule, ExposureTable, read_exposure_table
-from cal_pipeline.imager.exposures import ExposureStore
+from cal_pipeline.imager.exposures import ExposureStore, read_product
 from cal_pipeline.imager.identity import recorded_references
 from cal_pipeline.imager.models import ExposureModel, ImageModel
 from cal_pipeline.imager.summary import summarize_image
@@ -137,6 +137,10 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
     def select(self, dataset: ExposureStore) -> list[int]:
         """Select the exposures to process."""
         return self.take(dataset)
+
+    def check_growing(self, root: StorePath) -> None:
+        """Refuse a store of another kind."""
+        read_product(root, (self.input_product,))
 
     def select_complete(self, dataset: ExposureStore, numbers: Sequence[Key]) -> list[Key]:
         """Select the exposures to process among complete ones: those that the table has for this pipeline."""

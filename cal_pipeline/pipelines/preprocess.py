@@ -41,7 +41,7 @@ class PreprocessPipeline(ImagerPipeline):
     example_input = "rate.zarr"
     never_skipped = ("combine_frames",)
 
-    resume = verify = False
+    resume = verify = report = False
     """No parameters: a file is written as a whole."""
 
     reftype: ClassVar[str]
@@ -53,6 +53,7 @@ class PreprocessPipeline(ImagerPipeline):
     # A file is written as a whole, so these are no parameters.
     resume = False
     verify = False
+    report = False
 
     def open_input(self, location: str) -> Any:
         """Open the store of rates, and find the exposures that are combined.

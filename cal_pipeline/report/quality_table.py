@@ -102,7 +102,7 @@ def refuse_foreign_table(root: StorePath) -> None:
         If there is one, or the table of another store; the message names it. Also if the store is a
         bucket, beside which nothing can lie.
     """
-    beside, name = _folder_and_name(root)
+    beside, name = find_folder_and_name(root)
     target = _table_name(name)
     for key in (target, _draft_name(target)):
         try:
@@ -125,8 +125,15 @@ def refuse_foreign_table(root: StorePath) -> None:
             )
 
 
-def _folder_and_name(root: StorePath) -> tuple[StorePath, str]:
+def find_folder_and_name(root: StorePath, what: str = "the table of quality figures") -> tuple[StorePath, str]:
     """Return the folder that holds a store, and the name of the store in it.
+
+    Parameters
+    ----------
+    root : StorePath
+        The store.
+    what : str
+        Name of what is to lie in the folder, for the message.
 
     Raises
     ------
@@ -137,7 +144,7 @@ def _folder_and_name(root: StorePath) -> tuple[StorePath, str]:
         return LocalStorePath(root.path.parent), root.path.name
     folder, _, name = root.name.rpartition("/")
     if is_url(root.name) and not is_url(folder):
-        raise StoreError(f"{root} lies in no folder that could hold the table of quality figures; name {root}/l1.zarr")
+        raise StoreError(f"{root} lies in no folder that could hold {what}; name {root}/l1.zarr")
     return open_store(folder, write=True), name
 
 
@@ -171,7 +178,7 @@ def write_quality_table(product: Product | str | Path) -> str | None:
     product = _opened(product)
     table = quality_table(product)
     refuse_foreign_table(product.root)
-    beside, name = _folder_and_name(product.root)
+    beside, name = find_folder_and_name(product.root)
     target = _table_name(name)
     if len(table) == 0:
         beside.delete(target)

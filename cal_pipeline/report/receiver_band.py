@@ -135,12 +135,13 @@ class BandArrays:
                 per_dump = reader.attributes.get("reference") == "dump"
         return SampleReaders(spectra, flags, sigma, share, off, per_dump)
 
-    def times(self) -> NDArray[np.datetime64] | None:
+    def times(self) -> NDArray[Any] | None:
         """Read the times of the ONs, UTC."""
         mjd = self.read("mjd")
         if mjd is None or not np.isfinite(mjd).any():
             return None
-        return MJD_EPOCH + np.rint(mjd[np.isfinite(mjd)] * 86_400e3).astype("timedelta64[ms]")
+        times: NDArray[Any] = MJD_EPOCH + np.rint(mjd[np.isfinite(mjd)] * 86_400e3).astype("timedelta64[ms]")
+        return times
 
     def offsets(self) -> tuple[Floats, Floats] | None:
         """Read the mean offsets of the pixels (P,), (P,) [deg]; None where they are not known."""

@@ -252,7 +252,8 @@ def measure_strength(samples: ScanSamples, line: slice) -> Floats:
     mean = np.divide(
         np.where(known, inside, 0.0).sum(axis=0), number, out=np.full(number.shape, np.nan), where=number > 0
     )
-    return mean - _median_along(rest) if len(rest) else mean
+    found: Floats = mean - _median_along(rest) if len(rest) else mean
+    return found
 
 
 def _median_along(values: Floats) -> Floats:

@@ -12,7 +12,7 @@ from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.core.store.records import as_mapping
 from cal_pipeline.core.text import format_count, format_ranges, list_few
 from cal_pipeline.heterodyne.compare import describe_loads
-from cal_pipeline.report.page.arrays import Column, Envelope, Points, Raster
+from cal_pipeline.report.page.arrays import Envelope, Raster
 from cal_pipeline.report.page.blocks import (
     Axis,
     Block,
@@ -33,16 +33,14 @@ from cal_pipeline.report.page.blocks import (
     tiles,
 )
 from cal_pipeline.report.receiver_band import BandArrays, list_axes
-from cal_pipeline.report.receiver_samples import ANY, ScanSamples, find_line, measure_strength
+from cal_pipeline.report.receiver_map import show_map
+from cal_pipeline.report.receiver_samples import ANY, ScanSamples
 from cal_pipeline.report.receiver_summary import BandSummary, list_parameters, with_error, worst_verdict
 
 Floats = NDArray[np.float64]
 
 _SPECTRA, _AVERAGE, _OTHERS = 4.0, 40.0, 1.0
 """Weights of curves in the budget: a single average costs little and is looked at most."""
-
-_UNITS = ((0.1, 3600.0, "arcsec"), (3.0, 60.0, "arcmin"), (np.inf, 1.0, "deg"))
-"""Extent of a map up to which a unit is used [deg], its number in a degree, its name."""
 
 
 def describe_scan(title: str, page: str, bands: Sequence[tuple[BandArrays, BandSummary]]) -> Page:
@@ -99,7 +97,7 @@ def _describe_band(arrays: BandArrays, summary: BandSummary) -> Iterator[Block]:
         yield _show_scale(arrays, summary, axes, bad)
         if samples is not None:
             yield _show_flags(arrays, samples, axes[0], summary)
-            yield from _show_map(arrays, samples, summary)
+            yield from show_map(arrays, samples, summary)
         yield from _show_differences(arrays, axes)
     yield _show_parameters(summary)
     if arrays.problems:
@@ -143,10 +141,16 @@ def _show_verdicts(summary: BandSummary) -> Block:
     blocks: list[Block] = []
     if warned:
         rows = [
-            [badge(item.verdict), item.name, _plain(item.value), _plain(item.limit), list_few(item.pixels, 6) or None,
-             item.explanation]
+            [
+                badge(item.verdict),
+                item.name,
+                _plain(item.value),
+                _plain(item.limit),
+                list_few(item.pixels, 6) or None,
+                item.explanation,
+            ]
             for item in warned
-        ]  # fmt: skip
+        ]
         blocks.append(table(["verdict", "check", "value", "limit", "pixels", "explanation"], rows))
     elif summary.verdict == "pass":
         blocks.append(note(f"All {len(passed)} checks that were made are passed.", "good"))
@@ -164,8 +168,9 @@ def _names(value: Any) -> list[str]:
 def _plain(value: Any) -> Any:
     """Return a number or text for a cell."""
     if isinstance(value, (list, tuple)):
-        return ", ".join("not known" if item is None else f"{item:.4g}" if isinstance(item, float) else str(item)
-                         for item in value)  # fmt: skip
+        return ", ".join(
+            "not known" if item is None else f"{item:.4g}" if isinstance(item, float) else str(item) for item in value
+        )
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_plain(item)}" for name, item in value.items())
     return value
@@ -278,9 +283,13 @@ def _water_by_pixel(arrays: BandArrays) -> Block | None:
     flat, of_flat = pwv.reshape(len(arrays.pixels), -1), errors.reshape(len(arrays.pixels), -1)
     names = np.repeat(np.array(arrays.pixels, dtype=object), flat.shape[1]).tolist()
     trace = {
-        "type": "scatter", "mode": "markers", "x": names, "y": flat.ravel(), "marker": {"color": "@accent", "size": 6},
+        "type": "scatter",
+        "mode": "markers",
+        "x": names,
+        "y": flat.ravel(),
+        "marker": {"color": "@accent", "size": 6},
         "error_y": {"type": "data", "array": of_flat.ravel(), "color": "@muted", "thickness": 1},
-    }  # fmt: skip
+    }
     caption = "One point for each pixel, or for each pixel and ON, with its statistical error."
     return figure([trace], {"yaxis": {"title": {"text": "PWV [mm]"}}}, "PWV of the pixels", caption, 300)
 
@@ -344,10 +353,14 @@ def show_terms(summaries: Sequence[BandSummary]) -> list[Block]:
     if not medians:
         return [note("The parts of the error are not in the store.", "warning")]
     trace = {
-        "type": "bar", "orientation": "h", "x": [100.0 * value for value, _ in medians],
-        "y": [name.replace("_", " ") for _, name in medians], "marker": {"color": "@accent"},
-        "hovertemplate": "%{y}: %{x:.3g} %", "name": "",
-    }  # fmt: skip
+        "type": "bar",
+        "orientation": "h",
+        "x": [100.0 * value for value, _ in medians],
+        "y": [name.replace("_", " ") for _, name in medians],
+        "marker": {"color": "@accent"},
+        "hovertemplate": "%{y}: %{x:.3g} %",
+        "name": "",
+    }
     layout = {"xaxis": {"title": {"text": "part of the scale error [%]"}, "rangemode": "tozero"}}
     caption = "Parts by input, medians; the total is the root of the sum of their squares."
     return [figure([trace], layout, caption=caption, height=300)]
@@ -367,90 +380,39 @@ def _show_flags(arrays: BandArrays, samples: ScanSamples, axis: Axis, summary: B
         n_pixels = len(samples.by_pixel[name])
         last_dump = (len(shares) - 1) * samples.per_row
         views = [
-            image(Raster(100 * shares, "max"), x, Axis("dump, in the order of time", 0, last_dump), "%",
-                  "In time", "Share of the pixels and channels of a point that have the flag.", 360, scale, (0, 100)),
-            image(Raster(100 * samples.by_pixel[name], "max"), x, Axis("pixel", 0, n_pixels - 1), "%",
-                  "By pixel", "Share of the dumps and channels of a point that have the flag.", 360, scale, (0, 100)),
-        ]  # fmt: skip
+            image(
+                Raster(100 * shares, "max"),
+                x,
+                Axis("dump, in the order of time", 0, last_dump),
+                "%",
+                "In time",
+                "Share of the pixels and channels of a point that have the flag.",
+                360,
+                scale,
+                (0, 100),
+            ),
+            image(
+                Raster(100 * samples.by_pixel[name], "max"),
+                x,
+                Axis("pixel", 0, n_pixels - 1),
+                "%",
+                "By pixel",
+                "Share of the dumps and channels of a point that have the flag.",
+                360,
+                scale,
+                (0, 100),
+            ),
+        ]
         contents[name] = [columns(*views)]
     parts = as_mapping(summary.record.quality.get("flagged_fraction_by_flag"))
     listed = {name: f"{100 * value:.3g} %" for name, value in parts.items() if isinstance(value, (int, float))}
     if len(contents) == 2:
         contents.pop(ANY)
-    return section("Flags", tabs(contents) if len(contents) > 1 else next(iter(contents.values()))[0],
-                   details("Share of flagged samples", facts(listed or {"flags": None})))  # fmt: skip
-
-
-def _show_map(arrays: BandArrays, samples: ScanSamples, summary: BandSummary) -> Iterator[Block]:
-    """Show the strength of the line along the tracks of the pixels, where positions are known."""
-    track = _read_track(arrays, samples)
-    if track is None:
-        return
-    line, is_line = find_line(samples)
-    strength = measure_strength(samples, line)
-    extent = max(float(np.ptp(axis[np.isfinite(axis)])) if np.isfinite(axis).any() else 0.0 for axis in track)
-    _, factor, unit = next(found for found in _UNITS if extent < found[0])
-    points = Points(np.stack([axis * factor for axis in track] + [strength]).reshape(3, -1, strength.shape[-1]))
-    finite = strength[np.isfinite(strength)]
-    low, high = np.percentile(finite, [1, 99]).tolist() if finite.size else (0.0, 1.0)
-    frame = summary.text("coord_frame")
-    where = "offset" if frame is None else f"offset ({frame})"
-    trace = {
-        "type": "scatter", "mode": "lines+markers" if len(arrays.pixels) == 1 else "markers",
-        "x": Column(points, 0), "y": Column(points, 1), "line": {"color": "@line", "width": 1},
-        "marker": {"color": Column(points, 2), "colorscale": "Viridis", "cmin": low, "cmax": high, "size": 7,
-                   "colorbar": {"title": {"text": "T_A* [K]", "side": "right"}}, "showscale": True},
-        "hovertemplate": "%{x:.1f}, %{y:.1f}<br>%{marker.color:.3g} K", "name": "",
-    }  # fmt: skip
-    trace["hovertemplate"] = _markup("%{x:.1f}, %{y:.1f}<br>%{marker.color:.3g} K<extra></extra>")
-    layout = {
-        "xaxis": {"title": {"text": f"longitude {where} [{unit}]"}, "autorange": "reversed", "constrain": "domain"},
-        "yaxis": {"title": {"text": f"latitude {where} [{unit}]"}, "scaleanchor": "x", "constrain": "domain"},
-    }
-    caption = f"All pixels; {format_count(samples.per_group, 'dump')} a point. " + _say_window(
-        arrays, samples, line, is_line
+    return section(
+        "Flags",
+        tabs(contents) if len(contents) > 1 else next(iter(contents.values()))[0],
+        details("Share of flagged samples", facts(listed or {"flags": None})),
     )
-    yield section("Map", figure([trace], layout, caption=caption, height=520))
-
-
-def _markup(text: str) -> str:
-    from cal_pipeline.report.page.payload import Markup
-
-    return Markup(text)
-
-
-def _say_window(arrays: BandArrays, samples: ScanSamples, line: slice, is_line: bool) -> str:
-    """Say which channels the strength is the mean of."""
-    if not is_line or arrays.frequency is None:
-        return "Colour: mean T_A* of all channels, as no line is seen in the average."
-    channels = [line.start * samples.per_bin, min(line.stop * samples.per_bin, len(arrays.frequency)) - 1]
-    low, high = sorted((arrays.frequency[channels] * 1e-9).tolist())
-    return f"Colour: mean T_A* from {low:.4f} to {high:.4f} GHz, the strongest line, less the median of the other channels."
-
-
-def _read_track(arrays: BandArrays, samples: ScanSamples) -> tuple[Floats, Floats] | None:
-    """Read the positions of all pixels (P, S, groups), means over the dumps of a group [deg]."""
-    _, n_pixels, n_ons, n_groups = samples.strength.shape
-    found = []
-    for track, offset in (("otf_lon", "pixel_offset_lon"), ("otf_lat", "pixel_offset_lat")):
-        if not (arrays.has(track) or arrays.has(offset)):
-            return None
-        total = np.zeros((n_pixels, n_ons, n_groups))
-        if arrays.has(track):
-            values = arrays.read(track)
-            if values is None or values.ndim != 2 or values.shape[1] != n_ons:
-                return None
-            starts = np.arange(0, len(values), samples.per_group)
-            total += (np.add.reduceat(values, starts, axis=0) / np.diff(np.append(starts, len(values)))[:, None]).T[
-                None
-            ]
-        if arrays.has(offset):
-            of_pixel = arrays.read(offset)
-            if of_pixel is None or of_pixel.size != n_pixels * n_ons:
-                return None
-            total += of_pixel.reshape(n_pixels, n_ons)[..., None]
-        found.append(total)
-    return found[0], found[1]
 
 
 def _show_differences(arrays: BandArrays, axes: list[Axis]) -> Iterator[Block]:

@@ -93,11 +93,14 @@ def _show_tiles(
             "Scans": (str(len(numbers)), f"{failed}{counts}" or "none"),
             "PWV": (_median_text([one.pwv for one in summaries], "mm", 3), "median"),
             "T_sys": (_median_text([one.record.figure("t_sys_median_K") for one in summaries], "K", 0), "DSB, median"),
-            "T_rec": (_median_text([one.record.figure("t_rec_dsb_median_K") for one in summaries], "K", 0), "DSB, median"),
+            "T_rec": (
+                _median_text([one.record.figure("t_rec_dsb_median_K") for one in summaries], "K", 0),
+                "DSB, median",
+            ),
             "Scale error": (_median_text([_percent(one, "scale_error_median") for one in summaries], "%", 1), "median"),
             "On source": (f"{sum(seconds) / 60:.1f} min" if seconds else None, "integration time of all scans"),
         }
-    )  # fmt: skip
+    )
 
 
 def _percent(summary: BandSummary, name: str) -> float | None:
@@ -155,15 +158,29 @@ def _show_timeline(summaries: Sequence[BandSummary]) -> Block:
         name = verdict or "not known"
         ends = [time for one in some for time in (str(one.start), str(one.end), None)]
         rows = [row for one in some for row in (_name_row(one), _name_row(one), None)]
-        traces.append({"type": "scatter", "mode": "lines", "x": ends, "y": rows, "hoverinfo": "skip", "showlegend": False,
-                       "line": {"width": 9, "color": _COLOURS[verdict]}, "opacity": 0.35, "connectgaps": False})  # fmt: skip
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": ends,
+                "y": rows,
+                "hoverinfo": "skip",
+                "showlegend": False,
+                "line": {"width": 9, "color": _COLOURS[verdict]},
+                "opacity": 0.35,
+                "connectgaps": False,
+            }
+        )
         traces.append(
             _marks(some, [str(_middle(one)) for one in some], [_name_row(one) for one in some], verdict, name)
         )
     layout = {
-        "xaxis": {"type": "date", "title": {"text": "UTC"}}, "yaxis": {"type": "category"}, "showlegend": True,
-        "legend": {"y": 1.02, "yanchor": "bottom"}, "margin": {"t": 36},
-    }  # fmt: skip
+        "xaxis": {"type": "date", "title": {"text": "UTC"}},
+        "yaxis": {"type": "category"},
+        "showlegend": True,
+        "legend": {"y": 1.02, "yanchor": "bottom"},
+        "margin": {"t": 36},
+    }
     rows_count = len({_name_row(summary) for summary in timed})
     caption = (
         "Each mark is a scan, from its first to its last ON; choose one to open its page. Failed scans have no time."
@@ -188,11 +205,21 @@ def _marks(some: Sequence[BandSummary], x: Sequence[Any], y: Sequence[Any], verd
     """Make the marks of scans of one verdict, which open their pages."""
     texts = [f"scan {one.label}, {one.text('source') or 'source not known'}: {name}" for one in some]
     return {
-        "type": "scatter", "mode": "markers", "x": x, "y": y, "name": name, "text": texts,
+        "type": "scatter",
+        "mode": "markers",
+        "x": x,
+        "y": y,
+        "name": name,
+        "text": texts,
         "customdata": [one.page for one in some],
-        "marker": {"color": _COLOURS[verdict], "symbol": _SYMBOLS[verdict], "size": 10, "line": {"width": 1, "color": "@surface"}},
+        "marker": {
+            "color": _COLOURS[verdict],
+            "symbol": _SYMBOLS[verdict],
+            "size": 10,
+            "line": {"width": 1, "color": "@surface"},
+        },
         "hovertemplate": Markup("%{text}<br>%{x}, %{y}<extra></extra>"),
-    }  # fmt: skip
+    }
 
 
 def _show_warnings(summaries: Sequence[BandSummary]) -> Block:
@@ -213,11 +240,15 @@ def _show_warnings(summaries: Sequence[BandSummary]) -> Block:
     ordered = sorted(found.items(), key=lambda item: (-rank(item[0][0]), -len(item[1]), item[0][1]))
     rows = [
         [
-            badge(verdict), name, len(some), list_scans(list({summary.number for summary, _ in some})),
-            link(f"scan {some[0][0].number}", some[0][0].page), next((w.explanation for _, w in some if w.explanation), None),
+            badge(verdict),
+            name,
+            len(some),
+            list_scans(list({summary.number for summary, _ in some})),
+            link(f"scan {some[0][0].number}", some[0][0].page),
+            next((w.explanation for _, w in some if w.explanation), None),
         ]
         for (verdict, name), some in ordered
-    ]  # fmt: skip
+    ]
     titles = ["verdict", "check", "number", "scans", "first", "explanation"]
     return section("Quality warnings", *blocks, table(titles, rows, first=_FIRST))
 
@@ -230,15 +261,33 @@ def _list_all(summaries: Sequence[BandSummary], unreadable: Mapping[Any, str]) -
         scale, start = _percent(one, "scale_error_median"), one.start
         rows.append(
             [
-                link(one.label, one.page), badge(one.verdict), one.text("source"), one.text("mode"),
-                None if start is None else str(start)[:19].replace("T", " "), len(one.pixels) or None,
-                with_error(one.pwv, one.pwv_total), None if sys is None else round(sys), None if rec is None else round(rec),
-                None if scale is None else round(scale, 1), " ".join(one.record.checks) or "–",
+                link(one.label, one.page),
+                badge(one.verdict),
+                one.text("source"),
+                one.text("mode"),
+                None if start is None else str(start)[:19].replace("T", " "),
+                len(one.pixels) or None,
+                with_error(one.pwv, one.pwv_total),
+                None if sys is None else round(sys),
+                None if rec is None else round(rec),
+                None if scale is None else round(scale, 1),
+                " ".join(one.record.checks) or "none",
             ]
-        )  # fmt: skip
+        )
     rows += [[link(number, f"scan-{number}"), badge("")] + [None] * 8 + ["cannot be read"] for number in unreadable]
-    titles = ["scan", "verdict", "source", "mode", "start (UTC)", "pixels", "PWV [mm]", "T_sys [K]", "T_rec [K]",
-              "scale [%]", "checks not passed"]  # fmt: skip
+    titles = [
+        "scan",
+        "verdict",
+        "source",
+        "mode",
+        "start (UTC)",
+        "pixels",
+        "PWV [mm]",
+        "T_sys [K]",
+        "T_rec [K]",
+        "scale [%]",
+        "checks not passed",
+    ]
     return section("Scans", table(titles, rows, filters=True, first=_FIRST))
 
 
@@ -271,7 +320,7 @@ def _show_water(summaries: Sequence[BandSummary]) -> Block:
                 mark["hovertemplate"] = Markup("%{text}<extra></extra>")
                 traces.append(mark)
         layout = {"xaxis": {"type": "date", "title": {"text": "UTC"}}, "yaxis": {"title": {"text": "PWV [mm]"}}}
-        caption = "Error bars: total error, statistical and that of the opacity model; a mark without bar has an unknown error."
+        caption = "Bars: total error, statistical and of the opacity model; without a bar the error is not known."
         blocks.append(figure(traces, layout, "PWV", caption, 320, links="customdata"))
     else:
         blocks.append(note("No scan has a time and a water vapour.", "warning"))
@@ -280,16 +329,24 @@ def _show_water(summaries: Sequence[BandSummary]) -> Block:
         some = [one for one in timed if one.record.figure(name) is not None]
         lines.append(
             {
-                "type": "scatter", "mode": "markers", "name": label, "x": [str(_middle(one)) for one in some],
-                "y": [one.record.figure(name) for one in some], "marker": {"color": colour, "size": 7},
-                "customdata": [one.page for one in some], "text": [f"scan {one.label}: {label}" for one in some],
+                "type": "scatter",
+                "mode": "markers",
+                "name": label,
+                "x": [str(_middle(one)) for one in some],
+                "y": [one.record.figure(name) for one in some],
+                "marker": {"color": colour, "size": 7},
+                "customdata": [one.page for one in some],
+                "text": [f"scan {one.label}: {label}" for one in some],
                 "hovertemplate": Markup("%{text} %{y:.0f} K<extra></extra>"),
             }
-        )  # fmt: skip
+        )
     layout = {
-        "xaxis": {"type": "date", "title": {"text": "UTC"}}, "yaxis": {"title": {"text": "T [K]"}}, "showlegend": True,
-        "legend": {"y": 1.02, "yanchor": "bottom"}, "margin": {"t": 36},
-    }  # fmt: skip
+        "xaxis": {"type": "date", "title": {"text": "UTC"}},
+        "yaxis": {"title": {"text": "T [K]"}},
+        "showlegend": True,
+        "legend": {"y": 1.02, "yanchor": "bottom"},
+        "margin": {"t": 36},
+    }
     if any(trace["x"] for trace in lines):
         caption = "Medians of each scan or band, double sideband."
         blocks.append(figure(lines, layout, "System and receiver temperature", caption, 320, links="customdata"))
@@ -307,8 +364,10 @@ def _show_arrays(summaries: Sequence[BandSummary]) -> list[Block]:
         name = " ".join(filter(None, [frontend, band])) or "Array"
         caption = f"Medians over {format_count(len(some), 'scan')}, double sideband."
         t_sys, t_rec = (_median_of(np.stack(values)) for values in ([s.t_sys for s in some], [s.t_rec for s in some]))
-        figures = [_draw_footprint(values, pixels, some, f"{name}: {label}", caption)
-                   for label, values in (("T_sys", t_sys), ("T_rec", t_rec))]  # fmt: skip
+        figures = [
+            _draw_footprint(values, pixels, some, f"{name}: {label}", caption)
+            for label, values in (("T_sys", t_sys), ("T_rec", t_rec))
+        ]
         blocks.append(columns(*figures))
     return [section("Pixels of the array", *blocks)] if blocks else []
 
@@ -327,13 +386,25 @@ def _draw_footprint(values: Any, pixels: Sequence[str], some: Sequence[BandSumma
         return note(f"{title} of the pixels is not known.", "warning")
     offsets = next((one.offsets for one in some if one.offsets is not None), None)
     placed = offsets is not None and len(offsets[0]) > 1
-    texts = [f"{name}: {value:.0f} K" if np.isfinite(value) else f"{name}: not known"
-             for name, value in zip(pixels, values, strict=True)]  # fmt: skip
-    marker: Block = {"size": 30 if len(pixels) <= 20 else 20, "color": values, "colorscale": "Viridis", "showscale": True,
-                     "colorbar": {"title": {"text": "K", "side": "right"}}, "line": {"width": 1, "color": "@line"}}  # fmt: skip
+    texts = [
+        f"{name}: {value:.0f} K" if np.isfinite(value) else f"{name}: not known"
+        for name, value in zip(pixels, values, strict=True)
+    ]
+    marker: Block = {
+        "size": 30 if len(pixels) <= 20 else 20,
+        "color": values,
+        "colorscale": "Viridis",
+        "showscale": True,
+        "colorbar": {"title": {"text": "K", "side": "right"}},
+        "line": {"width": 1, "color": "@line"},
+    }
     trace = {
-        "type": "scatter", "mode": "markers", "marker": marker, "text": texts, "hovertemplate": Markup("%{text}<extra></extra>"),
-    }  # fmt: skip
+        "type": "scatter",
+        "mode": "markers",
+        "marker": marker,
+        "text": texts,
+        "hovertemplate": Markup("%{text}<extra></extra>"),
+    }
     if placed and offsets is not None:
         lon, lat = (3600.0 * (axis - np.mean(axis)) for axis in offsets)
         trace |= {"x": lon, "y": lat}
@@ -354,15 +425,30 @@ def _show_scale(summaries: Sequence[BandSummary]) -> Block:
     some = [one for one in summaries if one.start is not None and _percent(one, "scale_error_median") is not None]
     blocks: list[Block] = []
     traces = [
-        _marks(found, [str(_middle(one)) for one in found], [_percent(one, "scale_error_median") for one in found], verdict,
-               verdict or "not known")
-        for verdict in VERDICTS if (found := [one for one in some if one.verdict == verdict])
-    ]  # fmt: skip
+        _marks(
+            found,
+            [str(_middle(one)) for one in found],
+            [_percent(one, "scale_error_median") for one in found],
+            verdict,
+            verdict or "not known",
+        )
+        for verdict in VERDICTS
+        if (found := [one for one in some if one.verdict == verdict])
+    ]
     if traces:
-        layout = {"xaxis": {"type": "date", "title": {"text": "UTC"}},
-                  "yaxis": {"title": {"text": "scale error [%]"}, "rangemode": "tozero"}}  # fmt: skip
-        blocks.append(figure(traces, layout, caption="Relative 1-sigma error of the scale of T_A*, median of each scan.",
-                             height=300, links="customdata"))  # fmt: skip
+        layout = {
+            "xaxis": {"type": "date", "title": {"text": "UTC"}},
+            "yaxis": {"title": {"text": "scale error [%]"}, "rangemode": "tozero"},
+        }
+        blocks.append(
+            figure(
+                traces,
+                layout,
+                caption="Relative 1-sigma error of the scale of T_A*, median of each scan.",
+                height=300,
+                links="customdata",
+            )
+        )
     else:
         blocks.append(note("The error of the scale is not known.", "warning"))
     return section("Error of the calibration scale", columns(*blocks, *show_terms(summaries)))

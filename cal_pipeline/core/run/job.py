@@ -52,10 +52,14 @@ class Recipe(Protocol):
     product_kind: ProductKind
     input_key: str
     verify: bool
+    report: bool
     inputs_chosen_by: str
 
     def open_input(self, location: str) -> Dataset:
         """Open the input."""
+
+    def check_growing(self, root: StorePath) -> None:
+        """Refuse an input of another kind, which is still being written."""
 
     def open_growing(self, location: str, complete: Sequence[Key]) -> Dataset:
         """Open an input that is still being written, with the observations that are complete."""
@@ -95,6 +99,9 @@ class Recipe(Protocol):
 
     def finish_product(self, product: Any) -> None:
         """Complete the product at the end of a run."""
+
+    def write_report(self, product: Any) -> None:
+        """Write a report of the product."""
 
     def parameters_sha256(self) -> str:
         """Return the SHA-256 digest of the parameters with an effect on results."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,7 +103,7 @@ def calibrate_observations(
     StoreLockedError
         If another run has taken the product over.
     """
-    began, noun = time.monotonic(), output.kind.noun
+    began, noun, is_empty = time.monotonic(), output.kind.noun, False
     tally = RunTally(set(numbers), noun)
     record = RunRecord(output, len(numbers), recipe.parameters_sha256())
     try:
@@ -119,9 +119,11 @@ def calibrate_observations(
         _leave_what_belongs(output, tally, resumption)
         record.end(is_finished=output.product is output.root or not tally.unwritten)
         if follower is not None and not tally.asked and not output.published():
-            return _end_without_any(output, follower)
-        _refuse_to_swap(output, tally, record)
-        output.finish([output.kind.group_name(number) for number in tally.done])
+            output.discard()
+            is_empty = True
+        else:
+            _refuse_to_swap(output, tally, record)
+            output.finish([output.kind.group_name(number) for number in tally.done])
     except BaseException as error:
         _end_early(output, tally, record, recipe)
         if isinstance(error, KeyboardInterrupt):
@@ -130,25 +132,28 @@ def calibrate_observations(
     finally:
         if resumption is not None:
             logger.info("%s", resumption)
+    if follower is not None and is_empty:
+        return _end_without_any(output, follower)
     product = _open_finished(output, tally, recipe)
     n_failed = len(output.failures)
     failed = f", {n_failed} failed" if n_failed else ""
     logger.info("%s%s in %.0f s: %s", tally, failed, time.monotonic() - began, output.root)
-    unrecorded = [error for error in (record.unsaved, output.unsaved, _finish_product(recipe, product)) if error]
+    described = [_try_to(recipe.finish_product, product)]
+    described += [_try_to(recipe.write_report, product)] if recipe.report else []
+    unrecorded = [error for error in (record.unsaved, output.unsaved, *described) if error]
     others = resumption.numbers_to_leave(tally.done) if resumption else set()
     _judge(tally, output, product, unrecorded, others)
     return product
 
 
 def _end_without_any(output: OutputStore, follower: Follower) -> None:
-    """Leave no product of an input in which nothing came.
+    """End a run that followed an input in which nothing came.
 
     Raises
     ------
     RunFailedError
         If following ended by its timeout, not by the user.
     """
-    output.discard()
     if follower.has_timed_out:
         raise RunFailedError(1, f"no {output.kind.noun} came in {follower.root} before follow_timeout", None)
 
@@ -213,15 +218,15 @@ def _end_early(output: OutputStore, tally: RunTally, record: RunRecord, recipe: 
             # An error before the first observation leaves no store that looks like the product of a run.
             output.discard()
         elif output.product is output.root:
-            _finish_product(recipe, recipe.open_product(output.root.name))
+            _try_to(recipe.finish_product, recipe.open_product(output.root.name))
     except Exception as error:
         logger.error("the end of the run could not be recorded in %s: %s", output.root, error)
 
 
-def _finish_product(recipe: Recipe, product: Any) -> Exception | None:
-    """Complete the product; return the error if that fails, for the observations are done."""
+def _try_to(complete: Callable[[Any], None], product: Any) -> Exception | None:
+    """Complete the product or describe it; return the error if that fails, for the observations are done."""
     try:
-        recipe.finish_product(product)
+        complete(product)
     except Exception as error:
         logger.error("%s", error)
         logger.debug("%s", product, exc_info=True)

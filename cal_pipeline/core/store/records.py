@@ -26,6 +26,7 @@ RUN_ONLY = frozenset(
         "overwrite",
         "post_hooks",
         "pre_hooks",
+        "report",
         "resume",
         "save_results",
         "scheduler",

@@ -21,6 +21,9 @@ MISSING = -32768
 _LARGEST = 32767
 """Largest code of a value, in size."""
 
+_LEVEL = 6
+"""Level of deflation: higher ones take several times as long for some percent."""
+
 _FEWEST_BINS = 16
 """Number of bins below which an envelope is no longer reduced."""
 
@@ -86,6 +89,11 @@ class Envelope:
         return found
 
     @property
+    def n_values(self) -> int:
+        """Number of values that are kept."""
+        return int(self.low.size) * (1 if self.low is self.high else 2 if self.mean is None else 3)
+
+    @property
     def can_shrink(self) -> bool:
         """Tell whether it has bins to merge."""
         return bool(self.low.shape[-1] > _FEWEST_BINS)
@@ -120,8 +128,8 @@ class Envelope:
 
     def halved(self) -> Envelope:
         """Merge neighbouring bins."""
-        mean = None if self.mean is None else _merge_pairs(self.mean, np.nanmean)
-        low, high = _merge_pairs(self.low, np.nanmin), _merge_pairs(self.high, np.nanmax)
+        mean = None if self.mean is None else _merge_pairs(self.mean, _average_two)
+        low, high = _merge_pairs(self.low, np.fmin), _merge_pairs(self.high, np.fmax)
         return replace(self, low=low, high=high, mean=mean, per_bin=2 * self.per_bin)
 
     def encode(self) -> tuple[dict[str, Any], list[bytes]]:
@@ -178,6 +186,11 @@ class Raster:
         object.__setattr__(self, "full", values.shape if self.full == (0, 0) else self.full)
 
     @property
+    def n_values(self) -> int:
+        """Number of values that are kept."""
+        return int(self.values.size)
+
+    @property
     def can_shrink(self) -> bool:
         """Tell whether it has neighbours to merge."""
         return bool(max(self.values.shape) > _FEWEST_PIXELS)
@@ -191,18 +204,17 @@ class Raster:
 
     def _merging(self) -> Callable[..., Any]:
         if self.reduction == "or":
-            return np.bitwise_or.reduce
+            return np.bitwise_or
         if self.reduction == "extreme":
             middle = _middle(self.values)
 
-            def keep_farther(pairs: NDArray[Any], axis: int) -> NDArray[Any]:
-                distance = np.nan_to_num(np.abs(pairs - middle), nan=-1.0)
-                chosen = np.expand_dims(distance.argmax(axis), axis)
-                taken: NDArray[Any] = np.take_along_axis(pairs, chosen, axis).squeeze(axis)
-                return taken
+            def keep_farther(first: Floats, second: Floats) -> Floats:
+                near = np.nan_to_num(np.abs(first - middle), nan=-1.0)
+                far = np.nan_to_num(np.abs(second - middle), nan=-1.0)
+                return np.where(far > near, second, first)
 
             return keep_farther
-        return np.nanmax if self.reduction == "max" else np.nanmean
+        return np.fmax if self.reduction == "max" else _average_two
 
     def encode(self) -> tuple[dict[str, Any], list[bytes]]:
         """Encode for a page; return the description and the stream of its array."""
@@ -235,13 +247,18 @@ class Points:
     weight: float = 1.0
 
     @property
+    def n_values(self) -> int:
+        """Number of values that are kept."""
+        return int(self.values.size)
+
+    @property
     def can_shrink(self) -> bool:
         """Tell whether its rows have neighbours to merge."""
         return bool(self.values.shape[-1] > 1)
 
     def halved(self) -> Points:
         """Average neighbours."""
-        return replace(self, values=_merge_pairs(self.values, np.nanmean))
+        return replace(self, values=_merge_pairs(self.values, _average_two))
 
     def encode(self) -> tuple[dict[str, Any], list[bytes]]:
         """Encode for a page; return the description and a stream for each column."""
@@ -292,16 +309,17 @@ class Exact:
         return {"kind": "array", "arrays": [coded]}, [stream]
 
 
-def _merge_pairs(values: NDArray[Any], merge: Callable[..., Any]) -> NDArray[Any]:
+def _merge_pairs(values: NDArray[Any], merge: Callable[[Any, Any], Any]) -> NDArray[Any]:
     """Merge neighbours along the last axis; a last one without a neighbour stays."""
     if values.shape[-1] % 2:
         values = np.concatenate([values, values[..., -1:]], axis=-1)
-    pairs = values.reshape(*values.shape[:-1], -1, 2)
-    with warnings.catch_warnings():
-        # A pair without any value stays NaN.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        merged: NDArray[Any] = merge(pairs, axis=-1)
+    merged: NDArray[Any] = merge(values[..., 0::2], values[..., 1::2])
     return merged
+
+
+def _average_two(first: Floats, second: Floats) -> Floats:
+    """Average numbers, or return the one that is finite."""
+    return np.where(np.isnan(first), second, np.where(np.isnan(second), first, 0.5 * (first + second)))
 
 
 def _middle(values: NDArray[Any]) -> float:
@@ -375,7 +393,7 @@ def quantise(values: NDArray[Any], step: float, offset: float) -> tuple[dict[str
     chosen = np.ascontiguousarray(change if is_smooth else flat, "<i2")
     planes = chosen.view(np.uint8).reshape(-1, 2).T
     described = {"type": "q2", "shape": list(values.shape), "step": step, "offset": offset, "delta": bool(is_smooth)}
-    return described, zlib.compress(planes.tobytes(), 9)
+    return described, zlib.compress(planes.tobytes(), _LEVEL)
 
 
 def encode_exact(values: NDArray[Any]) -> tuple[dict[str, Any], bytes]:
@@ -401,7 +419,7 @@ def encode_exact(values: NDArray[Any]) -> tuple[dict[str, Any], bytes]:
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     planes = little.reshape(-1).view(np.uint8).reshape(-1, little.dtype.itemsize).T
     described = {"type": f"{little.dtype.kind}{little.dtype.itemsize}", "shape": list(values.shape)}
-    return described, zlib.compress(planes.tobytes(), 9)
+    return described, zlib.compress(planes.tobytes(), _LEVEL)
 
 
 def smallest_power(count: int, most: int) -> int:

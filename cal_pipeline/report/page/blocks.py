@@ -280,8 +280,13 @@ def table(
     """
     rows = [list(row) for row in rows]
     return {
-        "block": "table", "titles": list(titles), "rows": rows, "caption": caption, "filters": filters, "first": first
-    }  # fmt: skip
+        "block": "table",
+        "titles": list(titles),
+        "rows": rows,
+        "caption": caption,
+        "filters": filters,
+        "first": first,
+    }
 
 
 def link(label: Any, page: str) -> Block:
@@ -338,9 +343,14 @@ def figure(
     'PWV'
     """
     return {
-        "block": "figure", "traces": [dict(trace) for trace in traces], "layout": dict(layout), "title": title,
-        "caption": caption, "height": height, "links": links,
-    }  # fmt: skip
+        "block": "figure",
+        "traces": [dict(trace) for trace in traces],
+        "layout": dict(layout),
+        "title": title,
+        "caption": caption,
+        "height": height,
+        "links": links,
+    }
 
 
 def curves(
@@ -381,21 +391,32 @@ def curves(
 
     drawn = [
         {
-            "label": panel.label, "share": panel.share, "zero": panel.zero,
+            "label": panel.label,
+            "share": panel.share,
+            "zero": panel.zero,
             "curves": [
                 {
-                    "name": curve.name, "values": number(curve.values), "row": curve.row, "group": curve.group,
-                    "style": curve.style, "error": None if curve.error is None else number(curve.error),
+                    "name": curve.name,
+                    "values": number(curve.values),
+                    "row": curve.row,
+                    "group": curve.group,
+                    "style": curve.style,
+                    "error": None if curve.error is None else number(curve.error),
                 }
                 for curve in panel.curves
             ],
         }
         for panel in panels
-    ]  # fmt: skip
+    ]
     return {
-        "block": "curves", "panels": drawn, "envelopes": envelopes, "axes": [axis.describe() for axis in axes],
-        "title": title, "caption": caption, "height": height,
-    }  # fmt: skip
+        "block": "curves",
+        "panels": drawn,
+        "envelopes": envelopes,
+        "axes": [axis.describe() for axis in axes],
+        "title": title,
+        "caption": caption,
+        "height": height,
+    }
 
 
 def image(
@@ -442,9 +463,15 @@ def image(
         finite = finite[np.isfinite(finite)]
         limits = tuple(np.percentile(finite, [0.5, 99.5]).tolist()) if finite.size else (0.0, 1.0)
     trace = {
-        "type": "heatmap", "z": raster, "x": x.describe(), "y": y.describe(), "colorscale": scale, "zmin": limits[0],
-        "zmax": limits[1], "colorbar": {"title": {"text": colour_label, "side": "right"}},
-    }  # fmt: skip
+        "type": "heatmap",
+        "z": raster,
+        "x": x.describe(),
+        "y": y.describe(),
+        "colorscale": scale,
+        "zmin": limits[0],
+        "zmax": limits[1],
+        "colorbar": {"title": {"text": colour_label, "side": "right"}},
+    }
     layout: Block = {"xaxis": {"title": {"text": x.label}}, "yaxis": {"title": {"text": y.label}}}
     if is_square:
         layout["yaxis"] |= {"scaleanchor": "x", "constrain": "domain"}

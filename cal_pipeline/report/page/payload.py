@@ -20,6 +20,9 @@ from cal_pipeline.report.page.arrays import Column, Envelope, Exact, Points, Ras
 _SMALL = 64
 """Length up to which a numeric array is written as text."""
 
+_VALUES_IN_BUDGET = 2.5
+"""Number of values for each character of a budget above which the arrays surely exceed it."""
+
 _LONGEST = 4000
 """Longest text of a page [characters]; longer ones are cut in the middle."""
 
@@ -77,8 +80,8 @@ def pack(content: Mapping[str, Any], budget: float = math.inf) -> Packed:
     """
     arrays: list[Any] = []
     document = json.dumps(_prepare(content, arrays), separators=(",", ":"), allow_nan=False)
+    n_halvings, text = _reduce_roughly(arrays, budget), 0
     encoded = [item.encode() for item in arrays]
-    n_halvings, text = 0, 0
     base = len(zlib.compress(document.encode(), 9)) + 64 * len(arrays)
     while True:
         sizes = [sum(map(len, streams)) for _, streams in encoded]
@@ -91,6 +94,21 @@ def pack(content: Mapping[str, Any], budget: float = math.inf) -> Packed:
         encoded[worst] = arrays[worst].encode()
         n_halvings += 1
     return Packed(_join(document, encoded), n_halvings)
+
+
+def _reduce_roughly(arrays: list[Any], budget: float) -> int:
+    """Halve arrays until their number of values is near the budget; return how often.
+
+    Arrays are deflated to tell their size, which takes long for those that will be halved many times.
+    """
+    n_halvings = 0
+    while True:
+        able = [k for k, item in enumerate(arrays) if item.can_shrink]
+        if not able or sum(arrays[k].n_values for k in able) <= _VALUES_IN_BUDGET * budget:
+            return n_halvings
+        worst = max(able, key=lambda k: arrays[k].n_values / arrays[k].weight)
+        arrays[worst] = arrays[worst].halved()
+        n_halvings += 1
 
 
 def _join(document: str, encoded: list[tuple[dict[str, Any], list[bytes]]]) -> str:

@@ -1,0 +1,30 @@
+"""Read spectra of exported files with pyspeckit."""
+
+import numpy as np
+import pyspeckit
+from astropy.io import fits
+
+
+def read_row(path, row, column):
+    """Read one spectrum, and the rest of its row as a header."""
+    with fits.open(path) as file:
+        table = file[1]
+        values = {name: table.data[name][row] for name in table.columns.names}
+    data = np.array(values.pop(column), float)
+    known = {name: value for name, value in values.items() if np.ndim(value) == 0 and value == value}
+    return data, fits.Header({name: value.item() if hasattr(value, "item") else value for name, value in known.items()})
+
+
+def read_sdfits(path, row):
+    """Read a spectrum of SDFITS, with topocentric frequencies."""
+    data, header = read_row(path, row, "DATA")
+    return pyspeckit.Spectrum(fits.PrimaryHDU(data, header), filetype="pyfits")
+
+
+def read_class(path, row):
+    """Read a spectrum of CLASS's FITS, with frequencies in the frame of the source."""
+    data, header = read_row(path, row, "SPECTRUM")
+    data[data == fits.getval(path, "BLANK", 1)] = np.nan
+    # By these pyspeckit knows the frequency axis of CLASS.
+    header.update({"ORIGIN": "CLASS-Grenoble", "CTYPE1": "FREQ", "CUNIT1": "Hz"})
+    return pyspeckit.Spectrum(fits.PrimaryHDU(data, header), filetype="pyfits")
