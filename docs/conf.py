@@ -54,6 +54,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "cherenkov_tables",
     "command_options",
+    "export_tables",
     "imager_tables",
     "mathml",
     "numpydoc_once",
