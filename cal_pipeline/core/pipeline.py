@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from stpipe import Pipeline
 
@@ -538,6 +538,10 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         if file not in prepared:
             prepared[file] = self._prepare(file)
         return prepared[file]
+
+    def make_for(self, observation: Observation) -> Self:
+        """Make a pipeline with fresh steps and the parameters for an observation, those chosen by the data too."""
+        return self.with_parameters(self.resolve_with(self._file_for(observation.get_crds_parameters())))
 
     def _prepare(self, file: Path | None) -> Prepared:
         """Make steps with the parameters for a file that is chosen by the data, or none."""
