@@ -63,7 +63,7 @@ def calibrate_parser() -> argparse.ArgumentParser:
         epilog="Other commands, each with its own --help: calibrate info describes a session or a product, "
         "calibrate check finds damage in one, calibrate compare shows how two products differ, calibrate replay "
         "repeats a scan or an exposure of a product, calibrate report writes an HTML page about one, calibrate export "
-        "writes spectra for other programs, calibrate which lists the pipelines that run on the exposures of an imager.",
+        "writes spectra for other programs, calibrate which lists the pipelines that run on exposures of an imager.",
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
