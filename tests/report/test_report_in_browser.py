@@ -193,7 +193,7 @@ def of_frame(folder):
                 ),
             ),
             section("Tabs", tabs({"first": [note("one")], "second": [figure([track], {}, "Second")]})),
-            section("Rows", table(["n", "verdict"], [[k, badge("pass" if k else "fail")] for k in range(30)], filters=True)),
+            section("Rows", table(["n", "verdict"], [[1, badge("fail")], [2, badge("pass")]], filters=True)),
             section("More", table(["n"], [[k] for k in range(30)], first=5)),
         ],
         groups=names,
