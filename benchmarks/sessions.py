@@ -9,7 +9,7 @@ from pathlib import Path
 
 import zarr
 
-from cal_pipeline.simulate import Otf, Scan, TotalPower, preset, simulate
+from cal_pipeline.simulate import Drift, Otf, Scan, TotalPower, preset, simulate
 
 PAIRS = ("OFF", "ON")
 
@@ -32,6 +32,15 @@ def medium(folder: Path) -> Path:
     """One scan of 184 MB: 16384 channels, 20 dumps, 7 pixels, 20 subscans."""
     sequence = TotalPower(pattern=PAIRS, cycles=10, dumps=20)
     return _make(folder / "medium.zarr", "sofia_hfa", channels=16384, sequence=sequence)
+
+
+def drifting(folder: Path) -> Path:
+    """Two scans of 184 MB as in `medium`, whose gain drifts by 2 % an hour: the first has loads before and after."""
+    sequence = TotalPower(pattern=PAIRS, cycles=10, dumps=20)
+    drift = Drift(gain_per_hour=0.02)
+    return _make(
+        folder / "drifting.zarr", "sofia_hfa", channels=16384, sequence=sequence, scans=(Scan(),) * 2, drift=drift
+    )
 
 
 def night(folder: Path) -> Path:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from cal_pipeline.pipelines.image3 import Image3Pipeline
     from cal_pipeline.pipelines.molecular_atmosphere import MolecularAtmospherePipeline
     from cal_pipeline.pipelines.preprocess import PreprocessDarkPipeline, PreprocessFlatfieldPipeline
+    from cal_pipeline.pipelines.tuning import tune
 
 __all__ = [
     "CalibratedSession",
@@ -61,6 +62,7 @@ __all__ = [
     "__version__",
     "open_l0",
     "open_l1",
+    "tune",
 ]
 
 # Imported when they are first asked for: the command-line tools beside the pipeline start faster.
@@ -75,6 +77,7 @@ _LAZY = {
     "PreprocessFlatfieldPipeline": "cal_pipeline.pipelines.preprocess",
     "open_l0": "cal_pipeline.heterodyne.opening",
     "open_l1": "cal_pipeline.heterodyne.opening",
+    "tune": "cal_pipeline.pipelines.tuning",
 }
 
 

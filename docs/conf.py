@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+from figure_style import FIGURE_STYLE
 from numpydoc.xref import DEFAULT_LINKS
 
 from cal_pipeline import __version__
@@ -47,17 +48,23 @@ release = version = __version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.viewcode",
+    "matplotlib.sphinxext.plot_directive",
     "myst_parser",
     "numpydoc",
+    "sphinx_gallery.gen_gallery",
     "cherenkov_tables",
+    "command_options",
+    "export_tables",
     "imager_tables",
     "mathml",
+    "numpydoc_once",
     "parameter_choice",
+    "project_files",
     "short_code",
     "signatures",
     "step_parameters",
 ]
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "examples"]
 templates_path = ["_templates"]
 # Options and ranges are read as they are typed: no dashes or quotes of a typesetter.
 smartquotes = False
@@ -83,3 +90,27 @@ autodoc_preserve_defaults = True
 autodoc_default_options = {"member-order": "bysource"}
 # A longer signature has a line for each parameter.
 python_maximum_signature_line_length = 100
+
+# Tutorials are scripts that the build runs; ``-D plot_gallery=0`` shows them without their output.
+sphinx_gallery_conf = {
+    "examples_dirs": "examples/tutorials",
+    "gallery_dirs": "tutorials",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "FileNameSortKey",
+    "capture_repr": ("__repr__",),
+    "download_all_examples": False,
+    "write_computation_times": False,
+    # Pages are the same on every machine: no running times.
+    "min_reported_time": 3600,
+    "show_signature": False,
+    "remove_config_comments": True,
+    "compress_images": (),
+    "reset_modules": ("matplotlib", "figure_style.set_style"),
+}
+# Figures of the explanations are drawn by scripts, too.
+plot_basedir = str(Path(__file__).parent / "examples" / "figures")
+plot_formats = [("png", 110)]
+plot_html_show_formats = False
+plot_html_show_source_link = True
+plot_rcparams = FIGURE_STYLE
+plot_apply_rcparams = True

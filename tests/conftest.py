@@ -26,6 +26,11 @@ hypothesis.settings.register_profile("compiled", deadline=None)
 hypothesis.settings.load_profile("compiled")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Run one worker more than there are cores: many tests wait for servers and processes that they start."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True)
 def _few_objects_to_collect() -> Iterator[None]:
     """Keep what libraries made out of garbage collection, which stpipe starts in every `Step.run`."""

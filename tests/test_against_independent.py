@@ -32,7 +32,7 @@ from cal_pipeline.simulate import (
 
 SLOW = pytest.mark.slow
 # 32-bit arrays of L1; everything else is compared to 1e-9.
-SINGLE = ("sigma", "sky_residual", "scale_error", "scale_error_terms")
+SINGLE = ("sigma", "sky_residual", "scale_error", "scale_error_terms", "ref_share")
 EFFICIENCY = {"forward_efficiency": 0.95}  # of the fixture `calibrate`
 FAULTS = Faults(missing_fraction=0.1, dead=(DeadChannels(17, 19, receiver=1),))
 CASES = {
@@ -415,7 +415,9 @@ def _compare(product, expected, band=None, scan=1):
     found = product.open_scan(scan, band).load()
     np.testing.assert_array_equal(found.mjd.values, _as_time(expected["mjd"]))
     compared = [name for name in expected if name in found and name != "mjd"]
-    assert {"spectra", "t_sys", "sigma", "flags", "pwv", "tau_signal", "t_int", "sky_residual"} <= set(compared)
+    assert {"spectra", "t_sys", "sigma", "flags", "pwv", "tau_signal", "t_int", "sky_residual", "ref_share"} <= set(
+        compared
+    )
     for name in compared:
         _agree(name, found[name].values, expected[name])
     if "_figures" in expected:

@@ -118,6 +118,7 @@ for name in {names!r}:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", ["core", *FAMILIES])
 def test_a_room_works_without_the_others(kept):
     """Import the core with every family blocked, and each family with all others blocked."""

@@ -77,6 +77,7 @@ def test_chunks_of_l0(make_session, calibrate, mode, chunks):
     assert_identical(one.path, two.path)
 
 
+@pytest.mark.slow
 def test_splitting_a_session_and_scans_that_are_not_chosen(make_session, calibrate, mode, tmp_path):
     scans = (Scan(), Scan(), Scan(), Scan())
     whole = make_session(mode=mode, channels=24, scans=scans)

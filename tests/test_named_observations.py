@@ -115,6 +115,7 @@ def test_one_that_fails_is_recorded_by_its_name(combine, night, tmp_path, caplog
     assert "colour red failed in step load" in caplog.text
 
 
+@pytest.mark.slow
 def test_workers_know_the_names(combine, tmp_path):
     assert combine(workers=2).numbers == ["blue", "green", "red"]
 

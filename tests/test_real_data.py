@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cal_pipeline import CalibrationPipeline
+from cal_pipeline.cli import demo
+from cal_pipeline.cli.demo_real import PUBLISHED, compare_figures, measure_noise_ratios
 from cal_pipeline.heterodyne.physics.loads import receiver_temperature
 from cal_pipeline.steps import LoadsStep
 
-SESSION = Path(__file__).parents[2] / "shared" / "data" / "gbt_wband_m82.zarr"
+REAL_DATA = "CAL_PIPELINE_REAL_DATA"
+"""Variable of the environment that names the folder of the real counts."""
+
+FOLDER = Path(os.environ.get(REAL_DATA, Path(__file__).parents[2] / "shared" / "data"))
+SESSION = FOLDER / "gbt_wband_m82.zarr"
 PARAMETERS = Path(__file__).parents[1] / "cfg" / "gbt_wband.asdf"
 
-pytestmark = pytest.mark.skipif(not SESSION.is_dir(), reason=f"the real counts are not there: {SESSION.name}")
+pytestmark = pytest.mark.skipif(
+    not SESSION.is_dir(), reason=f"the real counts are not there: {SESSION.name}; {REAL_DATA} names their folder"
+)
 
 KELVIN_PER_COUNT = (8.811870868732733e-07, 1.176978535348191e-06)
 T_REC = (83.0006, 124.4705)
@@ -55,9 +64,7 @@ def test_receiver_temperature_of_the_independent_package(loads, beam):
     channels = inner(loads.means.hot.shape[0])
     hot, cold = (values[channels, beam : beam + 1] for values in (loads.means.hot, loads.means.cold))
     # That package takes physical temperatures for the brightness temperatures of the loads.
-    t_hot, t_cold = (
-        np.full(hot.shape[0], t) for t in (loads.means.hot_input.physical, loads.means.cold_input.physical)
-    )
+    t_hot, t_cold = (np.full((1, 1, 1), t) for t in (loads.means.hot_input.physical, loads.means.cold_input.physical))
     assert np.median(receiver_temperature(hot, cold, t_hot, t_cold)) == pytest.approx(T_REC[beam], rel=1e-3)
 
 
@@ -100,3 +107,33 @@ def test_spectra_are_calibrated_in_the_good_channels(product):
     sigma = scan.sigma.isel(channel=inner(scan.sizes["channel"])).isel(channel=slice(1, None))
     rms_over_sigma = float((difference / sigma / np.sqrt(2)).std())
     assert 0.8 < rms_over_sigma < 1.2
+
+
+@pytest.mark.parametrize("beam", [0, 1])
+def test_noise_of_the_mean_is_that_of_the_average(product, beam):
+    scan = product.open_scan(131).load()
+    # Three ONs of one dump between which and the OFFs a third passed: one OFF serves all, half of its noise stays.
+    assert (scan.ref_off[0].values == 3).all()
+    assert (scan.ref_off[1].values == -1).all()
+    quoted, independent = measure_noise_ratios(scan.isel(receiver=beam, channel=inner(scan.sizes["channel"])))
+    assert quoted == pytest.approx(1.0, abs=0.05)
+    assert independent > 1.35
+
+
+@pytest.mark.slow
+def test_figures_beside_those_of_the_independent_package(product):
+    assert [(one.kelvin_per_count, one.t_rec, one.t_sys) for one in PUBLISHED] == [
+        *zip(KELVIN_PER_COUNT, T_REC, T_SYS, strict=True)
+    ]
+    for figures in compare_figures(SESSION, product):
+        assert [figure.expected is not None for figure in figures] == [True, True, False, True, False, True, False]
+        assert all(figure.agrees for figure in figures)
+
+
+@pytest.mark.slow
+def test_demo_on_the_real_counts(tmp_path, capsys):
+    assert demo.main([str(tmp_path / "demo"), "--real", str(FOLDER)]) == 0
+    printed = capsys.readouterr().out
+    assert "all agree" in printed
+    assert "83.00" in printed
+    assert len(list((tmp_path / "demo").glob("*.png"))) == 3

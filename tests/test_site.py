@@ -13,6 +13,8 @@ from helpers_site import DOCS, SitePage, find_site
 
 from cal_pipeline import __version__
 
+pytestmark = pytest.mark.site
+
 SOURCES = sorted([*DOCS.rglob("*.rst"), *DOCS.rglob("*.inc"), *DOCS.rglob("*.md")])
 TYPESET = r"[\u2018\u2019\u201c\u201d\u2013]|\\\\$"
 """Quotes and dashes of a typesetter, and a doubled backslash at the end of a line."""

@@ -177,6 +177,7 @@ class TestGainDrift:
         times = [np.mean(zarr.open_array(session, path=f"scan_{n:06d}/calibration/mjd", mode="r")[...]) for n in (1, 2)]
         return 24.0 * (times[1] - times[0])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("mode", ["total_power", *slow("otf", "otf_chopped")])
     @pytest.mark.parametrize("drift", [*slow(Drift(1.0, 0.0), Drift(0.0, 100.0)), Drift(1.0, 100.0)])
     def test_level_3_removes_it_to_rounding_and_level_2_makes_it_worse(self, errors, drift, mode):

@@ -17,6 +17,8 @@ from cal_pipeline.cli.commands import DONE, CommandParser, UsageError, complain,
 from cal_pipeline.cli.export import export
 from cal_pipeline.cli.families import add_selection, find_family, read_selection
 from cal_pipeline.cli.report import report
+from cal_pipeline.cli.settings import read_settings
+from cal_pipeline.cli.tune import tune_command
 from cal_pipeline.cli.which import which
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.logs import log_to_stderr
@@ -62,8 +64,9 @@ def calibrate_parser() -> argparse.ArgumentParser:
         description="Calibrate a session (L0) to antenna temperatures (L1).",
         epilog="Other commands, each with its own --help: calibrate info describes a session or a product, "
         "calibrate check finds damage in one, calibrate compare shows how two products differ, calibrate replay "
-        "repeats a scan or an exposure of a product, calibrate report writes an HTML page about one, calibrate export "
-        "writes spectra for other programs, calibrate which lists the pipelines that run on exposures of an imager.",
+        "repeats a scan or an exposure of a product, calibrate report writes an HTML page about one, calibrate tune "
+        "compares combinations of parameters on scans, calibrate export writes spectra for other programs, calibrate "
+        "which lists the pipelines that run on the exposures of an imager.",
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
@@ -138,12 +141,10 @@ def pipeline_parameters(given: dict[str, Any]) -> dict[str, Any]:
         if option in given:
             step, parameters = translate(given[option])
             steps.setdefault(step, {}).update(parameters)
-    for setting in given.get("set", []):
-        name, equals, value = setting.partition("=")
-        step, _, parameter = name.removeprefix("steps.").rpartition(".")
-        if not equals or not parameter:
-            raise UsageError(f"--set {setting!r}: expected NAME=VALUE, as in workers=2 or atmosphere.t_ground=260")
-        (steps.setdefault(step, {}) if step else result)[parameter] = value
+    own, of_steps = read_settings(given.get("set", []))
+    result |= own
+    for step, parameters in of_steps.items():
+        steps.setdefault(step, {}).update(parameters)
     for option, name in _OF_PIPELINE.items():
         if option in given:
             result[name] = given[option]
@@ -283,6 +284,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "compare": _compare,
     "replay": _replay,
     "report": report,
+    "tune": tune_command,
     "export": export,
     "which": which,
 }

@@ -71,8 +71,8 @@ class Comparison:
     pwv, pwv_err, pwv_err_model, pwv_true : float
         PWV, its statistical error and that from the opacity model [mm].
     line, line_err, line_err_scale, line_true : float
-        Peak of the line in the pixel where it is brightest, mean over the scan, with its noise and the
-        error of its scale [K].
+        Peak of the line in the pixel where it is brightest, mean over the scan, with the noise of this
+        mean, that of the OFFs included, and the error of its scale [K].
     """
 
     scan: int
@@ -177,6 +177,12 @@ def _run(argv: list[str]) -> int:
     family.add_argument(
         "--cherenkov", action="store_true", help="show Cherenkov telescopes instead: the air of a night"
     )
+    family.add_argument(
+        "--real",
+        type=Path,
+        metavar="FOLDER",
+        help="calibrate the public W-band counts of M82 in this folder instead, beside figures of another package",
+    )
     parser.add_argument("--size", type=int, help="rows and columns of the imager's detector (default: 256)")
     parser.add_argument("--seed", type=int, help="seed of the simulation of imager or night (default: 1)")
     given = parser.parse_args(argv)
@@ -190,6 +196,10 @@ def _run(argv: list[str]) -> int:
         return run_cherenkov_demo(folder, seed)
     if shutil.which("strun", path=str(Path(sys.executable).parent)) is None:
         raise CalibrationError("strun is not beside this Python; install cal_pipeline with pip")
+    if given.real is not None:
+        from cal_pipeline.cli.demo_real import run_real_demo
+
+        return run_real_demo(given.real, folder)
     if given.imager:
         from cal_pipeline.cli.demo_imager import run_imager_demo
 

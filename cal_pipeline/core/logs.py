@@ -70,6 +70,40 @@ def log_to_stderr(level: int = logging.INFO) -> Iterator[None]:
                 logger.removeHandler(handler)
 
 
+class _Unseen(logging.Filter):
+    """Filter that lets each message of this package pass once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[tuple[str, int, str]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] != PACKAGE:
+            return True
+        line = (record.name, record.levelno, record.getMessage())
+        if line in self._seen:
+            return False
+        self._seen.add(line)
+        return True
+
+
+@contextmanager
+def log_lines_once() -> Iterator[None]:
+    """Let each line of this package reach the handlers that there are once within the block.
+
+    A run that repeats its work with other parameters would say the same again and again.
+    """
+    handlers = [handler for name in (PACKAGE, None) for handler in logging.getLogger(name).handlers]
+    filters = [(handler, _Unseen()) for handler in handlers]
+    for handler, unseen in filters:
+        handler.addFilter(unseen)
+    try:
+        yield
+    finally:
+        for handler, unseen in filters:
+            handler.removeFilter(unseen)
+
+
 def _root_writes_to_terminal() -> bool:
     """Tell whether a handler of the root logger writes to standard output or error."""
     streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)

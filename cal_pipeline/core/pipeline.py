@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from stpipe import Pipeline
 
@@ -183,6 +183,15 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
             Its attributes in the product.
         """
         setattr(self, self.product_kind.selection, [number])
+
+    def check_growing(self, root: StorePath) -> None:
+        """Refuse an input of another kind, which is still being written: nothing.
+
+        Parameters
+        ----------
+        root : StorePath
+            The input, whose root is there.
+        """
 
     def open_growing(self, location: str, complete: Sequence[Key]) -> Dataset:
         """Open an input that is still being written.
@@ -529,6 +538,10 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         if file not in prepared:
             prepared[file] = self._prepare(file)
         return prepared[file]
+
+    def make_for(self, observation: Observation) -> Self:
+        """Make a pipeline with fresh steps and the parameters for an observation, those chosen by the data too."""
+        return self.with_parameters(self.resolve_with(self._file_for(observation.get_crds_parameters())))
 
     def _prepare(self, file: Path | None) -> Prepared:
         """Make steps with the parameters for a file that is chosen by the data, or none."""

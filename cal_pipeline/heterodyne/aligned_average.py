@@ -19,11 +19,11 @@ from cal_pipeline.heterodyne.velocity import check_name, find_rest_frequency, fi
 if TYPE_CHECKING:
     import xarray
 
-    from cal_pipeline.heterodyne.calibrated_scan import CalibratedScan, Pixels
+    from cal_pipeline.heterodyne.scan_view import Pixels, ScanView
 
 
 def average_aligned(
-    scans: Sequence[CalibratedScan],
+    scans: Sequence[ScanView],
     pixels: Pixels = None,
     weights: Weights = "sigma",
     flags: Selection = "good",
@@ -33,7 +33,7 @@ def average_aligned(
 
     Parameters
     ----------
-    scans : sequence of CalibratedScan
+    scans : sequence of ScanView
         Scans, each with one frequency axis.
     pixels, weights, flags
         As of :func:`~cal_pipeline.heterodyne.averages.average_scan`.
@@ -80,7 +80,7 @@ def average_aligned(
     return mean.assign_coords(velocity=("channel", velocity, words))
 
 
-def _refuse_several_sources(scans: Sequence[CalibratedScan]) -> None:
+def _refuse_several_sources(scans: Sequence[ScanView]) -> None:
     sources = list(dict.fromkeys(str(scan.attributes.get("source") or "(none)") for scan in scans))
     if len(sources) > 1:
         raise ValueError(
@@ -89,7 +89,7 @@ def _refuse_several_sources(scans: Sequence[CalibratedScan]) -> None:
         )
 
 
-def _find_ratios(scans: Sequence[CalibratedScan], frame: str | None) -> tuple[list[float], str]:
+def _find_ratios(scans: Sequence[ScanView], frame: str | None) -> tuple[list[float], str]:
     """Find for each scan the frequency in the frame over that at the telescope, and the frame that is used."""
     used = check_name(frame or "lsrk", FRAMES, "frame")
     if used == "topocent":
@@ -110,7 +110,7 @@ def _find_ratios(scans: Sequence[CalibratedScan], frame: str | None) -> tuple[li
     return ratios, used
 
 
-def _align(scan: CalibratedScan, ratio: float) -> xarray.Dataset:
+def _align(scan: ScanView, ratio: float) -> xarray.Dataset:
     """Move the frequencies of a scan so that its line is where it would be in the first scan."""
     frequencies = scan.dataset["signal_freqs"]
     if ratio == 1.0:

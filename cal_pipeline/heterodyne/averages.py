@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import operator
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
 
 import numpy as np
@@ -183,8 +184,7 @@ class _ScanParts:
 
     def read(self, name: str, axes: tuple[str, ...], channels: slice, on: int) -> NDArray[Any]:
         """Read an array of an ON, with the chosen pixels as its last axis."""
-        part = self.dataset.isel({CHANNEL: channels, SUBSCAN: int(on)}, missing_dims="ignore")
-        values = _values(part, name, (*axes, RECEIVER, ARRAY))
+        values = _values(self.dataset, name, (*axes, RECEIVER, ARRAY), {CHANNEL: channels, SUBSCAN: int(on)})
         return np.asarray(values.reshape(*values.shape[: len(axes)], -1)[..., self.pixel])
 
     def describe(self, mean: Averaged, t_int: Floats, weights: Weights, flags: Selection) -> xarray.Dataset:
@@ -306,11 +306,14 @@ def _integration_time(parts: _ScanParts, blocks: list[_Block]) -> Floats:
     return np.concatenate([block.number @ of_dump for block in blocks])
 
 
-def _values(dataset: xarray.Dataset, name: str, axes: tuple[str, ...]) -> NDArray[Any]:
-    """Read an array with its axes in order; axes it lacks have length 1."""
-    array = dataset[name]
-    lacking = [axis for axis in axes if axis not in array.dims]
-    return np.asarray(array.expand_dims(lacking).transpose(*axes).values)
+def _values(
+    dataset: xarray.Dataset, name: str, axes: tuple[str, ...], part: Mapping[str, slice | int] = MappingProxyType({})
+) -> NDArray[Any]:
+    """Read an array, or a part of one, with its axes in order; axes it lacks have length 1."""
+    # Arrays of a dataset carry all coordinates along, variables do not.
+    found = dataset.variables[name].isel(part, missing_dims="ignore")
+    present = [axis for axis in axes if axis in found.dims]
+    return np.asarray(found.transpose(*present).values.reshape([found.sizes.get(axis, 1) for axis in axes]))
 
 
 def _noise_of_reference(dataset: xarray.Dataset, name: str) -> NDArray[Any]:

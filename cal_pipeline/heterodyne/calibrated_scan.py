@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import operator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 
@@ -13,6 +13,7 @@ from cal_pipeline.core.errors import CalibrationError, StoreError
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.records import as_mapping
 from cal_pipeline.core.text import format_count, format_with_error, list_few, make_printable
+from cal_pipeline.heterodyne.scan_view import Pixels, Subscans
 
 if TYPE_CHECKING:
     import xarray
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from specutils import Spectrum
 
     from cal_pipeline.heterodyne.averages import Selection, Weights
-
-Pixels = str | Sequence[str] | None
-Subscans = SupportsIndex | Sequence[SupportsIndex] | slice | None
 
 _UNKNOWN = "not known"
 
@@ -105,8 +103,9 @@ class CalibratedScan:
 
             open_l1("l1.zarr")[25650].band(1).plot()
         """
-        wanted = str(band) if isinstance(band, str) else str(band.__index__())
-        name = wanted if wanted.startswith("band_") else f"band_{wanted}"
+        wanted = band if isinstance(band, str) else str(operator.index(band))
+        number = wanted.removeprefix("band_")
+        name = f"band_{int(number)}" if number.isascii() and number.isdigit() else wanted
         if name not in self.bands:
             has = f"bands {', '.join(self.bands)}" if self.bands else "one frequency axis and no bands"
             raise StoreError(f"{self._label} has no band {make_printable(wanted)[:80]}; it has {has}")
@@ -259,13 +258,37 @@ class CalibratedScan:
 
         from cal_pipeline.heterodyne.velocity import find_rest_frequency, find_velocities, read_pointing
 
-        part = self._select_part(pixels, subscans)
+        part = self.select_part(pixels, subscans)
         pointing = None if str(frame).lower() == "topocent" else read_pointing(part, self.attributes)
         rest = find_rest_frequency(self.dataset, _in_hertz(rest_frequency))
         return find_velocities(self.dataset["signal_freqs"].values, rest, pointing, frame, convention) * u.km / u.s
 
-    def _select_part(self, pixels: Pixels, subscans: Subscans) -> xarray.Dataset:
-        """Select pixels and ONs of the arrays that say where the telescope looked."""
+    def select_part(self, pixels: Pixels = None, subscans: Subscans = None) -> xarray.Dataset:
+        """Select pixels and ONs, lazily.
+
+        Parameters
+        ----------
+        pixels : str or sequence of str, optional
+            Names of the pixels; all if not given.
+        subscans : int, sequence of int or slice, optional
+            Positions among the ONs; all if not given.
+
+        Returns
+        -------
+        xarray.Dataset
+            As of :meth:`to_xarray`, without ``velocity``.
+
+        Raises
+        ------
+        ValueError
+            If a pixel or subscan is unknown; the message suggests one.
+
+        Examples
+        --------
+        >>> from cal_pipeline import open_l1
+        >>> open_l1("l1.zarr")[1].select_part("CHAI_PX00", slice(2)).spectra.shape
+        (64, 8, 1, 2)
+        """
         from cal_pipeline.heterodyne.averages import choose_pixels, choose_subscans
         from cal_pipeline.heterodyne.flat_pixels import flatten_pixels
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Hashable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -42,6 +43,35 @@ Region = tuple[slice, ...]
 """A part of an array, a slice along each axis."""
 
 
+class CountMemory:
+    """Blocks of counts that were read and decoded, kept for further passes over a scan.
+
+    Blocks are kept until the budget is used up, and none is given up for another: passes read in one
+    order, in which the least recently used block is the next to be asked for.
+
+    Parameters
+    ----------
+    budget : int
+        Largest total size [bytes].
+    """
+
+    def __init__(self, budget: int) -> None:
+        self._blocks: dict[Hashable, NDArray[Any]] = {}
+        self._free = budget
+        self._lock = threading.Lock()
+
+    def find(self, key: Hashable) -> NDArray[Any] | None:
+        """Return the block of a key; None if it was not kept."""
+        return self._blocks.get(key)
+
+    def keep(self, key: Hashable, block: NDArray[Any]) -> None:
+        """Keep a block, which nobody writes to, if there is room for it."""
+        with self._lock:
+            if key not in self._blocks and block.nbytes <= self._free:
+                self._blocks[key] = block
+                self._free -= block.nbytes
+
+
 class Counts:
     """The array ``data_5d`` [C,D,R,A,S] of an L0 group.
 
@@ -56,6 +86,8 @@ class Counts:
     known : dict, optional
         Memory of what is not stored, shared by all that open the same array of one scan: it is
         looked up once.
+    memory : CountMemory, optional
+        Memory for blocks that are read again.
 
     Attributes
     ----------
@@ -68,7 +100,14 @@ class Counts:
         If the array is not one of counts, or has an attribute that cannot be applied.
     """
 
-    def __init__(self, store: StorePath, path: str, clock: StageClock, known: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        store: StorePath,
+        path: str,
+        clock: StageClock,
+        known: dict[str, Any] | None = None,
+        memory: CountMemory | None = None,
+    ) -> None:
         self.name = f"{store}/{path}"
         self.clock = clock
         array = open_reader(store, path)
@@ -88,6 +127,7 @@ class Counts:
         self._packing = self._unlimited = Packing.for_counts(self.name, array.attributes, array.dtype)
         self._chunks = array.inner_chunks
         self._known = {} if known is None else known
+        self._memory, self._limit = memory, math.inf
         self._known["itemsize"] = array.dtype.itemsize
 
     def saturate_at(self, limit: float | None) -> Counts:
@@ -100,6 +140,7 @@ class Counts:
             unknown. Counts at the maximum of an integer type are missing in any case.
         """
         self._packing = self._unlimited if limit is None else self._unlimited.saturated_at(limit)
+        self._limit = math.inf if limit is None else limit
         return self
 
     @property
@@ -210,6 +251,17 @@ class Counts:
         DataReadError
             If a chunk does not decode.
         """
+        if self._memory is None:
+            return self._read(channels, subscans)
+        key = (self.name, self._limit, channels.start, channels.stop, *subscans)
+        block = self._memory.find(key)
+        if block is None:
+            block = self._read(channels, subscans)
+            self._memory.keep(key, block)
+        return block
+
+    def _read(self, channels: slice, subscans: list[int]) -> NDArray[Any]:
+        """Read and decode a block."""
         span = slice(subscans[0], subscans[-1] + 1)
         with self.clock("load"):
             try:

@@ -61,7 +61,7 @@ class _FlatArray(BackendArray):
         # Whole axes are kept as slices, so that the flat axis is where the two were.
         read = np.asarray(self.variable[(*before, slice(first, last), slice(None), *after)].values)
         axis = sum(isinstance(item, slice) for item in before)
-        flat = read.reshape(*read.shape[:axis], -1, *read.shape[axis + 2 :])
+        flat = read.reshape(*read.shape[:axis], (last - first) * self.arrays, *read.shape[axis + 2 :])
         return np.asarray(np.take(flat, pixels - first * self.arrays, axis=axis))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.files.asdf_file import open_asdf
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store
@@ -72,6 +73,28 @@ def identify(where: str | Path) -> Identity:
     if not is_url(text) and Path(text).is_file() and Path(text).suffix != ".zip":
         return _identify_file(Path(text))
     return identify_store(open_store(where))
+
+
+def refuse_product(root: StorePath) -> None:
+    """Refuse an L1 store where a session is expected: its scans have the same names.
+
+    Parameters
+    ----------
+    root : StorePath
+        The store.
+
+    Raises
+    ------
+    StoreError
+        If it is an L1 store.
+
+    Examples
+    --------
+    >>> refuse_product(open_store("session.zarr"))
+    """
+    found = identify_store(root)
+    if found.kind is Kind.PRODUCT:
+        raise StoreError(f"{root} is {found.description}; expected an L0 session")
 
 
 def identify_store(root: StorePath) -> Identity:

@@ -39,15 +39,15 @@ class _CountsArray(BackendArray):
         return values
 
     def _read(self, key: tuple[int | slice, ...]) -> NDArray[np.float64]:
-        channels, subscans = (np.arange(self.shape[axis])[key[axis]] for axis in (0, 4))
+        channels, subscans = (np.atleast_1d(np.arange(self.shape[axis])[key[axis]]) for axis in (0, 4))
         if channels.size == 0 or subscans.size == 0:
             return np.empty(self.shape)[key]
-        first, last = (np.array([values.min(), values.max()]) for values in (channels, subscans))
-        block = self._counts.read(slice(int(first[0]), int(first[1]) + 1), list(range(int(last[0]), int(last[1]) + 1)))
-        within = (channels - first[0], *key[1:4], subscans - last[0])
+        first, last = int(subscans.min()), int(subscans.max())
+        block = self._counts.read(slice(int(channels.min()), int(channels.max()) + 1), list(range(first, last + 1)))
         # Axis by axis: two index arrays in one expression would be taken in pairs.
-        block = block[within[0]][..., within[4]]
-        return np.asarray(block[(slice(None), *within[1:4])], np.float64)
+        block = block[channels - channels.min()][..., subscans - first]
+        ends = (slice(None) if isinstance(key[axis], slice) else 0 for axis in (0, 4))
+        return np.asarray(block[(next(ends), *key[1:4], next(ends))], np.float64)
 
 
 def open_counts(band: Band) -> xarray.Dataset:

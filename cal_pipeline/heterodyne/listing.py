@@ -15,7 +15,7 @@ from cal_pipeline.core.inputs import select_numbers
 from cal_pipeline.core.store.paths import StorePath, open_store
 from cal_pipeline.core.text import format_ranges, list_few
 from cal_pipeline.heterodyne.coordinates import read_first_time, read_phases
-from cal_pipeline.heterodyne.kinds import Kind, identify_store
+from cal_pipeline.heterodyne.kinds import refuse_product
 from cal_pipeline.heterodyne.l0 import read_attributes
 from cal_pipeline.heterodyne.modes import determine_mode
 
@@ -168,7 +168,7 @@ class ScanListing:
         >>> ScanListing("session.zarr").select("1:10")
         [1]
         """
-        self.refuse_product()
+        refuse_product(self.root)
         observed = self.filter_observed(self.numbers)
         self._log_left_out(observed)
         named = set(observed) if wanted is None else select_numbers(wanted, self.numbers, self.path, "scan")
@@ -179,18 +179,6 @@ class ScanListing:
                 f"it has {format_ranges(observed) or 'calibration-only scans'}"
             )
         return chosen
-
-    def refuse_product(self) -> None:
-        """Refuse an L1 store, whose scans have the same names.
-
-        Raises
-        ------
-        StoreError
-            If it is one.
-        """
-        found = identify_store(self.root)
-        if found.kind is Kind.PRODUCT:
-            raise StoreError(f"{self.path} is {found.description}; expected an L0 session")
 
     def filter_observed(self, numbers: Sequence[int]) -> list[int]:
         """Filter the scans that have something to calibrate."""

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, SupportsIndex
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.store.product import Product, ProductKind
 from cal_pipeline.core.text import format_count, format_ranges, make_printable
-from cal_pipeline.heterodyne.calibrated_scan import CalibratedScan, Pixels
+from cal_pipeline.heterodyne.calibrated_scan import CalibratedScan
 from cal_pipeline.heterodyne.kinds import Kind, identify, identify_store
 from cal_pipeline.heterodyne.scan_collection import ScanCollection
+from cal_pipeline.heterodyne.scan_view import Pixels
 from cal_pipeline.heterodyne.schema import L1_SCHEMA_VERSION
 
 if TYPE_CHECKING:

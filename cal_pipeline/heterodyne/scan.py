@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import types
 import typing
@@ -20,7 +21,7 @@ from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.paths import StorePath, open_store
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.coordinates import Coordinates
-from cal_pipeline.heterodyne.counts import Counts
+from cal_pipeline.heterodyne.counts import CountMemory, Counts
 from cal_pipeline.heterodyne.errors import NoReferenceError
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadChoice, LoadCounts, LoadRules
 from cal_pipeline.heterodyne.modes import Mode, determine_mode, mode_named
@@ -103,6 +104,7 @@ class Band:
         # Not fields: they are looked up once and are no results of a step; a saved band opens its session by name.
         self._known_of_counts: dict[str, Any] = {}
         self._place: StorePath | None = None
+        self._memory: CountMemory | None = None
 
     def __str__(self) -> str:
         return f"scan {self.scan_number}" + (f" {self.name}" if self.name else "")
@@ -251,7 +253,8 @@ class Band:
 
     def source_counts(self, clock: StageClock) -> Counts:
         """Open the counts of the observing phases; the clock counts reads as ``load``."""
-        counts = Counts(self.open_session(), f"{self.group}/source/data_5d", clock, self._known_of_counts)
+        path = f"{self.group}/source/data_5d"
+        counts = Counts(self.open_session(), path, clock, self._known_of_counts, self._memory)
         return counts.saturate_at(self._saturation_counts)
 
     @property
@@ -265,6 +268,10 @@ class Band:
         if self.loads is not None:
             return self.loads.saturation_counts
         return open_profile(find_profile(self.attributes.get("telescope"))).saturation_counts
+
+    def remember_counts(self, memory: CountMemory | None) -> None:
+        """Keep counts that are read from now on, for further passes; None to keep no more."""
+        self._memory = memory
 
     def read_from(self, root: StorePath) -> Band:
         """Read counts from a session that is open, instead of opening it by name."""
@@ -371,6 +378,24 @@ class Scan:
 
     def __repr__(self) -> str:
         return f"<Scan {self.number}: {format_count(len(self.bands), 'band')}>"
+
+    def fork(self) -> Scan:
+        """Copy the scan: further steps leave this one alone, and results so far are shared, not copied.
+
+        Examples
+        --------
+        >>> from cal_pipeline.steps import LoadsStep
+        >>> scan = LoadsStep.call("session.zarr")
+        >>> other = scan.fork()
+        >>> other.bands[0].loads = None
+        >>> scan.bands[0].loads is None
+        False
+        """
+        other = copy.copy(self)
+        other.bands = [copy.copy(band) for band in self.bands]
+        other.meta = ScanMeta(self.meta.filename, dict(vars(self.meta.cal_step)), dict(self.meta.made_by))
+        other.clock = StageClock()
+        return other
 
     @property
     def n_samples(self) -> int:

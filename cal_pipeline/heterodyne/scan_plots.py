@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from cal_pipeline.heterodyne.averages import Selection, Weights
-    from cal_pipeline.heterodyne.calibrated_scan import CalibratedScan, Pixels, Subscans
+    from cal_pipeline.heterodyne.scan_view import Pixels, ScanView, Subscans
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ _FREQUENCY = "frequency"
 
 
 def plot_spectra(
-    scan: CalibratedScan,
+    scan: ScanView,
     pixels: Pixels,
     subscans: Subscans,
     x: str,
@@ -47,7 +47,7 @@ def plot_spectra(
     """
     x = check_name(x, {_FREQUENCY: None, **FRAMES}, "x")
 
-    def draw(band: CalibratedScan, on: Axes) -> None:
+    def draw(band: ScanView, on: Axes) -> None:
         abscissa = _find_abscissa(band, x, pixels, subscans)
         mean = band.average(pixels, subscans, weights, flags, each_pixel=pixels is not None)
         if pixels is None:
@@ -67,15 +67,15 @@ def _draw_curve(axes: Axes, abscissa: Quantity, mean: xarray.Dataset, name: str,
         axes.fill_between(x, spectrum - sigma, spectrum + sigma, step="mid", alpha=0.25, color=line.get_color(), lw=0)
 
 
-def plot_t_sys(scan: CalibratedScan, pixels: Pixels, axes: Axes | None) -> Any:
+def plot_t_sys(scan: ScanView, pixels: Pixels, axes: Axes | None) -> Any:
     """Plot the system temperature of each pixel over frequency, the median over the ONs.
 
     Parameters are those of :meth:`CalibratedScan.plot_t_sys()
     <cal_pipeline.heterodyne.calibrated_scan.CalibratedScan.plot_t_sys>`.
     """
 
-    def draw(band: CalibratedScan, on: Axes) -> None:
-        part = band._select_part(pixels, None)
+    def draw(band: ScanView, on: Axes) -> None:
+        part = band.select_part(pixels, None)
         t_sys = _median(part["t_sys"].transpose("pixel", "channel", "subscan").values, axis=-1)
         _draw_pixels(on, band, part["pixel"].values.tolist(), np.where(_find_good(part), t_sys, np.nan))
         _finish(on, band, _FREQUENCY, "$T_{sys}$ (DSB)", part.sizes["pixel"])
@@ -83,7 +83,7 @@ def plot_t_sys(scan: CalibratedScan, pixels: Pixels, axes: Axes | None) -> Any:
     return _draw_bands(scan, axes, draw)
 
 
-def plot_sky(scan: CalibratedScan, pixels: Pixels) -> Any:
+def plot_sky(scan: ScanView, pixels: Pixels) -> Any:
     """Plot the sky observed, the fitted model, and their difference.
 
     Parameters are those of :meth:`CalibratedScan.plot_sky()
@@ -102,7 +102,7 @@ def plot_sky(scan: CalibratedScan, pixels: Pixels) -> Any:
         height_ratios=(2, 1),
     )
     for band, (top, bottom) in zip(bands, panels.T, strict=True):
-        part = band._select_part(pixels, None)
+        part = band.select_part(pixels, None)
         good, names = _find_good(part), part["pixel"].values.tolist()
         sky, residual = (
             np.where(good, part[name].transpose("pixel", "channel").values, np.nan)
@@ -120,7 +120,7 @@ def plot_sky(scan: CalibratedScan, pixels: Pixels) -> Any:
     return panels[:, 0] if len(bands) == 1 else panels
 
 
-def _draw_pixels(axes: Axes, scan: CalibratedScan, names: list[str], values: Floats) -> None:
+def _draw_pixels(axes: Axes, scan: ScanView, names: list[str], values: Floats) -> None:
     """Draw a curve for each pixel, values (P, C); of many faint ones, and their median."""
     frequency = _find_abscissa(scan, _FREQUENCY, None, None).value
     many = len(names) > _MOST_NAMED
@@ -137,7 +137,7 @@ def _find_good(part: xarray.Dataset) -> NDArray[np.bool_]:
     return np.asarray((flags & int(Flag.BAD_CHANNEL)) == 0)
 
 
-def _draw_bands(scan: CalibratedScan, axes: Axes | None, draw: Callable[[CalibratedScan, Axes], None]) -> Any:
+def _draw_bands(scan: ScanView, axes: Axes | None, draw: Callable[[ScanView, Axes], None]) -> Any:
     """Draw on the axes given, or on new ones: one for each band."""
     from matplotlib import pyplot as plt
 
@@ -156,11 +156,11 @@ def _draw_bands(scan: CalibratedScan, axes: Axes | None, draw: Callable[[Calibra
     return made[0, 0] if len(bands) == 1 else made[:, 0]
 
 
-def _divide(scan: CalibratedScan) -> list[CalibratedScan]:
+def _divide(scan: ScanView) -> list[ScanView]:
     return [scan.band(name) for name in scan.bands] if len(scan.bands) > 1 else [scan]
 
 
-def _find_abscissa(scan: CalibratedScan, x: str, pixels: Pixels, subscans: Subscans) -> Quantity:
+def _find_abscissa(scan: ScanView, x: str, pixels: Pixels, subscans: Subscans) -> Quantity:
     import astropy.units as u
 
     if x == _FREQUENCY:
@@ -168,7 +168,7 @@ def _find_abscissa(scan: CalibratedScan, x: str, pixels: Pixels, subscans: Subsc
     return scan.velocity(x, pixels=pixels, subscans=subscans)
 
 
-def _finish(axes: Axes, scan: CalibratedScan, x: str, ordinate: str, n_curves: int) -> None:
+def _finish(axes: Axes, scan: ScanView, x: str, ordinate: str, n_curves: int) -> None:
     import astropy.units as u
 
     name = "sky frequency" if x == _FREQUENCY else f"velocity ({x.upper()}, radio convention)"

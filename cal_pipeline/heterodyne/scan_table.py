@@ -112,13 +112,9 @@ def build_table(
 
     Examples
     --------
-    >>> build_table([{"scan": 1, "pwv": None}], ["scan", "pwv"], {"scan": "number"}, {"pwv": ("mm", "water vapour")})
-    <QTable length=1>
-     scan   pwv
-             mm
-    int64 float64
-    ----- -------
-        1     nan
+    >>> table = build_table([{"scan": 1, "pwv": None}], ["scan", "pwv"], {"scan": "number"}, {"pwv": ("mm", "vapour")})
+    >>> table["scan"].tolist(), table["pwv"]
+    ([1], <Quantity [nan] mm>)
     """
     import astropy.units as u
     from astropy.table import Column, QTable
@@ -131,6 +127,8 @@ def build_table(
             known = np.array([np.nan if value is None else value for value in values], np.float64)
             table[name] = known * u.Unit(unit) if unit else Column(known)
             table[name].info.description = meaning
+            # Seconds of a date need its decimals; of measured values six digits tell all.
+            table[name].info.format = ".6f" if unit == "d" else ".6g"
         else:
             is_text = not values or any(isinstance(value, str) for value in values)
             filled = [("" if is_text else 0) if value is None else value for value in values]

@@ -51,6 +51,7 @@ def plot_sky(table: QTable, axes: Axes | None = None) -> Axes:
 def _plot_series(table: QTable, column: str, name: str, axes: Axes | None, errors: Quantity | None = None) -> Axes:
     """Plot a column over time, coloured by verdict, with a marker for each band."""
     from matplotlib import pyplot as plt
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     if axes is None:
         _, axes = plt.subplots(layout="constrained", figsize=(7.5, 4.0))
@@ -79,7 +80,9 @@ def _plot_series(table: QTable, column: str, name: str, axes: Axes | None, error
     axes.grid(alpha=0.3)
     if known.any():
         axes.legend(fontsize="small")
-        axes.figure.autofmt_xdate()
+        locator = AutoDateLocator()  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     return axes
 
 

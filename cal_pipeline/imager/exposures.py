@@ -36,6 +36,40 @@ _MAKERS = {RATE.product: ", which detector1 makes", CAL.product: ", which image2
 """Pipelines that make a kind of store, for messages."""
 
 
+def read_product(root: StorePath, products: Sequence[str] = ()) -> str:
+    """Read the kind of a store of exposures.
+
+    Parameters
+    ----------
+    root : StorePath
+        The store.
+    products : sequence of str
+        Kinds that are expected; any of an exposure if empty.
+
+    Raises
+    ------
+    StoreError
+        If it is no such store, or of another kind.
+
+    Examples
+    --------
+    >>> read_product(open_store("visit.zarr"))
+    'ramp'
+    """
+    try:
+        found = str(read_group_attributes(root, "").get(PRODUCT, ""))
+    except (LayoutError, DataReadError) as error:
+        raise StoreError(f"{root} is no store of exposures: {error}") from error
+    expected = tuple(products) or (RAMP, RATE.product, CAL.product)
+    if found not in expected:
+        what = f"its attribute {PRODUCT} is {found!r:.80}" if found else f"it has no attribute {PRODUCT}"
+        maker = _MAKERS.get(expected[0], "") if len(expected) == 1 else ""
+        raise StoreError(
+            f"{root} is no store of exposures to use here: {what}, expected {' or '.join(expected)}{maker}"
+        )
+    return found
+
+
 class ExposureStore:
     """Store of exposures, each in a group ``exp_NNNNNN``.
 
@@ -75,20 +109,7 @@ class ExposureStore:
         members = self.root.members()
         if not members and not self.root.exists("") and not self.root.exists("zarr.json"):
             raise StoreError(f"{self.path} is not there; expected a store of exposures")
-        try:
-            self.product = str(read_group_attributes(self.root, "").get(PRODUCT, ""))
-        except (LayoutError, DataReadError) as error:
-            raise StoreError(f"{self.path} is no store of exposures: {error}") from error
-        known = (RAMP, RATE.product, CAL.product)
-        expected = tuple(products) or known
-        if self.product not in expected:
-            found = (
-                f"its attribute {PRODUCT} is {self.product!r:.80}" if self.product else f"it has no attribute {PRODUCT}"
-            )
-            maker = _MAKERS.get(expected[0], "") if len(expected) == 1 else ""
-            raise StoreError(
-                f"{self.path} is no store of exposures to use here: {found}, expected {' or '.join(expected)}{maker}"
-            )
+        self.product = read_product(self.root, products)
         self._groups = {number: name for name in members if (number := RATE.key_of(name)) is not None}
         self.numbers = sorted(self._groups)
         if not self.numbers:

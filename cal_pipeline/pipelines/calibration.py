@@ -12,12 +12,14 @@ from cal_pipeline.core.observation import Lacks, WrittenObservation
 from cal_pipeline.core.parameters.values import plain_numbers
 from cal_pipeline.core.pipeline import ObservationPipeline, specify_run
 from cal_pipeline.core.store.compare import Comparison
+from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.store.product import Key
+from cal_pipeline.core.store.product import MARKER, Key
 from cal_pipeline.core.store.records import ObservationRecord
 from cal_pipeline.heterodyne.compare import compare_l1_stores
 from cal_pipeline.heterodyne.history import SkyEntries, SkyHistory, sky_entries
 from cal_pipeline.heterodyne.identity import find_changes
+from cal_pipeline.heterodyne.kinds import refuse_product
 from cal_pipeline.heterodyne.lacks import find_lacks
 from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.heterodyne.scan import Scan
@@ -106,9 +108,12 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
 
     def open_growing(self, location: str, complete: Sequence[Key]) -> Session:
         """Open an L0 session that is still being written: loads of scans that are not complete are not taken."""
-        session = Session(location, [int(number) for number in complete])
-        session.refuse_product()
-        return session
+        return Session(location, [int(number) for number in complete])
+
+    def check_growing(self, root: StorePath) -> None:
+        """Refuse an L1 store; a session without scans is one that begins."""
+        if MARKER in read_group_attributes(root, ""):
+            refuse_product(root)
 
     def select_complete(self, dataset: Session, numbers: Sequence[Key]) -> list[Key]:
         """Select the scans to calibrate among complete ones: those with a source."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.constants import speed_of_light
 
 from cal_pipeline.core.text import make_printable
+from cal_pipeline.heterodyne.averages import average_scan
 
 if TYPE_CHECKING:
     import xarray
@@ -40,20 +42,11 @@ def mean_spectrum(scan: xarray.Dataset, receiver: int, array: int) -> tuple[Floa
     spectrum : ndarray, shape (C,)
         Mean T_A*, weighted by 1/sigma², NaN where there is no good sample [K].
     error : ndarray, shape (C,)
-        Its 1-sigma error, as expected from ``sigma`` if the noise of the samples is independent
-        [K]; the noise of a reference is common to the dumps of an ON, so with many dumps it is a
-        lower limit.
+        Its 1-sigma error, from the dumps' own noise and that of the OFFs they share [K]; NaN in a scan
+        of L1 before version 1.2, with a warning.
     """
-    pixel = {"receiver": receiver, "array": array}
-    axes = ("channel", "dump", "subscan")
-    samples, flags = (array.isel(pixel).transpose(*axes).values for array in (scan.spectra, scan.flags))
-    sigma = scan.sigma.isel(pixel).transpose("channel", "subscan").values[:, None, :].astype(np.float64)
-    weight = np.where((flags == 0) & np.isfinite(samples), 1.0 / sigma**2, 0.0)
-    weight[~np.isfinite(weight)] = 0.0
-    total = weight.sum(axis=(1, 2))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spectrum = (np.nan_to_num(samples) * weight).sum(axis=(1, 2)) / total
-        return spectrum, np.sqrt(1.0 / np.where(total > 0, total, np.nan))
+    mean = average_scan(scan.isel(receiver=receiver, array=array))
+    return mean.spectrum.values, mean.sigma.values
 
 
 def compute_velocity(
@@ -159,7 +152,10 @@ def plot_spectrum(
             f"{_title(scan)}: window {low:g} to {high:g} holds {drawn.sum()} channels, expected at least {smooth} "
             f"(smooth); {label} is {abscissa.min():g} to {abscissa.max():g}"
         )
-    spectrum = mean_spectrum(scan, receiver, array)[0][drawn]
+    with warnings.catch_warnings():
+        # The error, unknown in older products, is not drawn.
+        warnings.simplefilter("ignore", UserWarning)
+        spectrum = mean_spectrum(scan, receiver, array)[0][drawn]
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
     x = _binned(abscissa[drawn], smooth)

@@ -12,7 +12,7 @@ from PIL import Image
 from run_page import run_page
 
 from cal_pipeline import CalibrationPipeline
-from cal_pipeline.report.plots import plot_sky_fit, plot_spectrum
+from cal_pipeline.cli.demo_real import PACKAGE, compare_figures, draw_real_scan
 
 DOCS = Path(__file__).parents[1]
 FIGURES = DOCS / "figures"
@@ -42,15 +42,19 @@ def draw_simulations(folder: Path) -> None:
 
 
 def draw_real_data(session: Path, folder: Path) -> None:
-    """Draw spectrum and sky fit of M82."""
+    """Draw spectrum and sky fit of M82, and list its figures."""
     product = CalibrationPipeline.call(
         str(session), config_file=str(DOCS.parent / "cfg" / "gbt_wband.asdf"), output_file=str(folder / "m82.zarr")
     )
-    scan = product.open_scan(product.numbers[0]).load()
-    plot_spectrum(scan, 0, 0, folder / "gbt_spectrum.png", smooth=64)
-    plot_sky_fit(scan, folder / "gbt_sky.png")
-    for name in ("gbt_spectrum.png", "gbt_sky.png"):
-        store(folder / name, name)
+    draw_real_scan(product, folder)
+    store(folder / "gbt_spectrum_beam0.png", "gbt_spectrum.png")
+    store(folder / "gbt_sky.png", "gbt_sky.png")
+    lines = [".. list-table::", "   :header-rows: 1", "", "   * - beam", "     - figure", f"     - {PACKAGE}"]
+    lines += ["     - cal_pipeline", "     - difference"]
+    for beam, figures in enumerate(compare_figures(session, product)):
+        for figure in figures:
+            lines += [f"   * - {beam}", f"     - {figure.name}", *(f"     - {cell}".rstrip() for cell in figure.cells)]
+    (DOCS / "real_data_figures.inc").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 with tempfile.TemporaryDirectory() as name:

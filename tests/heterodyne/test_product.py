@@ -98,7 +98,9 @@ def test_how_it_is_shown(tmp_path, scans, words):
     write_group(root, "", {"cal_schema_version": "1.0"})
     for number in range(scans):
         write_group(root, f"scan_{number:06d}", {})
-    assert repr(CalibratedSession(tmp_path / "l1.zarr")).endswith(f"l1.zarr: {words}>")
+    first, *rows = repr(CalibratedSession(tmp_path / "l1.zarr")).splitlines()
+    assert first.endswith(f"l1.zarr: {words}>")
+    assert [row.split()[0] for row in rows] == (["scan", *map(str, range(scans))] if scans else [])
 
 
 class TestWhatElseIsThere:

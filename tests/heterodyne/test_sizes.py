@@ -135,6 +135,7 @@ def answers(tmp_path_factory):
     return dict(zip(stores, map(json.loads, done.stdout.splitlines()), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*CASES, *HEADERS])
 def test_an_absurd_size_is_refused_at_once(answers, name):
     array, _, words = (CASES | HEADERS)[name]

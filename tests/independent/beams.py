@@ -39,11 +39,28 @@ def couple(result: dict[str, Any]) -> dict[str, Any]:
             out["t_sys"][..., position] = 0.5 * (result["t_sys"][..., i] + result["t_sys"][..., j])
             sigma_a, sigma_b = result["sigma"][..., i], result["sigma"][..., j]
             out["sigma"][..., position] = 0.5 * np.sqrt(sigma_a**2 + sigma_b**2)
+            part = np.nanmedian(sigma_a**2 / (sigma_a**2 + sigma_b**2), axis=0)
+            for slot, on, of_beam in ((0, i, part), (1, j, 1 - part)):
+                out["ref_off"][slot, ..., position] = result["ref_off"][0, ..., on]
+                out["ref_share"][slot, ..., position] = of_beam * result["ref_share"][0, ..., on]
             out["t_int"][position] = result["t_int"][i] + result["t_int"][j]
     return {**result, **out}
 
 
-ON_ARRAYS = ("spectra", "t_sys", "sigma", "t_int", "flags", "mjd", "elevation", "otf_lon", "otf_lat", "otf_airmass")
+ON_ARRAYS = (
+    "spectra",
+    "t_sys",
+    "sigma",
+    "t_int",
+    "flags",
+    "mjd",
+    "elevation",
+    "otf_lon",
+    "otf_lat",
+    "otf_airmass",
+    "ref_share",
+    "ref_off",
+)
 
 
 def sky_entries(result: dict[str, Any], coupled: bool) -> list[tuple[int, float, np.ndarray]]:

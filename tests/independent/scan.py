@@ -243,26 +243,34 @@ def look_at_sky(scan: Scan, r: int, a: int, k: int, band: int) -> SkyData:
 
 @dataclass
 class Reference:
-    """REF [C,D] of an ON in a pixel, its noise [C] relative to t_sys²/B [1/s], and the ambient temperature [K]."""
+    """REF [C,D] of an ON in a pixel, its noise [C] relative to t_sys²/B [1/s], and the ambient temperature [K].
+
+    `parts` is the noise that each OFF brings, on average over the channels.
+    """
 
     counts: np.ndarray
     noise: np.ndarray | float
     tamb: float
+    parts: dict[int, float]
 
 
 def reference_of(scan: Scan, r: int, a: int, on: int) -> Reference:
     C, D = scan.counts.shape[:2]
     if scan.selection.chopped:
         k = scan.selection.group_off[on]
-        return Reference(scan.counts[:, :, r, a, k], 1 / scan.source.column("exptime", k), scan.tamb(k))
+        noise = 1 / scan.source.column("exptime", k)
+        return Reference(scan.counts[:, :, r, a, k], noise, scan.tamb(k), {k: noise})
     weights = interpolation_weights(on, valid_offs(scan.skies, (r, a), scan.selection), scan.selection.mjd)
     if not weights:
-        return Reference(np.full((C, D), np.nan), np.nan, np.nan)
+        return Reference(np.full((C, D), np.nan), np.nan, np.nan, {})
     mean = sum(weight * scan.off_mean[r, a, k] for k, weight in weights.items())
     noise = sum(divide(w**2, scan.off_time[r, a, k]) for k, w in weights.items())
     # CHOICE: for an ON, tamb is interpolated as REF is.
     tamb = sum(w * scan.tamb(k) for k, w in weights.items())
-    return Reference(np.repeat(mean[:, None], D, axis=1), noise, tamb)
+    # CHOICE: a share has no channels; the time is that of the channels which have any.
+    times = {k: scan.off_time[r, a, k] for k in weights}
+    parts = {k: w**2 / times[k][times[k] > 0].mean() for k, w in weights.items() if w > 0}
+    return Reference(np.repeat(mean[:, None], D, axis=1), noise, tamb, parts)
 
 
 def sky_outliers(scan: Scan, fits: Fits) -> dict[tuple[int, int], np.ndarray]:
@@ -287,6 +295,8 @@ def calibrate(scan: Scan, fits: Fits) -> tuple[dict[str, np.ndarray], dict[tuple
         "t_sys": np.full((C, R, A, S), np.nan),
         "sigma": np.full((C, R, A, S), np.nan),
         "flags": np.zeros((C, D, R, A, S), dtype=np.uint16),
+        "ref_share": np.zeros((2, R, A, S)),
+        "ref_off": np.full((2, R, A, S), -1),
     }
     factors, outliers = {}, sky_outliers(scan, fits)
     options = scan.options
@@ -304,6 +314,9 @@ def calibrate(scan: Scan, fits: Fits) -> tuple[dict[str, np.ndarray], dict[tuple
             noise = divide(t_sys, model.sidebands[0].weight * model.f_eff * options.eta * t_r) * relative
             out["t_sys"][:, r, a, i] = t_sys
             out["sigma"][:, r, a, i] = np.where(bad, np.nan, noise)
+            all_parts = 1 / scan.source.column("exptime", on) + sum(ref.parts.values())
+            for slot, k in enumerate(sorted(ref.parts, key=lambda k: scan.selection.mjd[k])):
+                out["ref_share"][slot, r, a, i], out["ref_off"][slot, r, a, i] = ref.parts[k] / all_parts, k
 
             on_counts = scan.counts[:, :, r, a, on]
             missing = ~np.isfinite(on_counts) | ~np.isfinite(ref.counts)

@@ -32,6 +32,9 @@ def scan():
             "spectra": (cube, spectra),
             "flags": (cube, flags),
             "sigma": (("channel", "receiver", "array", "subscan"), sigma),
+            "t_int": ("subscan", np.full(2, 4.0)),
+            "ref_share": (("off", "receiver", "array", "subscan"), np.zeros((2, 2, 1, 2), np.float32)),
+            "ref_off": (("off", "receiver", "array", "subscan"), np.full((2, 2, 1, 2), -1, np.int32)),
             "t_sky": (small, np.full((4, 2, 1), 40.0)),
             "sky_residual": (small, np.zeros((4, 2, 1), np.float32)),
         },
@@ -54,6 +57,21 @@ def test_mean_spectrum_weighs_by_noise_and_leaves_out_flagged_samples(scan):
     assert error[1] == pytest.approx(2.5**-0.5)
     assert np.isnan(spectrum[3])
     assert np.isnan(error[3])
+
+
+@pytest.mark.slow
+def test_noise_of_a_common_off_does_not_average_down(scan):
+    scan["ref_share"][0], scan["ref_off"][0] = 0.5, 3
+    spectrum, error = mean_spectrum(scan, 0, 0)
+    # Weights 1, 1, 1/4, 1/4 of samples of 1 K and 2 K: half of each variance is own, half the square of a sum.
+    own, common = 0.5 * 2.5, 0.5 * (1 + 1 + 0.5 + 0.5) ** 2
+    assert error[1] == pytest.approx(np.sqrt(own + common) / 2.5)
+    assert spectrum[1] == pytest.approx(5.0)
+
+
+def test_an_older_scan_is_drawn_without_a_warning(scan, tmp_path):
+    plot_spectrum(scan.drop_vars(["ref_share", "ref_off"]), 0, 0, tmp_path / "spectrum.png")
+    assert (tmp_path / "spectrum.png").read_bytes().startswith(PNG)
 
 
 @pytest.mark.slow

@@ -45,6 +45,9 @@ class Followed(Protocol):
     product_kind: ProductKind
     inputs_chosen_by: str
 
+    def check_growing(self, root: StorePath) -> None:
+        """Refuse an input of another kind."""
+
     def open_growing(self, location: str, complete: Sequence[Key]) -> Dataset:
         """Open the input with the observations that are complete."""
 
@@ -141,6 +144,7 @@ class Follower:
         self._seen: dict[Key, _Seen] = {}
         self._active = time.monotonic()
         self._turn = self._n_batches = 0
+        self._is_checked = False
         self._ending = self._has_said_waiting = self._has_timed_out = False
         self._error = ""
 
@@ -166,6 +170,7 @@ class Follower:
         Batch
         """
         while not self._ending:
+            self._check_input()
             ready = self._look()
             if not ready and self._is_over():
                 self._ending = self._has_timed_out = True
@@ -178,6 +183,17 @@ class Follower:
                 yield batch
                 self._active = time.monotonic()
         self._name_unfinished()
+
+    def _check_input(self) -> None:
+        """Let the family judge the input once, as soon as its root is there."""
+        if self._is_checked:
+            return
+        try:
+            read_group_attributes(self.root, "")
+        except (OSError, CalibrationError):  # it is not there, half written or cannot be reached now
+            return
+        self._recipe.check_growing(self.root)
+        self._is_checked = True
 
     def note(self, number: Key, failed_in: str) -> None:
         """Note the step in which a processed observation failed; empty for none."""
@@ -208,14 +224,17 @@ class Follower:
             numbers = self._choose_to_list(groups)
             listings = self.root.each(lambda number: self._digest(groups[number]), numbers)
         except (OSError, CalibrationError) as error:
-            if str(error) != self._error:
-                logger.warning("%s cannot be listed, and is tried again: %s", self.root, error)
-            self._error = str(error)
+            self._warn_once(f"{self.root} cannot be listed, and is tried again: {error}")
             return []
-        self._error = ""
         for number, listing in zip(numbers, listings, strict=True):
             self._update(number, listing)
         return self._find_ready(max(groups, default=0))
+
+    def _warn_once(self, message: str) -> None:
+        """Warn of an error, unless the last one was the same."""
+        if message != self._error:
+            logger.warning("%s", message)
+        self._error = message
 
     def _list_groups(self) -> dict[Key, str]:
         """List the groups of observations by number; none before the input itself is there."""
@@ -307,7 +326,7 @@ class Follower:
             dataset = self._recipe.open_growing(self._location, complete)
             numbers = self._recipe.select_complete(dataset, sorted({*ready, *self._hopeful()}))
         except (OSError, StoreError) as error:
-            logger.warning("%s cannot be opened: %s", self.root, error)
+            self._warn_once(f"{self.root} cannot be opened, and is tried again: {error}")
             return None
         for number in ready:
             seen = self._seen[number]

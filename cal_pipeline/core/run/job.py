@@ -58,6 +58,9 @@ class Recipe(Protocol):
     def open_input(self, location: str) -> Dataset:
         """Open the input."""
 
+    def check_growing(self, root: StorePath) -> None:
+        """Refuse an input of another kind, which is still being written."""
+
     def open_growing(self, location: str, complete: Sequence[Key]) -> Dataset:
         """Open an input that is still being written, with the observations that are complete."""
 
@@ -230,7 +233,7 @@ def keep_or_apply_steps(
                 if verdict.kept_in and not prepared.repeats:
                     break
     except Exception as error:
-        failure = _describe_failure(recipe.product_kind, number, step, error, dataset.path)
+        failure = describe_failure(recipe.product_kind, number, step, error, dataset.path)
         return ProcessedObservation(number, failure=failure)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     made = {"engine_version": __version__, "time": now, recipe.input_key: dataset.path}
@@ -284,7 +287,7 @@ def write_processed(processed: ProcessedObservation, root: StorePath, recipe: Re
         )
     except Exception as error:
         discard_group(root)
-        failure = _describe_failure(recipe.product_kind, number, "write", error, processed.store)
+        failure = describe_failure(recipe.product_kind, number, "write", error, processed.store)
         failure.unwritten = isinstance(error, _OF_THE_PRODUCT)
         return failure
     except BaseException:
@@ -292,10 +295,23 @@ def write_processed(processed: ProcessedObservation, root: StorePath, recipe: Re
         raise
 
 
-def _describe_failure(kind: ProductKind, number: Key, step: str, error: Exception, store: str) -> JobResult:
+def describe_failure(kind: ProductKind, number: Key, step: str, error: Exception, store: str) -> JobResult:
     """Describe a failure to the user.
 
     An exception outside of the expected classes is reported as a fault of this package.
+
+    Parameters
+    ----------
+    kind : ProductKind
+        Names of observations.
+    number : int
+        The observation that failed.
+    step : str
+        The step that it failed in.
+    error : Exception
+        The error.
+    store : str
+        The input.
     """
     text = "".join(traceback.format_exception(error))
     if isinstance(error, (CalibrationError, OSError, MemoryError)):

@@ -123,7 +123,7 @@ class RunProgress:
         """Format numbers and rate, as in ``"3 done, 1 failed, 8 left, 350 MB/s of counts"``."""
         parts = [f"{self.n_done} done", f"{self.n_failed} failed"]
         left = max(self.total - self.n_ended, 0)
-        parts.append("waiting" if self.is_waiting else f"{left} left")
+        parts.append("waiting" if self.is_waiting and not self.has_ended else f"{left} left")
         if self.rate and not self.is_waiting:
             parts.append(f"{self.rate / 1e6:.3g} MB/s{'' if short else ' of counts'}")
         return ", ".join(parts)
@@ -202,7 +202,8 @@ class _LoggedProgress(RunProgress):
         super().__call__(result, counts)
         if time.monotonic() - self._logged >= LINE_INTERVAL:
             self._logged = time.monotonic()
-            logger.info("%s", self)
+            # As it is now, whenever a handler gets to format it.
+            logger.info("%s", str(self))
 
 
 class _View:

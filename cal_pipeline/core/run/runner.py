@@ -103,7 +103,7 @@ def calibrate_observations(
     StoreLockedError
         If another run has taken the product over.
     """
-    began, noun = time.monotonic(), output.kind.noun
+    began, noun, is_empty = time.monotonic(), output.kind.noun, False
     tally = RunTally(set(numbers), noun)
     record = RunRecord(output, len(numbers), recipe.parameters_sha256())
     try:
@@ -119,9 +119,11 @@ def calibrate_observations(
         _leave_what_belongs(output, tally, resumption)
         record.end(is_finished=output.product is output.root or not tally.unwritten)
         if follower is not None and not tally.asked and not output.published():
-            return _end_without_any(output, follower)
-        _refuse_to_swap(output, tally, record)
-        output.finish([output.kind.group_name(number) for number in tally.done])
+            output.discard()
+            is_empty = True
+        else:
+            _refuse_to_swap(output, tally, record)
+            output.finish([output.kind.group_name(number) for number in tally.done])
     except BaseException as error:
         _end_early(output, tally, record, recipe)
         if isinstance(error, KeyboardInterrupt):
@@ -130,6 +132,8 @@ def calibrate_observations(
     finally:
         if resumption is not None:
             logger.info("%s", resumption)
+    if follower is not None and is_empty:
+        return _end_without_any(output, follower)
     product = _open_finished(output, tally, recipe)
     n_failed = len(output.failures)
     failed = f", {n_failed} failed" if n_failed else ""
@@ -143,14 +147,13 @@ def calibrate_observations(
 
 
 def _end_without_any(output: OutputStore, follower: Follower) -> None:
-    """Leave no product of an input in which nothing came.
+    """End a run that followed an input in which nothing came.
 
     Raises
     ------
     RunFailedError
         If following ended by its timeout, not by the user.
     """
-    output.discard()
     if follower.has_timed_out:
         raise RunFailedError(1, f"no {output.kind.noun} came in {follower.root} before follow_timeout", None)
 

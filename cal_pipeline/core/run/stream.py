@@ -92,8 +92,8 @@ class Target:
 
     Parameters
     ----------
-    group : StorePath
-        The group.
+    group : StorePath or None
+        The group; None to discard what is written.
     shape : tuple of int
         Shape of the samples.
     rows : int
@@ -102,7 +102,7 @@ class Target:
         Names of the other arrays of the group.
     """
 
-    group: StorePath
+    group: StorePath | None
     shape: tuple[int, ...]
     rows: int
     present: set[str] = field(default_factory=set)
@@ -173,13 +173,15 @@ class Stream(Generic[AnyBlock]):
         self.rows = source.row_step(CHUNK_SAMPLES)
         self._own: dict[tuple[int, Hashable], NDArray[Any]] = {}
 
-    def run(self, group: StorePath, present: set[str], others: Iterable[Callable[[], None]] = ()) -> dict[str, Any]:
+    def run(
+        self, group: StorePath | None, present: set[str], others: Iterable[Callable[[], None]] = ()
+    ) -> dict[str, Any]:
         """Work on all blocks concurrently.
 
         Parameters
         ----------
-        group : StorePath
-            Group to write to.
+        group : StorePath or None
+            Group to write to; None to learn the statistics only.
         present : set of str
             Names of the other arrays of the group.
         others : iterable of callable

@@ -264,6 +264,34 @@ class ArrayWriter(ABC):
         """Write a full-sized chunk of the array's type."""
 
 
+class DiscardingWriter(ArrayWriter):
+    """An array of which nothing is kept, for passes over samples that only their statistics are wanted of.
+
+    Parameters
+    ----------
+    shape, chunks : tuple of int
+        Its shape and chunks.
+    """
+
+    def __init__(self, shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
+        self.shape, self.chunks, self.path = shape, chunks, ""
+
+    def write(self, values: NDArray[Any]) -> None:
+        """Discard the whole array."""
+
+    def write_chunk(self, index: Sequence[int], values: NDArray[Any]) -> None:
+        """Discard a chunk."""
+
+    def write_zeros(self, index: Sequence[int]) -> None:
+        """Discard a chunk of zeros."""
+
+    def _create(self, dims: tuple[str, ...], attributes: Mapping[str, Any]) -> None:
+        """Write no metadata."""
+
+    def _write_whole(self, index: Sequence[int], data: NDArray[Any]) -> None:
+        """Write no chunk."""
+
+
 def chunk_name(index: Sequence[int]) -> str:
     """Return the key of a chunk of an :class:`ArrayWriter`, below the path of its array."""
     return ".".join(["c", *map(str, index)])

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cal_pipeline.core.store.arrays import create_writer
-from cal_pipeline.core.store.interface import ArrayWriter
+from cal_pipeline.core.store.interface import ArrayWriter, DiscardingWriter
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import StorePath
 
@@ -104,7 +104,7 @@ class ProductSchema:
 
     def create_array(
         self,
-        group: StorePath,
+        group: StorePath | None,
         name: str,
         shape: tuple[int, ...],
         chunks: tuple[int, ...],
@@ -116,8 +116,8 @@ class ProductSchema:
 
         Parameters
         ----------
-        group : StorePath
-            The group.
+        group : StorePath or None
+            The group; None to discard all that is written.
         name : str
             Name of the array; path from the group where it is part of a diagnostic.
         shape, chunks : tuple of int
@@ -138,19 +138,24 @@ class ProductSchema:
         if dtype and dtype not in (spec.dtype, *spec.other_dtypes):
             raise ValueError(f"{name}: type {dtype}, expected one of {', '.join((spec.dtype, *spec.other_dtypes))}")
         dims = spec.dims_of(len(shape))
+        if group is None:
+            return DiscardingWriter(shape, chunks)
         described = self.attributes_of(name, dims, present) | dict(attributes or {})
         return create_writer(group, name, shape, chunks, dtype or spec.dtype, dims, described)
 
     def write_array(
         self,
-        group: StorePath,
+        group: StorePath | None,
         name: str,
         values: NDArray[Any],
         chunk: int,
         present: set[str],
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write a whole array, in chunks of `chunk` along its first axis if that is the chunked one."""
+        """Write a whole array, in chunks of `chunk` along its first axis if that is the chunked one.
+
+        Without a group it is discarded.
+        """
         chunks = tuple(max(n, 1) for n in values.shape)
         if values.ndim and self.find(name).dims_of(values.ndim)[0] == self.chunked_axis:
             chunks = (min(chunk, values.shape[0]), *chunks[1:])
@@ -158,13 +163,15 @@ class ProductSchema:
 
     def create_diagnostic(
         self,
-        group: StorePath,
+        group: StorePath | None,
         name: str,
         coordinates: Mapping[str, NDArray[Any]],
         chunk: int,
         attributes: dict[str, Any],
     ) -> None:
-        """Create the group of a diagnostic, with the coordinates of its arrays."""
+        """Create the group of a diagnostic, with the coordinates of its arrays; nothing without a group."""
+        if group is None:
+            return
         write_group(group, name, attributes)
         for coordinate, values in coordinates.items():
             self.write_array(group, f"{name}/{coordinate}", values, chunk, set())

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+_SMALL = ("mjd", "t_int", "elevation", "pwv", "otf_lon", "otf_lat", "pixel_offset_lon", "pixel_offset_lat", "pixel")
+
 _CHUNKS = "preferred_chunks"
 _MOST_CHANNELS = 4096
 _MS_A_DAY = 86_400_000.0
@@ -107,7 +109,9 @@ def read_rows(dataset: xarray.Dataset, header: Header, pixels: NDArray[np.intp])
     DataReadError
         If samples cannot be read, or lack a value without a flag that says why.
     """
-    _read(dataset, "mjd", header.name)  # for its message
+    held = {name: dataset[name].dims for name in _SMALL if name in dataset.variables}
+    # Arrays without channels are read once, not for each subscan.
+    dataset = dataset.assign({name: (dims, _read(dataset, name, header.name)) for name, dims in held.items()})
     times = read_mjd(dataset)
     for subscan in range(dataset.sizes["subscan"]):
         t_a, flags, valid = _read_samples(dataset, header.name, subscan, pixels)

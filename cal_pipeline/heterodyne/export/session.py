@@ -256,7 +256,7 @@ def _announce(plan: _Plan, kind: Format, path: Path) -> None:
     logger.info("%s: %s at most, about %s", path, format_count(n_rows, "spectrum", "spectra"), shown)
     if size > kind.large:
         logger.warning(
-            "%s will have about %s, which many programs cannot read; select scans and pixels, or take sdfits",
+            "%s will have about %s, more than many programs read; select scans and pixels, or take sdfits",
             path,
             shown,
         )

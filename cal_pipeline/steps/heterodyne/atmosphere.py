@@ -97,6 +97,7 @@ class AtmosphereStep(CalibrationStep):
     """
 
     class_alias = "atmosphere"
+    depends_on = ("loads", "gain", "pairing")
     reference_file_types = ["atm"]
 
     spec = f"""

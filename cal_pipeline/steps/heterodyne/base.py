@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cal_pipeline.core.parameters.resolved import DEFAULT
 from cal_pipeline.core.step import BaseStep, ObservationStep
@@ -56,6 +56,12 @@ class CalibrationStep(HeterodyneStep, ObservationStep):
 
     example_source = "session.zarr/scan_025650"
     example_output = "loads.asdf"
+
+    depends_on: ClassVar[tuple[str, ...] | None] = None
+    """Attributes of a band, results of earlier steps or parts of them, that the result depends on; None: on all.
+
+    A step need not be repeated after a change of parameters that leaves these attributes alone.
+    """
 
     def process_observation(self, observation: Scan) -> None:
         """Add the result of this step to a scan."""

@@ -71,6 +71,7 @@ class CalibrateStep(CalibrationStep):
     """
 
     class_alias = "calibrate"
+    depends_on = ("loads", "gain", "pairing", "atmosphere")
 
     spec = """
     min_transmission = float(min=0.0, max=1.0, default=0.001) # Bad channel: transmission at the ON below this

@@ -36,6 +36,7 @@ class DbsStep(CalibrationStep):
     """
 
     class_alias = "dbs"
+    depends_on = ("pairing", "calibration")
 
     spec = """
     skip = boolean(default=True)   # Do not combine the beams of chopped scans

@@ -46,6 +46,7 @@ class GainStep(CalibrationStep):
     """
 
     class_alias = "gain"
+    depends_on = ("loads",)
 
     spec = """
     level = integer(default=0)         # Correct the ONs (2), ONs and OFFs (3), or nothing (0)

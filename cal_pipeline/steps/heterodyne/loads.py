@@ -103,6 +103,7 @@ class LoadsStep(CalibrationStep):
     """
 
     class_alias = "loads"
+    depends_on = ()
     reference_file_types = ["telescope"]
 
     spec = """

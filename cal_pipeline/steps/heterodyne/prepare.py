@@ -50,6 +50,7 @@ class PrepareStep(CalibrationStep):
     """
 
     class_alias = "prepare"
+    depends_on = ("loads.zero", "loads.solution.gamma", "loads.clip_sigma", "loads.saturation_counts", "bad_channel")
 
     spec = _Specification()
 

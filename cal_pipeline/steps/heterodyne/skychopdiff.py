@@ -36,6 +36,7 @@ class SkychopdiffStep(CalibrationStep):
     """
 
     class_alias = "skychopdiff"
+    depends_on = ("pairing", "calibration", "coupling")
 
     spec = """
     skip = boolean(default=True)   # Do not compare the chop phases on blank sky

@@ -29,6 +29,7 @@ class SkydiffStep(CalibrationStep):
     """
 
     class_alias = "skydiff"
+    depends_on = ("loads", "gain", "pairing", "coupling")
 
     spec = """
     skip = boolean(default=True)        # Do not compare the blank sky of different scans

@@ -83,6 +83,35 @@ def write_scan(
     return written
 
 
+def assess_scan(scan: Scan, steps: Steps) -> list[dict[str, Any]]:
+    """Compute the attributes that the bands of a calibrated scan would have in L1, without writing anything.
+
+    Parameters
+    ----------
+    scan : Scan
+        The scan, with what the steps have made.
+    steps : sequence of type
+        Steps whose work on samples is done, in this order.
+
+    Returns
+    -------
+    list of dict
+        Attributes of each band as :func:`write_scan` records them, without their provenance of the run.
+
+    Raises
+    ------
+    NotFiniteError
+        If no sample of the scan is good, or good ones have no noise or system temperature.
+    DataReadError
+        If an object of L0 cannot be read.
+    """
+    tallies = [Tally(**_stream_samples(band, scan, steps).run(None, set())) for band in scan.bands]
+    with scan.clock("write"):
+        attributes = [band_attributes(band, scan, tally, {}) for band, tally in zip(scan.bands, tallies, strict=True)]
+    _refuse_without_samples(scan, tallies)
+    return attributes
+
+
 def _write_band(
     band: Band,
     scan: Scan,
@@ -138,10 +167,7 @@ def l1_arrays(band: Band, steps: Steps) -> L1Arrays:
 
 def _write_arrays(band: Band, scan: Scan, group: StorePath, steps: Steps) -> Tally:
     """Write all arrays of a band concurrently; return the statistics of its samples."""
-    operations = operations_of(band, steps)
-    n_spectra = band.outputs[0].size if operations else 0
-    counts = band.source_counts(scan.clock)
-    stream = Stream(counts, n_spectra, operations, SpectrumBlock, scan.clock, "calibrate")
+    stream = _stream_samples(band, scan, steps)
     with scan.clock("write"):
         arrays = l1_arrays(band, steps)
 
@@ -152,6 +178,14 @@ def _write_arrays(band: Band, scan: Scan, group: StorePath, steps: Steps) -> Tal
             L1.write_array(group, name, values, stream.rows, set(arrays), attributes)
 
     return Tally(**stream.run(group, set(arrays), [partial(write_small, *item) for item in arrays.items()]))
+
+
+def _stream_samples(band: Band, scan: Scan, steps: Steps) -> Stream[SpectrumBlock]:
+    """Make the stream of the samples of a band through the work of the steps."""
+    operations = operations_of(band, steps)
+    n_spectra = band.outputs[0].size if operations else 0
+    counts = band.source_counts(scan.clock)
+    return Stream(counts, n_spectra, operations, SpectrumBlock, scan.clock, "calibrate")
 
 
 def _refuse_without_samples(scan: Scan, tallies: list[Tally]) -> None:
