@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import stpipe._cli.strun
 from astropy.table import Table
+from helpers_pages import read_pages
 
 from cal_pipeline import MolecularAtmospherePipeline
 from cal_pipeline.cherenkov.database.store import open_database
@@ -262,3 +263,18 @@ def test_no_socket_is_opened(monkeypatch):
     monkeypatch.setattr(socket, "create_connection", None)
     MolecularAtmospherePipeline.call(ERA5, steps=FEW, **NIGHT)
     assert len(names()) == 5
+
+
+def test_a_report_beside_the_products():
+    few = {**FEW, "density_profile": {"skip": True}}
+    MolecularAtmospherePipeline.call(ERA5, **NIGHT, steps=few, report=True)
+    pages = read_pages(Path("out/molecular_atmosphere_report.html"))
+    assert list(pages) == ["atmosphere", "overview"]
+    assert len(pages["atmosphere"]["subtitle"].split(", ")) == 4
+    others = Path("others")
+    others.mkdir()
+    (others / "molecular_atmosphere_report.html").touch()
+    with pytest.raises(OutputExistsError, match="molecular_atmosphere_report"):
+        MolecularAtmospherePipeline.call(ERA5, **(NIGHT | {"output_path": "others"}), steps=few, report=True)
+    # Refused before anything is made.
+    assert len(list(others.iterdir())) == 1

@@ -125,14 +125,10 @@ class ImagerFamily(Family):
         return compare_image_stores(first, second, wanted)
 
     def write_report(self, location: str, path: Path, wanted: Sequence[Key] | None, overwrite: bool) -> None:
-        """Refuse to write a report.
+        """Write the report of rates, calibrated images or mosaics."""
+        from cal_pipeline.report.imager_report import write_report
 
-        Raises
-        ------
-        UsageError
-            Always: there is none of stores of an imager.
-        """
-        raise UsageError(f"{location} is a store of an imager, of which no report is made")
+        write_report(location, path, wanted, overwrite)
 
     def find_pipeline(self, location: str) -> type[ObservationPipeline]:
         """Find the pipeline by the kind of product that it makes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from cal_pipeline.cli.commands import DONE, CommandParser, UsageError, show
@@ -17,7 +18,12 @@ def report_parser() -> CommandParser:
         description="Write a report of a product as one HTML file: an overview of all scans and a page for each, with "
         "figures to zoom into. It opens in any current browser and needs no network.",
     )
-    parser.add_argument("store", help="product (folder, ZIP file or URL)")
+    parser.add_argument(
+        "store",
+        nargs="+",
+        help="product (folder, ZIP file or URL); of Cherenkov telescopes, folders of nights or files, several of which "
+        "make one report",
+    )
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="file to write (default: STORE_report.html, beside the store)"
     )
@@ -40,11 +46,51 @@ def report(arguments: list[str]) -> int:
         0 once the file is written.
     """
     given = report_parser().parse_args(arguments)
-    family = find_family(given.store)
-    output = Path(given.output) if given.output else _locate(given.store)
-    family.write_report(given.store, output, read_selection(given, family), given.overwrite)
+    if all(map(_is_of_cherenkov, given.store)):
+        output = _report_nights(given)
+    elif len(given.store) > 1:
+        raise UsageError(
+            f"{len(given.store)} stores are given; the report is of one, or of nights of Cherenkov telescopes"
+        )
+    else:
+        (store,) = given.store
+        family = find_family(store)
+        output = Path(given.output) if given.output else _locate(store)
+        family.write_report(store, output, read_selection(given, family), given.overwrite)
     show(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
     return DONE
+
+
+def _is_of_cherenkov(location: str) -> bool:
+    """Tell whether a path is a folder or file with products of Cherenkov tools."""
+    path = Path(location)
+    # Stores are known by their metadata, without the libraries of the other family.
+    if is_url(location) or path.suffix in (".zarr", ".zip", ".asdf") or (path / "zarr.json").exists():
+        return False
+    from cal_pipeline.report.cherenkov_files import is_of_cherenkov
+
+    return is_of_cherenkov(location)
+
+
+def _report_nights(given: argparse.Namespace) -> Path:
+    """Write the report of nights; return its path.
+
+    Raises
+    ------
+    UsageError
+        If scans or exposures are selected, or several paths are given without an output.
+    """
+    from cal_pipeline.report.cherenkov_report import write_report
+
+    for option in ("scans", "exposures"):
+        if getattr(given, option) is not None:
+            raise UsageError(f"--{option} selects from a store; a report of Cherenkov telescopes shows all products")
+    if not given.output and len(given.store) > 1:
+        raise UsageError("several paths are given; name the file to write, as in -o report.html")
+    first = Path(given.store[0]).resolve()
+    output = Path(given.output) if given.output else first.with_name(f"{first.name.partition('.')[0]}_report.html")
+    write_report(given.store, output, given.overwrite)
+    return output
 
 
 def _locate(store: str) -> Path:

@@ -30,6 +30,7 @@ from cal_pipeline.imager.identity import recorded_references
 from cal_pipeline.imager.models import ExposureModel, ImageModel
 from cal_pipeline.imager.summary import summarize_image
 from cal_pipeline.imager.writing import write_image
+from cal_pipeline.report.beside import refuse_foreign_report, write_report_beside
 from cal_pipeline.report.quality_table import refuse_foreign_table, write_quality_table
 from cal_pipeline.steps.imager.base import ExposureStep, ImagerStep, name_reference_for
 
@@ -225,6 +226,16 @@ class ImagerPipeline(ImagerStep, ObservationPipeline):
         """Write the table of quality figures beside the product."""
         if self.has_quality_table:
             write_quality_table(product)
+
+    def refuse_report(self, root: StorePath) -> None:
+        """Refuse a file in the place of the report."""
+        refuse_foreign_report(root)
+
+    def write_report(self, product: Product) -> None:
+        """Write the report of the images beside the product."""
+        from cal_pipeline.report.imager_report import write_report
+
+        logger.info("report: %s", write_report_beside(product, write_report))
 
     def compare(
         self, first: str | Path, second: str | Path, numbers: Sequence[Key], leave_out: Sequence[str]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from astropy.table import Table
@@ -14,6 +16,11 @@ from cal_pipeline.steps.cherenkov.atmospheric_model import AtmosphericModel
 from cal_pipeline.steps.cherenkov.density_profile import HANDLERS
 from cal_pipeline.steps.cherenkov.night_input import NightStep
 from cal_pipeline.steps.cherenkov.select_model import Selection
+
+logger = logging.getLogger(__name__)
+
+REPORT = "molecular_atmosphere_report.html"
+"""Name of the report, in the folder of the products."""
 
 
 class NightAtmosphere(NamedTuple):
@@ -54,6 +61,10 @@ class MolecularAtmospherePipeline(NightStep, Pipeline):  # type: ignore[misc]
 
     class_alias = "molecular_atmosphere"
 
+    spec = """
+    report = boolean(default=False)   # Write a report of the products beside them, as one HTML file
+    """
+
     step_defs = {
         "density_profile": DensityProfileStep,
         "select_model": SelectModelStep,
@@ -63,12 +74,16 @@ class MolecularAtmospherePipeline(NightStep, Pipeline):  # type: ignore[misc]
     tool = Tool("molecular_atmosphere", "MolecularAtmosphere", source="data_path", handlers=HANDLERS)
     example_input = "meteo.ecsv"
 
+    report: bool
+
     def check_parameters(self) -> None:
         """Hand the parameters of the pipeline down to its steps, and refuse what one of them refuses."""
         super().check_parameters()
         for step in self._active_steps().values():
             self._hand_down(step)
             step.check_parameters()
+        if self.report:
+            self.refuse_existing(REPORT)
 
     def make_products(self, source: Any) -> NightAtmosphere:
         """Run the steps on one reading of the data.
@@ -87,7 +102,18 @@ class MolecularAtmospherePipeline(NightStep, Pipeline):  # type: ignore[misc]
         for name, step in steps.items():
             made[name] = step.run(night)
             self._exit_status = self._exit_status or step.exit_status
+        if self.report:
+            self._write_report({name: step for name, step in steps.items() if name in made})
         return NightAtmosphere(made.get("density_profile"), made.get("select_model"), made.get("atmospheric_model"))
+
+    def _write_report(self, steps: Mapping[str, NightStep]) -> None:
+        """Write the report of the products of steps."""
+        from cal_pipeline.report.cherenkov_report import write_report
+
+        products = [step.product_path(name) for step in steps.values() for name in step.products]
+        path = self.product_path(REPORT)
+        write_report([product for product in products if product.is_file()], path, self.overwrite)
+        logger.info("%s: report: %s", self.class_alias, path)
 
     def _active_steps(self) -> dict[str, NightStep]:
         """Return the steps that are not skipped, in processing order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ TOP = 50.0
 
 WAVELENGTHS = (350.0, 450.0, 550.0)
 """Wavelengths of the optical depths that are drawn, or the nearest ones [nm]."""
+
+LEAST = {"partial_water_pressure": 1e-6}
+"""Values below which a quantity is not drawn: what interpolation leaves where the air is dry [hPa]."""
 
 AIR = ("profile", "extinction", "reference_profile", "reference_extinction", "density", "co2")
 """Kinds of files on the page of the atmosphere."""
@@ -66,12 +70,8 @@ def describe_aerosols(night: Night) -> list[Block]:
     night : Night
         Its files.
     """
-    blocks = []
-    for file in night.find_all("clear"):
-        blocks.append(attempt("Clear night", lambda file=file: _show_clear_night(file)))  # type: ignore[misc]
-    for file in night.find_all("lidar"):
-        blocks.append(attempt("LIDAR", lambda file=file: _show_lidar(file)))  # type: ignore[misc]
-    return blocks
+    clear = [attempt("Clear night", partial(_show_clear_night, file)) for file in night.find_all("clear")]
+    return [*clear, *(attempt("LIDAR", partial(_show_lidar, file)) for file in night.find_all("lidar"))]
 
 
 def read_night_name(night: Night) -> str | None:
@@ -151,7 +151,8 @@ def _line(name: str, x: Floats, y: Floats, colour: str = "@1", dash: str = "soli
 
 
 def _against_altitude(traces: list[Block], label: str, title: str, caption: str = "", is_log: bool = False) -> Block:
-    x: Block = {"title": {"text": label}} | ({"type": "log"} if is_log else {})
+    # Decades alone: labels of their parts run into each other.
+    x: Block = {"title": {"text": label}} | ({"type": "log", "dtick": 1} if is_log else {})
     layout = {"xaxis": x, "yaxis": {"title": {"text": "altitude [km]"}}, "showlegend": len(traces) > 1}
     return figure(traces, layout, title, caption, 420)
 
@@ -176,7 +177,7 @@ def _show_profile(found: Mapping[str, NightFile | None]) -> Block:
         traces = []
         for name, some, colour, dash in pairs:
             values, altitude = _below_top(take_column(some, "altitude", "km"), take_column(some, column, unit))
-            values = np.where(values > 0, values, np.nan) if is_log else values
+            values = np.where(values > LEAST.get(column, 0.0), values, np.nan) if is_log else values
             traces.append(_line(name, values, altitude, colour, dash))
         drawn.append(_against_altitude(traces, label, title, is_log=is_log))
     blocks = [columns(*drawn[:2]), drawn[2]]
@@ -281,7 +282,7 @@ def _show_density(file: NightFile | None) -> Block:
     rows = _table(file)
     assert rows is not None
     values, altitude = _below_top(take_column(rows, "altitude", "km"), take_column(rows, "number density", "1 / cm3"))
-    drawn = _against_altitude([_line("night", values, altitude)], "number density [1/cm³]", "", is_log=True)
+    drawn = _against_altitude([_line("night", values, altitude)], "number density [1/cm³]", "")
     return section("Number density", drawn, _list_rows(rows))
 
 

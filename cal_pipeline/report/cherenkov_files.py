@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ DEPTH = 2
 """Levels of folders below that of a night in which products are looked for."""
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
+
+TOOLS = "calibpipe-"
+"""Beginning of the names of the tools."""
 
 CLEAR = "/dl1/monitoring/aerosol_calibration"
 ASYMMETRIES = ("/energy_asymmetry/events", "/image_asymmetry/events")
@@ -177,19 +181,21 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def _is_product(path: Path) -> bool:
-    """Tell whether a file seems to be a product; one that cannot be read counts, for its entry says so."""
+    """Tell whether a file in a folder is a product, or was one: what cannot be read has an entry that says so."""
     try:
         if path.suffix in HDF5_SUFFIXES:
             return _read_records(path) != () or _find_nodes(path) != {}
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if not line.startswith("#"):
-                    return False
-                if PROVENANCE in line and "tool" in line + next(file, "") + "tool":
-                    return True
+        with open(path, encoding="utf-8") as file:
+            header = list(takewhile(lambda line: line.startswith("#"), file))
+            is_empty = not header and not path.stat().st_size
     except Exception:
         return True
-    return False
+    return is_empty or _is_tool("".join(header))
+
+
+def _is_tool(text: str) -> bool:
+    """Tell whether a name, or the header of a file, is that of a tool; inputs are made by others."""
+    return TOOLS in text
 
 
 def read_file(path: Path) -> NightFile:
@@ -224,7 +230,8 @@ def _read_ecsv(path: Path) -> NightFile:
     record = as_mapping(table.meta.get(PROVENANCE))
     columns = _ECSV_KINDS.get(str(record.get("tool")), ())
     kinds = tuple(kind for column, kind in columns if column in table.colnames)
-    return NightFile(path, kinds, (record,) if record else (), table)
+    is_made = _is_tool(str(record.get("tool")))
+    return NightFile(path, kinds, (record,) if is_made else (), table)
 
 
 def _read_tables(path: Path) -> NightFile:
@@ -254,7 +261,7 @@ def _read_records(path: Path) -> tuple[Mapping[str, Any], ...]:
                 record = json.loads(text)
             except ValueError:
                 record = {"tool": name.removeprefix(ATTRIBUTE), "warnings": ["the provenance cannot be read"]}
-            if as_mapping(record).get("tool"):
+            if _is_tool(str(as_mapping(record).get("tool"))):
                 records.append(record)
     return tuple(records)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,7 +105,7 @@ def _plan_pages(night: Night, number: int, count: int) -> Iterator[_Plan]:
     ):
         files = [file for file in night.files if set(kinds) & set(file.kinds)]
         if files:
-            yield plan(address, title, files, lambda describe=describe: describe(night))  # type: ignore[misc]
+            yield plan(address, title, files, partial(describe, night))
     for place, file in enumerate(night.find_all("cameras"), start=1):
         several = len(night.find_all("cameras")) > 1
         for tel_id in file.nodes["cameras"]:
@@ -113,12 +114,12 @@ def _plan_pages(night: Night, number: int, count: int) -> Iterator[_Plan]:
                 f"camera-{place}-tel-{tel_id}" if several else f"camera-tel-{tel_id}",
                 f"camera of telescope {tel_id}{of}",
                 [file],
-                lambda file=file, tel_id=tel_id: describe_camera(file, tel_id),  # type: ignore[misc]
+                partial(describe_camera, file, tel_id),
             )
     if muons := night.find_all("muons"):
-        yield plan("muons", "muons", muons, lambda: describe_muons(night))
+        yield plan("muons", "muons", muons, partial(describe_muons, night))
     if pairs := [file for file in night.files if set(_PAIRS) & set(file.kinds)]:
-        yield plan("pairs", "pairs of telescopes", pairs, lambda: describe_pairs(night))
+        yield plan("pairs", "pairs of telescopes", pairs, partial(describe_pairs, night))
 
 
 def _make_page(plan: _Plan) -> Page:
@@ -129,7 +130,7 @@ def _make_page(plan: _Plan) -> Page:
         blocks = [note(f"This cannot be shown: {str(error) or repr(error)}", "bad")]
     warnings = [note(f"{file.path.name}: {text}", "warning") for file in plan.files for text in list_warnings(file)]
     subtitle = ", ".join(file.path.name for file in plan.files)
-    return Page(plan.address, plan.title, [*warnings, *blocks, _show_provenance(plan.files)], subtitle)
+    return Page(plan.address, plan.title, [*warnings, *blocks, _show_provenance(plan.files)], subtitle, judged=False)
 
 
 def list_warnings(file: NightFile) -> list[str]:
@@ -145,8 +146,10 @@ def _show_provenance(files: Sequence[NightFile]) -> Block:
     """Show tools, inputs, and parameters with their origins, of each file."""
     blocks = []
     for file in files:
-        for record in file.records:
-            blocks.append(details(f"{file.path.name}: {show_value(record.get('tool'))}", *_describe_record(record)))
+        blocks += [
+            details(f"{file.path.name}: {show_value(record.get('tool'))}", *_describe_record(record))
+            for record in file.records
+        ]
         if not file.records:
             blocks.append(details(file.path.name, note("The file has no provenance.", "warning")))
     return section("Provenance", *blocks)

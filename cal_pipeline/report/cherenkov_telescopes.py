@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,11 @@ CHANNELS = ("high gain", "low gain")
 """Channels of a camera by their number."""
 
 _QUANTITIES = (
-    ("pedestal_offset", "pedestal [counts per sample]", "Pedestal"),
-    ("counts", "counts per photoelectron", "Counts per photoelectron (1 / factor)"),
-    ("time_shift", "time of the pulse [samples]", "Time of the pulse, relative to the median pixel"),
+    ("pedestal_offset", "counts", "Pedestal [counts per sample]"),
+    ("counts", "counts", "Gain: counts per photoelectron (1 / factor)"),
+    ("time_shift", "samples", "Time of the pulse, relative to the median pixel [samples]"),
 )
-"""Coefficients that are drawn: key, label, title."""
+"""Coefficients that are drawn: key, unit, title."""
 
 
 def describe_camera(file: NightFile, tel_id: int) -> list[Block]:
@@ -127,7 +128,7 @@ def median_over(values: Floats, axis: int | tuple[int, ...]) -> Floats:
     >>> median_over(np.array([[1.0, np.nan], [3.0, np.nan]]), 0)
     array([ 2., nan])
     """
-    masked = np.ma.median(np.ma.masked_invalid(values), axis=axis)
+    masked = np.ma.median(np.ma.masked_invalid(values), axis=axis)  # type: ignore[no-untyped-call]
     return np.ma.filled(np.ma.atleast_1d(masked).astype(float), np.nan)
 
 
@@ -136,12 +137,11 @@ def _draw_by_pixel(cube: Floats, label: str, title: str) -> Block:
     medians = median_over(cube, 0)
     count = len(medians)
     panels = [
-        Panel(f"{label}, {name_channel(k, count)}" if count > 1 else label, [Curve("median", Envelope.of(medians[k]))])
-        for k in range(count)
+        Panel(f"{name_channel(k, count)} [{label}]", [Curve("median", Envelope.of(medians[k]))]) for k in range(count)
     ]
     axis = Axis("pixel", 0, max(cube.shape[2] - 1, 1))
     caption = "Medians over the intervals; where pixels are many, the range of each group of neighbours."
-    return curves(panels, [axis], title, caption, 170 + 130 * count)
+    return curves(panels, [axis], title, caption, 130 + 140 * count)
 
 
 def _draw_spread(cube: Floats, label: str, title: str) -> Block:
@@ -159,7 +159,7 @@ def _draw_spread(cube: Floats, label: str, title: str) -> Block:
     if not traces:
         return note(f"{title}: no pixel has a value.", "warning")
     # Gains of the channels differ by more than a factor of ten.
-    x = {"title": {"text": label}} | ({"type": "log"} if "counts per photo" in label else {})
+    x = {"title": {"text": label}} | ({"type": "log", "dtick": 1} if title.startswith("Gain") else {})
     layout = {"xaxis": x, "yaxis": {"title": {"text": "pixels"}}, "showlegend": len(traces) > 1}
     return figure(traces, layout, title, "Of all pixels, medians over the intervals.", 280)
 
@@ -168,7 +168,7 @@ def _draw_in_time(shown: dict[str, Floats], start: Floats, end: Floats) -> Block
     """Draw medians over the pixels in time, relative to their mean."""
     times = convert_times(0.5 * (start + end))
     traces = []
-    for name, label, _ in _QUANTITIES[:2]:
+    for name, title in (("pedestal_offset", "pedestal"), ("counts", "gain")):
         medians = median_over(shown[name], 2)
         for k in range(medians.shape[1]):
             values = medians[:, k]
@@ -176,10 +176,12 @@ def _draw_in_time(shown: dict[str, Floats], start: Floats, end: Floats) -> Block
             percent = 100 * (values / mean - 1) if mean else np.full_like(values, np.nan)
             dash, colour = ("solid", "dash")[k % 2], "@1" if name == "pedestal_offset" else "@2"
             traces.append({"type": "scatter", "mode": "lines+markers", "x": times, "y": percent,
-                           "name": f"{label.partition(' [')[0]}, {name_channel(k, medians.shape[1])}",
+                           "name": f"{title}, {name_channel(k, medians.shape[1])}",
                            "line": {"color": colour, "dash": dash}})  # fmt: skip
-    layout = {"xaxis": {"type": "date", "title": {"text": "TAI"}}, "showlegend": True, "legend": {"y": 1.02, "yanchor": "bottom"},
-              "yaxis": {"title": {"text": "change [%]"}}, "margin": {"t": 60}}  # fmt: skip
+    layout = {
+        "xaxis": {"type": "date", "title": {"text": "TAI"}}, "yaxis": {"title": {"text": "change [%]"}},
+        "showlegend": True, "legend": {"y": 1.02, "yanchor": "bottom"}, "margin": {"t": 60},
+    }  # fmt: skip
     return figure(traces, layout, "Changes", "Medians over the pixels, relative to the mean of the intervals.", 320)
 
 
@@ -223,10 +225,7 @@ def describe_muons(night: Night) -> list[Block]:
     night : Night
         Its files.
     """
-    return [
-        attempt(f"Throughput, {file.path.name}", lambda file=file: _show_muons(file))  # type: ignore[misc]
-        for file in night.find_all("muons")
-    ]
+    return [attempt(f"Throughput, {file.path.name}", partial(_show_muons, file)) for file in night.find_all("muons")]
 
 
 def _show_muons(file: NightFile) -> Block:
@@ -272,18 +271,14 @@ def describe_pairs(night: Night) -> list[Block]:
     night : Night
         Its files.
     """
-    blocks = []
-    for file in night.find_all("throughputs"):
-        title = f"Throughputs, {file.path.name}"
-        blocks.append(attempt(title, lambda file=file: _show_throughputs(file)))  # type: ignore[misc]
-    for file in night.find_all("factors"):
-        title = f"Factors between types, {file.path.name}"
-        blocks.append(attempt(title, lambda file=file: _show_factors(file)))  # type: ignore[misc]
-    for file in night.find_all("asymmetries"):
-        for node in file.nodes["asymmetries"]:
-            title = f"Asymmetries of pairs, {file.path.name}"
-            blocks.append(attempt(title, lambda file=file, node=node: _show_asymmetries(file, node)))  # type: ignore[misc]
-    return blocks
+    planned = [("Throughputs", file, partial(_show_throughputs, file)) for file in night.find_all("throughputs")]
+    planned += [("Factors between types", file, partial(_show_factors, file)) for file in night.find_all("factors")]
+    planned += [
+        ("Asymmetries of pairs", file, partial(_show_asymmetries, file, node))
+        for file in night.find_all("asymmetries")
+        for node in file.nodes["asymmetries"]
+    ]
+    return [attempt(f"{title}, {file.path.name}", show) for title, file, show in planned]
 
 
 def _texts(rows: Table, name: str) -> list[str]:
@@ -314,15 +309,15 @@ def _show_throughputs(file: NightFile) -> Block:
     kinds, value, error = _texts(rows, "tel_type"), take_column(rows, "value"), take_column(rows, "error")
     names = [f"{kind} {int(number)}" for kind, number in zip(kinds, take_column(rows, "tel_id"), strict=True)]
     pairs = take_column(rows, "n_pairs")
-    shown = [_draw_values(names, kinds, value, error, "throughput, relative to the reference")]
+    shown = [_draw_values(names, kinds, value, error, "relative throughput")]
     titles = ["telescope", "type", "pairs", "throughput", "error"]
     listed = [
         [names[k], kinds[k], _number(pairs[k], 0), _number(value[k]), _number(error[k])] for k in range(len(names))
     ]
     if file.nodes.get("scaled"):
         scaled = file.read(str(file.nodes["scaled"]))
-        by_number = dict(zip(take_column(scaled, "tel_id"), zip(take_column(scaled, "value"), take_column(scaled, "error"),
-                                                               strict=True), strict=True))  # fmt: skip
+        columns_of = [take_column(scaled, name) for name in ("tel_id", "value", "error")]
+        by_number = {number: (factor, err) for number, factor, err in zip(*columns_of, strict=True)}
         titles += ["scaled to the reference type", "error of it"]
         for row, number in zip(listed, take_column(rows, "tel_id"), strict=True):
             found = by_number.get(number, (np.nan, np.nan))

@@ -21,18 +21,14 @@ from cal_pipeline.report.imager_images import (
     draw_image,
     draw_profiles,
 )
-from cal_pipeline.report.page.arrays import Envelope
 from cal_pipeline.report.page.blocks import (
-    Axis,
     Block,
-    Curve,
     Page,
-    Panel,
     badge,
     columns,
-    curves,
     details,
     facts,
+    figure,
     note,
     section,
     table,
@@ -139,7 +135,7 @@ def describe_mosaic(arrays: ImageArrays, title: str, page: str) -> Page:
         describe_parameters(record, _SHOWN),
         *_show_problems(arrays),
     ]
-    return Page(page, title, blocks, _subtitle(record), record.verdict)
+    return Page(page, title, blocks, _subtitle(record), judged=False)
 
 
 def name_unit(unit: str) -> str:
@@ -201,7 +197,7 @@ def _show_mosaic_tiles(record: ObservationRecord, data: Any, err: Any, weight: A
     deepest = None if weight is None or not np.isfinite(weight).any() else float(np.nanmax(weight))
     members = read_members(record)
     error, _ = _measure(err, None)
-    size = None if shape is None else f"{shape[1]} × {shape[0]}"
+    size = None if shape is None else f"{shape[1]} x {shape[0]}"
     return tiles(
         {
             "Size": (size, "columns and rows"),
@@ -324,13 +320,19 @@ def _show_integrations(arrays: ImageArrays, label: str) -> list[Block]:
     except READ_ERRORS as error:
         arrays.problems[f"{group}/data"] = str(error)
         return [section("Integrations", note("The integrations cannot be read.", "warning"))]
-    panels = [
-        Panel(label, [Curve("median", Envelope.of(levels))]),
-        Panel("scatter", [Curve("scatter", Envelope.of(scatters))]),
-    ]
-    axis = Axis("integration, from 0", 0, max(len(levels) - 1, 1))
-    caption = f"Median of all pixels of each of {format_count(len(levels), 'integration')}, and their scatter."
-    return [section("Integrations", curves(panels, [axis], "Levels", caption, 320))]
+    drawn = []
+    count = format_count(len(levels), "integration")
+    for title, measured, meaning in (("Level", levels, "Median"), ("Scatter", scatters, "Scatter (1.4826 MAD)")):
+        trace = {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "y": np.array(measured),
+            "line": {"color": "@1", "width": 1.4},
+        }
+        layout = {"xaxis": {"title": {"text": "integration, from 0"}}, "yaxis": {"title": {"text": label}}}
+        caption = f"{meaning} of all pixels of each of {count}."
+        drawn.append(figure([trace], layout, f"{title} of the integrations", caption, 280))
+    return [section("Integrations", columns(*drawn))]
 
 
 def _show_variances(arrays: ImageArrays, data: Any, err: Any, dq: Any) -> Block:

@@ -183,7 +183,7 @@ def _list_exposures(
                 None if time is None else time[:19].replace("T", " "), one.figure("exposure_time"),
                 None if chi2 is None else round(chi2, 3),
                 *(None if share is None else round(100.0 * share, 2) for share in shares),
-                " ".join(one.checks) or ("–" if one.verdict else None),
+                " ".join(one.checks) or ("none" if one.verdict else None),
             ]
         )  # fmt: skip
     rows += [

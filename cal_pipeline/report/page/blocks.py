@@ -46,6 +46,8 @@ class Page:
         Those shown at first; by default the first four.
     groups_label : str
         What they are, in the plural.
+    judged : bool
+        Whether there are verdicts on such observations; no badge is shown of what nobody judges.
     """
 
     id: str
@@ -56,6 +58,7 @@ class Page:
     groups: Sequence[str] = ()
     shown: Sequence[str] = ()
     groups_label: str = "pixels"
+    judged: bool = True
 
 
 @dataclass(frozen=True)

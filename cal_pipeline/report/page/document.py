@@ -122,7 +122,7 @@ class ReportDocument:
         self._n_left -= 1
         shown = list(page.shown or page.groups[:4])
         self._add_payload({**_as_mapping(page), "shown": shown}, budget)
-        self._index.append({"id": page.id, "title": page.title, "verdict": page.verdict or ""})
+        self._index.append({"id": page.id, "title": page.title, "verdict": page.verdict or "", "judged": page.judged})
 
     def add_overview(self, blocks: Sequence[Block]) -> None:
         """Set the first page, which is written at the end.

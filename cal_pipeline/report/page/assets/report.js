@@ -691,7 +691,7 @@ async function open() {
   const { content } = payload;
   current = { content, payload, figures: [], selected: content.groups.filter((group) => content.shown.includes(group)) };
   const sections = content.blocks.filter((block) => block.block === "section");
-  const title = make("div", { class: "title" }, make("h1", {}, content.title), id === "overview" ? null : makeBadge(content.verdict || ""));
+  const title = make("div", { class: "title" }, make("h1", {}, content.title), id === "overview" || !content.judged ? null : makeBadge(content.verdict || ""));
   const parts = content.blocks.map((block) => render(block));
   const headings = parts.filter((part) => part.tagName === "SECTION").map((part) => part.firstChild);
   const contents = make("ul", { class: "contents", "aria-label": "On this page" }, ...headings.map((heading) => make("li", {},
@@ -744,7 +744,7 @@ async function start() {
   index = (await openPayload("index")).content;
   $("brand").textContent = index.title;
   $("pages").append(make("option", { value: "overview" }, "Overview"), ...index.pages.map((page) =>
-    make("option", { value: page.id }, `${MARKS[page.verdict] || MARKS.none} ${page.title}`)));
+    make("option", { value: page.id }, page.judged ? `${MARKS[page.verdict] || MARKS.none} ${page.title}` : page.title)));
   bindKeys();
   window.addEventListener("hashchange", () => open().catch(fail));
   await open();
