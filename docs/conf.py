@@ -54,6 +54,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "cherenkov_tables",
     "command_options",
+    "export_tables",
     "imager_tables",
     "mathml",
     "numpydoc_once",
@@ -96,7 +97,8 @@ sphinx_gallery_conf = {
     "gallery_dirs": "tutorials",
     "filename_pattern": r"\.py$",
     "within_subsection_order": "FileNameSortKey",
-    "capture_repr": ("__repr__",),
+    # Tutorials print what they show; what an object prints by itself may hold an address.
+    "capture_repr": (),
     "download_all_examples": False,
     "write_computation_times": False,
     # Pages are the same on every machine: no running times.

@@ -6,6 +6,7 @@ import importlib.util
 import pkgutil
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ import cal_pipeline
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.cherenkov.simulate.atmosphere import GDAS_POINTS, Weather
 from cal_pipeline.cli.calibpipe import TOOLS
+from cal_pipeline.cli.calibrate import COMMANDS
+from cal_pipeline.cli.simulate import CHERENKOV, IMAGER
 from cal_pipeline.heterodyne.modes import MODES
 from cal_pipeline.heterodyne.physics.strategies import STRATEGIES
 from cal_pipeline.imager.layout import ATTRIBUTES
@@ -23,7 +26,13 @@ from cal_pipeline.steps import cherenkov
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-SOURCES = sorted([*DOCS.rglob("*.rst"), *DOCS.rglob("*.inc"), *DOCS.rglob("*.md")])
+TUTORIALS = sorted((DOCS / "examples" / "tutorials").glob("*.py"))
+"""Scripts that the build makes into pages in the folder ``tutorials``, which is no source."""
+SOURCES = sorted(
+    path
+    for path in [*DOCS.rglob("*.rst"), *DOCS.rglob("*.inc"), *DOCS.rglob("*.md")]
+    if DOCS / "tutorials" not in path.parents and DOCS / "_build" not in path.parents
+)
 GUIDES = [
     "README.md",
     "CONTRIBUTING.md",
@@ -55,7 +64,9 @@ def test_prose_is_wrapped():
         assert check.find_long_lines(source.read_text()) == [], source.name
 
 
-@pytest.mark.parametrize("page", [*SOURCES, *(ROOT / guide for guide in GUIDES)], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [*SOURCES, *TUTORIALS, *(ROOT / guide for guide in GUIDES)], ids=lambda page: page.name
+)
 def test_files_and_modules_that_pages_name_exist(page):
     text = page.read_text()
     for name in re.findall(r"(?<=`)\w[\w.-]*(?:/[\w.-]+)*(?:\.py|/)(?=`)", text):
@@ -93,6 +104,67 @@ def test_parameters_on_the_pages_exist():
         named = re.findall(r"--(steps\.[a-z0-9_]+\.\w+)", source.read_text())
         assert set(named) <= others, source.name
     assert n_commands > 10
+
+
+def test_every_command_has_its_options():
+    text = (DOCS / "options.rst").read_text()
+    described = re.findall(r"^([\w -]+)\n-+\n\n\.\. command-options:: \1$", text, flags=re.M)
+    assert len(described) == text.count("command-options::")
+    expected = {"strun", "calibrate", *(f"calibrate {name}" for name in COMMANDS), "cal-demo", "cal-simulate"}
+    expected |= {f"cal-simulate {name}" for name in (IMAGER, CHERENKOV)}
+    assert expected == {name for name in described if not name.startswith("atm-table")}
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert {name for name in scripts if not name.startswith("calibpipe")} == {name.split()[0] for name in described} - {
+        "strun"
+    }
+
+
+def test_lists_of_options_hold_all_that_a_parser_takes():
+    pytest.importorskip("sphinx")
+    extension = load_extension("command_options")
+    for name, options in {
+        "calibrate": ["``-o L1, --output L1``", "``--set", "``--pwv MM``"],
+        "calibrate compare": ["``first``", "``--tolerance"],
+        "atm-table import": ["``FILE ...``", "``--unit"],
+        "cal-simulate": ["``preset``", "``--pwv-per-hour"],
+        "strun": ["``--save-parameters", "``cfg_file_or_class ...``"],
+    }.items():
+        parser = extension.find_parser(name)
+        text = "\n".join(typed for typed, _ in extension.describe_options(parser))
+        assert [option for option in options if option not in text] == [], name
+        assert sorted({*parser._option_string_actions} - {*re.findall(r"-[-\w]+", text)}) == [], name
+
+
+def test_tutorials_are_pages_and_leave_nothing():
+    index = (DOCS / "index.rst").read_text()
+    assert len(TUTORIALS) >= 3
+    for script in TUTORIALS:
+        assert f"   tutorials/{script.stem}\n" in index
+        text = script.read_text()
+        assert text.count("TemporaryDirectory()") == text.count("folder.cleanup()") == 1, script.name
+        comments = [line for line in text.splitlines() if line.startswith("# ")]
+        assert [line for line in comments if len(line) > 100] == [], script.name
+
+
+def test_every_figure_script_is_drawn_on_a_page():
+    drawn = {name for page in SOURCES for name in re.findall(r"^ *\.\. plot:: (\S+)$", page.read_text(), flags=re.M)}
+    scripts = [path for path in (DOCS / "examples" / "figures").glob("*.py") if "savefig" not in path.read_text()]
+    helpers = {path.name for path in scripts for other in scripts if f"from {path.stem} import" in other.read_text()}
+    assert {path.name for path in scripts} - helpers == drawn
+
+
+def test_the_citation_and_the_change_log_are_those_of_this_version():
+    yaml = pytest.importorskip("yaml")
+    pytest.importorskip("sphinx")
+    extension = load_extension("project_files")
+    entry = extension.format_bibtex(yaml.safe_load((ROOT / "CITATION.cff").read_text()))
+    assert f"version = {{{cal_pipeline.__version__}}}" in entry
+    source = [(DOCS / "changelog.md").read_text()]
+    extension.write_change_log(None, "changelog", source)
+    notes = [path.read_text().strip() for path in (ROOT / "changes").glob("*-*.md")]
+    plain = " ".join(source[0].split())
+    assert [note for note in notes if " ".join(note.split()) not in plain] == []
+    assert (ROOT / "CHANGES.md").read_text().splitlines()[2] in source[0]
 
 
 def test_every_step_has_its_page():
@@ -159,6 +231,15 @@ def load_module(path):
     return module
 
 
+def load_extension(name):
+    """Load an extension of the documentation, which may import others."""
+    sys.path.insert(0, str(DOCS / "_ext"))
+    try:
+        return load_module(DOCS / "_ext" / f"{name}.py")
+    finally:
+        sys.path.remove(str(DOCS / "_ext"))
+
+
 def load_runner():
     return load_module(DOCS / "examples" / "run_page.py")
 
@@ -180,6 +261,19 @@ def test_quickstart_runs_as_pasted_and_shows_the_line(quickstart):
     assert "PWV 0.503 mm, pass" in output
     assert (folder / "spectrum.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "session_l1.zarr").is_dir()
+
+
+@pytest.mark.slow
+def test_own_data_are_written_and_calibrated_as_pasted(tmp_path):
+    output = load_runner().run_page(DOCS / "howto" / "own_data.rst", tmp_path)
+    assert "no fault" in output
+    scan = cal_pipeline.open_l1(tmp_path / "own_l1.zarr")[1]
+    # A line of 4 K at the input of a double-sideband receiver, at rest in the middle channel.
+    through = np.exp(-scan.dataset.tau_signal.values / np.sin(np.deg2rad(55.0)))
+    peak = scan.average().spectrum.values[126:131].mean()
+    assert peak * 0.5 * 0.95 * np.median(through) == pytest.approx(4.0, rel=0.1)
+    assert abs(scan.velocity("topocent")[128].value) < 0.1
+    assert np.isfinite(scan.velocity("lsrk").value).all()
 
 
 @pytest.mark.slow

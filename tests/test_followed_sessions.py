@@ -145,6 +145,10 @@ def test_a_scan_of_loads_alone_is_no_failure(session, night, calibrate, writing)
     assert product.attributes(2)["provenance"]["calibration_scans"] == [1]
 
 
+def test_a_session_without_scans_is_one_that_begins(night):
+    CalibrationPipeline().check_growing(open_store(night))
+
+
 def test_a_product_is_refused(session, calibrate, tmp_path):
     product = calibrate(session, scans="1")
     with pytest.raises(StoreError, match="expected an L0 session"):

@@ -114,6 +114,23 @@ class TestObjectStore:
         with pytest.raises(StoreError, match="overwrite"):
             CalibrationPipeline.call(str(session), output_file=f"{bucket}/l1.zarr", steps=steps, configure_log=False)
 
+    def test_a_session_that_grows_is_followed(self, session, local, calibrate, bucket):
+        import s3fs
+
+        store, where = s3fs.S3FileSystem(), f"{bucket}/session.zarr"
+        store.put(str(session / "zarr.json"), f"{where}/zarr.json")
+
+        def write():
+            for number in local.numbers:
+                name = f"scan_{number:06d}"
+                store.put(str(session / name), f"{where}/{name}", recursive=True)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        given = {"follow": True, "follow_settling": 0.5, "follow_timeout": 10.0, "l0_digest": False}
+        assert calibrate(where, "followed.zarr", **given).numbers == local.numbers
+        writer.join()
+
     def test_a_run_is_resumed(self, session, local, calibrate, bucket, caplog):
         import s3fs
 

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from cal_pipeline.heterodyne.product import CalibratedSession
     from cal_pipeline.heterodyne.raw_session import RawSession
 
+OPENERS = {
+    "rate": "cal_pipeline.imager.product.RateProduct",
+    "cal": "cal_pipeline.imager.product.CalProduct",
+    "mosaic": "cal_pipeline.imager.product.MosaicProduct",
+    "ramp": "cal_pipeline.imager.exposures.ExposureStore",
+}
+"""Classes that open the stores of other families, by the attribute ``product`` of the root."""
+
 
 def open_l1(path: str | Path) -> CalibratedSession:
     """Open an L1 store, lazily.
@@ -89,12 +97,7 @@ def _refuse_other_family(path: str | Path) -> None:
     """Refuse the product of another family, and name what opens it."""
     root = open_store(path)
     marks = read_marks(root)
-    if MARKER in marks and PRODUCT in marks:
-        kind = make_printable(marks[PRODUCT])[:80]
-        names = {"rate": "RateProduct", "cal": "CalProduct", "mosaic": "MosaicProduct"}
-        opener = (
-            f"; cal_pipeline.imager.product.{names[kind]}({make_printable(str(path))!r}) opens it"
-            if kind in names
-            else ""
-        )
+    kind = make_printable(marks.get(PRODUCT, ""))[:80]
+    if kind in OPENERS or (kind and MARKER in marks):
+        opener = f"; {OPENERS[kind]}({make_printable(str(path))!r}) opens it" if kind in OPENERS else ""
         raise StoreError(f"{root} is a product of another family of instruments, of kind {kind!r}{opener}")

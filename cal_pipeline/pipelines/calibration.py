@@ -12,8 +12,9 @@ from cal_pipeline.core.observation import Lacks, WrittenObservation
 from cal_pipeline.core.parameters.values import plain_numbers
 from cal_pipeline.core.pipeline import ObservationPipeline, specify_run
 from cal_pipeline.core.store.compare import Comparison
+from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.store.product import Key
+from cal_pipeline.core.store.product import MARKER, Key
 from cal_pipeline.core.store.records import ObservationRecord
 from cal_pipeline.heterodyne.compare import compare_l1_stores
 from cal_pipeline.heterodyne.history import SkyEntries, SkyHistory, sky_entries
@@ -110,8 +111,9 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
         return Session(location, [int(number) for number in complete])
 
     def check_growing(self, root: StorePath) -> None:
-        """Refuse an L1 store."""
-        refuse_product(root)
+        """Refuse an L1 store; a session without scans is one that begins."""
+        if MARKER in read_group_attributes(root, ""):
+            refuse_product(root)
 
     def select_complete(self, dataset: Session, numbers: Sequence[Key]) -> list[Key]:
         """Select the scans to calibrate among complete ones: those with a source."""

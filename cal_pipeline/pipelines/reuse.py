@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from cal_pipeline.core.store.records import RUN_ONLY
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 
-RESULTS = ("loads", "gain", "pairing", "atmosphere", "calibration", "coupling", "chop", "skydiff")
-"""Attributes of a band that steps set."""
+RESULTS = tuple(each.name for each in fields(Band) if each.default is None)
+"""Attributes of a band that steps set; before they are None."""
 
 KEPT_RESULTS = 2
 """Results of a step that are kept. Combinations are run in the order of the steps, the parameters of the last one

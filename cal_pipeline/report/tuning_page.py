@@ -26,6 +26,9 @@ from cal_pipeline.report.tuning_table import (
 _COLOURS = {"pass": "@pass", "questionable": "@questionable", "fail": "@fail"}
 """Colours of the points of a figure, by verdict."""
 
+_MANY_ROWS = 8
+"""Number of rows from which on a table has a field to search in."""
+
 
 def write_tuning_page(tuning: TuningResults, path: Path) -> None:
     """Write the page of a tuning; it replaces an older file.
@@ -61,9 +64,9 @@ def _list_blocks(tuning: TuningResults, parts: Sequence[tuple[int, str]]) -> lis
         blocks.append(section("Failures", *failures))
     several = len(parts) > 1
     title = f"Combinations, medians of {format_count(len(parts), 'scan')}" if several else "Combinations"
-    blocks.append(section(title, _make_table(tuning, None), *_draw(tuning, parts)))
+    blocks.append(section(title, _make_tables(tuning, None), *_draw(tuning, parts)))
     if several:
-        contents = {name_part(*part): [_make_table(tuning, part)] for part in parts}
+        contents = {name_part(*part): [_make_tables(tuning, part)] for part in parts}
         blocks.append(section("Scan by scan", tabs(contents)))
     return blocks
 
@@ -73,10 +76,7 @@ def _describe_current(tuning: TuningResults) -> Block:
     current = tuning.current
     where = "no combination equals them" if current.number is None else f"row {current.number} of the table"
     values = {f"steps.{label}": format_value(value) for label, value in current.parameters.items()}
-    figures = {
-        f"{FIGURES[name].heading} [{FIGURES[name].unit}]".removesuffix(" []"): format_figure(current, name)
-        for name in SHOWN
-    }
+    figures = {_head(name): format_figure(current, name) for name in SHOWN}
     left = facts({**values, "where": where, "time of all combinations": f"{tuning.seconds:.1f} s"})
     right = facts(
         {**figures, "verdict": badge(current.verdict), "checks not passed": " ".join(current.checks) or "none"}
@@ -84,37 +84,68 @@ def _describe_current(tuning: TuningResults) -> Block:
     return columns(left, right)
 
 
-def _make_table(tuning: TuningResults, part: tuple[int, str] | None) -> Block:
-    """Make the table of the rows of one scan, or of medians: each figure and its difference."""
+def _make_tables(tuning: TuningResults, part: tuple[int, str] | None) -> Block:
+    """Make the tables of the rows of one scan, or of medians: values, and differences from the current parameters."""
     current = select_part(tuning.current, part)
-    titles = ["row", *name_columns(tuning.varied)]
-    for name in SHOWN:
-        titles += [f"{FIGURES[name].heading} [{FIGURES[name].unit}]".removesuffix(" []"), "Δ"]
-    titles += ["verdict", "checks not passed", "against current", "time [s]"]
-    rows = [_list_cells(tuning, select_part(row, part), current) for row in tuning.all_rows]
-    caption = (
-        "Medians of the pixels; * marks the current parameters, Δ is the difference from them. "
-        "Checks against current: + not passed any more, - passed now. Time: steps and pass over the samples, "
-        "shared ones too."
-    )
-    return table(titles, rows, caption, filters=len(rows) > 8)
+    rows = [select_part(row, part) for row in tuning.all_rows]
+    first, filters = ["row", *name_columns(tuning.varied), "verdict"], len(rows) > _MANY_ROWS
+    titles = [*first, *map(_head, SHOWN), "time [s]"]
+    contents = {
+        "Values": (
+            [*titles, "checks not passed"],
+            [_list_values(tuning, row) for row in rows],
+            "Medians of the pixels; * marks the current parameters. Time: steps and pass over the samples.",
+        ),
+        "Against the current parameters": (
+            titles,
+            [_list_changes(tuning, row, current) for row in rows],
+            "Value minus that with the current parameters (*).",
+        ),
+        "Checks": (
+            [*first, "not passed", "against the current parameters"],
+            [_list_checks(tuning, row, current) for row in rows],
+            "Against the current parameters: + not passed any more, - passed now, = the same.",
+        ),
+    }
+    return tabs({label: [table(*content, filters=filters)] for label, content in contents.items()})
 
 
-def _list_cells(tuning: TuningResults, row: TuningRow, current: TuningRow) -> list[Any]:
-    """List the cells of a row."""
-    changes = row.subtract(current)
-    values = [format_value(row.parameters[one.label]) for one in tuning.varied]
-    cells: list[Any] = [name_row(row), *values]
+def _head(name: str) -> str:
+    """Return the heading of a figure with its unit."""
+    return f"{FIGURES[name].heading} [{FIGURES[name].unit}]".removesuffix(" []")
+
+
+def _list_parameters(tuning: TuningResults, row: TuningRow) -> list[Any]:
+    """List number, parameters and verdict of a row."""
+    return [name_row(row), *(format_value(row.parameters[one.label]) for one in tuning.varied), badge(row.verdict)]
+
+
+def _list_values(tuning: TuningResults, row: TuningRow) -> list[Any]:
+    """List the cells of a row of values."""
+    figures: list[Any] = []
     for name in SHOWN:
         value = row.figures[name]
-        shown = format_figure(row, "pwv_mm") if name == "pwv_mm" and value is not None else value
-        is_number = isinstance(shown, float)
-        cells += [float(f"{shown:.4g}") if is_number else shown, _round(changes[name])]
-    failed = not any(scan.bands for scan in row.scans)
-    checks = None if failed else " ".join(row.checks) or "none"
-    seconds = None if failed else round(row.figures["seconds"] or 0.0, 2)
+        if value is not None:
+            figures.append(format_figure(row, name) if name == "pwv_mm" else float(f"{value:.4g}"))
+        else:
+            figures.append(None)
+    if not any(scan.bands for scan in row.scans):
+        return [*_list_parameters(tuning, row), *figures, None, None]
+    seconds = round(row.figures["seconds"] or 0.0, 2)
+    return [*_list_parameters(tuning, row), *figures, seconds, len(row.checks)]
+
+
+def _list_changes(tuning: TuningResults, row: TuningRow, current: TuningRow) -> list[Any]:
+    """List the cells of a row of differences."""
+    changes = row.subtract(current)
+    return [*_list_parameters(tuning, row), *(_round(changes[name]) for name in (*SHOWN, "seconds"))]
+
+
+def _list_checks(tuning: TuningResults, row: TuningRow, current: TuningRow) -> list[Any]:
+    """List the cells of a row of checks."""
+    known = bool(row.verdict)
     against = "current" if row.is_current else format_checks(row, current) or None
-    return [*cells, badge(row.verdict), checks, against, seconds]
+    return [*_list_parameters(tuning, row), (" ".join(row.checks) or "none") if known else None, against]
 
 
 def _round(change: float | None) -> float | None:
@@ -160,7 +191,7 @@ def _draw_figure(
             {"type": "scatter", "mode": "lines", "x": [numbers[0], numbers[-1]], "y": [current, current],
              "line": {"color": "@accent", "dash": "dot", "width": 1}, "name": "current", "hoverinfo": "skip"}
         )  # fmt: skip
-    title = f"{FIGURES[name].heading} [{FIGURES[name].unit}]".removesuffix(" []")
+    title = _head(name)
     layout = {"xaxis": {"title": {"text": "row"}, "type": "category"}, "yaxis": {"title": {"text": title}},
               "showlegend": False}  # fmt: skip
     meaning = FIGURES[name].meaning

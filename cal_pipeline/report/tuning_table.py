@@ -23,6 +23,9 @@ UNCHANGED, NEARLY = "=", "≈"
 _NEAR = 1e-4
 """Relative difference below which the number is of no interest."""
 
+_FEW_CHECKS = 4
+"""Number of checks that a line on a terminal lists."""
+
 _MARK = "*"
 """Mark of the row of the current parameters."""
 
@@ -224,12 +227,19 @@ def _list_cells(tuning: TuningResults, row: TuningRow, current: TuningRow) -> It
     blank = [""] * (1 + len(values))
     if row.is_current or row.number is None:
         if row.checks:
-            yield [*blank, *[""] * (len(SHOWN) + 1), format_checks(row, current)]
+            yield [*blank, *[""] * (len(SHOWN) + 1), _shorten(format_checks(row, current))]
         return
     changes = row.subtract(current)
     shown = [format_change(changes[name], row.figures[name]) for name in SHOWN]
     if any(shown):
-        yield [*blank, *shown, format_change(changes["seconds"]), format_checks(row, current)]
+        yield [*blank, *shown, format_change(changes["seconds"]), _shorten(format_checks(row, current))]
+
+
+def _shorten(checks: str) -> str:
+    """List the first checks of many, for a line on a terminal."""
+    names = checks.split()
+    few = " ".join(names[:_FEW_CHECKS])
+    return few if len(names) <= _FEW_CHECKS else f"{few} and {len(names) - _FEW_CHECKS} more"
 
 
 def _format_failures(tuning: TuningResults) -> Iterator[str]:

@@ -11,8 +11,12 @@ def read_row(path, row, column):
         table = file[1]
         values = {name: table.data[name][row] for name in table.columns.names}
     data = np.array(values.pop(column), float)
-    known = {name: value for name, value in values.items() if np.ndim(value) == 0 and value == value}
-    return data, fits.Header({name: value.item() if hasattr(value, "item") else value for name, value in known.items()})
+    header = fits.Header()
+    for name, value in values.items():
+        # A header has no place for arrays, such as FLAGS, and none for NaN.
+        if np.ndim(value) == 0 and value == value:
+            header[name] = value if isinstance(value, str) else value.item()
+    return data, header
 
 
 def read_sdfits(path, row):

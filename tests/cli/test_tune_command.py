@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import stpipe._cli.strun
 
-from cal_pipeline.cli import strun
 from cal_pipeline.cli.calibrate import main
 from cal_pipeline.cli.settings import read_settings
 from cal_pipeline.core.store.metadata import read_group_attributes
@@ -29,7 +29,7 @@ def options(atm_table):
     return [f"--set=atmosphere.override_atm={atm_table}", "--set=steps.loads.forward_efficiency=0.95"]
 
 
-def test_table_json_page_and_parameter_file(session, options, capsys):
+def test_table_json_page_and_parameter_file(session, options, capsys, monkeypatch):
     vary = ["--vary", "steps.atmosphere.model_error=0.01,0.03", "--vary", "calibrate.min_transmission=0.001,0.01"]
     outputs = ["-o", "page.html", "--json", "table.json", "--row", "3", "--write", "mine.asdf", "--scans=1"]
     assert main(["tune", session, *vary, *options, *outputs]) == 0
@@ -39,7 +39,10 @@ def test_table_json_page_and_parameter_file(session, options, capsys):
     assert "row 3 is written to mine.asdf, as in strun mine.asdf session.zarr" in printed
     rows = json.loads(Path("table.json").read_text())["rows"]
     assert [row["parameters"]["steps.calibrate.min_transmission"] for row in rows] == [0.001, 0.01] * 2
-    assert strun.main(["mine.asdf", session, "--output_file=l1.zarr"]) == 0
+    monkeypatch.setattr("sys.argv", ["strun", "mine.asdf", session, "--output_file=l1.zarr"])
+    with pytest.raises(SystemExit) as ended:
+        stpipe._cli.strun.main()
+    assert not ended.value.code
     product = CalibratedSession("l1.zarr")
     attributes = read_group_attributes(product.root, "scan_000001")
     assert attributes["pwv_mm"] == rows[3]["pwv_mm"]

@@ -87,7 +87,7 @@ class TestCounts:
 
 
 def test_bands_and_broken_scans(tmp_path):
-    root = zarr.create_group(tmp_path / "session.zarr")
+    root = tmp_path / "session.zarr"
     for band in ("band_0", "band_1"):
         write_scan(root, 1, band=band)
     write_scan(root, 2)

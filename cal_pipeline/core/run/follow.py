@@ -186,9 +186,14 @@ class Follower:
 
     def _check_input(self) -> None:
         """Let the family judge the input once, as soon as its root is there."""
-        if not self._is_checked and self.root.exists("zarr.json"):
-            self._recipe.check_growing(self.root)
-            self._is_checked = True
+        if self._is_checked:
+            return
+        try:
+            read_group_attributes(self.root, "")
+        except (OSError, CalibrationError):  # it is not there, half written or cannot be reached now
+            return
+        self._recipe.check_growing(self.root)
+        self._is_checked = True
 
     def note(self, number: Key, failed_in: str) -> None:
         """Note the step in which a processed observation failed; empty for none."""

@@ -2,8 +2,9 @@
 Diagnosing an atmosphere
 ========================
 
-The transmission of the atmosphere scales every spectrum, and it is inferred, not measured. This lesson
-looks at the fit behind it, makes it go wrong in two ways, and shows what the quality figures notice.
+The transmission of the atmosphere scales every spectrum, and it is inferred, not measured. This
+lesson looks at the fit behind it, makes it go wrong in two ways, and shows what the quality figures
+notice.
 :doc:`/explanation/water_and_ground` has the theory.
 """
 
@@ -11,8 +12,8 @@ looks at the fit behind it, makes it go wrong in two ways, and shows what the qu
 # A night with a known sky
 # ------------------------
 #
-# A pointed observation with CHAI on CCAT/FYST of a wide line of 25 K. The simulated air has sixty layers
-# of its own, with 0.5 mm of water.
+# A pointed observation with CHAI on CCAT/FYST of a wide line of 25 K. The simulated air has sixty
+# layers of its own, with 0.5 mm of water.
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,17 +58,17 @@ describe("as it should be", good)
 # Look at the sky
 # ---------------
 #
-# The OFFs, over the gain that the loads gave, are the sky in kelvin. One number is fitted, the water
-# vapour; the curves below are what the table makes of it in each channel, and the lower panel is what
-# is left.
+# The OFFs, over the gain that the loads gave, are the sky in kelvin. One number is fitted, the
+# water vapour; the curves below are what the table makes of it in each channel, and the lower panel
+# is what is left.
 
 axes = good.plot_sky()
 
 # %%
-# The bumps are ozone and water in both sidebands. What is left is 0.2 K over most of the band, and up to
-# 2 K in the ozone lines, where the true layers are not those of the table. ``sky_misfit`` measures such
-# features, in units of the noise and in kelvin. Both have to be large before the check fails, as after
-# a long integration every table is wrong by many times the noise:
+# The bumps are ozone and water in both sidebands. What is left is 0.2 K over most of the band, and
+# up to 2 K in the ozone lines, where the true layers are not those of the table. ``sky_misfit``
+# measures such features, in units of the noise and in kelvin. Both have to be large before the
+# check fails, as after a long integration every table is wrong by many times the noise:
 
 figures = good.quality["pixels"][good.pixels[0]]
 for name in ("sky_misfit_sigma", "sky_misfit_K", "pwv_chi2", "scale_error"):
@@ -77,8 +78,9 @@ for name in ("sky_misfit_sigma", "sky_misfit_K", "pwv_chi2", "scale_error"):
 # Is the transmission right?
 # --------------------------
 #
-# The truth knows it. T_A* is inversely proportional to the transmission, so that the curve below is the
-# error of T_A* from the atmosphere. The band is ``scale_error``, which holds the other inputs, too.
+# The truth knows it. T_A* is inversely proportional to the transmission, so that the curve below is
+# the error of T_A* from the atmosphere. The band is ``scale_error``, which holds the other inputs,
+# too.
 
 elevation = good.dataset.elevation.mean()
 fitted = np.exp(-good.dataset.tau_signal / np.sin(elevation))
@@ -97,8 +99,8 @@ axes.legend()
 # A wrong temperature of the ground
 # ---------------------------------
 #
-# Let the weather station read 8 K too much. Warmer air needs less water to look as bright, so that the
-# fitted transmission is too high and T_A* too low.
+# Let the weather station read 8 K too much. Warmer air needs less water to look as bright, so that
+# the fitted transmission is too high and T_A* too low.
 
 ground = float(config.telescope.t_ambient)
 warm = calibrate("warm", t_ground=ground + 8.0)
@@ -112,8 +114,8 @@ print(f"T_A* of the line changes by {100 * (float(ratio[on_line].median()) - 1):
 # A wrong model
 # -------------
 #
-# Take the air as one layer at the temperature of the ground, as older engines did. Real air gets colder
-# with height, so that this model is wrong in the same direction.
+# Take the air as one layer at the temperature of the ground, as older engines did. Real air gets
+# colder with height, so that this model is wrong in the same direction.
 
 isothermal = calibrate("isothermal", t_atm=ground)
 describe("one layer", isothermal)
@@ -121,11 +123,11 @@ ratio = isothermal.average().spectrum / before
 print(f"T_A* of the line changes by {100 * (float(ratio[on_line].median()) - 1):+.1f} %")
 
 # %%
-# Compare what is left of the sky in the three cases. The wrong ground leaves a residual over the whole
-# band, which follows the opacity and which ``sky_misfit`` notices. One layer leaves no more than the
-# right model does, and passes: the sky does not tell that its T_A* is 2 % too low. Other shapes have
-# other reasons: a wave is a standing wave, narrow spikes are lines that the table does not hold, and a
-# slope means wrong loads, sidebands or frequencies.
+# Compare what is left of the sky in the three cases. The wrong ground leaves a residual over the
+# whole band, which follows the opacity and which ``sky_misfit`` notices. One layer leaves no more
+# than the right model does, and passes: the sky does not tell that its T_A* is 2 % too low. Other
+# shapes have other reasons: a wave is a standing wave, narrow spikes are lines that the table does
+# not hold, and a slope means wrong loads, sidebands or frequencies.
 
 figure, axes = plt.subplots()
 for name, scan in (("as it should be", good), ("ground 8 K too warm", warm), ("one layer", isothermal)):
@@ -138,8 +140,8 @@ axes.legend()
 # Where the error comes from
 # --------------------------
 #
-# ``scale_error_terms`` tells for each input what its 1-sigma error does to T_A*, by itself and by way
-# of the fitted water. The largest are worth a measurement.
+# ``scale_error_terms`` tells for each input what its 1-sigma error does to T_A*, by itself and by
+# way of the fitted water. The largest are worth a measurement.
 
 terms = good.dataset.scale_error_terms
 names = terms.attrs["terms"]
@@ -153,8 +155,8 @@ axes.set(xlabel="share of scale_error [%]")
 # What to do
 # ----------
 #
-# * A residual over the whole band: check ``tamb`` against another station, and the forward efficiency
-#   against a sky dip; give ``t_ground`` if the station is wrong.
+# * A residual over the whole band: check ``tamb`` against another station, and the forward
+#   efficiency against a sky dip; give ``t_ground`` if the station is wrong.
 # * Large ``pwv_chi2`` with narrow residuals: ``robust`` takes them out already, as long as
 #   ``sky_outlier_fraction`` passes.
 # * Pixels that disagree (``pwv_pixel_spread``): ``strategy=per_pixel`` shows which one is off; its

@@ -11,8 +11,8 @@ local standard of rest (LSR). It takes a minute and needs nothing but the packag
 # Simulate a session
 # ------------------
 #
-# L0 is a Zarr store with the raw counts of ONs, OFFs and loads. The simulator writes one whose truth
-# is known: three on-the-fly maps of CO(4-3) with four pixels of CHAI on CCAT/FYST.
+# L0 is a Zarr store with the raw counts of ONs, OFFs and loads. The simulator writes one whose
+# truth is known: three on-the-fly maps of CO(4-3) with four pixels of CHAI on CCAT/FYST.
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,8 +28,8 @@ config = preset("ccat_chai", channels=2048, pixels=4, mode="otf", scans=3, seed=
 simulated = simulate(config, work / "session.zarr")
 
 # %%
-# A session is a mapping of scans, and nothing is read before it is used. The table has a row for each
-# scan.
+# A session is a mapping of scans, and nothing is read before it is used. The table has a row for
+# each scan.
 
 raw = open_l0(simulated.session)
 print(raw.table()["scan", "source", "mode"])
@@ -39,8 +39,8 @@ print(raw.table()["scan", "source", "mode"])
 # ------------
 #
 # One call takes the session through all steps and writes the product, L1. Parameters that are not
-# given come from the file for telescope, frontend and mode, here that of CHAI's maps. On the command
-# line the same is ``calibrate session.zarr --output l1.zarr``.
+# given come from the file for telescope, frontend and mode, here that of CHAI's maps. On the
+# command line the same is ``calibrate session.zarr --output l1.zarr``.
 
 CalibrationPipeline.call(str(simulated.session), output_file=str(work / "l1.zarr"), configure_log=False)
 session = open_l1(work / "l1.zarr")
@@ -69,10 +69,11 @@ mean = scan.average(pixels=pixel)
 print(f"{float(mean.n_samples.max()):.0f} samples, noise {float(mean.sigma.median()):.3f} K in a channel")
 
 # %%
-# Is the error true? Channels without a line scatter by the noise alone, and differences of neighbours
-# see nothing of the baseline. Their scatter over the expected one, the pull, is 1 for a true error,
-# here to 4 %, as it comes from some hundred channels. Noise that dumps share because they subtract one
-# OFF is part of ``sigma``. Without it, as if all samples were independent, the error would be too low.
+# Is the error true? Channels without a line scatter by the noise alone, and differences of
+# neighbours see nothing of the baseline. Their scatter over the expected one, the pull, is 1 for a
+# true error, here to 4 %, as it comes from some hundred channels. Noise that dumps share because
+# they subtract one OFF is part of ``sigma``. Without it, as if all samples were independent, the
+# error would be too low.
 
 data = scan.to_xarray().sel(pixel=pixel)
 good = (data.flags == 0) & np.isfinite(data.spectra)
@@ -105,14 +106,15 @@ for frame in ("topocent", "barycent", "lsrk"):
 
 # %%
 # The simulated source rests relative to the telescope, so that in the LSR it moves as the telescope
-# does. A source in the sky keeps its velocity in the LSR, and its topocentric one changes with day and
-# season. The peak is that of the noisiest channel on the line, a kilometre per second from its centre.
+# does. A source in the sky keeps its velocity in the LSR, and its topocentric one changes with day
+# and season. The peak is that of the noisiest channel on the line, a kilometre per second from its
+# centre.
 #
 # Draw the profile
 # ----------------
 #
-# ``plot`` draws the average with its error. The truth of the simulation goes through the same average:
-# it is known for each dump of the pixel.
+# ``plot`` draws the average with its error. The truth of the simulation goes through the same
+# average: it is known for each dump of the pixel.
 
 axes = session.select(verdict="pass")[1].plot(pixels=[pixel], x="lsrk")
 truth = read_truth(simulated.session, scan=1).t_a_star(slice(None))[:, :, 3, 0].mean(axis=(1, 2))
@@ -124,9 +126,9 @@ axes.legend()
 # The strength of the line
 # ------------------------
 #
-# The integral over the line has two errors: that of the noise, and that of the scale, which is common
-# to all channels and does not average down. ``scale_error`` is its relative 1-sigma value, from the
-# errors of loads, efficiency, atmosphere and gain.
+# The integral over the line has two errors: that of the noise, and that of the scale, which is
+# common to all channels and does not average down. ``scale_error`` is its relative 1-sigma value,
+# from the errors of loads, efficiency, atmosphere and gain.
 
 width = float(np.abs(np.median(np.diff(scan.velocity("lsrk").value))))
 line = np.abs(scan.velocity("topocent").value) < 15

@@ -3,16 +3,17 @@ Tuning a mode
 =============
 
 Parameters of an observing mode are chosen by trying: calibrate some scans with several values, and
-compare figures. ``calibrate tune``, and the function of this lesson, do that for all combinations at
-once. They repeat only what a parameter changes, and write no spectra.
+compare figures. ``calibrate tune``, and the function of this lesson, do that for all combinations
+at once. They repeat only what a parameter changes, and write no spectra. :doc:`/tuning` describes
+command and function.
 """
 
 # %%
 # A session with a fault
 # ----------------------
 #
-# Two pointed scans during which the gain of the receiver rises by some percent, as after a warm-up. Each
-# scan begins with the loads, so that those of the second measure the drift during the first.
+# Two pointed scans during which the gain of the receiver rises by some percent, as after a warm-up.
+# Each scan begins with the loads, so that those of the second measure the drift during the first.
 
 from dataclasses import replace
 from pathlib import Path
@@ -35,9 +36,9 @@ simulated = simulate(config, work / "session.zarr")
 # ------------
 #
 # The drift can be left alone (``level`` 0), taken out of ONs (2), or of ONs and OFFs (3): see
-# :doc:`/steps/gain`. The other parameter is the error that is assumed for the opacities, which weighs
-# the channels of the fit (:doc:`/steps/atmosphere`). The command for the same is ``calibrate tune
-# session.zarr --scans 1 --vary gain.level=0,2,3 --vary atmosphere.model_error=0.01,0.03,0.1``.
+# :doc:`/steps/gain`. The other parameter is the error that is assumed for the opacities, which
+# weighs the channels of the fit (:doc:`/steps/atmosphere`). The command for the same is ``calibrate
+# tune session.zarr --scans 1 --vary gain.level=0,2,3 --vary atmosphere.model_error=0.01,0.03,0.1``.
 
 tuning = tune(
     simulated.session,
@@ -47,7 +48,8 @@ tuning = tune(
 )
 
 # %%
-# Each row is a combination; the figures are medians over the scans that were tried. Rows are numbered from 0.
+# Each row is a combination; the figures are medians over the scans that were tried. Rows are
+# numbered from 0.
 
 table = tuning.table()
 print(", ".join(table.colnames))
@@ -61,10 +63,11 @@ for row in tuning.rows:
     print(f"{row.number}: level {level}, model_error {error:<4}: {water}, {row.verdict}; {', '.join(row.checks)}")
 
 # %%
-# ``level`` changes PWV: a gain that has risen since the loads makes the sky look brighter, and the fit
-# takes that for water. With level 3 the 0.5 mm that were put in come out, and of the checks only
-# ``gain_drift`` is left, which tells that a correction was needed. ``model_error`` hardly moves PWV. It
-# decides which error is quoted, and should be as large as the opacities are uncertain.
+# ``level`` changes PWV: a gain that has risen since the loads makes the sky look brighter, and the
+# fit takes that for water. With level 3 the 0.5 mm that were put in come out, and of the checks
+# only ``gain_drift`` is left, which tells that a correction was needed. ``model_error`` hardly
+# moves PWV. It decides which error is quoted, and should be as large as the opacities are
+# uncertain.
 #
 # Compare as a picture
 # --------------------
@@ -88,9 +91,9 @@ axes.legend()
 # Check against the truth
 # -----------------------
 #
-# At a telescope there is none, and the verdicts have to do. Here T_A* of the line can be compared with
-# what was put in. Keep two rows as parameter files, as ``--row 7 --write tuned.asdf`` does, and run the
-# pipeline with each:
+# At a telescope there is none, and the verdicts have to do. Here T_A* of the line can be compared
+# with what was put in. Keep two rows as parameter files, as ``--row 7 --write tuned.asdf`` does,
+# and run the pipeline with each:
 
 truth = read_truth(simulated.session, scan=1).t_a_star(slice(None)).mean(axis=(1, 4))[:, 0, 0]
 on_line = truth > 0.5 * truth.max()
@@ -110,8 +113,8 @@ for number in (1, 7):
 # Use the result
 # --------------
 #
-# ``strun tuned.asdf session.zarr`` takes the file. To have it chosen for all data of the telescope and
-# mode, add it to ``cfg/`` with a row in its table (:doc:`/howto/telescope`). L1 records for each value
-# that it came from this file (:doc:`/parameters`).
+# ``strun tuned.asdf session.zarr`` takes the file. To have it chosen for all data of the telescope
+# and mode, add it to ``cfg/`` with a row in its table (:doc:`/howto/telescope`). L1 records for
+# each value that it came from this file (:doc:`/parameters`).
 
 folder.cleanup()

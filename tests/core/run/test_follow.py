@@ -477,3 +477,43 @@ def test_a_store_that_is_away_for_a_while_is_asked_again(night, clock, monkeypat
     assert [m for m in caplog.messages if "stale" in m] == [
         f"{night} cannot be listed, and is tried again: stale file handle"
     ]
+
+
+@pytest.mark.slow
+def test_a_cluster_looks_at_the_input_anew(night, run, meanwhile, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    write_exposure(night, 1)
+
+    def write():
+        wait_for(tmp_path / "rates.zarr" / "exposure_000001")
+        write_exposure(night, 2)
+        wait_for(tmp_path / "rates.zarr" / "exposure_000002")
+        write_exposure(night, 3)
+
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp://"
+    ) as cluster:
+        meanwhile(write)
+        assert_all_rates(run(scheduler=cluster.scheduler_address, follow_timeout=2.0))
+
+
+def test_an_object_store_is_polled(made, meanwhile, tmp_path):
+    fsspec = pytest.importorskip("fsspec")
+    files = fsspec.filesystem("memory")
+    address = f"memory://{tmp_path.name}/night.zarr"
+    zarr.create_group(made)
+    files.put(str(made / "zarr.json"), f"{address}/zarr.json")
+
+    def write():
+        for number in (1, 2, 3):
+            name = f"exposure_{number:06d}"
+            for path in sorted((made / name).rglob("*")):
+                if path.is_file():
+                    time.sleep(0.01)
+                    files.put(str(path), f"{address}/{path.relative_to(made)}")
+
+    meanwhile(write)
+    settings = {"follow": True, "follow_settling": SETTLING, "follow_timeout": 0.5, "configure_log": False}
+    assert_all_rates(PhotometerPipeline.call(address, output_file=str(tmp_path / "rates.zarr"), **settings))
+    with pytest.raises(StoreError, match="is not there"):
+        PhotometerPipeline.call("memory://nowhere/night.zarr", output_file=str(tmp_path / "x.zarr"), **settings)
