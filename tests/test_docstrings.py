@@ -22,8 +22,10 @@ from cal_pipeline.cherenkov.simulate.night import simulate_night
 from cal_pipeline.cli.calibpipe import run_tool
 from cal_pipeline.core.store.product import Product
 from cal_pipeline.heterodyne import figures, modes, physics, references
+from cal_pipeline.heterodyne.calibrated_scan import CalibratedScan
 from cal_pipeline.heterodyne.physics.sky import SkyDirection
 from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation
+from cal_pipeline.heterodyne.raw_session import RawScan, RawSession
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.imager import simulate as imager_simulate
@@ -155,13 +157,26 @@ def _public(names: list[str]) -> Iterator[Any]:
                 yield value
 
 
+IN_PYTHON = {
+    CalibratedScan: ("band", "to_xarray", "velocity", "average", "to_spectrum", "plot", "plot_t_sys", "plot_sky"),
+    RawScan: ("table", "to_xarray"),
+}
+"""Classes and methods for notebooks."""
+
+
 def _met_by_users() -> list[Any]:
     """List what a user meets: pipeline, steps, data and simulator."""
     methods = [getattr(CalibratedSession, name) for name in ("groups", "bands", "attributes", "open_scan")]
+    methods += [
+        getattr(kind, name)
+        for kind, names in {CalibratedSession: ("average", "plot_pwv", "plot_t_sys", "plot_sky"), **IN_PYTHON}.items()
+        for name in names
+    ]
     simulators = (simulate, imager_simulate)
     simulated = [getattr(simulator, name) for simulator in simulators for name in simulator.__all__]
     return [
-        *(CalibrationPipeline, CalibratedSession, Product, Session, Scan, Band),
+        *(CalibrationPipeline, CalibratedSession, Product, Session, Scan, Band, RawSession),
+        *(cal_pipeline.open_l0, cal_pipeline.open_l1, *IN_PYTHON),
         *methods,
         *(getattr(steps, name) for name in steps.__all__),
         *(item for item in simulated if inspect.isclass(item) or inspect.isfunction(item)),

@@ -99,9 +99,9 @@ class CalibratedScan:
 
         Examples
         --------
-        ::
-
-            open_l1("l1.zarr")[25650].band(1).plot()
+        >>> from cal_pipeline import open_l1
+        >>> open_l1("l1.zarr")[1].bands  # with two bands ["band_0", "band_1"], of which band(1) is the second
+        []
         """
         wanted = band if isinstance(band, str) else str(operator.index(band))
         number = wanted.removeprefix("band_")
@@ -392,10 +392,10 @@ class CalibratedScan:
 
         Examples
         --------
-        ::
-
-            spectrum = open_l1("l1.zarr")[25650].to_spectrum(pixels="HFAV_PX00")
-            spectrum.velocity, spectrum.flux, spectrum.uncertainty
+        >>> from cal_pipeline import open_l1
+        >>> spectrum = open_l1("l1.zarr")[1].to_spectrum(pixels="CHAI_PX00")  # doctest: +SKIP
+        >>> spectrum.velocity.unit, spectrum.flux.unit  # doctest: +SKIP
+        (Unit("km / s"), Unit("K"))
         """
         from cal_pipeline.heterodyne.spectra import make_spectrum
         from cal_pipeline.heterodyne.velocity import find_rest_frequency
@@ -444,9 +444,10 @@ class CalibratedScan:
 
         Examples
         --------
-        ::
-
-            open_l1("l1.zarr")[25650].plot(pixels=["HFAV_PX00", "HFAV_PX01"], x="lsrk")
+        >>> from cal_pipeline import open_l1
+        >>> axes = open_l1("l1.zarr")[1].plot(pixels="CHAI_PX00", x="lsrk")
+        >>> axes.get_xlabel()
+        'velocity (LSRK, radio convention) [km/s]'
         """
         from cal_pipeline.heterodyne.scan_plots import plot_spectra
 
@@ -469,9 +470,9 @@ class CalibratedScan:
 
         Examples
         --------
-        ::
-
-            open_l1("l1.zarr")[25650].plot_t_sys()
+        >>> from cal_pipeline import open_l1
+        >>> open_l1("l1.zarr")[1].plot_t_sys().get_ylabel()
+        '$T_{sys}$ (DSB) [K]'
         """
         from cal_pipeline.heterodyne.scan_plots import plot_t_sys
 
@@ -492,9 +493,10 @@ class CalibratedScan:
 
         Examples
         --------
-        ::
-
-            open_l1("l1.zarr")[25650].plot_sky()
+        >>> from cal_pipeline import open_l1
+        >>> sky, difference = open_l1("l1.zarr")[1].plot_sky()
+        >>> difference.get_ylabel()
+        'observed - fit [K]'
         """
         from cal_pipeline.heterodyne.scan_plots import plot_sky
 

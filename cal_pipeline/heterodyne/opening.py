@@ -97,7 +97,7 @@ def _refuse_other_family(path: str | Path) -> None:
     """Refuse the product of another family, and name what opens it."""
     root = open_store(path)
     marks = read_marks(root)
-    if MARKER in marks and PRODUCT in marks:
-        kind = make_printable(marks[PRODUCT])[:80]
+    kind = make_printable(marks.get(PRODUCT, ""))[:80]
+    if kind in OPENERS or (kind and MARKER in marks):
         opener = f"; {OPENERS[kind]}({make_printable(str(path))!r}) opens it" if kind in OPENERS else ""
         raise StoreError(f"{root} is a product of another family of instruments, of kind {kind!r}{opener}")

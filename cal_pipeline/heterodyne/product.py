@@ -225,9 +225,9 @@ class CalibratedSession(ScanCollection[CalibratedScan], Product):
 
         Examples
         --------
-        ::
-
-            open_l1("l1.zarr").plot_pwv()
+        >>> from cal_pipeline import open_l1
+        >>> open_l1("l1.zarr").plot_pwv().get_ylabel()
+        'PWV [mm]'
         """
         from cal_pipeline.heterodyne.session_plots import plot_pwv
 
@@ -247,9 +247,9 @@ class CalibratedSession(ScanCollection[CalibratedScan], Product):
 
         Examples
         --------
-        ::
-
-            open_l1("l1.zarr").plot_t_sys()
+        >>> from cal_pipeline import open_l1
+        >>> open_l1("l1.zarr").plot_t_sys().get_ylabel()
+        '$T_{sys}$, DSB [K]'
         """
         from cal_pipeline.heterodyne.session_plots import plot_t_sys
 
@@ -269,9 +269,9 @@ class CalibratedSession(ScanCollection[CalibratedScan], Product):
 
         Examples
         --------
-        ::
-
-            open_l1("l1.zarr").plot_sky()
+        >>> from cal_pipeline import open_l1
+        >>> open_l1("l1.zarr").plot_sky().get_ylabel()
+        'rms of sky, observed - fit [K]'
         """
         from cal_pipeline.heterodyne.session_plots import plot_sky
 

@@ -142,11 +142,12 @@ class _Sums:
     def shares(self) -> tuple[dict[str, Floats], dict[str, Floats]]:
         """Divide the counts of flags by the numbers of samples."""
         n_channels, n_dumps, n_pixels, n_ons = self.shape
+        names = [name for name in (ANY, *(str(flag.name) for flag in Flag)) if name in self.in_time]
         width = _sizes(n_channels, self.per_bin)
         height = _sizes(n_dumps * n_ons, self.per_row)[:, None]
         return (
-            {name: counts / (width * height * n_pixels) for name, counts in self.in_time.items()},
-            {name: counts / (width * n_dumps * n_ons) for name, counts in self.by_pixel.items()},
+            {name: self.in_time[name] / (width * height * n_pixels) for name in names},
+            {name: self.by_pixel[name] / (width * n_dumps * n_ons) for name in names},
         )
 
 

@@ -222,7 +222,7 @@ def _plotly_source() -> str:
 @cache
 def _plotly() -> tuple[str]:
     """Deflate the plotting library."""
-    return (base64.b64encode(zlib.compress(_plotly_source().encode("utf-8"), 9)).decode("ascii"),)
+    return (base64.b64encode(zlib.compress(_plotly_source().encode("utf-8"), 6)).decode("ascii"),)
 
 
 def _digest(text: str) -> str:
