@@ -47,21 +47,8 @@ def find_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def build_site(folder: Path, trees: Path) -> str:
     """Build the site; return the messages of a build that failed, else nothing."""
     # Tutorials are shown without being run.
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-q",
-        "-W",
-        "-D",
-        "plot_gallery=0",
-        "-b",
-        "html",
-        "-d",
-        trees,
-        DOCS,
-        folder,
-    ]
+    options = ["-q", "-W", "-D", "plot_gallery=0", "-b", "html", "-d", trees]
+    command = [sys.executable, "-m", "sphinx", *options, DOCS, folder]
     outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return "" if outcome.returncode == 0 else outcome.stderr or f"sphinx ends with status {outcome.returncode}"
 

@@ -127,7 +127,7 @@ def test_lists_of_options_hold_all_that_a_parser_takes():
         "calibrate compare": ["``first``", "``--tolerance"],
         "atm-table import": ["``FILE ...``", "``--unit"],
         "cal-simulate": ["``preset``", "``--pwv-per-hour"],
-        "strun": ["``--save-parameters", "``cfg_file_or_class ...``"],
+        "strun": ["``--save-parameters", "``cfg_file_or_class``"],
     }.items():
         parser = extension.find_parser(name)
         text = "\n".join(typed for typed, _ in extension.describe_options(parser))

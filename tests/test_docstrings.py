@@ -109,12 +109,15 @@ def folder_of_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 IMAGER = (
     "cal_pipeline.imager",
+    "cal_pipeline.report.imager",
     "cal_pipeline.steps.imager",
     *(f"cal_pipeline.pipelines.{name}" for name in ("imager", "detector1", "image2", "image3", "preprocess")),
 )
 """Beginnings of the names of modules of the imager."""
 
-CHERENKOV = tuple(f"cal_pipeline.{name}" for name in ("cherenkov", "steps.cherenkov", "pipelines.molecular"))
+CHERENKOV = tuple(
+    f"cal_pipeline.{name}" for name in ("cherenkov", "report.cherenkov_", "steps.cherenkov", "pipelines.molecular")
+)
 """Beginnings of the names of modules of Cherenkov telescopes."""
 
 FOLDERS = {IMAGER: "folder_of_imager", CHERENKOV: "folder_of_night"}

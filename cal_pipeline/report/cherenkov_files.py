@@ -118,7 +118,7 @@ def is_of_cherenkov(location: str) -> bool:
 
     Examples
     --------
-    >>> is_of_cherenkov("night"), is_of_cherenkov("session.zarr")
+    >>> is_of_cherenkov("night/stars.ecsv"), is_of_cherenkov("session.zarr")
     (True, False)
     """
     path = Path(location)
@@ -144,9 +144,11 @@ def read_nights(locations: Sequence[str | Path]) -> list[Night]:
 
     Examples
     --------
-    >>> (night,) = read_nights(["night"])
-    >>> night.find("reference_profile").table.meta["selection"]["by"]
-    'density'
+    >>> from cal_pipeline.steps.cherenkov import ClearNightStep
+    >>> table = ClearNightStep.call("night/stars.ecsv", output_path="first")
+    >>> (night,) = read_nights(["first"])
+    >>> night.find("clear").path.name
+    'aerosol_clear_night.h5'
     """
     nights, single = [], []
     for path in map(Path, locations):
@@ -208,9 +210,11 @@ def read_file(path: Path) -> NightFile:
 
     Examples
     --------
-    >>> file = read_file(Path("night/products/macobac.ecsv"))
+    >>> from cal_pipeline.steps.cherenkov import ClearNightStep
+    >>> table = ClearNightStep.call("night/stars.ecsv", output_path="second")
+    >>> file = read_file(Path("second/aerosol_clear_night.h5"))
     >>> file.kinds, file.records[0]["tool"]
-    (('co2',), 'calibpipe-calculate-macobac')
+    (('clear',), 'calibpipe-clear-night-assessment')
     >>> read_file(Path("night/truth.ecsv")).problem
     'no product of this package: it has no provenance of a tool'
     """
@@ -285,6 +289,7 @@ def take_column(table: Table, name: str, unit: str = "") -> Floats:
 
     Examples
     --------
+    >>> from astropy import units
     >>> take_column(Table({"altitude": [1.0, 2.0] * units.km}), "altitude", "m")
     array([1000., 2000.])
     """

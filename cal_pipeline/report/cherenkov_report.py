@@ -75,8 +75,10 @@ def write_report(
 
     Examples
     --------
-    >>> write_report("night", "night_report.html", overwrite=True)
-    >>> Path("night_report.html").read_text().startswith("<!doctype html>")
+    >>> from cal_pipeline.steps.cherenkov import ClearNightStep
+    >>> table = ClearNightStep.call("night/stars.ecsv", output_path="third")
+    >>> write_report("third", "third_report.html")
+    >>> Path("third_report.html").read_text().startswith("<!doctype html>")
     True
     """
     given = [locations] if isinstance(locations, (str, Path)) else list(locations)

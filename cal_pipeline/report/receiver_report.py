@@ -62,7 +62,7 @@ def write_report(
     product = location if isinstance(location, CalibratedSession) else CalibratedSession(location)
     numbers = _choose(product, wanted)
     name = str(product.path).rstrip("/").rsplit("/", 1)[-1]
-    subtitle = f"{format_count(len(numbers), 'scan')} of {product.path}"
+    subtitle = format_count(len(numbers), "scan")
     title = f"Report of {name}"
     with ReportDocument(path, title, subtitle, len(numbers), name, limit, overwrite) as report:
         summaries: list[BandSummary] = []

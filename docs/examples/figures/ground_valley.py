@@ -28,7 +28,7 @@ for ground, colour in ((258.0, "tab:blue"), (263.0, "tab:cyan"), (273.0, "tab:or
     plane.plot(ground, best, "o", color=colour)
 sky.set(xlabel="frequency [GHz]", ylabel="model - observed sky [K]", ylim=(-2, 3.2))
 sky.legend(fontsize="small", title="t_ground, fitted PWV")
-levels = (0.3, 1, 3, 5)
+levels = (1, 3, 5)
 contours = plane.contour(grounds, waters, valley, levels=levels, cmap="viridis")
 plane.clabel(contours, fmt="%g K")
 plane.set(xlabel="t_ground [K]", ylabel="PWV [mm]", title="rms misfit of the sky", xticks=range(258, 279, 5))

@@ -107,7 +107,7 @@ for frame in ("topocent", "barycent", "lsrk"):
 # %%
 # The simulated source rests relative to the telescope, so that in the LSR it moves as the telescope
 # does. A source in the sky keeps its velocity in the LSR, and its topocentric one changes with day
-# and season. The peak is that of the noisiest channel on the line, a kilometre per second from its
+# and season. The peak is one channel of the noisy line, up to a kilometre per second from its
 # centre.
 #
 # Draw the profile

@@ -48,13 +48,9 @@ tuning = tune(
 )
 
 # %%
-# Each row is a combination; the figures are medians over the scans that were tried. Rows are
-# numbered from 0.
-
-table = tuning.table()
-print(", ".join(table.colnames))
-
-# %%
+# Each row is a combination, numbered from 0; the figures are medians over the scans that were
+# tried. ``tuning.table()`` is an astropy table of all of them, and ``print(tuning)`` prints the
+# table of the command.
 
 for row in tuning.rows:
     figures = row.figures
