@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, SupportsIndex
 
 from cal_pipeline.core.errors import StoreError
+from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.core.store.present import PresentStore
 from cal_pipeline.core.store.product import Product, ProductKind
@@ -151,6 +152,8 @@ class CalibratedSession(ScanCollection[CalibratedScan], Product):
             where, inner = PresentStore(self.root.path, read_only=True), group
         else:
             where, inner = self.root.child(group).as_zarr(), None
+        # Xarray names no file where this is broken.
+        read_group_attributes(self.root, group)
         dataset: xarray.Dataset = xarray.open_zarr(where, group=inner, consolidated=False, chunks=None)
         return dataset
 

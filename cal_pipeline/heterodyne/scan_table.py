@@ -20,6 +20,9 @@ from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 if TYPE_CHECKING:
     from astropy.table import QTable
 
+_NO_NAMES = {"band": "", "source": "", "mode": ""}
+"""Names in the row of a scan of which none is known; a column of text needs one in some row."""
+
 FAILED = "failed"
 """Verdict in the table on a scan that could not be calibrated."""
 
@@ -145,9 +148,7 @@ def _describe_scan(product: Product, number: int) -> list[dict[str, Any]]:
         ]
     except (CalibrationError, OSError) as error:
         reason = f"{type(error).__name__}: {error}"
-        return [
-            {"scan": number, **dict.fromkeys(("band", "source", "mode"), ""), "verdict": UNREADABLE, "reason": reason}
-        ]
+        return [{"scan": number, **_NO_NAMES, "verdict": UNREADABLE, "reason": reason}]
     return [_describe(product, record) for record in records]
 
 
@@ -176,7 +177,7 @@ def _describe_failure(failure: Mapping[str, Any]) -> dict[str, Any]:
     words = (failure.get("step"), failure.get("error_class"), failure.get("message"))
     return {
         "scan": number if isinstance(number, int) else -1,
-        "band": "",
+        **_NO_NAMES,
         "verdict": FAILED,
         "reason": ": ".join(str(word) for word in words if word),
     }

@@ -66,7 +66,7 @@ def describe_session(
         *_show_failures(failures, unreadable),
         *_show_run_state(product),
         _show_timeline(summaries),
-        _show_warnings(summaries),
+        _show_warnings(summaries, len(unreadable)),
         _list_all(summaries, unreadable),
         _show_water(summaries),
         *_show_arrays(summaries),
@@ -86,11 +86,11 @@ def _show_tiles(
     counts = ", ".join(
         f"{worst.count(verdict)} {verdict or 'not known'}" for verdict in VERDICTS if worst.count(verdict)
     )
-    failed = f"{len(failures)} failed; " if failures else ""
+    failed = f"{len(failures)} failed" if failures else ""
     seconds = [summary.t_int for summary in summaries if summary.t_int is not None]
     return tiles(
         {
-            "Scans": (str(len(numbers)), f"{failed}{counts}" or "none"),
+            "Scans": (str(len(numbers)), "; ".join(filter(None, [failed, counts])) or "none"),
             "PWV": (_median_text([one.pwv for one in summaries], "mm", 3), "median"),
             "T_sys": (_median_text([one.record.figure("t_sys_median_K") for one in summaries], "K", 0), "DSB, median"),
             "T_rec": (
@@ -222,7 +222,7 @@ def _marks(some: Sequence[BandSummary], x: Sequence[Any], y: Sequence[Any], verd
     }
 
 
-def _show_warnings(summaries: Sequence[BandSummary]) -> Block:
+def _show_warnings(summaries: Sequence[BandSummary], n_unreadable: int) -> Block:
     """List the checks that were not passed: failed ones first, then by the number of scans."""
     found: dict[tuple[str, str], list[tuple[BandSummary, Any]]] = defaultdict(list)
     for summary in summaries:
@@ -233,9 +233,13 @@ def _show_warnings(summaries: Sequence[BandSummary]) -> Block:
     if unknown:
         bands = format_count(unknown, "scan or band", "scans or bands")
         blocks.append(note(f"No verdict is recorded for {bands}; that is no pass.", "warning"))
+    if n_unreadable:
+        scans = format_count(n_unreadable, "scan")
+        blocks.append(note(f"The verdict on {scans} cannot be read; that is no pass.", "warning"))
     if not found:
         if not unknown and summaries:
-            blocks.append(note("All scans pass all checks that were made.", "good"))
+            which = "The other scans" if n_unreadable else "All scans"
+            blocks.append(note(f"{which} pass all checks that were made.", "good"))
         return section("Quality warnings", *(blocks or [note("There is no scan to judge.", "info")]))
     ordered = sorted(found.items(), key=lambda item: (-rank(item[0][0]), -len(item[1]), item[0][1]))
     rows = [
@@ -503,7 +507,9 @@ def _show_record(product: CalibratedSession, summaries: Sequence[BandSummary]) -
         "telescope profile": _join(one.record.provenance.get("telescope_profile") for one in summaries),
     }
     titles = ["parameter", "value", "where it came from", "scans"]
-    changed = table(titles, rows, first=_FIRST) if rows else note("All parameters are defaults.", "info")
+    known = any(one.record.parameters for one in summaries)
+    unchanged = note("All parameters are defaults." if known else "The parameters are not recorded.", "info")
+    changed = table(titles, rows, first=_FIRST) if rows else unchanged
     return section(
         "Run and parameters", facts(listed), details("Parameters that are no defaults", changed, is_open=True)
     )

@@ -17,7 +17,7 @@ from matplotlib import pyplot as plt
 
 from cal_pipeline import open_l1
 from cal_pipeline.core.store.paths import LocalStorePath
-from cal_pipeline.errors import MissingInputError, StoreError
+from cal_pipeline.errors import LayoutError, MissingInputError, StoreError
 from cal_pipeline.heterodyne.physics.velocity import C_KMS
 
 BANDS = ("scan_000003/band_0", "scan_000003/band_1")
@@ -74,6 +74,18 @@ class TestStoreThatHasGone:
             if name != "zarr.json":
                 shutil.rmtree(array / name) if (array / name).is_dir() else (array / name).unlink()
         assert open_l1(store).open_scan(1).t_sys.load().size
+
+
+def test_failed_scans_alone_have_no_names(tmp_path):
+    session = open_l1(write_scans(tmp_path / "l1.zarr", {}, [FAILURE]))
+    assert session.table()["source"].tolist() == session.table()["mode"].tolist() == [""]
+
+
+def test_broken_metadata_are_told_with_their_file(tmp_path):
+    store = write_scans(tmp_path / "l1.zarr", {"scan_000001": {}})
+    (store / "scan_000001" / "zarr.json").write_text("{")
+    with pytest.raises(LayoutError, match=r"l1.zarr/scan_000001/zarr.json cannot be read"):
+        open_l1(store).open_scan(1)
 
 
 def test_long_names_are_shortened_where_a_scan_prints_itself(tmp_path):

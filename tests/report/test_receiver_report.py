@@ -234,6 +234,20 @@ def test_failures_are_shown_with_their_messages(copy, tmp_path):
     assert "no hot load\\nin scan 9" in overview.words
 
 
+def test_of_failed_scans_alone_nothing_is_said_to_be_known(copy, tmp_path):
+    failures = [
+        {"scan_number": number, "step": "loads", "error_class": "LoadsError", "message": "no hot load"}
+        for number in (1, 2, 3)
+    ]
+    for number in (1, 2, 3):
+        shutil.rmtree(copy / f"scan_00000{number}")
+    (copy / "failures.json").write_text(json.dumps(failures))
+    words = written(copy, tmp_path).read("overview").words
+    assert '"3 failed"' in words
+    assert "The parameters are not recorded" in words
+    assert "All parameters are defaults" not in words
+
+
 @pytest.mark.parametrize("damage", ["attributes", "spectra", "frequencies"])
 def test_a_damaged_scan_has_a_page_that_says_so_and_the_others_are_there(copy, tmp_path, damage):
     scan = copy / "scan_000002"
@@ -251,6 +265,9 @@ def test_a_damaged_scan_has_a_page_that_says_so_and_the_others_are_there(copy, t
     if damage == "attributes":
         assert "scan 2 cannot be read" in report.read("scan-2").words.lower()
         assert report.read("scan-2").content["verdict"] is None
+        words = report.read("overview").words
+        assert "The verdict on 1 scan cannot be read" in words
+        assert "All scans pass" not in words
     else:
         assert report.read("scan-2").find("table")  # parameters, and the arrays that could not be read
 
