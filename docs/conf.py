@@ -61,6 +61,7 @@ extensions = [
     "parameter_choice",
     "project_files",
     "short_code",
+    "sources",
     "signatures",
     "step_parameters",
 ]

@@ -166,7 +166,8 @@ def main(argv: list[str] | None = None) -> int:
     return run_command("cal-demo", _run, argv)
 
 
-def _run(argv: list[str]) -> int:
+def demo_parser() -> argparse.ArgumentParser:
+    """Make the parser of ``cal-demo``."""
     parser = CommandParser(
         prog="cal-demo",
         description="Simulate sessions of two telescopes, calibrate them, and compare the result with the truth.",
@@ -185,7 +186,11 @@ def _run(argv: list[str]) -> int:
     )
     parser.add_argument("--size", type=int, help="rows and columns of the imager's detector (default: 256)")
     parser.add_argument("--seed", type=int, help="seed of the simulation of imager or night (default: 1)")
-    given = parser.parse_args(argv)
+    return parser
+
+
+def _run(argv: list[str]) -> int:
+    given = demo_parser().parse_args(argv)
     _check_options(given)
     folder: Path = given.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -204,6 +209,11 @@ def _run(argv: list[str]) -> int:
         from cal_pipeline.cli.demo_imager import run_imager_demo
 
         return run_imager_demo(folder, given.size or 256, seed)
+    return _run_receivers(folder)
+
+
+def _run_receivers(folder: Path) -> int:
+    """Simulate and calibrate the sessions of receivers, and show recovered against true."""
     table = Table(title="recovered against true")
     for column in ("session", "scan", "PWV [mm]", "stat.", "model", "true", "line [K]", "noise", "scale", "true"):
         table.add_column(column, justify="right", no_wrap=True)
