@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cal_pipeline.core.errors import MissingInputError
+from cal_pipeline.core.errors import CalibrationError, MissingInputError
 from cal_pipeline.core.run.job import describe_failure
 from cal_pipeline.core.step import ObservationStep
 from cal_pipeline.core.store.records import RUN_ONLY
@@ -25,7 +25,7 @@ KEPT_RESULTS = 2
 changing fastest, so that the newest result serves nearly always; two serve those that alternate."""
 
 
-class StepFailedError(Exception):
+class StepFailedError(CalibrationError):
     """A step could not be applied to a scan.
 
     Attributes

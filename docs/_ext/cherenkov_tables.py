@@ -2,7 +2,7 @@
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
-from tables import make_table
+from table_nodes import make_table
 
 from cal_pipeline.cherenkov.errors import CONFIGURATION, CORRUPTED, FALLBACK, MISSING, STORAGE, TOO_FEW
 from cal_pipeline.cherenkov.tools import SELF

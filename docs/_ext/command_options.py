@@ -9,7 +9,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 from stpipe import _cmdline
-from tables import make_table
+from table_nodes import make_table
 
 MODULES = {"calibrate": "calibrate", "cal-simulate": "simulate", "cal-demo": "demo", "atm-table": "atm_table"}
 """Module of ``cal_pipeline.cli`` that has the ``main`` of a command."""

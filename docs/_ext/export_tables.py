@@ -1,7 +1,7 @@
 """Columns of exported files, made from their declarations."""
 
 from docutils.parsers.rst import Directive
-from tables import make_table
+from table_nodes import make_table
 
 from cal_pipeline.heterodyne.export import FORMATS
 

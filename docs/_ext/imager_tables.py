@@ -2,7 +2,7 @@
 
 import numpy as np
 from docutils.parsers.rst import Directive
-from tables import make_table
+from table_nodes import make_table
 
 from cal_pipeline.imager.dq import DQ, EVENTS
 from cal_pipeline.imager.reference_files import CONTENTS

@@ -1,7 +1,7 @@
 """Tables made from data files: parameter files for data, telescope profiles, pipelines of exposure types."""
 
 from docutils.parsers.rst import Directive
-from tables import make_table
+from table_nodes import make_table
 
 from cal_pipeline.core.files.selection import cfg_folder, read_choices
 from cal_pipeline.heterodyne.parameter_files import CHOICES

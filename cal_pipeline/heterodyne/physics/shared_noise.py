@@ -26,6 +26,14 @@ class ReferenceNoise(NamedTuple):
         Part of the variance of a dump that is due to each OFF; 0 in a slot without an OFF.
     off : ndarray of int, shape (K, R, A, S)
         OFF in each slot; -1 without one.
+
+    Examples
+    --------
+    A tenth of the variance of an ON in one pixel comes from its OFF, the first of the scan:
+
+    >>> noise = ReferenceNoise(np.array([0.1, 0.0]).reshape(2, 1, 1, 1), np.array([0, -1]).reshape(2, 1, 1, 1))
+    >>> f"{1.0 - noise.share.sum():.1f} is its own"
+    '0.9 is its own'
     """
 
     share: Floats
@@ -176,6 +184,11 @@ class Averaged(NamedTuple):
         Sum of the weights.
     number : ndarray of int, shape of `mean`
         Number of samples.
+
+    Examples
+    --------
+    >>> Averaged(np.array([1.5]), np.array([0.1]), np.array([400.0]), np.array([4])).sigma.tolist()
+    [0.1]
     """
 
     mean: Floats
