@@ -12,7 +12,7 @@ import numpy as np
 from cal_pipeline.core.errors import CalibrationError, StoreError
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.records import as_mapping
-from cal_pipeline.core.text import format_count, format_with_error, list_few, make_printable
+from cal_pipeline.core.text import elide_middle, format_count, format_with_error, list_few, make_printable
 from cal_pipeline.heterodyne.scan_view import Pixels, Subscans
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from cal_pipeline.heterodyne.averages import Selection, Weights
 
 _UNKNOWN = "not known"
+
+_WIDTH = 60
+"""Longest name from the data in a title [characters]."""
 
 
 class ScanSource(Protocol):
@@ -519,7 +522,8 @@ class CalibratedScan:
             attributes = self.attributes
             instrument = " ".join(str(attributes[key]) for key in ("telescope", "line") if attributes.get(key))
             words = [str(attributes.get(key)) for key in ("source", "mode") if attributes.get(key)]
-            title = f"<{name}: {make_printable(', '.join(filter(None, [*words, instrument])))}>"
+            shown = [elide_middle(make_printable(word), _WIDTH) for word in filter(None, [*words, instrument])]
+            title = f"<{name}: {', '.join(shown)}>"
             return title, self._list_facts()
         except MemoryError:
             raise

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, SupportsIndex
 
 from cal_pipeline.core.errors import StoreError
+from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.core.store.present import PresentStore
 from cal_pipeline.core.store.product import Product, ProductKind
 from cal_pipeline.core.text import format_count, format_ranges, make_printable
 from cal_pipeline.heterodyne.calibrated_scan import CalibratedScan
@@ -131,7 +133,8 @@ class CalibratedSession(ScanCollection[CalibratedScan], Product):
         Raises
         ------
         StoreError
-            If there is no such scan or band, or if the scan has several bands and none is named.
+            If there is no such scan or band, or if the scan has several bands and none is named. Also
+            when an array is read that has gone since.
 
         Examples
         --------
@@ -144,7 +147,10 @@ class CalibratedSession(ScanCollection[CalibratedScan], Product):
         import xarray
 
         group = self._choose_band(operator.index(number), band)
-        where, inner = (self.path, group) if self._is_local else (self.root.child(group).as_zarr(), None)
+        if isinstance(self.root, LocalStorePath):
+            where, inner = PresentStore(self.root.path, read_only=True), group
+        else:
+            where, inner = self.root.child(group).as_zarr(), None
         dataset: xarray.Dataset = xarray.open_zarr(where, group=inner, consolidated=False, chunks=None)
         return dataset
 

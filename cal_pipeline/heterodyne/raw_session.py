@@ -112,7 +112,8 @@ class RawSession(ScanCollection["RawScan"]):
         try:
             return [{"scan": number, **_describe_band(band)} for band in self._session.open_scan(number).bands]
         except (CalibrationError, OSError) as error:
-            return [{**start, "verdict": UNREADABLE, "reason": f"{type(error).__name__}: {error}"}]
+            texts = dict.fromkeys(("source", "line", "telescope", "mode"), "")
+            return [{**start, **texts, "verdict": UNREADABLE, "reason": f"{type(error).__name__}: {error}"}]
 
     def _explain_missing(self, number: int) -> str:
         return ""

@@ -144,7 +144,10 @@ def _describe_scan(product: Product, number: int) -> list[dict[str, Any]]:
             for path in product.groups(number)
         ]
     except (CalibrationError, OSError) as error:
-        return [{"scan": number, "band": "", "verdict": UNREADABLE, "reason": f"{type(error).__name__}: {error}"}]
+        reason = f"{type(error).__name__}: {error}"
+        return [
+            {"scan": number, **dict.fromkeys(("band", "source", "mode"), ""), "verdict": UNREADABLE, "reason": reason}
+        ]
     return [_describe(product, record) for record in records]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import os
+import pickle
 import re
 import shutil
 
@@ -35,6 +37,48 @@ def session(tmp_path_factory):
     store = tmp_path_factory.mktemp("scan") / "l1.zarr"
     scans = {"scan_000001": {}, "scan_000002": {"verdict": "questionable"}, **{band: {} for band in BANDS}}
     return open_l1(write_scans(store, scans, [FAILURE]))
+
+
+class TestStoreThatHasGone:
+    @pytest.fixture
+    def opened(self, tmp_path):
+        store = tmp_path / "l1.zarr"
+        session = open_l1(write_scans(store, {"scan_000001": {"source": "ORION"}}))
+        scan = session[1]
+        dataset = session.open_scan(1)
+        flat = scan.to_xarray()
+        shutil.rmtree(store)
+        return session, scan, dataset, flat
+
+    def test_nothing_is_made_of_arrays_that_are_not_there(self, opened):
+        _, scan, dataset, flat = opened
+        for read in (scan.average, dataset.t_sys.load, flat.spectra.load):
+            with pytest.raises(StoreError, match=r"l1.zarr: array scan_000001/\w+ has gone since it was opened"):
+                read()
+
+    def test_a_pickled_dataset_knows_it_too(self, opened):
+        with pytest.raises(StoreError, match="has gone"):
+            pickle.loads(pickle.dumps(opened[2])).spectra.load()
+
+    def test_the_session_says_so(self, opened):
+        session = opened[0]
+        assert repr(session).splitlines()[2].split() == ["1", *["-"] * 6, "unreadable"]
+        assert session.table()["source"].tolist() == [""]
+        with pytest.raises(StoreError, match="has no scan 1 any more"):
+            session[1]
+
+    def test_chunks_that_were_never_written_are_the_fill_value(self, tmp_path):
+        store = write_scans(tmp_path / "l1.zarr", {"scan_000001": {}})
+        array = store / "scan_000001" / "t_sys"
+        for name in os.listdir(array):
+            if name != "zarr.json":
+                shutil.rmtree(array / name) if (array / name).is_dir() else (array / name).unlink()
+        assert open_l1(store).open_scan(1).t_sys.load().size
+
+
+def test_long_names_are_shortened_where_a_scan_prints_itself(tmp_path):
+    session = open_l1(write_scans(tmp_path / "l1.zarr", {"scan_000001": {"source": "X" * 10_000}}))
+    assert max(map(len, repr(session[1]).splitlines())) < 160
 
 
 class TestScan:

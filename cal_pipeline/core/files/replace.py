@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+"""Codes of errors that only writing has."""
 
 
 @contextmanager
@@ -27,7 +31,7 @@ def replace_file(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If it cannot be written.
+        If it cannot be written; the error names `path`.
 
     Examples
     --------
@@ -37,14 +41,21 @@ def replace_file(path: str | Path) -> Iterator[Path]:
     'complete'
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays: some libraries choose a format by it.
     unfinished = target.with_name(f".{os.getpid()}.{target.name}")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
         # A file system may otherwise rename before it writes, and an empty file would survive a loss of power.
         with open(unfinished, "rb+") as file:
             os.fsync(file.fileno())
         unfinished.replace(target)
+    except OSError as error:
+        # Users know the file that they asked for, not the unfinished one; writes to a full disk name none.
+        if error.filename in (str(unfinished), unfinished) or (error.filename is None and error.errno in _WRITING):
+            raise OSError(error.errno, error.strerror, str(target)) from error
+        raise
     finally:
-        unfinished.unlink(missing_ok=True)
+        # A folder of the path may be a file, or be on a disk that is away.
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)

@@ -138,6 +138,8 @@ def calibrate_observations(
     n_failed = len(output.failures)
     failed = f", {n_failed} failed" if n_failed else ""
     logger.info("%s%s in %.0f s: %s", tally, failed, time.monotonic() - began, output.root)
+    if follower is not None and tally.done:
+        logger.info("a run with resume afterwards redoes the %ss that later ones change", noun)
     described = [_try_to(recipe.finish_product, product)]
     described += [_try_to(recipe.write_report, product)] if recipe.report else []
     unrecorded = [error for error in (record.unsaved, output.unsaved, *described) if error]
@@ -228,9 +230,12 @@ def _try_to(complete: Callable[[Any], None], product: Any) -> Exception | None:
     try:
         complete(product)
     except Exception as error:
-        logger.error("%s", error)
+        # The text of a fault in a library, such as a missing key, says nothing without its kind.
+        is_told = isinstance(error, (CalibrationError, OSError))
+        told = error if is_told else CalibrationError(f"{type(error).__name__}: {error}")
+        logger.error("%s", told)
         logger.debug("%s", product, exc_info=True)
-        return error
+        return told
     return None
 
 

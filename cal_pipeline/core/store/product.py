@@ -262,6 +262,8 @@ class Product:
         group = self.kind.group_name(number)
         if not self.root.exists(f"{group}/zarr.json"):
             has = f"{self.kind.noun}s [{format_ranges(self.numbers)}]" if self.numbers else f"no {self.kind.noun}"
+            if number in self.numbers:
+                raise StoreError(f"{self.path} has no {self.kind.noun} {number} any more; it is not what was opened")
             raise StoreError(f"{self.path} has no {self.kind.noun} {number}; it has {has}")
         return [group]
 

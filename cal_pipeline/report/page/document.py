@@ -93,7 +93,12 @@ class ReportDocument:
         """How often curves and images were reduced to half of their points."""
 
     def __enter__(self) -> ReportDocument:
-        self._file: BinaryIO = open(self._replacement.__enter__(), "wb")
+        unfinished = self._replacement.__enter__()
+        try:
+            self._file: BinaryIO = open(unfinished, "wb")
+        except OSError as failure:
+            self._replacement.__exit__(type(failure), failure, failure.__traceback__)
+            raise
         self._write(_write_head(self._title, self._of))
         return self
 

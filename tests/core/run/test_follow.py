@@ -135,6 +135,7 @@ def test_exposures_are_processed_once_each_as_they_are_written(night, made, run,
     assert f"cal_pipeline {__version__}: follows {night}" in lines
     done = next(position for position, line in enumerate(lines) if line.startswith("exposure 3, "))
     assert lines.index(f"nothing new for 0.5 s: following {night} ends") > done
+    assert lines.count("a run with resume afterwards redoes the exposures that later ones change") == 1
     record = read_json(product.path, "run.json")
     assert (record["state"], record["exposures"]) == ("finished", {"asked": 3, "done": 3, "failed": 0})
 

@@ -111,7 +111,8 @@ function makeCell(value) {
     if (value.cell === "badge") return makeBadge(value.verdict);
     return document.createTextNode(JSON.stringify(value));
   }
-  return document.createTextNode(String(value));
+  const text = String(value);
+  return text.length > 300 ? make("div", { class: "long", tabindex: "0" }, text) : document.createTextNode(text);
 }
 
 const blocks = {
