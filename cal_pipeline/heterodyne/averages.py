@@ -49,7 +49,7 @@ def average_scan(
     ----------
     dataset : xarray.Dataset
         An L1 scan, or a band of one, as :meth:`~cal_pipeline.CalibratedSession.open_scan` opens it;
-        parts of one are taken as well.
+        parts of one are taken as well, but a part without some of the dumps leaves their time in ``t_int``.
     pixels : str or sequence of str, optional
         Names of the pixels to average; all if not given.
     subscans : int, sequence of int or slice, optional
@@ -184,8 +184,17 @@ class _ScanParts:
 
     def read(self, name: str, axes: tuple[str, ...], channels: slice, on: int) -> NDArray[Any]:
         """Read an array of an ON, with the chosen pixels as its last axis."""
+        return np.asarray(self._read_all(name, axes, channels, on)[..., self.pixel])
+
+    def read_spectra(self, channels: slice, on: int) -> tuple[Floats, NDArray[np.bool_]]:
+        """Read T_A* (c, D, P) of an ON, and which dumps have a sample in any pixel of the scan, chosen or not."""
+        values = self._read_all("spectra", (CHANNEL, DUMP), channels, on)
+        return values[..., self.pixel], np.isfinite(values).any(axis=(0, 2))
+
+    def _read_all(self, name: str, axes: tuple[str, ...], channels: slice, on: int) -> NDArray[Any]:
+        """Read an array of an ON, with all pixels as its last axis."""
         values = _values(self.dataset, name, (*axes, RECEIVER, ARRAY), {CHANNEL: channels, SUBSCAN: int(on)})
-        return np.asarray(values.reshape(*values.shape[: len(axes)], -1)[..., self.pixel])
+        return values.reshape(*values.shape[: len(axes)], -1)
 
     def describe(self, mean: Averaged, t_int: Floats, weights: Weights, flags: Selection) -> xarray.Dataset:
         """Make the dataset of an average over pixels, of arrays (C,)."""
@@ -270,7 +279,7 @@ def describe_average(
 
 @dataclass(frozen=True)
 class _Block:
-    """Averages of a block of channels (c, P), samples (c, P, S), and dumps with any sample (D, S)."""
+    """Averages of a block of channels (c, P), samples (c, P, S), and dumps with a sample in any pixel (D, S)."""
 
     mean: Averaged
     number: NDArray[np.int32]
@@ -285,8 +294,7 @@ def _average_block(parts: _ScanParts, channels: slice, weights: Weights, flags: 
     dumps = np.zeros((parts.size(DUMP), n_ons), np.bool_)
     last_use = {int(off): index for index in range(n_ons) for off in np.unique(parts.off[..., index])}
     for index, on in enumerate(parts.subscans.tolist()):
-        samples = parts.read("spectra", (CHANNEL, DUMP), channels, on)
-        dumps[:, index] = np.isfinite(samples).any(axis=(0, 2))
+        samples, dumps[:, index] = parts.read_spectra(channels, on)
         if flags == "good":
             flagged = parts.read("flags", (CHANNEL, DUMP), channels, on) != 0
             samples = np.where(flagged, np.nan, samples) if flagged.any() else samples
@@ -300,7 +308,7 @@ def _average_block(parts: _ScanParts, channels: slice, weights: Weights, flags: 
 
 def _integration_time(parts: _ScanParts, blocks: list[_Block]) -> Floats:
     """Compute the time on source of the samples averaged in each channel and pixel, (C, P) [s]."""
-    # t_int counts the dumps with any sample.
+    # t_int counts the dumps with a sample in any pixel.
     dumps = np.logical_or.reduce([block.dumps for block in blocks]).sum(axis=0)
     of_dump = _values(parts.dataset, "t_int", (SUBSCAN,))[parts.subscans] / np.maximum(dumps, 1)
     return np.concatenate([block.number @ of_dump for block in blocks])

@@ -49,7 +49,7 @@ _NUMBERS = {
     "mjd": ("d", "middle of the scan"),
     "duration": ("s", "from the start of the first to the end of the last subscan"),
     "frequency": ("GHz", "middle of the signal sideband"),
-    "size": ("Mbyte", "counts in memory"),
+    "size": ("Mbyte", "counts, of 32 bits each"),
 }
 
 _COLUMNS = (

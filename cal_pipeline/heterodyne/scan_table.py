@@ -42,7 +42,7 @@ TEXTS = {
 
 NUMBERS = {
     "mjd": ("d", "middle of the scan"),
-    "duration": ("s", "from the start of the first to the end of the last ON"),
+    "duration": ("s", "from the first to the last ON, with half the time on source of both"),
     "pwv": ("mm", "precipitable water vapour, median over pixels and pairs"),
     "pwv_err": ("mm", "its total error, sqrt(pwv_err² + pwv_err_model²)"),
     "t_rec": ("K", "receiver temperature, double sideband, median"),

@@ -207,8 +207,8 @@ def list_axes(arrays: BandArrays) -> tuple[list[Axis], str]:
         return axes, f"No velocity axis: {error}"
     try:
         velocities = find_velocities(ends, rest, read_pointing(dataset), "lsrk")
-        label, remark = "LSR velocity [km/s]", ""
+        label, remark = "LSRK velocity, radio [km/s]", ""
     except (CalibrationError, ValueError, KeyError) as error:
         velocities = find_velocities(ends, rest, frame="topocent")
-        label, remark = "Topocentric velocity [km/s]", f"No velocity in the LSR: {error}"
+        label, remark = "Topocentric velocity, radio [km/s]", f"No velocity in the LSR: {error}"
     return [*axes, Axis(label, *velocities.tolist())], remark

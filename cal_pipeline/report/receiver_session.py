@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -87,17 +87,22 @@ def _show_tiles(
         f"{worst.count(verdict)} {verdict or 'not known'}" for verdict in VERDICTS if worst.count(verdict)
     )
     failed = f"{len(failures)} failed" if failures else ""
-    seconds = [summary.t_int for summary in summaries if summary.t_int is not None]
+    # The bands of a scan are taken at the same time.
+    seconds = [max(known) for some in scans.values() if (known := [one.t_int for one in some if one.t_int is not None])]
+    bands: dict[str, list[BandSummary]] = defaultdict(list)
+    for summary in summaries:
+        bands[summary.band].append(summary)
+    of = "median" if len(bands) < 2 else f"medians of {', '.join(name or 'scans without bands' for name in bands)}"
     return tiles(
         {
             "Scans": (str(len(numbers)), "; ".join(filter(None, [failed, counts])) or "none"),
             "PWV": (_median_text([one.pwv for one in summaries], "mm", 3), "median"),
-            "T_sys": (_median_text([one.record.figure("t_sys_median_K") for one in summaries], "K", 0), "DSB, median"),
+            "T_sys": (_medians_of_bands(bands, lambda one: one.record.figure("t_sys_median_K"), "K", 0), f"DSB, {of}"),
             "T_rec": (
-                _median_text([one.record.figure("t_rec_dsb_median_K") for one in summaries], "K", 0),
-                "DSB, median",
+                _medians_of_bands(bands, lambda one: one.record.figure("t_rec_dsb_median_K"), "K", 0),
+                f"DSB, {of}",
             ),
-            "Scale error": (_median_text([_percent(one, "scale_error_median") for one in summaries], "%", 1), "median"),
+            "Scale error": (_medians_of_bands(bands, lambda one: _percent(one, "scale_error_median"), "%", 1), of),
             "On source": (f"{sum(seconds) / 60:.1f} min" if seconds else None, "integration time of all scans"),
         }
     )
@@ -111,6 +116,17 @@ def _percent(summary: BandSummary, name: str) -> float | None:
 def _median_text(values: Sequence[float | None], unit: str, decimals: int) -> str | None:
     known = [value for value in values if value is not None and np.isfinite(value)]
     return f"{np.median(known):.{decimals}f} {unit}" if known else None
+
+
+def _medians_of_bands(
+    bands: Mapping[str, Sequence[BandSummary]],
+    figure_of: Callable[[BandSummary], float | None],
+    unit: str,
+    decimals: int,
+) -> str | None:
+    """Write the median of each band; bands are of different receivers."""
+    found = [_median_text([figure_of(one) for one in some], unit, decimals) for some in bands.values()]
+    return " / ".join(text or "not known" for text in found) if any(found) else None
 
 
 def _show_failures(failures: Sequence[Mapping[str, Any]], unreadable: Mapping[Any, str]) -> list[Block]:

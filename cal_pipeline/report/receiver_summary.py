@@ -55,7 +55,7 @@ class BandSummary:
     record : ObservationRecord
         Its record.
     start, end : numpy.datetime64 or None
-        Times of the first and the last ON.
+        Start of the first ON and end of the last.
     pwv, pwv_err, pwv_err_model : float or None
         Water vapour, its statistical error and that from the model, medians [mm].
     terms : dict
@@ -160,17 +160,18 @@ def summarize_band(arrays: BandArrays, page: str) -> BandSummary:
     -------
     BandSummary
     """
-    record, times = arrays.record, arrays.times()
+    record = arrays.record
     by_pixel = as_mapping(record.quality.get("pixels"))
     t_int = arrays.read("t_int")
+    start, end = _find_span(arrays.times(), t_int)
     frequency = arrays.frequency
     return BandSummary(
         number=record.number,
         page=page,
         band=record.part,
         record=record,
-        start=None if times is None else times.min(),
-        end=None if times is None else times.max(),
+        start=start,
+        end=end,
         pwv=_median(arrays.read("pwv")),
         pwv_err=_median(arrays.read("pwv_err")),
         pwv_err_model=_median(arrays.read("pwv_err_model")),
@@ -183,6 +184,15 @@ def summarize_band(arrays: BandArrays, page: str) -> BandSummary:
         frequency=None if frequency is None or not len(frequency) else float(frequency[len(frequency) // 2]),
         problems=arrays.problems,
     )
+
+
+def _find_span(times: NDArray[Any] | None, t_int: Floats | None) -> tuple[np.datetime64 | None, np.datetime64 | None]:
+    """Find the start of the first ON and the end of the last, from the middles and the times on source [s]."""
+    if times is None:
+        return None, None
+    known = t_int is not None and t_int.shape == times.shape and bool(np.isfinite(t_int).all())
+    half = np.rint(500.0 * t_int).astype("timedelta64[ms]") if known and t_int is not None else np.timedelta64(0, "ms")
+    return (times - half).min(), (times + half).max()
 
 
 def read_terms(arrays: BandArrays) -> dict[str, float]:

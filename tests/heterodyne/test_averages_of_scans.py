@@ -54,6 +54,17 @@ def test_the_mean_of_a_scan():
     np.testing.assert_array_equal(found.signal_freqs, scan.signal_freqs)
 
 
+def test_dumps_that_a_pixel_lacks_do_not_lengthen_its_others():
+    scan = make_scan()
+    scan.spectra[:, 1:, 1] = np.nan
+    scan.flags[:, 1:, 1] = 2
+    # Of 4 dumps of 2 s in 2 ONs the pixel has the first alone.
+    each = average_scan(scan, each_pixel=True).t_int.values
+    np.testing.assert_allclose(each[:, 0, 0], 16.0)
+    np.testing.assert_allclose(each[:, 1, 0], 4.0)
+    np.testing.assert_allclose(average_scan(scan, pixels="PX01").t_int, 4.0)
+
+
 def test_offs_of_two_ons_that_differ_average_down():
     scan = make_scan()
     scan.ref_off[0, ..., 1] = 6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,16 @@ import pytest
 from cal_pipeline import CalibratedSession
 from cal_pipeline.cli.calibrate import main
 from cal_pipeline.core.run.run_record import RunRecordError
+from cal_pipeline.core.store.records import ObservationRecord
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.averages import average_scan
 from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.velocity import find_velocities, read_pointing
 from cal_pipeline.report.beside import name_report, refuse_foreign_report
+from cal_pipeline.report.receiver_band import BandArrays
 from cal_pipeline.report.receiver_report import write_report
+from cal_pipeline.report.receiver_session import describe_session
+from cal_pipeline.report.receiver_summary import summarize_band
 from cal_pipeline.simulate import Line
 from tests.helpers_report import HOSTILE, Report
 
@@ -102,7 +107,7 @@ def test_the_axis_is_frequency_or_velocity_in_the_lsr(report, store):
     frequency, velocity = block["axes"]
     assert frequency["label"] == "Frequency [GHz]"
     assert [frequency["first"], frequency["last"]] == pytest.approx(scan.signal_freqs.values[[0, -1]] * 1e-9)
-    assert velocity["label"] == "LSR velocity [km/s]"
+    assert velocity["label"] == "LSRK velocity, radio [km/s]"
     expected = find_velocities(scan.signal_freqs.values, scan.attrs["rest_freq_hz"], read_pointing(scan), "lsrk")
     shown = np.linspace(velocity["first"], velocity["last"], 64)
     assert np.abs(shown - expected).max() < 0.02  # linear, as the radio convention is
@@ -143,6 +148,25 @@ def test_the_overview_lists_scans_with_verdicts_and_links(report, store):
     product = CalibratedSession(store)
     assert [row[1]["verdict"] for row in table["rows"]] == [product.attributes(k)["qa"]["verdict"] for k in (1, 2, 3)]
     assert {block["links"] for block in report.read("overview").find("figure")} == {"customdata", ""}
+
+
+def test_a_scan_starts_with_its_first_on(report, store):
+    (table,) = [block for block in report.read("overview").find("table") if block["filters"]]
+    scan = CalibratedSession(store).open_scan(1)
+    first = scan.mjd.values[0] - np.timedelta64(round(500 * float(scan.t_int[0])), "ms")
+    # Times in L1 have the rounding of MJD, and those shown are cut to a second.
+    assert abs(np.datetime64(table["rows"][0][4]) - first) <= np.timedelta64(1, "s") < scan.mjd.values[0] - first
+
+
+def test_bands_are_of_the_same_time_and_of_different_receivers(store):
+    product = CalibratedSession(store)
+    record = ObservationRecord("scan_000001", product.attributes(1), product.kind)
+    one = summarize_band(BandArrays(product.root, record), "scan-1")
+    hot = replace(record, attributes={**record.attributes, "qa": {**record.quality, "t_sys_median_K": 4000.0}})
+    bands = [replace(one, band="band_0"), replace(one, band="band_1", record=hot)]
+    shown = {name: (value, meaning) for name, value, meaning in describe_session(product, bands, {}, [1])[0]["tiles"]}
+    assert shown["On source"][0] == f"{float(product.open_scan(1).t_int.sum()) / 60:.1f} min"
+    assert shown["T_sys"] == (f"{record.figure('t_sys_median_K'):.0f} K / 4000 K", "DSB, medians of band_0, band_1")
 
 
 def test_pixels_stand_at_their_offsets_or_in_a_line(report, copy, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,6 +20,15 @@ MISSING = -32768
 
 _LARGEST = 32767
 """Largest code of a value, in size."""
+
+_COARSEST = 4.0
+"""Widest step between codes, in steps that the eye cannot see."""
+
+_FEWEST_TO_LEAVE_OUT = 4
+"""Number of values up to which the range is that of all."""
+
+_LARGEST_FLOAT, _ROUNDING = 3e38, 1.2e-7
+"""Range and relative rounding of 32-bit floats."""
 
 _LEVEL = 6
 """Level of deflation: higher ones take several times as long for some percent."""
@@ -137,8 +146,7 @@ class Envelope:
         levels = (
             [self.low] if self.low is self.high else [self.low, self.high, *([] if self.mean is None else [self.mean])]
         )
-        step, offset = choose_step(self.low), _middle(self.low)
-        coded = [quantise(level, step, offset) for level in levels]
+        coded = encode_rounded(levels)
         described = {
             "kind": "envelope",
             "channels": self.n_channels,
@@ -221,7 +229,7 @@ class Raster:
         if self.values.dtype.kind in "uib":
             coded, stream = encode_exact(self.values.astype(np.int32))
         else:
-            coded, stream = quantise(self.values, choose_step(self.values), _middle(self.values))
+            coded, stream = encode_rounded([self.values])[0]
         return {"kind": "raster", "per": list(self.per), "full": list(self.full), "arrays": [coded]}, [stream]
 
 
@@ -262,7 +270,7 @@ class Points:
 
     def encode(self) -> tuple[dict[str, Any], list[bytes]]:
         """Encode for a page; return the description and a stream for each column."""
-        coded = [quantise(column.ravel(), choose_step(column), _middle(column)) for column in self.values]
+        coded = [encode_rounded([column.ravel()])[0] for column in self.values]
         return {"kind": "points", "arrays": [item for item, _ in coded]}, [stream for _, stream in coded]
 
 
@@ -328,7 +336,7 @@ def _middle(values: NDArray[Any]) -> float:
 
 
 def choose_step(values: ArrayLike) -> float:
-    """Choose a step between codes that the eye cannot see.
+    """Choose a step between values that the eye cannot see.
 
     Parameters
     ----------
@@ -338,8 +346,7 @@ def choose_step(values: ArrayLike) -> float:
     Returns
     -------
     float
-        A sixteenth of the noise, or 1/4096 of the range of most values if that is more; never so
-        little that the codes of all values exceed 16 bits.
+        A sixteenth of the noise, or 1/4096 of the range of most values if that is more; 0 if most are equal.
 
     Examples
     --------
@@ -350,13 +357,53 @@ def choose_step(values: ArrayLike) -> float:
     finite = rows[np.isfinite(rows)]
     if finite.size == 0:
         return 1.0
-    low, high = np.percentile(finite, [1.0, 99.0])
-    # The largest distance from the median takes half of the codes.
-    whole = float(np.abs(finite - np.median(finite)).max()) / _LARGEST
+    # A spike is one value, however few there are.
+    left_out = max(finite.size // 100, 1) if finite.size > _FEWEST_TO_LEAVE_OUT else 0
+    ends = [left_out, finite.size - 1 - left_out]
+    low, high = np.partition(finite, ends)[ends]
     changes = np.abs(np.diff(rows, axis=-1))
     changes = changes[np.isfinite(changes)]
     noise = 1.05 * float(np.median(changes)) if changes.size else 0.0
-    return max(whole, float(high - low) / 4096.0, noise / 16.0) or 1.0
+    return max(float(high - low) / 4096.0, noise / 16.0)
+
+
+def encode_rounded(levels: Sequence[NDArray[Any]]) -> list[tuple[dict[str, Any], bytes]]:
+    """Encode numbers in steps that the eye cannot see, so that all are within half of a step.
+
+    Parameters
+    ----------
+    levels : sequence of ndarray
+        Numbers with a step in common; NaN where there is none. The first tells it.
+
+    Returns
+    -------
+    list of tuple
+        Of each array what is needed for decoding, and the stream. The codes have 16 bits; where the farthest value
+        would make their step four times as wide, numbers are floats (but for 16 values or fewer), so that a spike
+        neither is cut off nor makes the others coarse.
+
+    Examples
+    --------
+    >>> low, high = np.linspace(1.0, 2.0, 100), np.linspace(2.0, 3.0, 100)
+    >>> [described["type"] for described, _ in encode_rounded([low, high])]
+    ['q2', 'q2']
+    >>> high[50] = 1e9
+    >>> [described["type"] for described, _ in encode_rounded([low, high])]
+    ['f4', 'f4']
+    """
+    step, offset = choose_step(levels[0]), _middle(levels[0])
+    farthest = max((_largest(level - offset) for level in levels), default=0.0)
+    needed = farthest / _LARGEST
+    # What is reduced to the last shows no noise, and must be short.
+    if needed <= _COARSEST * step or levels[0].shape[-1] <= _FEWEST_BINS:
+        return [quantise(level, max(needed, step) or 1.0, offset) for level in levels]
+    is_short = farthest + abs(offset) < _LARGEST_FLOAT and _ROUNDING * abs(offset) <= step
+    return [encode_exact(level.astype(np.float32 if is_short else np.float64)) for level in levels]
+
+
+def _largest(values: NDArray[Any]) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.abs(finite).max()) if finite.size else 0.0
 
 
 def quantise(values: NDArray[Any], step: float, offset: float) -> tuple[dict[str, Any], bytes]:

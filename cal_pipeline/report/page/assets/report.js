@@ -41,7 +41,7 @@ async function decode(payload, described) {
   }
   const bytes = new Uint8Array(planes.length);
   for (let k = 0; k < count; k++) for (let b = 0; b < width; b++) bytes[k * width + b] = planes[b * count + k];
-  const values = described.type === "i4" ? new Int32Array(bytes.buffer) : new Float64Array(bytes.buffer);
+  const values = new { i4: Int32Array, f4: Float32Array, f8: Float64Array }[described.type](bytes.buffer);
   return { values, shape: described.shape };
 }
 
