@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 PIECES = Path(__file__).parent / "adding"
 COPIED = (
     *(".ci", ".github", "benchmarks", "cal_pipeline", "cfg", "changes", "docs", "tests"),
-    *("CHANGES.md", "CONTRIBUTING.md", "README.md", "SECURITY.md", "pyproject.toml", "setup.cfg"),
+    *("CHANGES.md", "CITATION.cff", "CONTRIBUTING.md", "README.md", "SECURITY.md", "pyproject.toml", "setup.cfg"),
 )
 
 

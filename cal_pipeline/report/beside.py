@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import errno
 import re
 import tempfile
@@ -29,8 +30,10 @@ def name_report(store: str) -> str:
     --------
     >>> name_report("night_l1.zarr")
     'night_l1_report.html'
+    >>> name_report("night_l1.zarr.zip")
+    'night_l1_report.html'
     """
-    return store.removesuffix(".zarr") + "_report.html"
+    return re.sub(r"(\.zarr)?(\.zip)?$", "", store, count=1, flags=re.IGNORECASE) + "_report.html"
 
 
 def locate_report(root: StorePath) -> Path | None:

@@ -56,7 +56,8 @@ def show_map(arrays: BandArrays, samples: ScanSamples, summary: BandSummary) -> 
         "xaxis": {"title": {"text": f"longitude {where} [{unit}]"}, "autorange": "reversed", "constrain": "domain"},
         "yaxis": {"title": {"text": f"latitude {where} [{unit}]"}, "scaleanchor": "x", "constrain": "domain"},
     }
-    caption = f"All pixels; {format_count(samples.per_group, 'dump')} a point. " + _say_window(
+    # A large session has fewer points, to keep to the size of its file.
+    caption = f"All pixels; {format_count(samples.per_group, 'dump')} a point, or more. " + _say_window(
         arrays, samples, line, is_line
     )
     yield section("Map", figure([trace], layout, caption=caption, height=520))
