@@ -199,8 +199,8 @@ def _show_timeline(summaries: Sequence[BandSummary]) -> Block:
     }
     rows_count = len({_name_row(summary) for summary in timed})
     caption = (
-        "Each mark is a scan, from its first to its last ON; choose one to open its page. Failed scans, and those whose "
-        "times are not known, are left out."
+        "Each mark is a scan, from its first to its last ON; choose one to open its page. Failed scans, and those "
+        "whose times are not known, are left out."
     )
     return section(
         "Timeline", figure(traces, layout, caption=caption, height=170 + 34 * rows_count, links="customdata")
