@@ -10,8 +10,8 @@ from zarr.storage import LocalStore
 from cal_pipeline.core.errors import StoreError
 
 if TYPE_CHECKING:
+    from zarr.abc.buffer import Buffer, BufferPrototype
     from zarr.abc.store import ByteRequest
-    from zarr.core.buffer import Buffer, BufferPrototype
 
 _CHUNK = re.compile(r"(?P<array>.+)/c([./][0-9]+)*")
 """Keys of chunks."""

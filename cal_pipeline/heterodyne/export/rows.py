@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import DataReadError
 from cal_pipeline.heterodyne.export.header import Header
+from cal_pipeline.heterodyne.modes import MODES
 from cal_pipeline.heterodyne.physics.velocity import (
     C_KMS,
     FIRST_MJD,
@@ -206,7 +207,8 @@ def _time_dumps(middle: float, exposure: float, valid: NDArray[np.bool_], mode: 
     The dumps of chopped scans are phases of the chopper, which are spread over the subscan.
     """
     last = int(np.flatnonzero(valid)[-1]) if valid.any() else 0
-    apart = 0.0 if mode == "otf_chopped" else exposure / 86_400.0
+    is_chopped = mode in MODES and MODES[mode].per_dump
+    apart = 0.0 if is_chopped else exposure / 86_400.0
     return np.asarray(middle + (np.arange(valid.size) - 0.5 * last) * apart, np.float64)
 
 

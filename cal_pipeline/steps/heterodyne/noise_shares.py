@@ -29,7 +29,10 @@ def origin_of_noise(band: Band) -> L1Arrays:
     noise = share_of_reference(1.0 / (number * exptime), pairing.weights, at.exptime[pairing.on])
     if band.coupling is not None:
         noise = couple_shares(noise, calibration.sigma, band.coupling.first, band.coupling.second)
+    # The order of time does not depend on the order in which the store keeps the subscans.
+    place = np.empty(at.mjd.size, np.int64)
+    place[np.argsort(at.mjd, kind="stable")] = np.arange(at.mjd.size)
     # The index -1 meets the appended -1.
-    subscan = np.append(pairing.off, -1)[noise.off]
+    subscan = np.append(place[pairing.off], -1)[noise.off]
     reference = "dump" if pairing.per_dump else "mean"
     return {"ref_share": Described(noise.share, {"reference": reference}), "ref_off": subscan}
