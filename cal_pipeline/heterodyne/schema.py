@@ -291,9 +291,7 @@ L1_ARRAYS = {
     "ref_share": ProductArray(
         ((OFF, R, A, S),), "float32", "", "part of sigma squared that is due to each OFF of the reference"
     ),
-    "ref_off": ProductArray(
-        ((OFF, R, A, S),), "int32", "", "place in time of each OFF of the reference, -1: none"
-    ),
+    "ref_off": ProductArray(((OFF, R, A, S),), "int32", "", "place in time of each OFF of the reference, -1: none"),
     "scale_error": ProductArray(_CRA, "float32", "", "relative 1-sigma error of the scale of T_A*"),
     "scale_error_terms": ProductArray(
         ((TERM, R, A),),
