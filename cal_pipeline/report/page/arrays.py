@@ -27,7 +27,7 @@ _COARSEST = 4.0
 _FEWEST_TO_LEAVE_OUT = 4
 """Number of values up to which the range is that of all."""
 
-_LARGEST_FLOAT, _ROUNDING = 3e38, 1.2e-7
+_SMALLEST_FLOAT, _LARGEST_FLOAT, _ROUNDING = 1.2e-38, 3e38, 1.2e-7
 """Range and relative rounding of 32-bit floats."""
 
 _LEVEL = 6
@@ -397,7 +397,8 @@ def encode_rounded(levels: Sequence[NDArray[Any]]) -> list[tuple[dict[str, Any],
     # What is reduced to the last shows no noise, and must be short.
     if needed <= _COARSEST * step or levels[0].shape[-1] <= _FEWEST_BINS:
         return [quantise(level, max(needed, step) or 1.0, offset) for level in levels]
-    is_short = farthest + abs(offset) < _LARGEST_FLOAT and _ROUNDING * abs(offset) <= step
+    # Below the smallest normal float of 32 bits, digits are lost.
+    is_short = _SMALLEST_FLOAT <= farthest + abs(offset) < _LARGEST_FLOAT and _ROUNDING * abs(offset) <= step
     return [encode_exact(level.astype(np.float32 if is_short else np.float64)) for level in levels]
 
 
