@@ -217,14 +217,18 @@ def test_an_existing_file_is_replaced_only_if_allowed_and_only_as_a_whole(writte
 
 def test_what_a_page_leaves_of_its_share_goes_to_later_pages(tmp_path):
     big = Envelope.of(noise(12, 8192))
+    with ReportDocument(tmp_path / "empty.html", "Night", n_pages=4) as report:
+        report.add_overview([])
+    # The size of plotly.js differs from release to release; the pages have the rest.
+    limit = (tmp_path / "empty.html").stat().st_size + 339_000
     sizes = {}
     for name, first in (("even", big), ("uneven", Envelope.of(noise(1, 16)))):
-        with ReportDocument(tmp_path / f"{name}.html", "Night", n_pages=4, limit=2_350_000) as report:
+        with ReportDocument(tmp_path / f"{name}.html", "Night", n_pages=4, limit=limit) as report:
             for k, curve in enumerate((first, first, first, big)):
                 report.add_page(
                     Page(f"scan-{k}", "Scan", [curves([Panel("T", [Curve("a", curve)])], [Axis("f", 0, 1)])])
                 )
             report.add_overview([])
-        assert (tmp_path / f"{name}.html").stat().st_size < 2_350_000
+        assert (tmp_path / f"{name}.html").stat().st_size < limit
         sizes[name] = len(Report(tmp_path / f"{name}.html").payloads["page-scan-3"])
     assert sizes["uneven"] > 1.3 * sizes["even"]
