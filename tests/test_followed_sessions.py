@@ -21,6 +21,8 @@ from cal_pipeline.heterodyne.lacks import find_lacks
 from cal_pipeline.pipelines.calibration import CalibrationPipeline
 from cal_pipeline.simulate import Otf, Scan
 
+pytestmark = pytest.mark.slow
+
 FOLLOW = {"follow": True, "follow_settling": 0.4, "follow_timeout": 1.0}
 
 

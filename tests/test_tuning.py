@@ -20,6 +20,8 @@ from cal_pipeline.simulate import Drift
 from cal_pipeline.steps import AtmosphereStep, CalibrateStep, GainStep, LoadsStep, PrepareStep
 from cal_pipeline.steps.heterodyne.writing import assess_scan
 
+pytestmark = pytest.mark.slow
+
 ATMOSPHERE, LEVEL = "atmosphere.model_error", "gain.level"
 
 

@@ -11,6 +11,8 @@ from astropy.io import fits
 from cal_pipeline.cli.calibrate import main
 from cal_pipeline.cli.export import export_parser
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def product(make_session, calibrate) -> Path:

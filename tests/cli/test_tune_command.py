@@ -14,6 +14,8 @@ from cal_pipeline.cli.settings import read_settings
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.heterodyne.product import CalibratedSession
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def session(make_session, monkeypatch, tmp_path):

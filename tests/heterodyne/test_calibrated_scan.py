@@ -20,6 +20,8 @@ from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import LayoutError, MissingInputError, StoreError
 from cal_pipeline.heterodyne.physics.velocity import C_KMS
 
+pytestmark = pytest.mark.slow
+
 BANDS = ("scan_000003/band_0", "scan_000003/band_1")
 FAILURE = {"scan_number": 4, "step": "loads", "error_class": "NoLoadsError", "message": "no hot load"}
 

@@ -30,6 +30,8 @@ from cal_pipeline.core.errors import CalibrationError, OutputExistsError, StoreE
 from cal_pipeline.heterodyne.export import export_session
 from cal_pipeline.simulate import Faults, preset, simulate
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 C = constants.c.value

@@ -10,6 +10,8 @@ from cal_pipeline import open_l1
 from cal_pipeline.errors import MissingInputError
 from cal_pipeline.heterodyne.velocity import find_velocities, read_pointing
 
+pytestmark = pytest.mark.slow
+
 ORION = (83.82, -5.39)
 
 

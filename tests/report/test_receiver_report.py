@@ -27,6 +27,8 @@ from cal_pipeline.report.receiver_summary import summarize_band
 from cal_pipeline.simulate import Line
 from tests.helpers_report import HOSTILE, Report
 
+pytestmark = pytest.mark.slow
+
 STEPS = {"skydiff": {"skip": False, "n": 1}}
 
 
