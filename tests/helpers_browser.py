@@ -74,7 +74,7 @@ def open_browser() -> Iterator[Any]:
 
 @dataclass
 class Visit:
-    """What went wrong while a page was open: errors on the console, and requests that leave the machine."""
+    """Record of an open page: errors on its console, and requests that leave the machine."""
 
     page: Any
     errors: list[str] = field(default_factory=list)

@@ -12,6 +12,7 @@ import astropy.units as u
 import matplotlib as mpl
 import numpy as np
 import pytest
+import xarray
 from helpers_scans import MJD, PIXELS, REST_HZ, A, C, R, S, place, write_scans
 from matplotlib import pyplot as plt
 
@@ -164,8 +165,12 @@ class TestAverage:
         np.testing.assert_allclose(each.sel(pixel="P21").sigma.values, alone.sigma.values)
 
     def test_files_take_it(self, session, tmp_path):
-        session[1].average().to_netcdf(tmp_path / "mean.nc", engine="scipy")
-        session[1].average(each_pixel=True).to_netcdf(tmp_path / "each.nc", engine="scipy")
+        for name, each_pixel in (("mean", False), ("each", True)):
+            mean = session[1].average(each_pixel=each_pixel)
+            mean.to_netcdf(tmp_path / f"{name}.nc", engine="scipy")
+            with xarray.open_dataset(tmp_path / f"{name}.nc", engine="scipy") as found:
+                np.testing.assert_array_equal(found.spectrum.values, mean.spectrum.values)
+                np.testing.assert_array_equal(found.sigma.values, mean.sigma.values)
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

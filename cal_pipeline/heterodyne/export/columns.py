@@ -205,7 +205,7 @@ CLASS = (
     Column("DATE-OBS", TEXT, "", "middle of the dump, UTC", _fact("date"), 23),
     Column("UT", DOUBLE, "s", "time of that day", _fact("seconds")),
     Column("OBSTIME", DOUBLE, "s", "integration time on source", _fact("exposure")),
-    Column("EXPOSURE", DOUBLE, "s", "the same", _fact("exposure")),
+    Column("EXPOSURE", DOUBLE, "s", "integration time on source", _fact("exposure")),
     Column("TSYS", DOUBLE, "K", "T_sys (DSB), median of good channels", _fact("t_sys")),
     Column("RESTFREQ", DOUBLE, "Hz", "rest frequency, of channel CRPIX1", _class_rest),
     Column("IMAGFREQ", DOUBLE, "Hz", "image frequency there, of the source", _class_image),

@@ -99,7 +99,7 @@ class Sky:
 
     @property
     def is_galactic(self) -> bool:
-        """Whether the coordinates are galactic."""
+        """Tell galactic coordinates from equatorial ones."""
         return self.frame == "galactic"
 
     @property
@@ -157,7 +157,7 @@ class Header:
 
     @property
     def has_frame(self) -> bool:
-        """Whether site and direction are known, so that velocities in the local standard of rest are."""
+        """Tell whether site and direction are finite, as velocities in the local standard of rest require."""
         return self.sky is not None and all(map(math.isfinite, self.site))
 
 

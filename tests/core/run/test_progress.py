@@ -197,11 +197,13 @@ def test_an_error_leaves_the_terminal_as_it_was(monkeypatch):
 
 def test_a_terminal_that_goes_away_is_no_error(monkeypatch):
     with terminal(monkeypatch, 80) as finish:
+        before = sys.stderr
         with progress_bar(4, "scans") as progress:
             finish()
             feed(progress)
         with progress_bar(4, "scans") as progress:  # standard error is closed now
             feed(progress)
+        assert sys.stderr is before
 
 
 @pytest.mark.parametrize("term", ["dumb", ""])
