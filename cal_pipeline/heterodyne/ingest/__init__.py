@@ -1,0 +1,1 @@
+"""Ingest of a telescope's FITS files: from files and a declared profile to L0."""
