@@ -13,7 +13,7 @@ from cal_pipeline.heterodyne.ingest.group_coordinates import choose_last_loads, 
 from cal_pipeline.heterodyne.ingest.groups import GroupGrid, GroupingProfile, describe_missing, make_grids
 from cal_pipeline.heterodyne.ingest.load_scans import LoadHistory, ScanOutline, merge_load_scans, outline_scan
 from cal_pipeline.heterodyne.ingest.pixels import BandRows, RowNames, name_pixels, split_bands
-from cal_pipeline.heterodyne.ingest.plan_warnings import compare_with_loads, warn_of_pause
+from cal_pipeline.heterodyne.ingest.plan_warnings import warn_of_others, warn_of_pause
 from cal_pipeline.heterodyne.ingest.positions import Origin, find_origin
 from cal_pipeline.heterodyne.ingest.rows import BandPlan, GroupPlan, IngestFailure, Integers, RowTable, ScanPlan
 from cal_pipeline.heterodyne.ingest.sorting import sort_rows, split_numbers
@@ -76,8 +76,7 @@ def plan_scans(rows: RowTable, profile: GroupingProfile) -> Plans:
             failures.append(error.describe(number))
     plans.sort(key=lambda plan: (plan.mjd, plan.number))
     failures.sort(key=lambda failure: failure.scan_number or 0)
-    scans = {plan.number: plan for plan in plans}
-    return Plans({number: compare_with_loads(plan, scans) for number, plan in scans.items()}, failures, merged)
+    return Plans(warn_of_others({plan.number: plan for plan in plans}), failures, merged)
 
 
 def _find_members(
