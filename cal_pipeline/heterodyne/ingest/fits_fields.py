@@ -147,10 +147,11 @@ def _read_words(
     keys: Sequence[str], unit: HeaderUnit | None, primary: HeaderUnit | None, named: Mapping[str, str]
 ) -> dict[str, Word]:
     words: dict[str, Word] = {}
+    headers = [header for header in (unit, primary if primary is not unit else None) if header is not None]
     for key in keys:
         value: Word | None = named.get(key)
-        for header in (unit, primary):
-            if value is None and header is not None:
+        for header in headers:
+            if value is None:
                 value = header.get(key)
         if value is not None:
             words[key] = value
