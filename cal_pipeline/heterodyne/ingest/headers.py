@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -116,7 +117,7 @@ def read_headers(path: str | PathLike[str]) -> Iterator[HeaderUnit]:
     try:
         with _OpenFile(path) as (file, length):
             yield from _read_units(file, length, path)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise FitsFileError(f"{path} cannot be read: {error}") from error
 
 
@@ -190,7 +191,7 @@ def _count_bytes(unit: HeaderUnit) -> int:
 
 @lru_cache(maxsize=1024)
 def _encode_keyword(keyword: str) -> bytes:
-    return keyword.upper().encode("latin-1", "replace").ljust(8)
+    return keyword.upper().removeprefix("HIERARCH ").encode("latin-1", "replace").ljust(8)
 
 
 # Most cards of the files of a scan are the same.
