@@ -10,19 +10,7 @@ class ProfileError(CalibrationError):
 
 
 class FitsFileError(CalibrationError):
-    """FITS file that does not hold what its profile says.
-
-    Parameters
-    ----------
-    message : str
-        Message with file, key, what was found and what was expected.
-    file : str
-        Path of the file; empty if not given.
-    """
-
-    def __init__(self, message: str, file: str = "") -> None:
-        super().__init__(message)
-        self.file = file
+    """FITS file that does not hold what its profile says."""
 
 
 class IngestError(CalibrationError):
