@@ -39,7 +39,7 @@ class PlannedObservation:
         return {}
 
 
-@dataclass(frozen=True)
+@dataclass
 class PlannedDataset:
     """Input of which all observations were planned.
 

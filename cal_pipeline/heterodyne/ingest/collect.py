@@ -17,11 +17,12 @@ from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.core.text import list_few, make_printable
 from cal_pipeline.heterodyne.ingest.digests import FileDigest, FileStamp, digest_file, stamp_files
 from cal_pipeline.heterodyne.ingest.errors import FitsFileError, IngestError
+from cal_pipeline.heterodyne.ingest.find_files import choose_profile, find_files
 from cal_pipeline.heterodyne.ingest.plan import plan_scans
-from cal_pipeline.heterodyne.ingest.profile import choose_profile, open_profile
+from cal_pipeline.heterodyne.ingest.profile import open_profile
 from cal_pipeline.heterodyne.ingest.record import InputFile, ScanInputs
 from cal_pipeline.heterodyne.ingest.rows import IngestFailure, LeftOut, RowTable, ScanPlan
-from cal_pipeline.heterodyne.ingest.tabulate import find_files, tabulate
+from cal_pipeline.heterodyne.ingest.tabulate import tabulate
 
 if TYPE_CHECKING:
     from cal_pipeline.heterodyne.ingest.profile import Profile
