@@ -318,15 +318,16 @@ def describe_failure(kind: ProductKind, number: Key, step: str, error: Exception
     error : Exception
         The error.
     store : str
-        The input.
+        The input; empty for one of many files, which messages name.
     """
     text = "".join(traceback.format_exception(error))
     if isinstance(error, (CalibrationError, OSError, MemoryError)):
         message = _name_store(str(error) or repr(error), f"{kind.noun} {number}", store)
         file = error.file if isinstance(error, CalibrationError) else ""
         return JobResult(number, step, type(error).__name__, message, text, file=file)
+    place = f"{kind.noun} {number} in {store}" if store else f"{kind.noun} {number}"
     message = (
-        f"{kind.noun} {number} in {store}: step {step} ended in {type(error).__name__}: {str(error) or 'no message'}. "
+        f"{place}: step {step} ended in {type(error).__name__}: {str(error) or 'no message'}. "
         f"This is a fault of cal_pipeline {__version__}: please report it with this message, the traceback (in the log "
         f"at level DEBUG) and, if you can, the {kind.input_noun}"
     )

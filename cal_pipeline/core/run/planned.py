@@ -48,7 +48,7 @@ class PlannedDataset:
     root : StorePath
         The product, as the input is no store.
     path : str
-        Name of the input, for messages.
+        Name of the input, which is added to messages that lack it; empty for files that they name.
     times : mapping
         Time of each observation, by number.
     """

@@ -314,7 +314,7 @@ class Addition(Resumption):
             "added": self._written - self.present,
             "replaced": self._written & self.present,
             "kept": self.kept,
-            "not asked for, left as they are": self.present - self._written - self.kept,
+            "untouched": self.present - self._written - self.kept,
         }
         told = [f"{_name_all(noun, numbers)} {word}" for word, numbers in groups.items() if numbers]
         return f"{self.output.root}: {'; '.join(told) or f'no {noun}'}"

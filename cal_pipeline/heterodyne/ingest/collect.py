@@ -14,7 +14,7 @@ from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.inputs import select_numbers
 from cal_pipeline.core.run.progress import progress_bar
 from cal_pipeline.core.run.threads import map_in_threads
-from cal_pipeline.core.text import list_few, make_printable
+from cal_pipeline.core.text import format_count, list_few, make_printable
 from cal_pipeline.heterodyne.ingest.digests import FileDigest, FileStamp, digest_file, stamp_files
 from cal_pipeline.heterodyne.ingest.errors import FitsFileError, IngestError
 from cal_pipeline.heterodyne.ingest.find_files import choose_profile, find_files
@@ -180,9 +180,10 @@ def _describe_nothing(
 ) -> str:
     """Describe why no scan comes of some files."""
     reasons = [failure.message for failure in failures]
-    reasons += [f"{item.file}: {item.n_rows} rows left out, {item.reason}" for item in left_out]
+    reasons += [f"{item.file}: {format_count(item.n_rows, 'row')} left out, {item.reason}" for item in left_out]
     told = f": {list_few(list(dict.fromkeys(reasons)), _MOST_MESSAGES)}" if reasons else ""
-    return f"{name}: found no scan in {n_files} files with the profile {profile.name}, expected at least one{told}"
+    files = format_count(n_files, "file")
+    return f"{name}: found no scan in {files} with the profile {profile.name}, expected at least one{told}"
 
 
 def digest_inputs(collected: Collected) -> tuple[dict[int, ScanInputs], dict[int, IngestFailure]]:
@@ -235,7 +236,7 @@ def log_collected(collected: Collected) -> None:
         The scans.
     """
     for reason, (n_rows, files) in group_left_out(collected.left_out).items():
-        logger.info("left out: %d rows of %s: %s", n_rows, list_few(files, 2), make_printable(reason))
+        logger.info("left out: %s of %s: %s", format_count(n_rows, "row"), list_few(files, 2), make_printable(reason))
     for failure in collected.of_files:
         logger.error("%s: %s", failure.error_class, make_printable(failure.message))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,7 +61,7 @@ class FileLine:
         """Cells of the line in a table."""
         first, last = (make_printable(name) for name in (self.files[0], self.files[-1]))
         files = first if len(self.files) == 1 else f"{len(self.files)} files, {first} to {last}"
-        rows = ", ".join(f"{number} {make_printable(phase) or UNKNOWN}" for phase, number in self.rows.items())
+        rows = ", ".join(f"{number} {make_printable(phase) or 'without phase'}" for phase, number in self.rows.items())
         places = ", ".join(f"{place} {format_ranges(list(subscans))}" for place, subscans in self.places.items())
         return files, str(self.scan), rows, f"{self.fate}: {places}" if places else self.fate
 
@@ -138,12 +138,14 @@ class IngestOverview:
             yield number, file, make_printable(f"{failure.error_class}: {failure.message}")
 
     def _describe_end(self) -> str:
-        counts = defaultdict(int, {UNKNOWN: 0})
-        for fate in self.fates.values():
-            counts[fate] += 1
-        told = [f"{format_count(number, 'scan')} {fate}" for fate, number in counts.items() if number]
+        counts = Counter(self.fates.values())
+        told = [f"{format_count(number, 'scan')} {_in_future(fate)}" for fate, number in counts.items()]
         place, profile = make_printable(self.session), make_printable(self.profile)
         return f"{place}, by the profile {profile}: {', '.join(told) or 'no scan'}; nothing was written"
+
+
+def _in_future(fate: str) -> str:
+    return fate if fate == NOT_ASKED else f"would be {fate}" if fate != FAILED else "would fail"
 
 
 def make_overview(session: str, collected: Collected, decision: Decision) -> IngestOverview:

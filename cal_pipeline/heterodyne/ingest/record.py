@@ -57,7 +57,7 @@ class ScanInputs:
     --------
     >>> inputs = ScanInputs("gbt_wband", "0" * 64, (InputFile("m82.fits", 2880, "1" * 64),))
     >>> inputs.digest[:8]
-    '4c1de7e7'
+    '309b9ff8'
     >>> inputs.as_entry(["one dump is missing"])["files"]
     [{'name': 'm82.fits', 'size': 2880, 'sha256': '1111111111111111111111111111111111111111111111111111111111111111'}]
     """

@@ -113,14 +113,14 @@ def ingest(
 
     Examples
     --------
-    A folder of simulated files, and the session that is made of them:
+    Files of two scans, with their profile:
 
     >>> from cal_pipeline.ingest import ingest
-    >>> done = ingest("fits_files", "ingested.zarr", profile="ccat")
+    >>> done = ingest("night_files", "night.zarr", profile="barge.toml")
     >>> done.written, done.kept
-    ((1,), ())
-    >>> ingest("fits_files", "ingested.zarr", profile="ccat").kept
-    (1,)
+    ((3, 4), ())
+    >>> ingest("night_files", "night.zarr", profile="barge.toml").kept
+    (3, 4)
     """
     refuse_in_worker()
     request = _prepare(paths, session, profile, scans, overwrite, threads)
@@ -166,8 +166,9 @@ def preview_ingest(
     Examples
     --------
     >>> from cal_pipeline.ingest import preview_ingest
-    >>> preview_ingest("fits_files", "other.zarr", profile="ccat").status
-    0
+    >>> preview = preview_ingest("night_files", "other.zarr", profile="barge.toml")
+    >>> preview.status, preview.fates
+    (0, {3: 'added', 4: 'added'})
     """
     request = _prepare(paths, session, profile, scans, overwrite, threads)
     return make_overview(request.where, request.collected, request.decide())
@@ -242,9 +243,7 @@ def _run(request: _Request, decision: Decision, output: OutputStore) -> Ingested
     """Write scans, and the record of all that are in the session."""
     collected = request.collected
     recipe = IngestRecipe(collected, request.inputs, decision.failures)
-    dataset = PlannedDataset(
-        output.root, collected.name, {number: plan.mjd for number, plan in collected.plans.items()}
-    )
+    dataset = PlannedDataset(output.root, "", {number: plan.mjd for number, plan in collected.plans.items()})
     output.entries = dict(decision.entries)
     output.earlier_failures = request.records_of_files
     numbers = sorted(decision.write | decision.failures.keys())
@@ -257,9 +256,7 @@ def _run(request: _Request, decision: Decision, output: OutputStore) -> Ingested
     )
     addition = Addition(output, False, present=set(decision.present), kept=set(decision.kept))
     try:
-        calibrate_observations(
-            dataset, numbers, recipe, output, ThisProcess(request.threads), resumption=addition
-        )
+        calibrate_observations(dataset, numbers, recipe, output, ThisProcess(request.threads), resumption=addition)
     except (RunFailedError, RunRecordError) as error:
         error.product = _summarize(request, decision, output)
         if isinstance(error, RunFailedError):
