@@ -74,8 +74,10 @@ class Column:
     def fill(self, other: Column) -> Column:
         """Return the values with those of another column where there is nothing."""
         empty = ~self.there
-        codes = np.where(empty & (other.codes >= 0), other.codes + len(self.texts), self.codes)
-        return Column(np.where(empty, other.numbers, self.numbers), codes, self.texts + other.texts)
+        texts = tuple(dict.fromkeys(self.texts + other.texts))
+        places = np.array([*map(texts.index, other.texts), -1], np.int64)
+        codes = np.where(empty, places[other.codes], self.codes)
+        return Column(np.where(empty, other.numbers, self.numbers), codes, texts)
 
     def map_texts(self, read: Callable[[Sequence[str]], Floats]) -> Floats:
         """Return the numbers, and for texts the numbers that a function makes of them; shape (N,)."""

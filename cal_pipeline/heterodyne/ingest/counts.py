@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import FileIO
@@ -11,15 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.ingest.digests import FileStamp, open_file, read_stamp
+from cal_pipeline.heterodyne.ingest.digests import FileStamp, open_file, read_stamp, refuse
 from cal_pipeline.heterodyne.ingest.errors import FitsFileError
 from cal_pipeline.heterodyne.ingest.layouts import CountsLayout, LayoutFinder
 from cal_pipeline.heterodyne.ingest.rows import Integers, RowTable
 
 Mask = NDArray[np.bool_]
 
-_DECODED = np.dtype(">f8")
-"""Type of counts that are not plain, once decoded: in the byte order of those beside them."""
+Stream = FileIO | gzip.GzipFile
+
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass
@@ -50,7 +53,8 @@ class Scratch(threading.local):
         size = int(np.prod(shape)) * kind.itemsize
         if key not in self._kept or self._kept[key].size < size:
             self._kept[key] = np.empty(size, np.uint8)
-        return self._kept[key][:size].view(kind).reshape(shape)
+        array: NDArray[Any] = self._kept[key][:size].view(kind).reshape(shape)
+        return array
 
 
 class CountsReader:
@@ -72,16 +76,13 @@ class CountsReader:
     def __init__(self, rows: RowTable, column: str | None, stamps: Mapping[str, FileStamp]) -> None:
         self._rows, self._column = rows, column
         self._stamps = dict(stamps)
-        self._layouts = LayoutFinder(column)
+        self._layouts = LayoutFinder(rows, column)
+        self._is_gzip: dict[str, bool] = {}
         self._scratch = Scratch()
 
     def find_item_size(self, row: int) -> int:
         """Find the size of a count of a row in memory [bytes]."""
-        path = self._rows.files[self._rows.file[row]]
-        with open_file(path) as file:
-            self._refuse_change(path, file)
-            layout = self._find_layout(path, row, file)
-        return layout.dtype.itemsize if layout.is_plain else _DECODED.itemsize
+        return self._find_layout(row).type_in_memory.itemsize
 
     def read(self, index: Integers, n_dumps: int, channels: slice) -> list[StoredCounts]:
         """Read some channels of all rows of some subscans.
@@ -134,77 +135,106 @@ class CountsReader:
         path = self._rows.files[self._rows.file[rows[0]]]
         with open_file(path) as file:
             self._refuse_change(path, file)
+            stream = self._decompress(path, file)
             for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-                layout = self._find_layout(path, row, file)
-                dtype = layout.dtype if layout.is_plain else _DECODED
+                layout = self._find_layout(row)
+                dtype = layout.type_in_memory
                 if dtype not in found:
                     values = self._scratch.take(dtype.str, shape, dtype)
                     found[dtype] = StoredCounts(values, np.zeros(shape[0], np.bool_))
                 stored = found[dtype]
-                end = column + layout.n_dumps * n_pixels
-                stored.present[column:end:n_pixels] = True
-                self._read_row(path, row, file, layout, channels, stored.values[column:end:n_pixels])
+                places = slice(column, column + layout.n_dumps * n_pixels, n_pixels)
+                stored.present[places] = True
+                self._read_row(row, stream, layout, channels, stored.values[places])
             # Whatever was written into it while it was read shows now.
             self._refuse_change(path, file)
 
     def _refuse_change(self, path: str, file: FileIO) -> None:
         self._stamps.setdefault(path, read_stamp(file)).refuse_change(path, file)
 
-    def _find_layout(self, path: str, row: int, file: FileIO) -> CountsLayout:
+    def _decompress(self, path: str, file: FileIO) -> Stream:
+        """Decompress a file that starts as gzip does."""
+        if path not in self._is_gzip:
+            self._is_gzip[path] = file.read(len(_GZIP)) == _GZIP
+            file.seek(0)
+        return gzip.GzipFile(fileobj=file, mode="rb") if self._is_gzip[path] else file
+
+    def _find_layout(self, row: int) -> CountsLayout:
         """Find the layout of a row, and compare it with the table."""
-        table, hdu = self._rows, int(self._rows.hdu[row])
-        layout = self._layouts.find(path, hdu, file)
-        expected = int(table.n_dumps[row]), int(table.n_channels[row])
-        if (layout.n_dumps, layout.n_channels) != expected:
-            raise FitsFileError(
-                f"{path}, extension {hdu} holds {layout.n_dumps} dumps of {layout.n_channels} channels, expected "
-                f"{expected[0]} dumps of {expected[1]} channels as when it was listed",
-                path,
-            )
+        table = self._rows
+        layout = self._layouts.find(int(table.file[row]), int(table.hdu[row]))
+        shape, expected = (layout.n_dumps, layout.n_channels), (int(table.n_dumps[row]), int(table.n_channels[row]))
+        if shape != expected and not layout.descriptor:
+            raise self._refuse(row, "holds {} dumps of {} channels".format(*shape), "{} of {}".format(*expected))
         if table.row[row] >= layout.n_rows:
-            raise FitsFileError(
-                f"{path}, extension {hdu} has {layout.n_rows} rows, expected a row {table.row[row]} (from 0)", path
-            )
+            raise self._refuse(row, f"is not there: it has {layout.n_rows} rows", "more")
         return layout
 
-    def _read_row(
-        self, path: str, row: int, file: FileIO, layout: CountsLayout, channels: slice, into: NDArray[Any]
-    ) -> None:
+    def _refuse(self, row: int, found: str, expected: str) -> FitsFileError:
+        """Make the error of a row that is not as it was listed."""
+        path = self._rows.files[self._rows.file[row]]
+        return refuse(path, f"{self.describe(row)} {found}, expected {expected} as when it was listed")
+
+    def _read_row(self, row: int, stream: Stream, layout: CountsLayout, channels: slice, into: NDArray[Any]) -> None:
         """Read the channels of each dump of a row."""
-        size = layout.dtype.itemsize
-        start = layout.start + int(self._rows.row[row]) * layout.stride + channels.start * size
-        target = into
-        if not layout.is_plain:
-            target = self._scratch.take("stored", into.shape, layout.dtype)
         try:
-            for dump in range(layout.n_dumps):
-                file.seek(start + dump * layout.n_channels * size)
-                _fill(file, target[dump])
-        except OSError as error:
-            raise FitsFileError(f"{self.describe(row)} cannot be read: {error.strerror}", path) from error
+            if layout.is_compressed:
+                into[...] = _read_compressed(self._rows.files[self._rows.file[row]], int(self._rows.hdu[row]), channels)
+                return
+            start = layout.start + int(self._rows.row[row]) * layout.stride
+            if layout.descriptor:
+                start = self._follow(row, stream, layout, start)
+            if layout.is_plain:
+                _read_dumps(stream, start, int(self._rows.n_channels[row]), channels, into)
+                return
+            stored = self._scratch.take("stored", into.shape, layout.dtype)
+            _read_dumps(stream, start, int(self._rows.n_channels[row]), channels, stored)
+            into[...] = layout.decode(stored)
         except EOFError as error:
-            n_bytes = layout.start + int(self._rows.row[row]) * layout.stride
-            n_bytes += layout.n_dumps * layout.n_channels * size
-            raise FitsFileError(
-                f"{self.describe(row)} is cut off: the file has {read_stamp(file).size} bytes, expected "
-                f"{n_bytes} or more",
-                path,
-            ) from error
-        if not layout.is_plain:
-            into[...] = layout.decode(target)
+            raise self._refuse(row, "is cut off", "all of its counts") from error
+        except (OSError, zlib.error) as error:
+            path = self._rows.files[self._rows.file[row]]
+            raise refuse(path, f"{self.describe(row)} cannot be read: {error}, expected counts") from error
+
+    def _follow(self, row: int, stream: Stream, layout: CountsLayout, start: int) -> int:
+        """Follow a descriptor to the counts in the heap."""
+        descriptor = np.empty(2, layout.descriptor_type)
+        stream.seek(start)
+        _fill(stream, descriptor)
+        number, place = (int(value) for value in descriptor)
+        if number != self._rows.n_channels[row] or place < 0:
+            raise self._refuse(row, f"holds {number} channels at {place}", f"{self._rows.n_channels[row]} channels")
+        return layout.heap + place
 
     def describe(self, row: int) -> str:
         """Describe the place of a row in messages."""
         table = self._rows
-        where = f"{table.files[table.file[row]]}, extension {table.hdu[row]}"
+        where = f"{table.files[table.file[row]]}: HDU {table.hdu[row]}"
         return where if self._column is None else f"{where}, row {table.row[row]} (from 0), column {self._column}"
 
 
-def _fill(file: FileIO, values: NDArray[Any]) -> None:
+def _read_dumps(stream: Stream, start: int, n_channels: int, channels: slice, into: NDArray[Any]) -> None:
+    """Read some channels of dumps that follow each other."""
+    size = into.itemsize
+    for dump, values in enumerate(into):
+        stream.seek(start + (dump * n_channels + channels.start) * size)
+        _fill(stream, values)
+
+
+def _fill(stream: Stream, values: NDArray[Any]) -> None:
     """Fill an array with what a file holds."""
-    rest = memoryview(values.view(np.uint8))
+    rest = memoryview(values.view(np.uint8).data)
     while rest:
-        number = file.readinto(rest)
+        number = stream.readinto(rest)
         if not number:
             raise EOFError
         rest = rest[number:]
+
+
+def _read_compressed(path: str, hdu: int, channels: slice) -> NDArray[Any]:
+    """Read an image in compressed tiles, shape (dumps, channels)."""
+    from astropy.io import fits
+
+    with fits.open(path, memmap=False) as units:
+        counts = np.asarray(units[hdu].data)
+    return counts.reshape(-1, counts.shape[-1])[:, channels]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cal_pipeline.heterodyne.ingest.rows import Floats
+from cal_pipeline.heterodyne.ingest.rows import Floats, Integers
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 
 _DATE = re.compile(r"((?:1[89]|2[01])\d\d-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(\.\d*)?)?Z?")
@@ -96,7 +96,7 @@ def convert_tai_to_utc(mjd: Floats) -> Floats:
     return utc
 
 
-def find_middle(mjd: Floats, exptime: Floats, n_dumps: Floats, given: str) -> Floats:
+def find_middle(mjd: Floats, exptime: Floats, n_dumps: Integers, given: str) -> Floats:
     """Find the middle of rows from their start, middle or end.
 
     Parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
 from collections.abc import Sequence
@@ -17,9 +16,6 @@ from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.ingest.columns import Column, code_texts
 from cal_pipeline.heterodyne.ingest.headers import BLOCK, CARD, HeaderUnit
 from cal_pipeline.heterodyne.ingest.rows import Integers
-
-_SLAB = 2**24
-"""Bytes of a compressed table that are decompressed at a time."""
 
 _FORM = re.compile(r"(\d*)([A-Z])")
 
@@ -107,7 +103,7 @@ class TableLayout:
 
         Raises
         ------
-        OSError, EOFError
+        OSError
             If the file cannot be read.
         """
         width = self.unit.whole("NAXIS1")
@@ -120,34 +116,14 @@ class TableLayout:
             }
         )
         number = self.unit.whole("NAXIS2")
-        if not fields or not number or not width:
+        if not fields or not width:
+            return {}
+        held = number if self.unit.file_bytes is None else (self.unit.file_bytes - self.unit.data_start) // width
+        number = max(min(number, held), 0)
+        if not number:
             return {item.index: np.empty((0, *item.stored.shape), item.stored.base) for item in fields}
-        if self.unit.file_bytes is not None:
-            number = max(min(number, (self.unit.file_bytes - self.unit.data_start) // width), 0)
-            if not number:
-                return {item.index: np.empty((0, *item.stored.shape), item.stored.base) for item in fields}
-            rows = np.memmap(path, dtype, "r", self.unit.data_start, (number,))
-            return {item.index: np.array(rows[str(item.index)]) for item in fields}
-        return self._read_compressed(path, fields, dtype, number)
-
-    def _read_compressed(
-        self, path: str, fields: Sequence[TableField], dtype: np.dtype[Any], number: int
-    ) -> dict[int, NDArray[Any]]:
-        read: dict[int, NDArray[Any]] = {
-            item.index: np.empty((number, *item.stored.shape), item.stored.base) for item in fields
-        }
-        step = max(_SLAB // dtype.itemsize, 1)
-        with gzip.open(path) as file:
-            file.seek(self.unit.data_start)
-            for first in range(0, number, step):
-                length = min(step, number - first)
-                content = file.read(length * dtype.itemsize)
-                rows = np.frombuffer(content, dtype, len(content) // dtype.itemsize)
-                for item in fields:
-                    read[item.index][first : first + len(rows)] = rows[str(item.index)]
-                if len(rows) < length:
-                    raise EOFError(f"found {first + len(rows)} rows, expected {number}")
-        return read
+        rows = np.memmap(path, dtype, "r", self.unit.data_start, (number,))
+        return {item.index: np.array(rows[str(item.index)]) for item in fields}
 
 
 def _read_fields(unit: HeaderUnit) -> tuple[TableField, ...]:

@@ -1,35 +1,38 @@
-"""Places and types of the counts in a FITS file."""
+"""Places and types of the counts in FITS files."""
 
 from __future__ import annotations
 
 import math
 import re
 import threading
+from collections import defaultdict
 from dataclasses import dataclass
-from io import FileIO
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.text import list_few
-from cal_pipeline.heterodyne.ingest.errors import FitsFileError
-from cal_pipeline.heterodyne.ingest.fits_header import Header, find_next, read_header, read_whole
+from cal_pipeline.heterodyne.ingest.digests import refuse
+from cal_pipeline.heterodyne.ingest.fits_tables import TableLayout
+from cal_pipeline.heterodyne.ingest.headers import HeaderUnit, read_headers
+from cal_pipeline.heterodyne.ingest.rows import RowTable
 
 Floats = NDArray[np.float64]
 
 PLAIN = (np.dtype(">f4"), np.dtype(">f8"), np.dtype(">i4"))
 """Types of counts that are converted as they are stored."""
 
+DECODED = np.dtype(">f8")
+"""Type of other counts, once decoded: in the byte order of those beside them."""
+
 _MISSING = -(2**31)
 """Integer that marks a missing count in any case, as in L0."""
 
-_WIDTHS = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
-"""Sizes of an element of a column by its letter [bytes]; X are bits."""
-
 _COLUMN_TYPES = {"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
 _IMAGE_TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
-_FORMAT = re.compile(r"\s*(\d*)([LXBIJKAEDCMPQ])")
+_DESCRIPTORS: dict[str, np.dtype[Any]] = {"P": np.dtype(">i4"), "Q": np.dtype(">i8")}
+"""Integers, two a row, by which a column tells number and place of its elements in the heap."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +42,25 @@ class CountsLayout:
     Parameters
     ----------
     start : int
-        First byte of the counts of the first row in the file.
+        First byte of the first row, or of its descriptor, in the file.
     stride : int
         Bytes from row to row.
     n_rows : int
         Number of rows; one for an image.
     n_dumps, n_channels : int
-        Shape of the counts of a row.
+        Shape of the counts of a row; no channels where they vary from row to row.
     dtype : numpy.dtype
         Stored type.
     scale, zero : float
         A count is stored·scale + zero.
     null : int or None
         Stored integer that marks a missing count.
+    descriptor : str
+        ``"P"`` or ``"Q"`` where rows hold number and place of the counts in the heap.
+    heap : int
+        First byte of the heap in the file.
+    is_compressed : bool
+        Whether it is an image in compressed tiles, which astropy reads.
     """
 
     start: int
@@ -60,15 +69,28 @@ class CountsLayout:
     n_dumps: int
     n_channels: int
     dtype: np.dtype[Any]
-    scale: float
-    zero: float
-    null: int | None
+    scale: float = 1.0
+    zero: float = 0.0
+    null: int | None = None
+    descriptor: str = ""
+    heap: int = 0
+    is_compressed: bool = False
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Tell whether the counts are converted as they are stored."""
         unscaled = self.scale == 1.0 and self.zero == 0.0
         return unscaled and self.dtype in PLAIN and (self.null is None or self.null == _MISSING)
+
+    @property
+    def type_in_memory(self) -> np.dtype[Any]:
+        """Type of the counts once read."""
+        return self.dtype if self.is_plain else DECODED
+
+    @property
+    def descriptor_type(self) -> np.dtype[Any]:
+        """Type of the two integers of a descriptor."""
+        return _DESCRIPTORS[self.descriptor]
 
     def decode(self, stored: NDArray[Any]) -> Floats:
         """Decode stored numbers to counts, NaN where missing.
@@ -86,177 +108,152 @@ class CountsLayout:
         References
         ----------
         FITS Standard 4.0 (IAU FITS Working Group, 2018), sections 4.4.2.5 and 7.3.2.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> layout = CountsLayout(0, 0, 1, 1, 3, np.dtype(">i2"), zero=32768.0, null=-1)
+        >>> layout.decode(np.array([-32768, -1, 5], ">i2"))
+        array([    0.,    nan, 32773.])
         """
         native = stored.astype(stored.dtype.newbyteorder("="))
-        is_unsigned = native.dtype == np.int64 and self.scale == 1.0 and self.zero == 2.0**63
-        if is_unsigned:
-            # In float64 the difference from -2^63 would lose the last eleven bits.
+        if native.dtype == np.int64 and self.scale == 1.0 and self.zero == 2.0**63:
+            # Unsigned integers of 64 bits: in float64 the difference from -2^63 would lose the last eleven bits.
             counts = (native ^ np.int64(-(2**63))).view(np.uint64).astype(np.float64)
         else:
             counts = native.astype(np.float64)
-            # Without attributes nothing is touched: 0·inf and -0.0 + 0.0 are not what is stored.
-            if self.scale != 1.0:
-                counts *= self.scale
-            if self.zero != 0.0:
-                counts += self.zero
+            counts *= self.scale
+            counts += self.zero
         if self.null is not None:
             counts[native == self.null] = np.nan
         return counts
 
 
 class LayoutFinder:
-    """Layouts of the counts in the HDUs of some files; each header is read once.
+    """Layouts of the counts in the files of a table of rows; the headers of a file are read once.
 
     Parameters
     ----------
+    rows : RowTable
+        The rows.
     column : str or None
         Column of the counts in tables; None for images.
     """
 
-    def __init__(self, column: str | None) -> None:
-        self._column = column
-        self._starts: dict[str, list[int]] = {}
-        self._found: dict[tuple[str, int], CountsLayout] = {}
+    def __init__(self, rows: RowTable, column: str | None) -> None:
+        self._rows, self._column = rows, column
+        self._found: dict[tuple[int, int], CountsLayout] = {}
         self._lock = threading.Lock()
 
-    def find(self, path: str, hdu: int, file: FileIO) -> CountsLayout:
+    @cached_property
+    def _used(self) -> dict[int, set[int]]:
+        """HDUs that are used, by file."""
+        used: dict[int, set[int]] = defaultdict(set)
+        for file, hdu in np.unique(np.stack([self._rows.file, self._rows.hdu]), axis=1).T.tolist():
+            used[file].add(hdu)
+        return used
+
+    def find(self, file: int, hdu: int) -> CountsLayout:
         """Find the layout of the counts in an HDU.
 
         Parameters
         ----------
-        path : str
-            Path of the file.
+        file : int
+            Index of the file.
         hdu : int
             Index of the HDU in it.
-        file : FileIO
-            The open file.
 
         Raises
         ------
         FitsFileError
             If the HDU does not hold counts that can be read.
         """
-        layout = self._found.get((path, hdu))
-        if layout is None:
+        if (file, hdu) not in self._found:
             with self._lock:
-                layout = self._found[path, hdu] = self._read(path, hdu, file)
-        return layout
+                self._read(file)
+        if (file, hdu) not in self._found:
+            path = self._rows.files[file]
+            raise refuse(path, f"{path} has no HDU {hdu}, expected what was there when it was listed")
+        return self._found[file, hdu]
 
-    def _read(self, path: str, hdu: int, file: FileIO) -> CountsLayout:
-        starts = self._starts.setdefault(path, [0])
-        name = f"{path}, extension {hdu}"
-        try:
-            while True:
-                # An extension may be the last of thousands: the way to it is gone once.
-                current = min(hdu, len(starts) - 1)
-                where = f"{path}, extension {current}" if current else path
-                header, data = read_header(file, starts[current], where)
-                if current == hdu:
-                    break
-                starts.append(find_next(header, data, where))
-            if self._column is None:
-                return make_image_layout(header, data, name)
-            return make_table_layout(header, data, self._column, name)
-        except OSError as error:
-            raise FitsFileError(f"{name} cannot be read: {error.strerror}, expected a header", path) from error
-        except FitsFileError as error:
-            raise FitsFileError(str(error), path) from error
+    def _read(self, file: int) -> None:
+        """Read the headers of a file, up to the last one that is used."""
+        path, used = self._rows.files[file], self._used[file]
+        for unit in read_headers(path):
+            if unit.index in used:
+                self._found[file, unit.index] = make_layout(unit, self._column, path)
+            if unit.index >= max(used):
+                break
 
 
-def make_table_layout(header: Header, start: int, column: str, name: str) -> CountsLayout:
-    """Make the layout of a column of a binary table.
+def make_layout(unit: HeaderUnit, column: str | None, path: str) -> CountsLayout:
+    """Make the layout of the counts in an HDU.
 
     Parameters
     ----------
-    header : mapping
-        Header of the table.
-    start : int
-        First byte of its data.
-    column : str
-        Name of the column, in any case.
-    name : str
-        Name of the file and HDU in messages.
+    unit : HeaderUnit
+        Its header.
+    column : str or None
+        Column of the counts in a table; None for an image.
+    path : str
+        The file, for messages.
 
     Raises
     ------
     FitsFileError
-        If there is no such column of numbers of a fixed length.
+        If there is no such column of numbers, or no such image.
     """
-    if header.get("XTENSION") != "BINTABLE" or header.get("ZIMAGE") is True:
-        found = "a compressed image" if header.get("ZIMAGE") is True else repr(header.get("XTENSION", "the primary HDU"))
-        raise FitsFileError(f"{name} is {found}, expected a binary table (BINTABLE)")
-    offset, names = 0, []
-    for k in range(1, read_whole(header, "TFIELDS", name) + 1):
-        repeat, letter = _parse_format(header.get(f"TFORM{k}"), f"{name}: keyword TFORM{k}")
-        title = str(header.get(f"TTYPE{k}", "")).strip()
-        if title.upper() == column.upper():
-            dtype = _refuse_other_types(_COLUMN_TYPES, letter, f"{name}: column {title} has the format {repeat}{letter}")
-            scale, zero, null = _read_scaling(header, f"TSCAL{k}", f"TZERO{k}", f"TNULL{k}", dtype, name)
-            stride, n_rows = (read_whole(header, f"NAXIS{axis}", name) for axis in (1, 2))
-            return CountsLayout(start + offset, stride, n_rows, 1, repeat, dtype, scale, zero, null)
-        names.append(title)
-        offset += -(-repeat // 8) if letter == "X" else repeat * _WIDTHS[letter]
-    raise FitsFileError(f"{name} has the columns {list_few(names)}, expected one named {column}")
+    return _lay_out_image(unit, path) if column is None else _lay_out_column(unit, column, path)
 
 
-def make_image_layout(header: Header, start: int, name: str) -> CountsLayout:
-    """Make the layout of an image [dump][channel] or [channel].
+def _lay_out_column(unit: HeaderUnit, column: str, path: str) -> CountsLayout:
+    """Make the layout of a column of a binary table."""
+    where = f"{path}: HDU {unit.index}"
+    try:
+        field = TableLayout(unit).find(column)
+    except (ValueError, KeyError) as error:
+        raise refuse(path, f"{where} cannot be read as a table: {error}") from error
+    if field is None:
+        raise refuse(path, f"{where} has no column {column}, expected that of the counts")
+    form = str(unit.get(f"TFORM{field.index + 1}") or "").strip()
+    found = re.fullmatch(r"\d*([PQ]?)([BIJKED])(?:\(\d*\))?", form)
+    if found is None:
+        letters = ", ".join(_COLUMN_TYPES)
+        raise refuse(path, f"{where}, column {column} has the format {form}, expected numbers: one of {letters}")
+    start, stride, n_rows = unit.data_start + field.offset, unit.whole("NAXIS1"), unit.whole("NAXIS2")
+    n_channels = 0 if found[1] else math.prod(field.stored.shape)
+    heap = unit.data_start + unit.whole("THEAP", stride * n_rows)
+    dtype, scaling = np.dtype(_COLUMN_TYPES[found[2]]), (field.scale, field.zero, field.null)
+    return CountsLayout(start, stride, n_rows, 1, n_channels, dtype, *scaling, found[1], heap)
 
-    Parameters
-    ----------
-    header : mapping
-        Header of the image.
-    start : int
-        First byte of its data.
-    name : str
-        Name of the file and HDU in messages.
 
-    Raises
-    ------
-    FitsFileError
-        If it is no such image.
-    """
-    if header.get("ZIMAGE") is True or header.get("XTENSION", "IMAGE") != "IMAGE":
-        found = "a compressed image" if header.get("ZIMAGE") is True else repr(header["XTENSION"])
-        raise FitsFileError(f"{name} is {found}, expected an image that is not compressed")
-    axes = [read_whole(header, f"NAXIS{k}", name) for k in range(1, read_whole(header, "NAXIS", name) + 1)]
-    if not axes or math.prod(axes) == 0 or math.prod(axes[2:]) != 1:
-        raise FitsFileError(
-            f"{name} has the axes {tuple(axes)} (NAXIS1, NAXIS2, ...), expected channels, or channels and dumps"
-        )
-    dtype = _refuse_other_types(_IMAGE_TYPES, header.get("BITPIX"), f"{name}: keyword BITPIX is {header.get('BITPIX')}")
-    scale, zero, null = _read_scaling(header, "BSCALE", "BZERO", "BLANK", dtype, name)
+def _lay_out_image(unit: HeaderUnit, path: str) -> CountsLayout:
+    """Make the layout of an image [dump][channel] or [channel]."""
+    where = f"{path}: HDU {unit.index}"
+    kind = str(unit.get("XTENSION") or "IMAGE").strip()
+    is_compressed = kind == "BINTABLE" and unit.get("ZIMAGE") is True
+    letter = "Z" if is_compressed else ""
+    axes = [unit.whole(f"{letter}NAXIS{k + 1}") for k in range(unit.whole(f"{letter}NAXIS"))]
+    bits = unit.whole(f"{letter}BITPIX")
+    expected = "expected an image of [channels] or [channels, dumps]"
+    if (kind != "IMAGE" and not is_compressed) or not axes or 0 in axes or math.prod(axes[2:]) != 1:
+        raise refuse(path, f"{where} is {kind} of axes {axes}, {expected}")
+    if bits not in _IMAGE_TYPES:
+        raise refuse(path, f"{where}, keyword BITPIX is {bits}, expected one of {', '.join(map(str, _IMAGE_TYPES))}")
     n_channels, n_dumps = axes[0], math.prod(axes[1:])
-    return CountsLayout(start, 0, 1, n_dumps, n_channels, dtype, scale, zero, null)
+    if is_compressed:
+        return CountsLayout(0, 0, 1, n_dumps, n_channels, DECODED, is_compressed=True)
+    dtype = np.dtype(_IMAGE_TYPES[bits])
+    blank = unit.get("BLANK") if dtype.kind in "iu" else None
+    null = int(blank) if isinstance(blank, (int, float)) else None
+    scale, zero = _read_number(unit, "BSCALE", 1.0, path), _read_number(unit, "BZERO", 0.0, path)
+    return CountsLayout(unit.data_start, 0, 1, n_dumps, n_channels, dtype, scale, zero, null)
 
 
-def _parse_format(value: Any, name: str) -> tuple[int, str]:
-    """Parse the format of a column: number and letter of its elements."""
-    match = _FORMAT.match(value) if isinstance(value, str) else None
-    if match is None:
-        raise FitsFileError(f"{name} is {value!r}, expected a format such as '1024E'")
-    return int(match[1] or 1), match[2]
-
-
-def _refuse_other_types(types: dict[Any, str], key: Any, found: str) -> np.dtype[Any]:
-    """Return the type of a format; refuse other ones."""
-    if key not in types:
-        raise FitsFileError(f"{found}, expected numbers, of a fixed length: one of {', '.join(map(str, types))}")
-    return np.dtype(types[key])
-
-
-def _read_scaling(
-    header: Header, scale: str, zero: str, null: str, dtype: np.dtype[Any], name: str
-) -> tuple[float, float, int | None]:
-    """Read the attributes that define stored numbers."""
-    factors = []
-    for keyword, default in ((scale, 1.0), (zero, 0.0)):
-        value = header.get(keyword, default)
-        if isinstance(value, (bool, str)) or not math.isfinite(value):
-            raise FitsFileError(f"{name}: keyword {keyword} is {value!r}, expected a finite number")
-        factors.append(float(value))
-    # Floats mark missing values with NaN; BLANK and TNULL are not for them.
-    marker = header.get(null) if dtype.kind in "iu" else None
-    if marker is not None and type(marker) is not int:
-        raise FitsFileError(f"{name}: keyword {null} is {marker!r}, expected a whole number")
-    return factors[0], factors[1], marker
+def _read_number(unit: HeaderUnit, keyword: str, default: float, path: str) -> float:
+    """Return a finite number of a header."""
+    value = unit.get(keyword)
+    number = default if value is None else value
+    if isinstance(number, (bool, str)) or not math.isfinite(number):
+        raise refuse(path, f"{path}: HDU {unit.index}, keyword {keyword} is {value!r}, expected a finite number")
+    return float(number)

@@ -124,6 +124,9 @@ class GroupRule:
     loads_gap: Annotated[float, Number(at_least=0.0, unit="s")] = 300.0
 
 
+_ZERO = Constant(0.0)
+
+
 class PixelId:
     """Format string of the id of a pixel."""
 
@@ -153,9 +156,9 @@ class PixelRule:
     """
 
     id: Annotated[str, PixelId()]
-    receiver: Annotated[Value, ValueForm(PIXEL_FIELDS["receiver"])] = Constant(0.0)
-    array: Annotated[Value, ValueForm(PIXEL_FIELDS["array"])] = Constant(0.0)
-    band: Annotated[Value, ValueForm(PIXEL_FIELDS["band"])] = Constant(0.0)
+    receiver: Annotated[Value, ValueForm(PIXEL_FIELDS["receiver"])] = _ZERO
+    array: Annotated[Value, ValueForm(PIXEL_FIELDS["array"])] = _ZERO
+    band: Annotated[Value, ValueForm(PIXEL_FIELDS["band"])] = _ZERO
 
     @property
     def id_keys(self) -> tuple[str, ...]:

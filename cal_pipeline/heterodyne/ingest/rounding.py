@@ -126,7 +126,7 @@ def _put(tile: Any, present: Any, column: int, n_columns: int, channel: int, n_c
 
 
 @compiled
-def _round(words: Any, like: Any, present: Any, first: int, out: Any, must_swap: bool) -> int:
+def _round(words: Any, like: Any, present: Any, first: int, out: Any, must_swap: bool) -> Any:
     """Round counts; return column·channels + channel of one that i32 cannot hold, else -1."""
     n_channels, n_columns = out.shape
     size = like.itemsize // 4

@@ -19,7 +19,7 @@ from cal_pipeline.heterodyne.ingest.columns import (
 )
 from cal_pipeline.heterodyne.ingest.dates import parse_dates
 from cal_pipeline.heterodyne.ingest.rows import Floats
-from cal_pipeline.heterodyne.ingest.units import Conversion
+from cal_pipeline.heterodyne.ingest.units import IDENTITY, Conversion
 
 
 class KeySource(Protocol):
@@ -87,7 +87,7 @@ class KeyValue:
     """
 
     key: str
-    conversion: Conversion = Conversion()
+    conversion: Conversion = IDENTITY
     plus: float = 0.0
     minus: str = ""
     missing: tuple[float | str, ...] = ()

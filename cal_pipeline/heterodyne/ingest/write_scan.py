@@ -20,7 +20,7 @@ from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.count_chunks import default_chunks
 from cal_pipeline.heterodyne.ingest.counts import CountsReader, Scratch, StoredCounts
-from cal_pipeline.heterodyne.ingest.digests import FileStamp
+from cal_pipeline.heterodyne.ingest.digests import FileStamp, refuse
 from cal_pipeline.heterodyne.ingest.errors import FitsFileError
 from cal_pipeline.heterodyne.ingest.rounding import copy_counts, round_counts
 from cal_pipeline.heterodyne.ingest.rows import GroupPlan, RowTable, ScanPlan
@@ -220,11 +220,9 @@ class _Copier:
         rows = plan.rows[..., part.subscans.start + subscan].reshape(-1, n_pixels)
         row = int(rows[dump if len(rows) == dumps else 0, pixel])
         of_image = f", dump {dump}" if self._rows.n_dumps[row] > 1 else ""
-        return FitsFileError(
-            f"{self._reader.describe(row)}{of_image}, channel {channel} (from 0) holds {value!r}, expected "
-            f"{_LIMITS[self._counts]}",
-            self._rows.files[self._rows.file[row]],
-        )
+        place = f"{self._reader.describe(row)}{of_image}, channel {channel} (from 0)"
+        path = self._rows.files[self._rows.file[row]]
+        return refuse(path, f"{place} holds {value!r}, expected {_LIMITS[self._counts]}")
 
     def list_warnings(self) -> tuple[str, ...]:
         """List warnings about counts that were changed, one of each kind."""

@@ -24,7 +24,6 @@ from cal_pipeline.heterodyne.simulate.layout import AXES, band_attributes, coord
 from cal_pipeline.heterodyne.simulate.plan import ScanPlan, plan_session
 from cal_pipeline.heterodyne.simulate.truth import true_values, truth_path, write_truth
 
-
 # A Path made of a URL has lost the second slash; a single letter is a drive.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
