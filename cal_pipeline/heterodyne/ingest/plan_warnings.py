@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cal_pipeline.core.text import format_count
+from cal_pipeline.heterodyne.ingest.checks import name_row
 from cal_pipeline.heterodyne.ingest.pixels import MISSING
-from cal_pipeline.heterodyne.ingest.rows import BandPlan, Floats, ScanPlan
+from cal_pipeline.heterodyne.ingest.rows import BandPlan, Floats, Integers, RowTable, ScanPlan
+from cal_pipeline.heterodyne.ingest.sorting import DEFAULTS
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
+
+Mask = NDArray[np.bool_]
 
 _PAUSE = 3600.0
 """Time between rows of one scan above which they may be two scans of one number [s]."""
@@ -41,6 +46,34 @@ def warn_of_pause(mjd: Floats) -> list[str]:
     if longest <= _PAUSE:
         return []
     return [f"rows pause for {longest / 3600.0:.1f} h: two scans may have the same number"]
+
+
+def warn_of_defaults(rows: RowTable, absent: Mapping[str, Mask], index: Integers) -> list[str]:
+    """Warn of numbers that the profile declares and rows do not have, which decide on the frequencies.
+
+    Parameters
+    ----------
+    rows : RowTable
+        The table.
+    absent : mapping of str to ndarray of bool, shape (N,)
+        Rows without a number that is declared, by its name.
+    index : ndarray, shape (n,)
+        Rows of the scan.
+
+    Returns
+    -------
+    list of str
+        A warning for each number, with the first row in order of time.
+    """
+    warnings = []
+    for name, default in DEFAULTS.items():
+        lacking = index[absent[name][index]] if name in absent else index[:0]
+        if lacking.size:
+            warnings.append(
+                f"no {name} in {lacking.size} of {format_count(index.size, 'row')}"
+                f" (first: {name_row(rows, int(lacking.min()))}): {default} taken"
+            )
+    return warnings
 
 
 def warn_of_others(plans: Mapping[int, ScanPlan]) -> dict[int, ScanPlan]:
