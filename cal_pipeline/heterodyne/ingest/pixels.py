@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ SOURCE = (*ONS, *OFFS)
 MISSING = "missing_"
 """Start of the id of a pixel without any row."""
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def number_names(names: Sequence[str]) -> list[int]:
     [1, 0]
     """
     numeric = all(_NUMBER.fullmatch(name) for name in names)
-    keys: list[float] | list[str] = [float(name) for name in names] if numeric else list(names)
+    # Decimals, since floats round whole numbers of more than 15 digits.
+    keys: list[Decimal] | list[str] = [Decimal(name) for name in names] if numeric else list(names)
     places = {key: place for place, key in enumerate(sorted(set(keys)))}  # type: ignore[type-var]
     return [places[key] for key in keys]
 

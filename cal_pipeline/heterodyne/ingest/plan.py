@@ -19,6 +19,8 @@ from cal_pipeline.heterodyne.ingest.positions import Origin, find_origin
 from cal_pipeline.heterodyne.ingest.rows import BandPlan, GroupPlan, IngestFailure, Integers, RowTable, ScanPlan
 from cal_pipeline.heterodyne.ingest.sorting import find_absent, sort_rows, split_numbers
 
+Mask = NDArray[np.bool_]
+
 
 @dataclass(frozen=True)
 class Plans:
@@ -68,7 +70,14 @@ def plan_scans(rows: RowTable, profile: GroupingProfile) -> Plans:
     >>> plans.scans[3].bands[0].groups["source"].coordinates["sobsmode"][1].tolist()
     ['OFF', 'ON', 'ON', 'OFF']
     """
-    table, order = sort_rows(rows)
+    # Files may hold numbers that are infinite or too large for 32 bits; reading L0 tells of them.
+    with np.errstate(invalid="ignore", over="ignore"):
+        return _plan_sorted(*sort_rows(rows), find_absent(rows), profile)
+
+
+def _plan_sorted(table: RowTable, order: Integers, absent: Mapping[str, Mask], profile: GroupingProfile) -> Plans:
+    """Plan the scans of rows in order of time, which had another order and lacked numbers."""
+    absent = {name: lacking[order] for name, lacking in absent.items()}
     names = RowNames.of(table)
     members, outlines, failures = _find_members(table, names)
     merged = merge_load_scans(outlines.values(), profile.loads_gap)
@@ -76,7 +85,7 @@ def plan_scans(rows: RowTable, profile: GroupingProfile) -> Plans:
     for part, whole in merged.items():
         joined.setdefault(whole, []).append(part)
     history = LoadHistory(outlines.values(), merged)
-    planner = _Planner(table, order, find_absent(rows, order), profile, merged, outlines, history)
+    planner = _Planner(table, order, absent, profile, merged, outlines, history)
     plans = []
     for number, bands in members.items():
         if outlines[number].failed or number in merged:
@@ -142,7 +151,7 @@ class _Planner:
 
     rows: RowTable
     order: Integers
-    absent: Mapping[str, NDArray[np.bool_]]
+    absent: Mapping[str, Mask]
     profile: GroupingProfile
     merged: dict[int, int]
     outlines: dict[int, ScanOutline]

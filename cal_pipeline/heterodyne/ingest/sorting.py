@@ -71,22 +71,20 @@ DEFAULTS = {"image_freq": "signal_freq", "freq_off": "0", "ref_channel": "0"}
 """Numbers with a value where not there, in words."""
 
 
-def find_absent(rows: RowTable, order: Integers) -> dict[str, NDArray[np.bool_]]:
+def find_absent(rows: RowTable) -> dict[str, NDArray[np.bool_]]:
     """Find the rows without a number that others have, or that is declared, and that has a default.
 
     Parameters
     ----------
     rows : RowTable
-        The table as given.
-    order : ndarray, shape (N,)
-        Order of the sorted rows.
+        The table.
 
     Returns
     -------
     dict of str to ndarray of bool, shape (N,)
-        True for sorted rows without the number, by its name.
+        True for rows without the number, by its name.
     """
-    return {name: np.isnan(rows.values[name][order]) for name in DEFAULTS if name in rows.values}
+    return {name: np.isnan(rows.values[name]) for name in DEFAULTS if name in rows.values}
 
 
 def fill_defaults(values: Mapping[str, Floats], n_rows: int) -> dict[str, Floats]:

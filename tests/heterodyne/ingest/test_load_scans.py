@@ -75,10 +75,11 @@ def test_nothing_else_may_be_between(between: list[dict[str, Any]]) -> None:
 def test_a_failed_calibration_scan_keeps_its_neighbours_together() -> None:
     """It fails alone."""
     rows = [row(phase, 10.0 * number, number=number) for number, phase in enumerate(("HOT", "SKY", "COLD"))]
-    plans = plan_all(rows, problems={1: "b.fits: no TAMBIENT"})
+    rows.append(row("", float("nan"), number=1, file="c.fits"))
+    plans = plan_all(rows, problems={1: "b.fits: no TAMBIENT", 3: "c.fits: truncated"})
     assert (plans.merged, list(plans.scans)) == ({2: 0}, [0])
     assert [(failure.scan_number, failure.message) for failure in plans.failures] == [
-        (1, "scan 1: b.fits: no TAMBIENT")
+        (1, "scan 1: b.fits: no TAMBIENT (and 1 more row)")
     ]
 
 
