@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ import zarr
 from astropy.io import fits
 
 from cal_pipeline.core.store.paths import open_store
-from cal_pipeline.heterodyne.ingest.errors import FitsFileError
 from cal_pipeline.heterodyne.ingest.rows import BandPlan, GroupPlan, RowTable, ScanPlan
 from cal_pipeline.heterodyne.ingest.write_scan import write_scan
 
