@@ -32,7 +32,7 @@ def find_first_row(rows: RowTable, grids: Sequence[GroupGrid]) -> int:
         First row of the first pixel of the earliest subscan; of several bands the first counts.
     """
     chosen = [grid for grid in grids if grid.name == "source"] or grids
-    middles = [grid.find_middle(rows) for grid in chosen]
+    middles = [grid.mjd for grid in chosen]
     earliest = int(np.argmin([middle.min() for middle in middles]))
     return int(chosen[earliest].first_rows[middles[earliest].argmin()])
 

@@ -6,14 +6,11 @@ import numpy as np
 
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.ingest.errors import IngestError
-from cal_pipeline.heterodyne.ingest.pixels import BandRows
+from cal_pipeline.heterodyne.ingest.pixels import SOURCE, BandRows
 from cal_pipeline.heterodyne.ingest.rows import Floats, IngestFailure, Integers, RowTable
 from cal_pipeline.heterodyne.ingest.subscans import find_repeated
-from cal_pipeline.heterodyne.phases import CALIBRATION, OFFS, ONS
+from cal_pipeline.heterodyne.phases import CALIBRATION
 from cal_pipeline.heterodyne.schema import LARGEST_AXES, MOST_COORDINATES
-
-SOURCE = (*ONS, *OFFS)
-"""Phases of the group ``source``."""
 
 _SHOWN = 3
 """Files that a message names."""
@@ -88,7 +85,7 @@ def check_problems(rows: RowTable, index: Integers) -> None:
             raise RefusedScanError(f"{name_row(rows, first)}: {found}, expected {expected}", _file_of(rows, first))
 
 
-def check_channels(rows: RowTable, band: BandRows) -> int:
+def check_channels(rows: RowTable, band: BandRows) -> None:
     """Check that all rows of a band have equally many channels, and at least one dump.
 
     Parameters
@@ -97,11 +94,6 @@ def check_channels(rows: RowTable, band: BandRows) -> int:
         The table.
     band : BandRows
         The band.
-
-    Returns
-    -------
-    int
-        Number of channels (C).
 
     Raises
     ------
@@ -127,7 +119,6 @@ def check_channels(rows: RowTable, band: BandRows) -> int:
             f" {format_count(int(rows.n_channels[first]), 'channel')}, expected at least one of each",
             _file_of(rows, first),
         )
-    return expected
 
 
 def check_size(band: BandRows, group: str, shape: tuple[int, int, int, int, int], n_dumps_in_rows: int) -> None:
@@ -175,9 +166,8 @@ def check_repeated(rows: RowTable, band: BandRows) -> None:
     RefusedScanError
         With the names of both files, if there are two.
     """
-    phase = np.unique(rows.phase[band.index].astype(str), return_inverse=True)[1]
     mjd, duration = rows.values["mjd"][band.index], find_durations(rows, band.index)
-    repeated = find_repeated(mjd, duration, phase, band.pixel)
+    repeated = find_repeated(mjd, duration, band.phase, band.pixel)
     if repeated is not None:
         raise refuse_repeated(rows, band, *repeated)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["number", "time", "text"]
+Kind = Literal["number", "time", "text", "label"]
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Field:
     ----------
     name : str
         Its name.
-    kind : {"number", "time", "text"}
-        Numbers, dates (or Modified Julian Dates), or texts.
+    kind : {"number", "time", "text", "label"}
+        Numbers, dates (or Modified Julian Dates), texts, or numbers or texts.
     unit : str
         Unit of numbers in L0, by its name in astropy.
     required : bool
@@ -78,9 +78,9 @@ MAP_FIELDS = _by_name(
 """Numbers of a row."""
 
 PIXEL_FIELDS = _by_name(
-    Field("receiver", "text", "", True, "pixel of an array"),
-    Field("array", "text", "", True, "array: pixels that share a frequency axis"),
-    Field("band", "text", "", True, "band: arrays that share a frequency axis"),
+    Field("receiver", "label", "", True, "pixel of an array"),
+    Field("array", "label", "", True, "array: pixels that share a frequency axis"),
+    Field("band", "label", "", True, "band: arrays that share a frequency axis"),
 )
 """Place of a row among the pixels."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,10 +148,11 @@ def _read_words(
     keys: Sequence[str], unit: HeaderUnit | None, primary: HeaderUnit | None, named: Mapping[str, str]
 ) -> dict[str, Word]:
     words: dict[str, Word] = {}
+    headers = [header for header in (unit, primary if primary is not unit else None) if header is not None]
     for key in keys:
         value: Word | None = named.get(key)
-        for header in (unit, primary):
-            if value is None and header is not None:
+        for header in headers:
+            if value is None:
                 value = header.get(key)
         if value is not None:
             words[key] = value
@@ -199,7 +201,7 @@ def _read_table(
         heap = data if data and data.is_heap else None
         asked = {item.index: item for item in (*wanted.values(), dims, heap) if item is not None}
         raw = layout.read(path, list(asked.values()))
-    except (OSError, EOFError, ValueError, KeyError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:
         return _make_faulty(f"{place} cannot be read: {error}", unit.index, unit, primary, named, request)
     rows = len(next(iter(raw.values()))) if raw else unit.whole("NAXIS2")
     columns, faults = _read_columns(wanted, raw)
@@ -209,6 +211,8 @@ def _read_table(
     else:
         channels = count_channels(data, raw.get(data.index))
         faults += [check_axes(data, text) for text in _list_dims(unit, data, dims, raw)]
+    if unit.file_bytes is None and rows < unit.whole("NAXIS2"):
+        faults.append(f"truncated: found {rows} rows, expected {unit.whole('NAXIS2')}")
     faults = [_describe_truncation(place, unit), *(f"{place}: {fault}" for fault in faults if fault)]
     fault = "; ".join(filter(None, faults))
     if fault and not rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import re
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.ingest.columns import Column, code_texts
 from cal_pipeline.heterodyne.ingest.headers import BLOCK, CARD, HeaderUnit
 from cal_pipeline.heterodyne.ingest.rows import Integers
+
+_SLAB = 2**24
+"""Bytes of a compressed table that are decompressed at a time."""
 
 _FORM = re.compile(r"(\d*)([A-Z])")
 
@@ -103,7 +107,7 @@ class TableLayout:
 
         Raises
         ------
-        OSError
+        OSError, EOFError
             If the file cannot be read.
         """
         width = self.unit.whole("NAXIS1")
@@ -118,12 +122,30 @@ class TableLayout:
         number = self.unit.whole("NAXIS2")
         if not fields or not width:
             return {}
-        held = number if self.unit.file_bytes is None else (self.unit.file_bytes - self.unit.data_start) // width
-        number = max(min(number, held), 0)
+        if self.unit.file_bytes is None:
+            return self._decompress(path, fields, dtype, number)
+        number = max(min(number, (self.unit.file_bytes - self.unit.data_start) // width), 0)
         if not number:
             return {item.index: np.empty((0, *item.stored.shape), item.stored.base) for item in fields}
         rows = np.memmap(path, dtype, "r", self.unit.data_start, (number,))
         return {item.index: np.array(rows[str(item.index)]) for item in fields}
+
+    def _decompress(
+        self, path: str, fields: Sequence[TableField], dtype: np.dtype[Any], number: int
+    ) -> dict[int, NDArray[Any]]:
+        """Read some columns of a compressed file, some megabytes at a time."""
+        parts: dict[int, list[NDArray[Any]]] = {
+            item.index: [np.empty((0, *item.stored.shape), item.stored.base)] for item in fields
+        }
+        step = max(_SLAB // dtype.itemsize, 1)
+        with gzip.open(path) as file:
+            file.seek(self.unit.data_start)
+            for first in range(0, number, step):
+                content = file.read(min(step, number - first) * dtype.itemsize)
+                rows = np.frombuffer(content, dtype, len(content) // dtype.itemsize)
+                for item in fields:
+                    parts[item.index].append(np.array(rows[str(item.index)]))
+        return {index: np.concatenate(found) for index, found in parts.items()}
 
 
 def _read_fields(unit: HeaderUnit) -> tuple[TableField, ...]:

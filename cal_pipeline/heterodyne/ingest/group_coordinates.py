@@ -28,9 +28,6 @@ _PER_SUBSCAN = {
 _ABSENT = ("azimuth",)
 """Arrays that are not written where no row has them."""
 
-_ZERO = ("freq_off", "ref_channel")
-"""Numbers that are 0 where not there."""
-
 _TURN = {"azimuth": 2.0 * math.pi}
 """Full turns of angles [rad]."""
 
@@ -45,7 +42,7 @@ def make_coordinates(
     Parameters
     ----------
     rows : RowTable
-        The table.
+        The table, with a column for every number (:func:`~cal_pipeline.heterodyne.ingest.sorting.sort_rows`).
     grid : GroupGrid
         Rows of the group on its axes.
     pixel_ids : list of str, length R·A
@@ -61,9 +58,9 @@ def make_coordinates(
         Axes and values by name. Numbers of a subscan are those of its first pixel, means over its dumps;
         `mjd` is the middle of these; `thot` and `tcold` are means over all pixels and dumps.
     """
-    result: dict[str, Coordinate] = {"mjd": (("subscan",), grid.find_middle(rows))}
+    result: dict[str, Coordinate] = {"mjd": (("subscan",), grid.mjd)}
     for name, kind in _PER_SUBSCAN.items():
-        values = average_dumps(_get_numbers(rows, name), grid.of_first_pixel, _TURN.get(name, 0.0))
+        values = average_dumps(rows.values[name], grid.of_first_pixel, _TURN.get(name, 0.0))
         if name not in _ABSENT or np.isfinite(values).any():
             result[name] = (("subscan",), values.astype(kind))
     result["lloadsn"] = (("subscan",), lloadsn.astype(np.int32))
@@ -71,23 +68,11 @@ def make_coordinates(
     if grid.name == "calibration":
         for name in ("thot", "tcold"):
             every = grid.by_pixel.reshape(-1, len(grid.phases))
-            result[name] = (("subscan",), average_dumps(_get_numbers(rows, name), every))
+            result[name] = (("subscan",), average_dumps(rows.values[name], every))
     result["frontend_backends"] = (("pixel",), np.array(pixel_ids, dtype=object))
     if grid.name == "source":
         result.update(make_offsets(rows, grid, origin))
     return result
-
-
-def _get_numbers(rows: RowTable, name: str) -> Floats:
-    """Get a column of numbers, or the number that stands for it where it is not there."""
-    values = rows.values.get(name)
-    if values is None:
-        values = np.full(len(rows), np.nan)
-    if name in _ZERO:
-        return np.where(np.isnan(values), 0.0, values)
-    if name == "image_freq":
-        return np.where(np.isnan(values), _get_numbers(rows, "signal_freq"), values)
-    return values
 
 
 def average_dumps(values: Floats, index: Integers, turn: float = 0.0) -> Floats:
@@ -166,12 +151,12 @@ def describe_axes(grid: GroupGrid, rows: RowTable) -> list[str]:
     list of str
         A warning if the first or last channel of any pixel is off by more than half a channel.
     """
-    width = _get_numbers(rows, "freq_res")
-    reference = _get_numbers(rows, "signal_freq") + _get_numbers(rows, "freq_off")
-    start = reference - _get_numbers(rows, "ref_channel") * width
+    first, last = find_edges(rows, grid.by_pixel, grid.n_channels)
+    at = grid.first_rows
+    half = 0.5 * np.abs(rows.values["freq_res"][at])
     apart = np.zeros(grid.exists.shape, dtype=np.bool_)
-    for edge in (start, start + (grid.n_channels - 1) * width):
-        apart |= np.abs(edge[grid.by_pixel] - edge[grid.first_rows]) > 0.5 * np.abs(width[grid.first_rows])
+    for edge, expected in zip((first, last), find_edges(rows, at, grid.n_channels), strict=True):
+        apart |= np.abs(edge - expected) > half
     apart &= grid.exists
     if not apart.any():
         return []
@@ -181,3 +166,25 @@ def describe_axes(grid: GroupGrid, rows: RowTable) -> list[str]:
         f" {grid.band.name_pixel(int(grid.first_pixel[subscan]))} by more than half a channel"
         f" (subscan {subscan}): those of the first pixel are taken"
     ]
+
+
+def find_edges(rows: RowTable, index: Integers, n_channels: int) -> tuple[Floats, Floats]:
+    """Find the sky frequencies of the first and the last channel of rows, in the signal sideband [Hz].
+
+    Parameters
+    ----------
+    rows : RowTable
+        The table.
+    index : ndarray
+        The rows.
+    n_channels : int
+        Number of channels (C).
+
+    Returns
+    -------
+    first, last : ndarray, shape of `index`
+    """
+    width = rows.values["freq_res"][index]
+    reference = rows.values["signal_freq"][index] + rows.values["freq_off"][index]
+    first = reference - rows.values["ref_channel"][index] * width
+    return first, first + (n_channels - 1) * width

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.text import format_count
-from cal_pipeline.heterodyne.ingest.checks import SOURCE, check_size, find_durations, refuse_repeated
+from cal_pipeline.heterodyne.ingest.checks import check_size, find_durations, refuse_repeated
 from cal_pipeline.heterodyne.ingest.pixels import BandRows
 from cal_pipeline.heterodyne.ingest.rows import Floats, Integers, RowTable
 from cal_pipeline.heterodyne.ingest.subscans import place_loads, place_source
@@ -52,6 +52,8 @@ class GroupGrid:
         Phase of each subscan.
     n_channels, n_dumps : int
         C and D.
+    mjd : ndarray, shape (S,)
+        Middle of each subscan.
     """
 
     name: str
@@ -60,6 +62,7 @@ class GroupGrid:
     phases: tuple[str, ...]
     n_channels: int
     n_dumps: int
+    mjd: Floats
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
@@ -94,30 +97,27 @@ class GroupGrid:
         dump = (self.of_first_pixel >= 0).argmax(axis=0)
         return np.asarray(self.of_first_pixel[dump, np.arange(dump.size)])
 
-    def find_middle(self, rows: RowTable) -> Floats:
-        """Find the middle of each subscan: of the first and the last dump of its first pixel [d].
 
-        Parameters
-        ----------
-        rows : RowTable
-            The table.
+def find_middle(rows: RowTable, of_first_pixel: Integers) -> Floats:
+    """Find the middle of each subscan: that of the first and the last dump of its first pixel [d].
 
-        Returns
-        -------
-        ndarray, shape (S,)
-        """
-        present = self.of_first_pixel >= 0
-        last = present.shape[0] - 1 - present[::-1].argmax(axis=0)
-        start = rows.values["mjd"][self.first_rows]
-        end = rows.values["mjd"][self.of_first_pixel[last, np.arange(last.size)]]
-        return np.asarray(start + (end - start) / 2.0)
+    Parameters
+    ----------
+    rows : RowTable
+        The table.
+    of_first_pixel : ndarray, shape (D or 1, S)
+        Rows of the first pixel of each subscan, -1 where missing.
 
-    def sort_subscans(self, rows: RowTable) -> GroupGrid:
-        """Order the subscans by time, those of loads by phase and then by time."""
-        rank = np.array([_ORDER.get(phase, 0) for phase in self.phases])
-        order = np.lexsort((np.array(self.phases), self.find_middle(rows), rank))
-        phases = tuple(self.phases[subscan] for subscan in order.tolist())
-        return replace(self, rows=np.ascontiguousarray(self.rows[..., order]), phases=phases)
+    Returns
+    -------
+    ndarray, shape (S,)
+    """
+    found = rows.values["mjd"][of_first_pixel]
+    if len(found) == 1:
+        return np.asarray(found[0])
+    found[of_first_pixel < 0] = np.nan
+    start, end = np.fmin.reduce(found), np.fmax.reduce(found)
+    return np.asarray(start + (end - start) / 2.0)
 
 
 def join_dumps(profile: GroupingProfile) -> bool:
@@ -125,7 +125,7 @@ def join_dumps(profile: GroupingProfile) -> bool:
     return profile.reader == "table" and profile.dumps == "scan"
 
 
-def make_grids(rows: RowTable, band: BandRows, n_channels: int, profile: GroupingProfile) -> list[GroupGrid]:
+def make_grids(rows: RowTable, band: BandRows, profile: GroupingProfile) -> list[GroupGrid]:
     """Place the rows of a band on the grids of its groups.
 
     Parameters
@@ -133,9 +133,7 @@ def make_grids(rows: RowTable, band: BandRows, n_channels: int, profile: Groupin
     rows : RowTable
         The table.
     band : BandRows
-        The band.
-    n_channels : int
-        Number of channels (C).
+        The band; its rows have equally many channels.
     profile : GroupingProfile
         The way in which rows become subscans.
 
@@ -149,8 +147,7 @@ def make_grids(rows: RowTable, band: BandRows, n_channels: int, profile: Groupin
     RefusedScanError
         If two rows are of one pixel and subscan, or the grid is too large.
     """
-    phases, phase = np.unique(rows.phase[band.index].astype(str), return_inverse=True)
-    of_source = np.isin(phases, SOURCE)[phase]
+    phase, of_source = band.phase, band.of_source
     mjd = rows.values["mjd"][band.index]
     duration = find_durations(rows, band.index)
     recorded = (rows.number if rows.recorded_number is None else rows.recorded_number)[band.index]
@@ -159,19 +156,18 @@ def make_grids(rows: RowTable, band: BandRows, n_channels: int, profile: Groupin
     if of_source.any():
         placed = place_source(mjd, duration, phase, band.pixel, recorded, join_rows=join)
         subscan, dump = placed[0][of_source], placed[1][of_source]
-        grids.append(_fill_grid("source", rows, band, n_channels, np.flatnonzero(of_source), subscan, dump))
+        grids.append(_fill_grid("source", rows, band, np.flatnonzero(of_source), subscan, dump))
     if not of_source.all():
         subscan, dump = place_loads(phase, band.pixel, recorded, ~of_source, join_rows=join)
         subscan += phase[~of_source] * (subscan.max() + 1)
-        grids.append(_fill_grid("calibration", rows, band, n_channels, np.flatnonzero(~of_source), subscan, dump))
-    return [grid.sort_subscans(rows) for grid in grids]
+        grids.append(_fill_grid("calibration", rows, band, np.flatnonzero(~of_source), subscan, dump))
+    return grids
 
 
 def _fill_grid(
     name: str,
     rows: RowTable,
     band: BandRows,
-    n_channels: int,
     positions: Integers,
     subscan: Integers,
     dump: Integers,
@@ -187,6 +183,7 @@ def _fill_grid(
     """
     labels, first, subscan = np.unique(subscan, return_index=True, return_inverse=True)
     index = band.index[positions]
+    n_channels = int(rows.n_channels[index[0]])
     in_rows = int(dump.max()) + 1
     n_dumps = max(in_rows, int(rows.n_dumps[index].max()))
     pixels = (len(band.receivers), len(band.arrays))
@@ -196,7 +193,21 @@ def _fill_grid(
     grid.flat[place] = index
     _refuse_two_in_one(rows, band, positions, place)
     phases = tuple(str(phase) for phase in rows.phase[index[first]])
-    return GroupGrid(name, band, grid, phases, n_channels, n_dumps)
+    unsorted = GroupGrid(name, band, grid, phases, n_channels, n_dumps, np.zeros(labels.size))
+    middle = find_middle(rows, unsorted.of_first_pixel)
+    order = _order_subscans(phases, middle)
+    return replace(
+        unsorted,
+        rows=np.ascontiguousarray(grid[..., order]),
+        phases=tuple(phases[subscan] for subscan in order.tolist()),
+        mjd=middle[order],
+    )
+
+
+def _order_subscans(phases: tuple[str, ...], mjd: Floats) -> Integers:
+    """Order subscans by time, those of loads by phase and then by time; ties by the name of the phase."""
+    ranks = np.array([_ORDER.get(phase, 0) for phase in phases])
+    return np.asarray(np.lexsort((np.array(phases), mjd, ranks)))
 
 
 def _refuse_two_in_one(rows: RowTable, band: BandRows, positions: Integers, place: Integers) -> None:

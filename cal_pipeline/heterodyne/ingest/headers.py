@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from os import PathLike
 from typing import BinaryIO
@@ -45,8 +47,9 @@ class HeaderUnit:
         Index of the HDU in the file.
     text : bytes
         Cards, without the last, ``END``.
-    places : dict of str to int
-        Place of the first card of each keyword in `text`, in capitals.
+    places : dict of bytes to int
+        Place of the first card of each keyword in `text`; keywords as they are, padded to 8 bytes, or those
+        of HIERARCH.
     data_start, data_bytes : int
         Place and length of the data, without padding [bytes].
     file_bytes : int or None
@@ -55,7 +58,7 @@ class HeaderUnit:
 
     index: int
     text: bytes
-    places: dict[str, int]
+    places: dict[bytes, int]
     data_start: int
     data_bytes: int
     file_bytes: int | None
@@ -72,8 +75,11 @@ class HeaderUnit:
 
     def get(self, keyword: str) -> Word | None:
         """Return the value of a keyword; None where it is absent, or has none."""
-        place = self.places.get(keyword.upper())
-        return None if place is None else _parse_card(self.text, place)
+        place = self.places.get(_encode_keyword(keyword))
+        if place is None:
+            return None
+        value = _parse_card(self.text[place : place + CARD])
+        return _join_string(self.text, place, value) if isinstance(value, str) and value.endswith("&") else value
 
     def whole(self, keyword: str, default: int = 0) -> int:
         """Return the value of a keyword that is a whole number."""
@@ -111,7 +117,7 @@ def read_headers(path: str | PathLike[str]) -> Iterator[HeaderUnit]:
     try:
         with _OpenFile(path) as (file, length):
             yield from _read_units(file, length, path)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise FitsFileError(f"{path} cannot be read: {error}") from error
 
 
@@ -154,9 +160,9 @@ def _read_units(file: BinaryIO, length: int | None, path: str | PathLike[str]) -
 
 def _find_cards(
     file: BinaryIO, text: bytes, path: str | PathLike[str], index: int
-) -> tuple[dict[str, int], tuple[bytes, int]]:
+) -> tuple[dict[bytes, int], tuple[bytes, int]]:
     """Find the cards of a header; return their places, and text and padded length of the header."""
-    places: dict[str, int] = {}
+    places: dict[bytes, int] = {}
     place = 0
     while True:
         if place + CARD > len(text):
@@ -168,10 +174,10 @@ def _find_cards(
         word = text[place : place + 8]
         if word == _END:
             return places, (text[:place], -(-(place + CARD) // BLOCK) * BLOCK)
-        name = word.decode("latin-1").rstrip().upper()
-        if name == "HIERARCH":
-            name = text[place + 8 : place + CARD].partition(b"=")[0].decode("latin-1").strip().upper()
-        places.setdefault(name, place)
+        if word == b"HIERARCH":
+            word = text[place + 8 : place + CARD].partition(b"=")[0].strip().upper().ljust(8)
+        if word not in places:
+            places[word] = place
         place += CARD
 
 
@@ -183,28 +189,33 @@ def _count_bytes(unit: HeaderUnit) -> int:
     return size * unit.whole("GCOUNT", 1) * (unit.whole("PCOUNT") + prod(axes))
 
 
-def _parse_card(text: bytes, place: int) -> Word | None:
-    field = text[place + 8 : place + CARD]
-    if text[place : place + 8] == b"HIERARCH":
-        field = b"=" + field.partition(b"=")[2]
+@lru_cache(maxsize=1024)
+def _encode_keyword(keyword: str) -> bytes:
+    return keyword.upper().removeprefix("HIERARCH ").encode("latin-1", "replace").ljust(8)
+
+
+# Most cards of the files of a scan are the same.
+@lru_cache(maxsize=8192)
+def _parse_card(card: bytes) -> Word | None:
+    field = b"=" + card.partition(b"=")[2] if card.startswith(b"HIERARCH") else card[8:]
     if not field.startswith(b"="):
         return None
     found = _STRING.match(field, 1)
     if found:
-        return _join_string(text, place, found.group(1))
+        return found.group(1).replace(b"''", b"'").decode("latin-1").strip()
     return _parse_word(field[1:].partition(b"/")[0].decode("latin-1").strip())
 
 
-def _join_string(text: bytes, place: int, start: bytes) -> str:
+def _join_string(text: bytes, place: int, value: str) -> str:
     """Join a text that goes on in cards CONTINUE."""
-    value = start
-    while value.endswith(b"&"):
+    while value.endswith("&"):
         place += CARD
-        found = _STRING.match(text[place + 8 : place + CARD]) if text[place : place + 8] == b"CONTINUE" else None
-        if not found:
+        card = text[place : place + CARD]
+        more = _parse_card(b"HIERARCH=" + card[8:]) if card.startswith(b"CONTINUE") else None
+        if not isinstance(more, str):
             break
-        value = value[:-1] + found.group(1)
-    return value.replace(b"''", b"'").decode("latin-1").strip()
+        value = value[:-1] + more
+    return value
 
 
 def _parse_word(word: str) -> Word | None:

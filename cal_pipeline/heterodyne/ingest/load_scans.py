@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -100,7 +101,8 @@ def merge_load_scans(outlines: Iterable[ScanOutline], loads_gap: float) -> dict[
     Parameters
     ----------
     outlines : iterable of ScanOutline
-        All scan numbers of a session. A failed calibration scan between others neither joins nor separates them.
+        All scan numbers of a session. A failed calibration scan between others neither joins nor separates them;
+        scans that overlap in time, or of other frontends or numbers of channels, stay apart.
     loads_gap : float
         Time between the end of one and the start of the next below which they become one [s]; 0 merges none.
 
@@ -129,6 +131,7 @@ def merge_load_scans(outlines: Iterable[ScanOutline], loads_gap: float) -> dict[
                 loads_gap > 0.0
                 and chain is not None
                 and busy_until <= chain.end
+                and scan.first >= chain.end
                 and (scan.start - chain.end) * SECONDS_A_DAY < loads_gap
                 and chain.is_continued_by(scan)
             )
@@ -173,7 +176,8 @@ class LoadHistory:
         """
         if scan.has_loads:
             return self._merged.get(scan.number, scan.number)
-        for loads in reversed(self._loads):
-            if loads.first < scan.first and loads.may_share_loads(scan):
+        earlier = bisect_left(self._loads, scan.first, key=lambda outline: outline.first)
+        for loads in reversed(self._loads[:earlier]):
+            if loads.may_share_loads(scan):
                 return self._merged.get(loads.number, loads.number)
         return NO_SCAN

@@ -11,6 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.ingest.rows import Integers, RowTable
+from cal_pipeline.heterodyne.phases import OFFS, ONS
+
+SOURCE = (*ONS, *OFFS)
+"""Phases of the group ``source``."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -31,6 +35,10 @@ class BandRows:
         Indices of its rows in the table.
     receiver, array : ndarray, shape (N,)
         Place of each row on the two axes.
+    phase : ndarray of int, shape (N,)
+        Code of the phase of each row, the same for all scans.
+    of_source : ndarray of bool, shape (N,)
+        True for phases of the group ``source``.
     """
 
     name: str
@@ -40,6 +48,8 @@ class BandRows:
     index: Integers
     receiver: Integers
     array: Integers
+    phase: Integers
+    of_source: NDArray[np.bool_]
 
     @property
     def pixel(self) -> Integers:
@@ -115,20 +125,32 @@ class Names:
 
 
 @dataclass(frozen=True)
-class PixelNames:
-    """Receivers, arrays and bands of all rows."""
+class RowNames:
+    """Receivers, arrays, bands and phases of all rows.
+
+    Parameters
+    ----------
+    receiver, array, band, phase : Names
+        The columns.
+    of_source : ndarray of bool
+        True for each distinct phase of the group ``source``.
+    """
 
     receiver: Names
     array: Names
     band: Names
+    phase: Names
+    of_source: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, rows: RowTable) -> PixelNames:
-        """Code the pixels of a table of rows."""
-        return cls(Names(rows.receiver), Names(rows.array), Names(rows.band))
+    def of(cls, rows: RowTable) -> RowNames:
+        """Code the names in a table of rows."""
+        phase = Names(rows.phase)
+        of_source = np.isin(phase.names.astype(str), SOURCE)
+        return cls(Names(rows.receiver), Names(rows.array), Names(rows.band), phase, of_source)
 
 
-def split_bands(names: PixelNames, index: Integers) -> list[BandRows]:
+def split_bands(names: RowNames, index: Integers) -> list[BandRows]:
     """Split the rows of a scan into bands and place them on the axes of each.
 
     Bands that share an array have the same receivers and arrays, those that the scan has in any of
@@ -137,8 +159,8 @@ def split_bands(names: PixelNames, index: Integers) -> list[BandRows]:
 
     Parameters
     ----------
-    names : PixelNames
-        Receivers, arrays and bands of all rows.
+    names : RowNames
+        Receivers, arrays, bands and phases of all rows.
     index : ndarray, shape (N,)
         Rows of the scan in order of time.
 
@@ -151,6 +173,8 @@ def split_bands(names: PixelNames, index: Integers) -> list[BandRows]:
     arrays, array = names.array.place(index)
     bands, band = names.band.place(index)
     family = _join_bands(band, array, len(bands))
+    phase = names.phase.codes[index]
+    of_source = names.of_source[phase]
     result = []
     for number, name in enumerate(bands):
         related = family[band] == family[number]
@@ -165,6 +189,8 @@ def split_bands(names: PixelNames, index: Integers) -> list[BandRows]:
                 index=index[own],
                 receiver=np.searchsorted(on_r, receiver[own]),
                 array=np.searchsorted(on_a, array[own]),
+                phase=phase[own],
+                of_source=of_source[own],
             )
         )
     return result

@@ -12,7 +12,7 @@ from cal_pipeline.heterodyne.ingest.checks import RefusedScanError, check_channe
 from cal_pipeline.heterodyne.ingest.group_coordinates import choose_last_loads, describe_axes, make_coordinates
 from cal_pipeline.heterodyne.ingest.groups import GroupGrid, GroupingProfile, describe_missing, make_grids
 from cal_pipeline.heterodyne.ingest.load_scans import LoadHistory, ScanOutline, merge_load_scans, outline_scan
-from cal_pipeline.heterodyne.ingest.pixels import BandRows, PixelNames, name_pixels, split_bands
+from cal_pipeline.heterodyne.ingest.pixels import BandRows, RowNames, name_pixels, split_bands
 from cal_pipeline.heterodyne.ingest.positions import Origin, find_origin
 from cal_pipeline.heterodyne.ingest.rows import BandPlan, GroupPlan, IngestFailure, Integers, RowTable, ScanPlan
 from cal_pipeline.heterodyne.ingest.sorting import sort_rows, split_numbers
@@ -55,18 +55,22 @@ def plan_scans(rows: RowTable, profile: GroupingProfile) -> Plans:
         A scan that fails is among the failures and leaves the others as they are.
     """
     table, order = sort_rows(rows)
-    names = PixelNames.of(table)
+    names = RowNames.of(table)
     members, outlines, failures = _find_members(table, names)
     merged = merge_load_scans(outlines.values(), profile.loads_gap)
-    parts: dict[int, list[Integers]] = {}
-    for number, index in members.items():
-        if not outlines[number].failed:
-            parts.setdefault(merged.get(number, number), []).append(index)
-    planner = _Planner(table, order, names, profile, merged, outlines, LoadHistory(outlines.values(), merged))
+    joined: dict[int, list[int]] = {}
+    for part, whole in merged.items():
+        joined.setdefault(whole, []).append(part)
+    planner = _Planner(table, order, profile, merged, outlines, LoadHistory(outlines.values(), merged))
     plans = []
-    for number, indices in parts.items():
+    for number, bands in members.items():
+        if outlines[number].failed or number in merged:
+            continue
         try:
-            plans.append(planner.plan_scan(number, np.sort(np.concatenate(indices))))
+            if number in joined:
+                indices = [band.index for part in (number, *joined[number]) for band in members[part]]
+                bands = _check_bands(table, names, np.sort(np.concatenate(indices)))
+            plans.append(planner.plan_scan(number, bands))
         except RefusedScanError as error:
             failures.append(error.describe(number))
     plans.sort(key=lambda plan: (plan.mjd, plan.number))
@@ -75,22 +79,28 @@ def plan_scans(rows: RowTable, profile: GroupingProfile) -> Plans:
 
 
 def _find_members(
-    rows: RowTable, names: PixelNames
-) -> tuple[dict[int, Integers], dict[int, ScanOutline], list[IngestFailure]]:
-    """Find and check the rows of each scan number, in order of time, and outline it."""
-    members = split_numbers(rows)
-    outlines, failures = {}, []
-    for number, index in members.items():
+    rows: RowTable, names: RowNames
+) -> tuple[dict[int, list[BandRows]], dict[int, ScanOutline], list[IngestFailure]]:
+    """Find and check the bands of each scan number, and outline it; one that fails has no bands."""
+    members, outlines, failures = {}, {}, []
+    for number, index in split_numbers(rows).items():
         try:
             check_problems(rows, index)
-            for band in split_bands(names, index):
-                check_channels(rows, band)
-                check_repeated(rows, band)
+            members[number] = _check_bands(rows, names, index)
         except RefusedScanError as error:
+            members[number] = []
             failures.append(error.describe(number))
-        failed = bool(failures) and failures[-1].scan_number == number
-        outlines[number] = outline_scan(rows, number, index, failed=failed)
+        outlines[number] = outline_scan(rows, number, index, failed=not members[number])
     return members, outlines, failures
+
+
+def _check_bands(rows: RowTable, names: RowNames, index: Integers) -> list[BandRows]:
+    """Split rows in order of time into bands, and check each."""
+    bands = split_bands(names, index)
+    for band in bands:
+        check_channels(rows, band)
+        check_repeated(rows, band)
+    return bands
 
 
 @dataclass(frozen=True)
@@ -103,8 +113,6 @@ class _Planner:
         The rows in order of time.
     order : ndarray, shape (N,)
         Index of each row in the table as given.
-    names : PixelNames
-        Pixels of the rows.
     profile : GroupingProfile
         The way in which rows become subscans.
     merged : dict of int to int
@@ -117,17 +125,15 @@ class _Planner:
 
     rows: RowTable
     order: Integers
-    names: PixelNames
     profile: GroupingProfile
     merged: dict[int, int]
     outlines: dict[int, ScanOutline]
     history: LoadHistory
 
-    def plan_scan(self, number: int, index: Integers) -> ScanPlan:
-        """Plan a scan from its rows, which are in order of time."""
+    def plan_scan(self, number: int, bands: list[BandRows]) -> ScanPlan:
+        """Plan a scan from the rows of its bands."""
         rows = self.rows
-        bands = split_bands(self.names, index)
-        grids = [self._place_rows(band) for band in bands]
+        grids = [make_grids(rows, band, self.profile) for band in bands]
         every = [grid for groups in grids for grid in groups]
         first_row = find_first_row(rows, every)
         attributes = make_attributes(rows, number, first_row)
@@ -135,28 +141,26 @@ class _Planner:
         last_loads = self.history.find_last(self.outlines[number])
         of_bands = make_band_attributes(rows, [find_first_row(rows, groups) for groups in grids])
         warnings = [f"lloadsn names scan {last_loads}, which failed"] if self._has_failed(last_loads) else []
+        has_source = any(grid.name == "source" for grid in every)
         plans = []
         for band, groups, own in zip(bands, grids, of_bands, strict=True):
             ids, doubts = name_pixels(rows, band)
+            if has_source and not any(grid.name == "source" for grid in groups):
+                doubts.append("no ONs and OFFs, which other bands of the scan have")
             doubts += [warning for grid in groups for warning in describe_missing(grid, rows)]
             doubts += [warning for grid in groups for warning in describe_axes(grid, rows)]
             warnings += [f"{band.name}: {doubt}" if band.name else doubt for doubt in doubts]
             planned = {grid.name: self._plan_group(grid, ids, last_loads, origin) for grid in groups}
             plans.append(BandPlan(band.name, own, planned))
-        files = np.unique(rows.file[index]).tolist()
+        files = np.unique(np.concatenate([rows.file[band.index] for band in bands])).tolist()
         return ScanPlan(
             number=number,
             attributes=attributes,
             bands=tuple(plans),
             files=tuple(sorted(files, key=lambda file: rows.files[file])),
-            mjd=min(float(grid.find_middle(rows).min()) for grid in every),
+            mjd=min(float(grid.mjd.min()) for grid in every),
             warnings=tuple(warnings),
         )
-
-    def _place_rows(self, band: BandRows) -> list[GroupGrid]:
-        n_channels = check_channels(self.rows, band)
-        check_repeated(self.rows, band)
-        return make_grids(self.rows, band, n_channels, self.profile)
 
     def _plan_group(self, grid: GroupGrid, ids: list[str], last_loads: int, origin: Origin) -> GroupPlan:
         lloadsn = choose_last_loads(self.rows, grid, last_loads, self.merged)

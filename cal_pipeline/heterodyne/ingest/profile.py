@@ -40,7 +40,7 @@ PHASES = (*ONS, *OFFS, *CALIBRATION)
 IGNORE, FAIL = "IGNORE", "FAIL"
 
 _WANTED = Each(LabelOrNumber(), lone=True)
-_CONDITIONS = Texts(_WANTED)
+_CONDITIONS = Texts(_WANTED, empty=True)
 
 Conditions = Mapping[str, tuple[str | float, ...]]
 """Values or patterns by key; all keys must have one of theirs."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.heterodyne.ingest.rows import Integers, RowTable
+from cal_pipeline.heterodyne.ingest.rows import Floats, Integers, RowTable
 
 
 def sort_rows(rows: RowTable) -> tuple[RowTable, Integers]:
@@ -23,14 +23,13 @@ def sort_rows(rows: RowTable) -> tuple[RowTable, Integers]:
     Returns
     -------
     RowTable
-        The rows in order; those without a time are last. Fields `mjd` and `exptime` are there.
+        The rows in order; those without a time are last. Numbers that are not there are filled.
     ndarray, shape (N,)
         Index in the given table of each of them.
     """
     paths = np.unique(np.array(rows.files, dtype=object), return_inverse=True)[1]
     path = paths[rows.file] if len(rows) else rows.file
-    unknown = np.full(len(rows), np.nan)
-    values = {**dict.fromkeys(_NEEDED, unknown), **rows.values}
+    values = fill_defaults(rows.values, len(rows))
     order = np.lexsort((rows.row, rows.hdu, path, values["mjd"]))
     place = np.empty_like(order)
     place[order] = np.arange(order.size)
@@ -51,8 +50,54 @@ def sort_rows(rows: RowTable) -> tuple[RowTable, Integers]:
 
 _COLUMNS = ("file", "hdu", "row", "number", "phase", "receiver", "array", "band", "pixel_id", "n_dumps", "n_channels")
 
-_NEEDED = ("mjd", "exptime")
-"""Numbers that the planner reads of every row; absent where no row has them."""
+_NUMBERS = (
+    "mjd",
+    "exptime",
+    "elevation",
+    "azimuth",
+    "pamb",
+    "tamb",
+    "signal_freq",
+    "image_freq",
+    "freq_res",
+    "freq_off",
+    "ref_channel",
+    "thot",
+    "tcold",
+)
+"""Numbers of L0 beside offsets and the last load."""
+
+_ZERO = ("freq_off", "ref_channel")
+"""Numbers that are 0 where not there."""
+
+
+def fill_defaults(values: Mapping[str, Floats], n_rows: int) -> dict[str, Floats]:
+    """Fill numbers that are not there.
+
+    Parameters
+    ----------
+    values : mapping of str to ndarray, shape (N,)
+        Numbers of the rows, NaN where not there.
+    n_rows : int
+        N.
+
+    Returns
+    -------
+    dict of str to ndarray
+        All numbers of L0 and what else is given: `freq_off` and `ref_channel` are 0 and `image_freq` is
+        `signal_freq` where not there, all others NaN.
+
+    Examples
+    --------
+    >>> filled = fill_defaults({"signal_freq": np.array([4.6e11])}, 1)
+    >>> filled["image_freq"], filled["freq_off"], filled["thot"]
+    (array([4.6e+11]), array([0.]), array([nan]))
+    """
+    filled = {**dict.fromkeys(_NUMBERS, np.full(n_rows, np.nan)), **values}
+    for name in _ZERO:
+        filled[name] = np.where(np.isnan(filled[name]), 0.0, filled[name])
+    filled["image_freq"] = np.where(np.isnan(filled["image_freq"]), filled["signal_freq"], filled["image_freq"])
+    return filled
 
 
 def _sort_columns(columns: Mapping[str, NDArray[Any]], order: Integers) -> dict[str, NDArray[Any]]:

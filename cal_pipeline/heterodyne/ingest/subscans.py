@@ -11,6 +11,9 @@ from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 _HALF = 0.5
 """Part of an exposure to which the times of a subscan agree."""
 
+_PAUSE = 3.0
+"""Usual distances of dumps after which a new subscan starts."""
+
 
 def label_agreeing(mjd: Floats, duration: Floats) -> Integers:
     """Label rows that agree in time to half an exposure with the first of them.
@@ -148,7 +151,8 @@ def place_source(
         Phase, pixel and recorded scan number of each row.
     join_rows : bool
         Whether consecutive rows of a phase of one recorded scan are the dumps of one subscan. Calibration
-        phases in between end a subscan as well, so all rows of the band are expected here.
+        phases in between end a subscan as well, so all rows of the band are expected here; so does a pause in
+        all pixels of more than three times the usual distance of dumps.
 
     Returns
     -------
@@ -191,7 +195,22 @@ def _start_subscans(
     latest = np.full(first.size, -np.inf)
     np.maximum.at(latest, labels[other], mjd[before[other]])
     starts[1:] |= latest[1:] >= mjd[first[:-1]] - _HALF * duration[first[:-1]] / SECONDS_A_DAY
-    return starts
+    return starts | _find_gaps(mjd[first], duration[first], phase[first], starts)
+
+
+def _find_gaps(mjd: Floats, duration: Floats, phase: Integers, starts: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find dumps after a pause, as for a slew whose rows are left out.
+
+    A pause is longer than `_PAUSE` times the usual distance of dumps of that phase, the median.
+    """
+    distance = np.diff(mjd, prepend=mjd[:1]) * SECONDS_A_DAY
+    gaps = np.zeros_like(starts)
+    for one in np.unique(phase).tolist():
+        inside = np.flatnonzero((phase == one) & ~starts)
+        if inside.size:
+            usual = max(float(np.median(distance[inside])), float(duration[inside].max()))
+            gaps[inside] = distance[inside] > _PAUSE * usual
+    return gaps
 
 
 def place_loads(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,8 +36,6 @@ from cal_pipeline.heterodyne.ingest.profile import FAIL, Profile, name_attribute
 from cal_pipeline.heterodyne.ingest.row_keys import RowKeys
 from cal_pipeline.heterodyne.ingest.rows import Floats, IngestFailure, Integers, LeftOut, RowTable, Texts
 from cal_pipeline.heterodyne.ingest.values import FirstOf, KeyValue, Value
-
-log = logging.getLogger(__name__)
 
 _LARGEST_NUMBER = 2**31 - 1
 
@@ -159,7 +156,7 @@ def _require(problems: Problems, keys: RowKeys, field: Field, value: Value, ther
 
 
 def _describe_expected(field: Field, value: Value) -> str:
-    if field.kind == "text":
+    if field.kind == "label":
         return "text or a number"
     expected = "a date in ISO 8601 or a Modified Julian Date" if field.kind == "time" else "a number"
     if isinstance(value, KeyValue) and value.range:

@@ -104,13 +104,17 @@ class ValueForm:
             form = "table"
         if form is None:
             raise self._refuse_form(value, at)
-        if self.field.kind == "text" and form in ("sum", "base", "linear_in_frequency"):
+        if not self._is_number and form in ("sum", "base", "linear_in_frequency"):
             raise at.fault(f"{at.name} is a {form}, which is a number; expected text")
         return self._forms()[form].read(value, at)
 
     @property
     def _is_time(self) -> bool:
         return self.field.kind == "time"
+
+    @property
+    def _is_number(self) -> bool:
+        return self.field.kind != "text"
 
     def _refuse_form(self, value: Mapping[str, Any], at: Entry) -> Exception:
         known = (*FORMS, "ramp")
@@ -125,6 +129,8 @@ class ValueForm:
             "minus": Text("a key"),
             "range": interval(Number(unit=self.field.unit)),
         }
+        if not self._is_number:
+            del numbers["unit"]
         keyed: dict[str, ValueKind] = {"key": Text("a key"), "missing": Each(TextOrNumber(), lone=True), **numbers}
         translated: dict[str, ValueKind] = {"key": Text("a key"), "table": Texts(TextOrNumber())}
         ramped: dict[str, ValueKind] = {"base": self, "ramp": self}
@@ -140,8 +146,9 @@ class ValueForm:
 
     def _make_key(self, key: str, **given: Any) -> Value:
         unit = given.pop("unit", None)
-        if self.field.kind == "text" and (unit is not None or given.keys() & {"plus", "minus", "range"}):
-            raise ValueError(f"key is {key!r} of a text: expected no unit, plus, minus, range")
+        wrong = [] if self._is_number else [name for name in ("plus", "minus", "range") if name in given]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is for numbers, expected none for the text {self.field.name}")
         if unit is not None:
             try:
                 given["conversion"] = make_conversion(unit, self.field.unit)
@@ -159,7 +166,7 @@ class ValueForm:
         return Translation(key, table, self._is_time)
 
     def _check_constant(self, name: str, value: float | str) -> None:
-        if not isinstance(value, str) or self.field.kind == "text":
+        if not isinstance(value, str) or self.field.kind in ("text", "label"):
             return
         if not self._is_time:
             raise ValueError(f"{name} is {value!r}, expected a number")

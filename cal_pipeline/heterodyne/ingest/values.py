@@ -102,8 +102,8 @@ class KeyValue:
     def find_numbers(self, rows: KeySource) -> Numbers:
         """Return the converted numbers."""
         column = self._recorded(rows)
-        numbers = self.conversion.apply(column.as_numbers())
-        if self.is_time and column.texts:
+        numbers = self.conversion.apply(column.numbers if self.is_time else column.as_numbers())
+        if self.is_time:
             numbers = np.where(column.codes >= 0, column.map_texts(parse_dates), numbers)
         if self.plus:
             numbers = numbers + self.plus
