@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from cal_pipeline.core.text import list_few, make_printable
+from cal_pipeline.core.text import format_count, list_few, make_printable
 from cal_pipeline.heterodyne.ingest.columns import Column, code_texts
 from cal_pipeline.heterodyne.ingest.errors import FitsFileError
 from cal_pipeline.heterodyne.ingest.fits_tables import (
@@ -69,6 +69,8 @@ class Segment:
         Values by key that have a column.
     fault : str
         Reason why its counts cannot be used; empty without one.
+    lost : str
+        Message about rows of which no key can be read; empty without any.
     """
 
     hdu: int
@@ -78,6 +80,7 @@ class Segment:
     words: Mapping[str, Word]
     columns: Mapping[str, Column] = field(default_factory=dict)
     fault: str = ""
+    lost: str = ""
 
 
 def read_segments(path: str, request: Request) -> list[Segment]:
@@ -130,7 +133,7 @@ def match_file_name(path: str, pattern: re.Pattern[str] | None) -> dict[str, str
 def _describe_lack(hdu: str | int, names: Sequence[str]) -> str:
     listed = list_few([f"{index} {name!r}" if name else str(index) for index, name in enumerate(names)])
     near = difflib.get_close_matches(str(hdu), [name for name in names if name], n=1)
-    hint = f"; did you mean {make_printable(near[0])!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"no HDU {hdu!r}, found {listed}{hint}"
 
 
@@ -139,7 +142,7 @@ def _read_unit(path: str, unit: HeaderUnit, primary: HeaderUnit, named: Mapping[
     if request.reader == "image":
         return _read_image(path, unit, kind, _read_words(request.keys, unit, primary, named))
     if kind != "BINTABLE":
-        fault = f"{path}: HDU {unit.index} is of type {make_printable(kind)!r}, expected 'BINTABLE'"
+        fault = f"{path}: HDU {unit.index} is of type {kind!r}, expected 'BINTABLE'"
         return _make_faulty(fault, unit.index, unit, primary, named, request)
     return _read_table(path, unit, primary, named, request)
 
@@ -211,14 +214,16 @@ def _read_table(
     else:
         channels = count_channels(data, raw.get(data.index))
         faults += [check_axes(data, text) for text in _list_dims(unit, data, dims, raw)]
-    if unit.file_bytes is None and rows < unit.whole("NAXIS2"):
-        faults.append(f"truncated: found {rows} rows, expected {unit.whole('NAXIS2')}")
+    expected = unit.whole("NAXIS2")
+    if unit.file_bytes is None and rows < expected:
+        faults.append(f"truncated: found {rows} rows, expected {expected}")
     faults = [_describe_truncation(place, unit), *(f"{place}: {fault}" for fault in faults if fault)]
     fault = "; ".join(filter(None, faults))
     if fault and not rows:
         return _make_faulty(fault, unit.index, unit, primary, named, request)
     words = _read_words([key for key in request.keys if key not in columns], unit, primary, named)
-    return Segment(unit.index, rows, 1, channels, words, columns, fault)
+    lost = f"{place} is truncated: {format_count(expected - rows, 'row')} of unknown scans cannot be read"
+    return Segment(unit.index, rows, 1, channels, words, columns, fault, lost if rows < expected else "")
 
 
 def _read_columns(
@@ -235,7 +240,7 @@ def _read_columns(
 
 def _describe_missing_data(data: str, layout: TableLayout) -> str:
     near = difflib.get_close_matches(data, [item.name for item in layout.fields], n=1)
-    hint = f"; did you mean {make_printable(near[0])!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"no column {data!r} with the counts{hint}"
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.ingest.columns import Column, code_texts
 from cal_pipeline.heterodyne.ingest.headers import BLOCK, CARD, HeaderUnit
 from cal_pipeline.heterodyne.ingest.rows import Integers
@@ -157,7 +156,7 @@ def _read_fields(unit: HeaderUnit) -> tuple[TableField, ...]:
     for index, column in enumerate(columns):
         found = _FORM.match(str(column.format))
         if not found:
-            raise ValueError(f"TFORM{index + 1} is {make_printable(column.format)!r}")
+            raise ValueError(f"TFORM{index + 1} is {column.format!r}")
         repeat, kind = int(found[1] or 1), found[2]
         stored = _find_type(kind, repeat)
         null = column.null if isinstance(column.null, int) else None

@@ -16,7 +16,6 @@ from math import prod
 from os import PathLike
 from typing import BinaryIO
 
-from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.ingest.errors import FitsFileError
 
 BLOCK = 2880
@@ -146,7 +145,7 @@ def _read_units(file: BinaryIO, length: int | None, path: str | PathLike[str]) -
         expected = b"SIMPLE  =" if index == 0 else b"XTENSION="
         if not text.startswith(expected):
             if index == 0:
-                found = make_printable(text[:9].decode("latin-1"))
+                found = text[:9].decode("latin-1")
                 raise FitsFileError(f"{path} is no FITS file: it starts with {found!r}, expected 'SIMPLE  ='")
             return
         places, end = _find_cards(file, text, path, index)

@@ -31,6 +31,8 @@ class RowKeys:
         Shape of the counts of a row.
     fault : ndarray of int, shape (N,)
         Index into `faults`; -1 for a row whose counts can be used.
+    lost : list of tuple
+        Index of the file, and message, of rows of which no key can be read.
     faults : list of str
         Reasons why counts cannot be used.
     mean_frequency : ndarray, shape (N,), or None
@@ -49,6 +51,7 @@ class RowKeys:
         self.row = np.arange(len(self._segment)) - starts[self._segment]
         self.file = np.array(places, np.int64)[self._segment]
         self.hdu = np.array([segment.hdu for segment in self.segments], np.int64)[self._segment]
+        self.lost = [(index, part.lost) for index, found in enumerate(segments) for part in found if part.lost]
         self.faults = [segment.fault for segment in self.segments if segment.fault]
         faulty = np.array([bool(segment.fault) for segment in self.segments], np.bool_)
         self.fault = np.where(faulty, np.cumsum(faulty) - 1, -1)[self._segment]

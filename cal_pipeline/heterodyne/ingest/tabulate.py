@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cal_pipeline.core.text import format_count, make_printable
+from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.ingest.columns import Column, Mask, combine_columns, parse_numbers
 from cal_pipeline.heterodyne.ingest.dates import convert_tai_to_utc, find_middle
 from cal_pipeline.heterodyne.ingest.fields import (
@@ -100,7 +100,7 @@ def _find_numbers(keys: RowKeys, profile: Profile) -> Integers:
 
 
 def _list_failures(keys: RowKeys, profile: Profile, numbers: Integers) -> list[IngestFailure]:
-    failures = []
+    failures = [IngestFailure(None, keys.files[file], "FitsFileError", lost) for file, lost in keys.lost]
     unknown = np.flatnonzero(numbers < 0)
     _, first, counts = np.unique(keys.file[unknown], return_index=True, return_counts=True)
     for row, count in zip(unknown[first].tolist(), counts.tolist(), strict=True):
@@ -118,8 +118,8 @@ def _list_failures(keys: RowKeys, profile: Profile, numbers: Integers) -> list[I
 def _make_rows(keys: RowKeys, profile: Profile, numbers: Integers, found: Integers) -> RowTable:
     problems = Problems(numbers)
     problems.add(keys.fault >= 0, lambda row: keys.faults[keys.fault[row]])
-    failing = [index for index, rule in enumerate(profile.phase) if rule.phase == FAIL]
-    problems.add((found < 0) | np.isin(found, failing), lambda row: describe_phase(keys, profile.phase, found, row))
+    for index in (-1, *(index for index, rule in enumerate(profile.phase) if rule.phase == FAIL)):
+        problems.add(found == index, lambda row: describe_phase(keys, profile.phase, found, row))
     phases = np.array([*("" if rule.phase == FAIL else rule.phase for rule in profile.phase), ""], object)[found]
     pixel = {name: getattr(profile.pixel, name).find_column(keys) for name in PIXEL_FIELDS}
     for name, column in pixel.items():
@@ -180,7 +180,7 @@ def _make_pixel_ids(keys: RowKeys, profile: Profile, pixel: Mapping[str, Column]
 
     def describe(row: int) -> str:
         labels = ((name, column.label(row) or "not there") for name, column in zip(names, columns, strict=True))
-        found = make_printable(", ".join(f"{name} is {label}" for name, label in labels))
+        found = ", ".join(f"{name} is {label}" for name, label in labels)
         return f"{keys.place(row)}: no id of the pixel: {found}; expected what fits {profile.pixel.id!r}"
 
     problems.add(np.array([*wrong, False], np.bool_)[combination], describe)
