@@ -33,10 +33,10 @@ def test_the_status_says_how_many_scans_are_there(run, tmp_path, capsys):
     assert run("--dry-run") == 0
     assert list(session.parent.iterdir()) == []
     shown = capsys.readouterr()
-    assert "scan_000004/source 0:3" in shown.out
+    assert "scan_000004/source 0, 1" in shown.out
     assert run() == 0
     logged = capsys.readouterr().err
-    assert "scan 3: 2 OFF, 2 ON, 1 HOT, 1 COLD, 2 pixels x 16 channels, 0.0 MB" in logged
+    assert "scan 3: 1 OFF, 1 ON, 2 pixels x 16 channels, 0.0 MB" in logged
     before = snapshot(session)
     assert run("-q") == 0
     assert capsys.readouterr() == ("", "")
