@@ -364,6 +364,17 @@ def test_sessions_of_others_are_never_written_into(run, files, session):
         run()
 
 
+def test_a_number_that_has_no_group_is_refused(run, files, session):
+    write_files(files, 3, 1000003)
+    error = failed(run)
+    assert (error.exit_status, error.product.written) == (2, (3,))
+    assert [(failure["scan_number"], failure["error_class"]) for failure in error.failures] == [
+        (1000003, "IngestError")
+    ]
+    assert "expected at most six digits, as in scan_NNNNNN" in error.failures[0]["message"]
+    assert sorted(path.name for path in session.glob("scan_*")) == ["scan_000003"]
+
+
 def test_a_session_may_be_remote(run, files, tmp_path):
     where, profile = f"memory://{tmp_path.name}/night.zarr", tmp_path / "barge.toml"
     write_files(files, 3)
