@@ -82,6 +82,9 @@ class CountsReader:
 
     def find_item_size(self, row: int) -> int:
         """Find the size of a count of a row in memory [bytes]."""
+        path = self._rows.files[self._rows.file[row]]
+        with open_file(path) as file:
+            self._refuse_change(path, file)
         return self._find_layout(row).type_in_memory.itemsize
 
     def read(self, index: Integers, n_dumps: int, channels: slice) -> list[StoredCounts]:

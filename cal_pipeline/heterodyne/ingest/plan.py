@@ -13,6 +13,7 @@ from cal_pipeline.heterodyne.ingest.group_coordinates import choose_last_loads, 
 from cal_pipeline.heterodyne.ingest.groups import GroupGrid, GroupingProfile, describe_missing, make_grids
 from cal_pipeline.heterodyne.ingest.load_scans import LoadHistory, ScanOutline, merge_load_scans, outline_scan
 from cal_pipeline.heterodyne.ingest.pixels import BandRows, RowNames, name_pixels, split_bands
+from cal_pipeline.heterodyne.ingest.plan_warnings import compare_with_loads, warn_of_pause
 from cal_pipeline.heterodyne.ingest.positions import Origin, find_origin
 from cal_pipeline.heterodyne.ingest.rows import BandPlan, GroupPlan, IngestFailure, Integers, RowTable, ScanPlan
 from cal_pipeline.heterodyne.ingest.sorting import sort_rows, split_numbers
@@ -75,7 +76,8 @@ def plan_scans(rows: RowTable, profile: GroupingProfile) -> Plans:
             failures.append(error.describe(number))
     plans.sort(key=lambda plan: (plan.mjd, plan.number))
     failures.sort(key=lambda failure: failure.scan_number or 0)
-    return Plans({plan.number: plan for plan in plans}, failures, merged)
+    scans = {plan.number: plan for plan in plans}
+    return Plans({number: compare_with_loads(plan, scans) for number, plan in scans.items()}, failures, merged)
 
 
 def _find_members(
@@ -141,6 +143,7 @@ class _Planner:
         last_loads = self.history.find_last(self.outlines[number])
         of_bands = make_band_attributes(rows, [find_first_row(rows, groups) for groups in grids])
         warnings = [f"lloadsn names scan {last_loads}, which failed"] if self._has_failed(last_loads) else []
+        warnings += warn_of_pause(np.concatenate([rows.values["mjd"][band.index] for band in bands]))
         has_source = any(grid.name == "source" for grid in every)
         plans = []
         for band, groups, own in zip(bands, grids, of_bands, strict=True):

@@ -155,3 +155,18 @@ def test_loads_without_a_time_are_no_last_loads() -> None:
     rows = [row("HOT", float("nan"), number=1), row("ON", 0.0, number=2)]
     plans = plan_all(rows, problems={0: "a.fits: no DATE-OBS"})
     assert last_loads(plans) == {2: [-1]}
+
+
+def test_loads_that_do_not_fit_are_warned_of() -> None:
+    """A pixel is lost in the scan or in the loads, or channels differ: calibration takes no such loads."""
+    both = [row("HOT", 0.0, number=1, receiver=name) for name in "01"]
+    for others, expected in (
+        ([row("ON", 400.0, number=2, receiver="0")], "have '0_PX1', which this scan lacks: not taken"),
+        ([row("ON", 400.0, number=2, receiver=name) for name in "012"], "lack '0_PX2': not taken"),
+        (
+            [row("ON", 400.0, number=2, receiver=name, n_channels=8) for name in "01"],
+            "have 16 channels, not 8: not taken",
+        ),
+    ):
+        assert plan_all([*both, *others]).scans[2].warnings == (f"loads of scan 1 {expected}",)
+    assert plan_all([*both, *(row("ON", 400.0, number=2, receiver=name) for name in "01")]).scans[2].warnings == ()

@@ -152,7 +152,7 @@ def test_coordinates_are_those_of_the_first_pixel_that_exists() -> None:
     assert values_of(plan, "pamb") == [1.0, 3.0]
     assert np.array_equal(values_of(plan, "azimuth"), [1.0, np.nan], equal_nan=True)
     assert seconds_of(plan) == [0.0, 5.1]
-    assert any("1 pixel of subscans missing" in warning for warning in plan.warnings)
+    assert any("1 of 4 pixels x subscans have no row" in warning for warning in plan.warnings)
 
 
 def test_defaults_of_what_files_do_not_tell() -> None:
@@ -202,7 +202,7 @@ def test_consecutive_rows_of_a_phase_are_dumps() -> None:
     assert phases_of(plan) == ["ON", "OFF", "ON"]
     assert group(plan).rows[:, 0, 0].T.tolist() == [[0, 2, 4], [6, -1, -1], [8, 10, -1]]
     assert seconds_of(plan) == [1.0, 3.0, 4.5]
-    assert any("4 pixels of subscans short of 3 dumps" in warning for warning in plan.warnings)
+    assert any("4 of 6 pixels x subscans have fewer than 3 dumps" in warning for warning in plan.warnings)
     assert group(plan_one(rows)).shape == (16, 1, 2, 1, 6)
 
 
@@ -290,7 +290,7 @@ def test_images_hold_all_dumps_of_a_subscan() -> None:
     assert group(plan).shape == (16, 8, 2, 1, 2)
     assert group(plan).rows.tolist() == [[[[0, 2]], [[1, -1]]]]
     assert group(plan, "calibration").shape == (16, 2, 2, 1, 1)
-    assert any("short of 8 dumps (first: subscan 0 (ON), receiver '1'" in warning for warning in plan.warnings)
+    assert any("fewer than 8 dumps (first: subscan 0 (ON), receiver '1'" in warning for warning in plan.warnings)
 
 
 def test_scans_of_one_kind_of_phase() -> None:
@@ -319,6 +319,13 @@ def test_doubtful_ids_are_warned_of() -> None:
     plan = plan_one(rows)
     assert values_of(plan, "frontend_backends") == ["X"]
     assert "changes within the scan" in plan.warnings[0]
+
+
+def test_a_number_that_two_nights_have_is_warned_of() -> None:
+    """Numbers that start again in the next night, read in one folder."""
+    rows = [row("ON", seconds) for seconds in (0.0, 3000.0, 86400.0)]
+    assert plan_one(rows).warnings == ("rows pause for 23.2 h: two scans may have the same number",)
+    assert plan_one(rows[:2]).warnings == ()
 
 
 def test_files_of_a_scan_are_its_own() -> None:
