@@ -145,7 +145,7 @@ def describe_misfit(path: str, profile: Profile) -> str:
     """
     if not profile.match:
         return "for any telescope, if named"
-    keys = RowKeys([path], [read_segments(path, profile.request)], profile.missing)
+    keys = RowKeys([path], [read_segments(path, profile.request)])
     if not len(keys):
         return "its table has no rows"
     if find_rows(keys, profile.match).any():

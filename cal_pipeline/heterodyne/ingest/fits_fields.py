@@ -25,6 +25,9 @@ from cal_pipeline.heterodyne.ingest.fits_tables import (
 from cal_pipeline.heterodyne.ingest.headers import HeaderUnit, Word, read_headers
 from cal_pipeline.heterodyne.ingest.rows import Integers
 
+_FEW = 9
+"""Number of axes from which on a message does not list them."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -49,6 +52,15 @@ class Request:
     data: str
     keys: tuple[str, ...]
     file_name: re.Pattern[str] | None = None
+
+    @property
+    def groups(self) -> Mapping[str, int]:
+        """Named groups of the regular expression."""
+        return self.file_name.groupindex if self.file_name else {}
+
+    def means(self, key: str, column: str) -> bool:
+        """Tell whether a key means a column, whose name may have other capitals unless it is a named group."""
+        return key == column or key not in self.groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,9 +150,11 @@ def _describe_lack(hdu: str | int, names: Sequence[str]) -> str:
 
 
 def _read_unit(path: str, unit: HeaderUnit, primary: HeaderUnit, named: Mapping[str, str], request: Request) -> Segment:
+    if unit.fault:
+        return _make_faulty(f"{path}: HDU {unit.index}: {unit.fault}", unit.index, unit, primary, named, request)
     kind = str(unit.get("XTENSION") or "IMAGE").strip()
     if request.reader == "image":
-        return _read_image(path, unit, kind, _read_words(request.keys, unit, primary, named))
+        return _read_image(path, unit, kind, _read_words(request, unit, primary, named))
     if kind != "BINTABLE":
         fault = f"{path}: HDU {unit.index} is of type {kind!r}, expected 'BINTABLE'"
         return _make_faulty(fault, unit.index, unit, primary, named, request)
@@ -148,14 +162,15 @@ def _read_unit(path: str, unit: HeaderUnit, primary: HeaderUnit, named: Mapping[
 
 
 def _read_words(
-    keys: Sequence[str], unit: HeaderUnit | None, primary: HeaderUnit | None, named: Mapping[str, str]
+    request: Request, unit: HeaderUnit | None, primary: HeaderUnit | None, named: Mapping[str, str]
 ) -> dict[str, Word]:
     words: dict[str, Word] = {}
     headers = [header for header in (unit, primary if primary is not unit else None) if header is not None]
-    for key in keys:
+    for key in request.keys:
         value: Word | None = named.get(key)
         for header in headers:
-            if value is None:
+            # A group such as "scan" of a name that does not match is not the keyword SCAN.
+            if value is None and (key.isupper() or key not in request.groups):
                 value = header.get(key)
         if value is not None:
             words[key] = value
@@ -170,7 +185,7 @@ def _make_faulty(
     named: Mapping[str, str],
     request: Request,
 ) -> Segment:
-    return Segment(hdu, 1, 0, 0, _read_words(request.keys, unit, primary, named), fault=fault)
+    return Segment(hdu, 1, 0, 0, _read_words(request, unit, primary, named), fault=fault)
 
 
 def _read_image(path: str, unit: HeaderUnit, kind: str, words: Mapping[str, Word]) -> Segment:
@@ -179,7 +194,8 @@ def _read_image(path: str, unit: HeaderUnit, kind: str, words: Mapping[str, Word
     lengths = [unit.whole(f"{axis}{index + 1}") for index in range(unit.whole(axis))]
     place = f"{path}: HDU {unit.index}"
     if (kind != "IMAGE" and not compressed) or not lengths or 0 in lengths or any(n != 1 for n in lengths[2:]):
-        fault = f"{place} is {kind} of axes {lengths}, expected an image of [channels] or [channels, dumps]"
+        axes = f"axes {lengths}" if len(lengths) < _FEW else f"{len(lengths)} axes"
+        fault = f"{place} is {kind} of {axes}, expected an image of [channels] or [channels, dumps]"
         return Segment(unit.index, 1, 0, 0, words, fault=fault)
     fault = _describe_truncation(place, unit)
     return Segment(unit.index, 1, lengths[1] if len(lengths) > 1 else 1, lengths[0], words, fault=fault)
@@ -198,7 +214,7 @@ def _read_table(
     place = f"{path}: HDU {unit.index}" + (f" ({make_printable(unit.name)})" if unit.name else "")
     try:
         layout = TableLayout(unit)
-        wanted = {key: item for key in request.keys if (item := layout.find(key)) is not None}
+        wanted = {key: item for key in request.keys if (item := layout.find(key)) and request.means(key, item.name)}
         data = layout.find(request.data)
         dims = layout.find(f"TDIM{data.index + 1}") if data else None
         heap = data if data and data.is_heap else None
@@ -221,7 +237,7 @@ def _read_table(
     fault = "; ".join(filter(None, faults))
     if fault and not rows:
         return _make_faulty(fault, unit.index, unit, primary, named, request)
-    words = _read_words([key for key in request.keys if key not in columns], unit, primary, named)
+    words = {key: word for key, word in _read_words(request, unit, primary, named).items() if key not in columns}
     lost = f"{place} is truncated: {format_count(expected - rows, 'row')} of unknown scans cannot be read"
     return Segment(unit.index, rows, 1, channels, words, columns, fault, lost if rows < expected else "")
 

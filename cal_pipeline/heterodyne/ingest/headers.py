@@ -10,12 +10,13 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 from os import PathLike
 from typing import BinaryIO
 
+from cal_pipeline.core.store.paths import open_regular
 from cal_pipeline.heterodyne.ingest.errors import FitsFileError
 
 BLOCK = 2880
@@ -30,6 +31,9 @@ Word = str | float | int | bool
 _READ = 4 * BLOCK
 _LONGEST = 1000 * BLOCK
 """Longest header that is read; what is longer is no header [bytes]."""
+
+_MOST_AXES = 999
+"""Largest number of axes of data in FITS."""
 
 _GZIP = b"\x1f\x8b"
 _END = b"END".ljust(8)
@@ -53,6 +57,9 @@ class HeaderUnit:
         Place and length of the data, without padding [bytes].
     file_bytes : int or None
         Length of the file; None for one that is compressed.
+    fault : str
+        What is wrong with the keywords that tell the length of the data; empty if nothing is. What comes
+        after such an HDU cannot be found.
     """
 
     index: int
@@ -61,6 +68,7 @@ class HeaderUnit:
     data_start: int
     data_bytes: int
     file_bytes: int | None
+    fault: str = ""
 
     @property
     def lacks(self) -> int:
@@ -124,7 +132,7 @@ class _OpenFile:
     """Context of a file, decompressed, and its length [bytes] (None if it is compressed)."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self._file = open(path, "rb")  # noqa: SIM115
+        self._file = open(path, "rb", opener=open_regular)  # noqa: SIM115
         start = self._file.read(2)
         self._length = None if start == _GZIP else self._file.seek(0, 2)
         self._file.seek(0)
@@ -151,7 +159,11 @@ def _read_units(file: BinaryIO, length: int | None, path: str | PathLike[str]) -
         places, end = _find_cards(file, text, path, index)
         cards, bytes_of_header = end
         unit = HeaderUnit(index, cards, places, start + bytes_of_header, 0, length)
-        unit = HeaderUnit(index, cards, places, unit.data_start, _count_bytes(unit), length)
+        fault = _describe_fault(unit)
+        if fault:
+            yield replace(unit, fault=fault)
+            return
+        unit = replace(unit, data_bytes=_count_bytes(unit))
         yield unit
         start, index = unit.data_start + -(-unit.data_bytes // BLOCK) * BLOCK, index + 1
         file.seek(start)
@@ -178,6 +190,19 @@ def _find_cards(
         if word not in places:
             places[word] = place
         place += CARD
+
+
+def _describe_fault(unit: HeaderUnit) -> str:
+    """Describe what is wrong with the keywords that tell the length of the data; empty if nothing is."""
+    axes = unit.get("NAXIS")
+    if not isinstance(axes, int) or not 0 <= axes <= _MOST_AXES:
+        return f"NAXIS is {axes!r}, expected a whole number from 0 to {_MOST_AXES}"
+    for keyword in ("BITPIX", *(f"NAXIS{axis + 1}" for axis in range(axes)), "PCOUNT", "GCOUNT"):
+        value = unit.get(keyword)
+        optional = value is None and keyword.endswith("COUNT")
+        if not optional and (not isinstance(value, int) or (value < 0 and keyword != "BITPIX")):
+            return f"{keyword} is {value!r}, expected a whole number{'' if keyword == 'BITPIX' else ' from 0'}"
+    return ""
 
 
 def _count_bytes(unit: HeaderUnit) -> int:

@@ -103,8 +103,7 @@ def drop_ignored(keys: RowKeys, rules: tuple[PhaseRule, ...], found: Integers) -
 
 def describe_keys(keys: RowKeys, names: Iterable[str], row: int) -> str:
     """Describe keys of a row for a message, as ``"CAL is 'T', OBJECT is not there"``."""
-    found = ((name, keys.column(name).label(row)) for name in dict.fromkeys(names))
-    return ", ".join(f"{name} is {label or 'not there'}" for name, label in found)
+    return ", ".join(keys.describe(name, row) for name in dict.fromkeys(names))
 
 
 def describe_phase(keys: RowKeys, rules: tuple[PhaseRule, ...], found: Integers, row: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,8 @@ class RowKeys:
         Rows of each file.
     missing : tuple of float
         Numbers that mean that there is none.
+    file_name : re.Pattern or None
+        Regular expression on the name of a file.
 
     Attributes
     ----------
@@ -39,9 +42,14 @@ class RowKeys:
         Mean sky frequency of the channels of a row [Hz], once it is known.
     """
 
-    def __init__(self, files: Sequence[str], segments: Sequence[Sequence[Segment]], missing: tuple[float, ...]) -> None:
-        self.files = tuple(files)
-        self.missing = missing
+    def __init__(
+        self,
+        files: Sequence[str],
+        segments: Sequence[Sequence[Segment]],
+        missing: tuple[float, ...] = (),
+        file_name: re.Pattern[str] | None = None,
+    ) -> None:
+        self.files, self.missing, self.file_name = tuple(files), missing, file_name
         self.mean_frequency: Floats | None = None
         self.segments = [segment for found in segments for segment in found]
         places = [index for index, found in enumerate(segments) for _ in found]
@@ -91,6 +99,18 @@ class RowKeys:
         """Name the file, HDU and row of a row, for messages."""
         file, hdu = self.files[self.file[row]], int(self.hdu[row])
         return f"{file}: HDU {hdu}, row {int(self.row[row])}" if self._in_table(row) else f"{file}: HDU {hdu}"
+
+    def describe(self, key: str, row: int) -> str:
+        """Describe the value of a key in a row for messages, as ``"CAL is 'T'"``."""
+        label = self.column(key).label(row)
+        if label:
+            return f"{key} is {label}"
+        segment = self.segments[self._segment[row]]
+        if key in segment.columns or key in segment.words:
+            return f"{key} is blank or NaN"
+        if self.file_name and key in self.file_name.groupindex:
+            return f"{key} is not there, as the name does not match file_name {self.file_name.pattern!r}"
+        return f"{key} is not there"
 
     def _in_table(self, row: int) -> bool:
         return bool(self.segments[self._segment[row]].columns)

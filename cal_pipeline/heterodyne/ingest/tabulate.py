@@ -74,7 +74,7 @@ def tabulate(files: Sequence[str | PathLike[str]], profile: Profile) -> Tabulati
     Tabulation
     """
     paths = [str(path) for path in files]
-    keys = RowKeys(paths, [read_segments(path, profile.request) for path in paths], profile.missing)
+    keys = RowKeys(paths, [read_segments(path, profile.request) for path in paths], profile.missing, profile.file_name)
     left_out = [
         LeftOut(path, 0, "its table has no rows") for index, path in enumerate(paths) if not (keys.file == index).any()
     ]

@@ -173,3 +173,48 @@ def test_control_characters_of_headers_are_escaped(tmp_path, image_profile):
     path = write_image(tmp_path / "000099_0001_AB_PX03.fits", SOBSMODE="XX")
     path.write_bytes(path.read_bytes().replace(b"'XX  ", b"'\x1b[2J"))
     assert r"SOBSMODE is '\x1b[2J'" in problems_by_scan(tabulate([path], image_profile))[12]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "old", "new", "message"),
+    [
+        ("NAXIS", "2", "1000000000", "NAXIS is 1000000000, expected a whole number from 0 to 999"),
+        ("NAXIS1", "8", "'8'", "NAXIS1 is '8', expected a whole number from 0"),
+        ("NAXIS2", "3", "-3", "NAXIS2 is -3, expected a whole number from 0"),
+        ("NAXIS2", "3", "", "NAXIS2 is None, expected a whole number from 0"),
+        ("BITPIX", "32", "3.5", "BITPIX is 3.5, expected a whole number"),
+    ],
+)
+def test_headers_of_images_that_tell_no_length(tmp_path, image_profile, keyword, old, new, message):
+    path = write_image(tmp_path / "000099_0001_AB_PX03.fits")
+    content = path.read_bytes()
+    card, other = (f"{keyword:<8}= {value:>20}".encode() for value in (old, new))
+    assert card in content
+    path.write_bytes(content.replace(card, other, 1))
+    assert problems_by_scan(tabulate([path], image_profile)) == {12: f"{path}: HDU 0: {message}"}
+
+
+def test_many_axes_are_counted(tmp_path, image_profile):
+    path = write_image(tmp_path / "000099_0001_AB_PX03.fits", np.ones((2,) * 12, np.uint8))
+    assert "HDU 0 is IMAGE of 12 axes, expected an image" in problems_by_scan(tabulate([path], image_profile))[12]
+
+
+def test_a_name_that_does_not_match_is_told(tmp_path, image_profile):
+    path = write_image(tmp_path / "scan12.fits", PIXEL=3)
+    message = problems_by_scan(tabulate([path], image_profile))[12]
+    assert message.startswith(f"{path}: HDU 0: no receiver: pixel is not there, as the name does not match file_name '")
+
+
+def test_a_number_that_is_nan(tmp_path, image_profile):
+    path = write_image(tmp_path / "000099_0001_AB_PX03.fits", TAMB="here")
+    path.write_bytes(path.read_bytes().replace(b"TAMB    = 'here    '", b"TAMB    = NaN       "))
+    assert (
+        "no tamb: TAMB is blank or NaN; expected a number [K]" in problems_by_scan(tabulate([path], image_profile))[12]
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path, image_profile):
+    path = tmp_path / "000099_0001_AB_PX03.fits"
+    os.mkfifo(path)
+    assert "is no regular file" in problems_by_scan(tabulate([path], image_profile))[99]

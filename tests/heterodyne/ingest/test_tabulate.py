@@ -149,12 +149,12 @@ def test_a_problem_is_told_once_for_each_scan(tabulate_with):
         ({"TAMBIENT": np.array([1, 99.0, 1, 1], np.float32)},
          "no tamb: TAMBIENT is 99; expected a number from 200 to 320 [K]"),
         ({"TAMBIENT": np.array([1, 70.0, 1, 1])}, "no tamb: TAMBIENT is 70; expected a number from 200 to 320 [K]"),
-        ({"TAMBIENT": np.array([1, np.nan, 1, 1])}, "no tamb: TAMBIENT is not there; expected a number from 200"),
+        ({"TAMBIENT": np.array([1, np.nan, 1, 1])}, "no tamb: TAMBIENT is blank or NaN; expected a number from 200"),
         ({"TAMBIENT": np.array(["1", "warm", "1", "1"])}, "no tamb: TAMBIENT is 'warm'; expected a number from 200"),
         ({"DATE-OBS": np.array(["2017-02-04", "04/02/17", "2017-02-04", "2017-02-04"])},
          "no mjd: DATE-OBS is '04/02/17'; expected a date in ISO 8601 or a Modified Julian Date"),
         ({"PRESSURE": np.array([1, np.inf, 1, 1])}, "no pamb: PRESSURE is inf; expected a number [Torr]"),
-        ({"FDNUM": np.array(["0", "", "0", "0"])}, "no receiver: FDNUM is not there; expected text or a number"),
+        ({"FDNUM": np.array(["0", "", "0", "0"])}, "no receiver: FDNUM is blank or NaN; expected text or a number"),
         ({"FDNUM": np.array(["0", "H", "0", "0"])},
          "no id of the pixel: receiver is 'H'; expected what fits 'PX{receiver:02d}'"),
     ],
@@ -214,7 +214,7 @@ def test_frequencies_of_the_frame_of_the_source(tabulate_with):
     # Eight channels about channel 3 have their mean half a channel above it.
     np.testing.assert_allclose(values["tcold"], (recorded + 100.0 + 0.5e6) * factor / 1e9, rtol=1e-13)
     assert list(found.rows.problems) == [3]
-    assert "no doppler: V is not there; expected a number" in found.rows.problems[3]
+    assert "no doppler: V is blank or NaN; expected a number" in found.rows.problems[3]
 
 
 def test_counts_in_the_heap(tabulate_with):
