@@ -16,6 +16,9 @@ from cal_pipeline.heterodyne.phases import OFFS, ONS
 SOURCE = (*ONS, *OFFS)
 """Phases of the group ``source``."""
 
+MISSING = "missing_"
+"""Start of the id of a pixel without any row."""
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -226,7 +229,7 @@ def name_pixels(rows: RowTable, band: BandRows) -> tuple[list[str], list[str]]:
     list of str
         Warnings about pixels with no id, several ids or one that others have, too.
     """
-    ids = [f"missing_{receiver}_{array}" for receiver in band.receivers for array in band.arrays]
+    ids = [f"{MISSING}{receiver}_{array}" for receiver in band.receivers for array in band.arrays]
     pixels, first = np.unique(band.pixel, return_index=True)
     for pixel, row in zip(pixels.tolist(), band.index[first].tolist(), strict=True):
         ids[pixel] = str(rows.pixel_id[row])

@@ -311,6 +311,17 @@ def test_pixels_with_another_frequency_axis_are_warned_of() -> None:
     assert warned == [False, True, True, False]
 
 
+def test_frequencies_by_default_are_warned_of() -> None:
+    """Where a profile tells how to find a number, and some rows do not have it."""
+    rows = [row("ON", 0.0, ref_channel=8.0), row("ON", 5.0, ref_channel=np.nan, file="b.fits", image_freq=np.nan)]
+    plan = plan_one(rows)
+    assert plan.warnings == (
+        "no image_freq in 2 of 2 rows (first: a.fits (extension 1, row 0)): signal_freq taken",
+        "no ref_channel in 1 of 2 rows (first: b.fits (extension 1, row 1)): 0 taken",
+    )
+    assert values_of(plan, "ref_channel") == [8.0, 0.0]
+
+
 def test_doubtful_ids_are_warned_of() -> None:
     """One id for two pixels, and an id that changes."""
     rows = [row("ON", 0.0, receiver=name, pixel_id="X") for name in "01"]
