@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import os
 import resource
 import tracemalloc
 from pathlib import Path
-=======
-from dataclasses import dataclass
->>>>>>> plan
 
 import numpy as np
 import pytest
@@ -19,15 +15,10 @@ from helpers_ingest import FILL, CountsForm, make_rows, make_scan, write_counts
 import cal_pipeline
 from cal_pipeline.core.errors import ReadBackError
 from cal_pipeline.core.store.paths import open_store
-<<<<<<< HEAD
 from cal_pipeline.core.store.verify import WitnessedStorePath
 from cal_pipeline.heterodyne.check import check_store
 from cal_pipeline.heterodyne.ingest import write_scan as module
 from cal_pipeline.heterodyne.ingest.rows import BandPlan, GroupPlan, ScanPlan
-=======
-from cal_pipeline.heterodyne.ingest.rows import BandPlan, GroupPlan, RowTable, ScanPlan
-from cal_pipeline.heterodyne.ingest.write_scan import write_scan
->>>>>>> plan
 
 SHAPE = (3000, 3, 2, 2, 2)
 IMAGE = CountsForm("image")
