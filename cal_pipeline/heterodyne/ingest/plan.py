@@ -55,6 +55,18 @@ def plan_scans(rows: RowTable, profile: GroupingProfile) -> Plans:
     -------
     Plans
         A scan that fails is among the failures and leaves the others as they are.
+
+    Examples
+    --------
+    >>> from cal_pipeline.heterodyne.ingest.find_files import find_files
+    >>> from cal_pipeline.heterodyne.ingest.profile import open_profile
+    >>> from cal_pipeline.heterodyne.ingest.tabulate import tabulate
+    >>> profile = open_profile("barge.toml")
+    >>> plans = plan_scans(tabulate(find_files(["night_files"], profile), profile).rows, profile)
+    >>> plans.failures, {number: list(plan.bands[0].groups) for number, plan in plans.scans.items()}
+    ([], {3: ['source', 'calibration'], 4: ['source', 'calibration']})
+    >>> plans.scans[3].bands[0].groups["source"].coordinates["sobsmode"][1].tolist()
+    ['OFF', 'ON', 'ON', 'OFF']
     """
     table, order = sort_rows(rows)
     names = RowNames.of(table)
