@@ -69,14 +69,16 @@ class CountsReader:
         The rows.
     column : str or None
         Column of the counts in tables; None for images.
+    used : ndarray of int
+        Rows that are read.
     stamps : mapping of str to FileStamp
         Stamps that files must have, by path; those of other files are the ones at their first opening.
     """
 
-    def __init__(self, rows: RowTable, column: str | None, stamps: Mapping[str, FileStamp]) -> None:
+    def __init__(self, rows: RowTable, column: str | None, used: Integers, stamps: Mapping[str, FileStamp]) -> None:
         self._rows, self._column = rows, column
         self._stamps = dict(stamps)
-        self._layouts = LayoutFinder(rows, column)
+        self._layouts = LayoutFinder(rows, column, used)
         self._is_gzip: dict[str, bool] = {}
         self._scratch = Scratch()
 

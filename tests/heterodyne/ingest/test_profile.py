@@ -8,8 +8,18 @@ from pathlib import Path
 import pytest
 from helpers_fits import IMAGE_PROFILE, write_profile
 
+from cal_pipeline.core.files.declared import make_table
 from cal_pipeline.heterodyne.ingest.errors import ProfileError
-from cal_pipeline.heterodyne.ingest.profile import PROFILES, open_profile, shipped_profiles
+from cal_pipeline.heterodyne.ingest.profile import (
+    PROFILES,
+    FrequencyRule,
+    GroupRule,
+    PhaseRule,
+    Profile,
+    TimeRule,
+    open_profile,
+    shipped_profiles,
+)
 from cal_pipeline.heterodyne.phases import CALIBRATION, OFFS, ONS
 
 
@@ -136,3 +146,20 @@ def test_a_file_in_the_way_does_not_replace_a_profile_of_the_package(monkeypatch
     monkeypatch.chdir(tmp_path)
     Path("gbt_wband").write_text("nonsense")
     assert open_profile("gbt_wband").name == "gbt_wband"
+
+
+def list_keys(declaration, prefix=""):
+    """List the dotted keys of a declared table and of those in it."""
+    for key, kind in make_table(declaration).keys.items():
+        fields = {"phase": PhaseRule, "time": TimeRule, "frequency": FrequencyRule, "group": GroupRule}.get(key)
+        if fields is not None and not prefix:
+            yield from list_keys(fields, f"{key}.")
+        else:
+            yield prefix + key
+
+
+def test_the_reference_has_every_key():
+    text = (Path(__file__).parents[3] / "docs" / "ingest_profiles.rst").read_text(encoding="utf-8")
+    keys = set(list_keys(Profile))
+    assert {"schema", "match", "time.is", "phase.when", "group.loads_gap", "frequency.doppler"} <= keys
+    assert [key for key in sorted(keys) if f"``{key}``" not in text and f"``[{key}]``" not in text] == []
