@@ -168,7 +168,7 @@ def find_receivers(folder: Path) -> set[str]:
     set of str
         Names of their profiles, of those that the demo knows.
     """
-    from cal_pipeline.heterodyne.ingest.profile import choose_profile
+    from cal_pipeline.heterodyne.ingest.find_files import choose_profile
 
     found = set()
     for path in sorted(folder.rglob("*.fits")):

@@ -1,24 +1,34 @@
-"""Make the tables of docs/ingest.rst: python docs/examples/ingest_tables.py FOLDER.
+"""Make the tables and pictures of docs/ingest.rst, by following it: python docs/examples/ingest_tables.py FOLDER.
 
-FOLDER holds the FITS files of the W-band receiver and of Argus, which are not part of the repository.
+FOLDER holds the FITS files of the W-band receiver and of Argus, in folders wband_m82 and argus_ngc5908. They are not part
+of the repository.
 """
 
 import contextlib
 import io
 import os
+import shlex
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from cal_pipeline import CalibrationPipeline, CalibratedSession
-from cal_pipeline.cli import calibrate
-from cal_pipeline.cli.demo_argus import ZENITH_OPACITY, compare_beams
+from run_page import read_blocks
+
+from cal_pipeline import CalibratedSession, open_l1
+from cal_pipeline.cli import calibrate, simulate
+from cal_pipeline.cli.demo_argus import compare_beams
 from cal_pipeline.cli.demo_real import PACKAGE, compare_figures
-from cal_pipeline.ingest import ingest
 
 DOCS = Path(__file__).parents[1]
-FOLDERS = {"gbt_wband": "AGBT15B_244_07", "gbt_argus": "AGBT21B_024_14"}
-"""Folders of the files in the test data of dysh, by the profile."""
+FOLDERS = {"wband_m82": "AGBT15B_244_07", "argus_ngc5908": "AGBT21B_024_14"}
+"""Folders of the files in FOLDER, and in the test data of dysh."""
+
+PICTURES = ("m82.png", "ngc5908.png")
+"""Pictures that the page makes."""
+
+COMMANDS = {"calibrate": calibrate.main, "cal-simulate": simulate.main}
+"""Commands on the page."""
 
 COMPARED = ("gain", "T_rec, physical", "T_sys, counts")
 """Beginnings of the names of the figures for which the independent package has a value."""
@@ -59,49 +69,73 @@ def tabulate_argus(session: Path, product: CalibratedSession) -> str:
     return format_table(header, rows)
 
 
-def show_dry_run(data: Path) -> str:
-    """Return what the dry run on the W-band files prints, with the folder as a user names it."""
-    printed, before = io.StringIO(), Path.cwd()
-    try:
-        os.chdir(data)
-        with contextlib.redirect_stdout(printed):
-            calibrate.main(["ingest", FOLDERS["gbt_wband"], "-o", "m82.zarr", "--dry-run"])
-    finally:
-        os.chdir(before)
-    return "\n".join(line.rstrip() for line in printed.getvalue().splitlines()) + "\n"
-
-
-def make_tables(data: Path, folder: Path) -> dict[str, str]:
-    """Ingest and calibrate the files, and make all tables.
+def make_tables(folder: Path) -> dict[str, str]:
+    """Make all tables of sessions and products that were made as the page says.
 
     Parameters
     ----------
-    data : Path
-        Folder with the folders of the files, all levels down.
     folder : Path
-        Folder for sessions and products.
+        Folder in which the commands of the page were run.
 
     Returns
     -------
     dict of str
         Texts by the name of their file.
     """
-    products = {}
-    for profile, steps in {"gbt_wband": {}, "gbt_argus": {"atmosphere": {"zenith_opacity": ZENITH_OPACITY}}}.items():
-        session = folder / f"{profile}.zarr"
-        ingest([data], session, profile=profile)
-        output = str(folder / f"{profile}_l1.zarr")
-        products[profile] = session, CalibrationPipeline.call(str(session), output_file=output, steps=steps)
     return {
-        "ingest_wband.inc": tabulate_wband(*products["gbt_wband"]),
-        "ingest_argus.inc": tabulate_argus(*products["gbt_argus"]),
+        "ingest_wband.inc": tabulate_wband(folder / "m82.zarr", open_l1(folder / "m82_l1.zarr")),
+        "ingest_argus.inc": tabulate_argus(folder / "ngc5908.zarr", open_l1(folder / "ngc5908_l1.zarr")),
     }
+
+
+def link_files(data: Path, folder: Path) -> None:
+    """Link the folders of the files under the names that they have in the test data of dysh."""
+    for name, link in FOLDERS.items():
+        (folder / link).symlink_to(next(data.rglob(name)).resolve())
+
+
+def follow_page(folder: Path) -> list[tuple[str, str, str]]:
+    """Run the blocks of the page in a folder, in this process.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder, with the files.
+
+    Returns
+    -------
+    list of tuple
+        Language and text of each block, and what it printed.
+    """
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        return [(language, text, _run_block(language, text)) for language, text in read_blocks(DOCS / "ingest.rst")]
+    finally:
+        os.chdir(before)
+
+
+def _run_block(language: str, text: str) -> str:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        if language == "python":
+            exec(compile(text, "docs/ingest.rst", "exec"), {})
+        else:
+            for line in text.replace("\\\n", " ").splitlines():
+                program, *arguments = shlex.split(line, comments=True)
+                status = COMMANDS[program](arguments)
+                if status:
+                    raise RuntimeError(f"{line} ended with exit status {status}")
+    return printed.getvalue()
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
-        tables = make_tables(Path(sys.argv[1]), Path(name))
-        for name, folder in FOLDERS.items():
-            source = "wband_m82"
+        link_files(Path(sys.argv[1]), Path(name))
+        blocks = follow_page(Path(name))
+        tables = make_tables(Path(name))
+        for picture in PICTURES:
+            shutil.copy2(Path(name) / picture, DOCS / "figures" / f"ingest_{picture}")
+    tables["ingest_dry_run.txt"] = next(printed for _, text, printed in blocks if "--dry-run" in text)
     for name, text in tables.items():
         (DOCS / name).write_text(text, encoding="utf-8")

@@ -21,8 +21,9 @@ CHANNELS, DUMPS, HORNS, POLARISATIONS = 256, 3, (1, 2, 3), ("X", "Y")
 F_REF, DF, PIX_REF = 97980.953, -0.5, 129  # MHz, MHz, and the number of a channel counted from 1
 OPACITY, FORWARD_EFFICIENCY = 0.11, 0.92
 AIR, BACKGROUND = 281.05, 2.725  # K
-SEQUENCE = ("VANE", "BLANK", "SLEW", "REF", "SRC", "SLEW", "SRC", "REF")
-ELEVATION = {"VANE": 40.0, "BLANK": 64.0, "SLEW": 58.0, "SRC": 52.0, "REF": 52.0}  # deg
+SEQUENCE = ("VANE", "BLANK", "SLEW", "REF", "SRC", "SLEW", "REF", "SRC", "REF")
+ELEVATION = {"VANE": 40.0, "BLANK": 64.0, "SLEW": 58.0}  # deg
+SOURCE_ELEVATION = 52.0  # deg, of all others
 
 
 def brightness(temperature):
@@ -41,7 +42,7 @@ def received(state, vane):
     """Temperature at the input of the receiver [K]."""
     if state == "VANE":
         return brightness(vane)
-    through = np.exp(-OPACITY / np.sin(np.deg2rad(ELEVATION[state])))
+    through = np.exp(-OPACITY / np.sin(np.deg2rad(ELEVATION.get(state, SOURCE_ELEVATION))))
     sky = through * brightness(BACKGROUND) + (1.0 - through) * brightness(AIR)
     source = antenna_temperature() if state == "SRC" else 0.0
     return FORWARD_EFFICIENCY * (sky + through * source) + (1.0 - FORWARD_EFFICIENCY) * brightness(AIR)
@@ -79,7 +80,7 @@ def write_file(folder, scan, vane, states=SEQUENCE, vane_reading=None):
         fits.Column("HORN", "I", array=np.array(horn)),
         fits.Column("POL", "1A", array=np.array(polarisation)),
         fits.Column("T_START", "23A", array=np.array(start)),
-        fits.Column("EL", "D", array=np.array([ELEVATION.get(name, 52.0) for name in state])),
+        fits.Column("EL", "D", array=np.array([ELEVATION.get(name, SOURCE_ELEVATION) for name in state])),
         *(fits.Column(name, "D", array=np.full(len(rows), value)) for name, value in alike.items()),
     ]
     table = fits.BinTableHDU.from_columns(columns, name="OBSDATA")
@@ -137,14 +138,14 @@ def test_units_times_and_pixels_are_those_of_l0(folder):
     source, loads = (
         zarr.open_group(folder / "pampa.zarr" / f"scan_000042/{name}") for name in ("source", "calibration")
     )
-    assert source["data_5d"].shape == (CHANNELS, DUMPS, len(HORNS), len(POLARISATIONS), 4)
+    assert source["data_5d"].shape == (CHANNELS, DUMPS, len(HORNS), len(POLARISATIONS), 5)
     assert source["data_5d"].dtype == np.float32
-    assert source["sobsmode"][:].tolist() == ["OFF", "ON", "ON", "OFF"]
+    assert source["sobsmode"][:].tolist() == ["OFF", "ON", "OFF", "ON", "OFF"]
     assert loads["sobsmode"][:].tolist() == ["HOT", "SKY"]
     assert source["frontend_backends"][:].tolist() == [f"PAMPA_{p}{h:02d}" for h in HORNS for p in POLARISATIONS]
     for name, expected in {
         "exptime": 2.0,
-        "elevation": np.deg2rad(52.0),
+        "elevation": np.deg2rad(SOURCE_ELEVATION),
         "azimuth": np.deg2rad(131.0),
         "tamb": AIR,
         "pamb": 640.0 * 100.0 / 133.322368,
@@ -158,7 +159,7 @@ def test_units_times_and_pixels_are_those_of_l0(folder):
     # The scan begins at 3:42; six of eleven seconds of a subscan are its dumps. L0 has the middle.
     starts = 60 * (3 * 60 + 42) + 11.0 * np.arange(len(SEQUENCE))
     middles = 61358 + (starts + 3.0) / 86400.0
-    np.testing.assert_allclose(source["mjd"][:], middles[[3, 4, 6, 7]], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(source["mjd"][:], middles[[3, 4, 6, 7, 8]], rtol=0, atol=1e-8)
     np.testing.assert_allclose(loads["mjd"][:], middles[:2], rtol=0, atol=1e-8)
 
 
@@ -179,7 +180,7 @@ def test_attributes_of_the_scan_are_those_of_the_files(folder):
     }.items():
         assert attributes[name] == expected, name
     assert str(attributes["night"]) == "20261114"
-    assert attributes["date_obs"].startswith("2026-11-14T03:42:44")
+    assert attributes["date_obs"].startswith("2026-11-14T03:42:33")
 
 
 @pytest.mark.parametrize("number", [42, 43])
