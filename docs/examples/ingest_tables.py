@@ -1,7 +1,7 @@
 """Make the tables and pictures of docs/ingest.rst, by following it: python docs/examples/ingest_tables.py FOLDER.
 
-FOLDER holds the FITS files of the W-band receiver and of Argus, in folders wband_m82 and argus_ngc5908. They are no part
-of the repository.
+FOLDER holds the FITS files of the W-band receiver and of Argus, in folders wband_m82 and argus_ngc5908. They are no
+part of the repository.
 """
 
 import contextlib
