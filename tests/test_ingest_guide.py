@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cal_pipeline import open_l1
+from cal_pipeline import CalibrationPipeline, open_l1
 from cal_pipeline.cli import demo
-from cal_pipeline.cli.demo_argus import PUBLISHED, TOLERANCE, compare_beams
+from cal_pipeline.cli.demo_argus import PUBLISHED, PUBLISHED_T_CAL, TOLERANCE, ZENITH_OPACITY, compare_beams
 from cal_pipeline.cli.demo_real import compare_figures
 
 REAL_DATA = "CAL_PIPELINE_REAL_DATA"
@@ -75,11 +75,21 @@ def test_figures_are_those_of_the_independent_package(followed):
 
 @needs_files
 @pytest.mark.slow
-def test_argus_differs_as_the_page_says(followed):
+def test_argus_differs_as_the_page_says(followed, tmp_path):
     folder, _ = followed
-    beams = compare_beams(folder / "ngc5908.zarr", open_l1(folder / "ngc5908_l1.zarr"))
-    rescaled = np.array([beam.t_sys_rescaled / beam.published.median for beam in beams])
-    np.testing.assert_allclose(rescaled, 1.0, atol=1e-3)
+    session = folder / "ngc5908.zarr"
+    product = open_l1(folder / "ngc5908_l1.zarr")
+    beams = compare_beams(session, product)
+    rescaled = np.array([beam.t_sys_rescaled / beam.published.median - 1.0 for beam in beams])
+    assert (rescaled > 1e-4).all()
+    assert (rescaled < 3e-4).all()
+    np.testing.assert_allclose([beam.scale / PUBLISHED_T_CAL - 1.0 for beam in beams], -0.010, atol=0.001)
+    parameters = {"atmosphere": {"zenith_opacity": ZENITH_OPACITY + 0.1}}
+    opaque = CalibrationPipeline.call(str(session), output_file=str(tmp_path / "l1.zarr"), steps=parameters)
+    raised = [beam.scale / other.scale - 1.0 for beam, other in zip(compare_beams(session, opaque), beams, strict=True)]
+    np.testing.assert_allclose(raised, 0.005, atol=0.001)
+    fall = product.open_scan(331).t_rec_ssb.median("channel") - opaque.open_scan(331).t_rec_ssb.median("channel")
+    assert float(fall.mean()) == pytest.approx(35.0, abs=2.5)
 
 
 @needs_files
