@@ -21,8 +21,8 @@ from cal_pipeline.simulate import SessionConfig, preset, simulate, truth_path
 # What `test_adding` adds to a copy of the repository.
 collect_ignore = ["adding"]
 
-# The first example of a property may wait for a function to be compiled.
-hypothesis.settings.register_profile("compiled", deadline=None)
+# The first example of a property may wait for a function to be compiled, and any example for other processes.
+hypothesis.settings.register_profile("compiled", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("compiled")
 
 

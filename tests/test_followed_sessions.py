@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
-import threading
 import time
 
 import pytest
 import zarr
 from helpers_l1 import assert_identical
+from helpers_wait import followed_writers, wait_until
 
 from cal_pipeline import CalibratedSession
 from cal_pipeline.cli.calibrate import main
@@ -49,10 +49,7 @@ def move(session, night, number):
 
 
 def wait_for(path):
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and not path.exists():
-        time.sleep(0.02)
-    assert path.exists()
+    wait_until(path.exists)
 
 
 def write_in_place(session, night, product):
@@ -76,15 +73,8 @@ def write_one_by_one(session, night, product):
 
 @pytest.fixture
 def writing(session, night, tmp_path):
-    threads = []
-
-    def start(write):
-        threads.append(threading.Thread(target=write, args=(session, night, tmp_path / "l1.zarr")))
-        threads[-1].start()
-
-    yield start
-    for thread in threads:
-        thread.join()
+    with followed_writers() as writers:
+        yield lambda write: writers.start(write, session, night, tmp_path / "l1.zarr")
 
 
 @pytest.mark.slow
@@ -124,8 +114,8 @@ def test_a_scan_without_loads_is_calibrated_once_later_ones_are_there(session, n
     def write(session, night, product):
         move(session, night, 1)
         wait_for(product)
-        while not (product / "failures.json").exists() or "NoLoadsError" not in (product / "failures.json").read_text():
-            time.sleep(0.02)
+        failures = product / "failures.json"
+        wait_until(lambda: failures.exists() and "NoLoadsError" in failures.read_text())
         move(session, night, 2)
 
     writing(write)

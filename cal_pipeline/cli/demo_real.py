@@ -207,8 +207,8 @@ def _compare_beam(beam: int, scan: xarray.Dataset, loads: LoadStage, sky: Floats
     part, published = scan.isel(receiver=beam, array=0, channel=inner), PUBLISHED[beam]
     gain = 1.0 / float(part.gamma.mean())
     hot, cold = (values[inner, beam : beam + 1] for values in (loads.means.hot, loads.means.cold))
-    temperatures = (loads.means.hot_input.physical, loads.means.cold_input.physical)
-    t_rec = receiver_temperature(hot, cold, *(np.full((1, 1, 1), t) for t in temperatures))
+    temperatures = (loads.means.hot_input.temperature, loads.means.cold_input.temperature)
+    t_rec = receiver_temperature(hot, cold, *(t.reshape(1, 1, 1) for t in temperatures))
     quoted, independent = measure_noise_ratios(part)
     t_sys = gain * float(sky[inner].mean())
     return [

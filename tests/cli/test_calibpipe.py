@@ -364,6 +364,8 @@ def test_interrupt_is_130(night):
         "import sys, time; import cal_pipeline.cherenkov.meteo as m; from cal_pipeline.cli.calibpipe import run_tool\n"
     )
     code += "m.MeteoTable.read = classmethod(lambda *a: (print('here', flush=True), time.sleep(60)))\n"
+    # A shell lets what it runs in the background ignore SIGINT, and Python inherits that.
+    code += "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "sys.exit(run_tool(sys.argv[1], sys.argv[2:]))"
     words = [sys.executable, "-c", code, PROFILE, "-c", "density_profile.yaml"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -135,7 +135,7 @@ def _be_child(output: int, function: Callable[..., int], args: tuple[Any, ...]) 
         os._exit(status)
 
 
-def _end_group(group: int, patience: float = 10.0) -> int:
+def _end_group(group: int, patience: float = 60.0) -> int:
     """Wait for the processes of a group, then kill those left; return their number."""
     end, pause = time.monotonic() + patience, 0.0005
     while _reap(group):

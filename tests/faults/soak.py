@@ -41,6 +41,9 @@ TIME_LIMIT = 0.1
 WINDOW = 50
 """Number of scans between two samples."""
 
+LOOKS, PAUSE = 5, 0.002
+"""Number of times that what is open is counted after each scan, and the time between two [s]."""
+
 Damage = Callable[[Path], None]
 
 
@@ -184,7 +187,8 @@ class Sample:
     memory : float
         Resident memory; what processes share is counted once [kB].
     descriptors, threads, processes : int
-        Numbers of open descriptors, threads and processes.
+        Numbers of open descriptors, threads and processes: the least since the sample before. What leaks is always
+        there; what is open in passing is not.
     """
 
     n_scans: int
@@ -196,30 +200,64 @@ class Sample:
     processes: int
 
 
-def measure(pid: int, n_scans: int) -> Sample:
-    """Measure a process and all that it started.
+class Meter:
+    """Measurements of a process and all that it started.
 
     Parameters
     ----------
     pid : int
         The process.
-    n_scans : int
-        Number of scans that it has finished.
     """
-    cpu, memory, descriptors, threads, processes = 0.0, 0.0, 0, 0, 0
-    for process in _with_children(pid):
-        try:
-            status = Path(f"/proc/{process}/stat").read_text().rsplit(") ", 1)[1].split()
-            rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
-            descriptors += len(os.listdir(f"/proc/{process}/fd"))
-        except OSError:
-            continue  # it has just ended
-        # Times of the process and of its ended children, in ticks.
-        cpu += sum(map(int, status[11:15])) / os.sysconf("SC_CLK_TCK")
-        memory += float(re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)[1])  # type: ignore[index]
-        threads += int(status[17])
-        processes += 1
-    return Sample(n_scans, time.monotonic(), cpu, memory, descriptors, threads, processes)
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.counts: list[tuple[int, int, int]] = []
+
+    def look(self) -> None:
+        """Count a few times what is open."""
+        for _ in range(LOOKS):
+            self.counts.append(self._count())
+            time.sleep(PAUSE)
+
+    def _count(self) -> tuple[int, int, int]:
+        """Count descriptors, threads and processes."""
+        descriptors, threads, processes = 0, 0, 0
+        for process in _with_children(self.pid):
+            try:
+                n_threads = int(_read_status(process)[17])
+                descriptors += len(os.listdir(f"/proc/{process}/fd"))
+            except OSError:
+                continue  # it has just ended
+            threads += n_threads
+            processes += 1
+        return descriptors, threads, processes
+
+    def sample(self, n_scans: int) -> Sample:
+        """Measure time and memory, and take the least of the counts since the last sample.
+
+        Parameters
+        ----------
+        n_scans : int
+            Number of scans that the process has finished.
+        """
+        cpu, memory = 0.0, 0.0
+        for process in _with_children(self.pid):
+            try:
+                status = _read_status(process)
+                rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+            except OSError:
+                continue
+            # Times of the process and of its ended children, in ticks.
+            cpu += sum(map(int, status[11:15])) / os.sysconf("SC_CLK_TCK")
+            memory += float(re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)[1])  # type: ignore[index]
+        descriptors, threads, processes = map(min, zip(*self.counts, strict=True))
+        self.counts.clear()
+        return Sample(n_scans, time.monotonic(), cpu, memory, descriptors, threads, processes)
+
+
+def _read_status(process: int) -> list[str]:
+    """Read the state of a process and what follows it in the line of the kernel."""
+    return Path(f"/proc/{process}/stat").read_text().rsplit(") ", 1)[1].split()
 
 
 def _with_children(pid: int) -> Iterator[int]:
@@ -280,15 +318,21 @@ class Run:
         times = [(getattr(b, name) - getattr(a, name)) / (b.n_scans - a.n_scans) for a, b in pairs]
         return robust_slope(scans, times) * (scans[-1] - scans[0]) / float(np.median(times))
 
+    def leaks(self) -> list[str]:
+        """Say which numbers of what is open grew."""
+        found = []
+        for name in ("descriptors", "threads", "processes"):
+            first, last = getattr(self.steady[0], name), getattr(self.steady[-1], name)
+            if self.slope(name) > 0 and last > first:
+                found.append(f"{name} grow from {first} to {last}")
+        return found
+
     def complaints(self, damaged: dict[int, str], memory_limit: float, time_limit: float) -> list[str]:
         """Say what grew, and which scans failed that should not, or the other way round."""
         found = []
         if (memory := self.slope("memory")) >= memory_limit:
             found.append(f"memory grows by {memory:.1f} kB a scan, expected less than {memory_limit:g}")
-        for name in ("descriptors", "threads", "processes"):
-            first, last = getattr(self.steady[0], name), getattr(self.steady[-1], name)
-            if self.slope(name) > 0 and last > first:
-                found.append(f"{name} grow from {first} to {last}")
+        found += self.leaks()
         if (growth := self.growth_of_time("cpu")) > time_limit:
             found.append(f"the time of a scan grows by {growth:.0%} over the run, expected at most {time_limit:.0%}")
         found += [f"scan {n} failed, though nothing is wrong with it" for n in sorted(self.failed - damaged.keys())]
@@ -326,24 +370,47 @@ def soak(folder: Path, n_workers: int, minutes: float) -> list[Run]:
         Time after which no further run starts [min].
     """
     command = [sys.executable, __file__, "--child", str(folder), str(n_workers), str(minutes)]
+    return watch(command, folder / f"log_{n_workers}.txt", n_workers)
+
+
+def watch(command: Sequence[str], log_path: Path, n_workers: int = 0) -> list[Run]:
+    """Run a command that calibrates sessions, and measure it by what it logs.
+
+    Parameters
+    ----------
+    command : sequence of str
+        The command and its arguments. It reads a line after each session, so that it has not ended when it is
+        measured for the last time.
+    log_path : Path
+        File for what it logs.
+    n_workers : int
+        Number of worker processes that it starts.
+    """
     runs, current = [], Run(n_workers)
     with (
-        (folder / f"log_{n_workers}.txt").open("w") as log,
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=_environment()) as process,
+        log_path.open("w") as log,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment()
+        ) as process,
     ):
+        assert process.stdin is not None
         assert process.stderr is not None
-        n_done = 0
+        meter, n_done = Meter(process.pid), 0
         for line in process.stderr:
             log.write(line)
             if match := _SCAN.search(line):
                 n_done += 1
                 if match[2].startswith("failed"):
                     current.failed.add(int(match[1]))
+                meter.look()
                 if n_done % WINDOW == 0:
-                    current.samples.append(measure(process.pid, n_done))
+                    current.samples.append(meter.sample(n_done))
             elif _END in line:
                 runs.append(current)
                 current, n_done = Run(n_workers), 0
+                meter.counts.clear()
+                process.stdin.write("\n")
+                process.stdin.flush()
     if process.returncode:
         raise RuntimeError(f"the soak ended with status {process.returncode}; see {log.name}")
     return runs
@@ -364,6 +431,7 @@ def _calibrate_again_and_again(folder: Path, n_workers: int, minutes: float) -> 
     workers = ["--workers", str(n_workers)] if n_workers else []
     while True:
         calibrate([str(folder / "session.zarr"), "-o", str(output), "--skydiff", "2", *workers])
+        sys.stdin.readline()
         shutil.rmtree(output)
         output.with_name(f"{output.stem}_quality.ecsv").unlink(missing_ok=True)
         if time.monotonic() > end:

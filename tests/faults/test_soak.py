@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
+import os
+import sys
+
 import pytest
 
 from . import soak
@@ -39,6 +44,60 @@ def test_what_grows_is_named(run, words):
 
 def test_a_damaged_scan_must_fail():
     assert judge(make_run(), {4: "no OFF"}) == ["scan 4 did not fail: no OFF"]
+
+
+def test_a_file_that_is_open_in_passing_does_not_count(tmp_path):
+    meter = soak.Meter(os.getpid())
+    gc.collect()
+    meter.look()
+    before = meter.sample(1).descriptors
+    with (tmp_path / "file").open("w"):
+        meter.look()
+        with_file = meter.sample(2).descriptors
+        meter.look()
+    meter.look()
+    assert (with_file, meter.sample(3).descriptors) == (before + 1, before)
+
+
+LOGS_SCANS = """
+import os, subprocess, sys, tempfile, threading, time
+kept = []
+for number in range(1, 41):
+    print(f"2026 INFO scan {number} SIM-ORION, otf", file=sys.stderr, flush=True)
+    while not os.path.exists(f"{sys.argv[1]}/{number}"):
+        time.sleep(0.001)
+    if number % 5 == 0:
+        LEAK
+print("40 scans calibrated", file=sys.stderr)
+sys.stdin.readline()
+"""
+"""A process that logs scans, waits until it has been looked at, and leaks at every fifth."""
+
+
+@pytest.mark.parametrize(
+    ("leak", "grows"),
+    [
+        ("pass", []),
+        ("kept.append(tempfile.TemporaryFile())", ["descriptors"]),
+        ("threading.Thread(target=time.sleep, args=[60], daemon=True).start()", ["threads"]),
+        # It ends with the process that leaks it, and so does its input.
+        ("kept.append(subprocess.Popen(['cat'], stdin=subprocess.PIPE))", ["descriptors", "threads", "processes"]),
+    ],
+)
+def test_what_leaks_is_complained_of(tmp_path, monkeypatch, leak, grows):
+    number, look = itertools.count(1), soak.Meter.look
+
+    def look_and_tell(meter):
+        look(meter)
+        (tmp_path / str(next(number))).touch()
+
+    monkeypatch.setattr(soak, "WINDOW", 4)
+    monkeypatch.setattr(soak, "PAUSE", 0.0)
+    monkeypatch.setattr(soak.Meter, "look", look_and_tell)
+    command = [sys.executable, "-c", LOGS_SCANS.replace("LEAK", leak), str(tmp_path)]
+    (run,) = soak.watch(command, tmp_path / "log.txt")
+    assert [sample.n_scans for sample in run.samples] == list(range(4, 41, 4))
+    assert [complaint.partition(" grow from ")[0] for complaint in run.leaks()] == grows
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ from cal_pipeline.report.receiver_report import write_report
 from cal_pipeline.simulate import Line
 from tests.helpers_browser import LAPTOP, PHONE, Visit, open_browser
 from tests.helpers_report import HOSTILE
+from tests.helpers_wait import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -208,6 +209,11 @@ def of_frame(folder):
     return path
 
 
+def pause(page):
+    """Make a pause in which the page goes on."""
+    return lambda seconds: page.wait_for_timeout(1e3 * seconds)
+
+
 def traces(page):
     """Numbers of points and extremes of the traces of the first figure."""
     return page.evaluate(
@@ -221,12 +227,10 @@ def test_a_spike_is_drawn_at_every_zoom_and_detail_grows_with_it(of_frame, visit
     assert max(high for _, high in traces(window.page)) == pytest.approx(SPIKE, rel=0.01)
     assert max(count for count, _ in traces(window.page)) < 4000
     window.page.click("[data-range]")  # the axis leaves it out until it is asked for
-    limits = window.page.evaluate(LIMITS)
-    assert limits[1] > 0.98 * SPIKE
+    wait_until(lambda: window.page.evaluate(LIMITS)[1] > 0.98 * SPIKE)
     window.page.evaluate(ZOOM)
-    window.page.wait_for_timeout(1000)
+    wait_until(lambda: 30 <= traces(window.page)[0][0] <= 200, pause(window.page))  # single channels
     assert max(high for _, high in traces(window.page)) == pytest.approx(SPIKE, rel=0.01)
-    assert all(30 <= count <= 200 for count, _ in traces(window.page)[:1])  # single channels
     assert window.complain() == []
 
 
@@ -236,11 +240,10 @@ def test_groups_axes_tabs_and_tables_react(of_frame, visit):
     page = window.page
     before = len(traces(page))
     page.click("#groups .chips button >> nth=0")
-    page.wait_for_timeout(600)
-    assert len(traces(page)) < before
+    wait_until(lambda: len(traces(page)) < before, pause(page))
     page.click("figure .tools button >> text=Velocity")
-    page.wait_for_timeout(800)
-    assert page.evaluate("document.querySelector('.plot').layout.xaxis.title.text") == "Velocity [km/s]"
+    title = "document.querySelector('.plot').layout.xaxis.title.text"
+    wait_until(lambda: page.evaluate(title) == "Velocity [km/s]", pause(page))
     page.click("[role=tab] >> text=second")
     page.wait_for_selector("[role=tabpanel] .main-svg")
     page.click(".filters button >> text=fail")

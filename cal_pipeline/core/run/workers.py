@@ -534,9 +534,11 @@ def _die(number: Key, _frame: FrameType | None) -> None:
     Python would warn about leaked semaphores at the end of the run. An exception would not do: one
     raised in a finaliser is lost.
     """
-    signal.signal(number, signal.SIG_DFL)
+    # One signal may come from the system to all processes of a run, and one from the run itself.
+    signal.signal(number, signal.SIG_IGN)
     with suppress(Exception):
         multiprocessing.util._exit_function()  # type: ignore[attr-defined]
+    signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
 
 

@@ -1,7 +1,7 @@
 """Optical depth against the weight of the air in it."""
 
 from itertools import pairwise
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -150,9 +150,9 @@ def test_wavelengths_and_bins_at_once_are_those_one_by_one():
 
 def test_a_night_takes_much_less_than_a_second():
     edges = make_edges(2.1)
-    start = perf_counter()
+    start = process_time()
     compute_optical_depth(edges, np.arange(200.0, 700.0), *sample_centres(edges, make_night(), make_reference()), CO2)
-    assert perf_counter() - start < 0.5
+    assert process_time() - start < 0.5
 
 
 @pytest.mark.parametrize("night", ["gdas_2023-07-10", "era5_2023-07-10"])

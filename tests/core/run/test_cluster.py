@@ -7,10 +7,10 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from helpers_l0 import write_scan
+from helpers_wait import wait_until
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.core.run import cluster as dask_cluster
@@ -57,13 +57,15 @@ def run(cluster, l0, tmp_path, numbers=None):
 def test_twelve_scans_are_in_flight_once_six_workers_have_come(empty_cluster, l0, tmp_path, monkeypatch):
     seen, release = set(), threading.Event()
 
-    def held(session, number, recipe):
-        # No scan gets on until twelve are in flight; they would time out if there were fewer.
-        tasks = [key for key in empty_cluster.scheduler.tasks if "calibrate_observation" in str(key)]
+    def count():
+        tasks = [key for key in list(empty_cluster.scheduler.tasks) if "calibrate_observation" in str(key)]
         seen.add(len(tasks))
-        if len(tasks) >= 12:
-            release.set()
-        release.wait(timeout=0.5)
+        return len(tasks)
+
+    def held(session, number, recipe):
+        # No scan gets on until twelve are in flight.
+        wait_until(lambda: count() >= 12 or release.is_set())
+        release.set()
         return apply_steps(session, number, recipe)
 
     monkeypatch.setattr("cal_pipeline.core.run.workers.apply_steps", held)
@@ -86,15 +88,22 @@ def test_a_cluster_that_adapts_itself_starts_a_worker(empty_cluster, l0, tmp_pat
         done.set()
 
     threading.Thread(target=calibrate, daemon=True).start()
-    assert done.wait(30), "no worker was started"
+    assert done.wait(60), "no worker was started"
     assert [outcome.failed_in for outcome in outcomes] == ["", ""]
 
 
 def test_waiting_for_workers_is_said_again_and_again(empty_cluster, l0, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(dask_cluster, "PATIENCE", 1.0)
-    threading.Timer(3.0, lambda: empty_cluster.scale(1)).start()
+
+    def grow():
+        wait_until(lambda: caplog.text.count("no workers at") >= 2)
+        empty_cluster.scale(1)
+
+    growing = threading.Thread(target=grow)
     with caplog.at_level("WARNING", "cal_pipeline"):
+        growing.start()
         outcomes = list(run(empty_cluster, l0, tmp_path, [1, 2]))
+    growing.join()
     said = [record.getMessage() for record in caplog.records if "no workers at" in record.getMessage()]
     assert [o.failed_in for o in outcomes] == ["", ""]
     assert len(said) >= 2
@@ -115,8 +124,7 @@ def test_scans_of_workers_that_have_left_are_done_by_others(empty_cluster, l0, t
     def exchange():
         started.wait(timeout=60)
         empty_cluster.scale(0)
-        while empty_cluster.scheduler.workers:
-            time.sleep(0.05)
+        wait_until(lambda: not empty_cluster.scheduler.workers)
         empty_cluster.scale(1)
         left.set()
 
@@ -130,8 +138,7 @@ def test_workers_of_another_version_are_named_before_the_output_is_made(
     empty_cluster, make_session, calibrate, tmp_path, monkeypatch
 ):
     empty_cluster.scale(1)
-    while not empty_cluster.scheduler.workers:
-        time.sleep(0.05)
+    wait_until(lambda: empty_cluster.scheduler.workers)
     monkeypatch.setattr(dask_cluster, "__version__", "99.0")
     session = make_session(channels=16, scans=1)
     with pytest.raises(ClusterError, match=r"has version .*expected cal_pipeline 99\.0") as refused:
@@ -164,27 +171,22 @@ def test_workers_that_lack_the_package_are_refused_first_and_left_out_later(
 ):
     lacking = start_lacking_worker(cluster_with_port.scheduler_address, tmp_path / "path")
     try:
-        while not cluster_with_port.scheduler.workers:
-            time.sleep(0.1)
+        wait_until(lambda: cluster_with_port.scheduler.workers)
         with pytest.raises(ClusterError, match="cannot import cal_pipeline") as refused:
             DaskCluster(cluster_with_port.scheduler_address).check()
         assert len(str(refused.value).splitlines()) == 1
     finally:
         lacking.terminate()
         lacking.wait()
-    while cluster_with_port.scheduler.workers:
-        time.sleep(0.1)
+    wait_until(lambda: not cluster_with_port.scheduler.workers)
     cluster_with_port.scale(1)
-    while not cluster_with_port.scheduler.workers:
-        time.sleep(0.1)
+    wait_until(lambda: cluster_with_port.scheduler.workers)
     late: list[subprocess.Popen] = []
 
     def held(session, number, recipe):
         if not late:
             late.append(start_lacking_worker(cluster_with_port.scheduler_address, tmp_path / "other"))
-        deadline = time.monotonic() + 60
-        while "get no scans" not in caplog.text and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: "get no scans" in caplog.text)
         return apply_steps(session, number, recipe)
 
     monkeypatch.setattr("cal_pipeline.core.run.workers.apply_steps", held)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 import photometer
 import pytest
 import zarr
+from helpers_wait import followed_writers, wait_until
 from photometer import PhotometerPipeline
 
 from cal_pipeline import __version__
@@ -53,7 +52,7 @@ def made(tmp_path):
     return path
 
 
-def write_in_place(made, night, pause=0.01):
+def write_in_place(made, night, meanwhile, pause=0.01):
     """Copy exposures file by file, metadata first."""
     for exposure in sorted(made.iterdir()):
         files = sorted(
@@ -63,13 +62,14 @@ def write_in_place(made, night, pause=0.01):
             target = night / path.relative_to(made)
             target.parent.mkdir(parents=True, exist_ok=True)
             content = path.read_bytes()
-            with open(target, "wb", buffering=0) as file:  # chunks are not whole at once either
+            # Chunks are not whole at once either.
+            with open(target, "wb", buffering=0) as file, meanwhile.still():
                 file.write(content[: len(content) // 2])
                 time.sleep(pause)
                 file.write(content[len(content) // 2 :])
 
 
-def write_staged(made, night, pause=0.05):
+def write_staged(made, night, meanwhile=None, pause=0.05):
     """Write exposures elsewhere and rename them into the night."""
     for exposure in sorted(made.iterdir()):
         time.sleep(pause)
@@ -93,16 +93,9 @@ def run(night, tmp_path):
 
 @pytest.fixture
 def meanwhile():
-    """Run a function in another thread, and wait for it in the end."""
-    threads = []
-
-    def start(function, *arguments):
-        threads.append(threading.Thread(target=function, args=arguments))
-        threads[-1].start()
-
-    yield start
-    for thread in threads:
-        thread.join()
+    """Run functions in other threads, and wait for them in the end."""
+    with followed_writers() as writers:
+        yield writers
 
 
 def read_rates(product):
@@ -122,7 +115,7 @@ def assert_all_rates(product):
 
 @pytest.mark.parametrize("write", [write_in_place, write_staged])
 def test_exposures_are_processed_once_each_as_they_are_written(night, made, run, meanwhile, caplog, write):
-    meanwhile(write, made, night)
+    meanwhile.start(write, made, night, meanwhile)
     with caplog.at_level(logging.INFO, "cal_pipeline"):
         product = run()
     assert_all_rates(product)
@@ -149,7 +142,7 @@ def test_the_input_is_waited_for(night, made, run, meanwhile, caplog):
         zarr.create_group(night)
         write_staged(made, night)
 
-    meanwhile(begin)
+    meanwhile.start(begin)
     with caplog.at_level(logging.INFO, "cal_pipeline"):
         assert_all_rates(run(follow_timeout=1.0))
     assert f"waiting for exposures in {night}; Ctrl-C ends the run" in caplog.messages
@@ -161,24 +154,31 @@ def test_readers_see_the_product_grow(night, made, run, meanwhile, tmp_path):
     def write():
         write_exposure(night, 1)
         product = tmp_path / "rates.zarr"
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and not (product / "exposure_000001").exists():
-            time.sleep(0.02)
+        wait_for(product / "exposure_000001")
         seen.append((photometer.Photometry(str(product)).numbers, read_json(product, "run.json")["state"]))
         write_exposure(night, 2)
 
-    meanwhile(write)
+    meanwhile.start(write)
     assert run().numbers == [1, 2]
     assert seen == [([1], "running")]
 
 
-def send(number, after):
-    threading.Timer(after, os.kill, (os.getpid(), number)).start()
+def send(number, meanwhile, after=None, waits=0):
+    """Send a signal while a run waits, once there is a file or group and the run has waited some times more."""
+    left = [waits]
+
+    def send_now():
+        if after is None or after.exists():
+            left[0] -= 1
+            if left[0] < 0:
+                signal.raise_signal(number)
+
+    meanwhile.whenever_waiting(send_now)
 
 
-def test_ctrl_c_ends_it_while_it_waits(night, run, caplog):
+def test_ctrl_c_ends_it_while_it_waits(night, run, caplog, meanwhile, tmp_path):
     write_exposure(night, 1)
-    send(signal.SIGINT, 1.0)
+    send(signal.SIGINT, meanwhile, tmp_path / "rates.zarr/exposure_000001")
     with caplog.at_level(logging.INFO, "cal_pipeline"):
         product = run(follow_timeout=None)
     assert product.numbers == [1]
@@ -187,8 +187,8 @@ def test_ctrl_c_ends_it_while_it_waits(night, run, caplog):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_ctrl_c_before_the_first_exposure_leaves_nothing(night, run, tmp_path):
-    send(signal.SIGINT, 0.3)
+def test_ctrl_c_before_the_first_exposure_leaves_nothing(night, run, tmp_path, meanwhile):
+    send(signal.SIGINT, meanwhile)
     assert run(follow_timeout=None) is None
     assert not (tmp_path / "rates.zarr").exists()
     assert not (tmp_path / "rates.zarr.staging").exists()
@@ -219,9 +219,9 @@ def test_ctrl_c_in_the_midst_of_an_exposure_is_an_interruption(night, run, tmp_p
     assert photometer.Photometry(str(tmp_path / "rates.zarr")).numbers == [1]
 
 
-def test_sigterm_is_an_interruption_even_while_it_waits(night, run):
+def test_sigterm_is_an_interruption_even_while_it_waits(night, run, meanwhile, tmp_path):
     write_exposure(night, 1)
-    send(signal.SIGTERM, 1.0)
+    send(signal.SIGTERM, meanwhile, tmp_path / "rates.zarr/exposure_000001")
     with pytest.raises(RunInterruptedError, match="1 of 1 exposure finished"):
         run(follow_timeout=None)
 
@@ -233,7 +233,7 @@ def test_what_changes_is_processed_again(night, run, meanwhile, caplog, tmp_path
         wait_for(tmp_path / "rates.zarr" / "exposure_000001")
         zarr.open_array(night / "exposure_000001/counts", mode="r+")[...] = COUNTS + 50.0
 
-    meanwhile(change)
+    meanwhile.start(change)
     product = run(follow_timeout=0.7)
     np.testing.assert_array_equal(read_rates(product)[1], (COUNTS + 50.0) / 2.0)
     assert "exposure 1 has changed since it was read; it is processed again" in caplog.messages
@@ -241,9 +241,7 @@ def test_what_changes_is_processed_again(night, run, meanwhile, caplog, tmp_path
 
 
 def wait_for(path):
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and not path.exists():
-        time.sleep(0.02)
+    wait_until(path.exists)
 
 
 def test_a_failed_exposure_is_tried_again_when_it_is_mended(night, run, meanwhile, tmp_path):
@@ -256,7 +254,7 @@ def test_a_failed_exposure_is_tried_again_when_it_is_mended(night, run, meanwhil
         assert [failure["exposure_number"] for failure in read_json(tmp_path / "rates.zarr", "failures.json")] == [1]
         zarr.open_group(night / "exposure_000001").attrs["seconds"] = 2.0
 
-    meanwhile(mend)
+    meanwhile.start(mend)
     product = run(follow_timeout=0.7)
     assert (product.numbers, product.failures) == ([1, 2], [])
 
@@ -279,10 +277,11 @@ def test_one_that_stays_incomplete_is_tried_in_the_end(night, run):
     assert [failure["exposure_number"] for failure in error.value.failures] == [2]
 
 
-def test_one_that_is_incomplete_is_named_after_ctrl_c(night, run, caplog):
+def test_one_that_is_incomplete_is_named_after_ctrl_c(night, run, caplog, meanwhile, tmp_path):
     write_exposure(night, 1)
     (night / "exposure_000002").mkdir()
-    send(signal.SIGINT, 1.0)
+    # What it lacks is looked at once it has settled.
+    send(signal.SIGINT, meanwhile, tmp_path / "rates.zarr/exposure_000001", waits=10)
     assert run(follow_timeout=None).numbers == [1]
     assert any(
         message.startswith("exposure 2 left out, still being written when following ended: ")
@@ -291,7 +290,7 @@ def test_one_that_is_incomplete_is_named_after_ctrl_c(night, run, caplog):
 
 
 def test_a_selection_needs_not_be_there_yet(night, made, run, meanwhile):
-    meanwhile(write_staged, made, night)
+    meanwhile.start(write_staged, made, night)
     assert run(exposures=[2, 7]).numbers == [2]
 
 
@@ -317,7 +316,7 @@ def test_an_older_product_is_replaced_with_the_first_exposures(night, run, meanw
         seen.append(photometer.Photometry(str(tmp_path / "rates.zarr")).numbers)
         write_exposure(night, 3)
 
-    meanwhile(look)
+    meanwhile.start(look)
     assert run(overwrite=True).numbers == [2, 3]
     assert seen == [[2]]
     assert not (tmp_path / "rates.zarr.staging").exists()
@@ -338,7 +337,7 @@ def test_processes_are_kept_between_batches(night, run, meanwhile, tmp_path, mon
         wait_for(tmp_path / "rates.zarr" / "exposure_000002")
         write_exposure(night, 3)
 
-    meanwhile(write)
+    meanwhile.start(write)
     assert_all_rates(run(workers=2, follow_timeout=1.0))
     assert len(started) == 1
 
@@ -494,7 +493,7 @@ def test_a_cluster_looks_at_the_input_anew(night, run, meanwhile, tmp_path):
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp://"
     ) as cluster:
-        meanwhile(write)
+        meanwhile.start(write)
         assert_all_rates(run(scheduler=cluster.scheduler_address, follow_timeout=2.0))
 
 
@@ -513,7 +512,7 @@ def test_an_object_store_is_polled(made, meanwhile, tmp_path):
                     time.sleep(0.01)
                     files.put(str(path), f"{address}/{path.relative_to(made)}")
 
-    meanwhile(write)
+    meanwhile.start(write)
     settings = {"follow": True, "follow_settling": SETTLING, "follow_timeout": 0.5, "configure_log": False}
     assert_all_rates(PhotometerPipeline.call(address, output_file=str(tmp_path / "rates.zarr"), **settings))
     with pytest.raises(StoreError, match="is not there"):

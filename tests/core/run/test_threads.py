@@ -23,7 +23,7 @@ def test_results_keep_the_order(number):
 
 
 def test_work_is_shared():
-    meet = threading.Barrier(3, timeout=10)
+    meet = threading.Barrier(3, timeout=60)
     assert map_in(3, lambda _: meet.wait() >= 0, range(3)) == [True] * 3
 
 
