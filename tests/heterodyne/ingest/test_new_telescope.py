@@ -106,22 +106,34 @@ def read_commands():
     return [shlex.split(line) for line in read_block("bash").replace("\\\n", " ").splitlines() if line]
 
 
+def run_commands(folder, commands):
+    """Run commands of the page in a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, *arguments in commands:
+            assert name == "calibrate"
+            assert calibrate.main(arguments) == 0, arguments
+            assert (folder / "pampa.zarr").exists() != ("--dry-run" in arguments)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder in which the commands of the page were run, and the statuses with which they ended."""
+    """A folder in which the commands of the page were run, but for the last."""
     folder = tmp_path_factory.mktemp("pampa")
     (folder / "raw").mkdir()
     (folder / "pampa.toml").write_text(read_block("toml"), encoding="utf-8")
     write_file(folder / "raw", 42, vane=284.05)
     # The sensor of this vane does not answer: its temperature is that of the air.
     write_file(folder / "raw", 43, vane=AIR, vane_reading=-999.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for name, *arguments in read_commands():
-            assert name == "calibrate"
-            assert calibrate.main(arguments) == 0, arguments
-            assert (folder / "pampa.zarr").exists() != ("--dry-run" in arguments)
+    run_commands(folder, read_commands()[:-1])
     return folder
+
+
+@pytest.fixture(scope="module")
+def product(folder):
+    """The calibrated session, by the last command of the page."""
+    run_commands(folder, read_commands()[-1:])
+    return open_l1(folder / "pampa_l1.zarr")
 
 
 def test_dry_run_tells_what_becomes_of_the_files(folder, capsys, monkeypatch):
@@ -183,9 +195,10 @@ def test_attributes_of_the_scan_are_those_of_the_files(folder):
     assert attributes["date_obs"].startswith("2026-11-14T03:42:33")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [42, 43])
-def test_antenna_temperature_is_that_of_the_source(folder, number):
-    scan = open_l1(folder / "pampa_l1.zarr")[number]
+def test_antenna_temperature_is_that_of_the_source(product, number):
+    scan = product[number]
     expected = antenna_temperature()
     assert len(scan.pixels) == 6
     for pixel in scan.pixels:
