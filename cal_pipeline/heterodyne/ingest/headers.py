@@ -78,8 +78,8 @@ class HeaderUnit:
 
     @property
     def name(self) -> str:
-        """Name of the HDU; empty without one."""
-        return str(self.get("EXTNAME") or "")
+        """Name of the HDU; empty without one, but for the first."""
+        return str(self.get("EXTNAME") or ("" if self.index else "PRIMARY"))
 
     def get(self, keyword: str) -> Word | None:
         """Return the value of a keyword; None where it is absent, or has none."""

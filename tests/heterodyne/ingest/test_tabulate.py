@@ -323,3 +323,11 @@ def test_a_hundred_thousand_rows_in_well_under_a_second(tmp_path):
     assert not found.problems
     # Measured: 0.2 s.
     assert best < 1.0
+
+
+def test_the_primary_by_its_name_and_bounds_on_one_side(tmp_path):
+    text = write_profile(tmp_path / "my.toml", IMAGE_PROFILE).read_text().replace("hdu = 0", 'hdu = "primary"')
+    (tmp_path / "my.toml").write_text(text.replace('tamb = "TAMB"', 'tamb = { key = "TAMB", range = [0, inf] }'))
+    path = write_image(tmp_path / "000012_0001_AB_PX03.fits")
+    rows = tabulate([path], open_profile(tmp_path / "my.toml")).rows
+    assert (dict(rows.problems), rows.values["tamb"].tolist()) == ({}, [268.0])
