@@ -23,6 +23,10 @@ _SLAB = 2**24
 _FORM = re.compile(r"(\d*)([A-Z])")
 
 
+_MAPPED_BYTES = 16 << 20
+"""Part of a table that is mapped to memory at a time [bytes]."""
+
+
 @dataclass(frozen=True)
 class TableField:
     """Column of a binary table.
@@ -126,8 +130,15 @@ class TableLayout:
         number = max(min(number, (self.unit.file_bytes - self.unit.data_start) // width), 0)
         if not number:
             return {item.index: np.empty((0, *item.stored.shape), item.stored.base) for item in fields}
-        rows = np.memmap(path, dtype, "r", self.unit.data_start, (number,))
-        return {item.index: np.array(rows[str(item.index)]) for item in fields}
+        found = {item.index: np.empty((number, *item.stored.shape), item.stored.base) for item in fields}
+        step = max(_MAPPED_BYTES // width, 1)
+        for first in range(0, number, step):
+            # Pages stay in memory as long as they are mapped, those of the counts between the columns too.
+            there = (min(step, number - first),)
+            rows = np.memmap(path, dtype, "r", self.unit.data_start + first * width, there)
+            for item in fields:
+                found[item.index][first : first + there[0]] = rows[str(item.index)]
+        return found
 
     def _decompress(
         self, path: str, fields: Sequence[TableField], dtype: np.dtype[Any], number: int
