@@ -239,7 +239,7 @@ def _read_table(
         raw = layout.read(path, list(asked.values()))
     except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:
         return _make_faulty(f"{place} cannot be read: {error}", unit.index, unit, primary, named, request)
-    rows = len(next(iter(raw.values()))) if raw else unit.whole("NAXIS2")
+    rows = len(next(iter(raw.values()))) if raw else layout.count_rows()
     columns, faults = _read_columns(wanted, raw)
     channels: int | Integers = 0
     if data is None:
