@@ -211,14 +211,14 @@ def test_scan_numbers_that_are_computed(tmp_path):
     assert rows.recorded_number.tolist() == [7, 8, 9, 10]
 
 
-@pytest.mark.parametrize("scan", [np.array([7.0, 7.5, -1.0, 1e6]), np.array(["7", "7.5", "-1", "x"])])
+@pytest.mark.parametrize("scan", [np.array([7.0, 7.5, -1.0, 3e9]), np.array(["7", "7.5", "-1", "x"])])
 def test_rows_without_a_scan_are_failures_of_their_file(tabulate_with, tmp_path, scan):
     found = tabulate_with(columns(SCAN=scan))
     assert found.rows.row.tolist() == [0]
     (failure,) = found.failures
     assert (failure.scan_number, failure.file, failure.error_class) == (None, str(tmp_path / "a.fits"), "IngestError")
     assert "row 1: no scan number: SCAN is" in failure.message
-    assert failure.message.endswith("expected a whole number from 0 to 999999 (and 2 more rows of the file)")
+    assert failure.message.endswith("expected a whole number from 0 (and 2 more rows of the file)")
 
 
 def test_times_in_tai_and_their_middle(tabulate_with):
