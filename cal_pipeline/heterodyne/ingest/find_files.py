@@ -151,7 +151,7 @@ def describe_misfit(path: str, profile: Profile) -> str:
     if find_rows(keys, profile.match).any():
         return ""
     if (keys.fault >= 0).all() and not any(keys.column(key).there.any() for key in profile.match):
-        return keys.faults[0].removeprefix(f"{path}").lstrip(": ")
+        return keys.faults[0].removeprefix(make_printable(path)).lstrip(": ")
     failed = [key for key, wanted in profile.match.items() if not find_rows(keys, {key: wanted}).any()]
     wanted = [*map(str, profile.match[failed[0]])] if failed else []
     expected = f", expected {' or '.join(wanted)}" if wanted else ", never together as expected"

@@ -112,6 +112,9 @@ def read_segments(path: str, request: Request) -> list[Segment]:
         could be read.
     """
     named = match_file_name(path, request.file_name)
+    if not _is_unicode(path):
+        fault = f"{make_printable(path)}: the name is no UTF-8, expected a name that can be recorded"
+        return [_make_faulty(fault, 0, None, None, named, request)]
     primary: HeaderUnit | None = None
     segments: list[Segment] = []
     names: list[str] = []
@@ -126,8 +129,20 @@ def read_segments(path: str, request: Request) -> list[Segment]:
     except FitsFileError as error:
         return [*segments, _make_faulty(str(error), len(names), None, primary, named, request)]
     if not segments:
-        return [_make_faulty(f"{path}: {_describe_lack(request.hdu, names)}", 0, None, primary, named, request)]
+        return [
+            _make_faulty(
+                f"{make_printable(path)}: {_describe_lack(request.hdu, names)}", 0, None, primary, named, request
+            )
+        ]
     return segments
+
+
+def _is_unicode(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def match_file_name(path: str, pattern: re.Pattern[str] | None) -> dict[str, str]:
@@ -151,12 +166,14 @@ def _describe_lack(hdu: str | int, names: Sequence[str]) -> str:
 
 def _read_unit(path: str, unit: HeaderUnit, primary: HeaderUnit, named: Mapping[str, str], request: Request) -> Segment:
     if unit.fault:
-        return _make_faulty(f"{path}: HDU {unit.index}: {unit.fault}", unit.index, unit, primary, named, request)
+        return _make_faulty(
+            f"{make_printable(path)}: HDU {unit.index}: {unit.fault}", unit.index, unit, primary, named, request
+        )
     kind = str(unit.get("XTENSION") or "IMAGE").strip()
     if request.reader == "image":
         return _read_image(path, unit, kind, _read_words(request, unit, primary, named))
     if kind != "BINTABLE":
-        fault = f"{path}: HDU {unit.index} is of type {kind!r}, expected 'BINTABLE'"
+        fault = f"{make_printable(path)}: HDU {unit.index} is of type {kind!r}, expected 'BINTABLE'"
         return _make_faulty(fault, unit.index, unit, primary, named, request)
     return _read_table(path, unit, primary, named, request)
 
@@ -192,7 +209,7 @@ def _read_image(path: str, unit: HeaderUnit, kind: str, words: Mapping[str, Word
     compressed = kind == "BINTABLE" and unit.get("ZIMAGE") is True
     axis = "ZNAXIS" if compressed else "NAXIS"
     lengths = [unit.whole(f"{axis}{index + 1}") for index in range(unit.whole(axis))]
-    place = f"{path}: HDU {unit.index}"
+    place = f"{make_printable(path)}: HDU {unit.index}"
     if (kind != "IMAGE" and not compressed) or not lengths or 0 in lengths or any(n != 1 for n in lengths[2:]):
         axes = f"axes {lengths}" if len(lengths) < _FEW else f"{len(lengths)} axes"
         fault = f"{place} is {kind} of {axes}, expected an image of [channels] or [channels, dumps]"
@@ -211,7 +228,7 @@ def _describe_truncation(place: str, unit: HeaderUnit) -> str:
 def _read_table(
     path: str, unit: HeaderUnit, primary: HeaderUnit, named: Mapping[str, str], request: Request
 ) -> Segment:
-    place = f"{path}: HDU {unit.index}" + (f" ({make_printable(unit.name)})" if unit.name else "")
+    place = f"{make_printable(path)}: HDU {unit.index}" + (f" ({make_printable(unit.name)})" if unit.name else "")
     try:
         layout = TableLayout(unit)
         wanted = {key: item for key in request.keys if (item := layout.find(key)) and request.means(key, item.name)}

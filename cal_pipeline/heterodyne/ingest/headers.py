@@ -17,6 +17,7 @@ from os import PathLike
 from typing import BinaryIO
 
 from cal_pipeline.core.store.paths import open_regular
+from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.ingest.errors import FitsFileError
 
 BLOCK = 2880
@@ -121,11 +122,12 @@ def read_headers(path: str | PathLike[str]) -> Iterator[HeaderUnit]:
     ...     [(unit.get("SCAN"), unit.data_bytes) for unit in read_headers(path)]
     [(131, 64)]
     """
+    shown = make_printable(path)
     try:
         with _OpenFile(path) as (file, length):
-            yield from _read_units(file, length, path)
+            yield from _read_units(file, length, shown)
     except (OSError, EOFError, zlib.error) as error:
-        raise FitsFileError(f"{path} cannot be read: {error}") from error
+        raise FitsFileError(f"{shown} cannot be read: {error}") from error
 
 
 class _OpenFile:
@@ -146,7 +148,7 @@ class _OpenFile:
         self._file.close()
 
 
-def _read_units(file: BinaryIO, length: int | None, path: str | PathLike[str]) -> Iterator[HeaderUnit]:
+def _read_units(file: BinaryIO, length: int | None, path: str) -> Iterator[HeaderUnit]:
     start = index = 0
     while True:
         text = file.read(_READ)
@@ -169,9 +171,7 @@ def _read_units(file: BinaryIO, length: int | None, path: str | PathLike[str]) -
         file.seek(start)
 
 
-def _find_cards(
-    file: BinaryIO, text: bytes, path: str | PathLike[str], index: int
-) -> tuple[dict[bytes, int], tuple[bytes, int]]:
+def _find_cards(file: BinaryIO, text: bytes, path: str, index: int) -> tuple[dict[bytes, int], tuple[bytes, int]]:
     """Find the cards of a header; return their places, and text and padded length of the header."""
     places: dict[bytes, int] = {}
     place = 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.ingest.columns import Column, join_columns, make_column
 from cal_pipeline.heterodyne.ingest.fits_fields import Segment
 from cal_pipeline.heterodyne.ingest.rows import Floats, Integers
@@ -97,7 +98,7 @@ class RowKeys:
 
     def place(self, row: int) -> str:
         """Name the file, HDU and row of a row, for messages."""
-        file, hdu = self.files[self.file[row]], int(self.hdu[row])
+        file, hdu = make_printable(self.files[self.file[row]]), int(self.hdu[row])
         return f"{file}: HDU {hdu}, row {int(self.row[row])}" if self._in_table(row) else f"{file}: HDU {hdu}"
 
     def describe(self, key: str, row: int) -> str:

@@ -190,7 +190,8 @@ def subscan_cards(values: Values, index: int, dumps: int) -> list[Card]:
     """
     exptime = divide_rounded(values["exptime"][index], 1.0)
     start = find_start(float(values["mjd"][index]), dumps * exptime / 2.0 / SECONDS_A_DAY)
-    date = (MJD_EPOCH + timedelta(days=start)).isoformat(timespec="milliseconds")
+    # Half a millisecond, because isoformat cuts digits off.
+    date = (MJD_EPOCH + timedelta(days=start, microseconds=500)).isoformat(timespec="milliseconds")
     cards: list[Card] = [
         ("SOBSMODE", str(values["sobsmode"][index]), "phase"),
         ("TIMESYS", "UTC", ""),

@@ -14,7 +14,6 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from cal_pipeline.heterodyne.count_chunks import default_chunks
 from cal_pipeline.heterodyne.simulate.atmosphere import AtmosphereTable, Opacities, shipped_table
 from cal_pipeline.heterodyne.simulate.config import SessionConfig
 from cal_pipeline.heterodyne.simulate.errors import SimulationError
@@ -25,6 +24,10 @@ from cal_pipeline.heterodyne.simulate.layers import AirColumn
 from cal_pipeline.heterodyne.simulate.layout import AXES, band_attributes, coordinates, scan_attributes
 from cal_pipeline.heterodyne.simulate.plan import ScanPlan, plan_session
 from cal_pipeline.heterodyne.simulate.truth import true_values, truth_path, write_truth
+
+CHUNK_CHANNELS = 2048
+CHUNK_SAMPLES = 1 << 24
+"""Samples of the largest default chunk."""
 
 # A Path made of a URL has lost the second slash; a single letter is a drive.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -149,6 +152,13 @@ def _open_opacities(config: SessionConfig, plans: list[ScanPlan]) -> list[Opacit
         sky.layers if isinstance(sky.layers, AirColumn) else read(sky.table or shipped_table(config.telescope.table))
         for sky in skies
     ]
+
+
+def default_chunks(shape: tuple[int, int, int, int, int]) -> tuple[int, int, int, int, int]:
+    """Return chunks of one subscan, of at most 2048 channels and 64 MB of integers."""
+    channels, dumps, receivers, arrays, _ = shape
+    fitting = max(1, CHUNK_SAMPLES // (dumps * receivers * arrays))
+    return min(channels, CHUNK_CHANNELS, fitting), dumps, receivers, arrays, 1
 
 
 def _make_room(session: Path, truth: Path, overwrite: bool) -> None:

@@ -218,3 +218,23 @@ def test_a_pipe_is_not_waited_for(tmp_path, image_profile):
     path = tmp_path / "000099_0001_AB_PX03.fits"
     os.mkfifo(path)
     assert "is no regular file" in problems_by_scan(tabulate([path], image_profile))[99]
+
+
+def test_names_that_cannot_be_recorded(tmp_path, image_profile):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/000099_0001_AB_PX\xff.fits")
+    write_image(tmp_path / "a.fits")
+    os.rename(tmp_path / "a.fits", path)
+    (failure,) = tabulate([path], image_profile).failures
+    assert (
+        failure.message
+        == f"{tmp_path}/000099_0001_AB_PX\\udcff.fits: the name is no UTF-8, expected a name that can be recorded"
+    )
+
+
+def test_line_feeds_of_names_are_escaped(tmp_path, image_profile):
+    path = write_image(tmp_path / "a\nb.fits")
+    (message,) = problems_by_scan(tabulate([path], image_profile)).values()
+    assert message.startswith(f"{tmp_path}/a\\nb.fits: HDU 0: no receiver")
+    path.write_bytes(b"")
+    (failure,) = tabulate([path], image_profile).failures
+    assert failure.message.startswith(f"{tmp_path}/a\\nb.fits is no FITS file")

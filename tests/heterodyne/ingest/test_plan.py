@@ -91,6 +91,23 @@ def test_axes_are_sorted_as_numbers_where_all_are() -> None:
     assert group(plan_one(rows)).rows[0, :, 0].argmax(axis=1).tolist() == [2, 0, 1, 3]
 
 
+def test_labels_of_many_digits_stay_apart() -> None:
+    """Whole numbers are exact; what is no plain number is text."""
+    rows = [row("ON", 0.0, receiver=name) for name in ("10000000000000001", "10000000000000000", "9")]
+    assert group(plan_one(rows)).rows.ravel().tolist() == [2, 1, 0]
+    rows = [row("ON", 0.0, receiver=name) for name in ("1e9999", "2e9999", "nan")]
+    assert group(plan_one(rows)).rows.ravel().tolist() == [0, 1, 2]
+
+
+def test_numbers_beyond_all_bounds_are_left_to_the_reader() -> None:
+    """Infinite or huge numbers of one field stop no scan; a file's numbers are what they are."""
+    for name in ("elevation", "tamb", "signal_freq", "freq_res", "freq_off", "lloadsn", "lon", "thot", "ramp_otf_lon"):
+        for value in (np.inf, -1e300):
+            changes = {"otf_lon": 0.0} if name.startswith("ramp") else {"lat": 0.0}
+            rows = [row(phase, time, **changes | {name: value}) for phase in ("ON", "HOT") for time in (0.0, 1.0)]
+            plan_one(rows, SCAN, source_lon_deg=0.0, source_lat_deg=0.0)
+
+
 def test_pixels_are_named_receiver_by_receiver() -> None:
     """frontend_backends is [R·A] with the arrays of a receiver next to each other."""
     rows = [one for name in ("V", "H") for one in pixels_of("ON", 0.0, range(2), array=name, file=f"{name}.fits")]
@@ -309,6 +326,17 @@ def test_pixels_with_another_frequency_axis_are_warned_of() -> None:
         rows = [row("ON", 0.0, receiver="0"), row("ON", 0.0, receiver="1", freq_off=offset, freq_res=width)]
         warned.append(any("half a channel" in warning for warning in plan_one(rows).warnings))
     assert warned == [False, True, True, False]
+
+
+def test_frequencies_by_default_are_warned_of() -> None:
+    """Where a profile tells how to find a number, and some rows do not have it."""
+    rows = [row("ON", 0.0, ref_channel=8.0), row("ON", 5.0, ref_channel=np.nan, file="b.fits", image_freq=np.nan)]
+    plan = plan_one(rows)
+    assert plan.warnings == (
+        "no image_freq in 2 of 2 rows (first: a.fits (extension 1, row 0)): signal_freq taken",
+        "no ref_channel in 1 of 2 rows (first: b.fits (extension 1, row 1)): 0 taken",
+    )
+    assert values_of(plan, "ref_channel") == [8.0, 0.0]
 
 
 def test_doubtful_ids_are_warned_of() -> None:

@@ -150,7 +150,7 @@ def test_a_file_in_the_way_does_not_replace_a_profile_of_the_package(monkeypatch
 
 def list_keys(declaration, prefix=""):
     """List the dotted keys of a declared table and of those in it."""
-    for key, kind in make_table(declaration).keys.items():
+    for key in make_table(declaration).keys:
         fields = {"phase": PhaseRule, "time": TimeRule, "frequency": FrequencyRule, "group": GroupRule}.get(key)
         if fields is not None and not prefix:
             yield from list_keys(fields, f"{key}.")

@@ -61,20 +61,50 @@ def test_rows_of_a_table(tabulate_with, tmp_path):
 
 def test_fields_without_a_value(tabulate_with):
     values = tabulate_with().rows.values
-    assert values["freq_off"].tolist() == values["ref_channel"].tolist() == [0.0] * 4
-    np.testing.assert_array_equal(values["image_freq"], values["signal_freq"])
     assert np.isnan(values["thot"]).all()
     assert np.isnan(values["tcold"]).all()
-    assert {"azimuth", "lloadsn", "otf_lon", "lon", "pixel_offset_lon"}.isdisjoint(values)
+    absent = {"azimuth", "lloadsn", "otf_lon", "lon", "pixel_offset_lon", "freq_off", "ref_channel", "image_freq"}
+    assert absent.isdisjoint(values)
 
 
 def test_fields_that_some_rows_have(tabulate_with):
     table = columns(AZ=np.array([10.0, np.nan, 20.0, 30.0]), IMAG=np.array([5.0, 0.0, np.nan, 6.0]))
-    lines = 'azimuth = { key = "AZ", unit = "deg" }\nimage_freq = "IMAG"\nlloadsn = "NONE"'
+    lines = 'azimuth = { key = "AZ", unit = "deg" }\nimage_freq = "IMAG"\nlloadsn = "NONE"\nfreq_off = "NONE"'
     values = tabulate_with(table, map=lines).rows.values
     np.testing.assert_allclose(values["azimuth"], np.radians([10.0, np.nan, 20.0, 30.0]))
-    assert values["image_freq"].tolist() == [5.0, 0.0, values["signal_freq"][2], 6.0]
+    # The planner fills these, with a warning as the profile expects them.
+    np.testing.assert_array_equal(values["image_freq"], [5.0, 0.0, np.nan, 6.0])
+    assert np.isnan(values["freq_off"]).all()
     assert "lloadsn" not in values
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('ref_channel = "WORD"', "no ref_channel: WORD is 'x'; expected a number"),
+        ('thot = { key = "WORD", unit = "deg_C", plus = 1 }', "no thot: WORD is 'x'; expected a number [K]"),
+        ('thot = { key = "TAMBIENT", minus = "WORD" }', "no thot: TAMBIENT is -10, WORD is 'x'; expected a number [K]"),
+        ('tcold = { sum = ["TAMBIENT", "WORD"] }', "no tcold: TAMBIENT is -10, WORD is 'x'; expected a number [K]"),
+        ('lloadsn = "HALF"', "no lloadsn: HALF is 1.5; expected a whole number"),
+    ],
+)
+def test_a_text_in_the_place_of_a_number_is_a_problem(tabulate_with, line, message):
+    table = columns(WORD=np.array(["1", "x", "nan", ""]), HALF=np.array([1.0, 1.5, -1.0, np.nan]))
+    problems = tabulate_with(table, map=line).rows.problems
+    assert list(problems) == [1]
+    assert message in problems[1]
+
+
+def test_a_text_that_is_missing_or_has_a_value_after_it_is_no_problem(tabulate_with):
+    table = columns(WORD=np.array(["1", "x", "n/a", ""]))
+    line = '[{ key = "WORD", missing = "n/a" }, { value = 5 }]'
+    found = tabulate_with(table, map=f"thot = {line}").rows
+    assert (dict(found.problems), found.values["thot"].tolist()) == ({}, [1.0, 5.0, 5.0, 5.0])
+    found = tabulate_with(table, scan='rest_freq_hz = { key = "WORD", missing = ["n/a", "x"] }').rows
+    assert not found.problems
+    np.testing.assert_array_equal(found.scan_values["rest_freq_hz"], [1.0, np.nan, np.nan, np.nan])
+    problems = tabulate_with(table, scan='rest_freq_hz = { key = "WORD", missing = "n/a" }').rows.problems
+    assert "no rest_freq_hz: WORD is 'x'; expected a number [Hz]" in problems[1]
 
 
 def test_a_column_goes_before_the_name_of_the_file_and_headers(tabulate_with):
@@ -181,14 +211,14 @@ def test_scan_numbers_that_are_computed(tmp_path):
     assert rows.recorded_number.tolist() == [7, 8, 9, 10]
 
 
-@pytest.mark.parametrize("scan", [np.array([7.0, 7.5, -1.0, np.nan]), np.array(["7", "7.5", "-1", "x"])])
+@pytest.mark.parametrize("scan", [np.array([7.0, 7.5, -1.0, 1e6]), np.array(["7", "7.5", "-1", "x"])])
 def test_rows_without_a_scan_are_failures_of_their_file(tabulate_with, tmp_path, scan):
     found = tabulate_with(columns(SCAN=scan))
     assert found.rows.row.tolist() == [0]
     (failure,) = found.failures
     assert (failure.scan_number, failure.file, failure.error_class) == (None, str(tmp_path / "a.fits"), "IngestError")
     assert "row 1: no scan number: SCAN is" in failure.message
-    assert failure.message.endswith("expected a whole number from 0 (and 2 more rows of the file)")
+    assert failure.message.endswith("expected a whole number from 0 to 999999 (and 2 more rows of the file)")
 
 
 def test_times_in_tai_and_their_middle(tabulate_with):
@@ -203,12 +233,13 @@ def test_frequencies_of_the_frame_of_the_source(tabulate_with):
     table = columns(V=np.array([0.0, 1e-4, -1e-4, np.nan]), OFF=np.full(4, 100.0))
     end = '[frequency]\nframe = "source"\ndoppler = "V"'
     lines = 'freq_off = "OFF"\nref_channel = { value = 3 }\ntcold = { linear_in_frequency = [0, 1, 0] }'
+    lines += '\nimage_freq = { sum = ["CRVAL1", "CRVAL1"] }'
     found = tabulate_with(table, map=lines, end=end)
     values = found.rows.values
     factor = np.array([1.0, 1.0001, 0.9999, np.nan])
     recorded = 87e9 + np.arange(4)
     np.testing.assert_allclose(values["signal_freq"], recorded * factor, rtol=1e-15)
-    np.testing.assert_allclose(values["image_freq"], recorded * factor, rtol=1e-15)
+    np.testing.assert_allclose(values["image_freq"], 2 * recorded * factor, rtol=1e-15)
     np.testing.assert_allclose(values["freq_res"], 1e6 * factor, rtol=1e-15)
     np.testing.assert_allclose(values["freq_off"][:3], 100.0 * factor[:3], rtol=1e-15)
     # Eight channels about channel 3 have their mean half a channel above it.
