@@ -14,6 +14,7 @@ from typing import Any
 import hypothesis
 import pytest
 from helpers_atm import under_one_layer, write_test_atm_table
+from helpers_warm import WarmCommands
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.simulate import SessionConfig, preset, simulate, truth_path
@@ -95,6 +96,14 @@ def calibrate(tmp_path: Path, atm_table: Path) -> Callable[..., CalibratedSessio
         return CalibrationPipeline.call(str(session), output_file=target, steps=steps, **settings)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmCommands]:
+    """Commands that start at once, for tests that are not about the start."""
+    commands = WarmCommands(tmp_path_factory.mktemp("warm"))
+    yield commands
+    commands.close()
 
 
 CHERENKOV_DATA = "CAL_PIPELINE_CHERENKOV_DATA"

@@ -59,6 +59,9 @@ is = "middle"
 
 CHANNELS = 16
 
+WHOLE = "HCBAAB"
+"""Phases of a scan with its loads."""
+
 
 def write_profile(folder: Path, old: str = "", new: str = "") -> Path:
     """Write the profile, with one text replaced by another."""
@@ -68,7 +71,7 @@ def write_profile(folder: Path, old: str = "", new: str = "") -> Path:
 
 
 def write_files(
-    folder: Path, *numbers: int, phases: str = "HCBAAB", source: str = "M 82", value: float = 0.0, suffix: str = ""
+    folder: Path, *numbers: int, phases: str = "BA", source: str = "M 82", value: float = 0.0, suffix: str = ""
 ) -> list[Path]:
     """Write a file for each scan, with two beams; `value` is added to all counts."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +80,7 @@ def write_files(
     ]
 
 
-def write_file(path: Path, number: int, phases: str = "HCBAAB", source: str = "M 82", value: float = 0.0) -> Path:
+def write_file(path: Path, number: int, phases: str = "BA", source: str = "M 82", value: float = 0.0) -> Path:
     """Write the file of a scan."""
     beams, subscans = np.meshgrid(np.arange(2), np.arange(len(phases)))
     beams, subscans = beams.ravel(), subscans.ravel()

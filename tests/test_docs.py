@@ -244,6 +244,14 @@ def load_runner():
     return load_module(DOCS / "examples" / "run_page.py")
 
 
+@pytest.fixture
+def warm_runner(warm):
+    """The runner of pages, with commands that start at once; the quickstart has those that are installed."""
+    runner = load_runner()
+    runner.run_block = warm.run_block
+    return runner
+
+
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory):
     """A folder in which the quickstart was followed, and what it printed."""
@@ -264,8 +272,8 @@ def test_quickstart_runs_as_pasted_and_shows_the_line(quickstart):
 
 
 @pytest.mark.slow
-def test_own_data_are_written_and_calibrated_as_pasted(tmp_path):
-    output = load_runner().run_page(DOCS / "howto" / "own_data.rst", tmp_path)
+def test_own_data_are_written_and_calibrated_as_pasted(tmp_path, warm_runner):
+    output = warm_runner.run_page(DOCS / "howto" / "own_data.rst", tmp_path)
     assert "no fault" in output
     scan = cal_pipeline.open_l1(tmp_path / "own_l1.zarr")[1]
     # A line of 4 K at the input of a double-sideband receiver, at rest in the middle channel.
@@ -278,8 +286,8 @@ def test_own_data_are_written_and_calibrated_as_pasted(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.imager
-def test_pages_of_the_imager_run_as_pasted(tmp_path):
-    runner = load_runner()
+def test_pages_of_the_imager_run_as_pasted(tmp_path, warm_runner):
+    runner = warm_runner
     output = runner.run_page(DOCS / "imager" / "quickstart.rst", tmp_path)
     bias, scatter = map(float, re.search(r"off by (-?[\d.]+) errors, scatter ([\d.]+) errors", output).groups())
     assert abs(bias) < 0.05
@@ -293,11 +301,11 @@ def test_pages_of_the_imager_run_as_pasted(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.cherenkov
-def test_pages_of_cherenkov_telescopes_run_as_pasted(tmp_path):
+def test_pages_of_cherenkov_telescopes_run_as_pasted(tmp_path, warm_runner):
     missing = [name for name in TOOLS if not (Path(sys.executable).parent / name).exists()]
     if missing:
         pytest.skip(f"commands are missing beside this Python, {missing[0]} for one: install the package anew")
-    output = load_runner().run_page(DOCS / "cherenkov" / "quickstart.rst", tmp_path)
+    output = warm_runner.run_page(DOCS / "cherenkov" / "quickstart.rst", tmp_path)
     recovered, true = map(float, re.search(r"10 km: ([\d.]+) hPa, truth ([\d.]+) hPa", output).groups())
     assert recovered == pytest.approx(true, rel=1e-3)
     density = float(re.search(r"([\d.e+]+) per cm3 at 15 km", output)[1])

@@ -55,7 +55,7 @@ def session(simulated, tmp_path):
 
 
 @pytest.mark.slow
-def test_four_ways_to_run_give_the_same_arrays(session, calibrate, atm_table, tmp_path):
+def test_four_ways_to_run_give_the_same_arrays(warm, session, calibrate, atm_table, tmp_path):
     by_call = calibrate(session, "call.zarr")
     pipeline = CalibrationPipeline(output_file=str(tmp_path / "run.zarr"))
     pipeline.loads.forward_efficiency = 0.95
@@ -63,11 +63,16 @@ def test_four_ways_to_run_give_the_same_arrays(session, calibrate, atm_table, tm
     by_run = pipeline.run(str(session))
     options = ["--steps.loads.forward_efficiency=0.95", f"--steps.atmosphere.override_atm={atm_table}"]
     saved = f"--save-parameters={tmp_path / 'mine.asdf'}"
-    named = strun(
-        "cal_pipeline.CalibrationPipeline", session, f"--output_file={tmp_path / 'class.zarr'}", *options, saved
+    named = warm.run(
+        "strun",
+        "cal_pipeline.CalibrationPipeline",
+        session,
+        f"--output_file={tmp_path / 'class.zarr'}",
+        *options,
+        saved,
     )
     assert named.returncode == 0, named.stderr
-    by_file = strun(tmp_path / "mine.asdf", session, f"--output_file={tmp_path / 'file.zarr'}")
+    by_file = warm.run("strun", tmp_path / "mine.asdf", session, f"--output_file={tmp_path / 'file.zarr'}")
     assert by_file.returncode == 0, by_file.stderr
     for other in (by_run, CalibratedSession(tmp_path / "class.zarr"), CalibratedSession(tmp_path / "file.zarr")):
         assert_same_arrays(by_call, other, (1, 2))
@@ -234,21 +239,25 @@ class TestWrongParameters:
             LoadsStep().forward_efficiency = value
 
     @pytest.mark.slow
-    def test_in_a_file(self, session, tmp_path):
+    def test_in_a_file(self, warm, session, tmp_path):
         file = tmp_path / "wrong.cfg"
         file.write_text(
             'name = "x"\nclass = "cal_pipeline.CalibrationPipeline"\n[steps]\n[[atmosphere]]\nstratgy = "full"\n'
         )
-        outcome = strun(file, session)
+        outcome = warm.run("strun", file, session)
         assert outcome.returncode == 1
         assert "did you mean 'strategy'" in outcome.stderr
 
     @pytest.mark.slow
-    def test_on_the_command_line(self, session, tmp_path):
-        outcome = strun("cal_pipeline.CalibrationPipeline", session, "--steps.atmosphere.stratgy=full", cwd=tmp_path)
+    def test_on_the_command_line(self, warm, session, tmp_path):
+        outcome = warm.run(
+            "strun", "cal_pipeline.CalibrationPipeline", session, "--steps.atmosphere.stratgy=full", cwd=tmp_path
+        )
         assert outcome.returncode != 0
         assert "stratgy" in outcome.stderr
-        outcome = strun("cal_pipeline.CalibrationPipeline", session, "--steps.atmosphere.strategy=ful", cwd=tmp_path)
+        outcome = warm.run(
+            "strun", "cal_pipeline.CalibrationPipeline", session, "--steps.atmosphere.strategy=ful", cwd=tmp_path
+        )
         assert outcome.returncode == 1
         assert "'full', 'per_pixel', 'per_pair', 'fixed'" in outcome.stderr
         assert not list(tmp_path.glob("*_l1.zarr"))
@@ -419,10 +428,12 @@ class TestStepsAlone:
         np.testing.assert_array_equal(scan.bands[0].calibration.sigma, found.sigma)
 
     @pytest.mark.slow
-    def test_strun_runs_one_step(self, session, calibrate, atm_table, tmp_path):
+    def test_strun_runs_one_step(self, warm, session, calibrate, atm_table, tmp_path):
         calibrate(session, scans="1", prepare={"save_results": True})
         file = tmp_path / "scan_000001_prepare.asdf"
-        outcome = strun("cal_pipeline.steps.AtmosphereStep", file, f"--override_atm={atm_table}", cwd=tmp_path)
+        outcome = warm.run(
+            "strun", "cal_pipeline.steps.AtmosphereStep", file, f"--override_atm={atm_table}", cwd=tmp_path
+        )
         assert outcome.returncode == 0, outcome.stderr
         assert (tmp_path / "scan_000001_atmosphere.asdf").exists()
 

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import pickle
-import subprocess
 import sys
 import threading
 import zipfile
@@ -76,13 +75,10 @@ def by_command(file, tmp_path, *options):
         raise CalibrationError("see standard error")
 
 
-def by_strun(file, tmp_path):
+def by_strun(warm, file, tmp_path):
     text = f"class = cal_pipeline.CalibrationPipeline\n{file.read_text()}"
     (tmp_path / "whole.cfg").write_text(text)
-    code = "import sys; from stpipe._cli.strun import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "whole.cfg", "session.zarr"], capture_output=True, text=True, check=False
-    )
+    done = warm.run("strun", "whole.cfg", "session.zarr")
     if done.returncode:
         raise CalibrationError(done.stderr)
 
@@ -112,10 +108,10 @@ def test_code_in_a_parameter_file_is_refused_by_name(folder, way, name, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CODE)
-def test_strun_refuses_code_in_a_file_for_our_classes(folder, name):
+def test_strun_refuses_code_in_a_file_for_our_classes(warm, folder, name):
     (folder / "mine.cfg").write_text(CODE[name].replace("logcfg", "pre_hooks =,\nlogcfg"))
     with pytest.raises(CalibrationError, match=f"{name} = .*--allow_code=true"):
-        by_strun(folder / "mine.cfg", folder)
+        by_strun(warm, folder / "mine.cfg", folder)
     assert not (folder / "ran").exists()
 
 

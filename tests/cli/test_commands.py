@@ -357,18 +357,18 @@ def test_the_package_runs_as_a_module(make_session, tmp_path):
 @pytest.mark.parametrize(
     ("encoding", "shown"), [("ascii", "\\u03b7 Car"), ("latin-1", "\\u03b7 Car"), ("utf-8", "η Car")]
 )
-def test_info_shows_any_name_on_any_terminal(make_session, encoding, shown):
+def test_info_shows_any_name_on_any_terminal(make_session, warm, encoding, shown):
     session = make_session(channels=16, scans=2)
     metadata = session / "scan_000001" / "zarr.json"
     content = json.loads(metadata.read_text())
     content["attributes"]["source"] = "η Car"
     metadata.write_text(json.dumps(content))
-    line = [str(BIN / "calibrate"), "info", str(session)]
-    environment = os.environ | {"PYTHONIOENCODING": encoding}
-    ran = subprocess.run(line, env=environment, capture_output=True)
+    line = ["calibrate", "info", session]
+    settings = {"env": os.environ | {"PYTHONIOENCODING": encoding}, "text": False}
+    ran = warm.run(*line, **settings)
     assert ran.returncode == 0
     text = ran.stdout.decode(encoding)
     assert f"scan 1: {shown}, otf" in text
     assert "scan 2: SIM-ORION, otf" in text
-    ran = subprocess.run([*line, "--json"], env=environment, capture_output=True)
+    ran = warm.run(*line, "--json", **settings)
     assert json.loads(ran.stdout)[0]["source"] == "η Car"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,8 @@ pytestmark = pytest.mark.imager
 
 
 @pytest.mark.slow
-def test_demo_recovers_what_it_put_in(tmp_path, capsys):
+def test_demo_recovers_what_it_put_in(tmp_path, capsys, warm, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(warm.bin / "python"))
     assert demo.main(["--imager", "--size=96", "--seed=2", str(tmp_path / "demo")]) == 0
     printed = capsys.readouterr().out
     assert "all recovered" in printed

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 from helpers_ingest_files import snapshot, write_files, write_profile
 
 from cal_pipeline.cli.calibrate import main
 from cal_pipeline.cli.ingest import ingest_parser
+from cal_pipeline.core.store.local_output import LocalOutput
+from cal_pipeline.heterodyne.ingest import recipe
 
 
 @pytest.fixture
@@ -30,10 +33,10 @@ def test_the_status_says_how_many_scans_are_there(run, tmp_path, capsys):
     assert run("--dry-run") == 0
     assert list(session.parent.iterdir()) == []
     shown = capsys.readouterr()
-    assert "scan_000004/source 0:3" in shown.out
+    assert "scan_000004/source 0, 1" in shown.out
     assert run() == 0
     logged = capsys.readouterr().err
-    assert "scan 3: 2 OFF, 2 ON, 1 HOT, 1 COLD, 2 pixels x 16 channels, 0.0 MB" in logged
+    assert "scan 3: 1 OFF, 1 ON, 2 pixels x 16 channels, 0.0 MB" in logged
     before = snapshot(session)
     assert run("-q") == 0
     assert capsys.readouterr() == ("", "")
@@ -56,6 +59,33 @@ def test_the_status_says_how_many_scans_are_there(run, tmp_path, capsys):
     assert run("-q") == 2
     assert f"calibrate: 1 of 2 scans could not be ingested; see {session}/ingest.json" in capsys.readouterr().err
     assert run("--overwrite") == 0
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_finished_scans(run, tmp_path, monkeypatch, capsys, number, status):
+    write_files(tmp_path / "night", 3, 4)
+    write = recipe.write_scan
+
+    def interrupt(plan, *rest):
+        if plan.number == 4:
+            signal.raise_signal(number)
+        return write(plan, *rest)
+
+    monkeypatch.setattr(recipe, "write_scan", interrupt)
+    assert run() == status
+    session = tmp_path / "out/night.zarr"
+    assert f"calibrate: interrupted; 1 of 2 scans finished and kept in {session}" in capsys.readouterr().err
+    assert list(json.loads((session / "ingest.json").read_text())["scans"]) == ["3"]
+
+
+def test_a_record_that_is_not_written_has_a_status_of_its_own(run, tmp_path, monkeypatch):
+    write_files(tmp_path / "night", 3)
+
+    def refuse(self, key, content):
+        raise OSError(28, "No space left on device", key)
+
+    monkeypatch.setattr(LocalOutput, "put_record", refuse)
+    assert run() == 3
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -216,9 +215,8 @@ def test_messages_on_values_name_no_class_of_python(folder, monkeypatch, capsys)
         ("no_class.cfg", "class = cal_pipeline.CalibrationPipeline"),
     ],
 )
-def test_a_parameter_file_that_cannot_be_read(folder, file, words):
-    command = [str(Path(sys.executable).with_name("strun")), file, "s.zarr"]
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+def test_a_parameter_file_that_cannot_be_read(folder, warm, file, words):
+    ran = warm.run("strun", file, "s.zarr", cwd=folder)
     assert ran.returncode == 1
     assert words in ran.stderr
     assert len(ran.stderr.splitlines()) <= 5

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -101,21 +100,21 @@ def test_timing_in_the_form_of_older_engines(make_session, calibrate, lines):
 
 
 @pytest.mark.slow
-def test_strun_and_calibrate_print_alike(make_session, atm_table, tmp_path):
+def test_strun_and_calibrate_print_alike(make_session, atm_table, tmp_path, warm):
     session = make_session(channels=16, scans=2)
     commands = {
         "strun": [
-            *(str(BIN / "strun"), "cal_pipeline.CalibrationPipeline", str(session), "--output_file=l1.zarr"),
+            *("cal_pipeline.CalibrationPipeline", str(session), "--output_file=l1.zarr"),
             *("--overwrite=true", f"--steps.atmosphere.override_atm={atm_table}"),
         ],
         "calibrate": [
-            *(str(BIN / "calibrate"), str(session), "-o", "l1.zarr"),
+            *(str(session), "-o", "l1.zarr"),
             *("--overwrite", "--atm-table", str(atm_table)),
         ],
     }
     printed = {}
-    for name, command in commands.items():
-        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    for name, arguments in commands.items():
+        ran = warm.run(name, *arguments, cwd=tmp_path, check=True)
         assert not ran.stdout
         text = re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", "", ran.stderr, flags=re.MULTILINE)
         printed[name] = re.sub(r" in \d+ s: ", " in N s: ", text)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,32 +31,28 @@ from .table import PARTS, Row, count_damages, count_outcomes, write_table
 def main(argv: Sequence[str] | None = None) -> int:
     """Try faults; returns 1 if anything is not as it should be."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(RUNNERS)} (default: all)")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART[:SHARE]", help=f"{', '.join(RUNNERS)}, each with a share of its own (all)"
+    )
     parser.add_argument("--share", type=float, default=1.0, help="share of all cases (default: 1)")
     parser.add_argument("--match", default="", help="only cases whose name contains this text")
     parser.add_argument("--lanes", type=int, default=os.cpu_count() or 1, help="cases at a time (default: cores)")
     parser.add_argument("--report", type=Path, help="file for every case that is not as it should be")
     parser.add_argument("--write", action="store_true", help="write the table into docs/reliability.md")
     given = parser.parse_args(argv)
-    if unknown := set(given.parts) - set(RUNNERS):
+    shares = {part: float(share or given.share) for part, _, share in map(_split, given.parts or RUNNERS)}
+    if unknown := set(shares) - set(RUNNERS):
         parser.error(f"unknown part {', '.join(sorted(unknown))}; expected {', '.join(RUNNERS)}")
     adopt_orphans()
     rows, complaints = [], []
-    for part in given.parts or RUNNERS:
-        folder = Path(tempfile.mkdtemp(prefix="faults-"))
-        began = time.monotonic()
-        try:
-            found, bad = RUNNERS[part](folder, given)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        rows += found
-        complaints += bad
-        n = sum(row.tried for row in found)
-        print(
-            f"{PARTS[part]}: {n} tried, {len(bad)} not as they should be, {time.monotonic() - began:.0f} s", flush=True
-        )
-        for reason in sorted({reason for row in found for reason in row.skipped}):
-            print(f"  skipped: {reason}")
+    root = Path(tempfile.mkdtemp(prefix="faults-"))
+    try:
+        for part, given.share in shares.items():
+            found, bad = _try_part(part, root / part, given)
+            rows += found
+            complaints += bad
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
     for complaint in complaints:
         print(complaint)
     if given.report:
@@ -67,6 +64,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 Found = tuple[list[Row], list[str]]
 Case = TypeVar("Case")
+
+
+def _split(text: str) -> tuple[str, str, str]:
+    return text.partition(":")
+
+
+def _try_part(part: str, folder: Path, given: argparse.Namespace) -> Found:
+    """Try the faults of a part and print how many."""
+    folder.mkdir()
+    began = time.monotonic()
+    try:
+        found, bad = RUNNERS[part](folder, given)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    n = sum(row.tried for row in found)
+    print(f"{PARTS[part]}: {n} tried, {len(bad)} not as they should be, {time.monotonic() - began:.0f} s", flush=True)
+    for reason in sorted({reason for row in found for reason in row.skipped}):
+        print(f"  skipped: {reason}")
+    return found, bad
 
 
 def _sample(cases: Sequence[Case], given: argparse.Namespace, name: Callable[[Case], str]) -> list[Case]:
@@ -83,6 +99,13 @@ def _warm(bench: Bench) -> None:
 
 
 def _small(folder: Path) -> Bench:
+    """Make the small session of several parts, beside their folders."""
+    return _make_small(folder.with_name("small"))
+
+
+@lru_cache(maxsize=1)
+def _make_small(folder: Path) -> Bench:
+    folder.mkdir()
     bench = make_bench(folder, channels=8, pixels=1, scans=2)
     _warm(bench)
     make_starting_points(bench)

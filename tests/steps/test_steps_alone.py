@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import asdf
@@ -67,14 +65,12 @@ class TestWhereItWrites:
         assert names(here) == ["night/scan_000001_prepare.asdf", "scan_000001_loads.asdf", "scan_000001_sorted.asdf"]
 
     @pytest.mark.slow
-    def test_by_strun(self, session, here):
-        strun = Path(sys.executable).with_name("strun")
+    def test_by_strun(self, session, here, warm):
         for step, source, output in (
             ("LoadsStep", session / "scan_000001", "loads.asdf"),
             ("PrepareStep", "loads.asdf", "prep.asdf"),
         ):
-            line = [strun, f"cal_pipeline.steps.{step}", source, f"--output_file={output}"]
-            subprocess.run(line, check=True, capture_output=True)
+            warm.run("strun", f"cal_pipeline.steps.{step}", source, f"--output_file={output}", check=True)
         assert names(here) == ["loads.asdf", "prep.asdf"]
         assert open_scan("prep.asdf").meta.made_by["prepare"]["parameter_origins"]["output_file"] == "argument"
         assert "save_results" not in open_scan("prep.asdf").meta.made_by["prepare"]["parameter_origins"]

@@ -22,6 +22,9 @@ NOT_RECORDED = 3
 _INTERVAL = 1.0
 """Least time between two writings of the record [s]."""
 
+_SHARE = 20.0
+"""Least time between two writings of a ledger, which may be large, in times that the last one took."""
+
 
 class RunRecordError(CalibrationError, StpipeExitException):  # type: ignore[misc]
     """Observations are done, but what describes the run could not be written.
@@ -79,6 +82,7 @@ class RunRecord:
         }
         self._written = 0.0
         self._n_recorded = 0
+        self._interval = _INTERVAL
         self.unsaved: Exception | None = None
 
     def begin(self) -> None:
@@ -110,7 +114,7 @@ class RunRecord:
         """
         self._counts |= {"done": n_done, "failed": n_failed}
         is_news = n_done != self._n_recorded or not self._output.kind.ledger
-        if is_news and time.monotonic() - self._written >= _INTERVAL:
+        if is_news and time.monotonic() - self._written >= self._interval:
             self._write()
 
     def end(self, is_finished: bool) -> None:
@@ -127,6 +131,7 @@ class RunRecord:
 
     def _write(self, first: bool = False) -> None:
         """Write the record, and ``failures.json`` where that has failed before."""
+        began = time.monotonic()
         if self._output.unsaved is not None or (self._output.kind.ledger and not first):
             self._output.save_failures()
         content = (json.dumps(self._content, indent=2) + "\n").encode()
@@ -136,3 +141,5 @@ class RunRecord:
             logger.warning("%s/%s cannot be written, and is tried again: %s", self._output.product, name, error)
         self.unsaved = error
         self._written, self._n_recorded = time.monotonic(), self._counts["done"]
+        if self._output.kind.ledger:
+            self._interval = max(_INTERVAL, _SHARE * (self._written - began))

@@ -209,10 +209,7 @@ class Product:
         marks = read_marks(self.root)
         if not self.kind.marks(marks):
             if MARKER in marks:
-                raise StoreError(
-                    f"{self.path} is no {self.kind.name}: its attribute {PRODUCT} is {marks.get(PRODUCT)!r:.80}, "
-                    f"expected {self.kind.product or None!r}"
-                )
+                self._refuse_other_kind(marks)
             self._refuse_put_aside()
             self._refuse_unmarked(path)
         found = ((self.kind.key_of(name), name) for name in self.root.members())
@@ -221,6 +218,13 @@ class Product:
         )
         self.failures = self._read_failures()
         self.run = self._read_run()
+
+    def _refuse_other_kind(self, marks: Mapping[str, Any]) -> None:
+        """Refuse a product of another kind."""
+        raise StoreError(
+            f"{self.path} is no {self.kind.name}: its attribute {PRODUCT} is {marks.get(PRODUCT)!r:.80}, "
+            f"expected {self.kind.product or None!r}"
+        )
 
     def _refuse_unmarked(self, path: str | Path) -> None:
         """Refuse a store whose root does not say that it is a product."""

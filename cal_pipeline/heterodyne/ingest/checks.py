@@ -15,7 +15,12 @@ from cal_pipeline.heterodyne.schema import LARGEST_AXES, MOST_COORDINATES
 _SHOWN = 3
 """Files that a message names."""
 
-_TIMES = {"mjd": "a time (MJD)", "exptime": "an integration time [s] above or at 0"}
+_EXPECTED = {
+    "mjd": "a time (MJD)",
+    "exptime": "an integration time [s] above or at 0",
+    "freq_res": "the width of a channel [Hz], which is not 0",
+}
+"""Numbers that every row is checked for, and what is expected in words."""
 
 
 class RefusedScanError(IngestError):
@@ -49,7 +54,7 @@ class RefusedScanError(IngestError):
 
 
 def check_problems(rows: RowTable, index: Integers) -> None:
-    """Refuse a scan with a row that has a problem, a phase that L0 does not have, or no time.
+    """Refuse a scan with a row that has a problem, a phase that L0 does not have, no time or no channel width.
 
     Parameters
     ----------
@@ -76,9 +81,9 @@ def check_problems(rows: RowTable, index: Integers) -> None:
             f"{name_row(rows, first)} has the phase {rows.phase[first]!r}, expected one of {expected}",
             _file_of(rows, first),
         )
-    for name, expected in _TIMES.items():
+    for name, expected in _EXPECTED.items():
         values = rows.values[name][index]
-        sound = np.isfinite(values) & (values >= 0.0)
+        sound = values != 0.0 if name == "freq_res" else np.isfinite(values) & (values >= 0.0)
         if not sound.all():
             first = _first_place(rows, index[~sound].tolist())
             found = f"{name} = {rows.values[name][first]:g}"

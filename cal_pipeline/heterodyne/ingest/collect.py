@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from cal_pipeline.heterodyne.ingest.profile import open_profile
 from cal_pipeline.heterodyne.ingest.record import InputFile, ScanInputs
 from cal_pipeline.heterodyne.ingest.rows import IngestFailure, LeftOut, RowTable, ScanPlan
 from cal_pipeline.heterodyne.ingest.tabulate import tabulate
+from cal_pipeline.heterodyne.kinds import INGESTED
 
 if TYPE_CHECKING:
     from cal_pipeline.heterodyne.ingest.profile import Profile
@@ -116,7 +117,8 @@ def collect(paths: Sequence[str | Path], profile: str | Path = AUTO, scans: Any 
     stamps = stamp_files(files)
     table = tabulate(files, chosen)
     planned = plan_scans(table.rows, chosen)
-    failures, of_files = _sort_failures([*table.failures, *planned.failures], planned.merged)
+    nameless = _refuse_numbers(planned.scans)
+    failures, of_files = _sort_failures([*table.failures, *planned.failures, *nameless], planned.merged)
     plans = {number: plan for number, plan in planned.scans.items() if number not in failures}
     known = sorted({*plans, *failures})
     name = _name_place(places)
@@ -145,6 +147,16 @@ def _name_place(places: Sequence[str]) -> str:
         return os.path.commonpath(places) or "."
     except ValueError:  # absolute and relative paths
         return "."
+
+
+def _refuse_numbers(numbers: Iterable[int]) -> list[IngestFailure]:
+    """Refuse scans whose numbers have more digits than the names of groups."""
+    expected = f"found a scan of this number, expected at most six digits, as in {INGESTED.group_pattern}"
+    return [
+        IngestFailure(number, "", IngestError.__name__, f"scan {number}: {expected}")
+        for number in numbers
+        if INGESTED.key_of(INGESTED.group_name(number)) != number
+    ]
 
 
 def _sort_failures(

@@ -69,19 +69,24 @@ class CountsReader:
         The rows.
     column : str or None
         Column of the counts in tables; None for images.
+    used : ndarray of int
+        Rows that are read.
     stamps : mapping of str to FileStamp
         Stamps that files must have, by path; those of other files are the ones at their first opening.
     """
 
-    def __init__(self, rows: RowTable, column: str | None, stamps: Mapping[str, FileStamp]) -> None:
+    def __init__(self, rows: RowTable, column: str | None, used: Integers, stamps: Mapping[str, FileStamp]) -> None:
         self._rows, self._column = rows, column
         self._stamps = dict(stamps)
-        self._layouts = LayoutFinder(rows, column)
+        self._layouts = LayoutFinder(rows, column, used)
         self._is_gzip: dict[str, bool] = {}
         self._scratch = Scratch()
 
     def find_item_size(self, row: int) -> int:
         """Find the size of a count of a row in memory [bytes]."""
+        path = self._rows.files[self._rows.file[row]]
+        with open_file(path) as file:
+            self._refuse_change(path, file)
         return self._find_layout(row).type_in_memory.itemsize
 
     def read(self, index: Integers, n_dumps: int, channels: slice) -> list[StoredCounts]:

@@ -93,13 +93,14 @@ def decide(
     failed = {**collected.failures, **failures}
     if session is None:
         return Decision(frozenset(), frozenset(), frozenset(inputs), failed, {}, None)
-    there = [number for number in sorted(inputs) if number in session.numbers]
-    digests = dict(zip(there, session.root.each(session.read_digest, there), strict=True))
-    kept = frozenset(number for number in there if digests[number] == inputs[number].digest)
     recorded = session.read_entries()
-    # A scan without a digest is damaged: it is made anew.
-    others = [number for number in there if number not in kept and digests[number]]
+    there = [number for number in sorted(inputs) if number in session.numbers]
+    found = dict(zip(there, session.root.each(session.inspect, there), strict=True))
+    # A scan of the same inputs that is damaged is made anew.
+    same = {number for number in there if _is_same(found[number], inputs[number], recorded.get(str(number)))}
+    kept = frozenset(number for number in same if found[number][1])
     if not overwrite:
+        others = [number for number in there if number not in same]
         failed |= {number: _refuse(session, number, inputs[number], recorded) for number in others}
     entries = {number: recorded[str(number)] for number in session.numbers if str(number) in recorded}
     for number in kept:
@@ -108,6 +109,14 @@ def decide(
             entries[number] = entry
     write = frozenset(inputs) - kept - failed.keys()
     return Decision(frozenset(session.numbers), kept, write, failed, entries, session.root.get(INGESTED.ledger))
+
+
+def _is_same(found: tuple[str, bool], inputs: ScanInputs, entry: Any) -> bool:
+    """Tell whether a scan was made from some inputs; the record tells where its attributes are damaged."""
+    digest, is_whole = found
+    if digest or is_whole:
+        return digest == inputs.digest
+    return bool(_inputs_of(entry) == _inputs_of(inputs.as_entry([])))
 
 
 def _inputs_of(entry: Any) -> Any:

@@ -24,6 +24,8 @@ class Field:
         Whether each row must have it.
     meaning : str
         Meaning, for the documentation.
+    whole : bool
+        Whether a number must be whole.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Field:
     unit: str
     required: bool
     meaning: str
+    whole: bool = False
 
 
 def _by_name(*fields: Field) -> dict[str, Field]:
@@ -67,7 +70,7 @@ MAP_FIELDS = _by_name(
     Field("ref_channel", "number", "", False, "reference channel, from 0"),
     Field("thot", "number", "K", False, "temperature of the hot load"),
     Field("tcold", "number", "K", False, "temperature of the cold load"),
-    Field("lloadsn", "number", "", False, "number of the scan with the loads"),
+    Field("lloadsn", "number", "", False, "number of the scan with the loads", whole=True),
     Field("otf_lon", "number", "deg", False, "longitude offset, as a true angle"),
     Field("otf_lat", "number", "deg", False, "latitude offset"),
     Field("pixel_offset_lon", "number", "deg", False, "longitude offset of the pixel, as a true angle"),

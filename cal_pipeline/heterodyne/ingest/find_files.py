@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cal_pipeline.core.text import list_few, make_printable
-from cal_pipeline.heterodyne.ingest.errors import IngestError, ProfileError
+from cal_pipeline.core.text import format_count, list_few, make_printable
+from cal_pipeline.heterodyne.ingest.errors import FitsFileError, IngestError, ProfileError
 from cal_pipeline.heterodyne.ingest.fits_fields import read_segments
+from cal_pipeline.heterodyne.ingest.headers import read_headers
 from cal_pipeline.heterodyne.ingest.phase_rules import describe_keys, find_rows
 from cal_pipeline.heterodyne.ingest.profile import Profile, open_profile, shipped_profiles
 from cal_pipeline.heterodyne.ingest.row_keys import RowKeys
@@ -77,7 +78,7 @@ def _suggest_name(path: str) -> str:
     parent = Path(path).parent
     names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
     near = difflib.get_close_matches(Path(path).name, names, n=1)
-    return f"; did you mean {make_printable(near[0])!r}?" if near else ""
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def choose_profile(paths: Paths) -> Profile:
@@ -91,8 +92,8 @@ def choose_profile(paths: Paths) -> Profile:
     Returns
     -------
     Profile
-        The one with a `match` that holds for a row of the first file. A profile without one is for any telescope
-        and is not chosen.
+        The one with a `match` that holds for a row of the first file that can be read. A profile without
+        `match` is for any telescope and is not chosen.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def choose_profile(paths: Paths) -> Profile:
     """
     profiles = [open_profile(name) for name in shipped_profiles()]
     patterns = sorted({pattern for profile in profiles for pattern in profile.files})
-    first = _find(paths, patterns, "a profile of this package")[0]
+    first = _find_readable(_find(paths, patterns, "a profile of this package"))
     reasons = {profile.name: describe_misfit(first, profile) for profile in profiles}
     fitting = [profile for profile in profiles if not reasons[profile.name]]
     if len(fitting) == 1:
@@ -113,6 +114,19 @@ def choose_profile(paths: Paths) -> Profile:
         raise ProfileError(f"{make_printable(first)} fits several profiles; choose {names}")
     listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
     raise ProfileError(f"{make_printable(first)} fits none of the profiles that come with the package ({listed})")
+
+
+def _find_readable(files: Sequence[str]) -> str:
+    """Return the first file that is a FITS file: one that is damaged decides nothing."""
+    reasons = []
+    for path in files:
+        try:
+            next(read_headers(path))
+            return path
+        except FitsFileError as error:
+            reasons.append(str(error))
+    more = f" (and {format_count(len(files) - 1, 'more file')})" if len(files) > 1 else ""
+    raise ProfileError(f"no profile fits: {reasons[0]}{more}")
 
 
 def describe_misfit(path: str, profile: Profile) -> str:
@@ -131,13 +145,13 @@ def describe_misfit(path: str, profile: Profile) -> str:
     """
     if not profile.match:
         return "for any telescope, if named"
-    keys = RowKeys([path], [read_segments(path, profile.request)], profile.missing)
+    keys = RowKeys([path], [read_segments(path, profile.request)])
     if not len(keys):
         return "its table has no rows"
     if find_rows(keys, profile.match).any():
         return ""
     if (keys.fault >= 0).all() and not any(keys.column(key).there.any() for key in profile.match):
-        return keys.faults[0].removeprefix(f"{path}: ")
+        return keys.faults[0].removeprefix(make_printable(path)).lstrip(": ")
     failed = [key for key, wanted in profile.match.items() if not find_rows(keys, {key: wanted}).any()]
     wanted = [*map(str, profile.match[failed[0]])] if failed else []
     expected = f", expected {' or '.join(wanted)}" if wanted else ", never together as expected"

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from cal_pipeline.core.text import list_few, make_printable
+from cal_pipeline.core.text import format_count, list_few, make_printable
 from cal_pipeline.heterodyne.ingest.columns import Column, code_texts
 from cal_pipeline.heterodyne.ingest.errors import FitsFileError
 from cal_pipeline.heterodyne.ingest.fits_tables import (
@@ -24,6 +24,9 @@ from cal_pipeline.heterodyne.ingest.fits_tables import (
 )
 from cal_pipeline.heterodyne.ingest.headers import HeaderUnit, Word, read_headers
 from cal_pipeline.heterodyne.ingest.rows import Integers
+
+_FEW = 9
+"""Number of axes from which on a message does not list them."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,15 @@ class Request:
     keys: tuple[str, ...]
     file_name: re.Pattern[str] | None = None
 
+    @property
+    def groups(self) -> Mapping[str, int]:
+        """Named groups of the regular expression."""
+        return self.file_name.groupindex if self.file_name else {}
+
+    def means(self, key: str, column: str) -> bool:
+        """Tell whether a key means a column, whose name may have other capitals unless it is a named group."""
+        return key == column or key not in self.groups
+
 
 @dataclass(frozen=True, eq=False)
 class Segment:
@@ -69,6 +81,8 @@ class Segment:
         Values by key that have a column.
     fault : str
         Reason why its counts cannot be used; empty without one.
+    lost : str
+        Message about rows of which no key can be read; empty without any.
     """
 
     hdu: int
@@ -78,6 +92,7 @@ class Segment:
     words: Mapping[str, Word]
     columns: Mapping[str, Column] = field(default_factory=dict)
     fault: str = ""
+    lost: str = ""
 
 
 def read_segments(path: str, request: Request) -> list[Segment]:
@@ -97,6 +112,9 @@ def read_segments(path: str, request: Request) -> list[Segment]:
         could be read.
     """
     named = match_file_name(path, request.file_name)
+    if not _is_unicode(path):
+        fault = f"{make_printable(path)}: the name is no UTF-8, expected a name that can be recorded"
+        return [_make_faulty(fault, 0, None, None, named, request)]
     primary: HeaderUnit | None = None
     segments: list[Segment] = []
     names: list[str] = []
@@ -111,8 +129,20 @@ def read_segments(path: str, request: Request) -> list[Segment]:
     except FitsFileError as error:
         return [*segments, _make_faulty(str(error), len(names), None, primary, named, request)]
     if not segments:
-        return [_make_faulty(f"{path}: {_describe_lack(request.hdu, names)}", 0, None, primary, named, request)]
+        return [
+            _make_faulty(
+                f"{make_printable(path)}: {_describe_lack(request.hdu, names)}", 0, None, primary, named, request
+            )
+        ]
     return segments
+
+
+def _is_unicode(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def match_file_name(path: str, pattern: re.Pattern[str] | None) -> dict[str, str]:
@@ -130,29 +160,34 @@ def match_file_name(path: str, pattern: re.Pattern[str] | None) -> dict[str, str
 def _describe_lack(hdu: str | int, names: Sequence[str]) -> str:
     listed = list_few([f"{index} {name!r}" if name else str(index) for index, name in enumerate(names)])
     near = difflib.get_close_matches(str(hdu), [name for name in names if name], n=1)
-    hint = f"; did you mean {make_printable(near[0])!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"no HDU {hdu!r}, found {listed}{hint}"
 
 
 def _read_unit(path: str, unit: HeaderUnit, primary: HeaderUnit, named: Mapping[str, str], request: Request) -> Segment:
+    if unit.fault:
+        return _make_faulty(
+            f"{make_printable(path)}: HDU {unit.index}: {unit.fault}", unit.index, unit, primary, named, request
+        )
     kind = str(unit.get("XTENSION") or "IMAGE").strip()
     if request.reader == "image":
-        return _read_image(path, unit, kind, _read_words(request.keys, unit, primary, named))
+        return _read_image(path, unit, kind, _read_words(request, unit, primary, named))
     if kind != "BINTABLE":
-        fault = f"{path}: HDU {unit.index} is of type {make_printable(kind)!r}, expected 'BINTABLE'"
+        fault = f"{make_printable(path)}: HDU {unit.index} is of type {kind!r}, expected 'BINTABLE'"
         return _make_faulty(fault, unit.index, unit, primary, named, request)
     return _read_table(path, unit, primary, named, request)
 
 
 def _read_words(
-    keys: Sequence[str], unit: HeaderUnit | None, primary: HeaderUnit | None, named: Mapping[str, str]
+    request: Request, unit: HeaderUnit | None, primary: HeaderUnit | None, named: Mapping[str, str]
 ) -> dict[str, Word]:
     words: dict[str, Word] = {}
     headers = [header for header in (unit, primary if primary is not unit else None) if header is not None]
-    for key in keys:
+    for key in request.keys:
         value: Word | None = named.get(key)
         for header in headers:
-            if value is None:
+            # A group such as "scan" of a name that does not match is not the keyword SCAN.
+            if value is None and (key.isupper() or key not in request.groups):
                 value = header.get(key)
         if value is not None:
             words[key] = value
@@ -167,16 +202,17 @@ def _make_faulty(
     named: Mapping[str, str],
     request: Request,
 ) -> Segment:
-    return Segment(hdu, 1, 0, 0, _read_words(request.keys, unit, primary, named), fault=fault)
+    return Segment(hdu, 1, 0, 0, _read_words(request, unit, primary, named), fault=fault)
 
 
 def _read_image(path: str, unit: HeaderUnit, kind: str, words: Mapping[str, Word]) -> Segment:
     compressed = kind == "BINTABLE" and unit.get("ZIMAGE") is True
     axis = "ZNAXIS" if compressed else "NAXIS"
     lengths = [unit.whole(f"{axis}{index + 1}") for index in range(unit.whole(axis))]
-    place = f"{path}: HDU {unit.index}"
+    place = f"{make_printable(path)}: HDU {unit.index}"
     if (kind != "IMAGE" and not compressed) or not lengths or 0 in lengths or any(n != 1 for n in lengths[2:]):
-        fault = f"{place} is {kind} of axes {lengths}, expected an image of [channels] or [channels, dumps]"
+        axes = f"axes {lengths}" if len(lengths) < _FEW else f"{len(lengths)} axes"
+        fault = f"{place} is {kind} of {axes}, expected an image of [channels] or [channels, dumps]"
         return Segment(unit.index, 1, 0, 0, words, fault=fault)
     fault = _describe_truncation(place, unit)
     return Segment(unit.index, 1, lengths[1] if len(lengths) > 1 else 1, lengths[0], words, fault=fault)
@@ -192,10 +228,10 @@ def _describe_truncation(place: str, unit: HeaderUnit) -> str:
 def _read_table(
     path: str, unit: HeaderUnit, primary: HeaderUnit, named: Mapping[str, str], request: Request
 ) -> Segment:
-    place = f"{path}: HDU {unit.index}" + (f" ({make_printable(unit.name)})" if unit.name else "")
+    place = f"{make_printable(path)}: HDU {unit.index}" + (f" ({make_printable(unit.name)})" if unit.name else "")
     try:
         layout = TableLayout(unit)
-        wanted = {key: item for key in request.keys if (item := layout.find(key)) is not None}
+        wanted = {key: item for key in request.keys if (item := layout.find(key)) and request.means(key, item.name)}
         data = layout.find(request.data)
         dims = layout.find(f"TDIM{data.index + 1}") if data else None
         heap = data if data and data.is_heap else None
@@ -211,14 +247,16 @@ def _read_table(
     else:
         channels = count_channels(data, raw.get(data.index))
         faults += [check_axes(data, text) for text in _list_dims(unit, data, dims, raw)]
-    if unit.file_bytes is None and rows < unit.whole("NAXIS2"):
-        faults.append(f"truncated: found {rows} rows, expected {unit.whole('NAXIS2')}")
+    expected = unit.whole("NAXIS2")
+    if unit.file_bytes is None and rows < expected:
+        faults.append(f"truncated: found {rows} rows, expected {expected}")
     faults = [_describe_truncation(place, unit), *(f"{place}: {fault}" for fault in faults if fault)]
     fault = "; ".join(filter(None, faults))
     if fault and not rows:
         return _make_faulty(fault, unit.index, unit, primary, named, request)
-    words = _read_words([key for key in request.keys if key not in columns], unit, primary, named)
-    return Segment(unit.index, rows, 1, channels, words, columns, fault)
+    words = {key: word for key, word in _read_words(request, unit, primary, named).items() if key not in columns}
+    lost = f"{place} is truncated: {format_count(expected - rows, 'row')} of unknown scans cannot be read"
+    return Segment(unit.index, rows, 1, channels, words, columns, fault, lost if rows < expected else "")
 
 
 def _read_columns(
@@ -235,7 +273,7 @@ def _read_columns(
 
 def _describe_missing_data(data: str, layout: TableLayout) -> str:
     near = difflib.get_close_matches(data, [item.name for item in layout.fields], n=1)
-    hint = f"; did you mean {make_printable(near[0])!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"no column {data!r} with the counts{hint}"
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.ingest.columns import Column, code_texts
 from cal_pipeline.heterodyne.ingest.headers import BLOCK, CARD, HeaderUnit
 from cal_pipeline.heterodyne.ingest.rows import Integers
@@ -22,6 +21,10 @@ _SLAB = 2**24
 """Bytes of a compressed table that are decompressed at a time."""
 
 _FORM = re.compile(r"(\d*)([A-Z])")
+
+
+_MAPPED_BYTES = 16 << 20
+"""Part of a table that is mapped to memory at a time [bytes]."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,15 @@ class TableLayout:
         number = max(min(number, (self.unit.file_bytes - self.unit.data_start) // width), 0)
         if not number:
             return {item.index: np.empty((0, *item.stored.shape), item.stored.base) for item in fields}
-        rows = np.memmap(path, dtype, "r", self.unit.data_start, (number,))
-        return {item.index: np.array(rows[str(item.index)]) for item in fields}
+        found = {item.index: np.empty((number, *item.stored.shape), item.stored.base) for item in fields}
+        step = max(_MAPPED_BYTES // width, 1)
+        for first in range(0, number, step):
+            # Pages stay in memory as long as they are mapped, those of the counts between the columns too.
+            there = (min(step, number - first),)
+            rows = np.memmap(path, dtype, "r", self.unit.data_start + first * width, there)
+            for item in fields:
+                found[item.index][first : first + there[0]] = rows[str(item.index)]
+        return found
 
     def _decompress(
         self, path: str, fields: Sequence[TableField], dtype: np.dtype[Any], number: int
@@ -157,7 +167,7 @@ def _read_fields(unit: HeaderUnit) -> tuple[TableField, ...]:
     for index, column in enumerate(columns):
         found = _FORM.match(str(column.format))
         if not found:
-            raise ValueError(f"TFORM{index + 1} is {make_printable(column.format)!r}")
+            raise ValueError(f"TFORM{index + 1} is {column.format!r}")
         repeat, kind = int(found[1] or 1), found[2]
         stored = _find_type(kind, repeat)
         null = column.null if isinstance(column.null, int) else None

@@ -240,8 +240,8 @@ def describe_missing(grid: GroupGrid, rows: RowTable) -> list[str]:
         subscan = int(missing.any(axis=0).argmax())
         pixel = int(missing[:, subscan].argmax())
         warnings.append(
-            f"{grid.name}: {format_count(int(missing.sum()), 'pixel')} of subscans missing"
-            f" (of {missing.size}; first: {_name_subscan(grid, subscan)}, {grid.band.name_pixel(pixel)}): filled"
+            f"{grid.name}: {int(missing.sum())} of {missing.size} pixels x subscans have no row"
+            f" (first: {_name_subscan(grid, subscan)}, {grid.band.name_pixel(pixel)}): filled as missing"
         )
     if grid.by_pixel.shape[0] == grid.n_dumps:
         held = grid.exists.sum(axis=0)
@@ -252,9 +252,9 @@ def describe_missing(grid: GroupGrid, rows: RowTable) -> list[str]:
         subscan = int(short.any(axis=0).argmax())
         pixel = int(short[:, subscan].argmax())
         warnings.append(
-            f"{grid.name}: {format_count(int(short.sum()), 'pixel')} of subscans short of {grid.n_dumps} dumps"
+            f"{grid.name}: {int(short.sum())} of {short.size} pixels x subscans have fewer than {grid.n_dumps} dumps"
             f" (first: {_name_subscan(grid, subscan)}, {grid.band.name_pixel(pixel)},"
-            f" {format_count(int(held[pixel, subscan]), 'dump')}): filled"
+            f" {format_count(int(held[pixel, subscan]), 'dump')}): filled as missing"
         )
     return warnings
 

@@ -10,12 +10,13 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 from os import PathLike
 from typing import BinaryIO
 
+from cal_pipeline.core.store.paths import open_regular
 from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.ingest.errors import FitsFileError
 
@@ -31,6 +32,9 @@ Word = str | float | int | bool
 _READ = 4 * BLOCK
 _LONGEST = 1000 * BLOCK
 """Longest header that is read; what is longer is no header [bytes]."""
+
+_MOST_AXES = 999
+"""Largest number of axes of data in FITS."""
 
 _GZIP = b"\x1f\x8b"
 _END = b"END".ljust(8)
@@ -54,6 +58,9 @@ class HeaderUnit:
         Place and length of the data, without padding [bytes].
     file_bytes : int or None
         Length of the file; None for one that is compressed.
+    fault : str
+        What is wrong with the keywords that tell the length of the data; empty if nothing is. What comes
+        after such an HDU cannot be found.
     """
 
     index: int
@@ -62,6 +69,7 @@ class HeaderUnit:
     data_start: int
     data_bytes: int
     file_bytes: int | None
+    fault: str = ""
 
     @property
     def lacks(self) -> int:
@@ -114,18 +122,19 @@ def read_headers(path: str | PathLike[str]) -> Iterator[HeaderUnit]:
     ...     [(unit.get("SCAN"), unit.data_bytes) for unit in read_headers(path)]
     [(131, 64)]
     """
+    shown = make_printable(path)
     try:
         with _OpenFile(path) as (file, length):
-            yield from _read_units(file, length, path)
+            yield from _read_units(file, length, shown)
     except (OSError, EOFError, zlib.error) as error:
-        raise FitsFileError(f"{path} cannot be read: {error}") from error
+        raise FitsFileError(f"{shown} cannot be read: {error}") from error
 
 
 class _OpenFile:
     """Context of a file, decompressed, and its length [bytes] (None if it is compressed)."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self._file = open(path, "rb")  # noqa: SIM115
+        self._file = open(path, "rb", opener=open_regular)  # noqa: SIM115
         start = self._file.read(2)
         self._length = None if start == _GZIP else self._file.seek(0, 2)
         self._file.seek(0)
@@ -139,28 +148,30 @@ class _OpenFile:
         self._file.close()
 
 
-def _read_units(file: BinaryIO, length: int | None, path: str | PathLike[str]) -> Iterator[HeaderUnit]:
+def _read_units(file: BinaryIO, length: int | None, path: str) -> Iterator[HeaderUnit]:
     start = index = 0
     while True:
         text = file.read(_READ)
         expected = b"SIMPLE  =" if index == 0 else b"XTENSION="
         if not text.startswith(expected):
             if index == 0:
-                found = make_printable(text[:9].decode("latin-1"))
+                found = text[:9].decode("latin-1")
                 raise FitsFileError(f"{path} is no FITS file: it starts with {found!r}, expected 'SIMPLE  ='")
             return
         places, end = _find_cards(file, text, path, index)
         cards, bytes_of_header = end
         unit = HeaderUnit(index, cards, places, start + bytes_of_header, 0, length)
-        unit = HeaderUnit(index, cards, places, unit.data_start, _count_bytes(unit), length)
+        fault = _describe_fault(unit)
+        if fault:
+            yield replace(unit, fault=fault)
+            return
+        unit = replace(unit, data_bytes=_count_bytes(unit))
         yield unit
         start, index = unit.data_start + -(-unit.data_bytes // BLOCK) * BLOCK, index + 1
         file.seek(start)
 
 
-def _find_cards(
-    file: BinaryIO, text: bytes, path: str | PathLike[str], index: int
-) -> tuple[dict[bytes, int], tuple[bytes, int]]:
+def _find_cards(file: BinaryIO, text: bytes, path: str, index: int) -> tuple[dict[bytes, int], tuple[bytes, int]]:
     """Find the cards of a header; return their places, and text and padded length of the header."""
     places: dict[bytes, int] = {}
     place = 0
@@ -179,6 +190,19 @@ def _find_cards(
         if word not in places:
             places[word] = place
         place += CARD
+
+
+def _describe_fault(unit: HeaderUnit) -> str:
+    """Describe what is wrong with the keywords that tell the length of the data; empty if nothing is."""
+    axes = unit.get("NAXIS")
+    if not isinstance(axes, int) or not 0 <= axes <= _MOST_AXES:
+        return f"NAXIS is {axes!r}, expected a whole number from 0 to {_MOST_AXES}"
+    for keyword in ("BITPIX", *(f"NAXIS{axis + 1}" for axis in range(axes)), "PCOUNT", "GCOUNT"):
+        value = unit.get(keyword)
+        optional = value is None and keyword.endswith("COUNT")
+        if not optional and (not isinstance(value, int) or (value < 0 and keyword != "BITPIX")):
+            return f"{keyword} is {value!r}, expected a whole number{'' if keyword == 'BITPIX' else ' from 0'}"
+    return ""
 
 
 def _count_bytes(unit: HeaderUnit) -> int:

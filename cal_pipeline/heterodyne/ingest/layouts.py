@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cal_pipeline.heterodyne.ingest.digests import refuse
 from cal_pipeline.heterodyne.ingest.fits_tables import TableLayout
 from cal_pipeline.heterodyne.ingest.headers import HeaderUnit, read_headers
-from cal_pipeline.heterodyne.ingest.rows import RowTable
+from cal_pipeline.heterodyne.ingest.rows import Integers, RowTable
 
 Floats = NDArray[np.float64]
 
@@ -138,20 +138,17 @@ class LayoutFinder:
         The rows.
     column : str or None
         Column of the counts in tables; None for images.
+    used : ndarray of int
+        Rows that are read.
     """
 
-    def __init__(self, rows: RowTable, column: str | None) -> None:
+    def __init__(self, rows: RowTable, column: str | None, used: Integers) -> None:
         self._rows, self._column = rows, column
         self._found: dict[tuple[int, int], CountsLayout] = {}
         self._lock = threading.Lock()
-
-    @cached_property
-    def _used(self) -> dict[int, set[int]]:
-        """HDUs that are used, by file."""
-        used: dict[int, set[int]] = defaultdict(set)
-        for file, hdu in np.unique(np.stack([self._rows.file, self._rows.hdu]), axis=1).T.tolist():
-            used[file].add(hdu)
-        return used
+        self._used: dict[int, set[int]] = defaultdict(set)
+        for file, hdu in set(zip(rows.file[used].tolist(), rows.hdu[used].tolist(), strict=True)):
+            self._used[file].add(hdu)
 
     def find(self, file: int, hdu: int) -> CountsLayout:
         """Find the layout of the counts in an HDU.

@@ -78,7 +78,8 @@ def outline_scan(rows: RowTable, number: int, index: Integers, *, failed: bool) 
     ScanOutline
         Times are infinite where none of its rows has one.
     """
-    phases = set(rows.phase[index].tolist())
+    # Rows of a file that cannot be read have no phase.
+    phases = set(rows.phase[index].tolist()) - {""}
     frontend = rows.scan_values.get("frontend")
     frontends = () if frontend is None else {str(name) for name in frontend[index].tolist()}
     middle, half = rows.values["mjd"][index], find_durations(rows, index) / (2.0 * SECONDS_A_DAY)
@@ -87,7 +88,7 @@ def outline_scan(rows: RowTable, number: int, index: Integers, *, failed: bool) 
         first=float(np.fmin.reduce(middle, initial=np.inf)),
         start=float(np.fmin.reduce(middle - half, initial=np.inf)),
         end=float(np.fmax.reduce(middle + half, initial=-np.inf)),
-        only_loads=phases <= set(CALIBRATION),
+        only_loads=bool(phases) and phases <= set(CALIBRATION),
         has_loads=not phases.isdisjoint((*HOT, *COLD)),
         frontends=frozenset(name for name in frontends if name not in ("", "nan")),
         channels=dict(zip(rows.band[index].tolist(), rows.n_channels[index].tolist(), strict=True)),

@@ -6,6 +6,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ ADDED, REPLACED, KEPT, REFUSED, FAILED, NOT_ASKED = (
 
 @dataclass(frozen=True)
 class FileLine:
-    """Rows of one scan in a file, or in several files that hold one phase of it each.
+    """Rows of one scan in a file, or in several files that hold one phase of it each, or the same parts.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ class FileLine:
     scan : int
         The scan.
     rows : mapping of str to int
-        Number of rows by phase.
+        Number of rows by phase, in all of the files.
     fate : str
         Fate of the scan.
     places : mapping of str to tuple of int
@@ -222,26 +223,16 @@ def _find_places(collected: Collected, plan: ScanPlan) -> dict[int, dict[str, tu
 
 
 def _share_lines(lines: Iterable[FileLine]) -> list[FileLine]:
-    """Put many files, each of one phase of one scan alone, on one line for that phase."""
+    """Put many files on one line, if they hold one phase of a scan each, or the same parts of it."""
     every = list(lines)
-    scans_of: dict[tuple[str, ...], int] = defaultdict(int)
-    alike: dict[tuple[int, str], list[FileLine]] = defaultdict(list)
+    n_scans = Counter(line.files for line in every)
+    alike: dict[tuple[Any, ...], list[FileLine]] = defaultdict(list)
     for line in every:
-        scans_of[line.files] += 1
-    for line in every:
-        if scans_of[line.files] == 1 and len(line.rows) == 1:
-            alike[line.scan, next(iter(line.rows))].append(line)
-    shared: list[FileLine] = []
-    seen: set[tuple[int, str]] = set()
-    for line in every:
-        key = (line.scan, next(iter(line.rows), ""))
-        group = alike.get(key, [])
-        if len(group) < _MANY or line not in group:
-            shared.append(line)
-        elif key not in seen:
-            seen.add(key)
-            shared.append(_merge(group))
-    return shared
+        is_of_one = n_scans[line.files] == 1 and len(line.rows) == 1
+        part: tuple[Any, ...] = () if is_of_one else (tuple(line.rows.values()), tuple(line.places.items()))
+        alike[line.scan, tuple(line.rows), part].append(line)
+    groups = ([_merge(group)] if len(group) >= _MANY else group for group in alike.values())
+    return [line for group in groups for line in group]
 
 
 def _merge(lines: Sequence[FileLine]) -> FileLine:
@@ -249,11 +240,10 @@ def _merge(lines: Sequence[FileLine]) -> FileLine:
     for line in lines:
         for place, subscans in line.places.items():
             places[place].update(subscans)
-    (phase,) = lines[0].rows
     return FileLine(
         tuple(name for line in lines for name in line.files),
         lines[0].scan,
-        {phase: sum(line.rows[phase] for line in lines)},
+        {phase: sum(line.rows[phase] for line in lines) for phase in lines[0].rows},
         lines[0].fate,
         {place: tuple(sorted(subscans)) for place, subscans in places.items()},
     )

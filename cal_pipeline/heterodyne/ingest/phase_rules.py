@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.ingest.columns import Mask, combine_columns, match_column
 from cal_pipeline.heterodyne.ingest.profile import FAIL, IGNORE, Conditions, PhaseRule
 from cal_pipeline.heterodyne.ingest.row_keys import RowKeys
@@ -41,7 +40,7 @@ def drop_unmatched(keys: RowKeys, match: Conditions) -> list[LeftOut]:
         column = keys.column(key)
         # A file that cannot be read has no keys: it fails, instead of being left out.
         out = ~match_column(column, wanted) & ~((keys.fault >= 0) & ~column.there)
-        expected = " or ".join(make_printable(repr(item)) for item in wanted)
+        expected = " or ".join(map(repr, wanted))
         left += _count(keys, out, [key], f", expected {expected}")
         keys.keep(np.flatnonzero(~out))
     return left
@@ -104,8 +103,7 @@ def drop_ignored(keys: RowKeys, rules: tuple[PhaseRule, ...], found: Integers) -
 
 def describe_keys(keys: RowKeys, names: Iterable[str], row: int) -> str:
     """Describe keys of a row for a message, as ``"CAL is 'T', OBJECT is not there"``."""
-    found = ((name, keys.column(name).label(row)) for name in dict.fromkeys(names))
-    return ", ".join(f"{name} is {make_printable(label) or 'not there'}" for name, label in found)
+    return ", ".join(keys.describe(name, row) for name in dict.fromkeys(names))
 
 
 def describe_phase(keys: RowKeys, rules: tuple[PhaseRule, ...], found: Integers, row: int) -> str:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,10 @@ from cal_pipeline.heterodyne.phases import OFFS, ONS
 SOURCE = (*ONS, *OFFS)
 """Phases of the group ``source``."""
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+MISSING = "missing_"
+"""Start of the id of a pixel without any row."""
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ def number_names(names: Sequence[str]) -> list[int]:
     [1, 0]
     """
     numeric = all(_NUMBER.fullmatch(name) for name in names)
-    keys: list[float] | list[str] = [float(name) for name in names] if numeric else list(names)
+    # Decimals, since floats round whole numbers of more than 15 digits.
+    keys: list[Decimal] | list[str] = [Decimal(name) for name in names] if numeric else list(names)
     places = {key: place for place, key in enumerate(sorted(set(keys)))}  # type: ignore[type-var]
     return [places[key] for key in keys]
 
@@ -226,7 +231,7 @@ def name_pixels(rows: RowTable, band: BandRows) -> tuple[list[str], list[str]]:
     list of str
         Warnings about pixels with no id, several ids or one that others have, too.
     """
-    ids = [f"missing_{receiver}_{array}" for receiver in band.receivers for array in band.arrays]
+    ids = [f"{MISSING}{receiver}_{array}" for receiver in band.receivers for array in band.arrays]
     pixels, first = np.unique(band.pixel, return_index=True)
     for pixel, row in zip(pixels.tolist(), band.index[first].tolist(), strict=True):
         ids[pixel] = str(rows.pixel_id[row])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.ingest.attributes import find_first_row, make_attributes, make_band_attributes
 from cal_pipeline.heterodyne.ingest.checks import RefusedScanError, check_channels, check_problems, check_repeated
@@ -13,9 +14,12 @@ from cal_pipeline.heterodyne.ingest.group_coordinates import choose_last_loads, 
 from cal_pipeline.heterodyne.ingest.groups import GroupGrid, GroupingProfile, describe_missing, make_grids
 from cal_pipeline.heterodyne.ingest.load_scans import LoadHistory, ScanOutline, merge_load_scans, outline_scan
 from cal_pipeline.heterodyne.ingest.pixels import BandRows, RowNames, name_pixels, split_bands
+from cal_pipeline.heterodyne.ingest.plan_warnings import warn_of_defaults, warn_of_others, warn_of_pause
 from cal_pipeline.heterodyne.ingest.positions import Origin, find_origin
 from cal_pipeline.heterodyne.ingest.rows import BandPlan, GroupPlan, IngestFailure, Integers, RowTable, ScanPlan
-from cal_pipeline.heterodyne.ingest.sorting import sort_rows, split_numbers
+from cal_pipeline.heterodyne.ingest.sorting import find_absent, sort_rows, split_numbers
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -53,15 +57,35 @@ def plan_scans(rows: RowTable, profile: GroupingProfile) -> Plans:
     -------
     Plans
         A scan that fails is among the failures and leaves the others as they are.
+
+    Examples
+    --------
+    >>> from cal_pipeline.heterodyne.ingest.find_files import find_files
+    >>> from cal_pipeline.heterodyne.ingest.profile import open_profile
+    >>> from cal_pipeline.heterodyne.ingest.tabulate import tabulate
+    >>> profile = open_profile("barge.toml")
+    >>> plans = plan_scans(tabulate(find_files(["night_files"], profile), profile).rows, profile)
+    >>> plans.failures, {number: list(plan.bands[0].groups) for number, plan in plans.scans.items()}
+    ([], {3: ['source', 'calibration'], 4: ['source', 'calibration']})
+    >>> plans.scans[3].bands[0].groups["source"].coordinates["sobsmode"][1].tolist()
+    ['OFF', 'ON', 'ON', 'OFF']
     """
-    table, order = sort_rows(rows)
+    # Files may hold numbers that are infinite or too large for 32 bits; reading L0 tells of them.
+    with np.errstate(invalid="ignore", over="ignore"):
+        return _plan_sorted(*sort_rows(rows), find_absent(rows), profile)
+
+
+def _plan_sorted(table: RowTable, order: Integers, absent: Mapping[str, Mask], profile: GroupingProfile) -> Plans:
+    """Plan the scans of rows in order of time, which had another order and lacked numbers."""
+    absent = {name: lacking[order] for name, lacking in absent.items()}
     names = RowNames.of(table)
     members, outlines, failures = _find_members(table, names)
     merged = merge_load_scans(outlines.values(), profile.loads_gap)
     joined: dict[int, list[int]] = {}
     for part, whole in merged.items():
         joined.setdefault(whole, []).append(part)
-    planner = _Planner(table, order, profile, merged, outlines, LoadHistory(outlines.values(), merged))
+    history = LoadHistory(outlines.values(), merged)
+    planner = _Planner(table, order, absent, profile, merged, outlines, history)
     plans = []
     for number, bands in members.items():
         if outlines[number].failed or number in merged:
@@ -75,7 +99,7 @@ def plan_scans(rows: RowTable, profile: GroupingProfile) -> Plans:
             failures.append(error.describe(number))
     plans.sort(key=lambda plan: (plan.mjd, plan.number))
     failures.sort(key=lambda failure: failure.scan_number or 0)
-    return Plans({plan.number: plan for plan in plans}, failures, merged)
+    return Plans(warn_of_others({plan.number: plan for plan in plans}), failures, merged)
 
 
 def _find_members(
@@ -113,6 +137,8 @@ class _Planner:
         The rows in order of time.
     order : ndarray, shape (N,)
         Index of each row in the table as given.
+    absent : mapping of str to ndarray of bool, shape (N,)
+        Rows without a number that is declared, by its name.
     profile : GroupingProfile
         The way in which rows become subscans.
     merged : dict of int to int
@@ -125,6 +151,7 @@ class _Planner:
 
     rows: RowTable
     order: Integers
+    absent: Mapping[str, Mask]
     profile: GroupingProfile
     merged: dict[int, int]
     outlines: dict[int, ScanOutline]
@@ -141,6 +168,8 @@ class _Planner:
         last_loads = self.history.find_last(self.outlines[number])
         of_bands = make_band_attributes(rows, [find_first_row(rows, groups) for groups in grids])
         warnings = [f"lloadsn names scan {last_loads}, which failed"] if self._has_failed(last_loads) else []
+        index = np.concatenate([band.index for band in bands])
+        warnings += [*warn_of_pause(rows.values["mjd"][index]), *warn_of_defaults(rows, self.absent, index)]
         has_source = any(grid.name == "source" for grid in every)
         plans = []
         for band, groups, own in zip(bands, grids, of_bands, strict=True):
@@ -152,7 +181,7 @@ class _Planner:
             warnings += [f"{band.name}: {doubt}" if band.name else doubt for doubt in doubts]
             planned = {grid.name: self._plan_group(grid, ids, last_loads, origin) for grid in groups}
             plans.append(BandPlan(band.name, own, planned))
-        files = np.unique(np.concatenate([rows.file[band.index] for band in bands])).tolist()
+        files = np.unique(rows.file[index]).tolist()
         return ScanPlan(
             number=number,
             attributes=attributes,

@@ -148,20 +148,22 @@ class IngestedSession(Product):
 
     kind = INGESTED
 
-    def read_digest(self, number: int) -> str:
-        """Read the digest of the inputs of a scan; empty without one, or for a scan that is not whole.
+    def inspect(self, number: int) -> tuple[str, bool]:
+        """Return the digest of the inputs of a scan, empty without any, and whether the scan is whole.
 
         Parameters
         ----------
         number : int
             Scan number.
         """
+        digest = None
         try:
             digest = self.attributes(number).get(DIGEST)
             check_complete(self.root.child(self.kind.group_name(number)))
+            is_whole = True
         except (CalibrationError, OSError, ValueError, TypeError, KeyError, AttributeError):
-            return ""
-        return digest if isinstance(digest, str) else ""
+            is_whole = False
+        return digest if isinstance(digest, str) else "", is_whole
 
     def read_entries(self) -> Mapping[str, Any]:
         """Read the entries of the record by scan number, as text; none of a damaged record."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
+from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.ingest.columns import Column, join_columns, make_column
 from cal_pipeline.heterodyne.ingest.fits_fields import Segment
 from cal_pipeline.heterodyne.ingest.rows import Floats, Integers
@@ -22,6 +24,8 @@ class RowKeys:
         Rows of each file.
     missing : tuple of float
         Numbers that mean that there is none.
+    file_name : re.Pattern or None
+        Regular expression on the name of a file.
 
     Attributes
     ----------
@@ -31,15 +35,22 @@ class RowKeys:
         Shape of the counts of a row.
     fault : ndarray of int, shape (N,)
         Index into `faults`; -1 for a row whose counts can be used.
+    lost : list of tuple
+        Index of the file, and message, of rows of which no key can be read.
     faults : list of str
         Reasons why counts cannot be used.
     mean_frequency : ndarray, shape (N,), or None
         Mean sky frequency of the channels of a row [Hz], once it is known.
     """
 
-    def __init__(self, files: Sequence[str], segments: Sequence[Sequence[Segment]], missing: tuple[float, ...]) -> None:
-        self.files = tuple(files)
-        self.missing = missing
+    def __init__(
+        self,
+        files: Sequence[str],
+        segments: Sequence[Sequence[Segment]],
+        missing: tuple[float, ...] = (),
+        file_name: re.Pattern[str] | None = None,
+    ) -> None:
+        self.files, self.missing, self.file_name = tuple(files), missing, file_name
         self.mean_frequency: Floats | None = None
         self.segments = [segment for found in segments for segment in found]
         places = [index for index, found in enumerate(segments) for _ in found]
@@ -49,6 +60,7 @@ class RowKeys:
         self.row = np.arange(len(self._segment)) - starts[self._segment]
         self.file = np.array(places, np.int64)[self._segment]
         self.hdu = np.array([segment.hdu for segment in self.segments], np.int64)[self._segment]
+        self.lost = [(index, part.lost) for index, found in enumerate(segments) for part in found if part.lost]
         self.faults = [segment.fault for segment in self.segments if segment.fault]
         faulty = np.array([bool(segment.fault) for segment in self.segments], np.bool_)
         self.fault = np.where(faulty, np.cumsum(faulty) - 1, -1)[self._segment]
@@ -86,8 +98,20 @@ class RowKeys:
 
     def place(self, row: int) -> str:
         """Name the file, HDU and row of a row, for messages."""
-        file, hdu = self.files[self.file[row]], int(self.hdu[row])
+        file, hdu = make_printable(self.files[self.file[row]]), int(self.hdu[row])
         return f"{file}: HDU {hdu}, row {int(self.row[row])}" if self._in_table(row) else f"{file}: HDU {hdu}"
+
+    def describe(self, key: str, row: int) -> str:
+        """Describe the value of a key in a row for messages, as ``"CAL is 'T'"``."""
+        label = self.column(key).label(row)
+        if label:
+            return f"{key} is {label}"
+        segment = self.segments[self._segment[row]]
+        if key in segment.columns or key in segment.words:
+            return f"{key} is blank or NaN"
+        if self.file_name and key in self.file_name.groupindex:
+            return f"{key} is not there, as the name does not match file_name {self.file_name.pattern!r}"
+        return f"{key} is not there"
 
     def _in_table(self, row: int) -> bool:
         return bool(self.segments[self._segment[row]].columns)

@@ -11,6 +11,7 @@ from typing import Any
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import StoreError, UsageError
+from cal_pipeline.core.inputs import parse_ranges
 from cal_pipeline.core.run.planned import PlannedDataset
 from cal_pipeline.core.run.resume import Addition
 from cal_pipeline.core.run.run_record import RunRecordError
@@ -209,6 +210,8 @@ def _prepare(
         raise UsageError("no files to ingest; name files or folders")
     where = normalize_location(session)
     refuse_other_format("ingest", where, STORE_SUFFIX, "a session is a Zarr store, a folder: name it as in night.zarr")
+    if scans is not None:
+        parse_ranges(scans, INGESTED.noun)
     open_present(where)
     with BlockThreads(threads) as pool:
         collected = pool.run(collect, places, profile, scans)

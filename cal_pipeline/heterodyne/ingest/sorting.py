@@ -67,8 +67,24 @@ _NUMBERS = (
 )
 """Numbers of L0 beside offsets and the last load."""
 
-_ZERO = ("freq_off", "ref_channel")
-"""Numbers that are 0 where not there."""
+DEFAULTS = {"image_freq": "signal_freq", "freq_off": "0", "ref_channel": "0"}
+"""Numbers with a value where not there, in words."""
+
+
+def find_absent(rows: RowTable) -> dict[str, NDArray[np.bool_]]:
+    """Find the rows without a number that others have, or that is declared, and that has a default.
+
+    Parameters
+    ----------
+    rows : RowTable
+        The table.
+
+    Returns
+    -------
+    dict of str to ndarray of bool, shape (N,)
+        True for rows without the number, by its name.
+    """
+    return {name: np.isnan(rows.values[name]) for name in DEFAULTS if name in rows.values}
 
 
 def fill_defaults(values: Mapping[str, Floats], n_rows: int) -> dict[str, Floats]:
@@ -94,7 +110,7 @@ def fill_defaults(values: Mapping[str, Floats], n_rows: int) -> dict[str, Floats
     (array([4.6e+11]), array([0.]), array([nan]))
     """
     filled = {**dict.fromkeys(_NUMBERS, np.full(n_rows, np.nan)), **values}
-    for name in _ZERO:
+    for name in ("freq_off", "ref_channel"):
         filled[name] = np.where(np.isnan(filled[name]), 0.0, filled[name])
     filled["image_freq"] = np.where(np.isnan(filled["image_freq"]), filled["signal_freq"], filled["image_freq"])
     return filled

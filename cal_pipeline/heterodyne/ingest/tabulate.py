@@ -11,17 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from cal_pipeline.core.text import format_count, make_printable
-from cal_pipeline.heterodyne.ingest.columns import Column, Mask, combine_columns, parse_numbers
-from cal_pipeline.heterodyne.ingest.dates import convert_tai_to_utc, find_middle
+from cal_pipeline.core.text import format_count
+from cal_pipeline.heterodyne.ingest.columns import Column, combine_columns, parse_numbers
 from cal_pipeline.heterodyne.ingest.fields import (
-    DEFAULTS,
-    DOPPLER,
-    FREQUENCIES,
-    MAP_FIELDS,
     PIXEL_FIELDS,
-    SCAN_FIELDS,
-    Field,
 )
 from cal_pipeline.heterodyne.ingest.fits_fields import read_segments
 from cal_pipeline.heterodyne.ingest.phase_rules import (
@@ -34,10 +27,12 @@ from cal_pipeline.heterodyne.ingest.phase_rules import (
 from cal_pipeline.heterodyne.ingest.problems import Problems
 from cal_pipeline.heterodyne.ingest.profile import FAIL, Profile, name_attribute
 from cal_pipeline.heterodyne.ingest.row_keys import RowKeys
-from cal_pipeline.heterodyne.ingest.rows import Floats, IngestFailure, Integers, LeftOut, RowTable, Texts
+from cal_pipeline.heterodyne.ingest.row_values import find_row_values, find_scan_values, require_value
+from cal_pipeline.heterodyne.ingest.rows import IngestFailure, Integers, LeftOut, RowTable, Texts
 from cal_pipeline.heterodyne.ingest.values import FirstOf, KeyValue, Value
 
-_LARGEST_NUMBER = 2**31 - 1
+_LARGEST_NUMBER = 999_999
+"""Largest scan number, as the group of a scan has six digits."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ def tabulate(files: Sequence[str | PathLike[str]], profile: Profile) -> Tabulati
     Tabulation
     """
     paths = [str(path) for path in files]
-    keys = RowKeys(paths, [read_segments(path, profile.request) for path in paths], profile.missing)
+    keys = RowKeys(paths, [read_segments(path, profile.request) for path in paths], profile.missing, profile.file_name)
     left_out = [
         LeftOut(path, 0, "its table has no rows") for index, path in enumerate(paths) if not (keys.file == index).any()
     ]
@@ -100,7 +95,7 @@ def _find_numbers(keys: RowKeys, profile: Profile) -> Integers:
 
 
 def _list_failures(keys: RowKeys, profile: Profile, numbers: Integers) -> list[IngestFailure]:
-    failures = []
+    failures = [IngestFailure(None, keys.files[file], "FitsFileError", lost) for file, lost in keys.lost]
     unknown = np.flatnonzero(numbers < 0)
     _, first, counts = np.unique(keys.file[unknown], return_index=True, return_counts=True)
     for row, count in zip(unknown[first].tolist(), counts.tolist(), strict=True):
@@ -109,7 +104,9 @@ def _list_failures(keys: RowKeys, profile: Profile, numbers: Integers) -> list[I
         else:
             more = f" (and {format_count(count - 1, 'more row')} of the file)" if count > 1 else ""
             found = describe_keys(keys, profile.scan["number"].keys, row)
-            message = f"{keys.place(row)}: no scan number: {found}, expected a whole number from 0{more}"
+            message = (
+                f"{keys.place(row)}: no scan number: {found}, expected a whole number from 0 to {_LARGEST_NUMBER}{more}"
+            )
             kind = "IngestError"
         failures.append(IngestFailure(None, keys.files[keys.file[row]], kind, message))
     return failures
@@ -118,15 +115,15 @@ def _list_failures(keys: RowKeys, profile: Profile, numbers: Integers) -> list[I
 def _make_rows(keys: RowKeys, profile: Profile, numbers: Integers, found: Integers) -> RowTable:
     problems = Problems(numbers)
     problems.add(keys.fault >= 0, lambda row: keys.faults[keys.fault[row]])
-    failing = [index for index, rule in enumerate(profile.phase) if rule.phase == FAIL]
-    problems.add((found < 0) | np.isin(found, failing), lambda row: describe_phase(keys, profile.phase, found, row))
+    for index in (-1, *(index for index, rule in enumerate(profile.phase) if rule.phase == FAIL)):
+        problems.add(found == index, lambda row: describe_phase(keys, profile.phase, found, row))
     phases = np.array([*("" if rule.phase == FAIL else rule.phase for rule in profile.phase), ""], object)[found]
     pixel = {name: getattr(profile.pixel, name).find_column(keys) for name in PIXEL_FIELDS}
     for name, column in pixel.items():
         value = getattr(profile.pixel, name)
-        _require(problems, keys, PIXEL_FIELDS[name], value, column.there)
+        require_value(problems, keys, PIXEL_FIELDS[name], value, column.there)
     ids = _make_pixel_ids(keys, profile, pixel, problems)
-    values, ramps = _find_values(keys, profile, problems)
+    values, ramps = find_row_values(keys, profile, problems)
     return RowTable(
         files=keys.files,
         file=keys.file,
@@ -139,30 +136,12 @@ def _make_rows(keys: RowKeys, profile: Profile, numbers: Integers, found: Intege
         n_channels=keys.n_channels,
         values=values,
         ramps=ramps,
-        scan_values=_find_scan_values(keys, profile),
+        scan_values=find_scan_values(keys, profile, problems),
         carried=_find_carried(keys, profile),
         problems=problems.messages,
         recorded_number=_find_recorded_numbers(keys, profile.scan["number"], numbers),
         **{name: column.as_texts() for name, column in pixel.items()},
     )
-
-
-def _require(problems: Problems, keys: RowKeys, field: Field, value: Value, there: Mask) -> None:
-    def describe(row: int) -> str:
-        found = describe_keys(keys, value.keys, row) or "a constant that does not fit"
-        return f"{keys.place(row)}: no {field.name}: {found}; expected {_describe_expected(field, value)}"
-
-    problems.add(~there, describe)
-
-
-def _describe_expected(field: Field, value: Value) -> str:
-    if field.kind == "label":
-        return "text or a number"
-    expected = "a date in ISO 8601 or a Modified Julian Date" if field.kind == "time" else "a number"
-    if isinstance(value, KeyValue) and value.range:
-        low, high = value.range
-        expected += f" from {low:g} to {high:g}"
-    return f"{expected} [{field.unit}]" if field.unit and field.kind != "time" else expected
 
 
 def _make_pixel_ids(keys: RowKeys, profile: Profile, pixel: Mapping[str, Column], problems: Problems) -> Texts:
@@ -180,7 +159,7 @@ def _make_pixel_ids(keys: RowKeys, profile: Profile, pixel: Mapping[str, Column]
 
     def describe(row: int) -> str:
         labels = ((name, column.label(row) or "not there") for name, column in zip(names, columns, strict=True))
-        found = make_printable(", ".join(f"{name} is {label}" for name, label in labels))
+        found = ", ".join(f"{name} is {label}" for name, label in labels)
         return f"{keys.place(row)}: no id of the pixel: {found}; expected what fits {profile.pixel.id!r}"
 
     problems.add(np.array([*wrong, False], np.bool_)[combination], describe)
@@ -211,63 +190,6 @@ def _format_id(parts: list[tuple[str, str | None, str | None, str | None]], labe
         except ValueError:
             return None
     return text
-
-
-def _find_values(keys: RowKeys, profile: Profile, problems: Problems) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    values: dict[str, Floats] = {}
-    ramps: dict[str, Floats] = {}
-    ordered = sorted(profile.map, key=lambda name: name not in (*FREQUENCIES, "ref_channel"))
-    shift = _find_shift(keys, profile, problems)
-    for name in ordered:
-        if keys.mean_frequency is None and name not in (*FREQUENCIES, "ref_channel"):
-            keys.mean_frequency = _find_mean_frequency(values, keys.n_channels, len(keys))
-        numbers = profile.map[name].find_numbers(keys)
-        found = numbers.values
-        if MAP_FIELDS[name].required:
-            _require(problems, keys, MAP_FIELDS[name], profile.map[name], ~np.isnan(found))
-        values[name] = found * shift if shift is not None and name in FREQUENCIES else found
-        if numbers.ramps is not None:
-            ramps[name] = numbers.ramps
-    mjd = values["mjd"] if profile.time.scale == "utc" else convert_tai_to_utc(values["mjd"])
-    values["mjd"] = find_middle(mjd, values["exptime"], keys.n_dumps, profile.time.moment)
-    return _fill_defaults(values, len(keys)), ramps
-
-
-def _find_shift(keys: RowKeys, profile: Profile, problems: Problems) -> Floats | None:
-    value = profile.frequency.doppler
-    if value is None:
-        return None
-    doppler = value.find_numbers(keys).values
-    _require(problems, keys, DOPPLER, value, ~np.isnan(doppler))
-    return 1.0 + doppler
-
-
-def _fill_defaults(values: dict[str, Floats], length: int) -> dict[str, Floats]:
-    filled = {name: found for name, found in values.items() if MAP_FIELDS[name].required or not np.isnan(found).all()}
-    for name, default in DEFAULTS.items():
-        found = filled.get(name, np.full(length, np.nan))
-        filled[name] = np.where(np.isnan(found), default, found)
-    image = filled.get("image_freq", np.full(length, np.nan))
-    filled["image_freq"] = np.where(np.isnan(image), filled["signal_freq"], image)
-    return filled
-
-
-def _find_mean_frequency(values: Mapping[str, Floats], n_channels: Integers, length: int) -> Floats:
-    zero = np.zeros(length)
-    middle = 0.5 * (n_channels - 1) - np.nan_to_num(values.get("ref_channel", zero))
-    return values["signal_freq"] + np.nan_to_num(values.get("freq_off", zero)) + middle * values["freq_res"]
-
-
-def _find_scan_values(keys: RowKeys, profile: Profile) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in profile.scan.items():
-        if name == "number":
-            continue
-        if SCAN_FIELDS[name].kind == "text":
-            found[name] = value.find_column(keys).as_texts()
-        else:
-            found[name] = value.find_numbers(keys).values
-    return found
 
 
 def _find_carried(keys: RowKeys, profile: Profile) -> dict[str, Any]:

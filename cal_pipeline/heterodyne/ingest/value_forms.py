@@ -33,7 +33,7 @@ class TextOrNumber:
         """Return text or number."""
         if isinstance(value, str):
             return Text().read(value, at)
-        if isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise at.refusal(value, "text or a number")
         return Number().read(value, at)
 
@@ -102,6 +102,8 @@ class ValueForm:
         form = next((name for name in FORMS if name in value), None)
         if form == "key" and "table" in value:
             form = "table"
+        if form is None and "ramp" in value:
+            form = "base"
         if form is None:
             raise self._refuse_form(value, at)
         if not self._is_number and form in ("sum", "base", "linear_in_frequency"):
@@ -117,8 +119,7 @@ class ValueForm:
         return self.field.kind != "text"
 
     def _refuse_form(self, value: Mapping[str, Any], at: Entry) -> Exception:
-        known = (*FORMS, "ramp")
-        near = [match for key in value for match in difflib.get_close_matches(key, known, n=1)]
+        near = [match for key in value for match in difflib.get_close_matches(key, (*FORMS, "ramp"), n=1)]
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(FORMS)}"
         return at.fault(f"{at.name} has {', '.join(map(repr, value)) or 'no key'}; {hint}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +20,8 @@ from cal_pipeline.heterodyne.ingest.columns import (
 from cal_pipeline.heterodyne.ingest.dates import parse_dates
 from cal_pipeline.heterodyne.ingest.rows import Floats
 from cal_pipeline.heterodyne.ingest.units import IDENTITY, Conversion
+
+_NAN = ("nan", "+nan", "-nan")
 
 
 class KeySource(Protocol):
@@ -62,6 +64,9 @@ class Value(Protocol):
 
     def find_column(self, rows: KeySource) -> Column:
         """Return numbers or texts of all rows."""
+
+    def find_texts(self, rows: KeySource) -> Mask:
+        """Find the rows in which a text is in the place of a number."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,11 @@ class KeyValue:
             return self._recorded(rows)
         return column_of(self.find_numbers(rows).values)
 
+    def find_texts(self, rows: KeySource) -> Mask:
+        """Find the rows whose key, or the one that is subtracted, is a text but no number."""
+        found = _is_text(self._recorded(rows), parse_dates if self.is_time else parse_numbers)
+        return found | _is_text(rows.column(self.minus), parse_numbers) if self.minus else found
+
     def _recorded(self, rows: KeySource) -> Column:
         return drop_missing(rows.column(self.key), (*rows.missing, *self.missing))
 
@@ -151,6 +161,10 @@ class Constant:
         """Return the constant, once for each row."""
         return make_column([self.value]).take(np.zeros(len(rows), np.int64))
 
+    def find_texts(self, rows: KeySource) -> Mask:
+        """Find no row."""
+        return np.zeros(len(rows), np.bool_)
+
 
 @dataclass(frozen=True)
 class Sum:
@@ -180,6 +194,10 @@ class Sum:
     def find_column(self, rows: KeySource) -> Column:
         """Return the sums."""
         return column_of(self.find_numbers(rows).values)
+
+    def find_texts(self, rows: KeySource) -> Mask:
+        """Find the rows one of whose parts is a text."""
+        return _any_text(self.parts, rows)
 
 
 @dataclass(frozen=True)
@@ -213,6 +231,10 @@ class Ramp:
         """Return the values at the first dump."""
         return column_of(self.find_numbers(rows).values)
 
+    def find_texts(self, rows: KeySource) -> Mask:
+        """Find the rows whose base or ramp is a text."""
+        return _any_text((self.base, self.ramp), rows)
+
 
 @dataclass(frozen=True)
 class LinearInFrequency:
@@ -241,6 +263,10 @@ class LinearInFrequency:
     def find_column(self, rows: KeySource) -> Column:
         """Return the values."""
         return column_of(self.find_numbers(rows).values)
+
+    def find_texts(self, rows: KeySource) -> Mask:
+        """Find no row."""
+        return np.zeros(len(rows), np.bool_)
 
 
 @dataclass(frozen=True)
@@ -277,6 +303,10 @@ class Translation:
         # An index of -1, where there is nothing, meets the None at the end.
         return make_column([*(self.table.get(label) for label in labels), None]).take(codes)
 
+    def find_texts(self, rows: KeySource) -> Mask:
+        """Find no row: other texts have no translation."""
+        return np.zeros(len(rows), np.bool_)
+
 
 @dataclass(frozen=True)
 class FirstOf:
@@ -312,6 +342,23 @@ class FirstOf:
         for choice in self.choices:
             column = column.fill(choice.find_column(rows))
         return column
+
+    def find_texts(self, rows: KeySource) -> Mask:
+        """Find the rows one of whose choices is a text."""
+        return _any_text(self.choices, rows)
+
+
+def _is_text(column: Column, parse: Callable[[Sequence[str]], Floats]) -> Mask:
+    """Find rows with a text that cannot be read as a number; NaN in letters can."""
+    wrong = np.isnan(parse(column.texts)) & ~np.isin(np.char.lower(np.array(column.texts, str)), _NAN)
+    return np.append(wrong, False)[column.codes]
+
+
+def _any_text(values: Sequence[Value], rows: KeySource) -> Mask:
+    found: Mask = np.zeros(len(rows), np.bool_)
+    for value in values:
+        found = found | value.find_texts(rows)
+    return found
 
 
 def column_of(numbers: Floats) -> Column:

@@ -123,7 +123,9 @@ def write_scan(
         for name, group in band.groups.items():
             groups.append(_create_group(group, root, f"{band.name}/{name}".strip("/"), profile.counts))
     column = profile.data if profile.reader == "table" else None
-    copier = _Copier(CountsReader(rows, column, stamps or {}), rows, profile.counts)
+    used = np.concatenate([group.plan.rows.ravel() for group in groups])
+    reader = CountsReader(rows, column, used[used >= 0], stamps or {})
+    copier = _Copier(reader, rows, profile.counts)
     parts = [part for group in groups for part in copier.split(group)]
     sizes = [int(np.prod(group.plan.shape)) for group in groups]
     map_in_threads(copier.copy, parts, sum(sizes))

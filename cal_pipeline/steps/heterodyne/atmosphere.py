@@ -504,8 +504,8 @@ class AtmosphereStep(CalibrationStep):
         if ground == "t_atm" and self.t_ground:
             self.warn_once(
                 logger,
-                "%s: t_ground = %g K has no effect: t_atm, strategy = 'opacity' or physics = 'kalibrate_compat' makes the "
-                "atmosphere one layer",
+                "%s: t_ground = %g K has no effect: t_atm, strategy = 'opacity' or physics = 'kalibrate_compat' makes "
+                "the atmosphere one layer",
                 band,
                 self.t_ground,
             )

@@ -33,20 +33,20 @@ def user_file(tmp_path, atm_table):
     return path
 
 
-def strun(session, output, file, arguments):
+def strun(warm, session, output, file, arguments):
     options = [f"--steps.{name}={value}" for name, value in arguments.items()]
     first = file or "cal_pipeline.CalibrationPipeline"
-    subprocess.run([STRUN, first, session, f"--output_file={output}", *options], check=True, capture_output=True)
+    warm.run("strun", first, session, f"--output_file={output}", *options, check=True)
 
 
-def call(session, output, file, arguments):
+def call(warm, session, output, file, arguments):
     options = {"config_file": str(file)} if file else {}
     CalibrationPipeline.call(
         str(session), output_file=str(output), configure_log=False, steps=_nested(arguments), **options
     )
 
 
-def run(session, output, file, arguments):
+def run(warm, session, output, file, arguments):
     pipeline = CalibrationPipeline.from_config_file(str(file)) if file else CalibrationPipeline()
     pipeline.output_file = str(output)
     for name, value in arguments.items():
@@ -83,9 +83,9 @@ def used(output, *names):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-def test_default_then_file_for_the_data_then_argument(way, session, tmp_path, atm_table):
+def test_default_then_file_for_the_data_then_argument(way, warm, session, tmp_path, atm_table):
     output = tmp_path / "l1.zarr"
-    way(session, output, None, {"atmosphere.override_atm": str(atm_table), "atmosphere.model_error": 0.05})
+    way(warm, session, output, None, {"atmosphere.override_atm": str(atm_table), "atmosphere.model_error": 0.05})
     assert used(output, "atmosphere.strategy", "prepare.mode", "atmosphere.model_error", "atmosphere.override_atm") == {
         "atmosphere.strategy": ("full", "default"),
         "prepare.mode": ("otf", "cfg/ccat_chai_otf.asdf"),
@@ -96,9 +96,9 @@ def test_default_then_file_for_the_data_then_argument(way, session, tmp_path, at
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-def test_the_file_of_the_user_over_that_for_the_data_and_arguments_over_both(way, session, user_file, tmp_path):
+def test_the_file_of_the_user_over_that_for_the_data_and_arguments_over_both(way, warm, session, user_file, tmp_path):
     output = tmp_path / "l1.zarr"
-    way(session, output, user_file, {"loads.image_gain": 0.5})
+    way(warm, session, output, user_file, {"loads.image_gain": 0.5})
     mine = f"file {user_file}"
     assert used(
         output, "prepare.mode", "loads.calibration_interval", "loads.image_gain", "calibrate.min_transmission"
@@ -113,9 +113,9 @@ def test_the_file_of_the_user_over_that_for_the_data_and_arguments_over_both(way
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-def test_an_argument_that_is_a_default_still_wins(way, session, user_file, tmp_path):
+def test_an_argument_that_is_a_default_still_wins(way, warm, session, user_file, tmp_path):
     output = tmp_path / "l1.zarr"
-    way(session, output, user_file, {"prepare.mode": "auto"})
+    way(warm, session, output, user_file, {"prepare.mode": "auto"})
     assert used(output, "prepare.mode")["prepare.mode"] == ("auto", "argument")
     assert CalibratedSession(output).attributes(1)["mode"] == "otf"
 
@@ -144,7 +144,7 @@ def test_what_is_chosen_can_be_looked_up(session):
 @pytest.mark.slow
 def test_files_for_the_data_can_be_done_without(session, tmp_path, atm_table, monkeypatch):
     monkeypatch.setenv("STPIPE_DISABLE_CRDS_STEPPARS", "true")
-    call(session, tmp_path / "l1.zarr", None, {"atmosphere.override_atm": str(atm_table)})
+    call(None, session, tmp_path / "l1.zarr", None, {"atmosphere.override_atm": str(atm_table)})
     assert used(tmp_path / "l1.zarr", "prepare.mode")["prepare.mode"] == ("auto", "default")
 
 

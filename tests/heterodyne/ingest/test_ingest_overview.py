@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers_ingest_files import snapshot, truncate, write_file, write_files, write_profile
+from helpers_ingest_files import WHOLE, snapshot, truncate, write_file, write_files, write_profile
 
 from cal_pipeline.heterodyne.ingest.overview import FileLine
 from cal_pipeline.ingest import ingest, preview_ingest
@@ -13,9 +13,9 @@ from cal_pipeline.ingest import ingest, preview_ingest
 def night(tmp_path):
     """A session of scans 3 and 4, whose files have changed, and files that were added."""
     files, profile = tmp_path / "night", write_profile(tmp_path)
-    write_files(files, 3, 4)
+    write_files(files, 3, 4, phases=WHOLE)
     ingest(files, tmp_path / "out" / "night.zarr", profile, threads=1)
-    write_files(files, 4, value=1.0)
+    write_files(files, 4, phases=WHOLE, value=1.0)
     write_files(files, 5, phases="HCTTBA", source="a\x1b[2Jb")
     write_files(files, 6, phases="BX")
     (files / "\x1b[31mnotes.fits").write_text("no FITS file")

@@ -11,9 +11,9 @@ import sys
 import numpy as np
 import pytest
 import zarr
-from helpers_ingest_files import snapshot, truncate, write_file, write_files, write_profile
+from helpers_ingest_files import WHOLE, snapshot, truncate, write_file, write_files, write_profile
 
-from cal_pipeline import open_l0, open_l1
+from cal_pipeline import CalibratedSession, open_l0, open_l1
 from cal_pipeline.core.run.run_record import RunRecordError
 from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.core.store.local_output import LocalOutput
@@ -62,7 +62,7 @@ def failed(call):
 
 
 def test_scans_are_written_with_the_record_of_their_files(run, files, session, caplog):
-    write_files(files, 3, 4)
+    write_files(files, 3, 4, phases=WHOLE)
     with caplog.at_level(logging.INFO, "cal_pipeline"):
         done = run()
     assert (done.session, done.written, done.kept, done.failures) == (session, (3, 4), (), [])
@@ -90,6 +90,8 @@ def test_readers_know_the_session(run, files, session, caplog):
     assert open_l0(session).numbers == [3]
     with pytest.raises(StoreError, match=r"is an L0 session of 1 scan, not an L1 store; open_l0 opens it"):
         open_l1(session)
+    with pytest.raises(StoreError, match=r"is no L1 store: it is an L0 session of 1 scan"):
+        CalibratedSession(session)
     report = check_store(session)
     assert (report.kind, report.n_observations, [str(finding) for finding in report.findings]) == ("L0 session", 1, [])
     assert len(Session(session).open_scan(3).attributes["ingest_digest"]) == 64
@@ -111,7 +113,7 @@ def test_the_same_again_writes_nothing(run, files, session):
 
 def test_the_same_again_writes_nothing_where_scans_fail(run, files, session, caplog):
     write_files(files, 3)
-    write_files(files, 4, phases="HCBXAB")
+    write_files(files, 4, phases="BX")
     first = failed(run)
     assert (first.exit_status, first.product.written) == (2, (3,))
     before = snapshot(session)
@@ -362,6 +364,30 @@ def test_sessions_of_others_are_never_written_into(run, files, session):
         run()
 
 
+def test_a_number_that_has_no_group_is_refused(run, files, session):
+    write_files(files, 3, 1000003)
+    error = failed(run)
+    assert (error.exit_status, error.product.written) == (2, (3,))
+    assert [(failure["scan_number"], failure["error_class"]) for failure in error.failures] == [
+        (1000003, "IngestError")
+    ]
+    assert "expected at most six digits, as in scan_NNNNNN" in error.failures[0]["message"]
+    assert sorted(path.name for path in session.glob("scan_*")) == ["scan_000003"]
+
+
+def test_a_session_may_be_remote(run, files, tmp_path):
+    where, profile = f"memory://{tmp_path.name}/night.zarr", tmp_path / "barge.toml"
+    write_files(files, 3)
+    assert ingest(files, where, profile, threads=1).session == where
+    write_files(files, 4)
+    assert ingest(files, where, profile, threads=1).written == (4,)
+    assert ingest(files, where, profile, threads=1).kept == (3, 4)
+    write_files(files, 3, value=1.0)
+    error = failed(lambda: ingest(files, where, profile, threads=1))
+    assert (error.exit_status, error.product.kept) == (2, (4,))
+    assert check_store(where).findings == []
+
+
 def test_files_in_the_session_are_no_input(run, files, session):
     write_files(files, 3)
     run()
@@ -395,6 +421,27 @@ def test_a_damaged_scan_is_made_anew(run, files, session):
     done = run()
     assert (done.written, done.kept) == ((3,), (4,))
     assert check_store(session).findings == []
+
+
+@pytest.mark.parametrize("content", [b"{", None])
+def test_a_scan_whose_metadata_are_damaged_is_known_by_the_record(run, files, session, content):
+    write_files(files, 3, 4)
+    run()
+    metadata = session / "scan_000003/zarr.json"
+    if content is None:
+        attributes = json.loads(metadata.read_text())
+        del attributes["attributes"]["ingest_digest"]
+        content = json.dumps(attributes).encode()
+        metadata.write_bytes(content)
+        # Whole, and of unknown origin, such as a scan of the user's own.
+        assert "made from other inputs: found inputs that are those of its record" in str(failed(run).failures)
+        assert metadata.read_bytes() == content
+        return
+    metadata.write_bytes(content)
+    assert (run().written, check_store(session).findings) == ((3,), [])
+    metadata.write_bytes(content)
+    write_files(files, 3, value=1.0)
+    assert failed(run).product.kept == (4,)
 
 
 def test_a_scan_that_was_removed_is_forgotten(run, files, session):

@@ -75,10 +75,11 @@ def test_nothing_else_may_be_between(between: list[dict[str, Any]]) -> None:
 def test_a_failed_calibration_scan_keeps_its_neighbours_together() -> None:
     """It fails alone."""
     rows = [row(phase, 10.0 * number, number=number) for number, phase in enumerate(("HOT", "SKY", "COLD"))]
-    plans = plan_all(rows, problems={1: "b.fits: no TAMBIENT"})
+    rows.append(row("", float("nan"), number=1, file="c.fits"))
+    plans = plan_all(rows, problems={1: "b.fits: no TAMBIENT", 3: "c.fits: truncated"})
     assert (plans.merged, list(plans.scans)) == ({2: 0}, [0])
     assert [(failure.scan_number, failure.message) for failure in plans.failures] == [
-        (1, "scan 1: b.fits: no TAMBIENT")
+        (1, "scan 1: b.fits: no TAMBIENT (and 1 more row)")
     ]
 
 
@@ -155,3 +156,36 @@ def test_loads_without_a_time_are_no_last_loads() -> None:
     rows = [row("HOT", float("nan"), number=1), row("ON", 0.0, number=2)]
     plans = plan_all(rows, problems={0: "a.fits: no DATE-OBS"})
     assert last_loads(plans) == {2: [-1]}
+
+
+LOADS = [row("HOT", 0.0, number=1, receiver=name) for name in "01"]
+
+
+def warnings_beside_loads(receivers: str, **changes: Any) -> tuple[str, ...]:
+    """Plan an ON of some receivers after loads of receivers 0 and 1, and return its warnings."""
+    ons = [row("ON", 400.0, number=2, receiver=name, **changes) for name in receivers]
+    return plan_all([*LOADS, *ons]).scans[2].warnings
+
+
+def test_loads_that_do_not_fit_are_warned_of() -> None:
+    """A pixel is lost in the scan or in the loads, or channels differ: calibration takes no such loads."""
+    assert warnings_beside_loads("01") == ()
+    assert warnings_beside_loads("01", n_channels=8) == (
+        "loads of scan 1 have 16 channels, expected 8: calibration takes others",
+    )
+    assert warnings_beside_loads("0") == (
+        "no rows of '0_PX1', which scan 1 has",
+        "loads of scan 1 have 2 pixels, expected the 1 of this scan: calibration takes others",
+    )
+    assert "2 pixels, expected the 3 of this scan" in warnings_beside_loads("012")[0]
+
+
+def test_pixels_that_other_scans_have_are_warned_of() -> None:
+    """Of scans with loads of their own as well; receivers that have no pixel in common do not count."""
+    rows = [row(phase, 100.0 * number, number=number) for number in (1, 2) for phase in ("ON", "HOT")]
+    rows += [row("ON", 200.0, number=2, receiver=str(name)) for name in range(1, 6)]
+    rows += [row("ON", 300.0, number=3, array="HFA")]
+    plans = plan_all(rows)
+    lost = "no rows of '0_PX1', '0_PX2', '0_PX3' and 2 more pixels, which scan 2 has"
+    assert plans.scans[1].warnings == (lost,)
+    assert not any("which scan" in warning for number in (2, 3) for warning in plans.scans[number].warnings)

@@ -91,6 +91,23 @@ def test_axes_are_sorted_as_numbers_where_all_are() -> None:
     assert group(plan_one(rows)).rows[0, :, 0].argmax(axis=1).tolist() == [2, 0, 1, 3]
 
 
+def test_labels_of_many_digits_stay_apart() -> None:
+    """Whole numbers are exact; what is no plain number is text."""
+    rows = [row("ON", 0.0, receiver=name) for name in ("10000000000000001", "10000000000000000", "9")]
+    assert group(plan_one(rows)).rows.ravel().tolist() == [2, 1, 0]
+    rows = [row("ON", 0.0, receiver=name) for name in ("1e9999", "2e9999", "nan")]
+    assert group(plan_one(rows)).rows.ravel().tolist() == [0, 1, 2]
+
+
+def test_numbers_beyond_all_bounds_are_left_to_the_reader() -> None:
+    """Infinite or huge numbers of one field stop no scan; a file's numbers are what they are."""
+    for name in ("elevation", "tamb", "signal_freq", "freq_res", "freq_off", "lloadsn", "lon", "thot", "ramp_otf_lon"):
+        for value in (np.inf, -1e300):
+            changes = {"otf_lon": 0.0} if name.startswith("ramp") else {"lat": 0.0}
+            rows = [row(phase, time, **changes | {name: value}) for phase in ("ON", "HOT") for time in (0.0, 1.0)]
+            plan_one(rows, SCAN, source_lon_deg=0.0, source_lat_deg=0.0)
+
+
 def test_pixels_are_named_receiver_by_receiver() -> None:
     """frontend_backends is [R·A] with the arrays of a receiver next to each other."""
     rows = [one for name in ("V", "H") for one in pixels_of("ON", 0.0, range(2), array=name, file=f"{name}.fits")]
@@ -152,7 +169,7 @@ def test_coordinates_are_those_of_the_first_pixel_that_exists() -> None:
     assert values_of(plan, "pamb") == [1.0, 3.0]
     assert np.array_equal(values_of(plan, "azimuth"), [1.0, np.nan], equal_nan=True)
     assert seconds_of(plan) == [0.0, 5.1]
-    assert any("1 pixel of subscans missing" in warning for warning in plan.warnings)
+    assert any("1 of 4 pixels x subscans have no row" in warning for warning in plan.warnings)
 
 
 def test_defaults_of_what_files_do_not_tell() -> None:
@@ -202,7 +219,7 @@ def test_consecutive_rows_of_a_phase_are_dumps() -> None:
     assert phases_of(plan) == ["ON", "OFF", "ON"]
     assert group(plan).rows[:, 0, 0].T.tolist() == [[0, 2, 4], [6, -1, -1], [8, 10, -1]]
     assert seconds_of(plan) == [1.0, 3.0, 4.5]
-    assert any("4 pixels of subscans short of 3 dumps" in warning for warning in plan.warnings)
+    assert any("4 of 6 pixels x subscans have fewer than 3 dumps" in warning for warning in plan.warnings)
     assert group(plan_one(rows)).shape == (16, 1, 2, 1, 6)
 
 
@@ -290,7 +307,7 @@ def test_images_hold_all_dumps_of_a_subscan() -> None:
     assert group(plan).shape == (16, 8, 2, 1, 2)
     assert group(plan).rows.tolist() == [[[[0, 2]], [[1, -1]]]]
     assert group(plan, "calibration").shape == (16, 2, 2, 1, 1)
-    assert any("short of 8 dumps (first: subscan 0 (ON), receiver '1'" in warning for warning in plan.warnings)
+    assert any("fewer than 8 dumps (first: subscan 0 (ON), receiver '1'" in warning for warning in plan.warnings)
 
 
 def test_scans_of_one_kind_of_phase() -> None:
@@ -311,6 +328,17 @@ def test_pixels_with_another_frequency_axis_are_warned_of() -> None:
     assert warned == [False, True, True, False]
 
 
+def test_frequencies_by_default_are_warned_of() -> None:
+    """Where a profile tells how to find a number, and some rows do not have it."""
+    rows = [row("ON", 0.0, ref_channel=8.0), row("ON", 5.0, ref_channel=np.nan, file="b.fits", image_freq=np.nan)]
+    plan = plan_one(rows)
+    assert plan.warnings == (
+        "no image_freq in 2 of 2 rows (first: a.fits (extension 1, row 0)): signal_freq taken",
+        "no ref_channel in 1 of 2 rows (first: b.fits (extension 1, row 1)): 0 taken",
+    )
+    assert values_of(plan, "ref_channel") == [8.0, 0.0]
+
+
 def test_doubtful_ids_are_warned_of() -> None:
     """One id for two pixels, and an id that changes."""
     rows = [row("ON", 0.0, receiver=name, pixel_id="X") for name in "01"]
@@ -319,6 +347,13 @@ def test_doubtful_ids_are_warned_of() -> None:
     plan = plan_one(rows)
     assert values_of(plan, "frontend_backends") == ["X"]
     assert "changes within the scan" in plan.warnings[0]
+
+
+def test_a_number_that_two_nights_have_is_warned_of() -> None:
+    """Numbers that start again in the next night, read in one folder."""
+    rows = [row("ON", seconds) for seconds in (0.0, 3000.0, 86400.0)]
+    assert plan_one(rows).warnings == ("rows pause for 23.2 h: two scans may have the same number",)
+    assert plan_one(rows[:2]).warnings == ()
 
 
 def test_files_of_a_scan_are_its_own() -> None:

@@ -89,6 +89,7 @@ def test_bands_may_have_other_numbers_of_channels() -> None:
         ({"phase": "OTFX"}, "a.fits (extension 1, row 0) has the phase 'OTFX', expected one of ON, OTF-ON"),
         ({"mjd": np.nan}, "mjd = nan, expected a time"),
         ({"exptime": -1.0}, "exptime = -1, expected an integration time"),
+        ({"freq_res": 0.0}, "freq_res = 0, expected the width of a channel [Hz], which is not 0"),
         ({"n_dumps": 0}, "found 0 dumps of 16 channels"),
         ({"n_channels": 0}, "found 1 dump of 0 channels"),
     ],

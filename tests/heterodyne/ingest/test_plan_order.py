@@ -60,7 +60,7 @@ def describe(plans: Plans, rows: RowTable) -> Any:
     return scans, plans.failures, plans.merged
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(rows=sessions(), data=st.data(), dumps=st.sampled_from(("row", "scan")))
 def test_shuffled_rows_make_the_same_plan(rows: RowTable, data: st.DataObject, dumps: str) -> None:
     """Every row of a scan that is planned is in its plan once, in whatever order rows and files come."""
