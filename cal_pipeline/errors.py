@@ -23,6 +23,7 @@ from cal_pipeline.heterodyne.errors import (
     NotFiniteError,
     ScanNotFoundError,
 )
+from cal_pipeline.heterodyne.ingest.errors import FitsFileError, IngestError, ProfileError
 from cal_pipeline.imager.errors import (
     ExposureTableError,
     ExposureTypeError,
@@ -40,8 +41,10 @@ __all__ = [
     "DataReadError",
     "ExposureTableError",
     "ExposureTypeError",
+    "FitsFileError",
     "FrequencyRangeError",
     "IncompleteWriteError",
+    "IngestError",
     "InternalError",
     "LayoutError",
     "MissingInputError",
@@ -52,6 +55,7 @@ __all__ = [
     "NotFiniteError",
     "ObservationError",
     "OutputExistsError",
+    "ProfileError",
     "ReadBackError",
     "ReferenceFileError",
     "ReferencesFolderError",

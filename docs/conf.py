@@ -56,6 +56,7 @@ extensions = [
     "command_options",
     "export_tables",
     "imager_tables",
+    "ingest_tables",
     "mathml",
     "numpydoc_once",
     "parameter_choice",

@@ -2,8 +2,9 @@
 # Go the way of a newcomer, from the sdist to a report: tests/newcomer.sh dist/cal_pipeline-….tar.gz [FOLDER]
 #
 # Everything happens in the current folder, which must be empty. FOLDER (or the variable CAL_PIPELINE_REAL_DATA) holds
-# the public W-band counts, gbt_wband_m82.zarr; without it that part is left out. Needs bash and python3 (or $PYTHON) with
-# venv; pip takes dependencies from where it is configured to. Ends with status 0 if every step did what it should.
+# the public W-band counts, gbt_wband_m82.zarr, and the files of the telescope, gbt_sdfits; without it, what needs them is
+# left out. Needs bash and python3 (or $PYTHON) with venv; pip takes dependencies from where it is configured to. Ends with
+# status 0 if every step did what it should.
 set -euo pipefail
 
 [ $# -ge 1 ] && [ $# -le 2 ] || { echo "usage: $0 SDIST [FOLDER of gbt_wband_m82.zarr]" >&2; exit 2; }
@@ -30,8 +31,14 @@ step "Install"
 venv/bin/pip install --quiet --disable-pip-version-check "$sdist"
 PATH=$PWD/venv/bin:$PATH
 
-step "Simulate two scans of a map, and calibrate them"
-cal-simulate ccat_chai night.zarr --channels 256 --pixels 2 --mode otf --scans 2
+step "Simulate two scans of a map as a telescope would record them, ingest and calibrate them"
+cal-simulate ccat_chai truth.zarr --channels 256 --pixels 2 --mode otf --scans 2 --fits raw
+calibrate ingest raw -o night.zarr --dry-run
+calibrate ingest raw -o night.zarr
+made night.zarr/ingest.json
+touch ingested
+calibrate ingest raw -o night.zarr
+[ -z "$(find night.zarr -newer ingested)" ] || { echo "ingesting twice wrote something" >&2; exit 1; }
 calibrate night.zarr -o l1.zarr
 made l1.zarr/zarr.json
 
@@ -75,6 +82,13 @@ if [ -n "$real" ]; then
     made m82/gbt_sky.png m82/gbt_spectrum_beam0.png m82/gbt_spectrum_beam1.png
     calibrate report m82/gbt_wband_m82_l1.zarr -o m82.html
     made m82.html
+    if [ -d "$real/gbt_sdfits" ]; then
+        step "Files of the telescope in $real/gbt_sdfits"
+        calibrate ingest "$real/gbt_sdfits/argus_ngc5908" -o argus.zarr
+        calibrate argus.zarr -o argus_l1.zarr --set atmosphere.zenith_opacity=0.3
+        calibrate report argus_l1.zarr -o argus.html
+        made argus.html
+    fi
 else
     step "Real counts: no folder is named, left out"
 fi

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from helpers_ingest_files import write_files, write_profile
 
 import cal_pipeline
 from cal_pipeline import CalibratedSession, CalibrationPipeline, simulate, steps
@@ -107,6 +108,18 @@ def folder_of_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def folder_of_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder with FITS files of an invented telescope, and their profile."""
+    folder = tmp_path_factory.mktemp("files")
+    write_files(folder / "night_files", 3, 4)
+    write_profile(folder)
+    return folder
+
+
+INGEST = ("cal_pipeline.ingest", "cal_pipeline.heterodyne.ingest")
+"""Beginnings of the names of modules that make sessions of FITS files."""
+
 IMAGER = (
     "cal_pipeline.imager",
     "cal_pipeline.report.imager",
@@ -120,7 +133,7 @@ CHERENKOV = tuple(
 )
 """Beginnings of the names of modules of Cherenkov telescopes."""
 
-FOLDERS = {IMAGER: "folder_of_imager", CHERENKOV: "folder_of_night"}
+FOLDERS = {INGEST: "folder_of_files", IMAGER: "folder_of_imager", CHERENKOV: "folder_of_night"}
 """Fixtures of the folders in which examples run, by the beginnings of the names of modules."""
 
 

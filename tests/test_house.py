@@ -26,7 +26,7 @@ ROOMS = ("core", *FAMILIES, "report", "steps", "pipelines", "cli")
 LEAVES = ("_version", "registry")
 """Modules of plain data at the top, which import nothing."""
 
-FRONT = ("cal_pipeline", "cal_pipeline.errors", "cal_pipeline.simulate", "cal_pipeline.pipeline")
+FRONT = ("cal_pipeline", "cal_pipeline.errors", "cal_pipeline.ingest", "cal_pipeline.simulate", "cal_pipeline.pipeline")
 """Modules for users, which gather names from the rooms."""
 
 

@@ -58,6 +58,31 @@ def test_every_position_of_l0_is_in_l1(make_session, calibrate, mode):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["total_power", "otf", "otf_chopped"])
+@pytest.mark.parametrize("per_dump", [False, True])
+def test_offsets_of_subscans_or_of_dumps_in_every_mode(make_session, calibrate, mode, per_dump):
+    session = make_session(channels=8, mode=mode)
+    source = source_of(session)
+    n_dumps, n_subscans = source["data_5d"].shape[1], source["data_5d"].shape[-1]
+    offsets = np.arange(float(n_dumps * n_subscans)).reshape(n_dumps, n_subscans) / 1e3
+    offsets = offsets if per_dump else offsets[0]
+    for name, sign in (("otf_lon", 1.0), ("otf_lat", -1.0)):
+        shutil.rmtree(session / SCAN / "source" / name)
+        write_array(source, name, sign * offsets)
+    on = ons(source)
+    settings = {"dbs": {"skip": False}} if mode == "otf_chopped" else {}
+    scan = open_with_xarray(calibrate(session, **settings))
+    # Of two beams that are merged, the position is that of beam A.
+    beams = [k for k in on if "SWB" not in source["sobsmode"][k]]
+    for name, sign in (("otf_lon", 1.0), ("otf_lat", -1.0)):
+        expected = np.broadcast_to(sign * offsets[..., beams], (n_dumps, len(beams)))
+        np.testing.assert_array_equal(scan[name], expected)
+        assert scan[name].dims == ("dump", "subscan")
+    assert scan.pixel_offset_lon.dims == ("receiver", "array", "subscan")
+    assert scan.sizes["subscan"] == len(beams)
+
+
+@pytest.mark.slow
 def test_a_position_that_l0_lacks_is_absent(make_session, calibrate):
     session = make_session(channels=8, mode="total_power")
     for name in ("otf_lat", "pixel_offset_lon", "pixel_offset_lat"):

@@ -16,6 +16,7 @@ from cal_pipeline.cli.check import check
 from cal_pipeline.cli.commands import DONE, CommandParser, UsageError, complain, describe_error, run_command, show
 from cal_pipeline.cli.export import export
 from cal_pipeline.cli.families import add_selection, find_family, read_selection
+from cal_pipeline.cli.ingest import ingest
 from cal_pipeline.cli.report import report
 from cal_pipeline.cli.settings import read_settings
 from cal_pipeline.cli.tune import tune_command
@@ -62,7 +63,8 @@ def calibrate_parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="calibrate",
         description="Calibrate a session (L0) to antenna temperatures (L1).",
-        epilog="Other commands, each with its own --help: calibrate info describes a session or a product, "
+        epilog="Other commands, each with its own --help: calibrate ingest makes a session of a telescope's FITS "
+        "files, calibrate info describes a session or a product, "
         "calibrate check finds damage in one, calibrate compare shows how two products differ, calibrate replay "
         "repeats a scan or an exposure of a product, calibrate report writes an HTML page about one, calibrate tune "
         "compares combinations of parameters on scans, calibrate export writes spectra for other programs, calibrate "
@@ -286,6 +288,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "report": report,
     "tune": tune_command,
     "export": export,
+    "ingest": ingest,
     "which": which,
 }
 """Subcommands of ``calibrate``."""

@@ -182,7 +182,8 @@ def demo_parser() -> argparse.ArgumentParser:
         "--real",
         type=Path,
         metavar="FOLDER",
-        help="calibrate the public W-band counts of M82 in this folder instead, beside figures of another package",
+        help="calibrate public counts of the Green Bank Telescope in this folder instead, a session or FITS files, "
+        "beside figures of another package",
     )
     parser.add_argument("--size", type=int, help="rows and columns of the imager's detector (default: 256)")
     parser.add_argument("--seed", type=int, help="seed of the simulation of imager or night (default: 1)")

@@ -1,7 +1,8 @@
-"""The demo on real counts: M82 with the Green Bank Telescope, beside the figures of an independent package."""
+"""The demo on real counts of the Green Bank Telescope, beside the figures of an independent package."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from cal_pipeline.cli.commands import show
-from cal_pipeline.cli.demo_runs import run_strun
-from cal_pipeline.core.errors import StoreError
+from cal_pipeline.cli.demo_argus import SCAN as ARGUS_SCAN
+from cal_pipeline.cli.demo_argus import ZENITH_OPACITY, BeamFigures, compare_beams
+from cal_pipeline.cli.demo_runs import run_calibrate, run_strun
+from cal_pipeline.core.errors import CalibrationError, StoreError
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.paths import open_store
 from cal_pipeline.core.text import format_count, list_few, make_printable
@@ -35,13 +38,16 @@ SESSION = "gbt_wband_m82.zarr"
 SCAN = 131
 """Its scan."""
 
+WBAND, ARGUS = "gbt_wband", "gbt_argus"
+"""Profiles of the FITS files."""
+
 PACKAGE = "dysh 1.1.0"
 """Independent package that evaluated the same counts."""
 
 _SKY = 2
 """Subscan of the calibration group on blank sky."""
 
-_SMOOTH = 64
+_SMOOTH, _SMOOTH_ARGUS = 64, 8
 """Channels averaged in the pictures."""
 
 
@@ -133,15 +139,42 @@ def find_session(folder: Path) -> Path:
     """
     if not folder.is_dir():
         raise StoreError(f"there is no folder {make_printable(folder)}; expected the one that holds {SESSION}")
-    for session in (folder, folder / SESSION):
-        if (session / f"scan_{SCAN:06d}" / "source" / "data_5d").is_dir():
-            return session
+    for session in _places(folder):
+        return session
     inside = sorted(path.name for path in folder.iterdir())
     found = f"it holds {list_few(inside)}" if inside else "it is empty"
     raise StoreError(
-        f"{make_printable(folder)} lacks the real counts: {found}; expected {SESSION} with scan {SCAN}, which is not "
-        "part of the package"
+        f"{make_printable(folder)} lacks the real counts: {found}; expected {SESSION} with scan {SCAN}, or FITS files "
+        "of the W-band receiver or of Argus on the Green Bank Telescope, which are not part of the package"
     )
+
+
+def _places(folder: Path) -> list[Path]:
+    """List where the session with the real counts lies in a folder."""
+    places = (folder, folder / SESSION)
+    return [place for place in places if (place / f"scan_{SCAN:06d}" / "source" / "data_5d").is_dir()]
+
+
+def find_receivers(folder: Path) -> set[str]:
+    """Find the receivers whose FITS files lie in a folder, all levels down.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+
+    Returns
+    -------
+    set of str
+        Names of their profiles, of those that the demo knows.
+    """
+    from cal_pipeline.heterodyne.ingest.find_files import choose_profile
+
+    found = set()
+    for path in sorted(folder.rglob("*.fits")):
+        with contextlib.suppress(CalibrationError):  # files of other telescopes, and damaged ones
+            found.add(choose_profile([path]).name)
+    return found & {WBAND, ARGUS}
 
 
 def compare_figures(session: Path, product: CalibratedSession) -> list[list[ComparedFigure]]:
@@ -160,8 +193,9 @@ def compare_figures(session: Path, product: CalibratedSession) -> list[list[Comp
         One list a beam.
     """
     scan = product.open_scan(SCAN).load()
-    loads = LoadsStep(image_gain=0.0).run(str(session)).bands[0].require_loads()
-    counts = Counts(open_store(session), f"scan_{SCAN:06d}/calibration/data_5d", StageClock())
+    loads = LoadsStep(image_gain=0.0).run(f"{session}/scan_{SCAN:06d}").bands[0].require_loads()
+    group = f"scan_{loads.scan_numbers[0]:06d}/calibration/data_5d"
+    counts = Counts(open_store(session), group, StageClock())
     sky = counts.read(slice(0, counts.shape[0]), [_SKY])[..., 0].mean(axis=1, dtype=np.float64)
     return [_compare_beam(beam, scan, loads, sky[:, beam, 0]) for beam in range(len(PUBLISHED))]
 
@@ -173,8 +207,8 @@ def _compare_beam(beam: int, scan: xarray.Dataset, loads: LoadStage, sky: Floats
     part, published = scan.isel(receiver=beam, array=0, channel=inner), PUBLISHED[beam]
     gain = 1.0 / float(part.gamma.mean())
     hot, cold = (values[inner, beam : beam + 1] for values in (loads.means.hot, loads.means.cold))
-    temperatures = (loads.means.hot_input.physical, loads.means.cold_input.physical)
-    t_rec = receiver_temperature(hot, cold, *(np.full((1, 1, 1), t) for t in temperatures))
+    temperatures = (loads.means.hot_input.temperature, loads.means.cold_input.temperature)
+    t_rec = receiver_temperature(hot, cold, *(t.reshape(1, 1, 1) for t in temperatures))
     quoted, independent = measure_noise_ratios(part)
     t_sys = gain * float(sky[inner].mean())
     return [
@@ -221,7 +255,7 @@ def run_real_demo(data: Path, folder: Path) -> int:
     Parameters
     ----------
     data : Path
-        Folder that holds the counts.
+        Folder that holds the counts: the session, or the FITS files of one receiver or of both.
     folder : Path
         Output folder.
 
@@ -235,20 +269,52 @@ def run_real_demo(data: Path, folder: Path) -> int:
     StoreError
         If the counts are not there.
     CalibrationError
-        If ``strun`` fails.
+        If ``calibrate ingest`` or ``strun`` fails.
     """
-    session, output = find_session(data), folder / "gbt_wband_m82_l1.zarr"
     start = time.perf_counter()
-    arguments = ["cal_pipeline.CalibrationPipeline", str(session), f"--output_file={output}", "--overwrite=true"]
-    run_strun([*arguments, f"--log-file={folder / 'gbt_wband_m82.log'}"], r"scan \d+ ")
-    product = CalibratedSession(output)
-    beams = compare_figures(session, product)
-    _print_table(beams)
-    pictures = draw_real_scan(product, folder)
-    show(f"{format_count(len(pictures), 'picture')} in {folder}: {', '.join(picture.name for picture in pictures)}")
-    agree = all(figure.agrees for figures in beams for figure in figures)
+    receivers = find_receivers(data) if data.is_dir() and not _places(data) else set()
+    agree = True
+    if WBAND in receivers or not receivers:
+        session = _ingest(data, folder / SESSION, WBAND) if receivers else find_session(data)
+        agree &= _show_wband(session, folder)
+    if ARGUS in receivers:
+        agree &= _show_argus(_ingest(data, folder / "gbt_argus_ngc5908.zarr", ARGUS), folder)
+    pictures = sorted(path.name for path in folder.glob("gbt_*.png"))
+    show(f"{format_count(len(pictures), 'picture')} in {folder}: {', '.join(pictures)}")
     show(f"{'all agree' if agree else 'NOT all agree'} in {time.perf_counter() - start:.0f} s")
     return 0 if agree else 1
+
+
+def _ingest(data: Path, session: Path, profile: str) -> Path:
+    """Make a session of the FITS files of a receiver."""
+    run_calibrate(["ingest", str(data), "-o", str(session), "--profile", profile, "--overwrite"], r"scan \d+ ")
+    return session
+
+
+def _calibrate(session: Path, folder: Path, *parameters: str) -> CalibratedSession:
+    """Calibrate a session with the parameter file for its data."""
+    output = folder / f"{session.stem}_l1.zarr"
+    arguments = ["cal_pipeline.CalibrationPipeline", str(session), f"--output_file={output}", "--overwrite=true"]
+    run_strun([*arguments, *parameters, f"--log-file={folder / (session.stem + '.log')}"], r"scan \d+ ")
+    return CalibratedSession(output)
+
+
+def _show_wband(session: Path, folder: Path) -> bool:
+    """Calibrate the counts of the W-band receiver, draw them, and tell whether the figures agree."""
+    product = _calibrate(session, folder)
+    beams = compare_figures(session, product)
+    _print_table(beams)
+    draw_real_scan(product, folder)
+    return all(figure.agrees for figures in beams for figure in figures)
+
+
+def _show_argus(session: Path, folder: Path) -> bool:
+    """Calibrate the counts of Argus, draw them, and tell whether the figures agree."""
+    product = _calibrate(session, folder, f"--steps.atmosphere.zenith_opacity={ZENITH_OPACITY}")
+    beams = compare_beams(session, product)
+    _print_beams(beams)
+    plot_spectrum(product.open_scan(ARGUS_SCAN).load(), 0, 0, folder / "gbt_argus_beam0.png", smooth=_SMOOTH_ARGUS)
+    return all(beam.agrees for beam in beams)
 
 
 def draw_real_scan(product: CalibratedSession, folder: Path) -> list[Path]:
@@ -286,3 +352,17 @@ def _print_table(beams: list[list[ComparedFigure]]) -> None:
             table.add_row(str(beam), escape(figure.name), *figure.cells)
     console = Console()
     (console if console.is_terminal else Console(width=110)).print(table)
+
+
+def _print_beams(beams: list[BeamFigures]) -> None:
+    """Print the system temperatures of all beams of Argus."""
+    table = Table(title=f"scan {ARGUS_SCAN}, NGC 5908: T_sys [K] on the scale of T_A*, {PACKAGE} and cal_pipeline")
+    for column in ("beam", *(f"mode {mode} {who}" for mode in range(3) for who in ("", "ours")), "t_sys in L1"):
+        table.add_column(column.strip(), justify="right", no_wrap=True)
+    for beam, figures in enumerate(beams):
+        pairs = zip(figures.published, figures.found, strict=True)
+        values = [*(value for pair in pairs for value in pair), figures.t_sys]
+        table.add_row(str(beam), *(f"{value:.2f}" for value in values))
+    console = Console()
+    (console if console.is_terminal else Console(width=110)).print(table)
+    show(f"largest difference {max(beam.difference for beam in beams):.0e}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cal_pipeline.cli.commands import DONE, CommandParser, run_command, show
+from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.simulate.config import SessionConfig
 from cal_pipeline.heterodyne.simulate.errors import SimulationError
 from cal_pipeline.heterodyne.simulate.faults import Drift, Faults
@@ -58,7 +59,15 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--dtype", choices=["int32", "float64"], default="int32", help="type of the counts")
     command.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
     command.add_argument("--atm", type=Path, help="atmosphere table (default: the telescope's own)")
-    command.add_argument("--overwrite", action="store_true", help="replace an existing simulated session")
+    command.add_argument(
+        "--fits",
+        type=Path,
+        metavar="FOLDER",
+        help="write a folder too, with a FITS file for each subscan and pixel, for 'calibrate ingest'",
+    )
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace an existing simulated session and its FITS files"
+    )
     return command
 
 
@@ -136,6 +145,8 @@ def summary(config: SessionConfig, written: Written) -> str:
         *([] if config.atmosphere.layers is None else [f"  sky of {config.atmosphere.layers.number} layers"]),
         f"truth: {written.truth}",
     ]
+    if written.fits is not None:
+        lines.append(f"FITS: {written.fits}: {format_count(written.files, 'file')}")
     return "\n".join(lines)
 
 
@@ -166,7 +177,7 @@ def _run(argv: list[str]) -> int:
         return simulate_cherenkov.run(argv[1:])
     arguments = parser().parse_args(argv)
     config = configure(arguments)
-    written = simulate(config, arguments.output, overwrite=arguments.overwrite)
+    written = simulate(config, arguments.output, overwrite=arguments.overwrite, fits=arguments.fits)
     show(summary(config, written))
     return DONE
 

@@ -10,9 +10,12 @@ class CalibrationError(Exception):
     ----------
     exit_status : int
         Exit status of a command that ends with the error.
+    file : str
+        Input file that it concerns, for records of failures; empty if unknown, or for several.
     """
 
     exit_status: int = 1
+    file: str = ""
 
 
 class UsageError(CalibrationError):

@@ -73,12 +73,15 @@ class WrittenObservation:
         Values by name for the live view of a run, with their units, such as ``{"PWV": "0.52 mm"}``.
     n_bytes : int
         Size of its samples in the input, decoded [B].
+    entry : mapping
+        Entry of the ledger, ready for JSON, for a kind of product that has one.
     """
 
     summary: str
     verdict: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
     n_bytes: int = 0
+    entry: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.store.check import CheckReport
 from cal_pipeline.core.store.check_store import StoreFormat, check_observations
 from cal_pipeline.core.store.paths import StorePath, open_store
+from cal_pipeline.core.store.product import read_marks
 from cal_pipeline.heterodyne.check_l0 import check_l0_scan, judge_l0_values, may_lack_all_chunks
 from cal_pipeline.heterodyne.check_l1 import check_l1_scan, judge_l1_values
-from cal_pipeline.heterodyne.kinds import Kind, identify, identify_scans
+from cal_pipeline.heterodyne.kinds import INGESTED, Kind, identify, identify_scans
 from cal_pipeline.heterodyne.product import CalibratedSession
 
 
@@ -49,6 +51,8 @@ def check_store(store: str | Path, scans: Sequence[int] | None = None) -> CheckR
     kind = CalibratedSession.kind
     groups = sorted(name for name in root.members() if kind.key_of(name) is not None)
     form = _PRODUCT if _find_kind(store, root, groups) is Kind.PRODUCT else _SESSION
+    if form is _SESSION and _is_ingested(root):
+        form = _INGESTED
     return check_observations(root, form, scans)
 
 
@@ -56,6 +60,16 @@ _PRODUCT = StoreFormat(Kind.PRODUCT.value, CalibratedSession.kind, True, judge_l
 _SESSION = StoreFormat(
     Kind.SESSION.value, CalibratedSession.kind, False, judge_l0_values, check_l0_scan, may_lack_all_chunks
 )
+_INGESTED = replace(_SESSION, kind=INGESTED, is_product=True)
+"""Format of a session that was made from a telescope's files, and has a record of them."""
+
+
+def _is_ingested(root: StorePath) -> bool:
+    """Tell whether a session was made from a telescope's files, as far as its root can be read."""
+    try:
+        return INGESTED.marks(read_marks(root))
+    except OSError:
+        return False
 
 
 def _find_kind(store: str | Path, root: StorePath, scans: list[str]) -> Kind:

@@ -18,7 +18,7 @@ from cal_pipeline.core.store.metadata import TEXT
 from cal_pipeline.core.store.packing import Packing
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.modes import determine_mode
-from cal_pipeline.heterodyne.phases import COLD, HOT, Mask, Texts, find_phases
+from cal_pipeline.heterodyne.phases import Mask, Texts, find_loads
 from cal_pipeline.heterodyne.schema import MJD, MOST_COORDINATES, SOURCE_COORDINATES, Coordinate
 
 logger = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def _spread(offsets: Floats, axis: int | None) -> NDArray[np.float64]:
 NEEDED: dict[str, Callable[[Texts, str], Mask]] = {
     "on": lambda phases, instmode: determine_mode(phases, instmode).find_ons(phases),
     "observed": lambda phases, instmode: find_observed(phases, instmode),
-    "loads": lambda phases, instmode: find_phases(phases, (*HOT, *COLD)),
+    "loads": lambda phases, instmode: find_loads(phases),
 }
 """Subscans whose values go into a product, from phases and instrument mode, by their name in the schema."""
 

@@ -195,7 +195,10 @@ def _compute_from_fit(values: Callable[[AtmosphereStage], Any], reduce: Callable
     def compute(band: Band, tally: Tally) -> Pixels | None:
         if band.atmosphere is None or band.loads is None:
             return None
-        return _expand_to_pixels(values(band.atmosphere), band.coordinates.pixel.shape, reduce)
+        found = np.asarray(values(band.atmosphere))
+        if found.dtype == np.bool_ and not band.atmosphere.knows_pwv:
+            return None  # no fit neither ended at a bound nor came to rest
+        return _expand_to_pixels(found, band.coordinates.pixel.shape, reduce)
 
     return compute
 
@@ -213,6 +216,8 @@ def _scale_error(band: Band, tally: Tally) -> Pixels | None:
 def _sky_outliers(band: Band, tally: Tally) -> Pixels | None:
     if band.atmosphere is None or band.loads is None:
         return None
+    if not band.atmosphere.knows_pwv or band.loads.means.sky_load is not None:
+        return np.full(band.coordinates.pixel.shape, np.nan)
     good = ~band.bad_channel
     return _divide((band.atmosphere.outlier & good).sum(axis=0).astype(np.float64), good.sum(axis=0))
 
@@ -229,6 +234,8 @@ def _take_monitor(name: str) -> Compute:
 def _sky_below_cold_load(band: Band, tally: Tally) -> Pixels | None:
     if band.atmosphere is None or band.loads is None:
         return None
+    if band.loads.means.sky_load is not None:
+        return np.full(band.coordinates.pixel.shape, np.nan)
     below = band.atmosphere.t_sky < band.loads.solution.t_cold_input
     return np.asarray(below.mean(axis=0))
 

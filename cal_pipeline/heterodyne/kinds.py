@@ -14,7 +14,22 @@ from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.files.asdf_file import open_asdf
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store
+from cal_pipeline.core.store.product import ProductKind
 from cal_pipeline.core.text import format_count
+
+INGEST_RECORD = "ingest.json"
+"""Record at the root of a session that was made from a telescope's files: files and profile of each scan, failures."""
+
+INGESTED = ProductKind(
+    "scan",
+    "ingested session",
+    "1.0",
+    "files of the scan",
+    product="l0",
+    ledger=INGEST_RECORD,
+    verb="ingest",
+)
+"""L0 sessions that were made from a telescope's files, the only ones that are ever written into."""
 
 _SCAN = re.compile(r"scan_([0-9]{6})")
 _BAND = re.compile(r"band_[0-9]+")
@@ -113,6 +128,8 @@ def identify_store(root: StorePath) -> Identity:
         return Identity(name, Kind.OTHER, "a single Zarr array")
     names = root.members()
     scans = sorted(member for member in names if _SCAN.fullmatch(member))
+    if INGESTED.marks(attributes):
+        return Identity(name, Kind.SESSION, f"an L0 session of {format_count(len(scans), 'scan')}")
     if "cal_schema_version" in attributes:
         return Identity(name, Kind.PRODUCT, f"an L1 store of {format_count(len(scans), 'scan')}")
     if scans:

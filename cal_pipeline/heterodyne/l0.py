@@ -23,7 +23,7 @@ from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.coordinates import Coordinates, check_values, find_observed, read_arrays, refuse
 from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.modes import determine_mode
-from cal_pipeline.heterodyne.phases import CALIBRATION, COLD, HOT, ZERO
+from cal_pipeline.heterodyne.phases import CALIBRATION, COLD, HOT, SKY, ZERO, cold_phases, find_loads
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
 from cal_pipeline.heterodyne.physics.constants import TORR
 from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans
@@ -297,17 +297,37 @@ def time_of_loads(store: StorePath, group: str) -> float:
 
 
 def _mean_time(mjd: Floats, phase: NDArray[np.str_]) -> float:
-    """Compute the mean time (MJD) of hot and cold loads [d]; NaN without any."""
-    loads = np.isin(phase, (*HOT, *COLD))
+    """Compute the mean time (MJD) of hot and cold loads, or of HOT and SKY without COLD [d]; NaN without any."""
+    loads = find_loads(phase)
     return float(mjd[loads].mean()) if loads.any() else float("nan")
 
 
 def _refuse_broken_times(where: str, mjd: Floats, phase: NDArray[np.str_]) -> None:
     """Refuse loads of which some were observed a day or more before or after the others."""
-    loads = np.flatnonzero(np.isin(phase, (*HOT, *COLD)))
+    loads = np.flatnonzero(find_loads(phase))
     order = loads[np.argsort(mjd[loads])]
     if order.size:
         refuse_break(f"{where}/mjd", order, mjd[order])
+
+
+@dataclass(frozen=True)
+class SkyRecord:
+    """Conditions of the SKYs that stand for the cold load, each of shape (K,).
+
+    Parameters
+    ----------
+    name : str
+        Name of the group, for messages.
+    elevation : ndarray
+        Elevation [rad].
+    tamb, pamb : ndarray
+        Ambient temperature [K] and pressure [Torr] as recorded, not checked; NaN where absent.
+    """
+
+    name: str
+    elevation: Floats
+    tamb: Floats
+    pamb: Floats
 
 
 class CalibrationGroup:
@@ -326,6 +346,8 @@ class CalibrationGroup:
     ----------
     mjd : float
         Mean time of the hot and cold loads [d].
+    has_sky_for_cold : bool
+        Whether there is no COLD beside HOT, but a SKY that can stand for it.
     """
 
     def __init__(self, store: StorePath, group: str, scan_number: int) -> None:
@@ -335,16 +357,33 @@ class CalibrationGroup:
         self._counts = Counts(store, f"{group}/data_5d", StageClock())
         values = read_arrays(store, group, CALIBRATION_COORDINATES, self._counts.shape)
         self._phase = np.char.upper(values["sobsmode"])
+        self._cold = cold_phases(self._phase)
+        self.has_sky_for_cold = self._cold == SKY
         self._values = values
         _, _, n_receivers, n_arrays, _ = self._counts.shape
         self._pixel = pixel_ids(values["frontend_backends"], n_receivers, n_arrays, self.name, logging.DEBUG)
         self.mjd = _mean_time(values["mjd"], self._phase)
 
-    def objection(self, shape: tuple[int, ...], pixel: NDArray[np.str_]) -> str | None:
-        """Explain why these loads cannot calibrate counts (C, D, R, A, S) of `pixel`, or None."""
-        absent = [names[0] for names in (HOT, COLD) if not np.isin(self._phase, names).any()]
+    def objection(self, shape: tuple[int, ...], pixel: NDArray[np.str_], single_load: bool = False) -> str | None:
+        """Explain why these loads cannot calibrate counts (C, D, R, A, S) of `pixel`, or None.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Shape of the counts.
+        pixel : ndarray of str, shape (R, A)
+            Their pixels.
+        single_load : bool
+            Whether SKY may stand for COLD.
+        """
+        cold = self._cold if single_load else COLD
+        absent = [names[0] for names in (HOT, cold) if not np.isin(self._phase, names).any()]
         if absent:
-            return f"{self.name} has no {' and no '.join(absent)} (it has {sorted(set(self._phase.tolist()))})"
+            advice = "; to let its SKY stand for COLD give --steps.loads.single_load=true"
+            return (
+                f"{self.name} has no {' and no '.join(absent)} (it has {sorted(set(self._phase.tolist()))})"
+                f"{advice if self.has_sky_for_cold else ''}"
+            )
         own = [self._counts.shape[i] for i in (0, 2, 3)]
         other = [shape[i] for i in (0, 2, 3)]
         if own != other:
@@ -354,7 +393,7 @@ class CalibrationGroup:
         return None
 
     def means(self, pixel: NDArray[np.str_], clock: StageClock, rules: LoadRules) -> LoadCounts:
-        """Compute the mean counts on the loads.
+        """Compute the mean counts on the loads; those of SKY where it stands for COLD, whose temperature is then NaN.
 
         Parameters
         ----------
@@ -386,7 +425,7 @@ class CalibrationGroup:
             subscans = format_count(len(left), "subscan")
             logger.warning("%s: %s of phase %s left out, expected %s", self.name, subscans, names, expected)
         order = self._order_of(pixel)
-        phases = [HOT, COLD, ZERO] if np.isin(self._phase, ZERO).any() else [HOT, COLD]
+        phases = [HOT, self._cold, *([ZERO] if np.isin(self._phase, ZERO).any() else [])]
         samples = int(np.prod(self._counts.shape))
         hot, cold, *other = map_in_threads(lambda load: self._average(load, rules).in_order(order), phases, samples)
         zero = other[0].mean if other else None
@@ -398,11 +437,13 @@ class CalibrationGroup:
                 )
             hot, cold = (replace(load, mean=load.mean - zero) for load in (hot, cold))
         t_hot, _ = self._temperature("thot", HOT, None)
-        t_cold, assumed = self._temperature("tcold", COLD, rules.t_cold_default)
-        times = (self._time_of(HOT), self._time_of(COLD))
+        t_cold, assumed = math.nan, False
+        if not self.has_sky_for_cold:
+            t_cold, assumed = self._temperature("tcold", COLD, rules.t_cold_default)
+        times = (self._time_of(HOT), self._time_of(self._cold))
         means = LoadMeans(hot.mean, cold.mean, hot.time, cold.time, LoadInput(t_hot), LoadInput(t_cold), *times)
         spikes = hot.spikes + cold.spikes if rules.clip_sigma else None
-        mjd = self._values["mjd"][np.isin(self._phase, (*HOT, *COLD))]
+        mjd = self._values["mjd"][find_loads(self._phase)]
         return LoadCounts(means, zero, np.fmax(hot.instability, cold.instability), assumed, spikes, len(left), mjd)
 
     def read_ambient(self, phases: tuple[str, ...], of_scan: Floats) -> float:
@@ -440,6 +481,30 @@ class CalibrationGroup:
             f"{found}, and tamb of the scan {TAMB.describe(of_scan)}; expected {TAMB.expected} in either, as the "
             f"coupling to the load is below 1{TAMB.guess_unit(np.append(at_load, of_scan))}"
         )
+
+    def read_sky(self) -> SkyRecord:
+        """Read the conditions of the SKYs.
+
+        Raises
+        ------
+        LayoutError
+            If the elevation of one is absent or makes no sense.
+        """
+        names = ("elevation", "tamb", "pamb")
+        wanted = {name: replace(SOURCE_COORDINATES[name], required=False) for name in names}
+        recorded = read_arrays(self._store, self._group, wanted, self._counts.shape)
+        sky = np.isin(self._phase, SKY)
+        elevation, tamb, pamb = (recorded.get(name, np.full(sky.shape, math.nan))[sky] for name in names)
+        spec = wanted["elevation"]
+        if "elevation" not in recorded:
+            raise LayoutError(
+                f"{self.name}/elevation is absent, expected {spec.expected} at each SKY: SKY stands for COLD, and the "
+                "input temperature of the sky depends on where the telescope looked"
+            )
+        unsound = spec.find_unsound(elevation)
+        if unsound.any():
+            refuse(f"{self.name}/elevation of SKY", spec, elevation[unsound], elevation)
+        return SkyRecord(self.name, elevation, tamb, pamb)
 
     def _time_of(self, phases: tuple[str, ...]) -> float:
         """Compute the mean time (MJD) of a load [d]."""

@@ -58,6 +58,7 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
             "calibration_scans": list(loads.scan_numbers) if loads else None,
             "calibration_reason": loads.reason if loads else None,
             "calibration_passed_over": list(loads.passed_over) if loads else None,
+            "loads_kind": loads.kind if loads else None,
             "calibration_odd_times": loads.odd_times if loads else None,
             "telescope_profile": loads.telescope if loads else None,
             "telescope_sha256": loads.telescope_sha256 if loads else None,
@@ -65,9 +66,9 @@ def band_attributes(band: Band, scan: Scan, tally: Tally, provenance: Mapping[st
             "assumed": list(loads.assumed) if loads else None,
             "gain_level": band.gain.level if band.gain else 0,
             "gain_reason": band.gain.reason if band.gain else None,
-            "atm_file": sky.table if sky else None,
-            "atm_sha256": sky.table_sha256 if sky else None,
-            "atm_version": sky.table_version if sky else None,
+            "atm_file": sky.table if sky and sky.table else None,
+            "atm_sha256": sky.table_sha256 if sky and sky.table else None,
+            "atm_version": sky.table_version if sky and sky.table else None,
         },
     }
     if band.coupling is not None:

@@ -15,7 +15,7 @@ from cal_pipeline.core.inputs import select_numbers
 from cal_pipeline.core.store.paths import StorePath, open_store
 from cal_pipeline.core.text import format_ranges, list_few
 from cal_pipeline.heterodyne.coordinates import read_first_time, read_phases
-from cal_pipeline.heterodyne.kinds import refuse_product
+from cal_pipeline.heterodyne.kinds import INGEST_RECORD, refuse_product
 from cal_pipeline.heterodyne.l0 import read_attributes
 from cal_pipeline.heterodyne.modes import determine_mode
 
@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 _SCAN = re.compile(r"scan_([0-9]{6})")
 _BAND = re.compile(r"band_[0-9]+")
-_NO_SCANS = {"zarr.json", "__MACOSX"}
-"""Members of a session beside its scans; the second one is made by a program that packs ZIP files."""
+_NO_SCANS = {"zarr.json", INGEST_RECORD, "__MACOSX"}
+"""Members of a session beside its scans; the last one is made by a program that packs ZIP files."""
 
 T = TypeVar("T")
 

@@ -95,9 +95,13 @@ def open_l0(path: str | Path) -> RawSession:
 
 def _refuse_other_family(path: str | Path) -> None:
     """Refuse the product of another family, and name what opens it."""
+    from cal_pipeline.heterodyne.kinds import INGESTED
+
     root = open_store(path)
     marks = read_marks(root)
     kind = make_printable(marks.get(PRODUCT, ""))[:80]
+    if INGESTED.marks(marks):
+        return
     if kind in OPENERS or (kind and MARKER in marks):
         opener = f"; {OPENERS[kind]}({make_printable(str(path))!r}) opens it" if kind in OPENERS else ""
         raise StoreError(f"{root} is a product of another family of instruments, of kind {kind!r}{opener}")

@@ -286,10 +286,11 @@ def _overview(session: Session, band: Band, interval: float, described: dict[str
 
 def _loads(session: Session, band: Band, interval: float) -> str:
     try:
-        loads = session.find_loads(band, interval)
+        loads = session.find_loads(band, interval, single_load=True)
     except CalibrationError as error:
         return f"none: {error}"
-    return f"scan {loads.group.scan_number} ({loads.reason})"
+    single = ", without COLD: needs single_load" if loads.group.has_sky_for_cold else ""
+    return f"scan {loads.group.scan_number} ({loads.reason}{single})"
 
 
 def _table(frequencies: Sequence[np.ndarray[tuple[int], np.dtype[np.float64]]], pressure: float) -> str:

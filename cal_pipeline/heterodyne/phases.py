@@ -22,8 +22,11 @@ COLD = ("COLD", "COL")
 ZERO = ("ZERO",)
 """Phases of the loads."""
 
-CALIBRATION = (*HOT, *COLD, *ZERO, "SKY")
-"""Phases of the group ``calibration``; its SKY is not used."""
+SKY = ("SKY",)
+"""Blank sky among the loads, which can stand for the cold one."""
+
+CALIBRATION = (*HOT, *COLD, *ZERO, *SKY)
+"""Phases of the group ``calibration``."""
 
 
 def find_phases(phases: Texts, names: tuple[str, ...]) -> Mask:
@@ -44,3 +47,45 @@ def find_phases(phases: Texts, names: tuple[str, ...]) -> Mask:
     # A scan has a few dozen subscans: np.isin, which sorts, takes ten times as long.
     upper = np.char.upper(phases)
     return np.array([phase in names for phase in upper.ravel().tolist()], np.bool_).reshape(upper.shape)
+
+
+def cold_phases(phases: Texts) -> tuple[str, ...]:
+    """Return the phases of the cold input among loads: COLD, or SKY where a HOT has no COLD beside it.
+
+    Parameters
+    ----------
+    phases : ndarray of str, shape (S,)
+        ``sobsmode`` of the group ``calibration``.
+
+    Returns
+    -------
+    tuple of str
+        In capitals.
+
+    Examples
+    --------
+    >>> cold_phases(np.array(["HOT", "SKY"])), cold_phases(np.array(["HOT", "COL", "SKY"]))
+    (('SKY',), ('COLD', 'COL'))
+    """
+    has_hot, has_cold, has_sky = (find_phases(phases, names).any() for names in (HOT, COLD, SKY))
+    return SKY if has_hot and has_sky and not has_cold else COLD
+
+
+def find_loads(phases: Texts) -> Mask:
+    """Find the subscans that calibrate, hot and cold.
+
+    Parameters
+    ----------
+    phases : ndarray of str, shape (S,)
+        ``sobsmode`` of the group ``calibration``.
+
+    Returns
+    -------
+    ndarray of bool, shape (S,)
+
+    Examples
+    --------
+    >>> find_loads(np.array(["HOT", "SKY", "ZERO"])).tolist(), find_loads(np.array(["HOT", "COLD", "SKY"])).tolist()
+    ([True, True, False], [True, True, False])
+    """
+    return find_phases(phases, (*HOT, *cold_phases(phases)))

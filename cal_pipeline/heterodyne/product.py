@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.store.metadata import read_group_attributes
@@ -15,7 +15,7 @@ from cal_pipeline.core.store.present import PresentStore
 from cal_pipeline.core.store.product import Product, ProductKind
 from cal_pipeline.core.text import format_count, format_ranges, make_printable
 from cal_pipeline.heterodyne.calibrated_scan import CalibratedScan
-from cal_pipeline.heterodyne.kinds import Kind, identify, identify_store
+from cal_pipeline.heterodyne.kinds import INGESTED, Kind, identify, identify_store
 from cal_pipeline.heterodyne.scan_collection import ScanCollection
 from cal_pipeline.heterodyne.scan_view import Pixels
 from cal_pipeline.heterodyne.schema import L1_SCHEMA_VERSION
@@ -77,6 +77,12 @@ class CalibratedSession(ScanCollection[CalibratedScan], Product):
     shown_columns = ("scan", "band", "source", "mode", "pixels", "pwv", "t_sys", "duration", "verdict")
 
     kind = ProductKind("scan", "L1 store", L1_SCHEMA_VERSION, "L0 scan")
+
+    def _refuse_other_kind(self, marks: Mapping[str, Any]) -> None:
+        """Refuse a product of another kind, an L0 session by this name."""
+        if INGESTED.marks(marks):
+            raise StoreError(f"{self.path} is no L1 store: it is {identify_store(self.root).description}")
+        super()._refuse_other_kind(marks)
 
     def _refuse_unmarked(self, path: str | Path) -> None:
         """Say what a store is that its root does not mark, unless its scans show it to be one."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cal_pipeline.core.files.asdf_file import make_builtin
 from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.physics.gain import GainDrift
-from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans, LoadSolution
+from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans, LoadSolution, SkyLoad
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Convention, Sidebands
 from cal_pipeline.heterodyne.physics.pwv_fit import PwvFit
 from cal_pipeline.heterodyne.physics.scale_error import ScaleError
@@ -122,17 +122,20 @@ def make_nested_converter(cls: type) -> Converter:
     return Converter((cls,), to_tree, partial(from_tree, cls))
 
 
-def _load_from_file(item: Any) -> LoadInput:
+def _load_from_file(item: Any) -> LoadInput | SkyLoad:
     """Restore a load; older files hold its temperature alone."""
-    return from_tree(LoadInput, item) if isinstance(item, Mapping) else LoadInput(item)
+    if not isinstance(item, Mapping):
+        return LoadInput(item)
+    return from_tree(SkyLoad, item) if "t_input" in item else from_tree(LoadInput, item)
 
 
 FIELDS: dict[type, dict[str, Converter]] = {
     Coordinates: {"shape": TUPLE},
     Sidebands: {"convention": CONVENTION},
     LoadInput: {"physical": PLAIN, "ambient": PLAIN},
+    SkyLoad: {"known": PLAIN, "ambient": PLAIN},
     LoadMeans: {
-        **dict.fromkeys(("hot_input", "cold_input"), Converter((LoadInput,), to_tree, _load_from_file)),
+        **dict.fromkeys(("hot_input", "cold_input"), Converter((LoadInput, SkyLoad), to_tree, _load_from_file)),
         **dict.fromkeys(("hot_mjd", "cold_mjd"), PLAIN),
     },
     LoadSolution: {},

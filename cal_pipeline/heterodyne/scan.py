@@ -317,11 +317,16 @@ class LoadSource(Protocol):
         interval: float,
         on_broken: str = "fail",
         read: Callable[[CalibrationGroup], object] | None = None,
+        single_load: bool = False,
     ) -> LoadChoice:
         """Find the hot and cold load that belong to a band of a scan, and the reason."""
 
     def find_following(
-        self, band: Band, interval: float, read: Callable[[CalibrationGroup], object] | None = None
+        self,
+        band: Band,
+        interval: float,
+        read: Callable[[CalibrationGroup], object] | None = None,
+        single_load: bool = False,
     ) -> CalibrationGroup | None:
         """Find the first loads after a scan; None where there are none that fit."""
 
@@ -332,7 +337,13 @@ class LoadSource(Protocol):
         """Read the counts on the loads of a scan, in a band's pixel order."""
 
     def evaluate_loads(
-        self, loads: CalibrationGroup, band: Band, n: int, evaluate: Callable[[CalibrationGroup], Floats], key: Hashable
+        self,
+        loads: CalibrationGroup,
+        band: Band,
+        n: int,
+        evaluate: Callable[[CalibrationGroup], Floats],
+        key: Hashable,
+        single_load: bool = False,
     ) -> list[Floats]:
         """Evaluate loads and the nearest ones before them that fit the band, each once for every key."""
 

@@ -147,6 +147,7 @@ class Session(ScanListing):
         interval: float,
         on_broken: str = "fail",
         read: Callable[[CalibrationGroup], object] | None = None,
+        single_load: bool = False,
     ) -> LoadChoice:
         """Find the hot and cold load that belong to a band of a scan.
 
@@ -166,6 +167,8 @@ class Session(ScanListing):
             or pass them over as well.
         read : callable, optional
             Function that reads the loads, for errors that opening does not show.
+        single_load : bool
+            Whether SKY may stand for COLD.
 
         Returns
         -------
@@ -194,7 +197,7 @@ class Session(ScanListing):
             if found is None and number in self._groups:
                 searched.append(f"{where}: no calibration group")
                 continue
-            objection = self._object_to(found, band, read)
+            objection = self._object_to(found, band, read, single_load)
             if objection is None and isinstance(found, CalibrationGroup):
                 return LoadChoice(found, reason, tuple(passed_over))
             if isinstance(objection, ObservationError) and on_broken == "fail" and number == band.scan_number:
@@ -217,13 +220,14 @@ class Session(ScanListing):
         found: CalibrationGroup | ObservationError | None,
         band: Band,
         read: Callable[[CalibrationGroup], object] | None,
+        single_load: bool,
     ) -> str | ObservationError | None:
         """Explain why loads cannot calibrate a band, by an error if they cannot be read; None if they can."""
         if found is None:
             return "no such scan in the session"
         if isinstance(found, ObservationError):
             return found
-        objection = found.objection(band.coordinates.shape, band.coordinates.pixel)
+        objection = found.objection(band.coordinates.shape, band.coordinates.pixel, single_load)
         if objection is None and read is not None:
             try:
                 read(found)
@@ -234,7 +238,11 @@ class Session(ScanListing):
         return objection
 
     def find_following(
-        self, band: Band, interval: float, read: Callable[[CalibrationGroup], object] | None = None
+        self,
+        band: Band,
+        interval: float,
+        read: Callable[[CalibrationGroup], object] | None = None,
+        single_load: bool = False,
     ) -> CalibrationGroup | None:
         """Find the first loads after a scan; those that cannot be read are passed over with a warning.
 
@@ -246,6 +254,8 @@ class Session(ScanListing):
             Longest time from the scan's last subscan to them [s].
         read : callable, optional
             Function that reads the loads, for errors that opening does not show.
+        single_load : bool
+            Whether SKY may stand for COLD.
 
         Returns
         -------
@@ -256,7 +266,7 @@ class Session(ScanListing):
             group = self._calibration_group(number, band.name) if age < 0 else None
             if not isinstance(group, CalibrationGroup):
                 continue
-            objection = self._object_to(group, band, read)
+            objection = self._object_to(group, band, read, single_load)
             if objection is None:
                 return group
             if isinstance(objection, ObservationError):
@@ -289,7 +299,13 @@ class Session(ScanListing):
         return self._loads[key]
 
     def evaluate_loads(
-        self, loads: CalibrationGroup, band: Band, n: int, evaluate: Callable[[CalibrationGroup], Floats], key: Hashable
+        self,
+        loads: CalibrationGroup,
+        band: Band,
+        n: int,
+        evaluate: Callable[[CalibrationGroup], Floats],
+        key: Hashable,
+        single_load: bool = False,
     ) -> list[Floats]:
         """Evaluate loads and the nearest ones before them that fit the band, each once for every key.
 
@@ -308,6 +324,8 @@ class Session(ScanListing):
             Function of the loads. Those that it cannot read are passed over.
         key : hashable
             What the result depends on, beside loads and pixels.
+        single_load : bool
+            Whether SKY may stand for COLD.
 
         Returns
         -------
@@ -322,7 +340,7 @@ class Session(ScanListing):
             if len(earlier) == n:
                 break
             number = known[position][1]
-            if self._fits(number, band, layout):
+            if self._fits(number, band, layout, single_load):
                 value = self._evaluate(number, band, (*layout, key), evaluate)
                 earlier += [] if value is None else [value]
         return [evaluate(loads) if now is None else now, *earlier]
@@ -343,14 +361,14 @@ class Session(ScanListing):
                 known[number] = None
         return known[number]
 
-    def _fits(self, number: int, band: Band, layout: Hashable) -> bool:
+    def _fits(self, number: int, band: Band, layout: Hashable, single_load: bool) -> bool:
         """Tell whether a scan has loads of the layout and the rest frequency of a band; what is not recorded fits."""
         own = band.attributes.get("rest_freq_hz")
-        known = self._fitting[layout, own]
+        known = self._fitting[layout, own, single_load]
         if number not in known:
             group = self._calibration_group(number, band.name)
             at, scan = band.coordinates, self._groups[number]
-            fits = isinstance(group, CalibrationGroup) and group.objection(at.shape, at.pixel) is None
+            fits = isinstance(group, CalibrationGroup) and group.objection(at.shape, at.pixel, single_load) is None
             other = self._attempt(lambda: self._attributes(scan, band.name).get("rest_freq_hz"), None, scan)
             numbers = [value for value in (own, other) if isinstance(value, (int, float))]
             known[number] = fits and (len(numbers) < 2 or math.isclose(*numbers, rel_tol=_SAME))

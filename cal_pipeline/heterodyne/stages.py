@@ -108,6 +108,11 @@ class LoadStage:
     odd_times: int = 0
     t_rec_jump: Floats | None = None
 
+    @property
+    def kind(self) -> str:
+        """Inputs that calibrate the receiver: ``hot_cold``, or ``hot_sky`` where SKY stands for the cold load."""
+        return "hot_cold" if self.means.sky_load is None else "hot_sky"
+
 
 @dataclass(frozen=True)
 class GainStage:
@@ -236,11 +241,11 @@ class AtmosphereStage:
     sky_residual : ndarray, shape (C, R, A)
         Observed minus fitted sky, mean over the OFFs [K].
     table : str
-        Name of the atmosphere table.
+        Name of the atmosphere table; empty where the opacity was given.
     table_sha256 : str
         Its SHA-256 digest.
     table_version : int
-        Version of its format.
+        Version of its format; 0 without a table.
     scale_error : ScaleError
         Error of the scale of T_A*.
     outlier : ndarray of bool, shape (C, R, A)
@@ -264,20 +269,30 @@ class AtmosphereStage:
     outlier: NDArray[np.bool_]
     monitors: SkyMonitors
 
+    @property
+    def knows_pwv(self) -> bool:
+        """Tell whether the opacity follows from water vapour, rather than being given itself."""
+        return self.strategy != "opacity"
+
+    @property
+    def water(self) -> Floats:
+        """PWV that the opacity is evaluated at, in the shape of the fit; 0 where the opacity was given [mm]."""
+        return self.fit.pwv if self.knows_pwv else np.zeros(self.fit.pwv.shape)
+
     def pwv_at(self, on: int) -> Floats:
         """Return the PWV above each pixel at an ON, shape (R, A), or (1, 1) where all share it [mm]."""
-        pwv = self.fit.pwv
+        pwv = self.water
         return np.atleast_2d(pwv if pwv.ndim < 3 else pwv[..., on])
 
     @property
     def tau_signal(self) -> Floats:
         """Zenith opacity in the signal sideband, shape (C,), (C, R, A) or (C, R, A, S_on) [Np]."""
-        return self.opacity.signal(self.fit.pwv)
+        return self.opacity.signal(self.water)
 
     @property
     def tau_image(self) -> Floats:
         """Zenith opacity in the image sideband, shaped like `tau_signal` [Np]."""
-        return self.opacity.image(self.fit.pwv)
+        return self.opacity.image(self.water)
 
 
 @dataclass(frozen=True)

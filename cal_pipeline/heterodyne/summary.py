@@ -10,6 +10,7 @@ import numpy as np
 from cal_pipeline.core.quality import SEVERITIES, name_verdict
 from cal_pipeline.core.text import format_with_error, make_printable
 from cal_pipeline.heterodyne.scan import Band, Scan
+from cal_pipeline.heterodyne.stages import AtmosphereStage
 
 
 def worst_verdict(written: Sequence[Mapping[str, Any]]) -> str:
@@ -40,10 +41,7 @@ def _summarize_band(band: Band, attributes: Mapping[str, Any]) -> str:
     if band.pairing is not None:
         parts.append(band.pairing.mode)
     if band.atmosphere is not None:
-        fit = band.atmosphere.fit
-        error = _typical(np.hypot(fit.error, fit.error_model))
-        given = " (given)" if band.atmosphere.strategy == "fixed" else ""
-        parts.append(f"PWV {format_with_error(_typical(fit.pwv), error)} mm{given}")
+        parts.append(_describe_opacity(band.atmosphere))
     # Without an image sideband both conventions are one.
     convention = "DSB" if band.loads is not None and band.loads.sidebands.has_image else "SSB"
     for name, key in (("T_rec", "t_rec_dsb_median_K"), ("T_sys", "t_sys_median_K")):
@@ -57,6 +55,15 @@ def _summarize_band(band: Band, attributes: Mapping[str, Any]) -> str:
     if band.loads is not None and band.loads.reason != "own":
         parts.append(f"loads of scan {band.loads.scan_numbers[0]} ({band.loads.reason})")
     return ", ".join(parts)
+
+
+def _describe_opacity(sky: AtmosphereStage) -> str:
+    """Describe the water vapour with its error, or the given opacity."""
+    if not sky.knows_pwv:
+        return f"opacity {_typical(sky.tau_signal):.4g} Np (given)"
+    error = _typical(np.hypot(sky.fit.error, sky.fit.error_model))
+    given = " (given)" if sky.strategy == "fixed" else ""
+    return f"PWV {format_with_error(_typical(sky.fit.pwv), error)} mm{given}"
 
 
 def _format_verdict(qa: dict[str, Any]) -> str:
@@ -82,7 +89,8 @@ def name_values(scan: Scan, written: Sequence[Mapping[str, Any]]) -> dict[str, s
     dict of str
         ``PWV`` and ``T_sys``, as far as they are known.
     """
-    fits = [band.atmosphere.fit for band in scan.bands if band.atmosphere is not None]
+    skies = [band.atmosphere for band in scan.bands if band.atmosphere is not None]
+    fits = [sky.fit for sky in skies if sky.knows_pwv]
     pwv = dict.fromkeys(
         format_with_error(_typical(fit.pwv), _typical(np.hypot(fit.error, fit.error_model))) for fit in fits
     )

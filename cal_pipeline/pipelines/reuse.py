@@ -127,7 +127,9 @@ class StepReuse:
     def _find(self, name: str, step: ObservationStep, scan: Scan) -> StepResult:
         """Return the result of a step for a scan, a kept one if there is one."""
         kept = self._kept.setdefault(name, {})
-        key = (list_effective(step), tuple(_key_of_inputs(step, band) for band in scan.bands))
+        asked = step.list_asked_steps() if isinstance(step, CalibrationStep) else ()
+        parameters = tuple(list_effective(each) for each in (step, *asked))
+        key = (parameters, tuple(_key_of_inputs(step, band) for band in scan.bands))
         result = kept.pop(key, None)
         if result is None:
             result = _run(name, step, scan)

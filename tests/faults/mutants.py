@@ -177,7 +177,7 @@ MUTANTS = (
     Mutant(
         "failures are not written",
         "core/store/output.py",
-        "        self.failures.sort(key=lambda failure: failure[key])\n        self.save_failures()\n",
+        "        self.failures.sort(key=lambda failure: failure[key])\n        self._save_failures_now()\n",
         "        self.failures.sort(key=lambda failure: failure[key])\n",
         OUTPUT,
     ),

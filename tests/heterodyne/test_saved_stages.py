@@ -66,7 +66,8 @@ def through_a_file(value, path):
 
 def test_every_class_of_results_is_saved():
     made = {cls for _, cls in inspect.getmembers(stages, dataclasses.is_dataclass) if cls.__module__ == stages.__name__}
-    kinds = (kind_of(cls, name) for cls, name in FIELDS_OF_CLASSES)
+    hints = [typing.get_type_hints(cls)[name] for cls, name in FIELDS_OF_CLASSES]
+    kinds = {kind for hint in hints for kind in (hint, *typing.get_args(hint)) if isinstance(kind, type)}
     make_nested_converter = {kind for kind in kinds if dataclasses.is_dataclass(kind)}
     assert made | make_nested_converter - {Convention} | {Band} == set(FIELDS)
 

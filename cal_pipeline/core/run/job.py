@@ -137,6 +137,10 @@ class JobResult:
         Values for the live view of the run, by name.
     n_bytes : int
         Size of its samples in the input, decoded [B]; 0 if they were not read.
+    file : str
+        Input file that it failed for; empty if unknown, or for several.
+    entry : mapping
+        Entry of the ledger of the product; empty without any.
     """
 
     number: Key
@@ -153,6 +157,8 @@ class JobResult:
     unwritten: bool = False
     values: Mapping[str, str] = field(default_factory=dict)
     n_bytes: int = 0
+    file: str = ""
+    entry: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -284,6 +290,7 @@ def write_processed(processed: ProcessedObservation, root: StorePath, recipe: Re
             reasons=verdict.reasons,
             values=written.values,
             n_bytes=written.n_bytes,
+            entry=written.entry,
         )
     except Exception as error:
         discard_group(root)
@@ -311,14 +318,16 @@ def describe_failure(kind: ProductKind, number: Key, step: str, error: Exception
     error : Exception
         The error.
     store : str
-        The input.
+        The input; empty for one of many files, which messages name.
     """
     text = "".join(traceback.format_exception(error))
     if isinstance(error, (CalibrationError, OSError, MemoryError)):
         message = _name_store(str(error) or repr(error), f"{kind.noun} {number}", store)
-        return JobResult(number, step, type(error).__name__, message, text)
+        file = error.file if isinstance(error, CalibrationError) else ""
+        return JobResult(number, step, type(error).__name__, message, text, file=file)
+    place = f"{kind.noun} {number} in {store}" if store else f"{kind.noun} {number}"
     message = (
-        f"{kind.noun} {number} in {store}: step {step} ended in {type(error).__name__}: {str(error) or 'no message'}. "
+        f"{place}: step {step} ended in {type(error).__name__}: {str(error) or 'no message'}. "
         f"This is a fault of cal_pipeline {__version__}: please report it with this message, the traceback (in the log "
         f"at level DEBUG) and, if you can, the {kind.input_noun}"
     )

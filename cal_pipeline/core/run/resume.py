@@ -179,7 +179,7 @@ class Resumption:
     staying: set[Key] = field(default_factory=set)
     debris: list[str] = field(default_factory=list)
     kept: set[Key] = field(default_factory=set)
-    """Observations that were kept."""
+    """Observations that were kept; before a run, those that need no decision any more."""
 
     redone: dict[Key, tuple[str, ...]] = field(default_factory=dict)
     """Reasons for the observations that were processed again, by number."""
@@ -288,6 +288,36 @@ class Resumption:
         if self.staying:
             line += f"; not asked for, left as they are: {_name_all(noun, self.staying)}"
         return line
+
+
+@dataclass
+class Addition(Resumption):
+    """Addition of observations to a product in place, all others of which stay as they are.
+
+    The caller has decided which ones are kept (:attr:`kept`); all that are processed are added, or take
+    the place of present ones.
+    """
+
+    _written: set[Key] = field(default_factory=set)
+
+    def note(self, number: Key, reasons: tuple[str, ...], is_kept: bool) -> None:
+        """Take note of an observation that was written."""
+        self._written.add(number)
+
+    def numbers_to_leave(self, done: Collection[Key]) -> set[Key]:
+        """List the observations that belong in the product at the end of the run: all."""
+        return set(done) | self.present
+
+    def __str__(self) -> str:
+        noun = self.output.kind.noun
+        groups = {
+            "added": self._written - self.present,
+            "replaced": self._written & self.present,
+            "kept": self.kept,
+            "untouched": self.present - self._written - self.kept,
+        }
+        told = [f"{_name_all(noun, numbers)} {word}" for word, numbers in groups.items() if numbers]
+        return f"{self.output.root}: {'; '.join(told) or f'no {noun}'}"
 
 
 def _name_all(noun: str, numbers: Collection[Key]) -> str:

@@ -22,6 +22,9 @@ NOT_RECORDED = 3
 _INTERVAL = 1.0
 """Least time between two writings of the record [s]."""
 
+_SHARE = 20.0
+"""Least time between two writings of a ledger, which may be large, in times that the last one took."""
+
 
 class RunRecordError(CalibrationError, StpipeExitException):  # type: ignore[misc]
     """Observations are done, but what describes the run could not be written.
@@ -45,9 +48,10 @@ class RunRecordError(CalibrationError, StpipeExitException):  # type: ignore[mis
 
 
 class RunRecord:
-    """Record ``run.json`` of a run, which is rewritten while the run lasts.
+    """Record ``run.json`` of a run, or its ledger, which is rewritten while the run lasts.
 
-    What cannot be written is tried again with the next observation, and at the end.
+    What cannot be written is tried again with the next observation, and at the end. A ledger is written
+    anew when observations are done; failures alone wait for the end.
 
     Parameters
     ----------
@@ -77,6 +81,8 @@ class RunRecord:
             "parameters_sha256": parameters_sha256,
         }
         self._written = 0.0
+        self._n_recorded = 0
+        self._interval = _INTERVAL
         self.unsaved: Exception | None = None
 
     def begin(self) -> None:
@@ -107,7 +113,8 @@ class RunRecord:
             Number of observations that failed.
         """
         self._counts |= {"done": n_done, "failed": n_failed}
-        if time.monotonic() - self._written >= _INTERVAL:
+        is_news = n_done != self._n_recorded or not self._output.kind.ledger
+        if is_news and time.monotonic() - self._written >= self._interval:
             self._write()
 
     def end(self, is_finished: bool) -> None:
@@ -124,11 +131,15 @@ class RunRecord:
 
     def _write(self, first: bool = False) -> None:
         """Write the record, and ``failures.json`` where that has failed before."""
-        if self._output.unsaved is not None:
+        began = time.monotonic()
+        if self._output.unsaved is not None or (self._output.kind.ledger and not first):
             self._output.save_failures()
         content = (json.dumps(self._content, indent=2) + "\n").encode()
-        error = self._output.begin(content) if first else self._output.try_record(RUN_RECORD, content)
+        error = self._output.begin(content) if first else self._output.try_record_run(content)
         if error is not None and self.unsaved is None:
-            logger.warning("%s/%s cannot be written, and is tried again: %s", self._output.product, RUN_RECORD, error)
+            name = self._output.kind.ledger or RUN_RECORD
+            logger.warning("%s/%s cannot be written, and is tried again: %s", self._output.product, name, error)
         self.unsaved = error
-        self._written = time.monotonic()
+        self._written, self._n_recorded = time.monotonic(), self._counts["done"]
+        if self._output.kind.ledger:
+            self._interval = max(_INTERVAL, _SHARE * (self._written - began))

@@ -104,11 +104,12 @@ def calibrate_observations(
         If another run has taken the product over.
     """
     began, noun, is_empty = time.monotonic(), output.kind.noun, False
-    tally = RunTally(set(numbers), noun)
-    record = RunRecord(output, len(numbers), recipe.parameters_sha256())
+    kept = resumption.kept if resumption else set()
+    tally = RunTally(set(numbers) | kept, noun, done=set(kept), kept=set(kept), participle=output.kind.participle)
+    record = RunRecord(output, tally.n_asked, recipe.parameters_sha256())
     try:
         record.begin()
-        with quiet_stpipe, progress_bar(len(numbers), f"{noun}s") as progress, closing(workforce):
+        with quiet_stpipe, progress_bar(tally.n_asked, f"{noun}s") as progress, closing(workforce):
             publisher = _Publisher(output, tally, recipe, show_timing, resumption)
             run = _Run(recipe, output, workforce, tally, record, publisher, progress)
             if follower is None:
@@ -191,7 +192,7 @@ def _refuse_to_swap(output: OutputStore, tally: RunTally, record: RunRecord) -> 
         cause = f"{tally.noun} {format_ranges(sorted(tally.unwritten))} could not be written"
     elif unsaved:
         failed = format_count(len(output.failures), tally.noun)
-        cause = f"{failed} could not be calibrated and the record of that not be written ({unsaved})"
+        cause = f"{failed} could not be {tally.participle} and the record of that not be written ({unsaved})"
     else:
         return
     raise RunFailedError(
@@ -260,18 +261,20 @@ def _judge(
     asked = format_count(tally.n_asked, noun)
     problems = []
     if failed:
-        where = f"see {output.root}/failures.json"
+        where = f"see {output.root}/{output.kind.failures_file}"
         if not output.keeps_records:
             where = f"{output.failures[0]['message']}"
         elif found and not tally.done:
             first = output.failures[0]
-            cause = f"{noun} {first[output.kind.number_key]} in step {first['step']}: {first['message']}"
+            step = f" in step {first['step']}" if "step" in first else ""
+            cause = f"{noun} {first[output.kind.number_key]}{step}: {first['message']}"
             where = f"{output.root} is left as it was; the first was {cause}"
-        problems.append(f"{len(failed)} of {asked} could not be calibrated; {where}")
+        problems.append(f"{len(failed)} of {asked} could not be {tally.participle}; {where}")
     if lost := sorted(tally.done - found):
-        problems.append(f"{noun} {format_ranges(lost)} was calibrated, and is not in {output.root}")
+        problems.append(f"{noun} {format_ranges(lost)} was {tally.participle}, and is not in {output.root}")
     if tally.done and (others := sorted(found - tally.done - others_allowed)):
-        problems.append(f"{output.root} also holds {noun} {format_ranges(others)}, which this run did not calibrate")
+        foreign = f"{noun} {format_ranges(others)}, which this run did not {output.kind.verb}"
+        problems.append(f"{output.root} also holds {foreign}")
     if unrecorded and tally.done:
         unwritten = "; ".join(str(error) for error in unrecorded)
         raise RunRecordError(
@@ -299,6 +302,8 @@ class RunTally:
         Verdicts of the observations in the product, by number.
     kept : set of int
         Observations of `done` that an earlier run calibrated.
+    participle : str
+        Word for those in the product, such as ``"calibrated"``.
     """
 
     asked: set[Key]
@@ -307,6 +312,7 @@ class RunTally:
     unwritten: set[Key] = field(default_factory=set)
     verdicts: dict[Key, str] = field(default_factory=dict)
     kept: set[Key] = field(default_factory=set)
+    participle: str = "calibrated"
 
     @property
     def n_asked(self) -> int:
@@ -326,7 +332,7 @@ class RunTally:
     def __str__(self) -> str:
         number_of = Counter(self.verdicts.values())
         counts = [f"{number_of[verdict]} {verdict}" for verdict in SEVERITIES if number_of[verdict]]
-        done = f"{format_count(len(self.done) - len(self.kept), self.noun)} calibrated"
+        done = f"{format_count(len(self.done) - len(self.kept), self.noun)} {self.participle}"
         done += f", {len(self.kept)} kept" if self.kept else ""
         return f"{done} ({', '.join(counts)})" if counts else done
 
@@ -469,6 +475,8 @@ class _Publisher:
             self._tell_of_failure(result)
         else:
             self._output.forget_failure(result.number)
+            if result.entry:
+                self._output.entries[result.number] = result.entry
             is_again = result.number in self._tally.done
             self._tally.note_done(result)
             if result.number not in self.outdated and not is_again:
@@ -477,12 +485,13 @@ class _Publisher:
 
     def _tell_of_failure(self, result: JobResult) -> None:
         """Record a failure, and log it; one that is as it was at an earlier attempt only for debugging."""
-        before = self._output.forget_failure(result.number)
-        self._output.record_failure(result.number, result.failed_in, result.error_class, result.message)
+        kind, before = self._output.kind, self._output.forget_failure(result.number)
+        where = result.file if kind.ledger else result.failed_in
+        self._output.record_failure(result.number, where, result.error_class, result.message)
         is_known = before is not None and before["message"] == result.message
-        failure = (result.number, result.failed_in, result.error_class, result.message)
+        failure = (result.number, "" if kind.ledger else f" in step {result.failed_in}", result.error_class)
         level = logging.DEBUG if is_known else logging.ERROR
-        logger.log(level, f"{self._output.kind.noun} %s failed in step %s: %s: %s", *failure)
+        logger.log(level, f"{kind.noun} %s failed%s: %s: %s", *failure, result.message)
         logger.debug("%s", result.traceback)
 
     def _tell(self, result: JobResult) -> None:

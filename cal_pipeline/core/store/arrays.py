@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cal_pipeline.core.store.codecs import Codec
 from cal_pipeline.core.store.direct import DirectReader, DirectWriter, find_decoders
 from cal_pipeline.core.store.interface import ArrayReader, ArrayWriter
 from cal_pipeline.core.store.metadata import NUMBERS, read_array_metadata
@@ -42,7 +43,9 @@ def create_writer(
     dtype: str,
     dims: tuple[str, ...],
     attributes: Mapping[str, Any],
+    codecs: Sequence[Codec] = (),
+    fill_value: float | None = None,
 ) -> ArrayWriter:
     """Create an array to write; see :class:`ArrayWriter` for the parameters."""
     writer = DirectWriter if dtype == "str" or dtype in NUMBERS else ZarrWriter
-    return writer(root, path, shape, chunks, dtype, dims, attributes)
+    return writer(root, path, shape, chunks, dtype, dims, attributes, codecs, fill_value)

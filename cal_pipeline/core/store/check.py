@@ -18,7 +18,7 @@ from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.interface import ArrayReader, Region, each_index
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import RemoteStorePath, StorePath
-from cal_pipeline.core.store.product import FINISHED, INTERRUPTED, RUN_RECORD, Key, ProductKind
+from cal_pipeline.core.store.product import FAILED, FINISHED, INTERRUPTED, RUN_RECORD, Key, ProductKind
 from cal_pipeline.core.text import format_count, make_printable
 
 WHOLE, DAMAGED = 0, 1
@@ -411,7 +411,7 @@ def describe_samples(wrong: NDArray[np.bool_], region: Region) -> str:
 
 
 def check_records(contents: Contents, kind: ProductKind, numbers: list[Key]) -> None:
-    """Hold ``failures.json`` and ``run.json`` of a product against its observations.
+    """Hold the records of a product, such as ``failures.json`` and ``run.json``, against its observations.
 
     Parameters
     ----------
@@ -422,6 +422,9 @@ def check_records(contents: Contents, kind: ProductKind, numbers: list[Key]) -> 
     numbers : list of int
         Observations in the store.
     """
+    if kind.ledger:
+        _check_ledger(contents, kind, numbers)
+        return
     failed = _check_failures(contents, kind, numbers)
     record = _read_record(contents, RUN_RECORD, dict)
     if record is None or failed is None:
@@ -443,6 +446,37 @@ def check_records(contents: Contents, kind: ProductKind, numbers: list[Key]) -> 
         contents.report(RUN_RECORD, held, f"{done} and {n_failed}, as the record of the run counts")
 
 
+def _check_ledger(contents: Contents, kind: ProductKind, numbers: list[Key]) -> None:
+    """Hold the ledger of a product against its observations: an entry for each, and no others."""
+    ledger = _read_record(contents, kind.ledger, dict)
+    if ledger is None:
+        return
+    entries, failures = ledger.get(kind.plural), ledger.get(FAILED)
+    if not isinstance(entries, dict) or not isinstance(failures, list):
+        contents.report(kind.ledger, f"{', '.join(ledger) or 'nothing'}", f"{kind.plural} and {FAILED}")
+        return
+    recorded, present = set(entries), {str(number) for number in numbers}
+    for number in sorted(present - recorded):
+        contents.report(kind.ledger, f"no entry of {kind.noun} {number}, which is in the store", "an entry for each")
+    for number in sorted(recorded - present):
+        contents.report(kind.ledger, f"{kind.noun} {number}, which is not in the store", "those in the store alone")
+    for failure in failures:
+        _read_failure(contents, kind, failure, may_be_unknown=True)
+
+
+def _read_failure(contents: Contents, kind: ProductKind, failure: Any, may_be_unknown: bool = False) -> Key | None:
+    """Return the observation that a failure is of; None where its record is damaged, or where it is of none."""
+    first, *others = kind.failure_keys
+    is_record = isinstance(failure, dict) and {first, *others} <= failure.keys()
+    number = failure[first] if is_record else None
+    is_known = isinstance(number, str if kind.named else int) or (is_record and number is None and may_be_unknown)
+    if not is_known or not all(isinstance(failure[name], str) for name in others):
+        keys = f"{', '.join([first, *others[:-1]])} and {others[-1]}"
+        contents.report(kind.failures_file, f"{failure!r:.80}", f"a mapping with {keys}")
+        return None
+    return number
+
+
 def _check_failures(contents: Contents, kind: ProductKind, numbers: list[Key]) -> set[Key] | None:
     """Check the list of failures; return the observations that failed, None if unreadable."""
     failures = _read_record(contents, "failures.json", list)
@@ -450,11 +484,8 @@ def _check_failures(contents: Contents, kind: ProductKind, numbers: list[Key]) -
         return None
     failed = set()
     for failure in failures:
-        number = failure.get(kind.number_key) if isinstance(failure, dict) else None
-        texts = [failure.get(name) for name in ("step", "error_class", "message")] if number is not None else [None]
-        if not isinstance(number, str if kind.named else int) or not all(isinstance(text, str) for text in texts):
-            keys = f"{kind.number_key}, step, error_class and message"
-            contents.report("failures.json", f"{failure!r:.80}", f"a mapping with {keys}")
+        number = _read_failure(contents, kind, failure)
+        if number is None:
             continue
         failed.add(number)
         if number in numbers:

@@ -19,7 +19,7 @@ from cal_pipeline.core.store.check import (
 from cal_pipeline.core.store.interface import ArrayReader
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.store.product import FAILURES, MARKER, PRODUCT, RUN_RECORD, Key, ProductKind
+from cal_pipeline.core.store.product import MARKER, PRODUCT, Key, ProductKind
 from cal_pipeline.core.text import format_ranges
 
 
@@ -83,7 +83,7 @@ def check_observations(root: StorePath, form: StoreFormat, wanted: Sequence[Key]
     numbered = {number: name for name in members if (number := kind.key_of(name)) is not None}
     whole = Contents(root, "", None)
     _check_root(whole, form)
-    records = {FAILURES, RUN_RECORD} if form.is_product else set()
+    records = set(kind.record_files) if form.is_product else set()
     others = set(members) - set(numbered.values()) - {"zarr.json"} - records
     for name in sorted(others):
         whole.report(name, f"a member that no {form.name} has", form.expected_groups)

@@ -183,6 +183,11 @@ class ArrayWriter(ABC):
         Names of its axes.
     attributes : mapping
         Its attributes.
+    codecs : sequence of mapping, optional
+        Codecs of bytes; bit-shuffled lz4 for floats and zstd for anything else if not given.
+    fill_value : int or float, optional
+        Value of chunks that are not stored, and beyond the end of an axis; NaN for floats, 0 for integers and no
+        text if not given.
     """
 
     def __init__(
@@ -194,14 +199,19 @@ class ArrayWriter(ABC):
         dtype: str,
         dims: tuple[str, ...],
         attributes: Mapping[str, Any],
+        codecs: Sequence[Codec] = (),
+        fill_value: float | None = None,
     ) -> None:
         self.shape, self.chunks, self.path = shape, chunks, path
         self._root = root
         self._is_text = dtype == "str"
         self._dtype = np.dtype(object if self._is_text else dtype).newbyteorder("<")
         is_float = self._dtype.kind == "f"
-        self._codecs: tuple[Codec, ...] = lz4_codecs(self._dtype.itemsize) if is_float else (ZSTD,)
+        usual = lz4_codecs(self._dtype.itemsize) if is_float else (ZSTD,)
+        self._codecs: tuple[Codec, ...] = tuple(codecs) or usual
         self._fill: Any = "" if self._is_text else np.nan if is_float else 0
+        if fill_value is not None:
+            self._fill = fill_value
         self._create(dims, attributes)
 
     @abstractmethod

@@ -16,7 +16,7 @@ from cal_pipeline.core.store.lock import Holder, LocalLock
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.output import OutputStore, finish_group, refuse_strangers, refuse_to_replace
 from cal_pipeline.core.store.paths import LocalStorePath, StorePath, sync_file
-from cal_pipeline.core.store.product import FAILURES, MARKER, RUN_RECORD, ProductKind
+from cal_pipeline.core.store.product import MARKER, ProductKind
 from cal_pipeline.core.store.staging import (
     RunFolder,
     find_put_aside,
@@ -47,7 +47,7 @@ class LocalOutput(OutputStore):
     overwrite : bool
         Whether an existing store may be replaced.
     source : str
-        The input, never modified.
+        The input, never modified; empty for inputs that the caller judges.
     kind : ProductKind
         Kind of the product.
     resume : bool
@@ -97,14 +97,14 @@ class LocalOutput(OutputStore):
         if not self._in_place:
             self.product = LocalStorePath(self.staging.product)
             write_group(self.product, "", self.kind.root_attributes)
-            self.product.put(FAILURES, b"[]\n")
+            self.product.put(self.kind.failures_file, self.describe_failures())
             self.product.make_durable()
 
     def begin(self, record: bytes) -> Exception | None:
         """Rename a new product to its place; one that replaces another stays in staging."""
-        if self._in_place:
+        if self._in_place and not self.kind.ledger:
             self.save_failures()
-        unwritten = self.try_record(RUN_RECORD, record)
+        unwritten = self.try_record_run(record)
         if self._is_new:
             sync_file(self.staging.product)
             self._rename_product()
@@ -230,7 +230,7 @@ class LocalOutput(OutputStore):
     def discard(self) -> None:
         """Remove a new store that holds nothing but the records of the run."""
         if self._is_new and self.product is self.root:
-            if set(os.listdir(self.path)) <= {"zarr.json", FAILURES, RUN_RECORD}:
+            if set(os.listdir(self.path)) <= {"zarr.json", *self.kind.record_files}:
                 self.staging.discard(self.path)
             else:
                 logger.warning("%s is left: it holds more than this run wrote", self.path)
@@ -289,7 +289,7 @@ def _follow(path: Path) -> Path:
 
 def _refuse_overlap(path: Path, source: str) -> None:
     """Refuse an output that contains the input, or lies in it, by whatever links."""
-    if is_url(source):
+    if not source or is_url(source):
         return
     read = Path(normalize_location(source)).resolve()
     inputs = [read]

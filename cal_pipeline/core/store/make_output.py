@@ -25,7 +25,7 @@ def make_output(where: str, overwrite: bool, source: str, kind: ProductKind, res
     overwrite : bool
         Whether an existing store may be replaced.
     source : str
-        The input.
+        The input; empty for inputs that the caller judges.
     kind : ProductKind
         Kind of the product.
     resume : bool

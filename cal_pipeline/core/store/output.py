@@ -8,7 +8,7 @@ import math
 import re
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Self
 
@@ -19,7 +19,7 @@ from cal_pipeline.core.store.interface import chunk_name
 from cal_pipeline.core.store.lock import Holder, StoreLock
 from cal_pipeline.core.store.metadata import MOST_CHUNKS, make_group, read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.store.product import FAILURES, RUN_RECORD, Key, ProductKind
+from cal_pipeline.core.store.product import FAILED, RUN_RECORD, Key, ProductKind
 from cal_pipeline.core.store.staging import name_some
 from cal_pipeline.core.text import add_article, format_count
 
@@ -47,7 +47,10 @@ class OutputStore(ABC):
     removed_runs : list of str
         Ids of runs that were stopped, whose staging folders were removed.
     earlier_failures : list of dict
-        Failures that an earlier run recorded of observations that this one was not asked for.
+        Failures that an earlier run recorded of observations that this one was not asked for, and those
+        of which no observation is known.
+    entries : dict
+        Entries of the ledger by observation, for a kind of product that has one.
     """
 
     root: StorePath
@@ -67,8 +70,9 @@ class OutputStore(ABC):
         self.leftovers = []
         self.removed_runs = []
         self.earlier_failures = []
+        self.entries: dict[Key, Mapping[str, Any]] = {}
         self.unsaved: Exception | None = None
-        """Error of the last attempt to write ``failures.json``; None if it was written."""
+        """Error of the last attempt to write the failures; None if they were written."""
 
     @property
     def holder(self) -> Holder:
@@ -82,7 +86,7 @@ class OutputStore(ABC):
         Parameters
         ----------
         record : bytes
-            Content of ``run.json``.
+            Content of ``run.json``; of no effect where the kind of product has a ledger.
 
         Returns
         -------
@@ -146,7 +150,7 @@ class OutputStore(ABC):
         Parameters
         ----------
         key : str
-            ``failures.json`` or ``run.json``.
+            One of the records of the product, or ``zarr.json``.
         content : bytes
             Its content.
 
@@ -205,21 +209,36 @@ class OutputStore(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def record_failure(self, number: Key, step: str, error_class: str, message: str) -> None:
-        """Add a failed observation to ``failures.json``; if that fails, it is tried again later."""
+    def record_failure(self, number: Key, where: str, error_class: str, message: str) -> None:
+        """Add a failed observation to the failures; if they cannot be written, that is tried again later.
+
+        Parameters
+        ----------
+        number : int
+            Number of the observation.
+        where : str
+            Step in which it failed; of a kind with a ledger, the input file.
+        error_class, message : str
+            Class and message of the error.
+        """
         key = self.kind.number_key
-        self.failures.append({key: number, "step": step, "error_class": error_class, "message": message})
+        self.failures.append(dict(zip(self.kind.failure_keys, (number, where, error_class, message), strict=True)))
         self.failures.sort(key=lambda failure: failure[key])
-        self.save_failures()
+        self._save_failures_now()
 
     def forget_failure(self, number: Key) -> dict[str, Any] | None:
-        """Remove an observation from ``failures.json``, as it is tried again; return what was recorded of it."""
+        """Remove an observation from the failures, as it is tried again; return what was recorded of it."""
         key = self.kind.number_key
         found = next((failure for failure in self.failures if failure[key] == number), None)
         if found is not None:
             self.failures.remove(found)
-            self.save_failures()
+            self._save_failures_now()
         return found
+
+    def _save_failures_now(self) -> None:
+        """Write failures as they come; a ledger, which may be large, is written now and then."""
+        if not self.kind.ledger:
+            self.save_failures()
 
     def renew_root(self) -> None:
         """Write the attributes of the root anew, in a product that an earlier version made."""
@@ -232,7 +251,7 @@ class OutputStore(ABC):
         Parameters
         ----------
         key : str
-            ``failures.json`` or ``run.json``.
+            One of the records of the product.
         content : bytes
             Its content.
         """
@@ -242,13 +261,59 @@ class OutputStore(ABC):
             return error
         return None
 
+    def try_record_run(self, content: bytes) -> Exception | None:
+        """Write the record of the run, if the kind of product has one; return the error if that fails."""
+        return None if self.kind.ledger else self.try_record(RUN_RECORD, content)
+
     def save_failures(self) -> None:
-        """Write ``failures.json``, and keep the error in :attr:`unsaved` if that fails."""
-        failures = sorted([*self.earlier_failures, *self.failures], key=lambda item: item[self.kind.number_key])
-        error = self.try_record(FAILURES, (json.dumps(failures, indent=2) + "\n").encode())
+        """Write the failures, and keep the error in :attr:`unsaved` if that fails.
+
+        A ledger is written only where its content changes.
+        """
+        name, content = self.kind.failures_file, self.describe_failures()
+        error = None if self.kind.ledger and self._holds(name, content) else self.try_record(name, content)
         if error is not None and self.unsaved is None:
-            logger.warning("%s/%s cannot be written, and is tried again: %s", self.product, FAILURES, error)
+            logger.warning("%s/%s cannot be written, and is tried again: %s", self.product, name, error)
         self.unsaved = error
+
+    def _holds(self, key: str, content: bytes) -> bool:
+        """Tell whether a file at the root has some content already."""
+        try:
+            return self.product.get(key) == content
+        except (OSError, CalibrationError):
+            return False
+
+    def describe_failures(self) -> bytes:
+        """Return the content of the file that lists failures: a list, or the ledger of the product."""
+        return describe_failures(self.kind, [*self.earlier_failures, *self.failures], self.entries)
+
+
+def describe_failures(
+    kind: ProductKind, failures: Iterable[Mapping[str, Any]], entries: Mapping[Key, Mapping[str, Any]]
+) -> bytes:
+    """Return the content of the file that lists the failures of a product.
+
+    Parameters
+    ----------
+    kind : ProductKind
+        Kind of the product.
+    failures : iterable of mapping
+        Records of failures; those of no known observation are listed first.
+    entries : mapping
+        Entries of the ledger by observation; of no effect where the kind has none.
+
+    Examples
+    --------
+    >>> kind = ProductKind("scan", "session", "1.0", "file", ledger="made.json")
+    >>> json.loads(describe_failures(kind, [], {2: {"files": ["a.fits"]}}))
+    {'scans': {'2': {'files': ['a.fits']}}, 'failures': []}
+    """
+    key = kind.number_key
+    ordered = sorted(failures, key=lambda item: (item[key] is not None, item[key] or 0))
+    content: Any = ordered
+    if kind.ledger:
+        content = {kind.plural: {str(number): entries[number] for number in sorted(entries)}, FAILED: ordered}
+    return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def finish_group(root: StorePath) -> None:
@@ -331,7 +396,7 @@ def refuse_strangers(root: StorePath, keys: Iterable[str], kind: ProductKind) ->
 
 def _is_part(key: PurePosixPath, kind: ProductKind) -> bool:
     if len(key.parts) == 1:
-        return key.name in ("zarr.json", FAILURES, RUN_RECORD)
+        return key.name in ("zarr.json", *kind.record_files)
     return kind.key_of(key.parts[0]) is not None and _OWN_NAMES.fullmatch(key.name) is not None
 
 

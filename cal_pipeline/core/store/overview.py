@@ -70,16 +70,24 @@ def format_properties(
             yield f"    {name:11}{elide_middle(make_printable(value), WIDTH - 15 - len(where))}{where}"
 
 
-def format_table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Align the cells of a table, the last column as it is; no line without rows."""
+def format_table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], width: int | None = WIDTH) -> list[str]:
+    """Align the cells of a table, the last column as it is; no line without rows.
+
+    Parameters
+    ----------
+    titles : tuple of str
+        Titles of the columns.
+    rows : sequence of tuple of str
+        Cells of the rows.
+    width : int, optional
+        Longest line [characters]; lines are whole with None.
+    """
     if not rows:
         return []
     table = [titles, *rows]
     widths = [max(len(row[k]) for row in table) for k in range(len(titles) - 1)]
-    return [
-        elide_middle("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]), WIDTH)
-        for row in table
-    ]
+    lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]) for row in table]
+    return lines if width is None else [elide_middle(line, width) for line in lines]
 
 
 def format_verdict(verdict: str, checks: Sequence[str]) -> str:

@@ -171,7 +171,7 @@ class LocalStorePath(StorePath):
     def get(self, key: str) -> bytes | None:
         """Read the bytes of a file; None if absent."""
         try:
-            with open(os.path.join(self.name, key), "rb", buffering=0, opener=_open_regular) as file:
+            with open(os.path.join(self.name, key), "rb", buffering=0, opener=open_regular) as file:
                 return file.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -179,7 +179,7 @@ class LocalStorePath(StorePath):
     def get_part(self, key: str, start: int, length: int) -> bytes | None:
         """Read some bytes of a file; a negative start counts from its end."""
         try:
-            with open(os.path.join(self.name, key), "rb", buffering=0, opener=_open_regular) as file:
+            with open(os.path.join(self.name, key), "rb", buffering=0, opener=open_regular) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(start + size, 0) if start < 0 else start)
                 return file.read(length)
@@ -189,7 +189,7 @@ class LocalStorePath(StorePath):
     def sha256(self, key: str) -> str | None:
         """Compute the digest of a file, of which a part at a time is in memory; None if absent."""
         try:
-            with open(os.path.join(self.name, key), "rb", buffering=0, opener=_open_regular) as file:
+            with open(os.path.join(self.name, key), "rb", buffering=0, opener=open_regular) as file:
                 # For a small file the buffer of `file_digest` would cost more than the hash.
                 whole = os.fstat(file.fileno()).st_size <= _LARGE
                 digest = hashlib.sha256(file.read()) if whole else hashlib.file_digest(file, "sha256")
@@ -330,7 +330,7 @@ class LocalStorePath(StorePath):
         return self.path
 
 
-def _open_regular(path: str, flags: int) -> int:
+def open_regular(path: str, flags: int) -> int:
     """Open a regular file; anything else could make its reader wait, or read, without end."""
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     mode = os.fstat(descriptor).st_mode

@@ -20,6 +20,9 @@ from cal_pipeline.core.text import format_count, format_ranges
 FAILURES, RUN_RECORD = "failures.json", "run.json"
 """Files at the root of a product: the observations that failed, and the record of the run."""
 
+FAILED = "failures"
+"""Key of the failures in a ledger."""
+
 RUNNING, FINISHED, INTERRUPTED = "running", "finished", "interrupted"
 """States of a run in its record."""
 
@@ -33,8 +36,6 @@ PRODUCT = "product"
 
 Key = Any
 """Key of an observation, unique in its input: a whole number, or a name (`str`) where the kind of product is named."""
-
-_FILES = ("zarr.json", FAILURES, RUN_RECORD)
 
 _NAME = re.compile(r"[A-Za-z0-9._-]*[A-Za-z0-9_-]")
 """Names of named observations, without any that stands for a folder above."""
@@ -64,6 +65,12 @@ class ProductKind:
         Parameter of a pipeline that selects observations; by default the noun with an s.
     suffix : str
         End of the names of products: that of a store, or of a file that is a product as a whole.
+    ledger : str
+        File at the root that takes the place of ``failures.json`` and ``run.json``, for products whose
+        observations are written as they were recorded, without steps or parameters. It tells the files
+        that each observation was made from, and the failures of the last run.
+    verb : str
+        Verb for the making of an observation, such as ``"calibrate"``.
 
     Examples
     --------
@@ -84,6 +91,28 @@ class ProductKind:
     named: bool = False
     selected_by: str = ""
     suffix: str = STORE_SUFFIX
+    ledger: str = ""
+    verb: str = "calibrate"
+
+    @property
+    def record_files(self) -> tuple[str, ...]:
+        """Files at the root of a product that describe its observations and failures."""
+        return (self.ledger,) if self.ledger else (FAILURES, RUN_RECORD)
+
+    @property
+    def failures_file(self) -> str:
+        """File at the root of a product that lists failures."""
+        return self.ledger or FAILURES
+
+    @property
+    def failure_keys(self) -> tuple[str, ...]:
+        """Keys of the record of a failure."""
+        return (self.number_key, "file" if self.ledger else "step", "error_class", "message")
+
+    @property
+    def participle(self) -> str:
+        """Past participle of the verb, such as ``"calibrated"``."""
+        return f"{self.verb}d" if self.verb.endswith("e") else f"{self.verb}ed"
 
     @property
     def number_key(self) -> str:
@@ -128,7 +157,7 @@ class ProductKind:
     def key_of(self, member: str) -> Key | None:
         """Return the key of the observation in a member of the root; None for other members."""
         if self.named:
-            return None if member in _FILES or not _NAME.fullmatch(member) else member
+            return None if member in ("zarr.json", *self.record_files) or not _NAME.fullmatch(member) else member
         match = re.fullmatch(rf"{self.prefix or self.noun}_([0-9]{{6}})", member)
         return int(match[1]) if match else None
 
@@ -180,10 +209,7 @@ class Product:
         marks = read_marks(self.root)
         if not self.kind.marks(marks):
             if MARKER in marks:
-                raise StoreError(
-                    f"{self.path} is no {self.kind.name}: its attribute {PRODUCT} is {marks.get(PRODUCT)!r:.80}, "
-                    f"expected {self.kind.product or None!r}"
-                )
+                self._refuse_other_kind(marks)
             self._refuse_put_aside()
             self._refuse_unmarked(path)
         found = ((self.kind.key_of(name), name) for name in self.root.members())
@@ -192,6 +218,13 @@ class Product:
         )
         self.failures = self._read_failures()
         self.run = self._read_run()
+
+    def _refuse_other_kind(self, marks: Mapping[str, Any]) -> None:
+        """Refuse a product of another kind."""
+        raise StoreError(
+            f"{self.path} is no {self.kind.name}: its attribute {PRODUCT} is {marks.get(PRODUCT)!r:.80}, "
+            f"expected {self.kind.product or None!r}"
+        )
 
     def _refuse_unmarked(self, path: str | Path) -> None:
         """Refuse a store whose root does not say that it is a product."""
@@ -207,12 +240,35 @@ class Product:
             )
 
     def _read_failures(self) -> list[dict[str, Any]]:
-        failures = self._read_json(FAILURES, b"[]")
+        name = self.kind.failures_file
+        failures = self.read_ledger()[FAILED] if self.kind.ledger else self._read_json(name, b"[]")
         if not isinstance(failures, list) or not all(isinstance(item, dict) for item in failures):
-            raise StoreError(f"{self.path}/failures.json holds no list of failures")
+            raise StoreError(f"{self.path}/{name} holds no list of failures")
         return failures
 
+    def read_ledger(self) -> dict[str, Any]:
+        """Read the ledger of a product whose kind has one.
+
+        Returns
+        -------
+        dict
+            Entries by the number of the observation, as text, under the plural of the observations, and
+            the list of failures under ``failures``; both empty where there is no ledger.
+
+        Raises
+        ------
+        StoreError
+            If it is damaged.
+        """
+        ledger = self._read_json(self.kind.ledger, b"{}")
+        entries = ledger.get(self.kind.plural, {}) if isinstance(ledger, dict) else None
+        if not isinstance(entries, dict):
+            raise StoreError(f"{self.path}/{self.kind.ledger} holds no entries by {self.kind.noun}")
+        return {self.kind.plural: entries, FAILED: ledger.get(FAILED, [])}
+
     def _read_run(self) -> dict[str, Any] | None:
+        if self.kind.ledger:
+            return None
         run = self._read_json(RUN_RECORD, b"null")
         if run is not None and not (isinstance(run, dict) and isinstance(run.get("state"), str)):
             raise StoreError(f"{self.path}/run.json holds no record of a run")

@@ -17,7 +17,7 @@ from cal_pipeline.core.store.output import (
     refuse_to_replace,
 )
 from cal_pipeline.core.store.paths import StorePath, open_store
-from cal_pipeline.core.store.product import FAILURES, RUN_RECORD, ProductKind
+from cal_pipeline.core.store.product import ProductKind
 
 _UNPUBLISHED = ".unpublished"
 """Key prefix for the metadata of unpublished observations."""
@@ -35,7 +35,7 @@ class RemoteOutput(OutputStore):
     overwrite : bool
         Whether an existing store may be replaced.
     source : str
-        The input, never modified.
+        The input, never modified; empty for inputs that the caller judges.
     kind : ProductKind
         Kind of the product.
     resume : bool
@@ -67,7 +67,7 @@ class RemoteOutput(OutputStore):
     def _prepare(self, overwrite: bool, resume: bool) -> None:
         """Judge what is in the way, and remove what runs that were stopped had not published."""
         # A run that was stopped as it began leaves its records alone.
-        self._is_new = not set(self.root.members()) - {CLAIMS, _UNPUBLISHED, FAILURES, RUN_RECORD}
+        self._is_new = not set(self.root.members()) - {CLAIMS, _UNPUBLISHED, *self.kind.record_files}
         self._is_resumed = resume and not self._is_new
         if not self._is_new:
             refuse_to_replace(self.root, self.kind, overwrite or resume)
@@ -78,8 +78,9 @@ class RemoteOutput(OutputStore):
 
     def begin(self, record: bytes) -> Exception | None:
         """Write the records of the run, then the metadata of the root."""
-        unwritten = self.try_record(RUN_RECORD, record)
-        self.save_failures()
+        unwritten = self.try_record_run(record)
+        if not (self._is_resumed and self.kind.ledger):
+            self.save_failures()
         if not self._is_resumed:
             write_group(self.root, "", self.kind.root_attributes)
         return unwritten
@@ -141,7 +142,7 @@ class RemoteOutput(OutputStore):
     def discard(self) -> None:
         """Remove the records of a new store."""
         if self._is_new:
-            for key in ("zarr.json", FAILURES, RUN_RECORD):
+            for key in ("zarr.json", *self.kind.record_files):
                 self.root.delete(key)
 
     def close(self) -> None:

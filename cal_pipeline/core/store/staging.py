@@ -272,6 +272,20 @@ def take_up_leftovers(product: Path, key_of: KeyOf) -> tuple[list[Path], list[st
     return found, removed
 
 
+def find_abandoned(product: Path) -> bool:
+    """Tell whether a run that is gone has left its staging folder beside a product.
+
+    Parameters
+    ----------
+    product : Path
+        The product.
+    """
+    folder = staging_folder(product)
+    names = os.listdir(folder) if folder.is_dir() else []
+    left = [RunFolder(product, name) for name in names]
+    return any(run.is_marked() and not run.is_of_living_run() for run in left)
+
+
 def find_put_aside(product: Path) -> Path | None:
     """Find a product that a run which was stopped had put aside and did not replace.
 

@@ -50,6 +50,9 @@ class RowTable:
         Further attributes by their name in L0.
     problems : mapping of int to str
         Message by index of a row that makes its scan fail.
+    recorded_number : ndarray, shape (N,), optional
+        Scan number as recorded: the key of `number` before the profile adds or subtracts anything. Rows of one
+        subscan have the same. None where it is `number`.
     """
 
     files: tuple[str, ...]
@@ -69,6 +72,7 @@ class RowTable:
     scan_values: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     carried: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     problems: Mapping[int, str] = field(default_factory=dict)
+    recorded_number: Integers | None = None
 
     def __len__(self) -> int:
         return len(self.number)

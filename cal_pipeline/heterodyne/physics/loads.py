@@ -136,6 +136,70 @@ class LoadInput:
         return np.asfortranarray(value)
 
 
+@dataclass(frozen=True, eq=False)
+class SkyLoad:
+    """Blank sky that stands for the cold load, by the model, for one frequency axis.
+
+    Its arrays have shape (C, 1, A).
+
+    Parameters
+    ----------
+    known : str
+        Opacity that was known beforehand, as in ``"zenith_opacity = 0.1"``.
+    ambient : float
+        Ambient temperature, a mean [K]; NaN where it was neither recorded nor needed.
+    t_input : ndarray
+        Input temperature T'_sky [K].
+    by_forward_efficiency, by_image_gain : ndarray
+        dT'_sky/df_eff and dT'_sky/d ln g [K].
+    by_t_ground : ndarray
+        dT'_sky/dt_ground [K/K].
+    by_profile, by_dry_opacity : ndarray
+        Change of T'_sky for a relative error of 1 of the temperature offsets of the layers, and of c [K].
+    by_pwv : ndarray
+        dT'_sky/dPWV [K/mm].
+
+    Notes
+    -----
+    It has the methods of :class:`LoadInput` that calibration calls; what they return does not depend on
+    the argument, since the sidebands are those that the sky was modelled for.
+
+    Examples
+    --------
+    >>> one = np.ones((1, 1, 1))
+    >>> sky = SkyLoad("pwv = 1", 280.0, 50.0 * one, *(6 * [0.0 * one]))
+    >>> sky.temperature.tolist()
+    [50.0]
+    """
+
+    known: str
+    ambient: float
+    t_input: Floats
+    by_forward_efficiency: Floats
+    by_image_gain: Floats
+    by_t_ground: Floats
+    by_profile: Floats
+    by_dry_opacity: Floats
+    by_pwv: Floats
+
+    @property
+    def temperature(self) -> Floats:
+        """Median over the channels of the input temperature, shape (A,) [K]."""
+        return np.asarray(np.median(self.t_input, axis=(0, 1)))
+
+    def input_temperature(self, sidebands: Sidebands) -> Floats:
+        """Return the input temperature T'_sky, shape (C, 1, A) [K]."""
+        return self.t_input
+
+    def temperature_slope(self, sidebands: Sidebands) -> Floats:
+        """Return 1: an error of T'_sky that none of its ingredients has is given as it is [K/K]."""
+        return np.ones_like(self.t_input)
+
+    def image_gain_slope(self, sidebands: Sidebands) -> Floats:
+        """Return dT'_sky/d ln g, shape (C, 1, A) [K]."""
+        return self.by_image_gain
+
+
 @dataclass(frozen=True)
 class LoadMeans:
     """Mean counts on the loads.
@@ -148,7 +212,8 @@ class LoadMeans:
         Integration time in those means [s].
     hot_input, cold_input : LoadInput
         The loads as the receiver sees them; a number stands for the temperature [K] of a load that
-        is as its sensor says and fills the beam.
+        is as its sensor says and fills the beam. The cold one may be a SkyLoad; its counts are then
+        those of SKY.
     hot_mjd, cold_mjd : float
         Mean times of the loads [d].
 
@@ -164,15 +229,25 @@ class LoadMeans:
     hot_time: Floats
     cold_time: Floats
     hot_input: LoadInput
-    cold_input: LoadInput
+    cold_input: LoadInput | SkyLoad
     hot_mjd: float = float("nan")
     cold_mjd: float = float("nan")
 
     def __post_init__(self) -> None:
         for name in ("hot_input", "cold_input"):
             load = getattr(self, name)
-            if not isinstance(load, LoadInput):
+            if not isinstance(load, (LoadInput, SkyLoad)):
                 object.__setattr__(self, name, LoadInput(load))
+
+    @property
+    def sky_load(self) -> SkyLoad | None:
+        """The blank sky that stands for the cold load; None for a cold load."""
+        return self.cold_input if isinstance(self.cold_input, SkyLoad) else None
+
+    @property
+    def cold_name(self) -> str:
+        """Phase of the cold input, ``"COLD"`` or ``"SKY"``, for messages."""
+        return "COLD" if self.sky_load is None else "SKY"
 
     @property
     def difference(self) -> Floats:

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.compiled import compiled
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, sum_of_valid
+from cal_pipeline.heterodyne.physics.loads import SkyLoad
 from cal_pipeline.heterodyne.physics.robust import pulls
 from cal_pipeline.heterodyne.physics.rows import rows, unpack_rows
 from cal_pipeline.heterodyne.physics.sharing import Mapper, groups_of_rows, one_by_one
+from cal_pipeline.heterodyne.physics.sky import SkyDirection
 from cal_pipeline.heterodyne.physics.sky_match import SkyMatch
 from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation
 
@@ -112,18 +114,8 @@ def _respond_off(observation: SkyObservation, match: SkyMatch, slopes: LoadSlope
     # A PWV that all pixels share is evaluated once for each array.
     some, row = (np.arange(n_arrays), array) if pwv.size == 1 else (array, np.arange(array.size))
     water = np.broadcast_to(pwv, (n_arrays, 1) if pwv.size == 1 else observation.pixels)
-    modelled, responses = view.direction.respond_rows(water.reshape(-1, order="F"), some)
+    modelled, sky = respond_of_sky(view.direction, water.reshape(-1, order="F"), some)
     pull = pulls(observation.samples(view), (modelled[0], modelled[1], modelled[2], row), match.tuning[off])
-    air = view.direction.air
-    t_spill = air.surroundings.t_spill
-    sky = _sky_responses(
-        responses,
-        some,
-        air.share,
-        air.forward_efficiency,
-        of_arrays(air.sidebands.input_temperature(t_spill)),
-        of_arrays(air.sidebands.image_gain_slope(t_spill)),
-    )
     return _sum_responses(
         pull,
         rows(view.level),
@@ -134,6 +126,53 @@ def _respond_off(observation: SkyObservation, match: SkyMatch, slopes: LoadSlope
         row,
         array,
     )
+
+
+def respond_of_sky(direction: SkyDirection, water: Floats, array: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Compute how the modelled sky in a direction responds to errors of its ingredients.
+
+    Parameters
+    ----------
+    direction : SkyDirection
+        The direction.
+    water : ndarray, shape (Q,)
+        Water above the telescope for each pixel [mm].
+    array : ndarray of int, shape (Q,)
+        Array that the pixel belongs to.
+
+    Returns
+    -------
+    modelled : ndarray, shape (3, Q, C)
+        Results of :meth:`.SkyDirection.observe_rows`.
+    responses : ndarray, shape (5, Q, C)
+        q of the sky alone, as of :func:`respond_to_inputs`, that is minus the change of T_sky: for
+        forward efficiency, image gain, ground, profile and dry opacity.
+
+    Examples
+    --------
+    The air and its layers in the `direction` of the example of :class:`.SkyObservation`, of which the
+    sky grows by 0.7 K with each kelvin of the ground:
+
+    >>> _, responses = respond_of_sky(direction, np.array([np.log(2.0)]), np.array([0]))
+    >>> responses[2, 0, 0].round(1).item()
+    -0.7
+    """
+    air, n_channels = direction.air, len(direction.air.opaque)
+
+    def of_arrays(values: Floats) -> Floats:
+        return rows(np.broadcast_to(values, (n_channels, 1, air.n_arrays)))
+
+    modelled, responses = direction.respond_rows(water, array)
+    t_spill = air.surroundings.t_spill
+    found = _sky_responses(
+        responses,
+        array,
+        air.share,
+        air.forward_efficiency,
+        of_arrays(air.sidebands.input_temperature(t_spill)),
+        of_arrays(air.sidebands.image_gain_slope(t_spill)),
+    )
+    return modelled, found
 
 
 @compiled
@@ -300,6 +339,8 @@ class Inputs:
         Mean airmass of the ONs.
     bad : ndarray of bool, shape (C, R, A)
         Channels that the loads cannot calibrate.
+    sky_load : SkyLoad, optional
+        The blank sky that stands for the cold load.
 
     Examples
     --------
@@ -317,6 +358,7 @@ class Inputs:
     dry: Floats
     airmass: float
     bad: NDArray[np.bool_]
+    sky_load: SkyLoad | None = None
 
 
 def assess_scale(inputs: Inputs, shift: Floats, sigmas: dict[str, float | Floats]) -> ScaleError:
@@ -395,10 +437,13 @@ def _common_value(values: float | Floats) -> float | None:
 
 
 def _direct_effects(inputs: Inputs) -> dict[str, Floats]:
-    """Compute d ln T_A*/dx at constant PWV of inputs that have any, each (C, 1, 1) or (C, 1, A)."""
+    """Compute d ln T_A*/dx of inputs that have any, each (C, 1, 1) or (C, 1, A).
+
+    PWV is constant, also that of the sky that stands for the cold load.
+    """
     difference, slopes = inputs.observation.loads.input_difference, inputs.slopes
     weight_image = inputs.image_gain / (1.0 + inputs.image_gain)
-    return {
+    effects: dict[str, Floats] = {
         "forward_efficiency": -1.0 / inputs.forward_efficiency,
         "t_hot": slopes.hot / difference,
         "t_cold": -slopes.cold / difference,
@@ -406,6 +451,17 @@ def _direct_effects(inputs: Inputs) -> dict[str, Floats]:
         "dry_opacity": inputs.airmass * inputs.dry[:, None, None],
         "gain": np.ones(1),
     }
+    sky = inputs.sky_load
+    if sky is not None:
+        for term, slope in (
+            ("forward_efficiency", sky.by_forward_efficiency),
+            ("t_ground", sky.by_t_ground),
+            ("profile", sky.by_profile),
+            ("dry_opacity", sky.by_dry_opacity),
+            ("pwv", sky.by_pwv),
+        ):
+            effects[term] = effects.get(term, np.zeros(1)) - slope / difference
+    return effects
 
 
 @compiled

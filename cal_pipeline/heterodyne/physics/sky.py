@@ -44,6 +44,25 @@ class Opacity:
     c: Floats
     offset: Floats
 
+    @classmethod
+    def of_zenith(cls, zenith_opacity: float, n_sidebands: int, n_channels: int) -> Opacity:
+        """Make a known opacity, in one layer, of all channels and sidebands; water does not change it.
+
+        Parameters
+        ----------
+        zenith_opacity : float
+            Zenith opacity [Np].
+        n_sidebands, n_channels : int
+            Number B of sidebands that contribute, and C of channels.
+
+        Examples
+        --------
+        >>> Opacity.of_zenith(0.125, n_sidebands=1, n_channels=2).signal(0.0).tolist()
+        [0.125, 0.125]
+        """
+        shape = (n_sidebands, 1, n_channels)
+        return cls(np.zeros(shape), np.full(shape, zenith_opacity), np.zeros(1))
+
     @property
     def isothermal(self) -> bool:
         """Tell whether the atmosphere is one layer at the temperature of the ground."""

@@ -55,6 +55,22 @@ class SkyMonitors:
     off_scatter: Floats
     pwv_pixel_spread: Floats
 
+    def without(self, *names: str) -> SkyMonitors:
+        """Return the figures with some that are not known.
+
+        Parameters
+        ----------
+        *names : str
+            Names of the fields that become NaN.
+
+        Examples
+        --------
+        >>> one = np.ones((1, 1))
+        >>> SkyMonitors(one, one, one, one, one).without("off_scatter").off_scatter.item()
+        nan
+        """
+        return replace(self, **{name: np.full(getattr(self, name).shape, np.nan) for name in names})
+
 
 def monitor_sky(
     observation: SkyObservation,

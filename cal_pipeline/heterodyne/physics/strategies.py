@@ -153,6 +153,42 @@ def fixed(
     return [replace(water, fit=fit) for water in waters]
 
 
+def given_opacity(
+    observations: Sequence[SkyObservation], pairs: Sequence[NDArray[np.int64]], settings: FitSettings
+) -> list[Water]:
+    """Fit nothing: the opacity is known, and what water vapour there is remains unknown.
+
+    Parameters
+    ----------
+    observations, pairs
+        As of :func:`full`; of their opacity, water changes nothing.
+    settings : FitSettings
+        Only `each` has an effect.
+
+    Returns
+    -------
+    list of Water
+        One a band, with a fit of shape () of which nothing is known. `at_off` is 0: no water adds to the
+        opacity. No channel is an outlier, as the opacity holds no lines.
+
+    Examples
+    --------
+    The `observation` of the example of :class:`~cal_pipeline.heterodyne.physics.sky_observation.SkyObservation`:
+
+    >>> (water,) = given_opacity([observation], [], FitSettings(PwvSearch((0.01, 10.0))))
+    >>> water.at_off.ravel().tolist(), water.fit.pwv.item()
+    ([0.0], nan)
+    """
+    waters = _common(np.array(0.0), np.array(True), observations, replace(settings, search=_WITHOUT_WEIGHTS))
+    unknown, no = np.array(np.nan), np.array(False)
+    fit = PwvFit(unknown, unknown, unknown, unknown, waters[0].fit.n_samples, at_bound=no, converged=no)
+    return [replace(water, fit=fit) for water in waters]
+
+
+_WITHOUT_WEIGHTS = PwvSearch((0.001, 10.0), robust=False)
+"""Search that takes no weight from a channel, for a strategy without a search."""
+
+
 def per_pixel(
     observations: Sequence[SkyObservation], pairs: Sequence[NDArray[np.int64]], settings: FitSettings
 ) -> list[Water]:
@@ -266,5 +302,9 @@ STRATEGIES: dict[str, Strategy] = {
     "per_pixel": per_pixel,
     "per_pair": per_pair,
     "fixed": fixed,
+    "opacity": given_opacity,
 }
 """Strategies by the name that the parameter ``strategy`` takes."""
+
+KNOWN_BEFOREHAND = ("fixed", "opacity")
+"""Strategies whose opacity does not depend on the OFFs."""

@@ -17,12 +17,13 @@ AXES = ("channel", "dump", "receiver", "array", "subscan")
 
 Coordinate = tuple[tuple[str, ...], NDArray[Any]]
 
-_MJD_EPOCH = datetime(1858, 11, 17)
+MJD_EPOCH = datetime(1858, 11, 17)
+"""Day 0 of the modified Julian date."""
 
 
 def iso_time(mjd: float) -> str:
     """Return a date as ISO 8601, to the second."""
-    return (_MJD_EPOCH + timedelta(days=mjd)).isoformat(timespec="seconds")
+    return (MJD_EPOCH + timedelta(days=mjd)).isoformat(timespec="seconds")
 
 
 def coordinates(

@@ -15,6 +15,8 @@ from zarr.codecs import ZstdCodec
 from cal_pipeline.heterodyne.simulate.atmosphere import AtmosphereTable, Opacities, shipped_table
 from cal_pipeline.heterodyne.simulate.config import SessionConfig
 from cal_pipeline.heterodyne.simulate.errors import SimulationError
+from cal_pipeline.heterodyne.simulate.fits_folder import FitsFolder
+from cal_pipeline.heterodyne.simulate.fits_headers import choose_dialect
 from cal_pipeline.heterodyne.simulate.forward import FILL, BandModel, to_integers
 from cal_pipeline.heterodyne.simulate.layers import AirColumn
 from cal_pipeline.heterodyne.simulate.layout import AXES, band_attributes, coordinates, scan_attributes
@@ -25,7 +27,6 @@ from cal_pipeline.heterodyne.simulate.truth import true_values, truth_path, writ
 CHUNK_CHANNELS = 2048
 CHUNK_SAMPLES = 1 << 24
 """Samples of the largest default chunk."""
-
 
 # A Path made of a URL has lost the second slash; a single letter is a drive.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -43,6 +44,10 @@ class Written:
         Scan numbers.
     samples : int
         Samples of counts in all scans.
+    fits : Path or None
+        Location of the folder of FITS files, if one was asked for.
+    files : int
+        Number of FITS files.
 
     Examples
     --------
@@ -56,13 +61,17 @@ class Written:
     truth: Path
     scans: tuple[int, ...]
     samples: int
+    fits: Path | None = None
+    files: int = 0
 
 
-def simulate(config: SessionConfig, path: str | Path, *, overwrite: bool = False) -> Written:
+def simulate(
+    config: SessionConfig, path: str | Path, *, overwrite: bool = False, fits: str | Path | None = None
+) -> Written:
     """Write a session and, beside it, its truth (`<name>.truth.zarr`).
 
-    Memory depends on the chunk size, not on the session. The counts follow from `config` alone, not
-    from the chunks.
+    Memory depends on the chunk size, not on the session; for FITS files it holds a subscan. The
+    counts follow from `config` alone, not from the chunks.
 
     Parameters
     ----------
@@ -71,7 +80,11 @@ def simulate(config: SessionConfig, path: str | Path, *, overwrite: bool = False
     path : str or Path
         The store to write.
     overwrite : bool
-        Replace a simulated session. Other stores are never replaced.
+        Replace a simulated session and its FITS files. Anything else is never replaced.
+    fits : str or Path, optional
+        Folder to write too, with a FITS file for each subscan and pixel, in the keywords of the
+        telescope. The profiles `ccat`, `great` and `nanten2` of :func:`cal_pipeline.ingest.ingest`
+        make the session of them again.
 
     Returns
     -------
@@ -80,8 +93,8 @@ def simulate(config: SessionConfig, path: str | Path, *, overwrite: bool = False
     Raises
     ------
     SimulationError
-        If the configuration is impossible (found before anything is written), or the store
-        exists.
+        If the configuration is impossible or FITS files cannot give it back (found before anything
+        is written), or the store or the folder exists.
 
     Examples
     --------
@@ -99,6 +112,7 @@ def simulate(config: SessionConfig, path: str | Path, *, overwrite: bool = False
     for plan, table in zip(plans, opacities, strict=True):
         for band in range(len(plan.receivers)):
             BandModel(config, plan, band, table).check()
+    folder = None if fits is None else _plan_folder(config, plans, fits, (session, truth), overwrite)
     _make_room(session, truth, overwrite)
     session_root = zarr.open_group(session, mode="w-", zarr_format=3)
     truth_root = zarr.open_group(truth, mode="w-", zarr_format=3)
@@ -109,7 +123,24 @@ def simulate(config: SessionConfig, path: str | Path, *, overwrite: bool = False
             model = BandModel(config, plan, band, table)
             samples += _write_band(scan, model)
             write_truth(truth_root.create_group(f"{plan.name}/band_{band}"), true_values(model))
-    return Written(session, truth, tuple(plan.number for plan in plans), samples)
+    numbers = tuple(plan.number for plan in plans)
+    if folder is None:
+        return Written(session, truth, numbers, samples)
+    return Written(session, truth, numbers, samples, folder.path, folder.write(session_root))
+
+
+def _plan_folder(
+    config: SessionConfig, plans: list[ScanPlan], fits: str | Path, stores: tuple[Path, ...], overwrite: bool
+) -> FitsFolder:
+    if _URL.match(str(fits)):
+        raise SimulationError(f"{fits} is a URL; FITS files are simulated into a folder, name its path")
+    folder = FitsFolder(Path(fits), config, plans, choose_dialect(config.telescope.name))
+    for store in stores:
+        one, other = folder.path.resolve(), store.resolve()
+        if one.is_relative_to(other) or other.is_relative_to(one):
+            raise SimulationError(f"{fits} and {store} lie in each other; choose another folder for the FITS files")
+    folder.check(overwrite)
+    return folder
 
 
 def _open_opacities(config: SessionConfig, plans: list[ScanPlan]) -> list[Opacities]:

@@ -63,6 +63,10 @@ class CalibrationStep(HeterodyneStep, ObservationStep):
     A step need not be repeated after a change of parameters that leaves these attributes alone.
     """
 
+    def list_asked_steps(self) -> tuple[ObservationStep, ...]:
+        """List the steps of the pipeline on whose parameters the result of this one depends too: none."""
+        return ()
+
     def process_observation(self, observation: Scan) -> None:
         """Add the result of this step to a scan."""
         self.process_scan(observation)

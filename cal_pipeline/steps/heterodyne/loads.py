@@ -5,21 +5,23 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import LayoutError
+from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.values import require_positive
+from cal_pipeline.core.step import ObservationStep
 from cal_pipeline.heterodyne.coordinates import find_observed
 from cal_pipeline.heterodyne.errors import BadChannelsError
-from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts, LoadRules
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts, LoadRules, SkyRecord
 from cal_pipeline.heterodyne.phases import COLD, HOT
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
-from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans, LoadSolution, solve_loads
+from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans, LoadSolution, SkyLoad, solve_loads
 from cal_pipeline.heterodyne.physics.planck import CONVENTIONS, Sidebands, channel_frequencies
 from cal_pipeline.heterodyne.physics.quality import jump_against_median
 from cal_pipeline.heterodyne.references.telescope import TelescopeProfile, find_profile, open_profile
@@ -87,6 +89,22 @@ def _without_doppler(sidebands: Sidebands) -> Sidebands:
     return replace(sidebands, signal=signal, image=image)
 
 
+@dataclass(frozen=True)
+class _View:
+    """A band to calibrate, its sidebands, and the forward efficiency of each array, (A,)."""
+
+    band: Band
+    sidebands: Sidebands
+    forward_efficiency: Floats
+
+
+class SkyModel(Protocol):
+    """Step that models the sky which stands for the cold load."""
+
+    def model_sky(self, band: Band, sidebands: Sidebands, forward_efficiency: Floats, record: SkyRecord) -> SkyLoad:
+        """Model the sky at the SKYs of a group."""
+
+
 class LoadsStep(CalibrationStep):
     """Derive gain, receiver and calibration temperature, and bad channels from the loads.
 
@@ -107,6 +125,7 @@ class LoadsStep(CalibrationStep):
     reference_file_types = ["telescope"]
 
     spec = """
+    single_load            = boolean(default=False)       # Let SKY stand for COLD in loads that have no COLD
     image_gain             = force_list(default=1.0)      # Image/signal gain: 1 DSB, 0 SSB; one or one per array
     image_gain_err         = float(min=0.0, default=0.05) # 1-sigma error of the logarithm of image_gain
     forward_efficiency     = force_list(default=None)     # Forward efficiency, one or one per array
@@ -116,7 +135,7 @@ class LoadsStep(CalibrationStep):
     hot_coupling           = force_list(default=1.0)      # Share of the beam on the hot load, one or one per array
     cold_coupling          = force_list(default=1.0)      # Share of the beam on the cold load, one or one per array
     t_hot_err              = float(min=0.0, default=1.0)  # 1-sigma error of the hot load's temperature [K]
-    t_cold_err             = float(min=0.0, default=None) # That of the cold load's [K]; None: 2, assumed 5
+    t_cold_err             = float(min=0.0, default=None) # That of the cold load's [K]; None: 2, assumed 5, SKY 0
     eta_fss                = float(min=0.0, default=1.0)  # Forward scattering and spillover efficiency
     gain_el_correction     = float(min=0.0, default=1.0)  # Correction of the gain for elevation
     clip_counts            = float(min=0.0, default=0.01) # Bad channel: HOT - COLD below this times the median
@@ -135,6 +154,7 @@ class LoadsStep(CalibrationStep):
         "gain_el_correction": require_positive,
     }
 
+    single_load: bool
     image_gain: float | list[float]
     image_gain_err: float
     forward_efficiency: list[float] | None
@@ -154,6 +174,11 @@ class LoadsStep(CalibrationStep):
     on_broken_loads: str
     physics: str
 
+    def list_asked_steps(self) -> tuple[ObservationStep, ...]:
+        """Return the step ``atmosphere``, whose parameters a single load depends on."""
+        step = None if self.parent is None else getattr(self.parent, "atmosphere", None)
+        return (step,) if self.single_load and step is not None else ()
+
     def process_band(self, band: Band, scan: Scan) -> None:
         """Find the loads of a band and solve them."""
         session: LoadSource = scan.session or Session(band.store)
@@ -166,15 +191,18 @@ class LoadsStep(CalibrationStep):
         def read(group: CalibrationGroup) -> LoadCounts:
             return session.read_loads(group, band, scan.clock, rules)
 
-        group, reason, passed_over = session.find_loads(band, self.calibration_interval, self.on_broken_loads, read)
+        group, reason, passed_over = session.find_loads(
+            band, self.calibration_interval, self.on_broken_loads, read, self.single_load
+        )
         counts = read(group)  # from the cache of the session
-        means = self._seen_by_receiver(counts.means, group, band)
+        view = _View(band, sidebands, efficiency)
+        means = self._seen_by_receiver(counts.means, group, view)
         solution = solve_loads(means, sidebands, efficiency, coupling, self.clip_counts, self.clip_tsys)
         if solution.bad_channel.all():
             raise BadChannelsError(_explain_bad_channels(band, group, means, solution, self.clip_tsys))
         # Before the loads that follow are read, which the next scan finds in the small cache of loads.
-        jump = self._t_rec_jump(band, session, group, sidebands, scan, rules)
-        following, after = self._following(band, session, group, scan, rules)
+        jump = self._t_rec_jump(view, session, group, scan, rules)
+        following, after = self._following(view, session, group, scan, rules)
         band.loads = LoadStage(
             sidebands=sidebands,
             means=means,
@@ -193,7 +221,9 @@ class LoadsStep(CalibrationStep):
             telescope_sha256=profile.sha256,
             forward_efficiency_err=self._error("forward_efficiency", efficiency_assumed),
             t_hot_err=self.t_hot_err,
-            t_cold_err=self._error("t_cold", counts.t_cold_assumed),
+            t_cold_err=self._error("t_cold", counts.t_cold_assumed)
+            if means.sky_load is None
+            else self.t_cold_err or 0.0,
             image_gain_err=self.image_gain_err if sidebands.has_image else 0.0,
             assumed=_names_of(
                 forward_efficiency=efficiency_assumed,
@@ -237,47 +267,46 @@ class LoadsStep(CalibrationStep):
         }
 
     def _t_rec_jump(
-        self,
-        band: Band,
-        session: LoadSource,
-        group: CalibrationGroup,
-        sidebands: Sidebands,
-        scan: Scan,
-        rules: LoadRules,
+        self, view: _View, session: LoadSource, group: CalibrationGroup, scan: Scan, rules: LoadRules
     ) -> Floats:
         """Compare the receiver temperature with those on earlier loads, shape (R, A)."""
-        rounded = _without_doppler(sidebands)
+        band, rounded = view.band, _without_doppler(view.sidebands)
         no_loss = np.ones(band.coordinates.shape[3])
 
         def t_rec(loads: CalibrationGroup) -> Floats:
-            means = self._seen_by_receiver(session.read_loads(loads, band, scan.clock, rules).means, loads, band)
+            read = session.read_loads(loads, band, scan.clock, rules).means
+            means = self._seen_by_receiver(read, loads, replace(view, sidebands=rounded))
             solution = solve_loads(means, rounded, no_loss, 1.0, self.clip_counts, self.clip_tsys)
             return median_of_finite(np.where(solution.bad_channel, np.nan, solution.t_rec_ssb), axis=0)
 
         inputs = (self.image_gain, self.hot_offset, self.cold_offset, self.hot_coupling, self.cold_coupling)
-        settings = (repr(inputs), self.clip_counts, self.clip_tsys, self.physics, rules)
+        asked = [repr(step.get_pars()) for step in self.list_asked_steps()]
+        sky = (*asked, repr(view.forward_efficiency.tolist())) if asked else ()
+        settings = (repr(inputs), self.clip_counts, self.clip_tsys, self.physics, rules, *sky)
         key = (float(rounded.signal[0]), float(np.nan_to_num(rounded.image[0])), *settings)
-        now, *earlier = session.evaluate_loads(group, band, _EARLIER_LOADS, t_rec, key)
+        now, *earlier = session.evaluate_loads(group, band, _EARLIER_LOADS, t_rec, key, self.single_load)
         return jump_against_median(now, earlier)
 
     def _following(
-        self, band: Band, session: LoadSource, before: CalibrationGroup, scan: Scan, rules: LoadRules
+        self, view: _View, session: LoadSource, before: CalibrationGroup, scan: Scan, rules: LoadRules
     ) -> tuple[CalibrationGroup | None, LoadMeans | None]:
         """Find the loads after a band that bracket it with the loads used.
 
         None if the loads used are not before the band, or no sound loads follow.
         """
+        band = view.band
         if not before.mjd <= band.coordinates.time_span[0]:
             return None, None
 
         def read(group: CalibrationGroup) -> LoadMeans:
-            return self._seen_by_receiver(session.read_loads(group, band, scan.clock, rules).means, group, band)
+            return self._seen_by_receiver(session.read_loads(group, band, scan.clock, rules).means, group, view)
 
-        group = session.find_following(band, self.calibration_interval, read)
+        group = session.find_following(band, self.calibration_interval, read, self.single_load)
         return group, None if group is None else read(group)
 
-    def _seen_by_receiver(self, means: LoadMeans, group: CalibrationGroup, band: Band) -> LoadMeans:
-        """Add the offsets of temperature and the couplings to loads as they were recorded."""
+    def _seen_by_receiver(self, means: LoadMeans, group: CalibrationGroup, view: _View) -> LoadMeans:
+        """Add offsets of temperature and couplings to loads as they were recorded; model the sky in place of COLD."""
+        band = view.band
 
         def load(name: str, recorded: LoadInput, phases: tuple[str, ...]) -> LoadInput:
             offset, coupling = (self._per_array(band, f"{name}_{what}") for what in ("offset", "coupling"))
@@ -291,8 +320,24 @@ class LoadsStep(CalibrationStep):
                 )
             return found
 
-        hot, cold = load("hot", means.hot_input, HOT), load("cold", means.cold_input, COLD)
-        return replace(means, hot_input=hot, cold_input=cold)
+        hot, recorded = load("hot", means.hot_input, HOT), means.cold_input
+        if group.has_sky_for_cold or not isinstance(recorded, LoadInput):
+            return replace(means, hot_input=hot, cold_input=self._model_sky(group, view))
+        return replace(means, hot_input=hot, cold_input=load("cold", recorded, COLD))
+
+    def _model_sky(self, group: CalibrationGroup, view: _View) -> SkyLoad:
+        """Model the sky that stands for the cold load, by the parameters of the step ``atmosphere``."""
+        if not self.list_asked_steps():
+            raise ParameterError(
+                f"{view.band}: {group.name} has no COLD, and the step loads alone has no opacity for the sky that "
+                "stands for it, which is that of the step atmosphere; run CalibrationPipeline, which has both"
+            )
+        for name, usual in (("cold_offset", 0.0), ("cold_coupling", 1.0)):
+            if (self._per_array(view.band, name) != usual).any():
+                self.warn_once(logger, "%s: %s has no effect where SKY stands for COLD", view.band, name)
+        (atmosphere,) = self.list_asked_steps()
+        model: SkyModel = cast(SkyModel, atmosphere)
+        return model.model_sky(view.band, view.sidebands, view.forward_efficiency, group.read_sky())
 
     def _error(self, name: str, assumed: bool) -> float:
         """Return the given error of a quantity, or that of a known or an assumed one."""
@@ -366,7 +411,8 @@ def _explain_bad_channels(
     band: Band, group: CalibrationGroup, means: LoadMeans, solution: LoadSolution, clip_tsys: float
 ) -> str:
     """Explain why the loads cannot calibrate any channel."""
-    lacking = [name for name, counts in (("HOT", means.hot), ("COLD", means.cold)) if not np.isfinite(counts).any()]
+    pair = (("HOT", means.hot), (means.cold_name, means.cold))
+    lacking = [name for name, counts in pair if not np.isfinite(counts).any()]
     if lacking:
         return (
             f"{band}: no dump of {' and '.join(lacking)} on the loads of scan {group.scan_number} is valid in any "
@@ -375,12 +421,12 @@ def _explain_bad_channels(
         )
     return (
         f"{band}: all {solution.bad_channel.size} channels are bad on the loads of scan "
-        f"{group.scan_number}: median HOT {np.nanmedian(means.hot):.6g}, COLD "
+        f"{group.scan_number}: median HOT {np.nanmedian(means.hot):.6g}, {means.cold_name} "
         f"{np.nanmedian(means.cold):.6g} counts at {_kelvin(means.hot_input)} and {_kelvin(means.cold_input)}; "
-        f"expected HOT > COLD and 0 < t_rec_ssb <= {clip_tsys:g} h nu/k, see {group.name}/data_5d"
+        f"expected HOT > {means.cold_name} and 0 < t_rec_ssb <= {clip_tsys:g} h nu/k, see {group.name}/data_5d"
     )
 
 
-def _kelvin(load: LoadInput) -> str:
+def _kelvin(load: LoadInput | SkyLoad) -> str:
     """Return the true temperature of a load for a message, of each array where they differ."""
     return ", ".join(f"{temperature:.1f}" for temperature in load.temperature) + " K"

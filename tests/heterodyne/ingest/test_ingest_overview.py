@@ -1,0 +1,99 @@
+"""The preview of an ingest tells of each file what would become of it, and why."""
+
+from __future__ import annotations
+
+import pytest
+from helpers_ingest_files import WHOLE, snapshot, truncate, write_file, write_files, write_profile
+
+from cal_pipeline.heterodyne.ingest.overview import FileLine
+from cal_pipeline.ingest import ingest, preview_ingest
+
+
+@pytest.fixture
+def night(tmp_path):
+    """A session of scans 3 and 4, whose files have changed, and files that were added."""
+    files, profile = tmp_path / "night", write_profile(tmp_path)
+    write_files(files, 3, 4, phases=WHOLE)
+    ingest(files, tmp_path / "out" / "night.zarr", profile, threads=1)
+    write_files(files, 4, phases=WHOLE, value=1.0)
+    write_files(files, 5, phases="HCTTBA", source="a\x1b[2Jb")
+    write_files(files, 6, phases="BX")
+    (files / "\x1b[31mnotes.fits").write_text("no FITS file")
+    truncate(*write_files(files, 7))
+    return lambda **settings: preview_ingest(files, tmp_path / "out" / "night.zarr", profile, threads=1, **settings)
+
+
+def lines_of(overview, title):
+    """Find the cells of the table with a title."""
+    table = next(part for part in overview.text.split("\n\n") if part.startswith(title))
+    return [[cell.strip() for cell in line.split("  ") if cell] for line in table.split("\n")[1:]]
+
+
+def test_each_file_and_scan_has_its_fate(night, tmp_path):
+    before = snapshot(tmp_path / "out" / "night.zarr")
+    overview = night()
+    assert snapshot(tmp_path / "out" / "night.zarr") == before
+    assert overview.fates == {3: "kept", 4: "refused", 5: "added", 6: "failed", 7: "failed"}
+    assert overview.status == 2
+    loads, group = "2 COLD, 2 HOT", "scan_000005"
+    assert lines_of(overview, "file") == [
+        [
+            "000003_barge.fits",
+            "3",
+            f"{loads}, 4 OFF, 4 ON",
+            "kept: scan_000003/source 0:3, scan_000003/calibration 0, 1",
+        ],
+        [
+            "000004_barge.fits",
+            "4",
+            f"{loads}, 4 OFF, 4 ON",
+            "refused: scan_000004/source 0:3, scan_000004/calibration 0, 1",
+        ],
+        ["000005_barge.fits", "5", f"{loads}, 2 OFF, 2 ON", f"added: {group}/source 0, 1, {group}/calibration 0, 1"],
+        ["000006_barge.fits", "6", "2 without phase, 2 OFF", "failed"],
+        ["000007_barge.fits", "7", "1 without phase", "failed"],
+    ]
+    scans = lines_of(overview, "scan")
+    assert scans[2] == ["5", "added", "a\\x1b[2Jb", "1 OFF, 1 ON, 1 HOT, 1 COLD, 2 pixels x 16 channels"]
+    assert scans[3:] == [["6", "failed", "-", "-"], ["7", "failed", "-", "-"]]
+    assert lines_of(overview, "left out") == [["4 rows", "000005_barge.fits", "PHASE is 'T': ignored"]]
+    failures = lines_of(overview, "failed")
+    assert [line[:2] for line in failures] == [
+        ["-", "\\x1b[31mnotes.fits"],
+        ["scan 4", "-"],
+        ["scan 6", "000006_barge.fits"],
+        ["scan 7", "000007_barge.fits"],
+    ]
+    assert failures[1][2].startswith("OutputExistsError: scan 4 is in ")
+    assert "PHASE is 'X'" in failures[2][2]
+    assert overview.text.splitlines()[-1].endswith(
+        "night.zarr, by the profile barge: 1 scan would be kept, 1 scan would be refused, 1 scan would be added, "
+        "2 scans would fail; nothing was written"
+    )
+    assert "\x1b" not in overview.text
+
+
+def test_the_choice_of_scans_and_overwriting_show(night):
+    chosen = night(scans="3,4", overwrite=True)
+    assert chosen.fates == {3: "kept", 4: "replaced", 5: "not asked for", 6: "not asked for", 7: "not asked for"}
+    assert [line[-1] for line in lines_of(chosen, "file")][2:] == ["not asked for"] * 3
+    assert [failure.scan_number for failure in chosen.failures] == [None]
+    assert night(scans="6,7").status == 1
+
+
+def test_many_files_of_one_phase_share_a_line(tmp_path):
+    files = tmp_path / "night"
+    files.mkdir()
+    for place in range(4):
+        write_file(files / f"3_{place}.fits", 3, phases="T" * place + "A")
+    write_file(files / "3_z.fits", 3, phases="TTTTTB")
+    write_file(files / "4_z.fits", 4, phases="AB")
+    overview = preview_ingest([files], tmp_path / "night.zarr", write_profile(tmp_path), threads=1)
+    group = "scan_000003/source"
+    assert overview.files == (
+        FileLine(tuple(f"3_{place}.fits" for place in range(4)), 3, {"ON": 8}, "added", {group: (0, 1, 2, 3)}),
+        FileLine(("3_z.fits",), 3, {"OFF": 2}, "added", {group: (4,)}),
+        FileLine(("4_z.fits",), 4, {"OFF": 2, "ON": 2}, "added", {"scan_000004/source": (0, 1)}),
+    )
+    assert lines_of(overview, "file")[0] == ["4 files, 3_0.fits to 3_3.fits", "3", "8 ON", f"added: {group} 0:3"]
+    assert (overview.status, overview.failures) == (0, ())
