@@ -104,9 +104,7 @@ def _list_failures(keys: RowKeys, profile: Profile, numbers: Integers) -> list[I
         else:
             more = f" (and {format_count(count - 1, 'more row')} of the file)" if count > 1 else ""
             found = describe_keys(keys, profile.scan["number"].keys, row)
-            message = (
-                f"{keys.place(row)}: no scan number: {found}, expected a whole number from 0{more}"
-            )
+            message = f"{keys.place(row)}: no scan number: {found}, expected a whole number from 0{more}"
             kind = "IngestError"
         failures.append(IngestFailure(None, keys.files[keys.file[row]], kind, message))
     return failures
