@@ -32,6 +32,36 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let workers that have nothing left to do take tests over from the others."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
+
+
+FIRST = (
+    "test_remote_output_dies",
+    "test_docs",
+    "test_faults",
+    "test_fault_table",
+    "test_any_store",
+    "test_demo_imager",
+    "test_adding",
+    "test_remote_products",
+    "test_remote",
+    "test_time_limits",
+    "test_workers",
+    "test_commands",
+    "test_cluster",
+)
+"""Modules with tests that take long or wait, which would leave workers idle if they came last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
+
+
 @pytest.fixture(autouse=True)
 def _few_objects_to_collect() -> Iterator[None]:
     """Keep what libraries made out of garbage collection, which stpipe starts in every `Step.run`."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cal_pipeline.heterodyne.simulate.errors import SimulationError
 from cal_pipeline.heterodyne.simulate.forward import BandModel
 from cal_pipeline.heterodyne.simulate.layers import Profile
+from cal_pipeline.heterodyne.simulate.one_chunk import LARGEST, write_small_array
 from cal_pipeline.heterodyne.simulate.sky import SkyBand
 
 Array = NDArray[np.float64]
@@ -358,7 +359,11 @@ def write_truth(group: zarr.Group, truth: Truth) -> None:
             shares = {name: getattr(profile, name) for name in _PROFILE}
             arrays |= {f"{kind}_{name}": (("layer", "channel")[: v.ndim], v) for name, v in shares.items()}
     for name, (dims, values) in arrays.items():
-        group.create_array(name, data=np.ascontiguousarray(values), dimension_names=dims)
+        array = np.ascontiguousarray(values).reshape(np.shape(values))
+        if 0 < array.nbytes < LARGEST:
+            write_small_array(group, name, array, dims)
+        else:
+            group.create_array(name, data=array, dimension_names=dims)
     numbers = {name: getattr(truth, name) for name in _NUMBERS}
     numbers |= {f"sky_{name}": getattr(truth.sky, name) for name in _SKY_NUMBERS}
     group.update_attributes(numbers | {"parameters": truth.parameters})

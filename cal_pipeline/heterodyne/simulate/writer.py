@@ -7,11 +7,9 @@ import shutil
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from cal_pipeline.heterodyne.simulate.atmosphere import AtmosphereTable, Opacities, shipped_table
@@ -22,6 +20,7 @@ from cal_pipeline.heterodyne.simulate.fits_headers import choose_dialect
 from cal_pipeline.heterodyne.simulate.forward import FILL, BandModel, to_integers
 from cal_pipeline.heterodyne.simulate.layers import AirColumn
 from cal_pipeline.heterodyne.simulate.layout import AXES, band_attributes, coordinates, scan_attributes
+from cal_pipeline.heterodyne.simulate.one_chunk import write_small_array
 from cal_pipeline.heterodyne.simulate.plan import ScanPlan, plan_session
 from cal_pipeline.heterodyne.simulate.truth import true_values, truth_path, write_truth
 
@@ -186,23 +185,9 @@ def _write_band(scan: zarr.Group, model: BandModel) -> int:
     for name, subscans in model.plan.groups().items():
         group = parent.create_group(name)
         for key, (dims, values) in coordinates(model.config, model.plan, model.receiver, name, subscans).items():
-            _write_small(group, key, dims, values, model.config.compression)
+            write_small_array(group, key, values, dims, model.config.compression, checksum=True)
         samples += _write_counts(group, model, name)
     return samples
-
-
-def _write_small(group: zarr.Group, name: str, dims: tuple[str, ...], values: NDArray[Any], level: int) -> None:
-    dtype: Any = str if values.dtype == object else values.dtype
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        dtype=dtype,
-        chunks=values.shape,
-        compressors=ZstdCodec(level=level, checksum=True),
-        dimension_names=dims,
-        config={"write_empty_chunks": True},
-    )
-    array[...] = values
 
 
 def _write_counts(group: zarr.Group, model: BandModel, name: str) -> int:
