@@ -90,7 +90,7 @@ def test_a_damaged_file_decides_nothing(tmp_path):
 def test_reasons_of_files_without_the_keys(tmp_path):
     write_image(tmp_path / "a.fits")
     with pytest.raises(
-        ProfileError, match=r"gbt_wband: no HDU 'SINGLE DISH', found 0; great: TELESCOP is not there, exp"
+        ProfileError, match=r"gbt_wband: no HDU 'SINGLE DISH', found HDU 0; great: TELESCOP is not there, exp"
     ):
         choose_profile([tmp_path])
 

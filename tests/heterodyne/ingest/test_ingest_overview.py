@@ -25,7 +25,7 @@ def night(tmp_path):
 
 def lines_of(overview, title):
     """Find the cells of the table with a title."""
-    table = next(part for part in overview.text.split("\n\n") if part.startswith(title))
+    table = next(part for part in overview.format_text().split("\n\n") if part.startswith(title))
     return [[cell.strip() for cell in line.split("  ") if cell] for line in table.split("\n")[1:]]
 
 
@@ -35,21 +35,21 @@ def test_each_file_and_scan_has_its_fate(night, tmp_path):
     assert snapshot(tmp_path / "out" / "night.zarr") == before
     assert overview.fates == {3: "kept", 4: "refused", 5: "added", 6: "failed", 7: "failed"}
     assert overview.status == 2
-    loads, group = "2 COLD, 2 HOT", "scan_000005"
+    loads = "2 COLD, 2 HOT"
     assert lines_of(overview, "file") == [
         [
             "000003_barge.fits",
             "3",
             f"{loads}, 4 OFF, 4 ON",
-            "kept: scan_000003/source 0:3, scan_000003/calibration 0, 1",
+            "kept: source 0:3, calibration 0, 1",
         ],
         [
             "000004_barge.fits",
             "4",
             f"{loads}, 4 OFF, 4 ON",
-            "refused: scan_000004/source 0:3, scan_000004/calibration 0, 1",
+            "refused: source 0:3, calibration 0, 1",
         ],
-        ["000005_barge.fits", "5", f"{loads}, 2 OFF, 2 ON", f"added: {group}/source 0, 1, {group}/calibration 0, 1"],
+        ["000005_barge.fits", "5", f"{loads}, 2 OFF, 2 ON", "added: source 0, 1, calibration 0, 1"],
         ["000006_barge.fits", "6", "2 without phase, 2 OFF", "failed"],
         ["000007_barge.fits", "7", "1 without phase", "failed"],
     ]
@@ -66,9 +66,13 @@ def test_each_file_and_scan_has_its_fate(night, tmp_path):
     ]
     assert failures[1][2].startswith("OutputExistsError: scan 4 is in ")
     assert "PHASE is 'X'" in failures[2][2]
-    assert overview.text.splitlines()[-1].endswith(
-        "night.zarr, by the profile barge: 1 scan would be kept, 1 scan would be refused, 1 scan would be added, "
-        "2 scans would fail; nothing was written"
+    assert (
+        overview.format_text()
+        .splitlines()[-1]
+        .endswith(
+            "night.zarr, by the profile barge: 1 scan would be kept, 1 scan would be refused, 1 scan would be added, "
+            "2 scans would fail; nothing was written"
+        )
     )
     assert "\x1b" not in overview.text
 
@@ -89,11 +93,40 @@ def test_many_files_of_one_phase_share_a_line(tmp_path):
     write_file(files / "3_z.fits", 3, phases="TTTTTB")
     write_file(files / "4_z.fits", 4, phases="AB")
     overview = preview_ingest([files], tmp_path / "night.zarr", write_profile(tmp_path), threads=1)
-    group = "scan_000003/source"
+    group = "source"
     assert overview.files == (
         FileLine(tuple(f"3_{place}.fits" for place in range(4)), 3, {"ON": 8}, "added", {group: (0, 1, 2, 3)}),
         FileLine(("3_z.fits",), 3, {"OFF": 2}, "added", {group: (4,)}),
-        FileLine(("4_z.fits",), 4, {"OFF": 2, "ON": 2}, "added", {"scan_000004/source": (0, 1)}),
+        FileLine(("4_z.fits",), 4, {"OFF": 2, "ON": 2}, "added", {"source": (0, 1)}),
     )
     assert lines_of(overview, "file")[0] == ["4 files, 3_0.fits to 3_3.fits", "3", "8 ON", f"added: {group} 0:3"]
     assert (overview.status, overview.failures) == (0, ())
+
+
+def test_tables_fit_a_terminal_of_80_columns(night):
+    overview = night()
+    lines = overview.text.splitlines()
+    folder = overview.session.removesuffix("night.zarr")
+    assert max(len(line.replace(folder, "")) for line in lines) <= 80
+    # The line of a row goes on in its column, and all words are there, those of the paths cut.
+    at = next(n for n, line in enumerate(lines) if line.startswith("000004_barge.fits"))
+    assert [line.split() for line in lines[at : at + 2]] == [
+        ["000004_barge.fits", "4", "2", "COLD,", "2", "HOT,", "4", "OFF,", "4", "ON", "refused:", "source", "0:3,"],
+        ["calibration", "0,", "1"],
+    ]
+    assert lines[at].index("refused") == lines[at + 1].index("calibration")
+    squeezed = ["".join(text.split()) for text in (overview.text, overview.format_text())]
+    assert len(squeezed[0]) == len(squeezed[1])
+
+
+def test_files_stay_in_order_though_some_share_a_line(tmp_path):
+    files = tmp_path / "night"
+    files.mkdir()
+    for place in range(5):
+        write_file(files / f"b{place}.fits", 3, phases="T" * place + "A")
+    for name, numbers in {"a.fits": 4, "c.fits": 6}.items():
+        write_file(files / name, numbers, phases="HCAB")
+    write_file(files / "d.fits", 5, phases="HCAB")
+    overview = preview_ingest([files], tmp_path / "night.zarr", write_profile(tmp_path), threads=1)
+    assert [line.files[0] for line in overview.files] == ["a.fits", "b0.fits", "c.fits", "d.fits"]
+    assert [line.scan for line in overview.files] == [4, 3, 6, 5]
