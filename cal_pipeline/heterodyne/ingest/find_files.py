@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from cal_pipeline.heterodyne.ingest.headers import read_headers
 from cal_pipeline.heterodyne.ingest.phase_rules import describe_keys, find_rows
 from cal_pipeline.heterodyne.ingest.profile import Profile, open_profile, shipped_profiles
 from cal_pipeline.heterodyne.ingest.row_keys import RowKeys
+
+logger = logging.getLogger(__name__)
 
 Paths = Sequence[str | PathLike[str]]
 
@@ -65,8 +68,11 @@ def _find(paths: Paths, patterns: Sequence[str], whose: str) -> list[str]:
 
 
 def _search_folder(folder: str, patterns: Sequence[str]) -> list[str]:
+    def warn(error: OSError) -> None:
+        logger.warning("folder %s cannot be read: %s; its files are left out", error.filename, error.strerror)
+
     found, seen = [], {os.path.realpath(folder)}
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=warn, followlinks=True):
         # A link may lead back to a folder above.
         real = {name: os.path.realpath(os.path.join(place, name)) for name in sorted(folders)}
         folders[:] = [name for name in real if real[name] not in seen]

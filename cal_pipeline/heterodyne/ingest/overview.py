@@ -18,7 +18,6 @@ from cal_pipeline.heterodyne.ingest.collect import Collected, group_left_out
 from cal_pipeline.heterodyne.ingest.decide import Decision
 from cal_pipeline.heterodyne.ingest.recipe import describe_groups, each_group, name_scan
 from cal_pipeline.heterodyne.ingest.rows import IngestFailure, ScanPlan
-from cal_pipeline.heterodyne.kinds import INGESTED
 
 _MANY = 4
 """Number of files of one scan and phase from which on they share a line."""

@@ -14,7 +14,7 @@ from cal_pipeline.heterodyne.ingest.group_coordinates import choose_last_loads, 
 from cal_pipeline.heterodyne.ingest.groups import GroupGrid, GroupingProfile, describe_missing, make_grids
 from cal_pipeline.heterodyne.ingest.load_scans import LoadHistory, ScanOutline, merge_load_scans, outline_scan
 from cal_pipeline.heterodyne.ingest.pixels import BandRows, RowNames, name_pixels, split_bands
-from cal_pipeline.heterodyne.ingest.plan_warnings import warn_of_defaults, warn_of_others, warn_of_pause
+from cal_pipeline.heterodyne.ingest.plan_warnings import warn_of_defaults, warn_of_limits, warn_of_others, warn_of_pause
 from cal_pipeline.heterodyne.ingest.positions import Origin, find_origin
 from cal_pipeline.heterodyne.ingest.rows import BandPlan, GroupPlan, IngestFailure, Integers, RowTable, ScanPlan
 from cal_pipeline.heterodyne.ingest.sorting import find_absent, sort_rows, split_numbers
@@ -181,6 +181,7 @@ class _Planner:
             warnings += [f"{band.name}: {doubt}" if band.name else doubt for doubt in doubts]
             planned = {grid.name: self._plan_group(grid, ids, last_loads, origin) for grid in groups}
             plans.append(BandPlan(band.name, own, planned))
+        warnings += warn_of_limits(plans, str(attributes.get("instmode", "")))
         files = np.unique(rows.file[index]).tolist()
         return ScanPlan(
             number=number,

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.core.errors import LayoutError
 from cal_pipeline.core.text import format_count
+from cal_pipeline.heterodyne.coordinates import check_values
 from cal_pipeline.heterodyne.ingest.checks import name_row
 from cal_pipeline.heterodyne.ingest.pixels import MISSING
 from cal_pipeline.heterodyne.ingest.rows import BandPlan, Floats, Integers, RowTable, ScanPlan
 from cal_pipeline.heterodyne.ingest.sorting import DEFAULTS
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
+from cal_pipeline.heterodyne.schema import CALIBRATION_COORDINATES, SOURCE_COORDINATES
 
 Mask = NDArray[np.bool_]
+
+_SCHEMAS = {"source": SOURCE_COORDINATES, "calibration": CALIBRATION_COORDINATES}
 
 _PAUSE = 3600.0
 """Time between rows of one scan above which they may be two scans of one number [s]."""
@@ -74,6 +79,35 @@ def warn_of_defaults(rows: RowTable, absent: Mapping[str, Mask], index: Integers
                 f" (first: {name_row(rows, int(lacking.min()))}): {default} taken"
             )
     return warnings
+
+
+def warn_of_limits(bands: Iterable[BandPlan], instmode: str) -> list[str]:
+    """Warn of numbers for which calibration refuses a scan, as where the profile has a wrong unit.
+
+    Parameters
+    ----------
+    bands : iterable of BandPlan
+        Bands of the scan.
+    instmode : str
+        Instrument mode of the scan.
+
+    Returns
+    -------
+    list of str
+        A warning for each array, with the numbers and the unit that they look like.
+    """
+    warnings = []
+    for band in bands:
+        for group, plan in band.groups.items():
+            values = {name: items for name, (_, items) in plan.coordinates.items()}
+            phases = values["sobsmode"].astype(np.str_)
+            where = f"{band.name}/{group}" if band.name else group
+            for name, wanted in _SCHEMAS[group].items():
+                try:
+                    check_values(where, {**values, "sobsmode": phases}, {name: wanted}, instmode)
+                except LayoutError as error:
+                    warnings.append(str(error))
+    return list(dict.fromkeys(warnings))
 
 
 def warn_of_others(plans: Mapping[int, ScanPlan]) -> dict[int, ScanPlan]:

@@ -177,8 +177,8 @@ class ValueForm:
         return Translation(key, table, self._is_time)
 
     def _check_constant(self, name: str, value: float | str) -> None:
-        if self.field.name == "number" and not (isinstance(value, int) and value >= 0):
-            raise ValueError(f"{name} is {value!r}, expected a whole number from 0")
+        if self.field.name == "number" and not isinstance(value, str) and (value < 0 or value % 1):
+            raise ValueError(f"{name} is {value:g}, expected a whole number from 0")
         if not isinstance(value, str) or self.field.kind in ("text", "label"):
             return
         if not self._is_time:

@@ -356,6 +356,18 @@ def test_a_number_that_two_nights_have_is_warned_of() -> None:
     assert plan_one(rows[:2]).warnings == ()
 
 
+def test_numbers_that_calibration_refuses_are_warned_of_with_the_unit_they_look_like() -> None:
+    rows = [row("ON", 0.0, elevation=52.0), row("OFF", 9.0, elevation=52.0), row("HOT", 20.0, elevation=52.0)]
+    plan = plan_scans(table(rows, instmode="TP"), Grouping()).scans[1]
+    (warning,) = plan.warnings
+    assert warning.startswith(
+        "source/elevation of subscans [0, 1] is [52.0, 52.0] rad, expected finite numbers above 0"
+    )
+    assert warning.endswith("they look like degrees: convert them to rad")
+    plan = plan_scans(table([row("ON", 0.0, signal_freq=90.0), row("OFF", 9.0)], instmode="TP"), Grouping()).scans[1]
+    assert any("signal_freq" in warning and "look like GHz" in warning for warning in plan.warnings)
+
+
 def test_files_of_a_scan_are_its_own() -> None:
     """In the order of their names."""
     rows = [row("ON", 0.0, file="b.fits"), row("ON", 5.0, file="a.fits"), row("ON", 9.0, number=2, file="c.fits")]
