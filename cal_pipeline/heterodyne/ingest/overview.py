@@ -6,7 +6,7 @@ import os
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from cal_pipeline.core.errors import OutputExistsError
 from cal_pipeline.core.store.overview import TERMINAL, UNKNOWN, wrap_table
 from cal_pipeline.core.text import format_count, format_ranges, list_few, make_printable
+from cal_pipeline.heterodyne.ingest.absent import find_absent_fields
 from cal_pipeline.heterodyne.ingest.collect import Collected, group_left_out
 from cal_pipeline.heterodyne.ingest.decide import Decision
 from cal_pipeline.heterodyne.ingest.recipe import describe_groups, each_group, name_scan
@@ -87,6 +88,8 @@ class IngestOverview:
         Number of rows that are not used and names of their files, by reason.
     failures : tuple of IngestFailure
         Scans and files that would fail.
+    absent : mapping of str to tuple of str
+        Keys of fields that the profile declares and no row has, by field.
     """
 
     session: str
@@ -96,6 +99,7 @@ class IngestOverview:
     plans: Mapping[int, ScanPlan]
     left_out: Mapping[str, tuple[int, list[str]]]
     failures: tuple[IngestFailure, ...]
+    absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def status(self) -> int:
@@ -121,6 +125,7 @@ class IngestOverview:
             wrap_table(("file", "scan", "rows", "becomes"), [line.cells for line in self.files], width),
             wrap_table(("scan", "becomes", "source", "holds"), list(self._describe_scans()), width),
             wrap_table(("warnings",), [(warning,) for warning in self._warnings()], width),
+            wrap_table(("in no row", "keys of the profile"), list(self._describe_absent()), width),
             wrap_table(("left out", "files", "reason"), list(self._describe_left_out()), width),
             wrap_table(("failed", "file", "reason"), list(self._describe_failures()), width),
         ]
@@ -139,6 +144,10 @@ class IngestOverview:
     def _warnings(self) -> Iterator[str]:
         for number, plan in sorted(self.plans.items()):
             yield from (name_scan(number, warning) for warning in plan.warnings)
+
+    def _describe_absent(self) -> Iterator[tuple[str, ...]]:
+        for name, keys in self.absent.items():
+            yield make_printable(name), make_printable(", ".join(keys))
 
     def _describe_left_out(self) -> Iterator[tuple[str, ...]]:
         for reason, (n_rows, files) in self.left_out.items():
@@ -183,6 +192,7 @@ def make_overview(session: str, collected: Collected, decision: Decision) -> Ing
         collected.plans,
         group_left_out(collected.left_out),
         (*collected.of_files, *failures),
+        find_absent_fields(collected.rows, collected.profile),
     )
 
 

@@ -130,3 +130,17 @@ def test_files_stay_in_order_though_some_share_a_line(tmp_path):
     overview = preview_ingest([files], tmp_path / "night.zarr", write_profile(tmp_path), threads=1)
     assert [line.files[0] for line in overview.files] == ["a.fits", "b0.fits", "c.fits", "d.fits"]
     assert [line.scan for line in overview.files] == [4, 3, 6, 5]
+
+
+def test_fields_that_no_row_has_are_told_with_their_keys(tmp_path):
+    write_files(tmp_path / "night", 3, phases=WHOLE)
+    write_files(tmp_path / "night", 4, phases="BX")
+    profile = write_profile(tmp_path, "azimuth = { value = 1.5 }", 'azimuth = ["AZ", { key = "AZIMUT", unit = "deg" }]')
+    profile.write_text(
+        profile.read_text()
+        .replace("schema = 1", 'schema = 1\ncarry = ["OBSERVER", "PROJ-ID"]')
+        .replace('source = "OBJECT"', 'source = "OBJECT"\nline = "LIEN"')
+    )
+    overview = preview_ingest([tmp_path / "night"], tmp_path / "night.zarr", profile, threads=1)
+    assert overview.absent == {"line": ("LIEN",), "azimuth": ("AZ", "AZIMUT"), "proj_id": ("PROJ-ID",)}
+    assert lines_of(overview, "in no row") == [["line", "LIEN"], ["azimuth", "AZ, AZIMUT"], ["proj_id", "PROJ-ID"]]
