@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from helpers_ingest_files import WHOLE, snapshot, truncate, write_file, write_files, write_profile
 
+from cal_pipeline.errors import IngestError, StoreError
 from cal_pipeline.heterodyne.ingest.overview import FileLine
 from cal_pipeline.ingest import ingest, preview_ingest
 
@@ -144,3 +145,24 @@ def test_fields_that_no_row_has_are_told_with_their_keys(tmp_path):
     overview = preview_ingest([tmp_path / "night"], tmp_path / "night.zarr", profile, threads=1)
     assert overview.absent == {"line": ("LIEN",), "azimuth": ("AZ", "AZIMUT"), "proj_id": ("PROJ-ID",)}
     assert lines_of(overview, "in no row") == [["line", "LIEN"], ["azimuth", "AZ, AZIMUT"], ["proj_id", "PROJ-ID"]]
+
+
+def test_scans_may_be_asked_for_by_the_number_of_the_telescope(tmp_path):
+    write_files(tmp_path / "night", 3, 5, phases=WHOLE)
+    profile = write_profile(tmp_path, 'number = "SCAN"', 'number = { key = "SCAN", plus = -1 }')
+
+    def choose(scans):
+        overview = preview_ingest([tmp_path / "night"], tmp_path / "night.zarr", profile, scans, threads=1)
+        return [number for number, fate in overview.fates.items() if fate == "added"]
+
+    assert [choose(scans) for scans in ("3", "2", "5", "3:5")] == [[2], [2], [4], [2, 4]]
+    with pytest.raises(StoreError, match="night has no scan 6; it has 2:5"):
+        choose("6")
+
+
+def test_rows_that_do_not_match_are_counted_over_all_files(tmp_path):
+    write_files(tmp_path / "night", *range(1, 6), phases=WHOLE)
+    profile = write_profile(tmp_path, "crew", "nobody")
+    expected = r"60 rows of 000001_barge.fits, 000002_barge.fits and 3 more left out, OBSERVER is 'crew', expected 'no"
+    with pytest.raises(IngestError, match=expected):
+        preview_ingest([tmp_path / "night"], tmp_path / "night.zarr", profile, threads=1)
