@@ -105,8 +105,7 @@ def test_record_is_that_of_the_page(followed):
     assert f'"profile": {{"name": "{profile["name"]}", "sha256": "{profile["sha256"][:4]}..."}}' in PAGE
     digest = open_l1(folder / "m82_l1.zarr")[131].attributes["scan_metadata"]["ingest_digest"]
     assert len(digest) == 64
-    again = [text for _, text, _ in blocks if text.startswith("calibrate ingest AGBT15B_244_07 -o m82.zarr")]
-    assert len(again) == 3
+    assert sum(text.startswith("calibrate ingest AGBT15B_244_07 -o m82.zarr") for _, text, _ in blocks) == 2
 
 
 @needs_files

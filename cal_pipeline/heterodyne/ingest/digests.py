@@ -10,6 +10,7 @@ from io import FileIO
 
 from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.core.store.paths import open_regular
+from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.ingest.errors import FitsFileError
 
 _SMALL = 2**20
@@ -60,8 +61,8 @@ class FileDigest(FileStamp):
 
 
 def refuse(path: str, message: str) -> FitsFileError:
-    """Make the error of a file."""
-    error = FitsFileError(message)
+    """Make the error of a file, whose name and header may hold any characters."""
+    error = FitsFileError(make_printable(message))
     error.file = path
     return error
 

@@ -158,7 +158,7 @@ def match_file_name(path: str, pattern: re.Pattern[str] | None) -> dict[str, str
 
 
 def _describe_lack(hdu: str | int, names: Sequence[str]) -> str:
-    listed = list_few([f"{index} {name!r}" if name else str(index) for index, name in enumerate(names)])
+    listed = list_few([f"{index} {name!r}" if name and index else str(index) for index, name in enumerate(names)])
     near = difflib.get_close_matches(str(hdu), [name for name in names if name], n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"no HDU {hdu!r}, found {listed}{hint}"
@@ -239,7 +239,7 @@ def _read_table(
         raw = layout.read(path, list(asked.values()))
     except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:
         return _make_faulty(f"{place} cannot be read: {error}", unit.index, unit, primary, named, request)
-    rows = len(next(iter(raw.values()))) if raw else unit.whole("NAXIS2")
+    rows = len(next(iter(raw.values()))) if raw else layout.count_rows()
     columns, faults = _read_columns(wanted, raw)
     channels: int | Integers = 0
     if data is None:

@@ -14,13 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.ingest.columns import Column, code_texts
-from cal_pipeline.heterodyne.ingest.headers import BLOCK, CARD, HeaderUnit
+from cal_pipeline.heterodyne.ingest.headers import HeaderUnit
 from cal_pipeline.heterodyne.ingest.rows import Integers
 
 _SLAB = 2**24
 """Bytes of a compressed table that are decompressed at a time."""
 
-_FORM = re.compile(r"(\d*)([A-Z])")
+_MOST_ROWS = 2**31
+"""Number of rows that no compressed table has."""
+
+_MOST_FIELDS = 999
+"""Largest number of columns of a table in FITS."""
+
+_FORM = re.compile(r"(\d{0,18})([LXBIJKAEDCMPQ])")
 
 
 _MAPPED_BYTES = 16 << 20
@@ -93,6 +99,15 @@ class TableLayout:
         """Find a column by its name, in any case of letters."""
         return self._by_name.get(name.upper())
 
+    def count_rows(self) -> int:
+        """Count the rows that are whole in the file, or that there should be in one that is compressed."""
+        width, number = self.unit.whole("NAXIS1"), self.unit.whole("NAXIS2")
+        if not width:
+            return 0
+        if self.unit.file_bytes is None:
+            return min(number, _MOST_ROWS)
+        return max(min(number, (self.unit.file_bytes - self.unit.data_start) // width), 0)
+
     def read(self, path: str, fields: Sequence[TableField]) -> dict[int, NDArray[Any]]:
         """Read some columns as stored.
 
@@ -122,12 +137,11 @@ class TableLayout:
                 "itemsize": width,
             }
         )
-        number = self.unit.whole("NAXIS2")
-        if not fields or not width:
+        number = self.count_rows()
+        if not fields:
             return {}
         if self.unit.file_bytes is None:
             return self._decompress(path, fields, dtype, number)
-        number = max(min(number, (self.unit.file_bytes - self.unit.data_start) // width), 0)
         if not number:
             return {item.index: np.empty((0, *item.stored.shape), item.stored.base) for item in fields}
         found = {item.index: np.empty((number, *item.stored.shape), item.stored.base) for item in fields}
@@ -151,39 +165,70 @@ class TableLayout:
         with gzip.open(path) as file:
             file.seek(self.unit.data_start)
             for first in range(0, number, step):
+                # A header may say more rows than there are.
                 content = file.read(min(step, number - first) * dtype.itemsize)
                 rows = np.frombuffer(content, dtype, len(content) // dtype.itemsize)
+                if not len(rows):
+                    break
                 for item in fields:
                     parts[item.index].append(np.array(rows[str(item.index)]))
         return {index: np.concatenate(found) for index, found in parts.items()}
 
 
 def _read_fields(unit: HeaderUnit) -> tuple[TableField, ...]:
-    from astropy.io import fits
-
-    text = unit.text + b"END".ljust(CARD)
-    columns = fits.BinTableHDU.fromstring(text.ljust(-(-len(text) // BLOCK) * BLOCK)).columns
+    # astropy would take ten milliseconds a table, and warns and fails in many ways where a header is damaged.
+    number = unit.get("TFIELDS")
+    if not isinstance(number, int) or not 0 <= number <= _MOST_FIELDS:
+        raise ValueError(f"TFIELDS is {number!r}, expected a whole number from 0 to {_MOST_FIELDS}")
+    forms = [_read_form(unit, index + 1) for index in range(number)]
+    widths = [_find_width(kind, repeat) for repeat, kind in forms]
+    if sum(widths) != unit.whole("NAXIS1"):
+        raise ValueError(f"rows have {unit.whole('NAXIS1')} bytes (NAXIS1), expected {sum(widths)} as TFORMn say")
     fields, offset = [], 0
-    for index, column in enumerate(columns):
-        found = _FORM.match(str(column.format))
-        if not found:
-            raise ValueError(f"TFORM{index + 1} is {column.format!r}")
-        repeat, kind = int(found[1] or 1), found[2]
-        stored = _find_type(kind, repeat)
-        null = column.null if isinstance(column.null, int) else None
-        scale, zero = _number_or(column.bscale, 1.0), _number_or(column.bzero, 0.0)
-        fields.append(TableField(index, str(column.name), kind, stored, offset, null, scale, zero))
-        offset += stored.itemsize
-    if offset != unit.whole("NAXIS1"):
-        raise ValueError(f"rows have {unit.whole('NAXIS1')} bytes (NAXIS1), expected {offset} as TFORMn say")
+    for index, ((repeat, kind), width) in enumerate(zip(forms, widths, strict=True)):
+        if width:
+            place, stored = index + 1, _find_type(kind, repeat)
+            null = unit.get(f"TNULL{place}")
+            fields.append(
+                TableField(
+                    index,
+                    str(unit.get(f"TTYPE{place}") or ""),
+                    kind,
+                    stored,
+                    offset,
+                    null if isinstance(null, int) else None,
+                    _read_number(unit, f"TSCAL{place}", 1.0),
+                    _read_number(unit, f"TZERO{place}", 0.0),
+                )
+            )
+        offset += width
     return tuple(fields)
 
 
-def _number_or(value: object, default: float) -> float:
-    return float(value) if isinstance(value, (int, float)) else default
+def _read_form(unit: HeaderUnit, place: int) -> tuple[int, str]:
+    form = unit.get(f"TFORM{place}")
+    found = _FORM.match(form) if isinstance(form, str) else None
+    if not found:
+        raise ValueError(f"TFORM{place} is {form!r}, expected a format such as '1D'")
+    return int(found[1] or 1), found[2]
 
 
+def _read_number(unit: HeaderUnit, keyword: str, default: float) -> float:
+    value = unit.get(keyword)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{keyword} is {value!r}, expected a number")
+    return float(value)
+
+
+_WIDTHS = {"L": 1, "A": 1, "B": 1, "I": 2, "J": 4, "K": 8, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
 _TYPES = {"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
+
+
+def _find_width(kind: str, repeat: int) -> int:
+    """Find the number of bytes of a column in a row."""
+    return -(-repeat // 8) if kind == "X" else repeat * _WIDTHS[kind]
 
 
 def _find_type(kind: str, repeat: int) -> np.dtype[Any]:

@@ -36,6 +36,9 @@ _LONGEST = 1000 * BLOCK
 _MOST_AXES = 999
 """Largest number of axes of data in FITS."""
 
+_MOST_BYTES = 2**60
+"""Length of data beyond all files [bytes]."""
+
 _GZIP = b"\x1f\x8b"
 _END = b"END".ljust(8)
 _STRING = re.compile(rb"\s*'((?:[^']|'')*)'")
@@ -78,8 +81,8 @@ class HeaderUnit:
 
     @property
     def name(self) -> str:
-        """Name of the HDU; empty without one."""
-        return str(self.get("EXTNAME") or "")
+        """Name of the HDU; empty without one, but for the first."""
+        return str(self.get("EXTNAME") or ("" if self.index else "PRIMARY"))
 
     def get(self, keyword: str) -> Word | None:
         """Return the value of a keyword; None where it is absent, or has none."""
@@ -202,6 +205,8 @@ def _describe_fault(unit: HeaderUnit) -> str:
         optional = value is None and keyword.endswith("COUNT")
         if not optional and (not isinstance(value, int) or (value < 0 and keyword != "BITPIX")):
             return f"{keyword} is {value!r}, expected a whole number{'' if keyword == 'BITPIX' else ' from 0'}"
+    if _count_bytes(unit) > _MOST_BYTES:
+        return f"BITPIX, NAXISn and PCOUNT say more than {_MOST_BYTES:.3g} bytes of data, expected what a file can hold"
     return ""
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.ingest.digests import refuse
+from cal_pipeline.heterodyne.ingest.errors import FitsFileError
 from cal_pipeline.heterodyne.ingest.fits_tables import TableLayout
 from cal_pipeline.heterodyne.ingest.headers import HeaderUnit, read_headers
 from cal_pipeline.heterodyne.ingest.rows import Integers, RowTable
@@ -176,11 +177,15 @@ class LayoutFinder:
     def _read(self, file: int) -> None:
         """Read the headers of a file, up to the last one that is used."""
         path, used = self._rows.files[file], self._used[file]
-        for unit in read_headers(path):
-            if unit.index in used:
-                self._found[file, unit.index] = make_layout(unit, self._column, path)
-            if unit.index >= max(used):
-                break
+        try:
+            for unit in read_headers(path):
+                if unit.index in used:
+                    self._found[file, unit.index] = make_layout(unit, self._column, path)
+                if unit.index >= max(used):
+                    break
+        except FitsFileError as error:
+            error.file = path
+            raise
 
 
 def make_layout(unit: HeaderUnit, column: str | None, path: str) -> CountsLayout:

@@ -31,8 +31,8 @@ from cal_pipeline.heterodyne.ingest.row_values import find_row_values, find_scan
 from cal_pipeline.heterodyne.ingest.rows import IngestFailure, Integers, LeftOut, RowTable, Texts
 from cal_pipeline.heterodyne.ingest.values import FirstOf, KeyValue, Value
 
-_LARGEST_NUMBER = 999_999
-"""Largest scan number, as the group of a scan has six digits."""
+_LARGEST_NUMBER = 2**31 - 1
+"""Largest number that is taken for that of a scan; those of more than six digits fail by it."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,7 @@ def _list_failures(keys: RowKeys, profile: Profile, numbers: Integers) -> list[I
         else:
             more = f" (and {format_count(count - 1, 'more row')} of the file)" if count > 1 else ""
             found = describe_keys(keys, profile.scan["number"].keys, row)
-            message = (
-                f"{keys.place(row)}: no scan number: {found}, expected a whole number from 0 to {_LARGEST_NUMBER}{more}"
-            )
+            message = f"{keys.place(row)}: no scan number: {found}, expected a whole number from 0{more}"
             kind = "IngestError"
         failures.append(IngestFailure(None, keys.files[keys.file[row]], kind, message))
     return failures

@@ -128,7 +128,7 @@ class ValueForm:
             "unit": Text("a unit"),
             "plus": Number(),
             "minus": Text("a key"),
-            "range": interval(Number(unit=self.field.unit)),
+            "range": interval(Number(unit=self.field.unit, finite=False)),
         }
         if not self._is_number:
             del numbers["unit"]

@@ -238,3 +238,46 @@ def test_line_feeds_of_names_are_escaped(tmp_path, image_profile):
     path.write_bytes(b"")
     (failure,) = tabulate([path], image_profile).failures
     assert failure.message.startswith(f"{tmp_path}/a\\nb.fits is no FITS file")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "message"),
+    [
+        ("TFORM3", "'1Z'", "TFORM3 is '1Z', expected a format such as '1D'"),
+        ("TFORM3", "5", "TFORM3 is 5, expected a format such as '1D'"),
+        ("TFORM3", "'999999999K'", "as TFORMn say"),
+        ("TFIELDS", "-1", "TFIELDS is -1, expected a whole number from 0 to 999"),
+        ("TFIELDS", "3", "as TFORMn say"),
+        ("TSCAL3", "'two'", "TSCAL3 is 'two', expected a number"),
+        ("NAXIS2", "999999999999999999999999", "say more than 1.15e+18 bytes of data"),
+    ],
+)
+def test_headers_of_tables_that_are_damaged(tmp_path, table_profile, keyword, value, message):
+    path = write_table(tmp_path / "a.fits", make_table(dish_columns(), TSCAL3=1.0, SCAN=70))
+    content = path.read_bytes()
+    place = content.index(f"{keyword:<8}=".encode())
+    path.write_bytes(content[:place] + f"{keyword:<8}= {value}".ljust(80).encode() + content[place + 80 :])
+    (problem,) = problems_by_scan(tabulate([path], table_profile)).items()
+    assert problem[0] == 70
+    assert message in problem[1]
+
+
+def test_damage_anywhere_stops_nothing(tmp_path, table_profile):
+    """Files with damaged cards, bytes or ends are problems, failures, or left out: never an error."""
+    rng = np.random.default_rng(19)
+    good = write_table(tmp_path / "good.fits", make_table(dish_columns(2, SCAN=np.array([20, 20], np.int32))))
+    path = write_table(tmp_path / "a.fits")
+    content = path.read_bytes()
+    values = [b"-1", b"0", b"1" * 30, b"1e400", b"NaN", b"'x'", b"T", b"", b"(1,2)", b"'1024Q'", b"'PE(5)'", b"'0A'"]
+    for damage in range(60):
+        changed = bytearray(content)
+        place = 80 * int(rng.integers(len(content) // 80))
+        if damage % 3 == 0:
+            changed[place + 8 : place + 80] = (b"= " + values[damage % len(values)]).ljust(72)
+        elif damage % 3 == 1:
+            changed[place : place + 80] = rng.integers(0, 256, 80, np.uint8).tobytes()
+        else:
+            del changed[int(rng.integers(len(content))) :]
+        path.write_bytes(changed)
+        rows = tabulate([path, good], table_profile).rows
+        assert rows.phase[rows.number == 20].tolist()[-2:] == ["ON", "OFF"]

@@ -161,3 +161,18 @@ def test_a_scale_that_is_no_number(path):
     assert refusal_of(path, form=CountsForm("image")) == (
         "a.fits: HDU 1, keyword BSCALE is 'x', expected a finite number"
     )
+
+
+def test_a_header_that_is_gone(path):
+    path.write_bytes(b"\0" * 30000)
+    assert refusal_of(path).startswith("a.fits is no FITS file")
+
+
+@pytest.mark.parametrize("name", ["a\nb\x1b[31m.fits", b"a\xff.fits"])
+def test_names_of_files_do_no_harm(tmp_path, name):
+    path = tmp_path / (os.fsdecode(name) if isinstance(name, bytes) else name)
+    write_table(path, 2999, 4)
+    message = refusal_of(path)
+    assert message.isprintable()
+    assert "2999 channels" in message
+    message.encode()

@@ -54,7 +54,7 @@ def test_every_card_and_place_as_astropy_finds_them(path, tmp_path, compressed):
         for unit, hdu in zip(units, hdus, strict=True):
             assert unit.data_start == hdu.fileinfo()["datLoc"]
             assert -(-unit.data_bytes // 2880) * 2880 == hdu.fileinfo()["datSpan"]
-            assert unit.name == hdu.name.replace("PRIMARY", "")
+            assert unit.name == hdu.name
             assert unit.lacks == 0
             for key in set(hdu.header) - {"", "COMMENT", "HISTORY", "NOTHING"}:
                 value = hdu.header[key]
