@@ -333,8 +333,8 @@ def test_frequencies_by_default_are_warned_of() -> None:
     rows = [row("ON", 0.0, ref_channel=8.0), row("ON", 5.0, ref_channel=np.nan, file="b.fits", image_freq=np.nan)]
     plan = plan_one(rows)
     assert plan.warnings == (
-        "no image_freq in 2 of 2 rows (first: a.fits (extension 1, row 0)): signal_freq taken",
-        "no ref_channel in 1 of 2 rows (first: b.fits (extension 1, row 1)): 0 taken",
+        "no image_freq in 2 of 2 rows (first: a.fits (HDU 1, row 0)): signal_freq taken",
+        "no ref_channel in 1 of 2 rows (first: b.fits (HDU 1, row 1)): 0 taken",
     )
     assert values_of(plan, "ref_channel") == [8.0, 0.0]
 
