@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.ingest.checks import name_row
+from cal_pipeline.heterodyne.ingest.frequency_axes import Axis, are_tuned_alike
 from cal_pipeline.heterodyne.ingest.pixels import MISSING
-from cal_pipeline.heterodyne.ingest.rows import BandPlan, Floats, Integers, RowTable, ScanPlan
+from cal_pipeline.heterodyne.ingest.rows import BandPlan, Floats, GroupPlan, Integers, RowTable, ScanPlan
 from cal_pipeline.heterodyne.ingest.sorting import DEFAULTS
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 
@@ -136,12 +137,14 @@ def _list_pixels(pixels: list[str]) -> str:
 
 
 def _find_odd_loads(band: BandPlan, plans: Mapping[int, ScanPlan]) -> list[str]:
-    """Find loads of another scan that calibration does not take, as channels or pixels differ."""
+    """Find loads that calibration does not take, as channels or pixels differ, or should not, as the tuning does."""
     source = band.groups.get("source")
-    if source is None or "calibration" in band.groups:
+    if source is None:
         return []
     number = int(source.coordinates["lloadsn"][1][0])
     loads = {other.name: other for other in plans[number].bands}.get(band.name) if number in plans else None
+    if "calibration" in band.groups:
+        return _find_odd_tuning(source, band.groups["calibration"], "its loads")
     if loads is None or "calibration" not in loads.groups:
         return []
     own, others = _pixels_of(band), _pixels_of(loads)
@@ -151,5 +154,22 @@ def _find_odd_loads(band: BandPlan, plans: Mapping[int, ScanPlan]) -> list[str]:
     elif set(own) != set(others):
         found = f"{format_count(len(others), 'pixel')}, expected the {len(own)} of this scan"
     else:
-        return []
+        return _find_odd_tuning(source, loads.groups["calibration"], f"loads of scan {number}")
     return [f"loads of scan {number} have {found}: calibration takes others"]
+
+
+def _find_odd_tuning(source: GroupPlan, loads: GroupPlan, name: str) -> list[str]:
+    """Find loads of another tuning, whose gains are those of other frequencies."""
+    own, other = _find_axis(source), _find_axis(loads)
+    if are_tuned_alike(own, other):
+        return []
+    found, expected = (f"{axis[0] / 1e9:.6g} to {axis[1] / 1e9:.6g} GHz" for axis in (other, own))
+    return [f"{name} were observed at {found}, expected {expected} as the source: calibration is wrong with them"]
+
+
+def _find_axis(group: GroupPlan) -> Axis:
+    """Find the frequency axis of the first subscan of a group."""
+    names = ("signal_freq", "freq_off", "ref_channel", "freq_res")
+    signal, offset, reference, width = (float(group.coordinates[name][1][0]) for name in names)
+    first = signal + offset - reference * width
+    return first, first + (group.shape[0] - 1) * width, width
