@@ -42,6 +42,7 @@ ADDITIONS = {
     "mode": Addition(("An observing mode",)),
     "parameter_file": Addition(("A parameter file for a telescope, frontend or mode",), {"file": "gbt_wband_otf"}),
     "telescope": Addition(("A telescope",), {"telescope": "jcmt"}),
+    "profile": Addition(("A profile of a telescope's files",), {"profile": "pampa"}),
     "l1_array": Addition(("An L1 array",), {"step": "loads"}),
     "figure": Addition(("A quality figure",)),
     "strategy": Addition(("A strategy for the water vapour",)),

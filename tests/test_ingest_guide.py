@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -104,7 +105,9 @@ def test_record_is_that_of_the_page(followed):
     profile = record["scans"]["131"]["profile"]
     assert f'"profile": {{"name": "{profile["name"]}", "sha256": "{profile["sha256"][:4]}..."}}' in PAGE
     digest = open_l1(folder / "m82_l1.zarr")[131].attributes["scan_metadata"]["ingest_digest"]
-    assert len(digest) == 64
+    scan = record["scans"]["131"]
+    identity = [scan["profile"]["sha256"], [[file["name"], file["sha256"]] for file in scan["files"]]]
+    assert digest == hashlib.sha256(json.dumps(identity, separators=(",", ":")).encode()).hexdigest()
     assert sum(text.startswith("calibrate ingest AGBT15B_244_07 -o m82.zarr") for _, text, _ in blocks) == 2
 
 

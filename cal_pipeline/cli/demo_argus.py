@@ -126,7 +126,7 @@ def find_channels(n_channels: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]
     --------
     >>> usable, inner = find_channels(1024)
     >>> int(usable.sum()), int(inner.sum())
-    (993, 794)
+    (993, 797)
     """
     channel = np.arange(n_channels)
     usable = (channel % _SPUR_STEP != 0) | (channel == _CENTRE)
