@@ -15,8 +15,13 @@ from cal_pipeline.heterodyne.ingest.groups import GroupGrid, GroupingProfile, de
 from cal_pipeline.heterodyne.ingest.load_scans import LoadHistory, ScanOutline, merge_load_scans, outline_scan
 from cal_pipeline.heterodyne.ingest.pixel_spread import describe_axes, describe_spread
 from cal_pipeline.heterodyne.ingest.pixels import BandRows, RowNames, name_pixels, split_bands
-from cal_pipeline.heterodyne.ingest.plan_warnings import warn_of_defaults, warn_of_others, warn_of_pause
-from cal_pipeline.heterodyne.ingest.positions import Origin, find_origin
+from cal_pipeline.heterodyne.ingest.plan_warnings import (
+    warn_of_defaults,
+    warn_of_others,
+    warn_of_pause,
+    warn_of_reversed_pixels,
+)
+from cal_pipeline.heterodyne.ingest.positions import Origin, are_absolute, find_origin
 from cal_pipeline.heterodyne.ingest.rows import BandPlan, GroupPlan, IngestFailure, Integers, RowTable, ScanPlan
 from cal_pipeline.heterodyne.ingest.sorting import find_absent, sort_rows, split_numbers
 
@@ -179,8 +184,10 @@ class _Planner:
                 doubts.append("no ONs and OFFs, which other bands of the scan have")
             for describe in (describe_missing, describe_axes, describe_spread):
                 doubts += [warning for grid in groups for warning in describe(grid, rows)]
-            warnings += [f"{band.name}: {doubt}" if band.name else doubt for doubt in doubts]
             planned = {grid.name: self._plan_group(grid, ids, last_loads, origin) for grid in groups}
+            if "source" in planned and are_absolute(rows):
+                doubts += warn_of_reversed_pixels(planned["source"])
+            warnings += [f"{band.name}: {doubt}" if band.name else doubt for doubt in doubts]
             plans.append(BandPlan(band.name, own, planned))
         files = np.unique(rows.file[index]).tolist()
         return ScanPlan(

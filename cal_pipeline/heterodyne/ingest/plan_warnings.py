@@ -21,6 +21,9 @@ Mask = NDArray[np.bool_]
 _PAUSE = 3600.0
 """Time between rows of one scan above which they may be two scans of one number [s]."""
 
+_AT_SOURCE = 0.2
+"""Distance from the source in OFFs over that in ONs, below which the OFFs are at the source."""
+
 _SHOWN = 3
 """Pixels that a warning names."""
 
@@ -75,6 +78,36 @@ def warn_of_defaults(rows: RowTable, absent: Mapping[str, Mask], index: Integers
                 f" (first: {name_row(rows, int(lacking.min()))}): {default} taken"
             )
     return warnings
+
+
+def warn_of_reversed_pixels(source: GroupPlan) -> list[str]:
+    """Warn of pixels that look at the source in OFFs, and beside it in ONs, as the second beam of a nod.
+
+    Parameters
+    ----------
+    source : GroupPlan
+        Group ``source`` with offsets that start from the source.
+
+    Returns
+    -------
+    list of str
+        A warning with their ids, if there are any; ONs and OFFs of maps do not count.
+    """
+    found = {name: values for name, (_, values) in source.coordinates.items()}
+    if any(f"{kind}_{axis}" not in found for kind in ("otf", "pixel_offset") for axis in ("lon", "lat")):
+        return []
+    lon, lat = (found[f"otf_{axis}"][:, None, None] + found[f"pixel_offset_{axis}"] for axis in ("lon", "lat"))
+    distance = np.fmin.reduce(np.hypot(lon, lat)).reshape(-1, len(found["sobsmode"]))
+    in_ons, in_offs = (
+        np.fmin.reduce(distance[:, found["sobsmode"] == phase], axis=1, initial=np.inf) for phase in ("ON", "OFF")
+    )
+    known = np.isfinite(in_ons) & np.isfinite(in_offs)
+    reversed_ones, upright = known & (in_offs < _AT_SOURCE * in_ons), in_ons < _AT_SOURCE * in_offs
+    # A pixel of neither kind may be near the source by chance.
+    if not reversed_ones.any() or not (upright[known].any() or reversed_ones[known].all()):
+        return []
+    names = _list_pixels([str(found["frontend_backends"][pixel]) for pixel in np.flatnonzero(reversed_ones)])
+    return [f"the source is in the OFFs of {names}, not in the ONs: lines come out negative"]
 
 
 def warn_of_others(plans: Mapping[int, ScanPlan]) -> dict[int, ScanPlan]:
