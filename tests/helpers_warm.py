@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -62,7 +63,9 @@ class WarmCommands:
     def __init__(self, folder: Path) -> None:
         self.bin = folder / "bin"
         self.bin.mkdir()
-        address = str(folder / "socket")
+        # Names of sockets have some hundred characters at most.
+        self._short = tempfile.TemporaryDirectory()
+        address = f"{self._short.name}/socket"
         for name in ("python", *_commands()):
             (self.bin / name).write_text(STUB.replace("SOCKET", repr(address)))
             (self.bin / name).chmod(0o755)
@@ -88,6 +91,7 @@ class WarmCommands:
     def close(self) -> None:
         """End the process."""
         self._process.communicate()
+        self._short.cleanup()
 
 
 def _commands() -> dict[str, str]:

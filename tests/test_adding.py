@@ -140,7 +140,7 @@ def repository(tmp_path_factory):
     copy.mkdir()
     for name in COPIED:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, copy / name, ignore=leave_out)
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "_build"))
         else:
             shutil.copy2(ROOT / name, copy / name)
     compiled = Path(next(value.stats.cache_path for value in vars(averages).values() if hasattr(value, "stats")))
@@ -149,12 +149,6 @@ def repository(tmp_path_factory):
         source = copy / Path(averages.__file__).relative_to(ROOT)
         shutil.copytree(compiled, compiled_functions(copy) / _CacheLocator.get_suitable_cache_subpath(str(source)))
     return copy
-
-
-def leave_out(folder: str, names: list[str]) -> set[str]:
-    """Leave out what is built; bytecode only of the tests, since pytest's names the files that it was made from."""
-    built = {"_build", "__pycache__"} if Path(folder).is_relative_to(ROOT / "tests") else {"_build"}
-    return built & set(names)
 
 
 def compiled_functions(repository: Path) -> Path:
