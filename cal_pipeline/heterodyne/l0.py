@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.coordinates import Coordinates, check_values, find_observed, read_arrays, refuse
 from cal_pipeline.heterodyne.counts import Counts
+from cal_pipeline.heterodyne.load_axes import Axis, read_axis
 from cal_pipeline.heterodyne.modes import determine_mode
 from cal_pipeline.heterodyne.phases import CALIBRATION, COLD, HOT, SKY, ZERO, cold_phases, find_loads
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
@@ -376,6 +378,11 @@ class CalibrationGroup:
         if set(self._pixel.ravel()) != set(pixel.ravel()):
             return f"{self.name} has pixels {_names(self._pixel)} (frontend_backends), expected {_names(pixel)}"
         return None
+
+    @cached_property
+    def axis(self) -> Axis:
+        """Frequency axis of the first HOT; NaN where it was not recorded, cannot be read or makes no sense."""
+        return read_axis(self._store, self._group, self._counts.shape, int(np.isin(self._phase, HOT).argmax()))
 
     def means(self, pixel: NDArray[np.str_], clock: StageClock, rules: LoadRules) -> LoadCounts:
         """Compute the mean counts on the loads; those of SKY where it stands for COLD, whose temperature is then NaN.

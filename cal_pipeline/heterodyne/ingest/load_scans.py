@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cal_pipeline.heterodyne.ingest.checks import find_durations
-from cal_pipeline.heterodyne.ingest.frequency_axes import Axis, are_tuned_alike, find_axes
+from cal_pipeline.heterodyne.ingest.frequency_axes import find_axes
 from cal_pipeline.heterodyne.ingest.rows import Integers, RowTable
+from cal_pipeline.heterodyne.load_axes import Axis, are_tuned_alike
 from cal_pipeline.heterodyne.phases import CALIBRATION, COLD, HOT
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 

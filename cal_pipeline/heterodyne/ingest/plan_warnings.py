@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.ingest.checks import name_row
-from cal_pipeline.heterodyne.ingest.frequency_axes import Axis, are_tuned_alike
 from cal_pipeline.heterodyne.ingest.pixels import MISSING
 from cal_pipeline.heterodyne.ingest.rows import BandPlan, Floats, GroupPlan, Integers, RowTable, ScanPlan
 from cal_pipeline.heterodyne.ingest.sorting import DEFAULTS
+from cal_pipeline.heterodyne.load_axes import Axis, are_tuned_alike, describe_axis, find_axis
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 
 Mask = NDArray[np.bool_]
@@ -196,13 +196,11 @@ def _find_odd_tuning(source: GroupPlan, loads: GroupPlan, name: str) -> list[str
     own, other = _find_axis(source), _find_axis(loads)
     if are_tuned_alike(own, other):
         return []
-    found, expected = (f"{axis[0] / 1e9:.6g} to {axis[1] / 1e9:.6g} GHz" for axis in (other, own))
-    return [f"{name} were observed at {found}, expected {expected} as the source: calibration is wrong with them"]
+    found, expected = describe_axis(other), describe_axis(own)
+    return [f"{name} were observed at {found}, expected {expected} as the source: calibration takes others"]
 
 
 def _find_axis(group: GroupPlan) -> Axis:
     """Find the frequency axis of the first subscan of a group."""
     names = ("signal_freq", "freq_off", "ref_channel", "freq_res")
-    signal, offset, reference, width = (float(group.coordinates[name][1][0]) for name in names)
-    first = signal + offset - reference * width
-    return first, first + (group.shape[0] - 1) * width, width
+    return find_axis(group.shape[0], *(float(group.coordinates[name][1][0]) for name in names))

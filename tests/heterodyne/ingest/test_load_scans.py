@@ -237,6 +237,5 @@ def test_loads_of_another_tuning_are_told(number: int) -> None:
     (warning,) = (text for text in plan_all(rows).scans[number].warnings if "GHz" in text)
     name = "its loads" if number == 1 else "loads of scan 1"
     assert warning == (
-        f"{name} were observed at 87 to 87.999 GHz, expected 90 to 90.999 GHz as the source: calibration is wrong"
-        " with them"
+        f"{name} were observed at 87 to 87.999 GHz, expected 90 to 90.999 GHz as the source: calibration takes others"
     )
