@@ -482,7 +482,10 @@ def _log_unreadable(number: int, error: Exception) -> ObservationError:
 
 
 def _object_to_tuning(loads: CalibrationGroup, band: Band) -> str | None:
-    """Explain that the receiver was tuned to other frequencies for loads than for a band, or None."""
+    """Explain that the receiver was tuned to other frequencies for loads than for a band, or None.
+
+    Loads of the scan itself are taken as they are, with a warning.
+    """
     at = band.coordinates
     if not band.mode.find_ons(at.sobsmode).any():
         return None
@@ -490,4 +493,8 @@ def _object_to_tuning(loads: CalibrationGroup, band: Band) -> str | None:
     own = find_axis(at.shape[0], *(axis[name] for name in ("signal_freq", "freq_off", "ref_channel", "freq_res")))
     if are_tuned_alike(own, loads.axis):
         return None
-    return f"{loads.name} was observed at {describe_axis(loads.axis)}, expected {describe_axis(own)} as the first ON"
+    words = f"{loads.name} was observed at {describe_axis(loads.axis)}, expected {describe_axis(own)} as the first ON"
+    if loads.scan_number != band.scan_number:
+        return words
+    logger.warning("%s: %s; its own loads are taken all the same", band, words)
+    return None

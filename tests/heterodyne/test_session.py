@@ -130,6 +130,11 @@ class TestWhichLoads:
         words = "was observed at 462 to 462.003 GHz, expected 461 to 461.003 GHz as the first ON"
         assert (words in caplog.text) == ("signal_freq" in changes and not fits)
 
+    def test_own_ones_of_another_tuning_are_taken_with_a_warning(self, tmp_path, caplog):
+        write_scan(tmp_path / "s.zarr", 1, calibration={"signal_freq": np.full(2, 462.0e9)})
+        assert choice(tmp_path / "s.zarr") == (1, "own")
+        assert "as the first ON; its own loads are taken all the same" in caplog.text
+
     @pytest.mark.slow
     @pytest.mark.parametrize("name", ["mjd", "sobsmode", "data_5d"])
     @pytest.mark.parametrize("damage", ["a scalar", "metadata that are a folder", "a link to itself"])

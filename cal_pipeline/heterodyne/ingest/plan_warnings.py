@@ -177,7 +177,7 @@ def _find_odd_loads(band: BandPlan, plans: Mapping[int, ScanPlan]) -> list[str]:
     number = int(source.coordinates["lloadsn"][1][0])
     loads = {other.name: other for other in plans[number].bands}.get(band.name) if number in plans else None
     if "calibration" in band.groups:
-        return _find_odd_tuning(source, band.groups["calibration"], "its loads")
+        return _find_odd_tuning(source, band.groups["calibration"], "its own loads", "T_A* is wrong with them")
     if loads is None or "calibration" not in loads.groups:
         return []
     own, others = _pixels_of(band), _pixels_of(loads)
@@ -187,17 +187,18 @@ def _find_odd_loads(band: BandPlan, plans: Mapping[int, ScanPlan]) -> list[str]:
     elif set(own) != set(others):
         found = f"{format_count(len(others), 'pixel')}, expected the {len(own)} of this scan"
     else:
-        return _find_odd_tuning(source, loads.groups["calibration"], f"loads of scan {number}")
+        name = f"loads of scan {number}"
+        return _find_odd_tuning(source, loads.groups["calibration"], name, "calibration takes others")
     return [f"loads of scan {number} have {found}: calibration takes others"]
 
 
-def _find_odd_tuning(source: GroupPlan, loads: GroupPlan, name: str) -> list[str]:
+def _find_odd_tuning(source: GroupPlan, loads: GroupPlan, name: str, effect: str) -> list[str]:
     """Find loads of another tuning, whose gains are those of other frequencies."""
     own, other = _find_axis(source), _find_axis(loads)
     if are_tuned_alike(own, other):
         return []
     found, expected = describe_axis(other), describe_axis(own)
-    return [f"{name} were observed at {found}, expected {expected} as the source: calibration takes others"]
+    return [f"{name} were observed at {found}, expected {expected} as the source: {effect}"]
 
 
 def _find_axis(group: GroupPlan) -> Axis:

@@ -235,7 +235,7 @@ def test_loads_of_another_tuning_are_told(number: int) -> None:
         row("ON", 1100.0, number=number, signal_freq=90e9, **TUNED),
     ]
     (warning,) = (text for text in plan_all(rows).scans[number].warnings if "GHz" in text)
-    name = "its loads" if number == 1 else "loads of scan 1"
-    assert warning == (
-        f"{name} were observed at 87 to 87.999 GHz, expected 90 to 90.999 GHz as the source: calibration takes others"
+    name, effect = (
+        ("its own loads", "T_A* is wrong with them") if number == 1 else ("loads of scan 1", "calibration takes others")
     )
+    assert warning == (f"{name} were observed at 87 to 87.999 GHz, expected 90 to 90.999 GHz as the source: {effect}")
