@@ -68,7 +68,7 @@ class FileLine:
         return files, str(self.scan), rows, f"{self.fate}: {places}" if places else self.fate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IngestOverview:
     """Preview of an ingest.
 
@@ -100,6 +100,10 @@ class IngestOverview:
     left_out: Mapping[str, tuple[int, list[str]]]
     failures: tuple[IngestFailure, ...]
     absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return the tables, as a notebook shows them."""
+        return self.text
 
     @property
     def status(self) -> int:

@@ -106,6 +106,7 @@ def test_many_files_of_one_phase_share_a_line(tmp_path):
 
 def test_tables_fit_a_terminal_of_80_columns(night):
     overview = night()
+    assert repr(overview) == str(overview) == overview.text
     lines = overview.text.splitlines()
     folder = overview.session.removesuffix("night.zarr")
     assert max(len(line.replace(folder, "")) for line in lines) <= 80
