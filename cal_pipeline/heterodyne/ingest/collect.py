@@ -37,6 +37,9 @@ AUTO = "auto"
 
 _MOST_MESSAGES = 3
 
+_MOST_REASONS = 5
+"""Reasons in the log for which rows are left out; they may hold a value of each row."""
+
 
 @dataclass(frozen=True)
 class Collected:
@@ -258,19 +261,21 @@ def log_collected(collected: Collected) -> None:
     collected : Collected
         The scans.
     """
-    for reason, (n_rows, files) in group_left_out(collected.left_out).items():
+    for reason, (n_rows, files) in group_left_out(collected.left_out, _MOST_REASONS).items():
         logger.info("left out: %s of %s: %s", format_count(n_rows, "row"), list_few(files, 2), make_printable(reason))
     for failure in collected.of_files:
         logger.error("%s: %s", failure.error_class, make_printable(failure.message))
 
 
-def group_left_out(left_out: Sequence[LeftOut]) -> dict[str, tuple[int, list[str]]]:
+def group_left_out(left_out: Sequence[LeftOut], most: int | None = None) -> dict[str, tuple[int, list[str]]]:
     """Group rows that are left out by reason.
 
     Parameters
     ----------
     left_out : sequence of LeftOut
         The rows.
+    most : int, optional
+        Number of reasons; those of the fewest rows are told by their number.
 
     Returns
     -------
@@ -281,9 +286,21 @@ def group_left_out(left_out: Sequence[LeftOut]) -> dict[str, tuple[int, list[str
     --------
     >>> group_left_out([LeftOut("a/1.fits", 3, "CAL is 'T'"), LeftOut("a/2.fits", 4, "CAL is 'T'")])
     {"CAL is 'T'": (7, ['1.fits', '2.fits'])}
+    >>> list(group_left_out([LeftOut("a", n, f"SCAN is {n}") for n in (1, 2, 3)], most=2))
+    ['SCAN is 3', '2 other reasons']
     """
-    found: dict[str, tuple[int, list[str]]] = {}
+    of_reasons: dict[str, list[LeftOut]] = defaultdict(list)
     for item in left_out:
-        n_rows, files = found.get(item.reason, (0, []))
-        found[item.reason] = (n_rows + item.n_rows, list(dict.fromkeys([*files, os.path.basename(item.file)])))
-    return found
+        of_reasons[item.reason].append(item)
+    if most is not None and len(of_reasons) > most:
+        ranked = sorted(of_reasons, key=lambda reason: -sum(item.n_rows for item in of_reasons[reason]))
+        rest = [item for reason in ranked[most - 1 :] for item in of_reasons[reason]]
+        shown = {reason: of_reasons[reason] for reason in of_reasons if reason in ranked[: most - 1]}
+        of_reasons = defaultdict(list, {**shown, format_count(len(ranked) - most + 1, "other reason"): rest})
+    return {
+        reason: (
+            sum(item.n_rows for item in items),
+            list(dict.fromkeys(os.path.basename(item.file) for item in items)),
+        )
+        for reason, items in of_reasons.items()
+    }

@@ -23,6 +23,9 @@ from cal_pipeline.heterodyne.ingest.rows import IngestFailure, ScanPlan
 _MANY = 4
 """Number of files of one scan and phase from which on they share a line."""
 
+_MOST_REASONS = 30
+"""Reasons for which rows are left out; they may hold a value of each row."""
+
 ADDED, REPLACED, KEPT, REFUSED, FAILED, NOT_ASKED = (
     "added",
     "replaced",
@@ -194,7 +197,7 @@ def make_overview(session: str, collected: Collected, decision: Decision) -> Ing
         tuple(_share_lines(_list_files(collected, fates))),
         fates,
         collected.plans,
-        group_left_out(collected.left_out),
+        group_left_out(collected.left_out, _MOST_REASONS),
         (*collected.of_files, *failures),
         find_absent_fields(collected.rows, collected.profile),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from helpers_ingest_files import WHOLE, snapshot, truncate, write_file, write_files, write_profile
 
@@ -167,3 +169,24 @@ def test_rows_that_do_not_match_are_counted_over_all_files(tmp_path):
     expected = r"60 rows of 000001_barge.fits, 000002_barge.fits and 3 more left out, OBSERVER is 'crew', expected 'no"
     with pytest.raises(IngestError, match=expected):
         preview_ingest([tmp_path / "night"], tmp_path / "night.zarr", profile, threads=1)
+
+
+def test_reasons_that_differ_from_row_to_row_do_not_flood_log_and_table(tmp_path, caplog):
+    write_files(tmp_path / "night", *range(1, 41), phases="BA")
+    write_files(tmp_path / "night", 41, phases="BATT")
+    profile = write_profile(tmp_path, 'PHASE = "T*"', f"SCAN = {list(range(1, 41))}")
+    profile.write_text(profile.read_text() + '[[phase]]\nwhen = { PHASE = "T" }\nis = "IGNORE"\n')
+    overview = preview_ingest([tmp_path / "night"], tmp_path / "night.zarr", profile, threads=1)
+    table = lines_of(overview, "left out")
+    assert len(table) == 30
+    files = "000030_barge.fits, 000031_barge.fits, 000032_barge.fits"
+    assert table[-1] == [
+        "48 rows",
+        "000030_barge.fits, 000031_barge.fits, 000032_barge.fits and 9 more",
+        "12 other reasons",
+    ]
+    with caplog.at_level(logging.INFO, "cal_pipeline"):
+        ingest([tmp_path / "night"], tmp_path / "night.zarr", profile, threads=1)
+    told = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert len(told) == 5
+    assert told[-1] == "left out: 148 rows of 000005_barge.fits, 000006_barge.fits and 35 more: 37 other reasons"
