@@ -73,9 +73,9 @@ def plan_scans(rows: RowTable, profile: GroupingProfile) -> Plans:
     >>> profile = open_profile("barge.toml")
     >>> plans = plan_scans(tabulate(find_files(["night_files"], profile), profile).rows, profile)
     >>> plans.failures, {number: list(plan.bands[0].groups) for number, plan in plans.scans.items()}
-    ([], {3: ['source', 'calibration'], 4: ['source', 'calibration']})
+    ([], {3: ['source'], 4: ['source']})
     >>> plans.scans[3].bands[0].groups["source"].coordinates["sobsmode"][1].tolist()
-    ['OFF', 'ON', 'ON', 'OFF']
+    ['OFF', 'ON']
     """
     # Files may hold numbers that are infinite or too large for 32 bits; reading L0 tells of them.
     with np.errstate(invalid="ignore", over="ignore"):
