@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.coordinates import Coordinates, check_values, find_observed, read_arrays, refuse
 from cal_pipeline.heterodyne.counts import Counts
+from cal_pipeline.heterodyne.load_axes import Axis, read_axis
 from cal_pipeline.heterodyne.modes import determine_mode
 from cal_pipeline.heterodyne.phases import CALIBRATION, COLD, HOT, SKY, ZERO, cold_phases, find_loads
 from cal_pipeline.heterodyne.physics.averages import mean_from_sum, sum_of_valid
@@ -36,6 +38,7 @@ from cal_pipeline.heterodyne.schema import (
     TAMB,
     TEXT_ATTRIBUTES,
 )
+from cal_pipeline.heterodyne.sky_record import SkyRecord, warn_of_odd_skies
 from cal_pipeline.heterodyne.times import check_times, refuse_break
 
 logger = logging.getLogger(__name__)
@@ -255,12 +258,16 @@ class LoadCounts:
 
 @dataclass(frozen=True)
 class _LoadAverage:
-    """Mean counts and integration time of a load, (C, R, A); instability and number of spikes, (R, A)."""
+    """Mean counts and integration time of a load, (C, R, A); instability and number of spikes, (R, A).
+
+    `dumps` is the number of valid dumps of each of its subscans, (K, R, A), a mean over the channels.
+    """
 
     mean: Floats
     time: Floats
     instability: Floats
     spikes: NDArray[np.int64]
+    dumps: Floats
 
     def in_order(self, order: NDArray[np.int64]) -> _LoadAverage:
         """Bring the pixels into another order, of indices (R·A,)."""
@@ -269,7 +276,7 @@ class _LoadAverage:
             flat = values.reshape(*values.shape[:-2], -1)[..., order]
             return np.asfortranarray(flat.reshape(values.shape))
 
-        return _LoadAverage(sort(self.mean), sort(self.time), sort(self.instability), sort(self.spikes))
+        return _LoadAverage(*map(sort, (self.mean, self.time, self.instability, self.spikes, self.dumps)))
 
 
 def time_of_loads(store: StorePath, group: str) -> float:
@@ -308,26 +315,6 @@ def _refuse_broken_times(where: str, mjd: Floats, phase: NDArray[np.str_]) -> No
     order = loads[np.argsort(mjd[loads])]
     if order.size:
         refuse_break(f"{where}/mjd", order, mjd[order])
-
-
-@dataclass(frozen=True)
-class SkyRecord:
-    """Conditions of the SKYs that stand for the cold load, each of shape (K,).
-
-    Parameters
-    ----------
-    name : str
-        Name of the group, for messages.
-    elevation : ndarray
-        Elevation [rad].
-    tamb, pamb : ndarray
-        Ambient temperature [K] and pressure [Torr] as recorded, not checked; NaN where absent.
-    """
-
-    name: str
-    elevation: Floats
-    tamb: Floats
-    pamb: Floats
 
 
 class CalibrationGroup:
@@ -392,6 +379,11 @@ class CalibrationGroup:
             return f"{self.name} has pixels {_names(self._pixel)} (frontend_backends), expected {_names(pixel)}"
         return None
 
+    @cached_property
+    def axis(self) -> Axis:
+        """Frequency axis of the first HOT; NaN where it was not recorded, cannot be read or makes no sense."""
+        return read_axis(self._store, self._group, self._counts.shape, int(np.isin(self._phase, HOT).argmax()))
+
     def means(self, pixel: NDArray[np.str_], clock: StageClock, rules: LoadRules) -> LoadCounts:
         """Compute the mean counts on the loads; those of SKY where it stands for COLD, whose temperature is then NaN.
 
@@ -436,12 +428,15 @@ class CalibrationGroup:
                     "unknown: mend it, or leave the subscan out where counts have none"
                 )
             hot, cold = (replace(load, mean=load.mean - zero) for load in (hot, cold))
+        if self.has_sky_for_cold:
+            warn_of_odd_skies(self.name, cold.dumps)
         t_hot, _ = self._temperature("thot", HOT, None)
         t_cold, assumed = math.nan, False
         if not self.has_sky_for_cold:
             t_cold, assumed = self._temperature("tcold", COLD, rules.t_cold_default)
         times = (self._time_of(HOT), self._time_of(self._cold))
-        means = LoadMeans(hot.mean, cold.mean, hot.time, cold.time, LoadInput(t_hot), LoadInput(t_cold), *times)
+        inputs = (LoadInput(t_hot), LoadInput(t_cold))
+        means = LoadMeans(hot.mean, cold.mean, hot.time, cold.time, *inputs, *times, cold.dumps.mean(axis=1))
         spikes = hot.spikes + cold.spikes if rules.clip_sigma else None
         mjd = self._values["mjd"][find_loads(self._phase)]
         return LoadCounts(means, zero, np.fmax(hot.instability, cold.instability), assumed, spikes, len(left), mjd)
@@ -482,8 +477,13 @@ class CalibrationGroup:
             f"coupling to the load is below 1{TAMB.guess_unit(np.append(at_load, of_scan))}"
         )
 
-    def read_sky(self) -> SkyRecord:
+    def read_sky(self, dumps: Floats | None = None) -> SkyRecord:
         """Read the conditions of the SKYs.
+
+        Parameters
+        ----------
+        dumps : ndarray, shape (K, A), optional
+            Number of valid dumps of each of them, as in the means of the counts.
 
         Raises
         ------
@@ -504,7 +504,7 @@ class CalibrationGroup:
         unsound = spec.find_unsound(elevation)
         if unsound.any():
             refuse(f"{self.name}/elevation of SKY", spec, elevation[unsound], elevation)
-        return SkyRecord(self.name, elevation, tamb, pamb)
+        return SkyRecord(self.name, elevation, tamb, pamb, dumps)
 
     def _time_of(self, phases: tuple[str, ...]) -> float:
         """Compute the mean time (MJD) of a load [d]."""
@@ -523,6 +523,7 @@ class CalibrationGroup:
             np.zeros((n_channels, *pixels), order="F"),
             np.empty(pixels),
             np.zeros(pixels, np.int64),
+            np.empty((len(subscans), *pixels)),
         )
         exptime = self._values["exptime"][subscans]
         known = exptime[exptime > 0.0]
@@ -544,6 +545,7 @@ class CalibrationGroup:
                 continue
             for index, seconds in enumerate(exptime):
                 average.time[channels] += seconds * np.isfinite(counts[:, index]).sum(axis=1)
+        average.dumps[...] = samples.sum(axis=1) / n_channels
         # Dumps that lack channels would differ from the others without any instability.
         level[samples < samples.max(initial=0)] = 0.0
         whole = mean_from_sum(level, np.where(level != 0.0, samples, 0).astype(np.int64))

@@ -28,6 +28,7 @@ from cal_pipeline.heterodyne.l0 import (
     time_of_loads,
 )
 from cal_pipeline.heterodyne.listing import ScanListing, name_strangers
+from cal_pipeline.heterodyne.load_axes import are_tuned_alike, describe_axis, find_axis
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 from cal_pipeline.heterodyne.scan import Band, Scan
 
@@ -228,6 +229,7 @@ class Session(ScanListing):
         if isinstance(found, ObservationError):
             return found
         objection = found.objection(band.coordinates.shape, band.coordinates.pixel, single_load)
+        objection = objection or _object_to_tuning(found, band)
         if objection is None and read is not None:
             try:
                 read(found)
@@ -477,3 +479,22 @@ def _log_unreadable(number: int, error: Exception) -> ObservationError:
     logger.warning("scan %d: its loads cannot be read: %s", number, found)
     logger.debug("scan %d: its loads", number, exc_info=error)
     return found
+
+
+def _object_to_tuning(loads: CalibrationGroup, band: Band) -> str | None:
+    """Explain that the receiver was tuned to other frequencies for loads than for a band, or None.
+
+    Loads of the scan itself are taken as they are, with a warning.
+    """
+    at = band.coordinates
+    if not band.mode.find_ons(at.sobsmode).any():
+        return None
+    axis = at.frequency_axis(band.first_on)
+    own = find_axis(at.shape[0], *(axis[name] for name in ("signal_freq", "freq_off", "ref_channel", "freq_res")))
+    if are_tuned_alike(own, loads.axis):
+        return None
+    words = f"{loads.name} was observed at {describe_axis(loads.axis)}, expected {describe_axis(own)} as the first ON"
+    if loads.scan_number != band.scan_number:
+        return words
+    logger.warning("%s: %s; its own loads are taken all the same", band, words)
+    return None

@@ -102,6 +102,39 @@ class TestWhichLoads:
             assert choice(store)[0] == 2
         assert words in caplog.text
 
+    @pytest.mark.parametrize(
+        ("changes", "fits"),
+        [
+            ({"signal_freq": np.full(2, 462.0e9)}, False),
+            ({"freq_off": np.full(2, -1.0e9)}, False),
+            ({"freq_res": np.full(2, -1.0e6)}, False),
+            ({"signal_freq": np.full(2, 461.2e9)}, True),
+            ({"signal_freq": np.full(2, np.nan)}, True),
+            ({"signal_freq": np.zeros(2)}, True),
+            ({"signal_freq": None, "freq_res": None}, True),
+        ],
+        ids=["retuned", "offset", "turned over", "Doppler shift", "not known", "zero", "absent"],
+    )
+    def test_another_tuning_is_passed_over_with_a_warning(self, tmp_path, caplog, changes, fits):
+        path = tmp_path / "s.zarr"
+        write_scan(path, 1, source=False, calibration={"mjd": MJD - SECOND * np.array([900.0, 890.0])})
+        write_scan(path, 2, source=False, calibration=changes)
+        write_scan(path, 3, source={"lloadsn": np.full(4, 2, np.int32)}, calibration=False)
+        later = {"mjd": MJD + SECOND * np.array([100.0, 110.0])}
+        write_scan(path, 4, source=False, calibration=changes | later)
+        write_scan(path, 5, source=False, calibration={"mjd": MJD + SECOND * np.array([300.0, 310.0])})
+        session = Session(path)
+        band = session.open_scan(3).bands[0]
+        assert session.find_loads(band, 3600.0).group.scan_number == (2 if fits else 1)
+        assert session.find_following(band, 3600.0).scan_number == (4 if fits else 5)
+        words = "was observed at 462 to 462.003 GHz, expected 461 to 461.003 GHz as the first ON"
+        assert (words in caplog.text) == ("signal_freq" in changes and not fits)
+
+    def test_own_ones_of_another_tuning_are_taken_with_a_warning(self, tmp_path, caplog):
+        write_scan(tmp_path / "s.zarr", 1, calibration={"signal_freq": np.full(2, 462.0e9)})
+        assert choice(tmp_path / "s.zarr") == (1, "own")
+        assert "as the first ON; its own loads are taken all the same" in caplog.text
+
     @pytest.mark.slow
     @pytest.mark.parametrize("name", ["mjd", "sobsmode", "data_5d"])
     @pytest.mark.parametrize("damage", ["a scalar", "metadata that are a folder", "a link to itself"])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from cal_pipeline.heterodyne.ingest.checks import find_durations
+from cal_pipeline.heterodyne.ingest.frequency_axes import find_axes
 from cal_pipeline.heterodyne.ingest.rows import Integers, RowTable
+from cal_pipeline.heterodyne.load_axes import Axis, are_tuned_alike
 from cal_pipeline.heterodyne.phases import CALIBRATION, COLD, HOT
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY
 
@@ -35,6 +37,8 @@ class ScanOutline:
         Frontends of its rows; empty where not known.
     channels : mapping of str to int
         Number of channels by band.
+    axes : mapping of str to tuple
+        Frequency axis of the first row of each band.
     failed : bool
         Whether it fails for what it holds.
     """
@@ -47,16 +51,22 @@ class ScanOutline:
     has_loads: bool
     frontends: frozenset[str]
     channels: Mapping[str, int]
+    axes: Mapping[str, Axis] = field(default_factory=dict)
     failed: bool = False
 
     def may_share_loads(self, other: ScanOutline) -> bool:
         """Tell whether the loads of one may calibrate the other: no frontend speaks against it."""
         return not (self.frontends and other.frontends) or not self.frontends.isdisjoint(other.frontends)
 
+    def is_tuned_like(self, other: ScanOutline) -> bool:
+        """Tell whether the bands that both have are tuned alike."""
+        return all(are_tuned_alike(self.axes[band], other.axes[band]) for band in self.axes.keys() & other.axes.keys())
+
     def is_continued_by(self, other: ScanOutline) -> bool:
-        """Tell whether another calibration scan has the same setup: frontends, and channels of common bands."""
+        """Tell whether another calibration scan has the same setup: frontends, channels and tuning of common bands."""
         common = self.channels.keys() & other.channels.keys()
-        return self.may_share_loads(other) and all(self.channels[band] == other.channels[band] for band in common)
+        alike = all(self.channels[band] == other.channels[band] for band in common)
+        return alike and self.may_share_loads(other) and self.is_tuned_like(other)
 
 
 def outline_scan(rows: RowTable, number: int, index: Integers, *, failed: bool) -> ScanOutline:
@@ -92,6 +102,7 @@ def outline_scan(rows: RowTable, number: int, index: Integers, *, failed: bool) 
         has_loads=not phases.isdisjoint((*HOT, *COLD)),
         frontends=frozenset(name for name in frontends if name not in ("", "nan")),
         channels=dict(zip(rows.band[index].tolist(), rows.n_channels[index].tolist(), strict=True)),
+        axes=find_axes(rows, index),
         failed=failed,
     )
 
@@ -103,7 +114,7 @@ def merge_load_scans(outlines: Iterable[ScanOutline], loads_gap: float) -> dict[
     ----------
     outlines : iterable of ScanOutline
         All scan numbers of a session. A failed calibration scan between others neither joins nor separates them;
-        scans that overlap in time, or of other frontends or numbers of channels, stay apart.
+        scans that overlap in time, or of other frontends, numbers of channels or tunings, stay apart.
     loads_gap : float
         Time between the end of one and the start of the next below which they become one [s]; 0 merges none.
 
@@ -172,13 +183,12 @@ class LoadHistory:
         -------
         int
             Its own where it has a hot or cold load, else that of the latest scan before it that has, of a frontend
-            in common where both are known; -1 where there is none. A scan that fails counts, since a later run
-            may add it.
+            in common where both are known, and tuned alike if any is; -1 where there is none. A scan that fails
+            counts, since a later run may add it.
         """
         if scan.has_loads:
             return self._merged.get(scan.number, scan.number)
         earlier = bisect_left(self._loads, scan.first, key=lambda outline: outline.first)
-        for loads in reversed(self._loads[:earlier]):
-            if loads.may_share_loads(scan):
-                return self._merged.get(loads.number, loads.number)
-        return NO_SCAN
+        shared = [loads for loads in reversed(self._loads[:earlier]) if loads.may_share_loads(scan)]
+        chosen = next(filter(scan.is_tuned_like, shared), shared[0] if shared else None)
+        return NO_SCAN if chosen is None else self._merged.get(chosen.number, chosen.number)

@@ -10,12 +10,19 @@ from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.ingest.attributes import find_first_row, make_attributes, make_band_attributes
 from cal_pipeline.heterodyne.ingest.checks import RefusedScanError, check_channels, check_problems, check_repeated
-from cal_pipeline.heterodyne.ingest.group_coordinates import choose_last_loads, describe_axes, make_coordinates
+from cal_pipeline.heterodyne.ingest.group_coordinates import choose_last_loads, make_coordinates
 from cal_pipeline.heterodyne.ingest.groups import GroupGrid, GroupingProfile, describe_missing, make_grids
 from cal_pipeline.heterodyne.ingest.load_scans import LoadHistory, ScanOutline, merge_load_scans, outline_scan
+from cal_pipeline.heterodyne.ingest.pixel_spread import describe_axes, describe_spread
 from cal_pipeline.heterodyne.ingest.pixels import BandRows, RowNames, name_pixels, split_bands
-from cal_pipeline.heterodyne.ingest.plan_warnings import warn_of_defaults, warn_of_others, warn_of_pause
-from cal_pipeline.heterodyne.ingest.positions import Origin, find_origin
+from cal_pipeline.heterodyne.ingest.plan_warnings import (
+    warn_of_defaults,
+    warn_of_other_bands,
+    warn_of_others,
+    warn_of_pause,
+    warn_of_reversed_pixels,
+)
+from cal_pipeline.heterodyne.ingest.positions import Origin, are_absolute, find_origin
 from cal_pipeline.heterodyne.ingest.rows import BandPlan, GroupPlan, IngestFailure, Integers, RowTable, ScanPlan
 from cal_pipeline.heterodyne.ingest.sorting import find_absent, sort_rows, split_numbers
 
@@ -66,9 +73,9 @@ def plan_scans(rows: RowTable, profile: GroupingProfile) -> Plans:
     >>> profile = open_profile("barge.toml")
     >>> plans = plan_scans(tabulate(find_files(["night_files"], profile), profile).rows, profile)
     >>> plans.failures, {number: list(plan.bands[0].groups) for number, plan in plans.scans.items()}
-    ([], {3: ['source', 'calibration'], 4: ['source', 'calibration']})
+    ([], {3: ['source'], 4: ['source']})
     >>> plans.scans[3].bands[0].groups["source"].coordinates["sobsmode"][1].tolist()
-    ['OFF', 'ON', 'ON', 'OFF']
+    ['OFF', 'ON']
     """
     # Files may hold numbers that are infinite or too large for 32 bits; reading L0 tells of them.
     with np.errstate(invalid="ignore", over="ignore"):
@@ -171,15 +178,19 @@ class _Planner:
         index = np.concatenate([band.index for band in bands])
         warnings += [*warn_of_pause(rows.values["mjd"][index]), *warn_of_defaults(rows, self.absent, index)]
         has_source = any(grid.name == "source" for grid in every)
+        if has_source and last_loads in self.outlines:
+            warnings += warn_of_other_bands([band.band for band in bands], self.outlines[last_loads])
         plans = []
         for band, groups, own in zip(bands, grids, of_bands, strict=True):
             ids, doubts = name_pixels(rows, band)
             if has_source and not any(grid.name == "source" for grid in groups):
                 doubts.append("no ONs and OFFs, which other bands of the scan have")
-            doubts += [warning for grid in groups for warning in describe_missing(grid, rows)]
-            doubts += [warning for grid in groups for warning in describe_axes(grid, rows)]
-            warnings += [f"{band.name}: {doubt}" if band.name else doubt for doubt in doubts]
+            for describe in (describe_missing, describe_axes, describe_spread):
+                doubts += [warning for grid in groups for warning in describe(grid, rows)]
             planned = {grid.name: self._plan_group(grid, ids, last_loads, origin) for grid in groups}
+            if "source" in planned and are_absolute(rows):
+                doubts += warn_of_reversed_pixels(planned["source"])
+            warnings += [f"{band.name}: {doubt}" if band.name else doubt for doubt in doubts]
             plans.append(BandPlan(band.name, own, planned))
         files = np.unique(rows.file[index]).tolist()
         return ScanPlan(

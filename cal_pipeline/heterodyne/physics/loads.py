@@ -216,6 +216,8 @@ class LoadMeans:
         those of SKY.
     hot_mjd, cold_mjd : float
         Mean times of the loads [d].
+    cold_dumps : ndarray, shape (K, A), optional
+        Number of valid dumps of each subscan in the cold mean, a mean over pixels and channels.
 
     Examples
     --------
@@ -232,6 +234,7 @@ class LoadMeans:
     cold_input: LoadInput | SkyLoad
     hot_mjd: float = float("nan")
     cold_mjd: float = float("nan")
+    cold_dumps: Floats | None = None
 
     def __post_init__(self) -> None:
         for name in ("hot_input", "cold_input"):

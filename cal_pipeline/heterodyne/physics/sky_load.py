@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cal_pipeline.heterodyne.physics.loads import SkyLoad
 from cal_pipeline.heterodyne.physics.rows import unpack_rows
 from cal_pipeline.heterodyne.physics.scale_error import respond_of_sky
 from cal_pipeline.heterodyne.physics.sky import SkyDirection
 
+Floats = NDArray[np.float64]
 
-def model_sky_load(directions: Sequence[SkyDirection], pwv: float, known: str, ambient: float) -> SkyLoad:
+
+def model_sky_load(
+    directions: Sequence[SkyDirection], pwv: float, known: str, ambient: float, dumps: Floats | None = None
+) -> SkyLoad:
     """Model the sky that stands for the cold load, the mean over the directions in which it was observed.
 
     Parameters
@@ -25,6 +30,8 @@ def model_sky_load(directions: Sequence[SkyDirection], pwv: float, known: str, a
         Opacity that is known beforehand, for records.
     ambient : float
         Ambient temperature at the SKYs [K].
+    dumps : ndarray, shape (K, A), optional
+        Number of valid dumps of each SKY, its weight in the mean as in that of the counts; equal if not given.
 
     Returns
     -------
@@ -56,5 +63,9 @@ def model_sky_load(directions: Sequence[SkyDirection], pwv: float, known: str, a
     water = np.full(array.size, pwv)
     looks = [respond_of_sky(direction, water, array) for direction in directions]
     # Responses are those of observed minus modelled sky.
-    values = np.mean([[modelled[0], *-responses, modelled[1]] for modelled, responses in looks], axis=0)
+    each = np.array([[modelled[0], *-responses, modelled[1]] for modelled, responses in looks])
+    weights = np.ones((len(looks), array.size)) if dumps is None else dumps
+    # An array without any valid dump has no counts either.
+    weights = np.where(weights.sum(axis=0) > 0.0, weights, 1.0)
+    values = (each * weights[:, None, :, None]).sum(axis=0) / weights.sum(axis=0)[:, None]
     return SkyLoad(known, ambient, *(unpack_rows(value, (1, array.size)) for value in values))

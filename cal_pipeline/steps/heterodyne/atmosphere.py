@@ -17,7 +17,6 @@ from cal_pipeline.core.parameters.resolved import DEFAULT
 from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.heterodyne.coordinates import find_observed, refuse
 from cal_pipeline.heterodyne.errors import FrequencyRangeError, NotFiniteError
-from cal_pipeline.heterodyne.l0 import SkyRecord
 from cal_pipeline.heterodyne.physics.constants import SECONDS_A_DAY, TORR
 from cal_pipeline.heterodyne.physics.loads import SkyLoad
 from cal_pipeline.heterodyne.physics.observed_sky import observed_sky
@@ -46,6 +45,7 @@ from cal_pipeline.heterodyne.references.atm_table import AtmRangeError, AtmTable
 from cal_pipeline.heterodyne.references.shipped import find_atm_table, open_atm_table
 from cal_pipeline.heterodyne.scan import Band, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES, TAMB, Described, L1Arrays
+from cal_pipeline.heterodyne.sky_record import SkyRecord
 from cal_pipeline.heterodyne.stages import AtmosphereStage, LoadStage, PairingStage
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.describe import median_of_pixels
@@ -334,7 +334,8 @@ class AtmosphereStep(CalibrationStep):
             SkyDirection(Air.around(sidebands, opacity, forward_efficiency, each), float(path))
             for each, path in zip(around, airmass(record.elevation), strict=True)
         ]
-        return model_sky_load(directions, self.pwv or 0.0, self._known_opacity, float(record.tamb.mean()))
+        ambient = float(record.tamb.mean())
+        return model_sky_load(directions, self.pwv or 0.0, self._known_opacity, ambient, record.dumps)
 
     def _pressure_at(self, band: Band, record: SkyRecord) -> float:
         """Return the mean pressure at the SKYs, where none was recorded at the subscans to calibrate [Pa]."""

@@ -18,7 +18,7 @@ from cal_pipeline.core.parameters.values import require_positive
 from cal_pipeline.core.step import ObservationStep
 from cal_pipeline.heterodyne.coordinates import find_observed
 from cal_pipeline.heterodyne.errors import BadChannelsError
-from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts, LoadRules, SkyRecord
+from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadCounts, LoadRules
 from cal_pipeline.heterodyne.phases import COLD, HOT
 from cal_pipeline.heterodyne.physics.averages import median_of_finite
 from cal_pipeline.heterodyne.physics.loads import LoadInput, LoadMeans, LoadSolution, SkyLoad, solve_loads
@@ -28,6 +28,7 @@ from cal_pipeline.heterodyne.references.telescope import TelescopeProfile, find_
 from cal_pipeline.heterodyne.scan import Band, LoadSource, Scan
 from cal_pipeline.heterodyne.schema import SOURCE_COORDINATES, L1Arrays
 from cal_pipeline.heterodyne.session import Session
+from cal_pipeline.heterodyne.sky_record import SkyRecord
 from cal_pipeline.heterodyne.stages import LoadStage
 from cal_pipeline.heterodyne.times import find_odd_loads
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
@@ -322,10 +323,10 @@ class LoadsStep(CalibrationStep):
 
         hot, recorded = load("hot", means.hot_input, HOT), means.cold_input
         if group.has_sky_for_cold or not isinstance(recorded, LoadInput):
-            return replace(means, hot_input=hot, cold_input=self._model_sky(group, view))
+            return replace(means, hot_input=hot, cold_input=self._model_sky(group, view, means.cold_dumps))
         return replace(means, hot_input=hot, cold_input=load("cold", recorded, COLD))
 
-    def _model_sky(self, group: CalibrationGroup, view: _View) -> SkyLoad:
+    def _model_sky(self, group: CalibrationGroup, view: _View, dumps: Floats | None) -> SkyLoad:
         """Model the sky that stands for the cold load, by the parameters of the step ``atmosphere``."""
         if not self.list_asked_steps():
             raise ParameterError(
@@ -337,7 +338,7 @@ class LoadsStep(CalibrationStep):
                 self.warn_once(logger, "%s: %s has no effect where SKY stands for COLD", view.band, name)
         (atmosphere,) = self.list_asked_steps()
         model: SkyModel = cast(SkyModel, atmosphere)
-        return model.model_sky(view.band, view.sidebands, view.forward_efficiency, group.read_sky())
+        return model.model_sky(view.band, view.sidebands, view.forward_efficiency, group.read_sky(dumps))
 
     def _error(self, name: str, assumed: bool) -> float:
         """Return the given error of a quantity, or that of a known or an assumed one."""

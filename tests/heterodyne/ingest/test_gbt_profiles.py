@@ -57,16 +57,53 @@ def test_pairs_of_scans_with_the_noise_diode(tabulate_rows, profile, mode):
     assert [(left.n_rows, left.reason) for left in found.left_out] == [(2, "CAL is 'T': ignored")]
 
 
+@pytest.mark.parametrize("profile", ["gbt_wband", "gbt_argus", "gbt_sdfits"])
+def test_pairs_that_begin_off_the_source(tabulate_rows, profile):
+    frontend = "RcvrArray75_115" if profile == "gbt_argus" else "Rcvr68_92"
+    found = tabulate_rows(profile, 2, frontend, OBSMODE=np.array(["OffOn:PSWITCHOFF:TPWCAL"] * 2))
+    assert not found.rows.problems
+    assert (found.rows.phase.tolist(), found.rows.number.tolist()) == (["OFF", "ON"], [40, 40])
+
+
+@pytest.mark.parametrize("key", ["CTYPE1", "SPECSYS"])
+@pytest.mark.parametrize(
+    ("axis", "frame", "fails"),
+    [
+        ("FREQ-OBS", "", ""),
+        ("FREQ-TOP", "TOPOCENT", ""),
+        ("FREQ", "TOPOCENT", ""),
+        ("FREQ-LSR", "LSRK", "fails"),
+        ("FREQ-HEL", "HELIOCEN", "fails"),
+        ("VELO-LSR", "LSRD", "fails"),
+        ("VRAD", "BARYCENT", "fails"),
+    ],
+)
+def test_frequencies_in_the_frame_of_the_source_fail_by_name(tabulate_rows, key, axis, frame, fails):
+    value = {"CTYPE1": axis, "SPECSYS": frame}[key]
+    found = tabulate_rows("gbt_sdfits", 1, OBSMODE=np.array(["OnOff"]), **{key: np.array([value])})
+    if not fails:
+        assert not found.rows.problems
+        return
+    assert f"{key} is '{value}': its " in found.rows.problems[0]
+    assert "at the telescope" in found.rows.problems[0]
+
+
+def test_a_load_without_a_thermometer_has_no_temperature(tabulate_rows):
+    found = tabulate_rows("gbt_wband", 2, TWARM=np.array([263.0, 99.0]))
+    np.testing.assert_allclose(found.rows.values["thot"], [263.0, np.nan])
+
+
 def test_frequency_switching_fails_by_name(tabulate_rows):
     found = tabulate_rows("gbt_wband", 2, SIG=np.array(["T", "F"]), SCAN=np.array([40, 40], np.int32))
     assert "SIG is 'F': frequency switching is not calibrated" in found.rows.problems[1]
 
 
 def test_a_vane_without_a_thermometer_has_the_temperature_of_the_air(tabulate_rows):
-    warm = np.array([-3.9, 99.0, np.nan])
-    found = tabulate_rows("gbt_argus", 3, "RcvrArray75_115", CALPOSITION=np.array(["Vane"] * 3), TWARM=warm)
-    assert found.rows.phase.tolist() == ["HOT"] * 3
-    np.testing.assert_allclose(found.rows.values["thot"], [269.25, 260.0, 260.0])
+    # The last is in kelvin: taken for degrees Celsius it would double the scale.
+    warm = np.array([-3.9, 99.0, np.nan, 269.25])
+    found = tabulate_rows("gbt_argus", 4, "RcvrArray75_115", CALPOSITION=np.array(["Vane"] * 4), TWARM=warm)
+    assert found.rows.phase.tolist() == ["HOT"] * 4
+    np.testing.assert_allclose(found.rows.values["thot"], [269.25, 260.0, 260.0, 260.0])
     assert np.isnan(found.rows.values["tcold"]).all()
 
 

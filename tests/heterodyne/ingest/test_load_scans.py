@@ -189,3 +189,66 @@ def test_pixels_that_other_scans_have_are_warned_of() -> None:
     lost = "no rows of '0_PX1', '0_PX2', '0_PX3' and 2 more pixels, which scan 2 has"
     assert plans.scans[1].warnings == (lost,)
     assert not any("which scan" in warning for number in (2, 3) for warning in plans.scans[number].warnings)
+
+
+TUNED = {"freq_res": 1e6, "n_channels": 1000}
+"""A band of 1 GHz."""
+
+
+def test_loads_of_two_tunings_stay_apart() -> None:
+    """The receiver was tuned anew between them: a mean of both would be the gain of neither."""
+    rows = [
+        row("HOT", 0.0, number=1, signal_freq=87e9, **TUNED),
+        row("COLD", 20.0, number=2, signal_freq=87.001e9, **TUNED),
+        row("HOT", 100.0, number=3, signal_freq=90e9, **TUNED),
+        row("COLD", 120.0, number=4, signal_freq=90e9, **TUNED),
+    ]
+    assert plan_all(rows).merged == {2: 1, 4: 3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"signal_freq": 87e9}, 1),
+        ({"signal_freq": 87.08e9}, 1),
+        ({"signal_freq": 87.0999e9 + 1e9, "freq_res": -1e6, "ref_channel": 0.0}, 3),
+        ({"signal_freq": 90e9}, 3),
+    ],
+    ids=["same", "shifted by Doppler", "turned over", "latest"],
+)
+def test_last_loads_of_the_own_tuning(changes: dict[str, float], expected: int) -> None:
+    """Earlier loads of the tuning come before later ones of another; without any, the latest are named."""
+    rows = [
+        row("HOT", 0.0, number=1, signal_freq=87e9, **TUNED),
+        row("HOT", 1000.0, number=3, signal_freq=90e9, **TUNED),
+        row("ON", 1100.0, number=5, **{**TUNED, **changes}),
+    ]
+    plans = plan_all(rows)
+    assert last_loads(plans)[5] == [expected]
+
+
+@pytest.mark.parametrize("number", [1, 5], ids=["own", "another scan's"])
+def test_loads_of_another_tuning_are_told(number: int) -> None:
+    """They fit in channels and pixels, so nothing else would tell."""
+    rows = [
+        row("HOT", 0.0, number=1, signal_freq=87e9, **TUNED),
+        row("ON", 1100.0, number=number, signal_freq=90e9, **TUNED),
+    ]
+    (warning,) = (text for text in plan_all(rows).scans[number].warnings if "GHz" in text)
+    name, effect = (
+        ("its own loads", "T_A* is wrong with them") if number == 1 else ("loads of scan 1", "calibration takes others")
+    )
+    assert warning == (f"{name} were observed at 87 to 87.999 GHz, expected 90 to 90.999 GHz as the source: {effect}")
+
+
+def test_bands_that_do_not_correspond_are_told() -> None:
+    """A scan without the first window: its band_0 is the second one, at a frequency that Doppler shifts may reach."""
+    rows = [
+        row(phase, seconds, number=number, band=str(band), signal_freq=87e9 + 2.5e7 * band)
+        for phase, seconds, number, bands in (("HOT", 0.0, 1, (0, 1, 2)), ("ON", 50.0, 2, (1, 2)))
+        for band in bands
+    ]
+    plans = plan_all(rows)
+    assert plans.scans[1].warnings == ()
+    (warning,) = plans.scans[2].warnings
+    assert warning.startswith("loads of scan 1 are of the bands '0', '1', '2', expected '1', '2': band_0, ...")

@@ -174,6 +174,46 @@ class TestTruth:
         assert max(jumps) < 1e-5
 
 
+class TestTwoSkies:
+    """SKY of 3 dumps at 70° and of 1 valid dump at 25°: the mean count is the sum of 3 parts and 1 part."""
+
+    ELEVATIONS, DUMPS = np.radians([70.0, 25.0]), np.array([3, 1])
+
+    @pytest.fixture
+    def skies(self, tmp_path):
+        counts = np.full((2, 3, 3, 2, 3), 4e6)
+        for sky, n_dumps in enumerate(self.DUMPS):
+            counts[..., sky + 1] = 3e6
+            counts[:, n_dumps:, ..., sky + 1] = np.nan
+        calibration = {
+            "phases": ["HOT", "SKY", "SKY"], "counts": counts, "mjd": MJD - SECOND * np.array([60.0, 50.0, 40.0]),
+            "elevation": np.append(1.0, self.ELEVATIONS).astype(np.float32), "tamb": np.full(3, 262.0, np.float32),
+            "thot": np.full(3, 262.0),
+        }  # fmt: skip
+        write_scan(tmp_path / "s.zarr", 2, source={"counts": np.full((2, 3, 3, 2, 4), 3e6)}, calibration=calibration)
+        return tmp_path / "s.zarr"
+
+    def test_weigh_as_much_as_in_the_counts(self, skies, caplog):
+        sky = run_loads(skies).bands[0].loads.means.sky_load
+        sidebands = run_loads(skies).bands[0].loads.sidebands
+        shares = 1.0 / (1.0 + np.array(GAINS)), np.array(GAINS) / (1.0 + np.array(GAINS))
+        for array, f_eff in enumerate(EFFICIENCIES):
+            expected = 0.0
+            for nu, share in zip(sidebands.frequencies, shares, strict=True):
+                air, ground = planck(nu, 262.0), planck(nu, BACKGROUND)
+                through = np.exp(-TAU / np.sin(self.ELEVATIONS))
+                emitted = air[:, None] - (air - ground)[:, None] * through
+                expected += share[array] * (f_eff * emitted @ (self.DUMPS / 4.0) + (1.0 - f_eff) * air)
+            np.testing.assert_allclose(sky.t_input[:, 0, array], expected, rtol=1e-6)
+        assert "SKY" not in caplog.text
+
+    def test_that_are_missing_in_one_pixel_are_told(self, skies, caplog):
+        counts = zarr.open_group(skies, path="scan_000002/calibration", mode="r+")["data_5d"]
+        counts[:, :, 1, :, 1] = np.nan
+        run_loads(skies)
+        assert "pixels differ in the SKYs that they have dumps of" in caplog.text
+
+
 @pytest.fixture
 def random_counts(tmp_path):
     """HOT, SKY, OFF, ON, ON, OFF of numbers without any meaning, of 3 receivers and 2 arrays, at one elevation."""
