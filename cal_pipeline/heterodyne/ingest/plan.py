@@ -18,6 +18,7 @@ from cal_pipeline.heterodyne.ingest.pixels import BandRows, RowNames, name_pixel
 from cal_pipeline.heterodyne.ingest.plan_limits import warn_of_limits
 from cal_pipeline.heterodyne.ingest.plan_warnings import (
     warn_of_defaults,
+    warn_of_other_bands,
     warn_of_others,
     warn_of_pause,
     warn_of_reversed_pixels,
@@ -178,6 +179,8 @@ class _Planner:
         index = np.concatenate([band.index for band in bands])
         warnings += [*warn_of_pause(rows.values["mjd"][index]), *warn_of_defaults(rows, self.absent, index)]
         has_source = any(grid.name == "source" for grid in every)
+        if has_source and last_loads in self.outlines:
+            warnings += warn_of_other_bands([band.band for band in bands], self.outlines[last_loads])
         plans = []
         for band, groups, own in zip(bands, grids, of_bands, strict=True):
             ids, doubts = name_pixels(rows, band)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.ingest.checks import name_row
+from cal_pipeline.heterodyne.ingest.load_scans import ScanOutline
 from cal_pipeline.heterodyne.ingest.pixels import MISSING
 from cal_pipeline.heterodyne.ingest.rows import BandPlan, Floats, GroupPlan, Integers, RowTable, ScanPlan
 from cal_pipeline.heterodyne.ingest.sorting import DEFAULTS
@@ -78,6 +79,39 @@ def warn_of_defaults(rows: RowTable, absent: Mapping[str, Mask], index: Integers
                 f" (first: {name_row(rows, int(lacking.min()))}): {default} taken"
             )
     return warnings
+
+
+def warn_of_other_bands(bands: Sequence[str], loads: ScanOutline) -> list[str]:
+    """Warn of loads with other bands: the groups of bands are numbered within each scan.
+
+    Parameters
+    ----------
+    bands : sequence of str
+        Bands of a scan as recorded.
+    loads : ScanOutline
+        Scan with its loads.
+
+    Returns
+    -------
+    list of str
+        A warning if the bands of the loads are others.
+
+    Examples
+    --------
+    >>> loads = ScanOutline(7, 60000.0, 60000.0, 60000.1, True, True, frozenset(), {"0": 1024, "1": 1024, "2": 1024})
+    >>> warn_of_other_bands(["1", "2"], loads)
+    ["loads of scan 7 are of the bands '0', '1', '2', expected '1', '2': band_0, ... of both scans do not correspond"]
+    >>> warn_of_other_bands(["2", "1", "0"], loads)
+    []
+    """
+    own, others = sorted(set(bands)), sorted(loads.channels)
+    if own == others:
+        return []
+    found, expected = (", ".join(map(repr, names)) for names in (others, own))
+    return [
+        f"loads of scan {loads.number} are of the bands {found}, expected {expected}: band_0, ... of both scans do not"
+        " correspond"
+    ]
 
 
 def warn_of_reversed_pixels(source: GroupPlan) -> list[str]:

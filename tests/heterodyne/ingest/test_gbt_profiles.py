@@ -99,10 +99,11 @@ def test_frequency_switching_fails_by_name(tabulate_rows):
 
 
 def test_a_vane_without_a_thermometer_has_the_temperature_of_the_air(tabulate_rows):
-    warm = np.array([-3.9, 99.0, np.nan])
-    found = tabulate_rows("gbt_argus", 3, "RcvrArray75_115", CALPOSITION=np.array(["Vane"] * 3), TWARM=warm)
-    assert found.rows.phase.tolist() == ["HOT"] * 3
-    np.testing.assert_allclose(found.rows.values["thot"], [269.25, 260.0, 260.0])
+    # The last is in kelvin: taken for degrees Celsius it would double the scale.
+    warm = np.array([-3.9, 99.0, np.nan, 269.25])
+    found = tabulate_rows("gbt_argus", 4, "RcvrArray75_115", CALPOSITION=np.array(["Vane"] * 4), TWARM=warm)
+    assert found.rows.phase.tolist() == ["HOT"] * 4
+    np.testing.assert_allclose(found.rows.values["thot"], [269.25, 260.0, 260.0, 260.0])
     assert np.isnan(found.rows.values["tcold"]).all()
 
 

@@ -239,3 +239,16 @@ def test_loads_of_another_tuning_are_told(number: int) -> None:
         ("its own loads", "T_A* is wrong with them") if number == 1 else ("loads of scan 1", "calibration takes others")
     )
     assert warning == (f"{name} were observed at 87 to 87.999 GHz, expected 90 to 90.999 GHz as the source: {effect}")
+
+
+def test_bands_that_do_not_correspond_are_told() -> None:
+    """A scan without the first window: its band_0 is the second one, at a frequency that Doppler shifts may reach."""
+    rows = [
+        row(phase, seconds, number=number, band=str(band), signal_freq=87e9 + 2.5e7 * band)
+        for phase, seconds, number, bands in (("HOT", 0.0, 1, (0, 1, 2)), ("ON", 50.0, 2, (1, 2)))
+        for band in bands
+    ]
+    plans = plan_all(rows)
+    assert plans.scans[1].warnings == ()
+    (warning,) = plans.scans[2].warnings
+    assert warning.startswith("loads of scan 1 are of the bands '0', '1', '2', expected '1', '2': band_0, ...")
