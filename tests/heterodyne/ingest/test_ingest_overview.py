@@ -179,7 +179,6 @@ def test_reasons_that_differ_from_row_to_row_do_not_flood_log_and_table(tmp_path
     overview = preview_ingest([tmp_path / "night"], tmp_path / "night.zarr", profile, threads=1)
     table = lines_of(overview, "left out")
     assert len(table) == 30
-    files = "000030_barge.fits, 000031_barge.fits, 000032_barge.fits"
     assert table[-1] == [
         "48 rows",
         "000030_barge.fits, 000031_barge.fits, 000032_barge.fits and 9 more",
