@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -94,6 +95,9 @@ class LocalOutput(OutputStore):
             self._in_place = resume
             if not resume:
                 _refuse_unremovable(self.path)
+            elif not os.access(self.path, os.W_OK):
+                # Every observation would be made, and only its renaming fail.
+                raise PermissionError(errno.EACCES, "Permission denied to add to it")
         if not self._in_place:
             self.product = LocalStorePath(self.staging.product)
             write_group(self.product, "", self.kind.root_attributes)

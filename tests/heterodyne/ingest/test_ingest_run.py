@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -470,3 +471,19 @@ def test_scans_of_loads_become_one_and_answer_to_either_number(run, files, sessi
     assert run(profile=joined, scans="4").written == (3,)
     names = [item["name"] for item in read_record(session)["scans"]["3"]["files"]]
     assert names == ["000003_barge.fits", first.name]
+
+
+def test_a_session_that_may_not_be_written_is_refused_before_any_scan_is_made(run, files, session, monkeypatch):
+    write_files(files, 3, phases=WHOLE)
+    run()
+    write_files(files, 4, phases=WHOLE)
+    before = snapshot(session)
+    asked = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode, **how: path != session and asked(path, mode, **how))
+    with pytest.raises(StoreError, match=r"night\.zarr cannot be written: Permission denied to add to it"):
+        run()
+    assert {path: found[1] for path, found in snapshot(session).items()} == {
+        path: found[1] for path, found in before.items()
+    }
+    # What is there already needs no permission.
+    assert run(scans="3").kept == (3,)
