@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.heterodyne.ingest.near_keys import suggest_key
 from cal_pipeline.heterodyne.ingest.profile import Profile, name_attribute
 from cal_pipeline.heterodyne.ingest.rows import RowTable
 
@@ -25,7 +26,8 @@ def find_absent_fields(rows: RowTable, profile: Profile) -> dict[str, tuple[str,
     Returns
     -------
     dict of str to tuple of str
-        Keys that would hold the value, by field; none where no row is sound.
+        Keys that would hold the value, each with one of the first sound row that is spelt alike, by field; none
+        where no row is sound.
 
     Examples
     --------
@@ -38,7 +40,14 @@ def find_absent_fields(rows: RowTable, profile: Profile) -> dict[str, tuple[str,
     """
     sound = np.ones(len(rows), np.bool_)
     sound[list(rows.problems)] = False
-    return dict(_each_absent(rows, profile, sound)) if sound.any() else {}
+    if not sound.any():
+        return {}
+    first = int(np.argmax(sound))
+    path, hdu = rows.files[int(rows.file[first])], int(rows.hdu[first])
+    return {
+        name: tuple(f"{key}{suggest_key(path, hdu, key)}" for key in keys)
+        for name, keys in _each_absent(rows, profile, sound)
+    }
 
 
 def _each_absent(rows: RowTable, profile: Profile, sound: NDArray[np.bool_]) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -10,6 +10,7 @@ import numpy as np
 from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.ingest.columns import Column, join_columns, make_column
 from cal_pipeline.heterodyne.ingest.fits_fields import Segment
+from cal_pipeline.heterodyne.ingest.near_keys import suggest_key
 from cal_pipeline.heterodyne.ingest.rows import Floats, Integers
 
 
@@ -67,6 +68,7 @@ class RowKeys:
         self.n_dumps = _join_shapes([segment.n_dumps for segment in self.segments], lengths)
         self.n_channels = _join_shapes([segment.n_channels for segment in self.segments], lengths)
         self._columns: dict[str, Column] = {}
+        self._near: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._segment)
@@ -111,7 +113,13 @@ class RowKeys:
             return f"{key} is blank or NaN"
         if self.file_name and key in self.file_name.groupindex:
             return f"{key} is not there, as the name does not match file_name {self.file_name.pattern!r}"
-        return f"{key} is not there"
+        return f"{key} is not there{self._suggest(key, row)}"
+
+    def _suggest(self, key: str, row: int) -> str:
+        # One file tells for all: reasons are counted by their text.
+        if key not in self._near:
+            self._near[key] = suggest_key(self.files[self.file[row]], int(self.hdu[row]), key)
+        return self._near[key]
 
     def _in_table(self, row: int) -> bool:
         return bool(self.segments[self._segment[row]].columns)

@@ -142,12 +142,23 @@ def test_fields_that_no_row_has_are_told_with_their_keys(tmp_path):
     profile = write_profile(tmp_path, "azimuth = { value = 1.5 }", 'azimuth = ["AZ", { key = "AZIMUT", unit = "deg" }]')
     profile.write_text(
         profile.read_text()
-        .replace("schema = 1", 'schema = 1\ncarry = ["OBSERVER", "PROJ-ID"]')
+        .replace("schema = 1", 'schema = 1\ncarry = ["OBSERVR", "PROJ-ID"]')
         .replace('source = "OBJECT"', 'source = "OBJECT"\nline = "LIEN"')
     )
     overview = preview_ingest([tmp_path / "night"], tmp_path / "night.zarr", profile, threads=1)
-    assert overview.absent == {"line": ("LIEN",), "azimuth": ("AZ", "AZIMUT"), "proj_id": ("PROJ-ID",)}
-    assert lines_of(overview, "in no row") == [["line", "LIEN"], ["azimuth", "AZ, AZIMUT"], ["proj_id", "PROJ-ID"]]
+    observer = "OBSERVR; did you mean 'OBSERVER'?"
+    assert overview.absent == {
+        "line": ("LIEN",),
+        "azimuth": ("AZ", "AZIMUT"),
+        "observr": (observer,),
+        "proj_id": ("PROJ-ID",),
+    }
+    assert lines_of(overview, "in no row") == [
+        ["line", "LIEN"],
+        ["azimuth", "AZ, AZIMUT"],
+        ["observr", observer],
+        ["proj_id", "PROJ-ID"],
+    ]
 
 
 def test_scans_may_be_asked_for_by_the_number_of_the_telescope(tmp_path):

@@ -201,6 +201,11 @@ def test_a_column_that_is_not_there_fails_all_scans(tabulate_with):
     assert "no pamb: PRESSURE is not there; expected a number [Torr]" in problems[0]
 
 
+def test_a_misspelt_key_is_told_with_the_one_that_is_there(tabulate_with):
+    problems = tabulate_with(columns(PRESSURE=None, PRESURE=np.ones(4))).rows.problems
+    assert "no pamb: PRESSURE is not there; did you mean 'PRESURE'?; expected a number [Torr]" in problems[0]
+
+
 def test_scan_numbers_that_are_computed(tmp_path):
     table = columns(SCAN=np.array([7, 8, 9, 10], np.int32))
     text = write_profile(tmp_path / "my.toml").read_text()
