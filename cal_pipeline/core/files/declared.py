@@ -449,7 +449,7 @@ def _read(
     try:
         source = DeclaredFile(path, path.read_bytes(), error, title)
         tree = tomllib.loads(source.content.decode("utf-8"))
-    except (OSError, ValueError) as reason:
+    except (OSError, ValueError, RecursionError) as reason:
         raise error(f"{_titled(title, path)} cannot be read: {reason}") from reason
     return _as_table(declaration).read(tree, Entry(source))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 from cal_pipeline.core.store.product import INTERRUPTED, RUNNING, Key, ProductKind
@@ -13,10 +14,16 @@ from cal_pipeline.core.text import elide_middle, format_ranges, make_printable
 WIDTH = 100
 """Longest line [characters]."""
 
+TERMINAL = 80
+"""Longest line of a table that is wrapped [characters]."""
+
 UNKNOWN = "-"
 """In place of a value that is not known."""
 
 _MOST_FAILURES = 20
+
+_GAP, _NARROWEST = 2, 8
+"""Blanks between columns, and the width below which none is narrowed [characters]."""
 
 Row = TypeVar("Row")
 
@@ -88,6 +95,50 @@ def format_table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], width
     widths = [max(len(row[k]) for row in table) for k in range(len(titles) - 1)]
     lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]) for row in table]
     return lines if width is None else [elide_middle(line, width) for line in lines]
+
+
+def wrap_table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]], width: int | None = TERMINAL) -> list[str]:
+    """Align the cells of a table, those that are too long on several lines; no line without rows.
+
+    Parameters
+    ----------
+    titles : tuple of str
+        Titles of the columns.
+    rows : sequence of tuple of str
+        Cells of the rows.
+    width : int, optional
+        Longest line [characters]; cells are whole with None.
+
+    Examples
+    --------
+    >>> wrap_table(("file", "reason"), [("a.fits", "no number of a scan is in its header")], 30)
+    ['file    reason', 'a.fits  no number of a scan is', '        in its header']
+    """
+    if not rows:
+        return []
+    table = [titles, *rows]
+    widths = [max(len(row[k]) for row in table) for k in range(len(titles))]
+    if width is not None:
+        words = [max((len(word) for row in table for word in row[k].split()), default=0) for k in range(len(titles))]
+        room = width - _GAP * (len(titles) - 1)
+        # Words are cut, names of files among them, only where the table fits in no other way.
+        widths = _narrow(_narrow(widths, words, room), [_NARROWEST] * len(titles), room)
+    return [line for row in table for line in _wrap_row(row, widths)]
+
+
+def _narrow(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """Narrow the widest columns until they fit into a room, but none below its least width."""
+    found = list(widths)
+    while sum(found) > room and (wide := [k for k, low in enumerate(least) if found[k] > low]):
+        found[max(wide, key=lambda k: found[k])] -= 1
+    return found
+
+
+def _wrap_row(row: tuple[str, ...], widths: Sequence[int]) -> Iterator[str]:
+    cells = [textwrap.wrap(cell, width, break_on_hyphens=False) for cell, width in zip(row, widths, strict=True)]
+    for parts in zip_longest(*cells, fillvalue=""):
+        padded = (part.ljust(width) for part, width in zip(parts, widths, strict=True))
+        yield (" " * _GAP).join(padded).rstrip()
 
 
 def format_verdict(verdict: str, checks: Sequence[str]) -> str:

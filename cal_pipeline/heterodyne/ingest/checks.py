@@ -235,9 +235,9 @@ def name_row(rows: RowTable, row: int) -> str:
     Returns
     -------
     str
-        Such as ``"a.fits (extension 1, row 3)"``.
+        Such as ``"a.fits (HDU 1, row 3)"``.
     """
-    return f"{_file_of(rows, row)} (extension {rows.hdu[row]}, row {rows.row[row]})"
+    return f"{_file_of(rows, row)} (HDU {rows.hdu[row]}, row {rows.row[row]})"
 
 
 def _place(rows: RowTable, row: int) -> tuple[str, int, int]:

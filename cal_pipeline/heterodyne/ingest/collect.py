@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.inputs import select_numbers
@@ -124,7 +126,7 @@ def collect(paths: Sequence[str | Path], profile: str | Path = AUTO, scans: Any 
     name = _name_place(places)
     if not known:
         raise IngestError(_describe_nothing(name, chosen, len(files), table.left_out, of_files))
-    wanted = _select(scans, known, planned.merged, name)
+    wanted = _select(scans, known, {**_find_recorded(table.rows, known), **planned.merged}, name)
     return Collected(
         name,
         chosen,
@@ -179,12 +181,20 @@ def _join(number: int, failures: Sequence[IngestFailure]) -> IngestFailure:
     return IngestFailure(number, file, failures[0].error_class, "; ".join(messages[:_MOST_MESSAGES]) + more)
 
 
-def _select(scans: Any, known: Sequence[int], merged: Mapping[int, int], name: str) -> frozenset[int]:
+def _find_recorded(rows: RowTable, known: Collection[int]) -> dict[int, int]:
+    """Find the scans that numbers of the telescope belong to, as of the second half of a nod."""
+    if rows.recorded_number is None:
+        return {}
+    pairs = np.unique(np.stack([rows.recorded_number, rows.number]), axis=1).T.tolist()
+    return {recorded: number for recorded, number in pairs if recorded not in known}
+
+
+def _select(scans: Any, known: Sequence[int], parts: Mapping[int, int], name: str) -> frozenset[int]:
     """Select scans by number; that of a part stands for the scan that it became part of."""
     if scans is None:
         return frozenset(known)
-    chosen = select_numbers(scans, sorted({*known, *merged}), name, "scan")
-    return frozenset(merged.get(number, number) for number in chosen)
+    chosen = {parts.get(number, number) for number in select_numbers(scans, sorted({*known, *parts}), name, "scan")}
+    return frozenset(parts.get(number, number) for number in chosen)
 
 
 def _describe_nothing(
@@ -192,7 +202,8 @@ def _describe_nothing(
 ) -> str:
     """Describe why no scan comes of some files."""
     reasons = [failure.message for failure in failures]
-    reasons += [f"{item.file}: {format_count(item.n_rows, 'row')} left out, {item.reason}" for item in left_out]
+    for reason, (n_rows, names) in group_left_out(left_out).items():
+        reasons.append(f"{format_count(n_rows, 'row')} of {list_few(names, 2)} left out, {reason}")
     told = f": {list_few(list(dict.fromkeys(reasons)), _MOST_MESSAGES)}" if reasons else ""
     files = format_count(n_files, "file")
     return f"{name}: found no scan in {files} with the profile {profile.name}, expected at least one{told}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from os import PathLike
@@ -19,6 +21,8 @@ from cal_pipeline.heterodyne.ingest.phase_rules import describe_keys, find_rows
 from cal_pipeline.heterodyne.ingest.profile import Profile, open_profile, shipped_profiles
 from cal_pipeline.heterodyne.ingest.row_keys import RowKeys
 
+logger = logging.getLogger(__name__)
+
 Paths = Sequence[str | PathLike[str]]
 
 
@@ -29,14 +33,14 @@ def find_files(paths: Paths, profile: Profile) -> list[str]:
     ----------
     paths : sequence of path
         Files, which are taken whatever their names, and folders, which are searched on all levels for the
-        patterns of the profile.
+        patterns of the profile; links are followed.
     profile : Profile
         The profile.
 
     Returns
     -------
     list of str
-        Paths of the files, sorted, each of them once.
+        Paths of the files, sorted, each of them once: by its own name rather than by that of a link.
 
     Raises
     ------
@@ -49,34 +53,41 @@ def find_files(paths: Paths, profile: Profile) -> list[str]:
 def _find(paths: Paths, patterns: Sequence[str], whose: str) -> list[str]:
     if not paths:
         raise IngestError("no file or folder is given, expected at least one")
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = defaultdict(list)
     for path in map(str, paths):
+        if not os.path.isdir(path) and not os.path.exists(path):
+            there = "is a link to nothing" if os.path.islink(path) else f"is not there{_suggest_name(path)}"
+            raise _fault(path, there)
         files = _search_folder(path, patterns) if os.path.isdir(path) else [path]
         if not files:
             raise _fault(path, f"holds no file of {whose}, expected names like {list_few(patterns)}")
-        if not os.path.exists(files[0]):
-            raise _fault(path, f"is not there{_suggest_name(path)}")
         for file in files:
-            found.setdefault(os.path.realpath(file), file)
-    return sorted(found.values())
+            found[os.path.realpath(file)].append(file)
+    # Folders list their files in no order: which name is taken depends on the names only.
+    return sorted(min(names, key=lambda name: (os.path.islink(name), name)) for names in found.values())
 
 
 def _search_folder(folder: str, patterns: Sequence[str]) -> list[str]:
-    return [
-        os.path.join(place, name)
-        for place, _, names in os.walk(folder)
-        for name in names
-        if any(fnmatch(name, pattern) for pattern in patterns)
-    ]
+    def warn(error: OSError) -> None:
+        logger.warning("folder %s cannot be read: %s; its files are left out", error.filename, error.strerror)
+
+    found, seen = [], {os.path.realpath(folder)}
+    for place, folders, names in os.walk(folder, onerror=warn, followlinks=True):
+        # A link may lead back to a folder above.
+        real = {name: os.path.realpath(os.path.join(place, name)) for name in sorted(folders)}
+        folders[:] = [name for name in real if real[name] not in seen]
+        seen.update(real.values())
+        found += [os.path.join(place, name) for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+    return found
 
 
 def _fault(path: str, text: str) -> IngestError:
-    return IngestError(f"{make_printable(path)} {text}")
+    return IngestError(f"{make_printable(path) or repr(path)} {text}")
 
 
 def _suggest_name(path: str) -> str:
     parent = Path(path).parent
-    names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
+    names = os.listdir(parent) if os.access(parent, os.R_OK) and parent.is_dir() else []
     near = difflib.get_close_matches(Path(path).name, names, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 

@@ -161,7 +161,7 @@ def _describe_lack(hdu: str | int, names: Sequence[str]) -> str:
     listed = list_few([f"{index} {name!r}" if name and index else str(index) for index, name in enumerate(names)])
     near = difflib.get_close_matches(str(hdu), [name for name in names if name], n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no HDU {hdu!r}, found {listed}{hint}"
+    return f"no HDU {hdu!r}, found HDU {listed}{hint}"
 
 
 def _read_unit(path: str, unit: HeaderUnit, primary: HeaderUnit, named: Mapping[str, str], request: Request) -> Segment:

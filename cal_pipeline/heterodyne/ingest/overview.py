@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from cal_pipeline.core.errors import OutputExistsError
-from cal_pipeline.core.store.overview import UNKNOWN, format_table
+from cal_pipeline.core.store.overview import TERMINAL, UNKNOWN, wrap_table
 from cal_pipeline.core.text import format_count, format_ranges, list_few, make_printable
+from cal_pipeline.heterodyne.ingest.absent import find_absent_fields
 from cal_pipeline.heterodyne.ingest.collect import Collected, group_left_out
 from cal_pipeline.heterodyne.ingest.decide import Decision
 from cal_pipeline.heterodyne.ingest.recipe import describe_groups, each_group, name_scan
 from cal_pipeline.heterodyne.ingest.rows import IngestFailure, ScanPlan
-from cal_pipeline.heterodyne.kinds import INGESTED
 
 _MANY = 4
 """Number of files of one scan and phase from which on they share a line."""
@@ -67,7 +68,7 @@ class FileLine:
         return files, str(self.scan), rows, f"{self.fate}: {places}" if places else self.fate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IngestOverview:
     """Preview of an ingest.
 
@@ -87,6 +88,8 @@ class IngestOverview:
         Number of rows that are not used and names of their files, by reason.
     failures : tuple of IngestFailure
         Scans and files that would fail.
+    absent : mapping of str to tuple of str
+        Keys of fields that the profile declares and no row has, by field.
     """
 
     session: str
@@ -96,6 +99,11 @@ class IngestOverview:
     plans: Mapping[int, ScanPlan]
     left_out: Mapping[str, tuple[int, list[str]]]
     failures: tuple[IngestFailure, ...]
+    absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return the tables, as a notebook shows them."""
+        return self.text
 
     @property
     def status(self) -> int:
@@ -106,15 +114,28 @@ class IngestOverview:
 
     @property
     def text(self) -> str:
-        """Tables, for a terminal; names from the files are escaped."""
+        """Tables, for a terminal of 80 columns; names from the files are escaped."""
+        return self.format_text(TERMINAL)
+
+    def format_text(self, width: int | None = None) -> str:
+        """Format the tables; names from the files are escaped.
+
+        Parameters
+        ----------
+        width : int, optional
+            Longest line of the tables [characters]; each row is one line with None.
+        """
         sections = [
-            format_table(("file", "scan", "rows", "becomes"), [line.cells for line in self.files], None),
-            format_table(("scan", "becomes", "source", "holds"), list(self._describe_scans()), None),
-            [f"warning: {warning}" for warning in self._warnings()],
-            format_table(("left out", "files", "reason"), list(self._describe_left_out()), None),
-            format_table(("failed", "file", "reason"), list(self._describe_failures()), None),
+            wrap_table(("file", "scan", "rows", "becomes"), [line.cells for line in self.files], width),
+            wrap_table(("scan", "becomes", "source", "holds"), list(self._describe_scans()), width),
+            wrap_table(("warnings",), [(warning,) for warning in self._warnings()], width),
+            wrap_table(("in no row", "keys of the profile"), list(self._describe_absent()), width),
+            wrap_table(("left out", "files", "reason"), list(self._describe_left_out()), width),
+            wrap_table(("failed", "file", "reason"), list(self._describe_failures()), width),
         ]
-        return "\n\n".join("\n".join(lines) for lines in [*sections, [self._describe_end()]] if lines)
+        end = self._describe_end()
+        sections.append([end] if width is None else textwrap.wrap(end, width, break_long_words=False))
+        return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
     def _describe_scans(self) -> Iterator[tuple[str, ...]]:
         for number, fate in sorted(self.fates.items()):
@@ -127,6 +148,10 @@ class IngestOverview:
     def _warnings(self) -> Iterator[str]:
         for number, plan in sorted(self.plans.items()):
             yield from (name_scan(number, warning) for warning in plan.warnings)
+
+    def _describe_absent(self) -> Iterator[tuple[str, ...]]:
+        for name, keys in self.absent.items():
+            yield make_printable(name), make_printable(", ".join(keys))
 
     def _describe_left_out(self) -> Iterator[tuple[str, ...]]:
         for reason, (n_rows, files) in self.left_out.items():
@@ -171,6 +196,7 @@ def make_overview(session: str, collected: Collected, decision: Decision) -> Ing
         collected.plans,
         group_left_out(collected.left_out),
         (*collected.of_files, *failures),
+        find_absent_fields(collected.rows, collected.profile),
     )
 
 
@@ -212,13 +238,12 @@ def _shorten(path: str, folder: str) -> str:
 def _find_places(collected: Collected, plan: ScanPlan) -> dict[int, dict[str, tuple[int, ...]]]:
     """Find the subscans that the rows of each file go to, by group."""
     found: dict[int, dict[str, tuple[int, ...]]] = defaultdict(dict)
-    scan = INGESTED.group_name(plan.number)
     for name, group in each_group(plan):
         there = group.rows >= 0
         files, subscans = collected.rows.file[group.rows[there]], np.nonzero(there)[3]
         pairs = np.unique(np.stack([files, subscans]), axis=1)
         for file in np.unique(pairs[0]).tolist():
-            found[file][f"{scan}/{name}"] = tuple(pairs[1][pairs[0] == file].tolist())
+            found[file][name] = tuple(pairs[1][pairs[0] == file].tolist())
     return found
 
 
@@ -231,8 +256,9 @@ def _share_lines(lines: Iterable[FileLine]) -> list[FileLine]:
         is_of_one = n_scans[line.files] == 1 and len(line.rows) == 1
         part: tuple[Any, ...] = () if is_of_one else (tuple(line.rows.values()), tuple(line.places.items()))
         alike[line.scan, tuple(line.rows), part].append(line)
-    groups = ([_merge(group)] if len(group) >= _MANY else group for group in alike.values())
-    return [line for group in groups for line in group]
+    shared = {id(line): group for group in alike.values() if len(group) >= _MANY for line in group}
+    groups = ((line, shared.get(id(line), [line])) for line in every)
+    return [_merge(group) if len(group) > 1 else line for line, group in groups if line is group[0]]
 
 
 def _merge(lines: Sequence[FileLine]) -> FileLine:

@@ -15,6 +15,7 @@ from cal_pipeline.heterodyne.ingest.groups import GroupGrid, GroupingProfile, de
 from cal_pipeline.heterodyne.ingest.load_scans import LoadHistory, ScanOutline, merge_load_scans, outline_scan
 from cal_pipeline.heterodyne.ingest.pixel_spread import describe_axes, describe_spread
 from cal_pipeline.heterodyne.ingest.pixels import BandRows, RowNames, name_pixels, split_bands
+from cal_pipeline.heterodyne.ingest.plan_limits import warn_of_limits
 from cal_pipeline.heterodyne.ingest.plan_warnings import (
     warn_of_defaults,
     warn_of_other_bands,
@@ -192,6 +193,7 @@ class _Planner:
                 doubts += warn_of_reversed_pixels(planned["source"])
             warnings += [f"{band.name}: {doubt}" if band.name else doubt for doubt in doubts]
             plans.append(BandPlan(band.name, own, planned))
+        warnings += warn_of_limits(plans, str(attributes.get("instmode", "")))
         files = np.unique(rows.file[index]).tolist()
         return ScanPlan(
             number=number,

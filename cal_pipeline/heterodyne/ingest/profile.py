@@ -27,7 +27,7 @@ from cal_pipeline.core.files.declared import (
 from cal_pipeline.heterodyne.ingest.errors import ProfileError
 from cal_pipeline.heterodyne.ingest.fields import DOPPLER, MAP_FIELDS, PIXEL_FIELDS, SCAN_FIELDS, Field
 from cal_pipeline.heterodyne.ingest.fits_fields import Request
-from cal_pipeline.heterodyne.ingest.value_forms import LabelOrNumber, Texts, ValueForm
+from cal_pipeline.heterodyne.ingest.value_forms import Texts, ValueForm, Wanted
 from cal_pipeline.heterodyne.ingest.values import Constant, Value
 from cal_pipeline.heterodyne.phases import CALIBRATION, OFFS, ONS
 
@@ -39,8 +39,7 @@ PHASES = (*ONS, *OFFS, *CALIBRATION)
 
 IGNORE, FAIL = "IGNORE", "FAIL"
 
-_WANTED = Each(LabelOrNumber(), lone=True)
-_CONDITIONS = Texts(_WANTED, empty=True)
+_CONDITIONS = Texts(Wanted(), empty=True)
 
 Conditions = Mapping[str, tuple[str | float, ...]]
 """Values or patterns by key; all keys must have one of theirs."""
@@ -140,6 +139,8 @@ class PixelId:
         for _, name, spec, conversion in parts:
             if name is not None and (not name.strip() or conversion or "{" in (spec or "")):
                 raise at.refusal(text, "a format string of keys, as in 'PX{receiver:02d}'")
+            if re.search(r"\d{3}", spec or ""):
+                raise at.refusal(text, "a format string of keys with widths up to 99")
         return text
 
 

@@ -29,7 +29,7 @@ class RowTable:
     files : tuple of str
         Paths of the files.
     file, hdu, row : ndarray, shape (N,)
-        Place of a row: index into `files`, index of the extension in the file, row of its table
+        Place of a row: index into `files`, index of the HDU in the file, row of its table
         (0 for an image).
     number : ndarray, shape (N,)
         Scan number.

@@ -208,6 +208,8 @@ def _prepare(
     places = [paths] if isinstance(paths, (str, Path)) else list(paths)
     if not places:
         raise UsageError("no files to ingest; name files or folders")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise UsageError(f"threads is {threads!r}, expected a whole number from 1")
     where = normalize_location(session)
     refuse_other_format("ingest", where, STORE_SUFFIX, "a session is a Zarr store, a folder: name it as in night.zarr")
     if scans is not None:

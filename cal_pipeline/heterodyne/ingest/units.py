@@ -77,7 +77,9 @@ def make_conversion(unit: str, to: str) -> Conversion:
     try:
         source, target = units.Unit(UNITS.get(unit, unit)), units.Unit(to)
     except (ValueError, TypeError):
-        near = difflib.get_close_matches(unit, [*units.get_current_unit_registry().registry, *UNITS], n=1)
+        known = [*units.get_current_unit_registry().registry, *UNITS]
+        # Symbols of units are short: another case of letters is nearer than another letter.
+        near = [name for name in known if name.lower() == unit.lower()] or difflib.get_close_matches(unit, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"there is no unit {unit!r}{hint}") from None
     try:

@@ -48,6 +48,16 @@ class LabelOrNumber:
         return TextOrNumber().read(value, at)
 
 
+class Wanted:
+    """Texts or numbers of which a key must have one, or a single one without brackets."""
+
+    def read(self, value: Any, at: Entry) -> tuple[str | float, ...]:
+        """Return texts and numbers."""
+        if value == []:
+            raise at.refusal(value, "at least one text or number: no row has one of none")
+        return Each(LabelOrNumber(), lone=True).read(value, at)
+
+
 @dataclass(frozen=True)
 class Texts:
     """Table of texts with a value of one kind each.
@@ -167,6 +177,8 @@ class ValueForm:
         return Translation(key, table, self._is_time)
 
     def _check_constant(self, name: str, value: float | str) -> None:
+        if self.field.name == "number" and not isinstance(value, str) and (value < 0 or value % 1):
+            raise ValueError(f"{name} is {value:g}, expected a whole number from 0")
         if not isinstance(value, str) or self.field.kind in ("text", "label"):
             return
         if not self._is_time:

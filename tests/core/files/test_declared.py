@@ -149,6 +149,12 @@ def test_bytes_that_are_no_text(tmp_path):
         read_declared(tmp_path / "h2rg.toml", Detector, DetectorError)
 
 
+def test_a_file_of_too_many_levels(tmp_path):
+    (tmp_path / "h2rg.toml").write_text("name = " + "[" * 5000 + "]" * 5000)
+    with pytest.raises(DetectorError, match="cannot be read"):
+        read_declared(tmp_path / "h2rg.toml", Detector, DetectorError)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DetectorError, match=r"^/.*none\.toml cannot be read"):
         read_declared(tmp_path / "none.toml", Detector, DetectorError)

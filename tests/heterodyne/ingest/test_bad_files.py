@@ -97,7 +97,7 @@ def test_the_scan_of_a_table_that_cannot_be_read_is_that_of_its_name(tmp_path):
 
 def test_no_such_hdu(tmp_path, table_profile):
     path = write_table(tmp_path / "a.fits", make_table(dish_columns(), name="SINGLE_DISH"), SCAN=44)
-    message = f"{path}: no HDU 'SINGLE DISH', found 0, 1 'SINGLE_DISH'; did you mean 'SINGLE_DISH'?"
+    message = f"{path}: no HDU 'SINGLE DISH', found HDU 0, 1 'SINGLE_DISH'; did you mean 'SINGLE_DISH'?"
     assert problems_by_scan(tabulate([path], table_profile)) == {44: message}
 
 

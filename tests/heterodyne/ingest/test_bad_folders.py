@@ -339,7 +339,7 @@ def test_no_such_extension(one_scan, tmp_path, hdu, missing):
     profile.write_text(PROFILE_TEXT.replace("hdu = 0", f"hdu = {hdu}"))
     ((number, message),) = failures_of(one_scan.fits, tmp_path / "s.zarr", profile=profile)
     assert number == 1
-    assert f"{one_scan.fits / name_file(1, 1, 0)}: no HDU {missing}, found 0" in message
+    assert f"{one_scan.fits / name_file(1, 1, 0)}: no HDU {missing}, found HDU 0" in message
 
 
 def test_one_file_without_the_extension_that_all_others_have(one_scan, tmp_path):
@@ -355,7 +355,7 @@ def test_one_file_without_the_extension_that_all_others_have(one_scan, tmp_path)
         fits.HDUList([fits.PrimaryHDU(None, header), image]).writeto(path, overwrite=True)
     ((number, message),) = failures_of(tmp_path / "night", tmp_path / "s.zarr", profile=profile)
     assert number == 6
-    assert re.search(rf"{name_file(6)}: no HDU 'COUNTS', found 0.*'SPECTRUM'", message)
+    assert re.search(rf"{name_file(6)}: no HDU 'COUNTS', found HDU 0.*'SPECTRUM'", message)
     found = zarr.open_group(tmp_path / "s.zarr", mode="r")["scan_000005/source/data_5d"][...]
     np.testing.assert_array_equal(found, zarr.open_group(one_scan.session, mode="r")["scan_000001/source/data_5d"][...])
 

@@ -93,7 +93,7 @@ def test_bytes_after_the_last_extension_are_no_extension(path):
         (b"\x89PNG\r\n\x1a\n....", r"is no FITS file: it starts with '\\x89PNG"),
         (b"SIMPLE  =                    T".ljust(2880), "ends within the header of HDU 0: no END in 2880 bytes"),
         (b"\x1f\x8bnonsense", "cannot be read"),
-        (gzip.compress(b"SIMPLE  =".ljust(50000))[:40], "cannot be read"),
+        (gzip.compress(b"SIMPLE  =".ljust(50000), mtime=0)[:40], "cannot be read"),
     ],
 )
 def test_files_that_are_no_fits(tmp_path, content, message):

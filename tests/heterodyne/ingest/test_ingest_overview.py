@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from helpers_ingest_files import WHOLE, snapshot, truncate, write_file, write_files, write_profile
 
+from cal_pipeline.errors import IngestError, StoreError
 from cal_pipeline.heterodyne.ingest.overview import FileLine
 from cal_pipeline.ingest import ingest, preview_ingest
 
@@ -25,7 +26,7 @@ def night(tmp_path):
 
 def lines_of(overview, title):
     """Find the cells of the table with a title."""
-    table = next(part for part in overview.text.split("\n\n") if part.startswith(title))
+    table = next(part for part in overview.format_text().split("\n\n") if part.startswith(title))
     return [[cell.strip() for cell in line.split("  ") if cell] for line in table.split("\n")[1:]]
 
 
@@ -35,21 +36,21 @@ def test_each_file_and_scan_has_its_fate(night, tmp_path):
     assert snapshot(tmp_path / "out" / "night.zarr") == before
     assert overview.fates == {3: "kept", 4: "refused", 5: "added", 6: "failed", 7: "failed"}
     assert overview.status == 2
-    loads, group = "2 COLD, 2 HOT", "scan_000005"
+    loads = "2 COLD, 2 HOT"
     assert lines_of(overview, "file") == [
         [
             "000003_barge.fits",
             "3",
             f"{loads}, 4 OFF, 4 ON",
-            "kept: scan_000003/source 0:3, scan_000003/calibration 0, 1",
+            "kept: source 0:3, calibration 0, 1",
         ],
         [
             "000004_barge.fits",
             "4",
             f"{loads}, 4 OFF, 4 ON",
-            "refused: scan_000004/source 0:3, scan_000004/calibration 0, 1",
+            "refused: source 0:3, calibration 0, 1",
         ],
-        ["000005_barge.fits", "5", f"{loads}, 2 OFF, 2 ON", f"added: {group}/source 0, 1, {group}/calibration 0, 1"],
+        ["000005_barge.fits", "5", f"{loads}, 2 OFF, 2 ON", "added: source 0, 1, calibration 0, 1"],
         ["000006_barge.fits", "6", "2 without phase, 2 OFF", "failed"],
         ["000007_barge.fits", "7", "1 without phase", "failed"],
     ]
@@ -66,9 +67,13 @@ def test_each_file_and_scan_has_its_fate(night, tmp_path):
     ]
     assert failures[1][2].startswith("OutputExistsError: scan 4 is in ")
     assert "PHASE is 'X'" in failures[2][2]
-    assert overview.text.splitlines()[-1].endswith(
-        "night.zarr, by the profile barge: 1 scan would be kept, 1 scan would be refused, 1 scan would be added, "
-        "2 scans would fail; nothing was written"
+    assert (
+        overview.format_text()
+        .splitlines()[-1]
+        .endswith(
+            "night.zarr, by the profile barge: 1 scan would be kept, 1 scan would be refused, 1 scan would be added, "
+            "2 scans would fail; nothing was written"
+        )
     )
     assert "\x1b" not in overview.text
 
@@ -89,11 +94,76 @@ def test_many_files_of_one_phase_share_a_line(tmp_path):
     write_file(files / "3_z.fits", 3, phases="TTTTTB")
     write_file(files / "4_z.fits", 4, phases="AB")
     overview = preview_ingest([files], tmp_path / "night.zarr", write_profile(tmp_path), threads=1)
-    group = "scan_000003/source"
+    group = "source"
     assert overview.files == (
         FileLine(tuple(f"3_{place}.fits" for place in range(4)), 3, {"ON": 8}, "added", {group: (0, 1, 2, 3)}),
         FileLine(("3_z.fits",), 3, {"OFF": 2}, "added", {group: (4,)}),
-        FileLine(("4_z.fits",), 4, {"OFF": 2, "ON": 2}, "added", {"scan_000004/source": (0, 1)}),
+        FileLine(("4_z.fits",), 4, {"OFF": 2, "ON": 2}, "added", {"source": (0, 1)}),
     )
     assert lines_of(overview, "file")[0] == ["4 files, 3_0.fits to 3_3.fits", "3", "8 ON", f"added: {group} 0:3"]
     assert (overview.status, overview.failures) == (0, ())
+
+
+def test_tables_fit_a_terminal_of_80_columns(night):
+    overview = night()
+    assert repr(overview) == str(overview) == overview.text
+    lines = overview.text.splitlines()
+    folder = overview.session.removesuffix("night.zarr")
+    assert max(len(line.replace(folder, "")) for line in lines) <= 80
+    # The line of a row goes on in its column, and all words are there, those of the paths cut.
+    at = next(n for n, line in enumerate(lines) if line.startswith("000004_barge.fits"))
+    assert [line.split() for line in lines[at : at + 2]] == [
+        ["000004_barge.fits", "4", "2", "COLD,", "2", "HOT,", "4", "OFF,", "4", "ON", "refused:", "source", "0:3,"],
+        ["calibration", "0,", "1"],
+    ]
+    assert lines[at].index("refused") == lines[at + 1].index("calibration")
+    squeezed = ["".join(text.split()) for text in (overview.text, overview.format_text())]
+    assert len(squeezed[0]) == len(squeezed[1])
+
+
+def test_files_stay_in_order_though_some_share_a_line(tmp_path):
+    files = tmp_path / "night"
+    files.mkdir()
+    for place in range(5):
+        write_file(files / f"b{place}.fits", 3, phases="T" * place + "A")
+    for name, numbers in {"a.fits": 4, "c.fits": 6}.items():
+        write_file(files / name, numbers, phases="HCAB")
+    write_file(files / "d.fits", 5, phases="HCAB")
+    overview = preview_ingest([files], tmp_path / "night.zarr", write_profile(tmp_path), threads=1)
+    assert [line.files[0] for line in overview.files] == ["a.fits", "b0.fits", "c.fits", "d.fits"]
+    assert [line.scan for line in overview.files] == [4, 3, 6, 5]
+
+
+def test_fields_that_no_row_has_are_told_with_their_keys(tmp_path):
+    write_files(tmp_path / "night", 3, phases=WHOLE)
+    write_files(tmp_path / "night", 4, phases="BX")
+    profile = write_profile(tmp_path, "azimuth = { value = 1.5 }", 'azimuth = ["AZ", { key = "AZIMUT", unit = "deg" }]')
+    profile.write_text(
+        profile.read_text()
+        .replace("schema = 1", 'schema = 1\ncarry = ["OBSERVER", "PROJ-ID"]')
+        .replace('source = "OBJECT"', 'source = "OBJECT"\nline = "LIEN"')
+    )
+    overview = preview_ingest([tmp_path / "night"], tmp_path / "night.zarr", profile, threads=1)
+    assert overview.absent == {"line": ("LIEN",), "azimuth": ("AZ", "AZIMUT"), "proj_id": ("PROJ-ID",)}
+    assert lines_of(overview, "in no row") == [["line", "LIEN"], ["azimuth", "AZ, AZIMUT"], ["proj_id", "PROJ-ID"]]
+
+
+def test_scans_may_be_asked_for_by_the_number_of_the_telescope(tmp_path):
+    write_files(tmp_path / "night", 3, 5, phases=WHOLE)
+    profile = write_profile(tmp_path, 'number = "SCAN"', 'number = { key = "SCAN", plus = -1 }')
+
+    def choose(scans):
+        overview = preview_ingest([tmp_path / "night"], tmp_path / "night.zarr", profile, scans, threads=1)
+        return [number for number, fate in overview.fates.items() if fate == "added"]
+
+    assert [choose(scans) for scans in ("3", "2", "5", "3:5")] == [[2], [2], [4], [2, 4]]
+    with pytest.raises(StoreError, match="night has no scan 6; it has 2:5"):
+        choose("6")
+
+
+def test_rows_that_do_not_match_are_counted_over_all_files(tmp_path):
+    write_files(tmp_path / "night", *range(1, 6), phases=WHOLE)
+    profile = write_profile(tmp_path, "crew", "nobody")
+    expected = r"60 rows of 000001_barge.fits, 000002_barge.fits and 3 more left out, OBSERVER is 'crew', expected 'no"
+    with pytest.raises(IngestError, match=expected):
+        preview_ingest([tmp_path / "night"], tmp_path / "night.zarr", profile, threads=1)

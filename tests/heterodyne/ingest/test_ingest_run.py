@@ -14,6 +14,7 @@ import zarr
 from helpers_ingest_files import WHOLE, snapshot, truncate, write_file, write_files, write_profile
 
 from cal_pipeline import CalibratedSession, open_l0, open_l1
+from cal_pipeline.core.errors import UsageError
 from cal_pipeline.core.run.run_record import RunRecordError
 from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.core.store.local_output import LocalOutput
@@ -59,6 +60,12 @@ def failed(call):
     with pytest.raises(RunFailedError) as caught:
         call()
     return caught.value
+
+
+@pytest.mark.parametrize("threads", [0, -1, "two", 1.5])
+def test_a_number_of_threads_that_is_none(files, session, tmp_path, threads):
+    with pytest.raises(UsageError, match=f"threads is {threads!r}, expected a whole number from 1"):
+        ingest(files, session, write_profile(tmp_path), threads=threads)
 
 
 def test_scans_are_written_with_the_record_of_their_files(run, files, session, caplog):

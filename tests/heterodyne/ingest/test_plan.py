@@ -333,8 +333,8 @@ def test_frequencies_by_default_are_warned_of() -> None:
     rows = [row("ON", 0.0, ref_channel=8.0), row("ON", 5.0, ref_channel=np.nan, file="b.fits", image_freq=np.nan)]
     plan = plan_one(rows)
     assert plan.warnings == (
-        "no image_freq in 2 of 2 rows (first: a.fits (extension 1, row 0)): signal_freq taken",
-        "no ref_channel in 1 of 2 rows (first: b.fits (extension 1, row 1)): 0 taken",
+        "no image_freq in 2 of 2 rows (first: a.fits (HDU 1, row 0)): signal_freq taken",
+        "no ref_channel in 1 of 2 rows (first: b.fits (HDU 1, row 1)): 0 taken",
     )
     assert values_of(plan, "ref_channel") == [8.0, 0.0]
 
@@ -354,6 +354,18 @@ def test_a_number_that_two_nights_have_is_warned_of() -> None:
     rows = [row("ON", seconds) for seconds in (0.0, 3000.0, 86400.0)]
     assert plan_one(rows).warnings == ("rows pause for 23.2 h: two scans may have the same number",)
     assert plan_one(rows[:2]).warnings == ()
+
+
+def test_numbers_that_calibration_refuses_are_warned_of_with_the_unit_they_look_like() -> None:
+    rows = [row("ON", 0.0, elevation=52.0), row("OFF", 9.0, elevation=52.0), row("HOT", 20.0, elevation=52.0)]
+    plan = plan_scans(table(rows, instmode="TP"), Grouping()).scans[1]
+    (warning,) = plan.warnings
+    assert warning.startswith(
+        "source/elevation of subscans [0, 1] is [52.0, 52.0] rad, expected finite numbers above 0"
+    )
+    assert warning.endswith("they look like degrees: convert them to rad")
+    plan = plan_scans(table([row("ON", 0.0, signal_freq=90.0), row("OFF", 9.0)], instmode="TP"), Grouping()).scans[1]
+    assert any("signal_freq" in warning and "look like GHz" in warning for warning in plan.warnings)
 
 
 def test_files_of_a_scan_are_its_own() -> None:

@@ -41,7 +41,7 @@ def test_two_files_for_one_pixel_and_subscan() -> None:
         ]
         file, message = refuse(rows)
         assert file == ""
-        assert "a.fits (extension 1, row 2) and copy/a.fits (extension 1, row 2) are both" in message
+        assert "a.fits (HDU 1, row 2) and copy/a.fits (HDU 1, row 2) are both" in message
         assert f"{phase} of receiver '4', array '0'" in message
         assert "found two rows for one pixel and subscan, expected one" in message
 
@@ -86,7 +86,7 @@ def test_bands_may_have_other_numbers_of_channels() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"phase": "OTFX"}, "a.fits (extension 1, row 0) has the phase 'OTFX', expected one of ON, OTF-ON"),
+        ({"phase": "OTFX"}, "a.fits (HDU 1, row 0) has the phase 'OTFX', expected one of ON, OTF-ON"),
         ({"mjd": np.nan}, "mjd = nan, expected a time"),
         ({"exptime": -1.0}, "exptime = -1, expected an integration time"),
         ({"freq_res": 0.0}, "freq_res = 0, expected the width of a channel [Hz], which is not 0"),

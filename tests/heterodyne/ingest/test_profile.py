@@ -106,6 +106,10 @@ def test_shipped_profiles_are_in_order_of_name():
         ("[match]", 'file_name = "(x"\n[match]', r"file_name is '\(x', expected a regular expression"),
         ("[match]", 'carry = ["SOURCE"]\n[match]', r"carry has 'SOURCE', expected other names than"),
         ("[match]", 'carry = ["A-B", "A_B"]\n[match]', "carry has 'A-B', which becomes 'a_b' as another does"),
+        ("[match]", "[match]\nA = []", r"match.A is \[\], expected at least one text or number"),
+        ('number = "SCAN"', "number = { value = 1.5 }", "scan.number.value is 1.5, expected a whole number from 0"),
+        ('number = "SCAN"', 'number = ["A", { value = -1 }]', r"scan.number\[1\].value is -1, expected a whole number"),
+        ("{receiver:02d}", "{receiver:9999999d}", "pixel.id is .*, expected a format string of keys with widths"),
         ("[match]", 'missing = ["x"]\n[match]', r"missing is 'x'|missing\[0\] is 'x', expected a finite number"),
     ],
 )

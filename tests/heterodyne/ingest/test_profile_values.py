@@ -173,6 +173,8 @@ def test_labels_of_pixels_may_be_counted_from_one(tmp_path):
             "otf_lon",
             "unit: there is no unit 'arcsecs'; did you mean 'arcsec",
         ),
+        ('{ key = "A", unit = "Arcsec" }', "otf_lon", "there is no unit 'Arcsec'; did you mean 'arcsec'?"),
+        ('{ key = "A", unit = "ghz" }', "freq_off", "there is no unit 'ghz'; did you mean 'GHz'?"),
         ('{ key = "A", unit = "deg" }', "tamb", "map.tamb.unit: 'deg' cannot be converted to 'K'"),
         ('{ key = "A", unit = "m/s" }', "ref_channel", "'m/s' cannot be converted to 'a number'"),
         ('{ key = "A", unit = "K" }', "source", "map.source.unit is not known"),
