@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cal_pipeline.cli.commands import CommandParser, UsageError, run_command, show
-from cal_pipeline.cli.demo_runs import run_strun
+from cal_pipeline.cli.demo_runs import run_program
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.product import CalibratedSession
@@ -115,7 +115,7 @@ def run_observation(observation: DemoSession, folder: Path) -> list[Comparison]:
         f"--steps.loads.forward_efficiency={efficiency}",
         f"--log-file={folder / (observation.name + '.log')}",
     ]
-    run_strun(arguments, r"scan \d+ ")
+    run_program("strun", arguments, r"scan \d+ ")
     calibrated = CalibratedSession(product)
     return [
         _compare(calibrated, read_truth(session, number), number, folder / observation.name)

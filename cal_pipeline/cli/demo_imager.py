@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cal_pipeline.cli.commands import show
-from cal_pipeline.cli.demo_runs import run_strun
+from cal_pipeline.cli.demo_runs import run_program
 from cal_pipeline.core.text import format_count
 from cal_pipeline.imager.dq import DQ
 from cal_pipeline.imager.mosaics import MosaicModel
@@ -146,7 +146,7 @@ def calibrate(files: VisitFiles) -> None:
     for pipeline, source, output, *options in runs:
         log = folder / f"{pipeline}.log"
         settings = [f"--output_file={output}", "--overwrite=true", *map(str, options), f"--log-file={log}"]
-        run_strun([str(pipeline), str(source), *settings], _SHOWN)
+        run_program("strun", [str(pipeline), str(source), *settings], _SHOWN)
 
 
 def compare_stars(mosaic: MosaicModel, files: VisitFiles, exposure: int, sigma: float) -> StarComparison:

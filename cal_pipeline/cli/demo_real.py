@@ -17,7 +17,7 @@ from rich.table import Table
 from cal_pipeline.cli.commands import show
 from cal_pipeline.cli.demo_argus import SCAN as ARGUS_SCAN
 from cal_pipeline.cli.demo_argus import ZENITH_OPACITY, BeamFigures, compare_beams
-from cal_pipeline.cli.demo_runs import run_calibrate, run_strun
+from cal_pipeline.cli.demo_runs import run_program
 from cal_pipeline.core.errors import CalibrationError, StoreError
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.store.paths import open_store
@@ -287,7 +287,9 @@ def run_real_demo(data: Path, folder: Path) -> int:
 
 def _ingest(data: Path, session: Path, profile: str) -> Path:
     """Make a session of the FITS files of a receiver."""
-    run_calibrate(["ingest", str(data), "-o", str(session), "--profile", profile, "--overwrite"], r"scan \d+ ")
+    run_program(
+        "calibrate", ["ingest", str(data), "-o", str(session), "--profile", profile, "--overwrite"], r"scan \d+ "
+    )
     return session
 
 
@@ -295,7 +297,7 @@ def _calibrate(session: Path, folder: Path, *parameters: str) -> CalibratedSessi
     """Calibrate a session with the parameter file for its data."""
     output = folder / f"{session.stem}_l1.zarr"
     arguments = ["cal_pipeline.CalibrationPipeline", str(session), f"--output_file={output}", "--overwrite=true"]
-    run_strun([*arguments, *parameters, f"--log-file={folder / (session.stem + '.log')}"], r"scan \d+ ")
+    run_program("strun", [*arguments, *parameters, f"--log-file={folder / (session.stem + '.log')}"], r"scan \d+ ")
     return CalibratedSession(output)
 
 

@@ -11,11 +11,13 @@ from cal_pipeline.cli.commands import show
 from cal_pipeline.core.errors import CalibrationError
 
 
-def run_strun(arguments: list[str], shown: str) -> None:
-    """Run ``strun``, print the command and chosen lines of its log.
+def run_program(program: str, arguments: list[str], shown: str) -> None:
+    """Run a program that lies beside this Python, print the command and chosen lines of its log.
 
     Parameters
     ----------
+    program : str
+        ``"strun"`` or ``"calibrate"``.
     arguments : list of str
         Arguments.
     shown : str
@@ -24,31 +26,8 @@ def run_strun(arguments: list[str], shown: str) -> None:
     Raises
     ------
     CalibrationError
-        If ``strun`` fails.
+        If the program fails.
     """
-    _run_beside("strun", arguments, shown)
-
-
-def run_calibrate(arguments: list[str], shown: str) -> None:
-    """Run ``calibrate``, print the command and chosen lines of its log.
-
-    Parameters
-    ----------
-    arguments : list of str
-        Arguments.
-    shown : str
-        Regular expression of the messages that are printed.
-
-    Raises
-    ------
-    CalibrationError
-        If ``calibrate`` fails.
-    """
-    _run_beside("calibrate", arguments, shown)
-
-
-def _run_beside(program: str, arguments: list[str], shown: str) -> None:
-    """Run a program that lies beside this Python."""
     command = [str(Path(sys.executable).with_name(program)), *arguments]
     show(" ".join(["$", program, *arguments]))
     outcome = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)

@@ -50,9 +50,10 @@ def find_image_edges(rows: RowTable, index: Integers, n_channels: int) -> tuple[
 
 def find_axes(rows: RowTable, index: Integers) -> dict[str, Axis]:
     """Find the frequency axis of the first row of each band."""
-    bands, first = np.unique(rows.band[index], return_index=True)
+    # The first row of a band is the last that a dict of them in reverse takes.
+    first = dict(zip(rows.band[index[::-1]].tolist(), index[::-1].tolist(), strict=True))
     axes = {}
-    for band, row in zip(bands.tolist(), index[first].tolist(), strict=True):
+    for band, row in first.items():
         start, end = find_edges(rows, np.array([row]), int(rows.n_channels[row]))
         axes[str(band)] = (float(start[0]), float(end[0]), float(rows.values["freq_res"][row]))
     return axes
