@@ -33,7 +33,9 @@ def test_the_status_says_how_many_scans_are_there(run, tmp_path, capsys):
     assert run("--dry-run") == 0
     assert list(session.parent.iterdir()) == []
     shown = capsys.readouterr()
-    assert "scan_000004/source 0, 1" in shown.out
+    assert [line.split() for line in shown.out.splitlines()[1:3]] == [
+        [f"00000{scan}_barge.fits", str(scan), "2", "OFF,", "2", "ON", "added:", "source", "0,", "1"] for scan in (3, 4)
+    ]
     assert run() == 0
     logged = capsys.readouterr().err
     assert "scan 3: 1 OFF, 1 ON, 2 pixels x 16 channels, 0.0 MB" in logged
