@@ -56,7 +56,7 @@ class FitsFolder:
     --------
     >>> from cal_pipeline.simulate import preset, simulate
     >>> config = preset("ccat_chai", channels=8, pixels=2)
-    >>> written = simulate(config, "night.zarr", fits="night")
+    >>> written = simulate(config, "night.zarr", fits="night_fits")
     >>> sorted(path.name for path in written.fits.iterdir())[:3]
     ['000001_0001_CHAI_PX00.fits', '000001_0001_CHAI_PX01.fits', '000001_0002_CHAI_PX00.fits']
     """
