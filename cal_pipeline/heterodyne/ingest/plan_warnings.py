@@ -128,7 +128,7 @@ def warn_of_reversed_pixels(source: GroupPlan) -> list[str]:
         A warning with their ids, if there are any; ONs and OFFs of maps do not count.
     """
     found = {name: values for name, (_, values) in source.coordinates.items()}
-    if any(f"{kind}_{axis}" not in found for kind in ("otf", "pixel_offset") for axis in ("lon", "lat")):
+    if any(name not in found for name in ("otf_lon", "otf_lat", "pixel_offset_lon", "pixel_offset_lat")):
         return []
     lon, lat = (found[f"otf_{axis}"][:, None, None] + found[f"pixel_offset_{axis}"] for axis in ("lon", "lat"))
     distance = np.fmin.reduce(np.hypot(lon, lat)).reshape(-1, len(found["sobsmode"]))
