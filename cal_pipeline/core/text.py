@@ -62,7 +62,10 @@ def make_printable(text: object) -> str:
     >>> make_printable("η Carinae")
     'η Carinae'
     """
-    return "".join(c if _is_harmless(c) else c.encode("unicode_escape").decode() for c in str(text))
+    shown = str(text)
+    if shown.isprintable():
+        return shown
+    return "".join(c if _is_harmless(c) else c.encode("unicode_escape").decode() for c in shown)
 
 
 def escape_lines(text: str) -> str:
@@ -83,7 +86,7 @@ def escape_lines(text: str) -> str:
     scan 1:
     Orion\x1b[2J
     """
-    return text if text.isprintable() else "\n".join(map(make_printable, text.split("\n")))
+    return "\n".join(map(make_printable, text.split("\n")))
 
 
 def _is_harmless(character: str) -> bool:

@@ -6,8 +6,9 @@ import difflib
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def find_files(paths: Paths, profile: Profile) -> list[str]:
 def _find(paths: Paths, patterns: Sequence[str], whose: str) -> list[str]:
     if not paths:
         raise IngestError("no file or folder is given, expected at least one")
-    found: dict[str, list[str]] = defaultdict(list)
+    listed: list[str] = []
     for path in map(str, paths):
         if not os.path.isdir(path) and not os.path.exists(path):
             there = "is a link to nothing" if os.path.islink(path) else f"is not there{_suggest_name(path)}"
@@ -61,10 +62,33 @@ def _find(paths: Paths, patterns: Sequence[str], whose: str) -> list[str]:
         files = _search_folder(path, patterns) if os.path.isdir(path) else [path]
         if not files:
             raise _fault(path, f"holds no file of {whose}, expected names like {list_few(patterns)}")
-        for file in files:
-            found[os.path.realpath(file)].append(file)
+        listed += files
+    found: dict[str, list[str]] = defaultdict(list)
+    for file, real in resolve_files(listed):
+        found[real].append(file)
     # Folders list their files in no order: which name is taken depends on the names only.
     return sorted(min(names, key=lambda name: (os.path.islink(name), name)) for names in found.values())
+
+
+def resolve_files(files: Iterable[str]) -> list[tuple[str, str]]:
+    """Follow the links of files; each folder of many files is resolved once.
+
+    Parameters
+    ----------
+    files : iterable of str
+        Paths.
+
+    Returns
+    -------
+    list of tuple
+        Each path with the real one.
+    """
+    resolve = lru_cache(maxsize=None)(os.path.realpath)
+    pairs = []
+    for file in files:
+        folder, name = os.path.split(file)
+        pairs.append((file, os.path.realpath(file) if os.path.islink(file) else os.path.join(resolve(folder), name)))
+    return pairs
 
 
 def _search_folder(folder: str, patterns: Sequence[str]) -> list[str]:

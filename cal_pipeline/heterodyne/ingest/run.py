@@ -28,6 +28,7 @@ from cal_pipeline.core.store.staging import find_abandoned, staging_folder
 from cal_pipeline.core.text import format_count, format_ranges, make_printable
 from cal_pipeline.heterodyne.ingest.collect import AUTO, Collected, collect, digest_inputs, log_collected
 from cal_pipeline.heterodyne.ingest.decide import Decision, as_record, decide
+from cal_pipeline.heterodyne.ingest.find_files import resolve_files
 from cal_pipeline.heterodyne.ingest.overview import IngestOverview, make_overview
 from cal_pipeline.heterodyne.ingest.recipe import IngestRecipe
 from cal_pipeline.heterodyne.ingest.record import ScanInputs, open_present
@@ -234,7 +235,7 @@ def _refuse_files_inside(where: str, files: Iterable[str]) -> None:
         return
     target = Path(where).resolve()
     folders = (f"{target}{os.sep}", f"{staging_folder(target)}{os.sep}")
-    inside = [file for file in files if os.path.realpath(file).startswith(folders)]
+    inside = [file for file, real in resolve_files(files) if real.startswith(folders)]
     if inside:
         raise StoreError(f"input {inside[0]} lies in the output {where}, expected it elsewhere; name another output")
 
