@@ -121,6 +121,27 @@ class TestTruth:
         assert float(scan.pwv) == 0.6
 
     @pytest.mark.slow
+    @pytest.mark.parametrize(("pwv", "elevation"), [(0.3, 60.0), (0.8, 35.0)])
+    def test_a_sky_of_many_layers(self, tmp_path, pwv, elevation):
+        # Sixty layers with ozone and a lapse rate are more than those of the table know of.
+        night = preset("ccat_chai", channels=48, pixels=1, mode="total_power", noise=False, dtype="float64", pwv=pwv)
+        scans = (
+            Scan(calibration_only=True, source=replace(night.source, elevation_deg=70.0)),
+            Scan(loads=Loads(pattern=())),
+        )
+        source = replace(night.source, elevation_deg=elevation)
+        changes = {"lines": (LINE,), "scans": scans, "source": source, "loads": with_pattern(night, "HOT", "SKY")}
+        simulate(replace(night, **changes), tmp_path / "s.zarr")
+        known = {"strategy": "fixed", "pwv": pwv}
+        loads = {"image_gain": 1.0, "forward_efficiency": 0.95}
+        scan = calibrate(tmp_path / "s.zarr", tmp_path / "l1.zarr", loads, known).open_scan(2).load()
+        true = read_truth(tmp_path / "s.zarr", 2).t_a_star()
+        bright = true > 0.3 * true.max()
+        off = np.abs(scan.spectra.values / true - 1.0)
+        assert off[bright].max() < float(scan.scale_error.median())
+        assert np.median(off[bright]) < 0.01
+
+    @pytest.mark.slow
     def test_to_the_noise(self, tmp_path, flat_table):
         noisy = make_night(flat_table, noise=True, dtype="int32", channels=128)
         long = replace(with_pattern(noisy, "ZERO", "SKY", "HOT", "SKY"), dumps=20)
