@@ -44,7 +44,7 @@ def l0(tmp_path):
 @pytest.fixture
 def empty_cluster():
     with distributed.LocalCluster(
-        n_workers=0, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=0, threads_per_worker=1, processes=False, dashboard_address=":0"
     ) as cluster:
         yield cluster
 
@@ -161,7 +161,7 @@ def start_lacking_worker(address, folder):
 @pytest.fixture
 def cluster_with_port():
     with distributed.LocalCluster(
-        n_workers=0, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp://"
+        n_workers=0, threads_per_worker=1, processes=False, dashboard_address=":0", protocol="tcp://"
     ) as cluster:
         yield cluster
 

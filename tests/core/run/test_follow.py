@@ -491,7 +491,7 @@ def test_a_cluster_looks_at_the_input_anew(night, run, meanwhile, tmp_path):
         write_exposure(night, 3)
 
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp://"
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0", protocol="tcp://"
     ) as cluster:
         meanwhile.start(write)
         assert_all_rates(run(scheduler=cluster.scheduler_address, follow_timeout=2.0))

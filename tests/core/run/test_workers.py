@@ -303,7 +303,7 @@ def test_a_dask_cluster(session, calibrate):
     distributed = pytest.importorskip("distributed")
     one = calibrate(session, "one.zarr", skydiff={"skip": False})
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
     ) as cluster:
         two = calibrate(session, "two.zarr", skydiff={"skip": False}, scheduler=cluster.scheduler_address)
     assert_identical(one.path, two.path)
