@@ -81,6 +81,7 @@ class Bench:
         return np.log(step / (self.sidebands.weight_signal * self.efficiency)) + depth
 
 
+@pytest.mark.slow
 def test_mean_over_the_skies():
     bench = Bench()
     each = [bench.look(airmass).observe(np.array([[bench.water]]))[0] for airmass in SKY_AIRMASSES]
