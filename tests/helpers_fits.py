@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
+import pytest
 from astropy.io import fits
 
 TABLE_PROFILE = """
@@ -165,3 +170,16 @@ def write_image(path, counts=None, **cards):
     header = fits.Header({key: value for key, value in {**CARDS, **cards}.items() if value is not None})
     fits.PrimaryHDU(counts, header).writeto(path)
     return path
+
+
+def forbid_reading(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a file unreadable, also for root, whom the file system lets read anything."""
+    path.chmod(0)
+    opened = os.open
+
+    def open_others(name, *arguments, **settings):
+        if os.fspath(name) == str(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(name, *arguments, **settings)
+
+    monkeypatch.setattr(os, "open", open_others)

@@ -17,7 +17,7 @@ FILL = -(2**31)
 
 @dataclass(frozen=True)
 class CountsForm:
-    """What a profile says of the counts."""
+    """Form of the counts in a profile."""
 
     reader: str = "table"
     data: str = "DATA"

@@ -28,7 +28,7 @@ PLACE = {"file": "a.fits", "hdu": 1, "row": None, "number": 1, "n_dumps": 1, "n_
 
 @dataclass(frozen=True)
 class Grouping:
-    """What the planner needs of a profile."""
+    """Rules of a profile for grouping rows."""
 
     reader: str = "table"
     dumps: str = "row"

@@ -40,7 +40,7 @@ def assert_tried(part: str, text: str) -> None:
 
 @pytest.fixture(scope="module")
 def sample() -> str:
-    """What is said of a sample of each part, of which most share a session."""
+    """Output of a run with a sample of each part, most of them in one session."""
     return try_faults(SHARES)
 
 

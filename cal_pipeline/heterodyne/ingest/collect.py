@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.inputs import select_numbers
 from cal_pipeline.core.run.progress import progress_bar
-from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.core.text import format_count, list_few, make_printable
-from cal_pipeline.heterodyne.ingest.digests import FileDigest, FileStamp, digest_file, stamp_files
-from cal_pipeline.heterodyne.ingest.errors import FitsFileError, IngestError
+from cal_pipeline.heterodyne.ingest.digests import FileStamp, digest_files, stamp_files
+from cal_pipeline.heterodyne.ingest.errors import IngestError
 from cal_pipeline.heterodyne.ingest.find_files import choose_profile, find_files
 from cal_pipeline.heterodyne.ingest.plan import plan_scans
 from cal_pipeline.heterodyne.ingest.profile import open_profile
@@ -229,26 +227,15 @@ def digest_inputs(collected: Collected) -> tuple[dict[int, ScanInputs], dict[int
     """
     paths = sorted({path for number in collected.plans for path in collected.files_of(number)})
     with progress_bar(len(paths), "files") as progress:
-
-        def digest(path: str) -> FileDigest | FitsFileError:
-            try:
-                found: FileDigest | FitsFileError = digest_file(path, collected.stamps.get(path))
-            except FitsFileError as error:
-                found = error
-            progress()
-            return found
-
-        digests = dict(zip(paths, map_in_threads(digest, paths), strict=True))
+        digests, errors = digest_files(paths, collected.stamps, progress)
     inputs, failures = {}, {}
     for number in collected.plans:
         files = collected.files_of(number)
-        bad = [path for path in files if isinstance(digests[path], CalibrationError)]
-        if bad:
-            error = digests[bad[0]]
-            failures[number] = IngestFailure(number, bad[0], type(error).__name__, str(error))
+        bad = next((path for path in files if path in errors), None)
+        if bad is not None:
+            failures[number] = IngestFailure(number, bad, type(errors[bad]).__name__, str(errors[bad]))
             continue
-        known = ((os.path.basename(path), digests[path]) for path in files)
-        listed = tuple(InputFile(name, item.size, item.sha256) for name, item in known if isinstance(item, FileDigest))
+        listed = tuple(InputFile(os.path.basename(path), digests[path].size, digests[path].sha256) for path in files)
         inputs[number] = ScanInputs(collected.profile.name, collected.profile.sha256, listed)
     return inputs, failures
 

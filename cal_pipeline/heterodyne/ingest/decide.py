@@ -19,7 +19,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of the scans that are asked for.
+    """Fate of the scans that are asked for.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import FileIO
 
@@ -151,7 +151,9 @@ def digest_file(path: str, stamp: FileStamp | None = None) -> FileDigest:
 
 
 def digest_files(
-    paths: Iterable[str], stamps: Mapping[str, FileStamp] | None = None
+    paths: Iterable[str],
+    stamps: Mapping[str, FileStamp] | None = None,
+    report: Callable[[], object] = lambda: None,
 ) -> tuple[dict[str, FileDigest], dict[str, FitsFileError]]:
     """Compute the SHA-256 digests of files in the threads of the run, each file once.
 
@@ -161,6 +163,8 @@ def digest_files(
         Paths of files; repeated ones count once.
     stamps : mapping of str to FileStamp, optional
         Stamps that the files must have, by path; see :func:`stamp_files`.
+    report : callable
+        Function that is called after each file, by any thread.
 
     Returns
     -------
@@ -188,6 +192,8 @@ def digest_files(
             return digest_file(path, known.get(path))
         except FitsFileError as error:
             return error
+        finally:
+            report()
 
     wanted = list(dict.fromkeys(paths))
     found = dict(zip(wanted, map_in_threads(digest, wanted), strict=True))

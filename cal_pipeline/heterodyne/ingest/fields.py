@@ -1,4 +1,4 @@
-"""Fields of L0 that a profile gives values: their units, and values where there is none."""
+"""Fields of L0 that a profile gives values: their units and meaning."""
 
 from __future__ import annotations
 
@@ -89,9 +89,6 @@ PIXEL_FIELDS = _by_name(
 
 DOPPLER = Field("doppler", "number", "", True, "v/c by which recorded frequencies are shifted to the telescope's")
 """Ratio, less 1, of topocentric to recorded frequencies."""
-
-DEFAULTS = {"freq_off": 0.0, "ref_channel": 0.0, "thot": float("nan"), "tcold": float("nan")}
-"""Numbers of fields that always have one."""
 
 FREQUENCIES = ("signal_freq", "image_freq", "freq_res", "freq_off")
 """Fields that are shifted by the Doppler factor."""

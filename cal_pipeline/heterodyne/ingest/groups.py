@@ -21,7 +21,7 @@ _ORDER = {**dict.fromkeys(HOT, 0), **dict.fromkeys(COLD, 1), "SKY": 2, **dict.fr
 
 
 class GroupingProfile(Protocol):
-    """What the planner needs of a profile."""
+    """Rules of a profile for grouping rows."""
 
     @property
     def reader(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.heterodyne.ingest.fields import MAP_FIELDS
 from cal_pipeline.heterodyne.ingest.rows import Floats, Integers, RowTable
 
 
@@ -50,20 +51,8 @@ def sort_rows(rows: RowTable) -> tuple[RowTable, Integers]:
 
 _COLUMNS = ("file", "hdu", "row", "number", "phase", "receiver", "array", "band", "pixel_id", "n_dumps", "n_channels")
 
-_NUMBERS = (
-    "mjd",
-    "exptime",
-    "elevation",
-    "azimuth",
-    "pamb",
-    "tamb",
-    "signal_freq",
-    "image_freq",
-    "freq_res",
-    "freq_off",
-    "ref_channel",
-    "thot",
-    "tcold",
+_NUMBERS = tuple(
+    name for name in MAP_FIELDS if name not in ("lloadsn", "lon", "lat") and not name.endswith(("_lon", "_lat"))
 )
 """Numbers of L0 beside offsets and the last load."""
 

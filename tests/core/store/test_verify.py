@@ -9,7 +9,7 @@ import pytest
 
 from cal_pipeline import CalibratedSession
 from cal_pipeline.core.run.runner import RunFailedError
-from cal_pipeline.core.store.arrays import create_writer
+from cal_pipeline.core.store.arrays import create_writer, open_reader
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import LocalStorePath, open_store
 from cal_pipeline.core.store.verify import WitnessedStorePath
@@ -44,6 +44,7 @@ def root(request, tmp_path):
 @pytest.mark.parametrize("kind", ARRAYS)
 def test_what_is_read_back_as_written_passes(root, kind):
     write(root, "x", kind).verify()
+    np.testing.assert_array_equal(open_reader(root, "g/x").read(), ARRAYS[kind])
 
 
 @pytest.mark.parametrize("kind", ["float64", "uint16"])

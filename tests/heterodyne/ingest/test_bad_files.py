@@ -7,7 +7,15 @@ import os
 import numpy as np
 import pytest
 from astropy.io import fits
-from helpers_fits import IMAGE_PROFILE, dish_columns, make_table, write_image, write_profile, write_table
+from helpers_fits import (
+    IMAGE_PROFILE,
+    dish_columns,
+    forbid_reading,
+    make_table,
+    write_image,
+    write_profile,
+    write_table,
+)
 
 from cal_pipeline.heterodyne.ingest.headers import read_headers
 from cal_pipeline.heterodyne.ingest.profile import open_profile
@@ -148,10 +156,9 @@ def test_headers_of_tables_that_contradict_themselves(tmp_path, table_profile):
     assert "cannot be read: rows have 10 bytes (NAXIS1), expected" in failure.message
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_that_may_not_be_read(tmp_path, image_profile):
+def test_a_file_that_may_not_be_read(tmp_path, image_profile, monkeypatch):
     path = write_image(tmp_path / "000099_0001_AB_PX03.fits")
-    path.chmod(0)
+    forbid_reading(path, monkeypatch)
     assert "Permission denied" in problems_by_scan(tabulate([path], image_profile))[99]
 
 

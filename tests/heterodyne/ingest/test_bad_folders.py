@@ -15,6 +15,7 @@ import pytest
 import zarr
 from astropy.io import fits
 from helpers_atm import write_test_atm_table
+from helpers_fits import forbid_reading
 
 import cal_pipeline.heterodyne.ingest
 from cal_pipeline.core.run.runner import RunFailedError
@@ -391,13 +392,11 @@ def test_files_that_fit_no_profile(one_scan, tmp_path):
         ingest(tmp_path / "night", tmp_path / "s.zarr")
 
 
-def test_a_file_that_may_not_be_read(one_scan, tmp_path):
+def test_a_file_that_may_not_be_read(one_scan, tmp_path, monkeypatch):
     for number in (5, 6):
         put_scan(one_scan.fits, tmp_path / "night", number)
     secret = tmp_path / "night" / name_file(6)
-    secret.chmod(0)
-    if os.access(secret, os.R_OK):
-        pytest.skip("this user may read every file")
+    forbid_reading(secret, monkeypatch)
     ((number, message),) = failures_of(tmp_path / "night", tmp_path / "s.zarr")
     assert number == 6
     assert f"{secret} cannot be read: " in message

@@ -105,7 +105,9 @@ def test_numbers_beyond_all_bounds_are_left_to_the_reader() -> None:
         for value in (np.inf, -1e300):
             changes = {"otf_lon": 0.0} if name.startswith("ramp") else {"lat": 0.0}
             rows = [row(phase, time, **changes | {name: value}) for phase in ("ON", "HOT") for time in (0.0, 1.0)]
-            plan_one(rows, SCAN, source_lon_deg=0.0, source_lat_deg=0.0)
+            plan = plan_one(rows, SCAN, source_lon_deg=0.0, source_lat_deg=0.0)
+            groups = plan.bands[0].groups
+            assert {kind: found.shape[-1] for kind, found in groups.items()} == {"source": 2, "calibration": 2}
 
 
 def test_pixels_are_named_receiver_by_receiver() -> None:
@@ -329,7 +331,7 @@ def test_pixels_with_another_frequency_axis_are_warned_of() -> None:
 
 
 def test_frequencies_by_default_are_warned_of() -> None:
-    """Where a profile tells how to find a number, and some rows do not have it."""
+    """Rows without a number that the profile declares take its default, with a warning."""
     rows = [row("ON", 0.0, ref_channel=8.0), row("ON", 5.0, ref_channel=np.nan, file="b.fits", image_freq=np.nan)]
     plan = plan_one(rows)
     assert plan.warnings == (
