@@ -4,8 +4,9 @@ from docutils.parsers.rst import Directive
 from parameter_choice import _depends_on
 from table_nodes import make_table
 
-from cal_pipeline.heterodyne.ingest.fields import DEFAULTS, MAP_FIELDS, PIXEL_FIELDS, SCAN_FIELDS
+from cal_pipeline.heterodyne.ingest.fields import MAP_FIELDS, PIXEL_FIELDS, SCAN_FIELDS
 from cal_pipeline.heterodyne.ingest.profile import PROFILES, open_profile, shipped_profiles
+from cal_pipeline.heterodyne.ingest.sorting import DEFAULTS
 
 SECTIONS = {"scan": SCAN_FIELDS, "map": MAP_FIELDS, "pixel": PIXEL_FIELDS}
 
