@@ -30,7 +30,7 @@ import zarr
 
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.core.store import arrays
-from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
 
 CORES = len(os.sched_getaffinity(0))
 FUSED = "zarr.core.codec_pipeline.FusedCodecPipeline"

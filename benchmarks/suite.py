@@ -27,7 +27,7 @@ import numpy as np
 import sessions
 
 from cal_pipeline import CalibrationPipeline
-from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.heterodyne.references.shipped import shipped_atm_table
 
 CORES = len(os.sched_getaffinity(0))

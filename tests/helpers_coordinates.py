@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.heterodyne.l0 import read_coordinates
 
 SHAPE = (4, 2, 2, 1, 4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cal_pipeline.core.store.metadata import write_group
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.imager import ImageModel
 from cal_pipeline.imager.reference_files import write_reference
 from cal_pipeline.imager.writing import write_image

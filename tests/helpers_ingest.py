@@ -8,7 +8,7 @@ import numpy as np
 import zarr
 
 from cal_pipeline.core.store.metadata import write_group
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.heterodyne.ingest.rows import BandPlan, GroupPlan, RowTable, ScanPlan
 from cal_pipeline.heterodyne.ingest.write_scan import write_scan
 

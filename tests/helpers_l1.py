@@ -12,8 +12,9 @@ import numpy as np
 
 from cal_pipeline import CalibratedSession
 from cal_pipeline.core.store.arrays import create_writer
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.metadata import write_group
-from cal_pipeline.core.store.paths import LocalStorePath, StorePath
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.compare import compare_l1_stores
 
 AXES = ("channel", "dump", "receiver")

@@ -18,7 +18,7 @@ from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.step import BaseStep, ObservationStep
 from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.metadata import read_group_attributes, write_group
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.product import Product, ProductKind
 from cal_pipeline.core.store.schema import ProductArray, ProductSchema
 

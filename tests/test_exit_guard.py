@@ -209,7 +209,7 @@ def test_noise_that_32_bits_cannot_hold_is_unknown():
 
 
 def test_good_samples_whose_noise_is_no_number_are_refused(session, atm_table, tmp_path):
-    from cal_pipeline.core.store.paths import LocalStorePath
+    from cal_pipeline.core.store.local_path import LocalStorePath
     from cal_pipeline.heterodyne.session import Session
     from cal_pipeline.steps import AtmosphereStep, CalibrateStep, LoadsStep, PrepareStep
     from cal_pipeline.steps.heterodyne.writing import write_scan as stream_scan

@@ -15,7 +15,7 @@ from cal_pipeline import CalibratedSession
 from cal_pipeline.cli.calibrate import main
 from cal_pipeline.core.observation import Lacks
 from cal_pipeline.core.run.follow import Follower
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.lacks import find_lacks
 from cal_pipeline.pipelines.calibration import CalibrationPipeline

@@ -18,7 +18,7 @@ import xarray
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.core.store.event_loop import drivers_loop
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.session import Session
 

@@ -12,7 +12,8 @@ from test_remote import bucket  # noqa: F401
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.cli.calibrate import main
 from cal_pipeline.core.replay import replay_and_compare, restore_pipeline
-from cal_pipeline.core.store.paths import LocalStorePath, open_store
+from cal_pipeline.core.store.local_path import LocalStorePath
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.heterodyne.compare import compare_l1_stores
 
 pytestmark = [

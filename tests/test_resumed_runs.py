@@ -18,7 +18,9 @@ from helpers_l1 import assert_identical
 from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.core.run import workers
 from cal_pipeline.core.run.runner import RunFailedError
-from cal_pipeline.core.store.paths import LocalStorePath, RemoteStorePath, open_store
+from cal_pipeline.core.store.local_path import LocalStorePath
+from cal_pipeline.core.store.opening import open_store
+from cal_pipeline.core.store.remote_path import RemoteStorePath
 from cal_pipeline.errors import RunInterruptedError
 from cal_pipeline.heterodyne import lines
 

@@ -22,7 +22,7 @@ from cal_pipeline.core.files import selection
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.replay import restore_pipeline
 from cal_pipeline.core.store.arrays import open_reader
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.errors import CalibrationError, StoreError
 from cal_pipeline.heterodyne.references.atm_file import read_tree
 from cal_pipeline.heterodyne.references.atm_grid import AtmTableError

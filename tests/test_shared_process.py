@@ -15,7 +15,7 @@ from helpers_l1 import assert_identical
 
 from cal_pipeline.core.run.log_records import quiet_stpipe, record_logs, this_process
 from cal_pipeline.core.run.threads import BlockThreads, SharedSetting, _libraries, limit_blas_threads, map_in_threads
-from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -39,7 +39,7 @@ def in_child(function):
 def as_if_large(monkeypatch):
     monkeypatch.setattr("cal_pipeline.core.run.threads.FEW_SAMPLES", 1)
     monkeypatch.setattr("cal_pipeline.core.run.workers.FEW_SAMPLES", 1)
-    monkeypatch.setattr("cal_pipeline.core.store.paths._LARGE", 1)
+    monkeypatch.setattr("cal_pipeline.core.store.local_path._LARGE", 1)
 
 
 @forks
@@ -60,7 +60,7 @@ def test_threads_of_a_run_are_made_anew_in_a_child_that_is_forked_within_it():
 
 @forks
 def test_files_on_their_way_to_the_disk_do_not_hold_up_a_child(tmp_path, monkeypatch):
-    monkeypatch.setattr("cal_pipeline.core.store.paths._LARGE", 1)
+    monkeypatch.setattr("cal_pipeline.core.store.local_path._LARGE", 1)
     root = LocalStorePath(tmp_path / "store")
     root.put("large", b"12")
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.run.clock import StageClock
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.heterodyne.counts import Counts
 from cal_pipeline.heterodyne.product import CalibratedSession
 

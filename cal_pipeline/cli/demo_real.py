@@ -20,7 +20,7 @@ from cal_pipeline.cli.demo_argus import ZENITH_OPACITY, BeamFigures, compare_bea
 from cal_pipeline.cli.demo_runs import run_program
 from cal_pipeline.core.errors import CalibrationError, StoreError
 from cal_pipeline.core.run.clock import StageClock
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.text import format_count, list_few, make_printable
 from cal_pipeline.heterodyne.averages import average_scan
 from cal_pipeline.heterodyne.counts import Counts

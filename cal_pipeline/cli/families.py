@@ -15,7 +15,8 @@ from cal_pipeline.core.pipeline import ObservationPipeline
 from cal_pipeline.core.store.check import CheckReport
 from cal_pipeline.core.store.compare import Comparison
 from cal_pipeline.core.store.locations import is_url, normalize_location
-from cal_pipeline.core.store.paths import StorePath, open_store
+from cal_pipeline.core.store.opening import open_store
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Key
 
 

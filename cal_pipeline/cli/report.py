@@ -8,7 +8,7 @@ from pathlib import Path
 from cal_pipeline.cli.commands import DONE, CommandParser, UsageError, show
 from cal_pipeline.cli.families import add_selection, find_family, read_selection
 from cal_pipeline.core.store.locations import is_url
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 
 
 def report_parser() -> CommandParser:

@@ -9,7 +9,8 @@ from pathlib import Path
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.store.check import CheckReport
 from cal_pipeline.core.store.check_store import StoreFormat, check_observations
-from cal_pipeline.core.store.paths import StorePath, open_store
+from cal_pipeline.core.store.opening import open_store
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import read_marks
 from cal_pipeline.heterodyne.check_l0 import check_l0_scan, judge_l0_values, may_lack_all_chunks
 from cal_pipeline.heterodyne.check_l1 import check_l1_scan, judge_l1_values

@@ -12,8 +12,10 @@ from typing import Any
 
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.files.asdf_file import open_asdf
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.locations import is_url, normalize_location
-from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store
+from cal_pipeline.core.store.opening import open_store
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import ProductKind
 from cal_pipeline.core.text import format_count
 

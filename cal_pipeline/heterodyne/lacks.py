@@ -44,7 +44,7 @@ def find_lacks(root: StorePath, group: str) -> Lacks:
 
     Examples
     --------
-    >>> from cal_pipeline.core.store.paths import open_store
+    >>> from cal_pipeline.core.store.opening import open_store
     >>> find_lacks(open_store("session.zarr"), "scan_000001")
     Lacks(fault='', doubt='')
     """

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from cal_pipeline.core.errors import LayoutError, StoreError
 from cal_pipeline.core.inputs import select_numbers
-from cal_pipeline.core.store.paths import StorePath, open_store
+from cal_pipeline.core.store.opening import open_store
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.text import format_ranges, list_few
 from cal_pipeline.heterodyne.coordinates import read_first_time, read_phases
 from cal_pipeline.heterodyne.kinds import INGEST_RECORD, refuse_product

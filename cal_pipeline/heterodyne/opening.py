@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cal_pipeline.core.errors import StoreError
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.product import MARKER, PRODUCT, read_marks
 from cal_pipeline.core.text import make_printable
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from cal_pipeline.core.errors import StoreError
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.metadata import read_group_attributes
-from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.core.store.present import PresentStore
 from cal_pipeline.core.store.product import Product, ProductKind
 from cal_pipeline.core.text import format_count, format_ranges, make_printable

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from cal_pipeline.core.errors import MissingInputError, StoreError
 from cal_pipeline.core.files.asdf_file import make_builtin, open_asdf, write_asdf
 from cal_pipeline.core.run.clock import StageClock
-from cal_pipeline.core.store.paths import StorePath, open_store
+from cal_pipeline.core.store.opening import open_store
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.text import format_count
 from cal_pipeline.heterodyne.coordinates import Coordinates
 from cal_pipeline.heterodyne.counts import CountMemory, Counts

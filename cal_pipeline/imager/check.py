@@ -8,7 +8,7 @@ from pathlib import Path
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.store.check import CheckReport
 from cal_pipeline.core.store.check_store import StoreFormat, check_observations
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.product import Key
 from cal_pipeline.imager.check_images import check_cal, check_mosaic, check_rate, judge_image_values
 from cal_pipeline.imager.check_ramps import check_ramp, judge_ramp_values, may_lack_all_chunks

@@ -17,7 +17,8 @@ from cal_pipeline.core.store.compare_records import (
     describe_text,
     describe_value,
 )
-from cal_pipeline.core.store.paths import StorePath, open_store
+from cal_pipeline.core.store.opening import open_store
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Key
 from cal_pipeline.core.store.records import ObservationRecord, as_mapping
 from cal_pipeline.core.text import add_article

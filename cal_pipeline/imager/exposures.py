@@ -18,7 +18,8 @@ from cal_pipeline.core.inputs import select_numbers
 from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.interface import ArrayReader
 from cal_pipeline.core.store.metadata import read_group_attributes
-from cal_pipeline.core.store.paths import StorePath, open_store
+from cal_pipeline.core.store.opening import open_store
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import PRODUCT
 from cal_pipeline.core.text import format_ranges, list_few
 from cal_pipeline.imager.kinds import CAL, RAMP, RATE

@@ -55,7 +55,7 @@ def find_kind(root: StorePath) -> ProductKind | None:
 
     Examples
     --------
-    >>> from cal_pipeline.core.store.paths import open_store
+    >>> from cal_pipeline.core.store.opening import open_store
     >>> find_kind(open_store("visit.zarr")).name
     'ramp store'
     """

@@ -14,8 +14,8 @@ from cal_pipeline.core.errors import CalibrationError, StoreError
 from cal_pipeline.core.files.asdf_file import is_asdf, open_asdf
 from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.core.store.arrays import open_reader
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.overview import WIDTH
-from cal_pipeline.core.store.paths import open_store
 from cal_pipeline.core.text import elide_middle, format_count, make_printable
 from cal_pipeline.imager.exposure_types import read_exposure_table
 from cal_pipeline.imager.exposures import ExposureStore

@@ -13,7 +13,8 @@ from cal_pipeline.core.observation import WrittenObservation
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.pipeline import specify_run
 from cal_pipeline.core.store.file_output import RESULT
-from cal_pipeline.core.store.paths import LocalStorePath, StorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.text import format_count
 from cal_pipeline.imager.associations import Associations, refuse_mixture
 from cal_pipeline.imager.dq import DQ, LASTING

@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from cal_pipeline.core.errors import StoreError
-from cal_pipeline.core.store.paths import LocalStorePath, StorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Product
 from cal_pipeline.report.page.document import MARKER
 from cal_pipeline.report.quality_table import find_folder_and_name

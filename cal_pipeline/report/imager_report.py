@@ -10,7 +10,7 @@ from typing import Any
 
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.store.metadata import read_group_attributes
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.product import Key
 from cal_pipeline.core.store.records import ObservationRecord
 from cal_pipeline.core.text import add_article, format_count, make_printable

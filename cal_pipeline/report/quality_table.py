@@ -13,8 +13,10 @@ from astropy.table import Table
 
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.quality_rows import QualityRows
+from cal_pipeline.core.store.local_path import LocalStorePath, sync_file
 from cal_pipeline.core.store.locations import is_url
-from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store, sync_file
+from cal_pipeline.core.store.opening import open_store
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import PRODUCT, Product, read_marks
 
 _MARKER = "quality_figures_of"

@@ -63,7 +63,7 @@ SIGNALS = ("tests/core/run/test_signals.py",)
 RESUME = ("tests/core/run/test_resume.py",)
 
 MUTANTS = (
-    Mutant("fsync does nothing", "core/store/paths.py", "os.fsync(descriptor)", "pass", ORDER),
+    Mutant("fsync does nothing", "core/store/local_path.py", "os.fsync(descriptor)", "pass", ORDER),
     Mutant("a scan is not fsynced", "core/store/output.py", "    root.make_durable()\n", "", ORDER),
     Mutant(
         "the folder of a renamed scan is not fsynced",

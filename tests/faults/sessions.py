@@ -14,8 +14,8 @@ from helpers_atm import under_one_layer, write_test_atm_table
 
 from cal_pipeline.cli.calibrate import main
 from cal_pipeline.core.store.arrays import open_reader
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.locations import normalize_location
-from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.simulate import preset, simulate
 
 from .children import run_child

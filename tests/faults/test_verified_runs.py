@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cal_pipeline.core.run.runner import RunFailedError
-from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from helpers_scans import MJD, PIXELS, REST_HZ, A, C, R, S, place, write_scans
 from matplotlib import pyplot as plt
 
 from cal_pipeline import open_l1
-from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.errors import LayoutError, MissingInputError, StoreError
 from cal_pipeline.heterodyne.physics.velocity import C_KMS
 

@@ -11,8 +11,8 @@ from helpers_coordinates import PAGE, SHAPE, NaN, read, set_attributes, set_meta
 from helpers_l0 import MJD, SECOND, loads_counts, write_array, write_scan
 from zarr.codecs import ZstdCodec
 
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.packing import Packing
-from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.core.store.shards import ShardIndex
 from cal_pipeline.errors import DataReadError, LayoutError, ScanError
 from cal_pipeline.heterodyne.l0 import read_coordinates, time_of_loads

@@ -16,7 +16,8 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, Tran
 from zarr.storage import MemoryStore
 
 from cal_pipeline.core.run.clock import StageClock
-from cal_pipeline.core.store.paths import LocalStorePath, RemoteStorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
+from cal_pipeline.core.store.remote_path import RemoteStorePath
 from cal_pipeline.errors import DataReadError, LayoutError
 from cal_pipeline.heterodyne.counts import Counts
 

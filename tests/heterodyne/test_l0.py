@@ -8,7 +8,7 @@ import zarr
 from helpers_l0 import FILL, MJD, loads_counts, write_array, write_group, write_scan
 
 from cal_pipeline.core.run.clock import StageClock
-from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.errors import LayoutError
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadRules, pixel_ids, read_coordinates
 from cal_pipeline.heterodyne.physics.constants import TORR

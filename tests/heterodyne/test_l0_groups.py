@@ -12,7 +12,7 @@ from helpers_coordinates import PAGE, NaN, read, store_with_zarr
 from helpers_l0 import MJD, SECOND, loads_counts, write_array, write_group, write_scan
 
 from cal_pipeline.core.run.clock import StageClock
-from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.errors import LayoutError
 from cal_pipeline.heterodyne.l0 import CalibrationGroup, LoadRules, pixel_ids, time_of_loads
 from cal_pipeline.heterodyne.phases import COLD, HOT

@@ -12,7 +12,7 @@ import zarr
 from helpers_l0 import write_scan
 from helpers_l1 import record, write_array, write_product
 
-from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.kinds import Kind
 from cal_pipeline.heterodyne.overview import describe, session_overview

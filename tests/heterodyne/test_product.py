@@ -12,8 +12,8 @@ from helpers_l0 import write_scan
 from helpers_l1 import record, write_product
 
 from cal_pipeline import CalibratedSession
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.metadata import write_group
-from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.session import Session
 

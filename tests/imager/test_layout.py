@@ -11,7 +11,7 @@ from astropy.time import Time
 
 from cal_pipeline.core.errors import LayoutError
 from cal_pipeline.core.store.arrays import open_reader
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.imager import RampModel
 from cal_pipeline.imager.exposures import ExposureStore
 from cal_pipeline.imager.layout import (

@@ -12,7 +12,7 @@ from cal_pipeline import Image2Pipeline, Image3Pipeline
 from cal_pipeline.cli.calibrate import main
 from cal_pipeline.core.errors import OutputExistsError, StoreError
 from cal_pipeline.core.store.metadata import read_group_attributes, write_group
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.imager.dq import DQ
 from cal_pipeline.imager.figures import judge_rate
 from cal_pipeline.imager.kinds import RATE

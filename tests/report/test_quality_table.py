@@ -16,7 +16,8 @@ from astropy.table import Table
 
 from cal_pipeline import CalibratedSession
 from cal_pipeline.core.limits import Limit, Limits
-from cal_pipeline.core.store.paths import LocalStorePath, open_store
+from cal_pipeline.core.store.local_path import LocalStorePath
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.figures import QUALITY
 from cal_pipeline.heterodyne.quality_rows import COLUMNS

@@ -17,8 +17,10 @@ from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.fingerprint import digest_listing, list_objects
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.metadata import read_group_attributes
-from cal_pipeline.core.store.paths import RemoteStorePath, StorePath, open_store
+from cal_pipeline.core.store.opening import open_store
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Key, ProductKind
+from cal_pipeline.core.store.remote_path import RemoteStorePath
 from cal_pipeline.core.text import format_count, format_ranges
 
 logger = logging.getLogger(__name__)

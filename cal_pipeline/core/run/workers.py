@@ -35,8 +35,9 @@ from cal_pipeline.core.run.log_records import Records, log_again, quiet_stpipe, 
 from cal_pipeline.core.run.signals import check_interruption, keyboard_blocked, shielded
 from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, available_cores, limit_blas_threads
 from cal_pipeline.core.store.make_output import staging_path
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.output import OutputStore, discard_group
-from cal_pipeline.core.store.paths import StorePath, open_store
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Key, Product
 
 logger = logging.getLogger(__name__)

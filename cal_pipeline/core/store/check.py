@@ -17,8 +17,9 @@ from cal_pipeline.core.run.threads import BlockThreads
 from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.interface import ArrayReader, Region, each_index
 from cal_pipeline.core.store.metadata import read_group_attributes
-from cal_pipeline.core.store.paths import RemoteStorePath, StorePath
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import FAILED, FINISHED, INTERRUPTED, RUN_RECORD, Key, ProductKind
+from cal_pipeline.core.store.remote_path import RemoteStorePath
 from cal_pipeline.core.text import format_count, make_printable
 
 WHOLE, DAMAGED = 0, 1

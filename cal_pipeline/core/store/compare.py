@@ -16,9 +16,10 @@ from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.compare_records import USUAL, RecordDifferences, RecordFormat, compare_records
 from cal_pipeline.core.store.interface import ArrayReader
 from cal_pipeline.core.store.metadata import TEXT
-from cal_pipeline.core.store.paths import RemoteStorePath, StorePath
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Key, Product, ProductKind
 from cal_pipeline.core.store.records import read_records
+from cal_pipeline.core.store.remote_path import RemoteStorePath
 from cal_pipeline.core.text import format_ranges
 
 EQUAL, DIFFER, NOT_COMPARED = 0, 1, 3

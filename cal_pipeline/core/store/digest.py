@@ -37,7 +37,7 @@ def digest_objects(store: StorePath, groups: Iterable[str]) -> str:
     Examples
     --------
     >>> import shutil
-    >>> from cal_pipeline.core.store.paths import open_store
+    >>> from cal_pipeline.core.store.opening import open_store
     >>> copy = shutil.copytree("session.zarr", "copied.zarr")
     >>> digest = digest_objects(open_store("session.zarr"), ["scan_000001"])
     >>> len(digest), digest == digest_objects(open_store("copied.zarr"), ["scan_000001"])

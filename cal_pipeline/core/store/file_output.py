@@ -7,7 +7,7 @@ from collections.abc import Collection
 from cal_pipeline.core.errors import OutputExistsError, StoreError
 from cal_pipeline.core.files.asdf_file import is_asdf
 from cal_pipeline.core.store.local_output import LocalOutput
-from cal_pipeline.core.store.paths import sync_file
+from cal_pipeline.core.store.local_path import sync_file
 from cal_pipeline.core.store.staging import take_up_leftovers
 
 RESULT = "result.asdf"

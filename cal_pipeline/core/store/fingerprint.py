@@ -57,7 +57,7 @@ def compute_fingerprint(objects: Mapping[str, Stamp]) -> str | None:
     Examples
     --------
     >>> import os
-    >>> from cal_pipeline.core.store.paths import open_store
+    >>> from cal_pipeline.core.store.opening import open_store
     >>> session = open_store("session.zarr")
     >>> before = compute_fingerprint(list_objects(session, ["scan_000001"]))
     >>> os.utime("session.zarr/scan_000001/zarr.json")

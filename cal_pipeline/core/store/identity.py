@@ -39,7 +39,7 @@ def identify_groups(root: StorePath, groups: Collection[str], level: str, with_d
 
     Examples
     --------
-    >>> from cal_pipeline.core.store.paths import open_store
+    >>> from cal_pipeline.core.store.opening import open_store
     >>> sorted(identify_groups(open_store("session.zarr"), ["scan_000001"], "l0"))
     ['l0_digest', 'l0_fingerprint']
     """

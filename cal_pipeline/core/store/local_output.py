@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cal_pipeline.core.errors import StoreError
+from cal_pipeline.core.store.local_path import LocalStorePath, sync_file
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.lock import Holder, LocalLock
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.output import OutputStore, finish_group, refuse_strangers, refuse_to_replace
-from cal_pipeline.core.store.paths import LocalStorePath, StorePath, sync_file
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import MARKER, ProductKind
 from cal_pipeline.core.store.staging import (
     RunFolder,

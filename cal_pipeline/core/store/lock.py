@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from cal_pipeline.core.errors import CalibrationError, StoreError, StoreLockedError
-from cal_pipeline.core.store.paths import LocalStorePath, StorePath, sync_file
+from cal_pipeline.core.store.local_path import LocalStorePath, sync_file
+from cal_pipeline.core.store.paths import StorePath
 
 logger = logging.getLogger(__name__)
 

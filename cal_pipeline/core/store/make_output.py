@@ -7,9 +7,11 @@ from pathlib import Path
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.store.file_output import FileOutput
 from cal_pipeline.core.store.local_output import LocalOutput, local_staging_path
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.locations import is_url, normalize_location
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.output import OutputStore
-from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import STORE_SUFFIX, ProductKind
 from cal_pipeline.core.store.remote_output import RemoteOutput, remote_staging_path
 from cal_pipeline.core.text import add_article

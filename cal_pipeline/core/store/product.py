@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import StoreError
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.lock import read_holder
 from cal_pipeline.core.store.metadata import read_group_attributes
-from cal_pipeline.core.store.paths import LocalStorePath, StorePath, open_store
+from cal_pipeline.core.store.opening import open_store
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.staging import find_put_aside
 from cal_pipeline.core.text import format_count, format_ranges
 

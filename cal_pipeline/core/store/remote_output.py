@@ -9,6 +9,7 @@ from cal_pipeline.core.errors import IncompleteWriteError, StoreError, StoreLock
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.lock import CLAIMS, Holder, RemoteLock
 from cal_pipeline.core.store.metadata import write_group
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.output import (
     OutputStore,
     finish_group,
@@ -16,7 +17,7 @@ from cal_pipeline.core.store.output import (
     refuse_strangers,
     refuse_to_replace,
 )
-from cal_pipeline.core.store.paths import StorePath, open_store
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import ProductKind
 
 _UNPUBLISHED = ".unpublished"

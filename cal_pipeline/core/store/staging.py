@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from cal_pipeline.core.errors import StoreError
+from cal_pipeline.core.store.local_path import LocalStorePath, remove_tree, sync_file
 from cal_pipeline.core.store.lock import Holder
-from cal_pipeline.core.store.paths import LocalStorePath, remove_tree, sync_file
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ class WitnessedStorePath(StorePath):
 
     Examples
     --------
-    >>> from cal_pipeline.core.store.paths import open_store
+    >>> from cal_pipeline.core.store.opening import open_store
     >>> place = WitnessedStorePath(open_store("verified.zarr"))
     >>> place.put("notes.txt", b"as written")
     >>> place.verify()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import FileIO
 
 from cal_pipeline.core.run.threads import map_in_threads
-from cal_pipeline.core.store.paths import open_regular
+from cal_pipeline.core.store.local_path import open_regular
 from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.ingest.errors import FitsFileError
 

@@ -16,7 +16,7 @@ from math import prod
 from os import PathLike
 from typing import BinaryIO
 
-from cal_pipeline.core.store.paths import open_regular
+from cal_pipeline.core.store.local_path import open_regular
 from cal_pipeline.core.text import make_printable
 from cal_pipeline.heterodyne.ingest.errors import FitsFileError
 

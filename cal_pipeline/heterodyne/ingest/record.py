@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cal_pipeline.core.errors import CalibrationError, StoreError
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.output import check_complete
-from cal_pipeline.core.store.paths import open_store
 from cal_pipeline.core.store.product import Product
 from cal_pipeline.core.text import list_few
 from cal_pipeline.heterodyne.kinds import INGESTED, identify

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.store.arrays import open_reader
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.metadata import write_group
-from cal_pipeline.core.store.paths import LocalStorePath, StorePath
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.schema import ProductArray, ProductSchema
 from cal_pipeline.imager.simulate.ramps import ExposureModel, Hits
 from cal_pipeline.imager.simulate.sky import StarTable

@@ -16,8 +16,9 @@ import numpy as np
 
 from cal_pipeline._version import __version__
 from cal_pipeline.core.errors import OutputExistsError
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.metadata import write_group
-from cal_pipeline.core.store.paths import LocalStorePath, StorePath
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.schema import ProductArray, ProductSchema
 from cal_pipeline.imager.simulate.config import VisitConfig
 from cal_pipeline.imager.simulate.detector_maps import make_maps

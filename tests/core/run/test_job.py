@@ -9,7 +9,7 @@ import pytest
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.run.job import ProcessedObservation, write_processed
-from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.errors import LayoutError
 from cal_pipeline.pipelines import calibration
 

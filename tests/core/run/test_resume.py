@@ -10,8 +10,8 @@ from helpers_l1 import record, write_product
 from cal_pipeline import CalibratedSession, __version__
 from cal_pipeline.core.run.resume import NOT_JUDGED, Resumption, find_reasons, judge_earlier
 from cal_pipeline.core.store.local_output import LocalOutput
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.metadata import write_group
-from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.core.store.records import ObservationRecord
 from cal_pipeline.errors import DataReadError, StoreError
 

@@ -13,7 +13,7 @@ from cal_pipeline.core.run import stream as stream_module
 from cal_pipeline.core.run.clock import StageClock
 from cal_pipeline.core.run.stream import Block, Operation, Stream
 from cal_pipeline.core.run.threads import BlockThreads
-from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
 
 VALUES = np.arange(10 * 3 * 6).reshape(10, 3, 6)
 

@@ -13,8 +13,8 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ZstdCode
 
 from cal_pipeline.core.store.arrays import create_writer, open_reader
 from cal_pipeline.core.store.direct import DirectReader
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.metadata import read_group_attributes, write_group
-from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import LayoutError
 
 SHAPE = (7, 3, 4)

@@ -18,9 +18,9 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, Transpos
 import cal_pipeline
 from cal_pipeline.core.store.arrays import create_writer, open_reader
 from cal_pipeline.core.store.direct import DirectReader, DirectWriter, find_decoders
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.metadata import read_array_metadata, read_group_attributes, write_group
 from cal_pipeline.core.store.output import check_complete
-from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.core.store.through_zarr import ZarrReader, ZarrWriter
 from cal_pipeline.errors import IncompleteWriteError, LayoutError
 

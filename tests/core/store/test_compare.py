@@ -11,7 +11,7 @@ from helpers_l0 import write_scan
 from helpers_l1 import record, write_array, write_product
 
 from cal_pipeline.core.store.compare import DIFFER, EQUAL, NOT_COMPARED
-from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.compare import compare_l1_stores
 

@@ -12,7 +12,8 @@ import pytest
 import zarr
 
 from cal_pipeline.core.store.digest import digest_objects
-from cal_pipeline.core.store.paths import LocalStorePath, open_store
+from cal_pipeline.core.store.local_path import LocalStorePath
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.errors import DataReadError
 
 FILES = {"a/zarr.json": b"{}", "a/x/c/0": b"\x00" * 5, "b/zarr.json": b"[]", "b/y": b"", "zarr.json": b"root"}

@@ -30,7 +30,8 @@ from cal_pipeline.core.store import drivers
 from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.driver_errors import translate_driver_errors
 from cal_pipeline.core.store.event_loop import EventLoopThread, drivers_loop
-from cal_pipeline.core.store.paths import RemoteStorePath, open_store
+from cal_pipeline.core.store.opening import open_store
+from cal_pipeline.core.store.remote_path import RemoteStorePath
 from cal_pipeline.core.store.through_zarr import ZarrReader
 from cal_pipeline.errors import StoreError
 from cal_pipeline.heterodyne.session import Session

@@ -12,7 +12,7 @@ from cal_pipeline.core.run.resume import Addition
 from cal_pipeline.core.run.run_record import RunRecord
 from cal_pipeline.core.store.make_output import make_output
 from cal_pipeline.core.store.metadata import write_group
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.product import Product, ProductKind
 
 KIND = ProductKind("plate", "plate store", "1.0", "plate", product="plates", ledger="plates.json", verb="print")

@@ -16,8 +16,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cal_pipeline.core.store import lock as locks
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.lock import Holder, LocalLock, RemoteLock, lock_path, process_stamp, read_holder
-from cal_pipeline.core.store.paths import LocalStorePath, open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.errors import StoreError, StoreLockedError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -11,10 +11,10 @@ import pytest
 import zarr
 
 from cal_pipeline.core.store.local_output import LocalOutput
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.make_output import staging_path
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.output import check_complete, finish_group
-from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import IncompleteWriteError, StoreError, StoreLockedError
 from cal_pipeline.heterodyne.product import CalibratedSession
 from cal_pipeline.heterodyne.schema import L1, L1_ARRAYS

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cal_pipeline.core.store.arrays import open_reader
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.packing import Packing
-from cal_pipeline.core.store.paths import LocalStorePath
 from cal_pipeline.errors import LayoutError
 
 FILL = -(2**31)

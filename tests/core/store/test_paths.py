@@ -10,8 +10,9 @@ import threading
 import pytest
 from zarr.storage import MemoryStore
 
-from cal_pipeline.core.store import paths as storage
-from cal_pipeline.core.store.paths import LocalStorePath, RemoteStorePath
+from cal_pipeline.core.store import local_path as storage
+from cal_pipeline.core.store.local_path import LocalStorePath
+from cal_pipeline.core.store.remote_path import RemoteStorePath
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from test_output import RUN, fill, publish
 
 from cal_pipeline.core.store.lock import Holder
 from cal_pipeline.core.store.make_output import make_output, staging_path
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.output import finish_group
-from cal_pipeline.core.store.paths import RemoteStorePath, open_store
+from cal_pipeline.core.store.remote_path import RemoteStorePath
 from cal_pipeline.errors import IncompleteWriteError, OutputExistsError, StoreError, StoreLockedError
 from cal_pipeline.heterodyne.product import CalibratedSession
 

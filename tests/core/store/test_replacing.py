@@ -12,7 +12,7 @@ from test_output import RUN, fill, make, publish
 
 from cal_pipeline.core.store import lock as locks
 from cal_pipeline.core.store.local_output import LocalOutput
-from cal_pipeline.core.store.paths import LocalStorePath, remove_tree
+from cal_pipeline.core.store.local_path import LocalStorePath, remove_tree
 from cal_pipeline.errors import StoreError, StoreLockedError
 from cal_pipeline.heterodyne.product import CalibratedSession
 

@@ -17,7 +17,8 @@ from cal_pipeline import CalibrationPipeline
 from cal_pipeline.cli import calibrate as cli
 from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.core.store import drivers, time_limits
-from cal_pipeline.core.store.paths import RemoteStorePath, open_store
+from cal_pipeline.core.store.opening import open_store
+from cal_pipeline.core.store.remote_path import RemoteStorePath
 from cal_pipeline.errors import StoreError
 
 

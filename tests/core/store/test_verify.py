@@ -10,8 +10,9 @@ import pytest
 from cal_pipeline import CalibratedSession
 from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.core.store.arrays import create_writer, open_reader
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.metadata import write_group
-from cal_pipeline.core.store.paths import LocalStorePath, open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.verify import WitnessedStorePath
 from cal_pipeline.errors import ReadBackError
 

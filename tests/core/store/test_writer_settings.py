@@ -8,7 +8,7 @@ import zarr
 
 from cal_pipeline.core.store.arrays import create_writer
 from cal_pipeline.core.store.codecs import ZSTD_LEVEL_1
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 
 
 @pytest.mark.parametrize(("dtype", "fill"), [("int32", -(2**31)), ("float32", 7.0), ("float16", -1.0)])

@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from cal_pipeline.core.store.metadata import write_group
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.heterodyne.ingest.plan import plan_scans
 from cal_pipeline.heterodyne.ingest.profile import open_profile
 from cal_pipeline.heterodyne.ingest.tabulate import tabulate

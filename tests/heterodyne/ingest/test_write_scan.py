@@ -14,7 +14,7 @@ from helpers_ingest import FILL, CountsForm, make_rows, make_scan, write_counts
 
 import cal_pipeline
 from cal_pipeline.core.errors import ReadBackError
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.verify import WitnessedStorePath
 from cal_pipeline.heterodyne.check import check_store
 from cal_pipeline.heterodyne.ingest import write_scan as module

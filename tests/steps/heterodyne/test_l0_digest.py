@@ -9,7 +9,7 @@ import pytest
 from helpers_l0 import MJD, SECOND, write_scan
 
 from cal_pipeline.core.store.digest import digest_objects
-from cal_pipeline.core.store.paths import open_store
+from cal_pipeline.core.store.opening import open_store
 
 
 @pytest.fixture

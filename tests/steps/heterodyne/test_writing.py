@@ -12,7 +12,7 @@ from helpers_l0 import FILL, loads_counts, write_scan
 
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.core.run.stream import Operation
-from cal_pipeline.core.store.paths import LocalStorePath
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.schema import L1_ARRAYS, Described
 from cal_pipeline.heterodyne.session import Session

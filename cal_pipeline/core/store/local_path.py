@@ -1,0 +1,258 @@
+"""Byte storage in a folder."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from cal_pipeline.core.errors import StoreError
+from cal_pipeline.core.run.threads import renew_after_fork
+from cal_pipeline.core.store.paths import Stamp, StorePath
+
+_LARGE = 2**20
+"""Size of files from which on they are fsynced in the background, and hashed in parts [bytes]."""
+
+
+class LocalStorePath(StorePath):
+    """A folder.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    base : Path, optional
+        Folder above that must exist already: once it is removed nothing can be written.
+    """
+
+    def __init__(self, path: Path, base: Path | None = None) -> None:
+        self.path = path
+        self._base = base
+        self.name = str(path)
+        self._made: set[str] = set()
+        self._on_their_way: dict[str, Future[None]] = {}
+        self._disk: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LocalStorePath, (self.path, self._base)
+
+    def after_fork(self) -> None:
+        """Forget pending fsyncs in a forked child, which has no thread for them."""
+        self._on_their_way, self._disk, self._lock = {}, None, threading.Lock()
+
+    def get(self, key: str) -> bytes | None:
+        """Read the bytes of a file; None if absent."""
+        try:
+            with open(os.path.join(self.name, key), "rb", buffering=0, opener=open_regular) as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def get_part(self, key: str, start: int, length: int) -> bytes | None:
+        """Read some bytes of a file; a negative start counts from its end."""
+        try:
+            with open(os.path.join(self.name, key), "rb", buffering=0, opener=open_regular) as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(start + size, 0) if start < 0 else start)
+                return file.read(length)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def sha256(self, key: str) -> str | None:
+        """Compute the digest of a file, of which a part at a time is in memory; None if absent."""
+        try:
+            with open(os.path.join(self.name, key), "rb", buffering=0, opener=open_regular) as file:
+                # For a small file the buffer of `file_digest` would cost more than the hash.
+                whole = os.fstat(file.fileno()).st_size <= _LARGE
+                digest = hashlib.sha256(file.read()) if whole else hashlib.file_digest(file, "sha256")
+                return digest.hexdigest()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def put(self, key: str, *data: bytes) -> None:
+        """Write a file and missing folders; a large file is fsynced in the background at once."""
+        path = os.path.join(self.name, key)
+        folder = os.path.dirname(path)
+        if folder not in self._made:
+            self._make_folder(folder)
+            self._made.add(folder)
+        with open(path, "wb", buffering=0) as file:
+            for piece in data:
+                rest = memoryview(piece)
+                # A disk that fills up takes a part first, and raises when asked again.
+                while rest:
+                    rest = rest[file.write(rest) :]
+        if sum(map(len, data)) >= _LARGE:
+            self._start_sync(path)
+
+    def _make_folder(self, folder: str) -> None:
+        """Make a folder and missing ones above, up to the base."""
+        if self._base is None:
+            os.makedirs(folder, exist_ok=True)
+            return
+        base, missing = str(self._base), []
+        while folder != base and folder not in self._made:
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        for path in reversed(missing):
+            with suppress(FileExistsError):
+                os.mkdir(path)
+            self._made.add(path)
+
+    def _start_sync(self, path: str) -> None:
+        """Let a thread fsync a file while others are still being made."""
+        # Another thread may be ending the syncs of what was written before: none is submitted to a pool that ended.
+        with self._lock:
+            if self._disk is None:
+                self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
+                renew_after_fork(self)
+            self._on_their_way[path] = self._disk.submit(sync_file, path)
+
+    def _end_sync(self) -> None:
+        with self._lock:
+            disk = self._disk
+            self._on_their_way, self._disk = {}, None
+        if disk is not None:
+            disk.shutdown(cancel_futures=True)
+
+    def drop_cached(self, key: str) -> None:
+        """Drop a file, fsynced before, from the memory of the system."""
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError), open(os.path.join(self.name, key), "rb", buffering=0) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def exists(self, key: str) -> bool:
+        """Tell whether a file or folder exists; an error of the disk is no absence."""
+        try:
+            return bool(os.stat(os.path.join(self.name, key)))
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+            return False
+
+    def members(self, key: str = "") -> list[str]:
+        """List the names in a folder."""
+        try:
+            return os.listdir(os.path.join(self.name, key))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def walk(self) -> Iterator[str]:
+        """Yield the paths of all files, relative to the folder."""
+        yield from (key for key, _ in self._files())
+
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the paths of all files with their sizes and times of modification [ns]."""
+        for key, entry in self._files():
+            try:
+                status = entry.stat()
+            except FileNotFoundError:
+                yield key, (-1, "")
+            else:
+                yield key, (status.st_size, str(status.st_mtime_ns))
+
+    def _files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        # os.walk takes three times as long, and passes over folders that are links.
+        folders = [""]
+        while folders:
+            inner = folders.pop()
+            try:
+                entries = os.scandir(os.path.join(self.name, inner))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            with entries:
+                for entry in entries:
+                    key = f"{inner}/{entry.name}" if inner else entry.name
+                    if entry.is_dir():
+                        folders.append(key)
+                    else:
+                        yield key, entry
+
+    def delete(self, key: str) -> None:
+        """Delete a file, if there is one."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(os.path.join(self.name, key))
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        self._end_sync()
+        self._made.clear()
+        remove_tree(self.path)
+
+    def make_durable(self) -> None:
+        """Bring all files and folders to the disk."""
+        paths = []
+        for root, _, files in os.walk(self.name):
+            paths += [os.path.join(root, file) for file in files] + [root]
+        try:
+            for path in paths:
+                if path not in self._on_their_way:
+                    sync_file(path)
+            while self._on_their_way:
+                self._on_their_way.popitem()[1].result()
+        finally:
+            self._end_sync()
+
+    def child(self, key: str) -> LocalStorePath:
+        """Return the place of a folder in this one."""
+        return LocalStorePath(self.path / key, self._base)
+
+    def as_zarr(self) -> Path:
+        """The folder."""
+        return self.path
+
+
+def open_regular(path: str, flags: int) -> int:
+    """Open a regular file; anything else could make its reader wait, or read, without end."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    raise OSError(number, "is no regular file", path)
+
+
+def remove_tree(path: str | Path) -> None:
+    """Remove a folder with everything in it; a link is removed, not what it points to.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder, file or link; one that does not exist is no error.
+
+    Raises
+    ------
+    StoreError
+        If something cannot be removed; the message names it.
+    """
+    try:
+        if os.path.islink(path) or not os.path.isdir(path):
+            os.unlink(path)
+            return
+        with os.scandir(path) as entries:
+            inner = [entry.path for entry in entries]
+        for entry in inner:
+            remove_tree(entry)
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"{path} cannot be removed: {error.strerror or error}") from error
+
+
+def sync_file(path: str | Path) -> None:
+    """Bring a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,146 @@
+"""Byte storage in anything that zarr can open: an object store, a web server, a ZIP file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from pathlib import PurePosixPath
+from typing import Any
+
+import zarr
+from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
+from zarr.buffer import default_buffer_prototype
+
+from cal_pipeline.core.errors import StoreError
+from cal_pipeline.core.store.drivers import CheckedStore
+from cal_pipeline.core.store.event_loop import drivers_loop
+from cal_pipeline.core.store.paths import Item, Result, Stamp, StorePath
+
+
+class RemoteStorePath(StorePath):
+    """A place reached through a zarr store: an object store, a web server, a ZIP file.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+        The store.
+    name : str
+        Name in messages and in the provenance.
+    prefix : str
+        Key prefix of this place in the store.
+    n_requests : int
+        Number of concurrent requests.
+    """
+
+    def __init__(self, store: Store, name: str, prefix: str = "", n_requests: int = 16) -> None:
+        self.store = store if isinstance(store, CheckedStore) else CheckedStore(store, name)
+        self.name = name
+        self.prefix = prefix
+        self.n_requests = n_requests
+
+    def _key(self, key: str) -> str:
+        return str(PurePosixPath(self.prefix, key)) if self.prefix else key
+
+    def _list_anew(self) -> None:
+        """Forget listings of a store that is being written, which workers write to as well."""
+        if not self.store.read_only:
+            self.store.forget_listings()
+
+    def get(self, key: str) -> bytes | None:
+        """Read the bytes of an object; None if absent."""
+        buffer = drivers_loop.run(self.store.get(self._key(key), default_buffer_prototype()))
+        return None if buffer is None else buffer.to_bytes()
+
+    def get_part(self, key: str, start: int, length: int) -> bytes | None:
+        """Read some bytes of an object; a negative start counts from its end."""
+        wanted = SuffixByteRequest(-start) if start < 0 else RangeByteRequest(start, start + length)
+        buffer = drivers_loop.run(self.store.get(self._key(key), default_buffer_prototype(), byte_range=wanted))
+        if buffer is None:
+            return None
+        data = buffer.to_bytes()
+        # A web server may send the whole object instead of a part.
+        whole = len(data) > max(length, -start)
+        return data[start:][:length] if whole else data[:length]
+
+    def put(self, key: str, *data: bytes) -> None:
+        """Write an object."""
+        drivers_loop.run(self.store.set(self._key(key), default_buffer_prototype().buffer.from_bytes(b"".join(data))))
+
+    def exists(self, key: str) -> bool:
+        """Tell whether an object exists."""
+        self._list_anew()
+        return bool(drivers_loop.run(self.store.exists(self._key(key))))
+
+    def members(self, key: str = "") -> list[str]:
+        """List the names of objects and folders.
+
+        Raises
+        ------
+        StoreError
+            If the server gives no listing of a folder that holds a group.
+        """
+        self._list_anew()
+
+        async def listed() -> list[str]:
+            return [name async for name in self.store.list_dir(self._key(key))]
+
+        names = [PurePosixPath(name).name for name in drivers_loop.run(listed())]
+        if not names and self.get(f"{key}/zarr.json" if key else "zarr.json") is not None:
+            where = f"{self.name}/{key}" if key else self.name
+            raise StoreError(f"{where} holds a zarr.json, but is listed as empty; reading needs listings of folders")
+        return names
+
+    def walk(self) -> Iterator[str]:
+        """Yield the keys of all objects."""
+        self._list_anew()
+
+        async def listed() -> list[str]:
+            return [key async for key in self.store.list_prefix(f"{self.prefix}/" if self.prefix else "")]
+
+        start = len(self.prefix) + 1 if self.prefix else 0
+        # Entries for folders themselves, which some programs make, end in a slash.
+        yield from (key[start:] for key in drivers_loop.run(listed()) if not key.endswith("/"))
+
+    def walk_stamped(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the keys of all objects with sizes and stamps; of a ZIP file those of the whole file."""
+        if self.store.fs is None:
+            archive = os.stat(self.store.name)
+            yield from ((key, (archive.st_size, str(archive.st_mtime_ns))) for key in self.walk())
+            return
+        self._list_anew()
+        listed = drivers_loop.run(self.store.list_stamped(f"{self.prefix}/" if self.prefix else ""))
+        start = len(self.prefix) + 1 if self.prefix else 0
+        yield from ((key[start:], stamp) for key, stamp in listed if not key.endswith("/"))
+
+    def delete(self, key: str) -> None:
+        """Delete an object, if there is one."""
+        drivers_loop.run(self.store.delete(self._key(key)))
+
+    def remove(self) -> None:
+        """Delete all objects."""
+        self._list_anew()
+        drivers_loop.run(self.store.delete_dir(self.prefix))
+
+    def make_durable(self) -> None:
+        """Do nothing: objects are durable once written."""
+
+    def each(self, read: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Read each item with a function, concurrently."""
+        with ThreadPoolExecutor(self.n_requests) as pool:
+            waiting = [pool.submit(copy_context().run, read, item) for item in items]
+            try:
+                return [future.result() for future in waiting]
+            except BaseException:
+                # Each of the others might wait as long for a store that is silent.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def child(self, key: str) -> RemoteStorePath:
+        """Return the place of a folder below this one."""
+        return RemoteStorePath(self.store, f"{self.name}/{key}", self._key(key), self.n_requests)
+
+    def as_zarr(self) -> Any:
+        """Return the store with the path in it."""
+        return zarr.storage.StorePath(self.store, self.prefix)
