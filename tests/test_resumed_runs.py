@@ -386,7 +386,7 @@ class TestObjectStore:
 
             return call
 
-        for name in ("put", "delete", "remove"):
+        for name in ("start_put", "delete", "remove"):
             monkeypatch.setattr(RemoteStorePath, name, frozen(getattr(RemoteStorePath, name)))
         with pytest.raises(SystemExit):
             run(overwrite=overwrite)

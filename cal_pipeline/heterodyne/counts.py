@@ -6,7 +6,8 @@ import itertools
 import logging
 import math
 import threading
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
@@ -253,19 +254,31 @@ class Counts:
         """
         if self._memory is None:
             return self._read(channels, subscans)
-        key = (self.name, self._limit, channels.start, channels.stop, *subscans)
+        key = self._memory_key(channels, subscans)
         block = self._memory.find(key)
         if block is None:
             block = self._read(channels, subscans)
             self._memory.keep(key, block)
         return block
 
+    def read_ahead(self, blocks: Iterable[Block]) -> AbstractContextManager[None]:
+        """Expect blocks to be read in this order, within the block: a high-latency store fetches the next ones."""
+        return self._array.read_ahead(
+            _region_of(channels, subscans) for channels, subscans in blocks if not self._holds(channels, subscans)
+        )
+
+    def _holds(self, channels: slice, subscans: list[int]) -> bool:
+        return self._memory is not None and self._memory.find(self._memory_key(channels, subscans)) is not None
+
+    def _memory_key(self, channels: slice, subscans: list[int]) -> Hashable:
+        return (self.name, self._limit, channels.start, channels.stop, *subscans)
+
     def _read(self, channels: slice, subscans: list[int]) -> NDArray[Any]:
         """Read and decode a block."""
         span = slice(subscans[0], subscans[-1] + 1)
         with self.clock("load"):
             try:
-                raw = self._array.read((channels, slice(None), slice(None), slice(None), span))
+                raw = self._array.read(_region_of(channels, subscans))
             except Exception as error:
                 raise DataReadError(
                     f"{self.name}: channels {channels.start} to {channels.stop - 1}, subscans {subscans[0]} to "
@@ -289,6 +302,11 @@ class Counts:
             for rows, *inner, _ in self._absent_by_subscan.get(subscan, ()):
                 if rows.start < channels.stop and rows.stop > channels.start:
                     yield slice(max(rows.start - channels.start, 0), rows.stop - channels.start), *inner, column
+
+
+def _region_of(channels: slice, subscans: list[int]) -> Region:
+    """Return the part of the array that a block is cut from."""
+    return channels, slice(None), slice(None), slice(None), slice(subscans[0], subscans[-1] + 1)
 
 
 def _refuse_sizes(name: str, shape: tuple[int, ...]) -> None:

@@ -554,11 +554,12 @@ class CalibrationGroup:
 
     def _read_together(self, subscans: list[int]) -> Iterator[tuple[slice, NDArray[Any]]]:
         """Yield the counts (c, len(subscans), D, R, A) of subscans, some channels at a time."""
-        blocks = self._counts.blocks(subscans)
-        for _, parts in itertools.groupby(blocks, key=lambda block: block[0].start):
-            read = [(channels, self._counts.read(channels, members)) for channels, members in parts]
-            counts = read[0][1] if len(read) == 1 else np.concatenate([part for _, part in read], axis=-1)
-            yield read[0][0], np.ascontiguousarray(np.moveaxis(counts, -1, 1))
+        blocks = list(self._counts.blocks(subscans))
+        with self._counts.read_ahead(blocks):
+            for _, parts in itertools.groupby(blocks, key=lambda block: block[0].start):
+                read = [(channels, self._counts.read(channels, members)) for channels, members in parts]
+                counts = read[0][1] if len(read) == 1 else np.concatenate([part for _, part in read], axis=-1)
+                yield read[0][0], np.ascontiguousarray(np.moveaxis(counts, -1, 1))
 
     def _temperature(self, name: str, phases: tuple[str, ...], default: float | None) -> tuple[float, bool]:
         """Compute the mean physical temperature of a load [K]; `default` and True if none was recorded."""

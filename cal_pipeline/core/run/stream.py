@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -44,6 +45,9 @@ class Source(Protocol):
 
     def read(self, rows: slice, indexes: list[int], /) -> NDArray[Any]:
         """Read samples, with the indexes along the last axis."""
+
+    def read_ahead(self, blocks: Iterable[tuple[slice, list[int]]], /) -> AbstractContextManager[None]:
+        """Expect blocks to be read in this order, within the block."""
 
 
 class Memory(Protocol):
@@ -196,7 +200,9 @@ class Stream(Generic[AnyBlock]):
             for operation in self._operations:
                 operation.begin(Target(group, self._source.shape, self.rows, present))
         tasks: list[Callable[[], None]] = [*others, *(partial(self._work_on, *block) for block in self._blocks())]
-        map_in_threads(lambda task: task(), tasks, int(np.prod(self._source.shape)))
+        coming = ((rows, members) for rows, outputs in self._blocks() for members in self._indexes_by_chunk(outputs))
+        with self._source.read_ahead(coming):
+            map_in_threads(lambda task: task(), tasks, int(np.prod(self._source.shape)))
         learnt: dict[str, Any] = {}
         with self._clock("write"):
             for operation in self._operations:
@@ -210,11 +216,16 @@ class Stream(Generic[AnyBlock]):
             for start in range(0, n_rows, self.rows):
                 yield slice(start, min(start + self.rows, n_rows)), outputs
 
+    def _indexes_by_chunk(self, outputs: list[int]) -> Iterator[list[int]]:
+        """Yield the indexes that some outputs need, those of a chunk at a time."""
+        indexes = sorted(set().union(*(self._needed[output] for output in outputs)))
+        for _, members in self._source.blocks(indexes, self._source.shape[0]):
+            yield members
+
     def _work_on(self, rows: slice, outputs: list[int]) -> None:
         """Read the samples of some outputs, apply the operations and write."""
-        indexes = sorted(set().union(*(self._needed[output] for output in outputs)))
         read: dict[int, NDArray[Any]] = {}
-        for _, members in self._source.blocks(indexes, self._source.shape[0]):
+        for members in self._indexes_by_chunk(outputs):
             samples = self._source.read(rows, members)
             read |= {index: samples[..., position] for position, index in enumerate(members)}
         for output in outputs:

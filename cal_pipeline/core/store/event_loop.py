@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from cal_pipeline.core.run.threads import renew_after_fork
@@ -41,7 +42,11 @@ class EventLoopThread:
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine and wait for its result; not from within the loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.get()).result()
+        return self.start(coroutine).result()
+
+    def start(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
+        """Start a coroutine and return its future."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.get())
 
     async def run_from_any(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine on behalf of one that runs in this loop or in another."""

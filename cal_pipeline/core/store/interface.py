@@ -6,7 +6,8 @@ import itertools
 import math
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,19 @@ class ArrayReader(ABC):
         found = [[a + i * n for a, i, n in zip(start, root, chunks, strict=True)] for root in inner]
         # Inner chunks beyond the end of an axis are never stored.
         return [_region(low, chunks) for low in found if all(a < n for a, n in zip(low, self.shape, strict=True))]
+
+    def read_ahead(self, selections: Iterable[Region]) -> AbstractContextManager[None]:
+        """Expect parts of the array to be read in this order, within the block; of shards as a whole nothing."""
+        if self.is_sharded:
+            return nullcontext()
+        itemsize = self.dtype.itemsize if isinstance(self.dtype, np.dtype) else 1
+        keys = (self.chunk_key(index) for selection in selections for index in self._chunks_of(selection))
+        return self._root.read_ahead(keys, math.prod(self.chunks) * itemsize)
+
+    def _chunks_of(self, selection: Region) -> Iterator[tuple[int, ...]]:
+        """Yield the index of every chunk that holds something of a part of the array."""
+        bounds = [s.indices(n)[:2] for s, n in zip(selection, self.shape, strict=True)]
+        return itertools.product(*(range(a // c, -(-b // c)) for (a, b), c in zip(bounds, self.chunks, strict=True)))
 
     def read(self, selection: Region | None = None) -> NDArray[Any]:
         """Read a part of the array, or all of it; the fill value where nothing is stored.

@@ -102,6 +102,9 @@ async def _open_url_store(url: str, write: bool) -> Store:
             if hasattr(store.fs, "retries"):
                 # Requests are repeated by `CheckedStore`, for all drivers in one way.
                 store.fs.retries = 1
+            if scheme in ("s3", "s3a"):
+                # The driver would ask for the size of each object first, to read large ones in parts.
+                store.fs.max_concurrency = 1
             return store
     except StoreError as error:
         if not isinstance(error.__cause__, (ImportError, ValueError)):

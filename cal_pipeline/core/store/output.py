@@ -413,11 +413,10 @@ def check_complete(root: StorePath) -> None:
     lost = sorted(folder for folder in folders if folder and f"{folder}/zarr.json" not in keys)
     if lost:
         raise IncompleteWriteError(f"{root}/{lost[0]} holds chunks and no zarr.json, expected one")
-    for key in sorted(keys):
-        if not key.endswith("zarr.json"):
-            continue
+    documents = sorted(key for key in keys if key.endswith("zarr.json"))
+    for key, document in zip(documents, root.each(root.get, documents), strict=True):
         try:
-            metadata = json.loads(root.get(key) or b"")
+            metadata = json.loads(document or b"")
             grid = _chunk_grid(metadata) if metadata["node_type"] == "array" else None
         except (ValueError, KeyError, TypeError, ArithmeticError) as error:
             raise IncompleteWriteError(f"{root}/{key} holds no metadata, expected those written: {error!r}") from error

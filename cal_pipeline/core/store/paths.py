@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ class StorePath(ABC):
 
     name: str
     repeated: Sequence[str] = ()
+
+    notes_digests = False
+    """Whether the digests of objects are noted as they are read, so that asking for them later reads none again."""
 
     is_witnessed = False
     """Whether chunks that are written here are noted, to compare them with what is read back."""
@@ -106,6 +110,18 @@ class StorePath(ABC):
     def each(self, read: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Read each item with a function; concurrently on high-latency stores."""
         return [read(item) for item in items]
+
+    def read_ahead(self, keys: Iterable[str], size: int) -> AbstractContextManager[None]:
+        """Read objects before they are asked for, within the block, on high-latency stores.
+
+        Parameters
+        ----------
+        keys : iterable of str
+            Keys of the objects, in the order in which they are going to be read.
+        size : int
+            Size of an object, if unknown an upper limit [bytes].
+        """
+        return nullcontext()
 
     @abstractmethod
     def child(self, key: str) -> StorePath:

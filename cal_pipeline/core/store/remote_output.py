@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from cal_pipeline.core.errors import IncompleteWriteError, StoreError, StoreLockedError
+from cal_pipeline.core.store.background import BackgroundPuts, BackgroundStorePath
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.lock import CLAIMS, Holder, RemoteLock
 from cal_pipeline.core.store.metadata import write_group
@@ -17,8 +18,9 @@ from cal_pipeline.core.store.output import (
     refuse_strangers,
     refuse_to_replace,
 )
-from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.store.paths import Item, Result, StorePath
 from cal_pipeline.core.store.product import ProductKind
+from cal_pipeline.core.store.remote_path import RemoteStorePath
 
 _UNPUBLISHED = ".unpublished"
 """Key prefix for the metadata of unpublished observations."""
@@ -55,6 +57,7 @@ class RemoteOutput(OutputStore):
         _refuse_overlap(address, source)
         self.root = self.product = open_store(address, write=True)
         self.lock = RemoteLock(self.root, Holder.of_this_process(self.run))
+        self._staged: dict[str, StorePath] = {}
         self._is_new = False
         self.lock.refuse_if_held()
         self.lock.acquire()
@@ -88,13 +91,16 @@ class RemoteOutput(OutputStore):
 
     def staging_of(self, name: str) -> StorePath:
         """Return the final path of the observation, with its ``zarr.json`` under a temporary key."""
-        return remote_staging_path(self.root, self.run, name)
+        if name not in self._staged:
+            self._staged[name] = remote_staging_path(self.root, self.run, name)
+        return self._staged[name]
 
     def publish(self, name: str, changed: bool = False) -> None:
         """Write the ``zarr.json`` of an observation."""
         self.lock.ensure_held()
+        staged = self._staged.pop(name, None)
         if changed:
-            finish_group(self.root.child(name))
+            finish_group(staged or self.root.child(name))
         draft = self.root.child(f"{_UNPUBLISHED}/{self.run}/{name}")
         content = draft.get("zarr.json")
         if content is None:
@@ -159,8 +165,10 @@ class RemoteOutput(OutputStore):
 class _WithoutRoot(StorePath):
     """Unpublished observation in an object store, with its own ``zarr.json`` under another key."""
 
-    def __init__(self, store: StorePath, run: str, name: str) -> None:
-        self._inner, self._draft = store.child(name), store.child(f"{_UNPUBLISHED}/{run}/{name}")
+    def __init__(self, store: RemoteStorePath, run: str, name: str) -> None:
+        self._puts = BackgroundPuts()
+        self._inner = BackgroundStorePath(store.child(name), self._puts)
+        self._draft = BackgroundStorePath(store.child(f"{_UNPUBLISHED}/{run}/{name}"), self._puts)
         self._store, self._claim = store, f"{CLAIMS}/{run}.json"
         self.name = self._inner.name
 
@@ -186,16 +194,23 @@ class _WithoutRoot(StorePath):
         self._of(key).delete(key)
 
     def remove(self) -> None:
-        # What is removed may be of the run that took the store over meanwhile.
-        if not self._store.exists(self._claim):
-            raise StoreLockedError(f"output {self._store} is no longer locked by this run, so {self} is not removed")
-        # An older observation of this name is no longer listed before its chunks are removed.
-        self._inner.delete("zarr.json")
-        self._inner.remove()
-        self._draft.delete("zarr.json")
+        self._puts.give_up()
+        if any(True for place in (self._inner, self._draft) for _ in place.walk()):
+            # What is removed may be of the run that took the store over meanwhile.
+            if not self._store.exists(self._claim):
+                raise StoreLockedError(
+                    f"output {self._store} is no longer locked by this run, so {self} is not removed"
+                )
+            # An older observation of this name is no longer listed before its chunks are removed.
+            self._inner.delete("zarr.json")
+            self._inner.remove()
+            self._draft.delete("zarr.json")
 
     def make_durable(self) -> None:
-        self._inner.make_durable()
+        self._puts.wait()
+
+    def each(self, read: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        return self._inner.each(read, items)
 
     def child(self, key: str) -> StorePath:
         return self._inner.child(key)
@@ -206,6 +221,7 @@ class _WithoutRoot(StorePath):
 
 def remote_staging_path(root: StorePath, run: str, name: str) -> StorePath:
     """Return the staging path of an observation of a product at a URL."""
+    assert isinstance(root, RemoteStorePath)
     return _WithoutRoot(root, run, name)
 
 

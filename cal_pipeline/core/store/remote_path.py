@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,6 +19,10 @@ from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.store.drivers import CheckedStore
 from cal_pipeline.core.store.event_loop import drivers_loop
 from cal_pipeline.core.store.paths import Item, Result, Stamp, StorePath
+from cal_pipeline.core.store.read_ahead import ReadAhead
+
+MOST_DIGESTS = 2**16
+"""Objects whose digests are noted at a time, of many observations."""
 
 
 class RemoteStorePath(StorePath):
@@ -34,11 +40,14 @@ class RemoteStorePath(StorePath):
         Number of concurrent requests.
     """
 
-    def __init__(self, store: Store, name: str, prefix: str = "", n_requests: int = 16) -> None:
+    def __init__(self, store: Store, name: str, prefix: str = "", n_requests: int = 32) -> None:
         self.store = store if isinstance(store, CheckedStore) else CheckedStore(store, name)
         self.name = name
         self.prefix = prefix
         self.n_requests = n_requests
+        self._ahead: list[ReadAhead] = []
+        self._digests: dict[str, str] = {}
+        self.notes_digests = bool(self.store.read_only)
 
     def _key(self, key: str) -> str:
         return str(PurePosixPath(self.prefix, key)) if self.prefix else key
@@ -50,8 +59,40 @@ class RemoteStorePath(StorePath):
 
     def get(self, key: str) -> bytes | None:
         """Read the bytes of an object; None if absent."""
-        buffer = drivers_loop.run(self.store.get(self._key(key), default_buffer_prototype()))
+        # A copy, since what is no longer needed is removed from the list meanwhile.
+        taken = (ahead.take(key) for ahead in self._ahead.copy())
+        fetched = next((future for future in taken if future is not None), None)
+        data = drivers_loop.run(self._read(key)) if fetched is None else fetched.result()
+        if data is not None and self.notes_digests:
+            self._note_digest(key, hashlib.sha256(data).hexdigest())
+        return data
+
+    def _note_digest(self, key: str, digest: str) -> None:
+        if len(self._digests) >= MOST_DIGESTS:
+            self._digests.clear()
+        self._digests[key] = digest
+
+    def sha256(self, key: str) -> str | None:
+        """Return the digest of an object as it was read last; it is read only if it never was."""
+        return self._digests.get(key) or super().sha256(key)
+
+    async def _read(self, key: str) -> bytes | None:
+        buffer = await self.store.get(self._key(key), default_buffer_prototype())
         return None if buffer is None else buffer.to_bytes()
+
+    @contextmanager
+    def read_ahead(self, keys: Iterable[str], size: int) -> Iterator[None]:
+        """Read objects before they are asked for, within the block; some tens of MB at a time."""
+        if self.n_requests == 1:
+            yield
+            return
+        ahead = ReadAhead(keys, size, lambda key: drivers_loop.start(self._read(key)))
+        self._ahead.append(ahead)
+        try:
+            yield
+        finally:
+            self._ahead.remove(ahead)
+            ahead.close()
 
     def get_part(self, key: str, start: int, length: int) -> bytes | None:
         """Read some bytes of an object; a negative start counts from its end."""
@@ -66,7 +107,12 @@ class RemoteStorePath(StorePath):
 
     def put(self, key: str, *data: bytes) -> None:
         """Write an object."""
-        drivers_loop.run(self.store.set(self._key(key), default_buffer_prototype().buffer.from_bytes(b"".join(data))))
+        self.start_put(key, *data).result()
+
+    def start_put(self, key: str, *data: bytes) -> Future[None]:
+        """Start writing an object, and return its future."""
+        buffer = default_buffer_prototype().buffer.from_bytes(b"".join(data))
+        return drivers_loop.start(self.store.set(self._key(key), buffer))
 
     def exists(self, key: str) -> bool:
         """Tell whether an object exists."""

@@ -20,6 +20,9 @@ SLOWEST_WRITE = 1e5
 REQUEST_LIMIT_S = 600.0
 """Time for a whole request with its repetitions [s]: for servers that trickle, and drivers without limits."""
 
+CONNECTIONS = 64
+"""Connections to an object store at a time; drivers keep 10, of which each waits for its request."""
+
 PAUSES_S = (0.2, 1.0)
 """Pauses before a request is repeated after what may pass [s]; afterwards it fails."""
 
@@ -78,6 +81,7 @@ def _limit_http(conf: Mapping[str, Any]) -> dict[str, Any]:
 
 def _limit_s3(conf: Mapping[str, Any]) -> dict[str, Any]:
     limits = {"connect_timeout": CONNECT_LIMIT_S, "read_timeout": READ_LIMIT_S, "retries": {"total_max_attempts": 1}}
+    limits["max_pool_connections"] = CONNECTIONS
     return limits | _configured(conf, ("s3", "s3a"), "config_kwargs")
 
 

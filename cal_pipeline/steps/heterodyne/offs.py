@@ -101,12 +101,18 @@ class OffSurvey:
 
     def run(self) -> tuple[OffMeans, DumpNoise]:
         """Read the OFFs, and work out their means and their noise."""
-        counts, off, gamma = self._counts, self._off.tolist(), self._gamma
+        counts, off = self._counts, self._off.tolist()
+        groups = [off] if self._gamma is None else counts.groups(off)
+        with counts.read_ahead(block for group in groups for block in counts.blocks(group)):
+            return self._work_on(groups)
+
+    def _work_on(self, groups: list[list[int]]) -> tuple[OffMeans, DumpNoise]:
+        """Work on the OFFs, those of a chunk after the other if their noise is wanted."""
+        counts, gamma = self._counts, self._gamma
         samples = int(np.prod(counts.shape))
         if gamma is None:
-            map_in_threads(self._average, counts.blocks(off), samples)
+            map_in_threads(self._average, counts.blocks(groups[0]), samples)
             return self._finished_means(), DumpNoise()
-        groups = counts.groups(off)
         # The sums over a long OFF are shared by threads; a short one is the work of a single thread.
         if len(groups[0]) * int(np.prod(counts.shape[:4])) <= FEW_SAMPLES_OF_OFF:
             map_in_threads(lambda group: self._measure_noise(group, gamma), groups, samples)

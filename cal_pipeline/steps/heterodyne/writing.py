@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, nullcontext
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -72,12 +72,17 @@ def write_scan(
     DataReadError
         If an object of L0 cannot be read.
     """
-    identify: Callable[[], Identity] = partial(identify_input, scan, l0_digest)
-    if scan.n_samples < _WORTH_A_THREAD:
-        identify = partial(dict, identify())
-    with _in_background(identify) as identified:
-        written = [_write_band(band, scan, root, provenance, steps, identified) for band in scan.bands]
-    _refuse_without_samples(scan, [band.tally for band in written])
+    identify: Callable[[], Identity] = cache(partial(identify_input, scan, l0_digest))
+    groups = [root.child(band.name) if band.name else root for band in scan.bands]
+    # What is digested as it is read is not read once more before.
+    is_late = scan.bands[0].open_session().notes_digests
+    if scan.n_samples < _WORTH_A_THREAD and not is_late:
+        identify()
+    with nullcontext(identify) if is_late else _in_background(identify) as identified:
+        tallies = [_write_arrays(*each, scan, steps) for each in zip(scan.bands, groups, strict=True)]
+        of_bands = zip(scan.bands, groups, tallies, strict=True)
+        written = [_write_attributes(*each, scan, provenance, identified) for each in of_bands]
+    _refuse_without_samples(scan, tallies)
     if scan.bands[0].name:
         write_group(root, "", {"scan_number": scan.number, "bands": [band.name for band in scan.bands]})
     return written
@@ -112,17 +117,15 @@ def assess_scan(scan: Scan, steps: Steps) -> list[dict[str, Any]]:
     return attributes
 
 
-def _write_band(
+def _write_attributes(
     band: Band,
+    group: StorePath,
+    tally: Tally,
     scan: Scan,
-    root: StorePath,
     provenance: dict[str, Any],
-    steps: Steps,
     identified: Callable[[], Identity],
 ) -> WrittenBand:
-    """Write the group of a band, with the identity of its input once it is known."""
-    group = root.child(band.name) if band.name else root
-    tally = _write_arrays(band, scan, group, steps)
+    """Write the metadata of the group of a band, with the identity of its input once it is known."""
     # The disk works while the quality is judged.
     with _in_background(group.make_durable), scan.clock("write"):
         attributes = band_attributes(band, scan, tally, provenance | identified())
@@ -165,7 +168,7 @@ def l1_arrays(band: Band, steps: Steps) -> L1Arrays:
     return arrays
 
 
-def _write_arrays(band: Band, scan: Scan, group: StorePath, steps: Steps) -> Tally:
+def _write_arrays(band: Band, group: StorePath, scan: Scan, steps: Steps) -> Tally:
     """Write all arrays of a band concurrently; return the statistics of its samples."""
     stream = _stream_samples(band, scan, steps)
     with scan.clock("write"):
