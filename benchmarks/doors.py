@@ -1,47 +1,49 @@
 """Arrays straight through their codecs against zarr-python, with each of its codec pipelines.
 
-    python benchmarks/doors.py [folder] [--repeat 7] [--only chunks arrays floor small medium]
-
-Prints medians of alternating measurements: wall time, CPU time of the process, and both divided by
-those of direct access. Sessions are simulated once into the folder, which should be on a RAM disk:
-a disk takes the same time for both ways, and hides the difference. The package has no switch between
-them; this program replaces the functions that choose.
+The package has no switch between the ways; this module replaces the functions that choose. It uses names that are not
+public, so commits that lack them fail here.
 """
 
 from __future__ import annotations
 
-import argparse
-import logging
-import os
-import platform
-import shutil
-import statistics
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
-import floor
 import numpy as np
-import sessions
-import zarr
 
+<<<<<<< HEAD
 from cal_pipeline import CalibrationPipeline
 from cal_pipeline.core.store import arrays
 from cal_pipeline.core.store.local_path import LocalStorePath
+=======
+from .tools import floor, sessions
+from .tools.measure import Times, alternate, calibrate, is_tiny, measure_further, median, scratch, take_time
+>>>>>>> 0344183
 
-CORES = len(os.sched_getaffinity(0))
 FUSED = "zarr.core.codec_pipeline.FusedCodecPipeline"
-
-Measure = Callable[[], tuple[float, float]]
-"""Measures wall and CPU time [s]."""
+NUMBER = 8
+"""Chunks, or small arrays, of one measurement."""
+CHUNKS = {
+    "2 MB of float64": ("float64", 2**18),
+    "2 MB of int64": ("int64", 2**18),
+    "1 kB of float64": ("float64", 2**7),
+}
+"""Type and size of chunks: lz4 and CRC-32C for floats, zstd with checksum for integers."""
+WHOLE = ("create an array", "create and write an array of 7", "open an array", "open and read an array of 7")
+SCANS = ("a scan of 184 MB without calibration", "a scan of 184 MB", "a further small scan")
+WORKS = (*(f"{verb} {chunk}" for chunk in CHUNKS for verb in ("write", "read")), *WHOLE, *SCANS)
 
 
 @contextmanager
-def door(name: str) -> Iterator[None]:
+def open_door(name: str) -> Iterator[None]:
     """Read and write arrays within the block directly, through zarr, or through its fused pipeline."""
+    import zarr
+
+    from cal_pipeline.core.store import arrays
+
     if name == "direct":
         yield
         return
@@ -54,156 +56,126 @@ def door(name: str) -> Iterator[None]:
         yield
 
 
-def doors() -> list[str]:
-    """Names of the doors that this release of zarr has."""
+def list_doors() -> list[str]:
+    """List the doors that this release of zarr has."""
     import zarr.core.codec_pipeline as pipelines
 
     return ["direct", "zarr", *(["fused"] if hasattr(pipelines, "FusedCodecPipeline") else [])]
 
 
-def timed(work: Callable[[], object], number: int = 1) -> tuple[float, float]:
-    """Wall and CPU time of one of `number` operations that `work` does [s]."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    return (time.perf_counter() - wall) / number, (time.process_time() - cpu) / number
+def open_root(path: Path) -> Any:
+    """Open a folder as the package does."""
+    try:
+        from cal_pipeline.core.store.local_path import LocalStorePath
+    except ImportError:
+        from cal_pipeline.core.store.local_path import LocalStorePath
+    return LocalStorePath(path)
 
 
-def compare(title: str, repeat: int, measure: Callable[[str], tuple[float, float]], scale: float = 1e3) -> None:
-    """Print the medians of one measurement through each door [ms, or s with a scale of 1]."""
-    names = doors()
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    for turn in range(repeat + 1):
-        # The first turn warms up; each starts with another door.
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            with door(name):
-                times = measure(name)
-            if turn:
-                found[name].append(times)
-    unit = "ms" if scale > 1 else "s"
-    direct = [statistics.median(values) for values in zip(*found["direct"], strict=True)]
-    print(f"{title} [{unit}]")
-    for name in names:
-        wall, cpu = (statistics.median(values) for values in zip(*found[name], strict=True))
-        ratios = f"x{wall / direct[0]:.2f} wall, x{cpu / direct[1]:.2f} CPU"
-        print(f"  {name:8} {wall * scale:8.3f} wall {cpu * scale:8.3f} CPU   {ratios}", flush=True)
+class Doors:
+    """Time of an operation, or of a scan, through each door."""
+
+    timeout = 1800
+    params = (("direct", "zarr", "fused"), WORKS)
+    param_names = ("door", "work")
+
+    def setup_cache(self) -> dict[str, dict[str, float]]:
+        costs = {}
+        with scratch() as folder:
+            for work in WORKS:
+                make = make_work(folder, work)
+                found = alternate(7, {door: make_way(door, make) for door in list_doors()})
+                costs[work] = {door: median(found, door) for door in found}
+                costs[work] |= {f"{door}, processor": median(found, door, 1) for door in found}
+        return costs
+
+    setup_cache.timeout = 1800
+
+    def track_time(self, costs: dict[str, dict[str, float]], door: str, work: str) -> float:
+        return 1e3 * costs[work].get(door, float("nan"))
+
+    track_time.unit = "ms"
+
+    def track_processor_time(self, costs: dict[str, dict[str, float]], door: str, work: str) -> float:
+        return 1e3 * costs[work].get(f"{door}, processor", float("nan"))
+
+    track_processor_time.unit = "ms"
 
 
-def chunks(folder: Path, repeat: int) -> None:
-    """One chunk read and decoded, encoded and written, by one thread."""
-    noise = np.random.default_rng(1).normal(0.0, 1.0, 2**18 * 8)
-    for words, dtype, size, number in (
-        ("2 MB of float64, lz4 and CRC-32C", "float64", 2**18, 8),
-        ("2 MB of int64, zstd with checksum", "int64", 2**18, 8),
-        ("1 kB of float64, lz4 and CRC-32C", "float64", 2**7, 64),
-    ):
-        values = (noise[: size * number] * 1000.0).astype(dtype)
-        parts = [values[k * size : (k + 1) * size] for k in range(number)]
+def make_way(door: str, work: Callable[[str], Times]) -> Callable[[], Times]:
+    """Return the measurement of a piece of work through a door."""
 
-        def write(name: str, dtype: str = dtype, parts: list[np.ndarray] = parts) -> tuple[float, float]:
-            size, number = parts[0].size, len(parts)
-            root = LocalStorePath(folder / f"{name}_{dtype}_{size}")
-            writer = arrays.create_writer(root, "a", (size * number,), (size,), dtype, ("x",), {})
-            return timed(lambda: [writer.write_chunk((k,), part) for k, part in enumerate(parts)], number)
-
-        def read(name: str, dtype: str = dtype, parts: list[np.ndarray] = parts) -> tuple[float, float]:
-            size, number = parts[0].size, len(parts)
-            reader = arrays.open_reader(LocalStorePath(folder / f"{name}_{dtype}_{size}"), "a")
-            slices = [(slice(k * size, (k + 1) * size),) for k in range(number)]
-            return timed(lambda: [reader.read(part) for part in slices], number)
-
-        compare(f"write {words}", repeat, write)
-        compare(f"read {words}", repeat, read)
-
-
-def small_arrays(folder: Path, repeat: int) -> None:
-    """Arrays opened, created, and read and written whole (7 numbers)."""
-    names = [str(k) for k in range(32)]
-    values = np.arange(7.0)
-
-    def root(name: str) -> LocalStorePath:
-        return LocalStorePath(folder / f"arrays_{name}")
-
-    def create(name: str) -> list[arrays.ArrayWriter]:
-        return [arrays.create_writer(root(name), item, (7,), (7,), "float64", ("x",), {}) for item in names]
-
-    compare("create an array", repeat, lambda name: timed(lambda: create(name), len(names)))
-    compare(
-        "create and write an array of 7",
-        repeat,
-        lambda name: timed(lambda: [writer.write(values) for writer in create(name)], len(names)),
-    )
-    compare(
-        "open an array",
-        repeat,
-        lambda name: timed(lambda: [arrays.open_reader(root(name), item) for item in names], len(names)),
-    )
-    compare(
-        "open and read an array of 7",
-        repeat,
-        lambda name: timed(lambda: [arrays.open_reader(root(name), item).read() for item in names], len(names)),
-    )
-
-
-def floors(folder: Path, outputs: Path, repeat: int) -> None:
-    """One scan read, decoded, encoded and written, without calibration (``floor.py``)."""
-    session = sessions.medium(folder)
-
-    def measure(name: str) -> tuple[float, float]:
-        way = floor.direct_floor if name == "direct" else floor.zarr_floor
-        output = outputs / "floor"
-        times = timed(lambda: way(session, 1, output, CORES))
-        shutil.rmtree(output)
-        return times
-
-    compare("scan of 184 MB without calibration", repeat, measure, scale=1.0)
-
-
-def scans(session: Path, outputs: Path, repeat: int, few: int, many: int) -> Callable[[str], tuple[float, float]]:
-    """Measurement of a further scan of a session, from runs of `few` and `many` scans."""
-
-    def run(last: int) -> tuple[float, float]:
-        output = outputs / "l1.zarr"
-        settings = {"output_file": str(output), "configure_log": False, "scans": f"1:{last}"}
-        times = timed(lambda: CalibrationPipeline.call(str(session), **settings))
-        shutil.rmtree(output)
-        return times
-
-    def measure(_: str) -> tuple[float, float]:
-        if not few:
-            return run(many)
-        long, short = run(many), run(few)
-        return tuple((a - b) / (many - few) for a, b in zip(long, short, strict=True))
+    def measure() -> Times:
+        with open_door(door):
+            return work(door)
 
     return measure
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("bench"))
-    parser.add_argument("--repeat", type=int, default=7)
-    kinds = ("chunks", "arrays", "floor", "small", "medium")
-    parser.add_argument("--only", nargs="+", choices=kinds, default=kinds)
-    given = parser.parse_args()
-    given.folder.mkdir(parents=True, exist_ok=True)
-    logging.disable(logging.WARNING)
-    print(f"Python {platform.python_version()}, zarr {zarr.__version__}, NumPy {np.__version__}, {CORES} cores")
-    outputs = Path(tempfile.mkdtemp(dir=given.folder))
-    try:
-        if "chunks" in given.only:
-            chunks(outputs, given.repeat)
-        if "arrays" in given.only:
-            small_arrays(outputs, given.repeat)
-        if "floor" in given.only:
-            floors(given.folder, outputs, given.repeat)
-        if "small" in given.only:
-            measure = scans(sessions.small(given.folder), outputs, given.repeat, 2, 10)
-            compare("a further small scan, calibrated", given.repeat, measure)
-        if "medium" in given.only:
-            measure = scans(sessions.medium(given.folder), outputs, given.repeat, 0, 1)
-            compare("scan of 184 MB, calibrated", given.repeat, measure, scale=1.0)
-    finally:
-        shutil.rmtree(outputs)
+def make_work(folder: Path, work: str) -> Callable[[str], Times]:
+    """Return the measurement of a piece of work by the name of its door."""
+    if work in WHOLE:
+        return make_small_arrays(folder, work)
+    if work == "a further small scan":
+        few, many = (1, 3) if is_tiny() else (2, 10)
+        return lambda _: measure_further(sessions.small(), few, many)
+    if work == "a scan of 184 MB":
+        return lambda _: calibrate(sessions.three(), scans="1")
+    if work == "a scan of 184 MB without calibration":
+        return run_floor
+    verb, _, chunk = work.partition(" ")
+    return make_chunks(folder, verb, *CHUNKS[chunk])
 
 
-if __name__ == "__main__":
-    main()
+def run_floor(door: str) -> Times:
+    """Measure three scans without calibration, and divide by three."""
+    run = floor.run_directly if door == "direct" else floor.run_through_zarr
+    with scratch() as folder:
+        wall, processor = take_time(lambda: run(sessions.three(), folder / "floor"))
+    return wall / 3.0, processor / 3.0
+
+
+def make_chunks(folder: Path, verb: str, dtype: str, size: int) -> Callable[[str], Times]:
+    """Return the measurement of a chunk that one thread encodes and writes, or reads and decodes."""
+    from cal_pipeline.core.store import arrays
+
+    noise = np.random.default_rng(1).normal(0.0, 1.0, size * NUMBER)
+    parts = (noise * 1000.0).astype(dtype).reshape(NUMBER, size)
+
+    def write(door: str) -> Times:
+        root = open_root(folder / f"{door}_{dtype}_{size}")
+        writer = arrays.create_writer(root, "a", (size * NUMBER,), (size,), dtype, ("x",), {})
+        return take_time(lambda: [writer.write_chunk((k,), part) for k, part in enumerate(parts)], NUMBER)
+
+    def read(door: str) -> Times:
+        reader = arrays.open_reader(open_root(folder / f"{door}_{dtype}_{size}"), "a")
+        slices = [(slice(k * size, (k + 1) * size),) for k in range(NUMBER)]
+        return take_time(lambda: [reader.read(part) for part in slices], NUMBER)
+
+    return write if verb == "write" else read
+
+
+def make_small_arrays(folder: Path, work: str) -> Callable[[str], Times]:
+    """Return the measurement of arrays that are created, opened, read and written whole."""
+    from cal_pipeline.core.store import arrays
+
+    names, values = [str(k) for k in range(NUMBER)], np.arange(7.0)
+
+    def create(root: Any) -> list[Any]:
+        return [arrays.create_writer(root, name, (7,), (7,), "float64", ("x",), {}) for name in names]
+
+    def read(root: Any) -> list[Any]:
+        return [arrays.open_reader(root, name) for name in names]
+
+    works: dict[str, Callable[[Any], object]] = {
+        WHOLE[0]: create,
+        WHOLE[1]: lambda root: [writer.write(values) for writer in create(root)],
+        WHOLE[2]: read,
+        WHOLE[3]: lambda root: [reader.read() for reader in read(root)],
+    }
+
+    def measure(door: str) -> Times:
+        root = open_root(folder / f"arrays_{door}")
+        return take_time(lambda: works[work](root), NUMBER)
+
+    return measure

@@ -1,24 +1,10 @@
-"""Stage 1 of the imager on one exposure of a large detector: time, memory, and the share of each step.
-
-python benchmarks/imager.py [folder] [--size 2048] [--groups 10] [--repeat 5]
-
-The exposure is simulated once into the folder. A fresh process calibrates it, after a small exposure has compiled what
-needs compiling, or has read what was compiled. Best in a folder on a RAM disk, which leaves the processor.
-"""
+"""Stage 1 of the imager on one exposure of a large detector: time, memory, and the share of each step."""
 
 from __future__ import annotations
 
-import argparse
 import functools
 import importlib
-import json
 import logging
-import os
-import shutil
-import statistics
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -26,18 +12,84 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cal_pipeline import Detector1Pipeline
-from cal_pipeline.imager.models import RampModel
-from cal_pipeline.imager.ramp_source import StoredRamp
-from cal_pipeline.imager.simulate import Detector, ExposurePlan, VisitConfig, VisitFiles, simulate_visit
-from cal_pipeline.pipelines import detector1
+from .tools.measure import (
+    CORES,
+    Times,
+    alternate,
+    find_folder,
+    is_tiny,
+    median,
+    read_peak_memory,
+    scratch,
+    take_time,
+)
 
-# The package has a class of the same step, not its module, at hand.
-ramp_fit = importlib.import_module("cal_pipeline.steps.imager.ramp_fit")
-
-CORES = len(os.sched_getaffinity(0))
 RATE, HITS = 100.0, 1e-4
 """Light [e/s], and hits per pixel and second: 0.5 % of the pixels have one."""
+SIZE, GROUPS = 2048, 10
+STEPS = ("ramp_fit", "jump", "linearity", "saturation", "refpix", "superbias", "read", "write")
+
+
+class Detector1:
+    """One exposure of 2048 x 2048 pixels and 10 groups, in one process whose code is compiled."""
+
+    timeout = 1800
+
+    def setup_cache(self) -> dict[str, float]:
+        logging.disable(logging.WARNING)
+        session = simulate_exposure(64 if is_tiny() else SIZE)
+        found = alternate(5, {"exposure": lambda: calibrate_exposure(session)})
+        costs = {"wall": median(found, "exposure"), "processor": median(found, "exposure", 1)}
+        profile = Profile()
+        profile.install()
+        calibrate_exposure(session)
+        return costs | {"memory": read_peak_memory()} | dict(profile.seconds)
+
+    setup_cache.timeout = 1800
+
+    def track_time(self, costs: dict[str, float]) -> float:
+        return costs["wall"]
+
+    track_time.unit = "s"
+
+    def track_processor_time(self, costs: dict[str, float]) -> float:
+        return costs["processor"]
+
+    track_processor_time.unit = "s"
+
+    def track_processor_time_of_a_step(self, costs: dict[str, float], step: str) -> float:
+        return costs.get(step, float("nan"))
+
+    track_processor_time_of_a_step.params = [STEPS]
+    track_processor_time_of_a_step.param_names = ["step"]
+    track_processor_time_of_a_step.unit = "s"
+
+    def track_peak_memory(self, costs: dict[str, float]) -> float:
+        return costs["memory"]
+
+    track_peak_memory.unit = "MB"
+
+
+def simulate_exposure(size: int) -> Path:
+    """Simulate an exposure, once."""
+    from cal_pipeline.imager.simulate import Detector, ExposurePlan, VisitConfig, simulate_visit
+
+    path = find_folder() / f"imager_{size}_{GROUPS}.zarr"
+    if not path.exists():
+        plan = ExposurePlan("SCI", rate=RATE, n_groups=GROUPS, hits=HITS, stars=False)
+        simulate_visit(VisitConfig([plan], Detector(size=size)), path, threads=CORES)
+    return path
+
+
+def calibrate_exposure(visit: Path) -> Times:
+    """Measure the calibration of a visit [s]."""
+    from cal_pipeline import Detector1Pipeline
+    from cal_pipeline.imager.simulate import VisitFiles
+
+    files = VisitFiles.of(str(visit))
+    with scratch() as folder:
+        given = {"output_file": str(folder / "rate.zarr"), "references": str(files.references), "configure_log": False}
+        return take_time(lambda: Detector1Pipeline.call(str(files.visit), **given))
 
 
 class Profile:
@@ -66,9 +118,15 @@ class Profile:
 
         Steps work on rows when the last one asks for them, so the times of the steps themselves say little.
         """
+        from cal_pipeline.imager.models import RampModel
+        from cal_pipeline.imager.ramp_source import StoredRamp
+        from cal_pipeline.pipelines import detector1
+
+        # The package has a class of the same step, not its module, at hand.
+        ramp_fit = importlib.import_module("cal_pipeline.steps.imager.ramp_fit")
         add_operation = RampModel.add_operation
 
-        def add_measured(ramp: RampModel, operation: Callable[..., Any]) -> None:
+        def add_measured(ramp: Any, operation: Callable[..., Any]) -> None:
             name = operation.__module__.rpartition(".")[2]
             add_operation(ramp, self.measure(name, operation))
 
@@ -76,68 +134,3 @@ class Profile:
         StoredRamp.read = self.measure("read", StoredRamp.read)
         ramp_fit.fit_ramps = self.measure("ramp_fit", ramp_fit.fit_ramps)
         detector1.write_image = self.measure("write", detector1.write_image)
-
-
-def calibrate(files: VisitFiles) -> tuple[float, float]:
-    """Calibrate a visit; return the time on the wall clock and that of the processor [s]."""
-    output = files.visit.with_name("rate.zarr")
-    before = time.perf_counter(), time.process_time()
-    Detector1Pipeline.call(
-        str(files.visit), output_file=str(output), overwrite=True, references=str(files.references), configure_log=False
-    )
-    after = time.perf_counter(), time.process_time()
-    shutil.rmtree(output)
-    return after[0] - before[0], after[1] - before[1]
-
-
-def read_peak_memory() -> float:
-    """Read the largest memory of this process [MB]; getrusage would give that of its parent."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
-
-
-def serve(small: str, large: str, repeat: int) -> None:
-    """Measure in this process and print the results as JSON."""
-    logging.disable(logging.WARNING)
-    calibrate(VisitFiles.of(small))
-    profile = Profile()
-    plain = [calibrate(VisitFiles.of(large)) for _ in range(repeat)]
-    profile.install()
-    calibrate(VisitFiles.of(large))
-    print(json.dumps({"runs": plain, "peak": read_peak_memory(), "profile": profile.seconds}))
-
-
-def prepare(folder: Path, size: int, groups: int) -> Path:
-    """Simulate an exposure, once."""
-    path = folder / f"imager_{size}_{groups}.zarr"
-    if not path.exists():
-        plan = ExposurePlan("SCI", rate=RATE, n_groups=groups, hits=HITS, stars=False)
-        simulate_visit(VisitConfig([plan], Detector(size=size)), path, threads=CORES)
-    return path
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=Path(tempfile.gettempdir()) / "cal_pipeline_benchmark")
-    parser.add_argument("--size", type=int, default=2048)
-    parser.add_argument("--groups", type=int, default=10)
-    parser.add_argument("--repeat", type=int, default=5)
-    given = parser.parse_args()
-    given.folder.mkdir(parents=True, exist_ok=True)
-    paths = [prepare(given.folder, size, given.groups) for size in (64, given.size)]
-    command = [sys.executable, __file__, "--serve", *map(str, paths), str(given.repeat)]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-    wall, processor = (statistics.median(column) for column in zip(*found["runs"], strict=True))
-    print(f"detector1, {given.size} x {given.size} pixels, {given.groups} groups, {CORES} cores")
-    print(f"  wall clock {wall:.2f} s, processor {processor:.2f} s (medians of {given.repeat})")
-    print(f"  peak memory {found['peak']:.0f} MB")
-    total = sum(found["profile"].values())
-    for name, seconds in sorted(found["profile"].items(), key=lambda item: -item[1]):
-        print(f"  {name:12} {seconds:6.2f} s {seconds / total:6.1%}")
-
-
-if __name__ == "__main__":
-    if sys.argv[1:2] == ["--serve"]:
-        serve(*sys.argv[2:4], int(sys.argv[4]))
-    else:
-        main()

@@ -1,0 +1,63 @@
+"""Start of the commands, and peak memory of a run."""
+
+from __future__ import annotations
+
+from .tools import sessions
+from .tools.measure import median_of, rounds, run_command, scratch
+
+COMMANDS = {
+    "strun": ("strun", "cal_pipeline.CalibrationPipeline", "{session}", "--scans={scans}", "--output_file={output}"),
+    "calibrate": ("calibrate", "{session}", "--scans", "{scans}", "-o", "{output}"),
+}
+
+
+class Start:
+    """Commands in processes of their own, the files of the package compiled."""
+
+    timeout = 900
+    params = tuple(COMMANDS)
+    param_names = ("command",)
+
+    def setup_cache(self) -> dict[str, float]:
+        session, found = sessions.small(), {}
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in COMMANDS}
+        # The first round compiles, or reads what was compiled.
+        for turn in range(rounds(7) + 1):
+            for name, words in COMMANDS.items():
+                with scratch() as folder:
+                    given = {"session": session, "scans": 1, "output": folder / "l1.zarr"}
+                    run = run_command(*(word.format(**given) for word in words))
+                if turn:
+                    runs[name].append(run)
+        for name, measured in runs.items():
+            for what in ("start", "whole"):
+                found[f"{name} {what}"] = median_of(run[what] for run in measured)
+        return found
+
+    setup_cache.timeout = 900
+
+    def track_start_to_the_first_scan(self, found: dict[str, float], command: str) -> float:
+        return found[f"{command} start"]
+
+    track_start_to_the_first_scan.unit = "s"
+
+    def track_run_of_one_small_scan(self, found: dict[str, float], command: str) -> float:
+        return found[f"{command} whole"]
+
+    track_run_of_one_small_scan.unit = "s"
+
+
+class Memory:
+    """Peak memory of a run of three scans of 184 MB."""
+
+    timeout = 900
+
+    def track_three_scans(self) -> float:
+        session, peaks = sessions.three(), []
+        for _ in range(rounds(3)):
+            with scratch() as folder:
+                command = ("strun", "cal_pipeline.CalibrationPipeline", session, f"--output_file={folder / 'l1.zarr'}")
+                peaks.append(run_command(*command)["memory"])
+        return max(peaks)
+
+    track_three_scans.unit = "MB"
