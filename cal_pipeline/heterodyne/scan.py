@@ -159,6 +159,8 @@ class Band:
 
     def ons_of(self, output: int) -> list[int]:
         """Return the indices of the one or two ONs averaged in a spectrum."""
+        if self.coupling is None:
+            return [output]
         return [int(ons[output]) for ons in self.outputs if ons[output] >= 0]
 
     @property

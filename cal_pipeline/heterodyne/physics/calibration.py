@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 _FEW_PIXELS = 8
 """Pixels below which the innermost loop is over dumps instead."""
 
+_SHORTEST_TILE, _LONGEST_TILE, _FEWEST_TILES = 16, 64, 3
+"""Samples of tiles that make an innermost loop long, and tiles of a channel that make it worth their preparation."""
+
 
 def kelvin_per_count(
     t_cal: Floats,
@@ -176,8 +179,13 @@ def antenna_temperature(
         bad_rows = by_channel(bad, shape)
         scale[bad_rows] = 0.0
     low, high = (None, None) if limits is None else (limits.low, limits.high)
+    together = _dumps_together(n_dumps, flat[2])
+    tiled = (n_channels, n_dumps // together, together * flat[2])
+    if levels.shape == flat:
+        levels = levels.reshape(tiled)
+    loop = _calibrate if together == 1 else _calibrate_tiles
     # One test in the loop serves for both: most blocks hold neither missing nor implausible samples.
-    if not _calibrate(counts, levels, scale, spectra.reshape(flat), shift, largest, low, high):
+    if not loop(counts.reshape(tiled), levels, scale, spectra.reshape(tiled), shift, largest, low, high):
         missing = ~(np.abs(spectra) < largest)
         if limits is not None and implausible is not None:
             implausible[...] = count_implausible(spectra, missing, limits, moves)
@@ -193,6 +201,20 @@ def antenna_temperature(
     if missing is not None:
         flags[missing] |= np.uint16(Flag.FILL_VALUE)
     return spectra, flags, missing
+
+
+def _dumps_together(n_dumps: int, n_pixels: int) -> int:
+    """Return how many dumps to take together, a divisor of their number; 1 where that does not pay.
+
+    Examples
+    --------
+    >>> [_dumps_together(n_dumps, n_pixels) for n_dumps, n_pixels in [(20, 7), (19, 7), (20, 1), (20, 64)]]
+    [4, 1, 1, 1]
+    """
+    if n_pixels == 1:
+        return 1
+    fitting = range(-(-_SHORTEST_TILE // n_pixels), min(_LONGEST_TILE // n_pixels, n_dumps // _FEWEST_TILES) + 1)
+    return next((dumps for dumps in fitting if n_dumps % dumps == 0), 1)
 
 
 @compiled
@@ -230,6 +252,53 @@ def _calibrate(
                 else:
                     unusual |= not (low[c, p] < kelvin) & (kelvin < high[c, p])
                 spectra[c, d, p] = kelvin
+    return not unusual
+
+
+@compiled
+def _calibrate_tiles(
+    counts: NDArray[Any],
+    reference: Floats,
+    factor: Floats,
+    spectra: NDArray[np.floating[Any]],
+    shift: Floats | None,
+    largest: float,
+    low: NDArray[np.float32] | None,
+    high: NDArray[np.float32] | None,
+) -> bool:
+    """Calibrate as :func:`_calibrate` does, for few pixels: tiles (C, T, K·P) of K dumps each.
+
+    What is the same for all dumps is repeated K times, so that the innermost loop is long and without gaps.
+    """
+    n_channels, n_tiles, tile = counts.shape
+    n_pixels = factor.shape[1]
+    per_dump = reference.shape[1] * reference.shape[2] > n_pixels
+    same = np.empty((5, tile))
+    unusual = False
+    for c in range(n_channels):
+        for first in range(0, tile, n_pixels):
+            for p in range(n_pixels):
+                if not per_dump:
+                    same[0, first + p] = reference[c, 0, p]
+                same[1, first + p] = factor[c, p]
+                if shift is not None:
+                    same[2, first + p] = shift[c, p]
+                if low is not None and high is not None:
+                    same[3, first + p], same[4, first + p] = low[c, p], high[c, p]
+        for t in range(n_tiles):
+            if per_dump:
+                for i in range(tile):
+                    same[0, i] = reference[c, t, i]
+            for i in range(tile):
+                above = counts[c, t, i] - same[0, i]
+                kelvin = above * same[1, i]
+                if shift is not None:
+                    kelvin = (kelvin + same[2, i]) - same[2, i]
+                if low is None or high is None:
+                    unusual |= not np.abs(kelvin) < largest
+                else:
+                    unusual |= not (same[3, i] < kelvin) & (kelvin < same[4, i])
+                spectra[c, t, i] = kelvin
     return not unusual
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.compiled import compiled
 from cal_pipeline.heterodyne.physics.opacity import zenith_opacity
 from cal_pipeline.heterodyne.physics.planck import Sidebands
 from cal_pipeline.heterodyne.physics.rows import rows, unpack_rows
+from cal_pipeline.heterodyne.physics.sky_layers import attenuate, in_tiles, look_through, respond
 
 Floats = NDArray[np.float64]
 
@@ -342,10 +342,11 @@ class SkyDirection:
         2015, PASP 127, 266, sect. 14, for a single layer.
         """
         found = np.empty((n_wanted, water.size, len(self.air.opaque)))
-        for q, pwv, a, through_layers in self._evaluate(water, array):
-            self._look(pwv, a, through_layers, found[:, q])
+        look = self._look_into(found)
+        for place, pwv, a, through_layers in self._evaluate(water, array):
+            look(place, pwv, a, through_layers)
             if through is not None:
-                through[q] = through_layers[0, -1]
+                in_tiles(through)[place] = through_layers[0, -1]
         return found
 
     def respond_rows(self, water: Floats, array: NDArray[np.int64]) -> tuple[Floats, Floats]:
@@ -374,45 +375,52 @@ class SkyDirection:
         >>> responses.ravel().round(1).tolist()  # of ground, profile, dry opacity; emission
         [0.5, 0.0, 0.0, 136.3]
         """
-        air, opacity, slopes = self.air, self.air.opacity, self.air.layer_slopes
+        air, opacity = self.air, self.air.opacity
         modelled = np.empty((3, water.size, len(air.opaque)))
         responses = np.zeros((3 + len(air.brightness), water.size, len(air.opaque)))
-        for q, pwv, a, through_layers in self._evaluate(water, array):
-            self._look(pwv, a, through_layers, modelled[:, q])
-            given = (air.brightness, slopes, opacity.offset, opacity.c, self.airmass, air.share[a], through_layers)
-            _respond(*given, responses[:, q])
+        brightness, slopes, dry, tiles = map(in_tiles, (air.brightness, air.layer_slopes, opacity.c, responses))
+        look = self._look_into(modelled)
+        for place, pwv, a, through_layers in self._evaluate(water, array):
+            look(place, pwv, a, through_layers)
+            given = (brightness, slopes, opacity.offset, dry, self.airmass, air.share[a], through_layers)
+            respond(*given, *place, tiles)
         return modelled, responses
 
-    def _evaluate(self, water: Floats, array: NDArray[np.int64]) -> Iterator[tuple[int, float, int, Floats]]:
-        """Yield index, PWV and array of each pixel with the transmission of the layers, (B, L, C).
+    def _evaluate(
+        self, water: Floats, array: NDArray[np.int64]
+    ) -> Iterator[tuple[tuple[int, int], float, int, Floats]]:
+        """Yield index and tile, PWV and array of each pixel with the transmission of the layers, (B, L, W).
 
-        Its memory is that of the next pixel's too: a pixel at a time stays in the cache. NumPy's
-        exponential takes a fifth of the time of a compiled loop's.
+        Its memory is that of what comes next too: a tile at a time, of all pixels, stays in the cache.
+        NumPy's exponential takes a fifth of the time of a compiled loop's.
         """
-        opacity = self.air.opacity
-        through = np.empty_like(opacity.b)
-        before: float | None = None
-        for q, (pwv, a) in enumerate(zip(water.tolist(), array.tolist(), strict=True)):
-            if pwv != before:
-                _attenuate(opacity.b, opacity.c, pwv, self.airmass, through)
-                np.exp(through, out=through)
-                before = pwv
-            yield q, pwv, a, through
+        wet, dry = in_tiles(self.air.opacity.b), in_tiles(self.air.opacity.c)
+        n_bands, n_layers, n_tiles, width = wet.shape
+        through = np.empty((n_bands, n_layers, width))
+        for tile in range(n_tiles):
+            before: float | None = None
+            for q, (pwv, a) in enumerate(zip(water.tolist(), array.tolist(), strict=True)):
+                if pwv != before:
+                    attenuate(wet, dry, tile, pwv, self.airmass, through)
+                    np.exp(through, out=through)
+                    before = pwv
+                yield (q, tile), pwv, a, through
 
-    def _look(self, pwv: float, array: int, through: Floats, found: Floats) -> None:
-        """Write temperature, slope and error of the sky, (3, C), or temperature, (1, C), to `found`."""
-        air, opacity = self.air, self.air.opacity
-        _through(
-            rows(air.opaque)[array],
-            air.brightness,
-            opacity.b,
-            opacity.c,
-            pwv,
-            self.airmass,
-            air.share[array],
-            through,
-            found,
-        )
+    def _look_into(self, found: Floats) -> Callable[[tuple[int, int], float, int, Floats], None]:
+        """Return a function that writes temperature, slope and error of the sky, or temperature, of a tile to `found`.
+
+        Parameters
+        ----------
+        found : ndarray, shape (3 or 1, Q, C)
+        """
+        air = self.air
+        opaque, out = in_tiles(rows(air.opaque)), in_tiles(found)
+        brightness, wet, dry = map(in_tiles, (air.brightness, air.opacity.b, air.opacity.c))
+
+        def look(place: tuple[int, int], pwv: float, array: int, through: Floats) -> None:
+            look_through(opaque, brightness, wet, dry, pwv, self.airmass, array, air.share[array], through, *place, out)
+
+        return look
 
     def on_grid(self, grid: Floats, channels: slice) -> Floats:
         """Compute the sky temperature of some channels at each PWV of a grid.
@@ -508,77 +516,3 @@ class ModelledSky:
         if self._whole is not None:
             return *self._whole, array
         return *self._direction.observe_rows(self._water[chosen], array, self._n_wanted), np.arange(array.size)
-
-
-@compiled
-def _attenuate(b: Floats, c: Floats, pwv: float, airmass: float, minus_depth: Floats) -> None:
-    """Write minus the opacity along the line of sight to `minus_depth`; all (B, L, C)."""
-    n_bands, n_layers, n_channels = b.shape
-    for s in range(n_bands):
-        for j in range(n_layers):
-            for k in range(n_channels):
-                minus_depth[s, j, k] = -airmass * (b[s, j, k] * pwv + c[s, j, k])
-
-
-@compiled
-def _through(
-    opaque: Floats,
-    brightness: Floats,
-    b: Floats,
-    c: Floats,
-    pwv: float,
-    airmass: float,
-    share: Floats,
-    through: Floats,
-    found: Floats,
-) -> None:
-    """Write temperature, slope and error of the sky, (3, C), or temperature, (1, C), to `found`.
-
-    Inputs are the arrays of an :class:`Air` and its opacity, and the transmission of the layers, (B, L, C).
-    """
-    n_bands, n_layers, n_channels = through.shape
-    found[0] = opaque
-    found[1:] = 0.0
-    for s in range(n_bands):
-        for j in range(n_layers):
-            if len(found) == 1:
-                for k in range(n_channels):
-                    contrast = brightness[s, j, k] - brightness[s, j + 1, k]
-                    found[0, k] -= share[s] * through[s, j, k] * contrast
-                continue
-            # An error of the opacity does not change the background.
-            behind = 1.0 if j == n_layers - 1 else 0.0
-            for k in range(n_channels):
-                passed = share[s] * through[s, j, k]
-                contrast = brightness[s, j, k] - brightness[s, j + 1, k]
-                found[0, k] -= passed * contrast
-                found[1, k] += passed * contrast * airmass * b[s, j, k]
-                emitted = contrast + behind * brightness[s, j + 1, k]
-                found[2, k] += passed * emitted * airmass * (b[s, j, k] * pwv + c[s, j, k])
-
-
-@compiled
-def _respond(
-    brightness: Floats,
-    slopes: Floats,
-    offset: Floats,
-    dry: Floats,
-    airmass: float,
-    share: Floats,
-    through: Floats,
-    found: Floats,
-) -> None:
-    """Add the responses of the sky's emission, (3 + B, C), to `found`; see `SkyDirection.respond_rows`."""
-    n_bands, n_layers, n_channels = through.shape
-    for s in range(n_bands):
-        for c in range(n_channels):
-            found[3 + s, c] = brightness[s, 0, c]
-        for j in range(n_layers):
-            for c in range(n_channels):
-                below = through[s, j - 1, c] if j else 1.0
-                warming = share[s] * (below - through[s, j, c]) * slopes[s, j, c]
-                seen = (brightness[s, j, c] - brightness[s, j + 1, c]) * through[s, j, c]
-                found[0, c] += warming
-                found[1, c] += warming * offset[j]
-                found[2, c] += share[s] * seen * airmass * dry[s, j, c]
-                found[3 + s, c] -= seen
