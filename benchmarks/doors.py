@@ -14,14 +14,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-<<<<<<< HEAD
-from cal_pipeline import CalibrationPipeline
-from cal_pipeline.core.store import arrays
-from cal_pipeline.core.store.local_path import LocalStorePath
-=======
 from .tools import floor, sessions
 from .tools.measure import Times, alternate, calibrate, is_tiny, measure_further, median, scratch, take_time
->>>>>>> 0344183
 
 FUSED = "zarr.core.codec_pipeline.FusedCodecPipeline"
 NUMBER = 8
