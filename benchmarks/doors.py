@@ -125,8 +125,7 @@ def run_floor(door: str) -> Times:
     """Measure three scans without calibration, and divide by three."""
     run = floor.run_directly if door == "direct" else floor.run_through_zarr
     with scratch() as folder:
-        wall, processor = take_time(lambda: run(sessions.three(), folder / "floor"))
-    return wall / 3.0, processor / 3.0
+        return take_time(lambda: run(sessions.three(), folder / "floor"), 3)
 
 
 def make_chunks(folder: Path, verb: str, dtype: str, size: int) -> Callable[[str], Times]:

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .tools import careful, careless, floor, sessions
-from .tools.measure import CORES, Found, Times, alternate, calibrate, median, ratio, scratch, take_time
+from .tools.measure import (
+    CORES,
+    Found,
+    Times,
+    alternate,
+    calibrate,
+    median,
+    median_of,
+    ratio,
+    run_command,
+    scratch,
+    size_of,
+    take_time,
+)
 
 RADIOMETRIC = {"calibrate": {"precision": "radiometric"}}
 EFFICIENCY = 0.97
 
 
-def count_megabytes(session: Path) -> float:
-    """Count the counts of ONs and OFFs of a session [MB]."""
+def count_gigabytes(session: Path) -> float:
+    """Count the counts of ONs and OFFs of a session [GB]."""
     import numpy as np
     import zarr
 
     shapes = [zarr.open_array(scan / "source" / "data_5d", mode="r").shape for scan in session.glob("scan_*")]
-    return 4e-6 * float(sum(np.prod(shape) for shape in shapes))
+    return 4e-9 * float(sum(np.prod(shape) for shape in shapes))
+
+
+def measure_product(session: Path, steps: dict[str, dict[str, Any]]) -> int:
+    """Calibrate a session and sum the bytes of the product."""
+    from cal_pipeline import CalibrationPipeline
+
+    with scratch() as folder:
+        CalibrationPipeline.call(str(session), output_file=str(folder / "l1"), configure_log=False, steps=steps)
+        return size_of(folder / "l1")
 
 
 def write_to_scratch(work: Callable[[Path], object]) -> Times:
@@ -42,12 +66,13 @@ class Large:
             "radiometric": lambda: calibrate(session, threads=CORES, steps=RADIOMETRIC),
         }
         found = alternate(7, ways)
-        return (
-            {"gigabytes": count_megabytes(session) / 1e3}
-            | summarise(found)
-            | {f"lossless / {name}": ratio(found, "lossless", name) for name in ("floor_lz4", "floor_zstd")}
-            | {"radiometric / lossless": ratio(found, "radiometric", "lossless")}
-        )
+        gigabytes = count_gigabytes(session)
+        ratios = {f"lossless / {name}": ratio(found, "lossless", name) for name in ("floor_lz4", "floor_zstd")}
+        sizes = {"counts": size_of(session), "lossless": measure_product(session, {})}
+        sizes["radiometric"] = measure_product(session, RADIOMETRIC)
+        stored = {f"{name}, bytes": size / gigabytes / 1e9 for name, size in sizes.items()}
+        ratios["radiometric / lossless"] = ratio(found, "radiometric", "lossless")
+        return {"gigabytes": gigabytes} | summarise(found) | ratios | stored
 
     setup_cache.timeout = 1800
 
@@ -58,11 +83,11 @@ class Large:
     track_time.param_names = ["way"]
     track_time.unit = "s"
 
-    def track_processor_time(self, found: dict[str, float], way: str) -> float:
-        return found[f"{way}, processor"]
+    def track_processor_time(self, found: dict[str, float], way: str, clock: str) -> float:
+        return found[f"{way}, {clock}"]
 
-    track_processor_time.params = [ways]
-    track_processor_time.param_names = ["way"]
+    track_processor_time.params = [ways, ("processor", "kernel")]
+    track_processor_time.param_names = ["way", "clock"]
     track_processor_time.unit = "s"
 
     def track_time_of_a_gigabyte(self, found: dict[str, float], way: str) -> float:
@@ -74,6 +99,13 @@ class Large:
 
     def track_ratio(self, found: dict[str, float], which: str) -> float:
         return found[which]
+
+    def track_stored_bytes(self, found: dict[str, float], product: str) -> float:
+        return found[f"{product}, bytes"]
+
+    track_stored_bytes.params = [("counts", "lossless", "radiometric")]
+    track_stored_bytes.param_names = ["product"]
+    track_stored_bytes.unit = "bytes for a byte of counts"
 
     track_ratio.params = [("lossless / floor_lz4", "lossless / floor_zstd", "radiometric / lossless")]
     track_ratio.param_names = ["which"]
@@ -119,7 +151,31 @@ class Scripts:
     track_ratio.unit = "ratio"
 
 
+class Stages:
+    """Time of all threads in the stages of a scan of 184 MB, as the pipeline logs it."""
+
+    timeout = 900
+    params = ("load", "resolve", "atm", "prepare", "calibrate", "write")
+    param_names = ("stage",)
+
+    def setup_cache(self) -> dict[str, float]:
+        with scratch() as folder:
+            command = ("strun", "cal_pipeline.CalibrationPipeline", sessions.three(), "--timing=True")
+            log = run_command(*command, f"--output_file={folder / 'l1.zarr'}").log
+        times: dict[str, list[float]] = {}
+        for stage, milliseconds in re.findall(r"(\w+)_ms=([\d.]+)", log):
+            times.setdefault(stage, []).append(1e-3 * float(milliseconds))
+        return {stage: median_of(values) for stage, values in times.items()}
+
+    setup_cache.timeout = 900
+
+    def track_time(self, times: dict[str, float], stage: str) -> float:
+        return times[stage]
+
+    track_time.unit = "s"
+
+
 def summarise(found: Found) -> dict[str, float]:
     """Compute the medians of wall clock and processor [s]."""
-    walls = {name: median(found, name) for name in found}
-    return walls | {f"{name}, processor": median(found, name, 1) for name in found}
+    clocks = {"": 0, ", processor": 1, ", kernel": 2}
+    return {f"{name}{clock}": median(found, name, number) for name in found for clock, number in clocks.items()}

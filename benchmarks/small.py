@@ -59,7 +59,7 @@ class Small:
 
 def run_thousand(*options: str) -> float:
     """Measure one run of a thousand small scans, with its start and its end [s]."""
-    return run_command("strun", "cal_pipeline.CalibrationPipeline", sessions.thousand(), *options)["whole"]
+    return run_command("strun", "cal_pipeline.CalibrationPipeline", sessions.thousand(), *options).whole
 
 
 class Workers:

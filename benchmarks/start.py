@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .tools import sessions
-from .tools.measure import median_of, rounds, run_command, scratch
+from .tools.measure import CommandRun, median_of, rounds, run_command, scratch
 
 COMMANDS = {
     "strun": ("strun", "cal_pipeline.CalibrationPipeline", "{session}", "--scans={scans}", "--output_file={output}"),
@@ -20,7 +20,7 @@ class Start:
 
     def setup_cache(self) -> dict[str, float]:
         session, found = sessions.small(), {}
-        runs: dict[str, list[dict[str, float]]] = {name: [] for name in COMMANDS}
+        runs: dict[str, list[CommandRun]] = {name: [] for name in COMMANDS}
         # The first round compiles, or reads what was compiled.
         for turn in range(rounds(7) + 1):
             for name, words in COMMANDS.items():
@@ -30,8 +30,8 @@ class Start:
                 if turn:
                     runs[name].append(run)
         for name, measured in runs.items():
-            for what in ("start", "whole"):
-                found[f"{name} {what}"] = median_of(run[what] for run in measured)
+            found[f"{name} start"] = median_of(run.start for run in measured)
+            found[f"{name} whole"] = median_of(run.whole for run in measured)
         return found
 
     setup_cache.timeout = 900
@@ -57,7 +57,7 @@ class Memory:
         for _ in range(rounds(3)):
             with scratch() as folder:
                 command = ("strun", "cal_pipeline.CalibrationPipeline", session, f"--output_file={folder / 'l1.zarr'}")
-                peaks.append(run_command(*command)["memory"])
+                peaks.append(run_command(*command).memory)
         return max(peaks)
 
     track_three_scans.unit = "MB"

@@ -63,12 +63,12 @@ class Tuning:
 
 def run_each(session: Path, vary: dict[str, list[Any]]) -> Times:
     """Run the pipeline once for each combination."""
-    wall = processor = 0.0
+    total = (0.0, 0.0, 0.0)
     for values in itertools.product(*vary.values()):
         steps: dict[str, dict[str, Any]] = {}
         for label, value in zip(vary, values, strict=True):
             step, _, name = label.partition(".")
             steps.setdefault(step, {})[name] = value
-        times = calibrate(session, scans=1, steps=steps)
-        wall, processor = wall + times[0], processor + times[1]
-    return wall, processor
+        wall, processor, kernel = calibrate(session, scans=1, steps=steps)
+        total = (total[0] + wall, total[1] + processor, total[2] + kernel)
+    return total

@@ -6,12 +6,14 @@ import contextlib
 import logging
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,8 @@ FOLDER = "CAL_PIPELINE_BENCHMARK_FOLDER"
 TINY = "CAL_PIPELINE_BENCHMARK_TINY"
 """Environment variable that makes everything tiny if it is set, to try the code."""
 
-Times = tuple[float, float]
-"""Wall clock and processor time of this process [s]."""
+Times = tuple[float, float, float]
+"""Wall clock, processor time of this process, and the part of it in the kernel [s]."""
 Found = dict[str, list[Times]]
 """Results of alternating measurements by name, in the order of the rounds."""
 
@@ -56,11 +58,18 @@ def scratch() -> Iterator[Path]:
         yield Path(name)
 
 
-def take_time(work: Callable[[], object], number: int = 1) -> Times:
-    """Measure wall clock and processor time of one of `number` operations that `work` does [s]."""
-    wall, processor = time.perf_counter(), time.process_time()
+def take_time(work: Callable[[], object], number: float = 1) -> Times:
+    """Measure one of `number` operations that `work` does."""
+    before = read_clocks()
     work()
-    return (time.perf_counter() - wall) / number, (time.process_time() - processor) / number
+    wall, processor, kernel = ((b - a) / number for a, b in zip(before, read_clocks(), strict=True))
+    return wall, processor, kernel
+
+
+def read_clocks() -> Times:
+    """Read the wall clock, the processor time and its part in the kernel [s]."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return time.perf_counter(), usage.ru_utime + usage.ru_stime, usage.ru_stime
 
 
 def calibrate(session: Path | str, **settings: Any) -> Times:
@@ -76,8 +85,8 @@ def calibrate(session: Path | str, **settings: Any) -> Times:
 def measure_further(session: Path, few: int, many: int, **settings: Any) -> Times:
     """Measure a further scan once under way, from runs of `few` and of `many` scans [s]."""
     short, long = (calibrate(session, scans=f"1:{number}", **settings) for number in (few, many))
-    wall, processor = ((b - a) / (many - few) for a, b in zip(short, long, strict=True))
-    return wall, processor
+    wall, processor, kernel = ((b - a) / (many - few) for a, b in zip(short, long, strict=True))
+    return wall, processor, kernel
 
 
 def alternate(repeat: int, ways: dict[str, Callable[[], Times]]) -> Found:
@@ -102,7 +111,7 @@ def median_of(values: Iterable[float]) -> float:
 
 
 def median(found: Found, name: str, clock: int = 0) -> float:
-    """Compute the median on the wall clock (0) or of the processor time (1) [s]."""
+    """Compute the median of one of the clocks of `Times` [s]."""
     return median_of(times[clock] for times in found[name])
 
 
@@ -116,15 +125,28 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
-def run_command(*words: object) -> dict[str, float]:
-    """Run a command of the package in a process of its own.
+@dataclass(frozen=True)
+class CommandRun:
+    """A run of a command in a process of its own.
 
-    Returns
-    -------
-    dict of str to float
-        ``start``: time to the last line of the log before the first scan's [s]; ``whole`` [s]; ``memory``: its peak,
-        that of child processes left out [MB].
+    Parameters
+    ----------
+    start, whole : float
+        Time to the last line of the log before the first scan's, and to the end [s].
+    memory : float
+        Peak memory, that of child processes left out [MB].
+    log : str
+        What it logged.
     """
+
+    start: float
+    whole: float
+    memory: float
+    log: str
+
+
+def run_command(*words: object) -> CommandRun:
+    """Run a command of the package in a process of its own."""
     command = [str(Path(sys.executable).with_name(str(words[0]))), *map(str, words[1:])]
     begun = time.perf_counter()
     with subprocess.Popen(
@@ -134,11 +156,12 @@ def run_command(*words: object) -> dict[str, float]:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     whole = time.perf_counter() - begun
+    text = "".join(line for _, line in log)
     if status:
-        raise RuntimeError(f"{command[0]} failed:\n{''.join(line for _, line in log)}")
+        raise RuntimeError(f"{command[0]} failed:\n{text}")
     first = next((k for k, (_, line) in enumerate(log) if re.search(r" (INFO|WARNING) scan \d+ ", line)), 0)
     start = log[first - 1][0] if first else whole
-    return {"start": start, "whole": whole, "memory": usage.ru_maxrss / 1024}
+    return CommandRun(start, whole, usage.ru_maxrss / 1024, text)
 
 
 def read_peak_memory() -> float:

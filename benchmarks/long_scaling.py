@@ -1,4 +1,4 @@
-"""Growth of the cost with channels, pixels, dumps, scans and workers; run by name only, since it takes minutes."""
+"""Growth of the cost with channels, pixels, dumps, scans and workers."""
 
 from __future__ import annotations
 
