@@ -62,7 +62,7 @@ def open_root(path: Path) -> Any:
     try:
         from cal_pipeline.core.store.local_path import LocalStorePath
     except ImportError:
-        from cal_pipeline.core.store.local_path import LocalStorePath
+        from cal_pipeline.core.store.paths import LocalStorePath
     return LocalStorePath(path)
 
 
