@@ -60,6 +60,7 @@ extensions = [
     "mathml",
     "numpydoc_once",
     "parameter_choice",
+    "performance_tables",
     "project_files",
     "short_code",
     "sources",
