@@ -38,7 +38,7 @@ def in_child(function):
 @pytest.fixture
 def as_if_large(monkeypatch):
     monkeypatch.setattr("cal_pipeline.core.run.threads.FEW_SAMPLES", 1)
-    monkeypatch.setattr("cal_pipeline.core.run.workers.FEW_SAMPLES", 1)
+    monkeypatch.setattr("cal_pipeline.core.run.this_process.FEW_SAMPLES", 1)
     monkeypatch.setattr("cal_pipeline.core.store.local_path._LARGE", 1)
 
 

@@ -28,7 +28,8 @@ from cal_pipeline.core.run.job import Prepared
 from cal_pipeline.core.run.resume import Resumption
 from cal_pipeline.core.run.runner import calibrate_observations
 from cal_pipeline.core.run.signals import interruptible, shielded
-from cal_pipeline.core.run.workers import Processes, ThisProcess, Workforce, refuse_in_worker
+from cal_pipeline.core.run.this_process import ThisProcess
+from cal_pipeline.core.run.workers import Processes, Workforce, refuse_in_worker
 from cal_pipeline.core.step import BaseStep, ObservationStep, refuse_other_format
 from cal_pipeline.core.store.compare import Comparison, compare_products
 from cal_pipeline.core.store.locations import is_url, normalize_location

@@ -6,12 +6,12 @@ import contextvars
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import cache
 from types import TracebackType
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 from weakref import WeakSet
 
 from threadpoolctl import ThreadpoolController
@@ -83,16 +83,19 @@ class BlockThreads:
 
     def __init__(self, number: int | None = None) -> None:
         self.number = number or available_cores()
-        self._pool = self._make_pool()
+        self._stopped = False
+        self._renew()
         renew_after_fork(self)
 
-    def _make_pool(self) -> ThreadPoolExecutor | None:
+    def _renew(self) -> None:
         # The executor starts its threads with the first tasks, so that one which is not used costs nothing.
-        return ThreadPoolExecutor(self.number, thread_name_prefix="block") if self.number > 1 else None
+        self._pool = ThreadPoolExecutor(self.number, thread_name_prefix="block") if self.number > 1 else None
+        self._lock = threading.Lock()
+        self._n_calls = 0
 
     def after_fork(self) -> None:
         """Make a new pool in a forked child."""
-        self._pool = self._make_pool()
+        self._renew()
 
     def __enter__(self) -> BlockThreads:
         return self
@@ -100,6 +103,10 @@ class BlockThreads:
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown()
+
+    def stop(self) -> None:
+        """Let all calls of :meth:`map`, now and later, end with :class:`StoppedThreads`."""
+        self._stopped = True
 
     def run(self, function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         """Call a function whose calls of :func:`map_in_threads` use these threads."""
@@ -110,37 +117,129 @@ class BlockThreads:
             _current.reset(token)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """Call a function on every item and return the results in order; see :func:`map_in_threads`."""
+        """Call a function on every item and return the results in order; see :func:`map_in_threads`.
+
+        Raises
+        ------
+        StoppedThreads
+            If the threads are stopped before all items are done.
+        """
         if self._pool is None:
             return [function(item) for item in items]
-        results: dict[int, Result] = {}
-        waiting: dict[Future[Result], int] = {}
+        work = _Work(function, items)
+        self._count_call(1)
         try:
-            for position, item in enumerate(items):
-                if len(waiting) >= 2 * self.number:
-                    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                        results[waiting.pop(future)] = future.result()
-                # A context can be entered by one thread at a time, hence a copy for each call.
-                context = contextvars.copy_context()
-                waiting[self._pool.submit(context.run, _alone, function, item)] = position
-            for future, position in list(waiting.items()):
-                results[position] = future.result()
-                del waiting[future]
+            for _ in range(self.number):
+                self._pool.submit(self._take_part, self._pool, work)
+            work.ended.wait()
         finally:
-            for future in waiting:
-                future.cancel()
-            wait(waiting)
-        return [results[position] for position in sorted(results)]
+            work.give_up()
+            work.ended.wait()
+            self._count_call(-1)
+        return work.results_in_order()
+
+    def _count_call(self, step: int) -> None:
+        with self._lock:
+            self._n_calls += step
+
+    def _take_part(self, pool: ThreadPoolExecutor, work: _Work[Any, Any]) -> None:
+        """Work on items until there are no more; queue again after each one while other calls wait."""
+        while True:
+            if self._stopped:
+                work.give_up(StoppedThreads())
+            if not work.do_next():
+                return
+            if self._n_calls > 1:
+                pool.submit(self._take_part, pool, work)
+                return
+
+
+class StoppedThreads(BaseException):
+    """The threads of a run are stopped; like an interruption, it passes the handlers of failed observations."""
+
+
+class _Work(Generic[Item, Result]):
+    """Calls of a function that threads share by taking items one by one.
+
+    A future for each item would cost more than small items do.
+
+    Parameters
+    ----------
+    function : callable
+        Function of one item, which must not wait for other threads of the pool.
+    items : iterable
+        The items.
+
+    Attributes
+    ----------
+    ended : Event
+        Set once no call is running and none will begin.
+    """
+
+    def __init__(self, function: Callable[[Item], Result], items: Iterable[Item]) -> None:
+        self.ended = threading.Event()
+        self._function, self._items = function, enumerate(items)
+        self._context = contextvars.copy_context()
+        self._context.run(_current.set, _one_thread())
+        self._results: dict[int, Result] = {}
+        self._error: BaseException | None = None
+        self._is_over, self._n_running, self._lock = False, 0, threading.Lock()
+
+    def do_next(self) -> bool:
+        """Call the function on the next item; False if there is none, or the work is given up."""
+        taken = self._take()
+        if taken is None:
+            return False
+        position, item = taken
+        try:
+            # A context can be entered by one thread at a time, hence a copy for each call.
+            self._results[position] = self._context.copy().run(self._function, item)
+        except BaseException as error:
+            self.give_up(error)
+        with self._lock:
+            self._n_running -= 1
+            self._note_end()
+        return True
+
+    def _take(self) -> tuple[int, Item] | None:
+        """Take the next item; None at the end."""
+        with self._lock:
+            try:
+                taken = None if self._is_over else next(self._items, None)
+            except BaseException as error:
+                taken, self._error = None, error
+            if taken is None:
+                self._is_over = True
+                self._note_end()
+            else:
+                self._n_running += 1
+            return taken
+
+    def give_up(self, error: BaseException | None = None) -> None:
+        """Take no more items; the first error given is that of the work."""
+        with self._lock:
+            self._is_over = True
+            self._error = self._error or error
+            self._note_end()
+
+    def _note_end(self) -> None:
+        if self._is_over and not self._n_running:
+            self.ended.set()
+
+    def results_in_order(self) -> list[Result]:
+        """Return the results, or raise the first error."""
+        error, self._error = self._error, None
+        if error is None:
+            return [self._results[position] for position in sorted(self._results)]
+        try:
+            raise error
+        finally:
+            # The traceback of an error that is kept here would keep the frames, and their arrays, with it.
+            del error
 
 
 _current: ContextVar[BlockThreads | None] = ContextVar("cal_pipeline_threads", default=None)
 """Threads of the run that the caller belongs to."""
-
-
-def _alone(function: Callable[[Item], Result], item: Item) -> Result:
-    """Call a function in a thread of a pool, which must not wait for other threads of that pool."""
-    _current.set(_one_thread())
-    return function(item)
 
 
 @cache
@@ -153,8 +252,8 @@ def map_in_threads(
 ) -> list[Result]:
     """Call a function on every item, in the threads of the run unless there are few samples.
 
-    No more than two calls a thread are waiting at any time, so that memory does not grow with the
-    number of items. The first error ends it, once the calls that are running have ended. Outside of
+    Threads take the items one by one, so that memory does not grow with their number. The first
+    error ends it, once the calls that are running have ended. Outside of
     a run, threads are started for the call.
 
     Parameters
@@ -162,7 +261,7 @@ def map_in_threads(
     function : callable
         Function of one item.
     items : iterable
-        The items; taken one by one as threads get free.
+        The items; several threads take them, one at a time.
     samples : int
         Number of samples that the calls work on together.
 

@@ -1,4 +1,4 @@
-"""Workforces that calibrate observations: this process, or worker processes on this machine."""
+"""Workforces that calibrate observations: what each of them does, and worker processes on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import signal
 import threading
 import traceback
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
@@ -33,7 +32,7 @@ from cal_pipeline.core.run.job import (
 from cal_pipeline.core.run.job_queue import Job, JobQueue
 from cal_pipeline.core.run.log_records import Records, log_again, quiet_stpipe, record_logs, this_process
 from cal_pipeline.core.run.signals import check_interruption, keyboard_blocked, shielded
-from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, available_cores, limit_blas_threads
+from cal_pipeline.core.run.threads import BlockThreads, available_cores, limit_blas_threads
 from cal_pipeline.core.store.make_output import staging_path
 from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.output import OutputStore, discard_group
@@ -98,58 +97,10 @@ class Workforce(Protocol):
         """End processes that were kept for further calls."""
 
 
-@dataclass(frozen=True)
-class ThisProcess:
-    """Workforce of this process alone: one observation after the other.
-
-    While the samples of a large observation are processed, the steps of the next one run concurrently.
-
-    Parameters
-    ----------
-    threads : int or None
-        Threads that read, calibrate and write blocks; one per core if not given. With 1,
-        observations do not overlap either.
-    """
-
-    threads: int | None = None
-
-    def check(self) -> None:
-        """Do nothing: this process can always calibrate."""
-
-    def close(self) -> None:
-        """Do nothing: no process was started."""
-
-    def calibrate(
-        self,
-        dataset: Dataset,
-        numbers: list[Key],
-        recipe: Recipe,
-        output: OutputStore,
-        earlier: Earlier = NO_EARLIER,
-        growth: Growth | None = None,
-    ) -> JobResults:
-        """Calibrate observations and yield their results in the order of `numbers`."""
-
-        def begin(number: Key) -> ProcessedObservation:
-            return _begin(dataset, number, recipe, earlier.get(number, ()))
-
-        with (
-            limit_blas_threads(),
-            BlockThreads(self.threads) as threads,
-            ThreadPoolExecutor(1, thread_name_prefix="steps") as ahead,
-        ):
-            coming: Future[ProcessedObservation] | None = None
-            for position, number in enumerate(numbers):
-                check_interruption()
-                processed = coming.result() if coming else threads.run(begin, number)
-                coming = None
-                if position + 1 < len(numbers) and self.threads != 1 and processed.n_samples >= FEW_SAMPLES:
-                    coming = ahead.submit(threads.run, begin, numbers[position + 1])
-                yield threads.run(write_processed, processed, output.staging_of(output.kind.group_name(number)), recipe)
-                keep_collections_short()
-
-
-def _begin(dataset: Dataset, number: Key, recipe: Recipe, earlier: Sequence[Product]) -> ProcessedObservation:
+def begin_observation(
+    dataset: Dataset, number: Key, recipe: Recipe, earlier: Sequence[Product]
+) -> ProcessedObservation:
+    """Apply the steps to an observation, unless one of an earlier run is kept."""
     if not earlier:
         return apply_steps(dataset, number, recipe)
     return keep_or_apply_steps(dataset, number, recipe, earlier)
@@ -273,7 +224,7 @@ def calibrate_observation(job: Job) -> Report:
 
 
 def _calibrate_opened(known: _Opened, job: Job) -> JobResult:
-    processed = _begin(known.dataset, job.number, known.recipe, known.earlier(job))
+    processed = begin_observation(known.dataset, job.number, known.recipe, known.earlier(job))
     name = known.recipe.product_kind.group_name(job.number)
     return write_processed(processed, staging_path(known.output, job.run, name), known.recipe)
 

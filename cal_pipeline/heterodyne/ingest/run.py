@@ -17,8 +17,9 @@ from cal_pipeline.core.run.resume import Addition
 from cal_pipeline.core.run.run_record import RunRecordError
 from cal_pipeline.core.run.runner import RunFailedError, calibrate_observations
 from cal_pipeline.core.run.signals import interruptible, shielded
+from cal_pipeline.core.run.this_process import ThisProcess
 from cal_pipeline.core.run.threads import BlockThreads
-from cal_pipeline.core.run.workers import ThisProcess, refuse_in_worker
+from cal_pipeline.core.run.workers import refuse_in_worker
 from cal_pipeline.core.step import refuse_other_format
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.make_output import make_output

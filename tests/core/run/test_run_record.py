@@ -21,7 +21,7 @@ from cal_pipeline.core.run import run_record
 from cal_pipeline.core.run.job import Prepared
 from cal_pipeline.core.run.run_record import RunRecordError
 from cal_pipeline.core.run.runner import RunFailedError, calibrate_observations
-from cal_pipeline.core.run.workers import ThisProcess
+from cal_pipeline.core.run.this_process import ThisProcess
 from cal_pipeline.core.store import lock as locks
 from cal_pipeline.core.store.local_output import LocalOutput
 from cal_pipeline.core.store.lock import Holder

@@ -13,7 +13,7 @@ from cal_pipeline import CalibratedSession, CalibrationPipeline
 from cal_pipeline.core.pipeline import default_output
 from cal_pipeline.core.run.job import Prepared
 from cal_pipeline.core.run.runner import RunFailedError, calibrate_observations
-from cal_pipeline.core.run.workers import ThisProcess
+from cal_pipeline.core.run.this_process import ThisProcess
 from cal_pipeline.core.store.local_output import LocalOutput
 from cal_pipeline.errors import LayoutError
 from cal_pipeline.heterodyne.session import Session

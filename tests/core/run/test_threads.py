@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cal_pipeline.core.run.threads import BlockThreads, available_cores, map_in_threads
+from cal_pipeline.core.run.threads import BlockThreads, StoppedThreads, available_cores, map_in_threads
 
 
 def map_in(number, function, items):
@@ -60,3 +60,44 @@ def test_an_error_ends_it(number):
 
 def test_there_is_a_core():
     assert available_cores() >= 1
+
+
+def test_a_thread_that_is_free_helps_another_call():
+    """Two calls share the threads: neither waits for the end of the other."""
+    first_runs, second_done = threading.Event(), threading.Event()
+
+    def first(_):
+        first_runs.set()
+        assert second_done.wait(60)
+
+    with BlockThreads(2) as threads:
+        other = threading.Thread(target=threads.run, args=(map_in_threads, first, [0]))
+        other.start()
+        assert first_runs.wait(60)
+        assert threads.run(map_in_threads, abs, range(20)) == list(range(20))
+        second_done.set()
+        other.join()
+
+
+def test_threads_that_are_stopped_end_what_they_do():
+    with BlockThreads(2) as threads:
+        with pytest.raises(StoppedThreads):
+            threads.run(map_in_threads, lambda k: threads.stop() if k == 5 else None, range(10**9))
+        with pytest.raises(StoppedThreads):
+            threads.run(map_in_threads, abs, [1])
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_error_of_the_items_ends_it(number):
+    def items():
+        yield 1
+        raise ZeroDivisionError("items")
+
+    with pytest.raises(ZeroDivisionError, match="items"):
+        map_in(number, abs, items())
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_function_that_raises_stop_iteration_is_no_end(number):
+    with pytest.raises(StopIteration):
+        map_in(number, lambda _: next(iter(())), range(3))

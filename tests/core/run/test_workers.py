@@ -59,7 +59,7 @@ def as_if_large(monkeypatch):
         return apply_steps(*arguments)
 
     monkeypatch.setattr("cal_pipeline.core.run.threads.FEW_SAMPLES", 1)
-    monkeypatch.setattr("cal_pipeline.core.run.workers.FEW_SAMPLES", 1)
+    monkeypatch.setattr("cal_pipeline.core.run.this_process.FEW_SAMPLES", 1)
     monkeypatch.setattr("cal_pipeline.core.run.workers.apply_steps", watched)
     return seen
 
@@ -70,7 +70,7 @@ def test_threads_and_scans_that_overlap_make_the_same_bit_by_bit(make_session, c
     one = calibrate(session, "one.zarr", threads=1, **STEPS)
     assert as_if_large == {"MainThread"}
     three = calibrate(session, "three.zarr", threads=3, **STEPS)
-    assert as_if_large == {"MainThread", "steps_0"}
+    assert as_if_large == {"MainThread", "observation_0", "observation_1"}
     assert_identical(one.path, three.path)
 
 

@@ -1,0 +1,148 @@
+"""Observations that overlap in one process."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections import namedtuple
+from types import SimpleNamespace
+
+import pytest
+
+from cal_pipeline.core.run import this_process
+from cal_pipeline.core.run.job import JobResult
+from cal_pipeline.core.run.this_process import ThisProcess
+from cal_pipeline.core.run.threads import FEW_SAMPLES, StoppedThreads, map_in_threads
+
+Place = namedtuple("Place", "name")
+OUTPUT = SimpleNamespace(kind=SimpleNamespace(group_name=str), staging_of=Place)
+WAIT = 60.0
+
+
+class Observation:
+    """An observation after its steps."""
+
+    def __init__(self, number, n_samples=FEW_SAMPLES):
+        self.number, self.n_samples = number, n_samples
+
+
+@pytest.fixture
+def calibrate(monkeypatch):
+    """Calibrate observations with given functions in the place of steps and writing; yields the numbers done."""
+
+    def start(numbers, begin=Observation, end=lambda _: None, threads=2):
+        def write(processed, place, recipe):
+            assert place == Place(str(processed.number))
+            end(processed)
+            return JobResult(processed.number)
+
+        monkeypatch.setattr(this_process, "begin_observation", lambda dataset, number, recipe, earlier: begin(number))
+        monkeypatch.setattr(this_process, "write_processed", write)
+        for result in ThisProcess(threads).calibrate(None, numbers, None, OUTPUT):
+            yield result.number
+
+    return start
+
+
+def test_the_end_of_one_overlaps_the_samples_of_the_next_and_results_keep_the_order(calibrate):
+    next_is_at_its_samples = threading.Event()
+
+    def end(processed):
+        if processed.number == 1:
+            assert next_is_at_its_samples.wait(WAIT)
+        if processed.number == 2:
+            map_in_threads(lambda _: next_is_at_its_samples.set(), range(4))
+
+    assert list(calibrate([1, 2, 3, 4, 5], end=end)) == [1, 2, 3, 4, 5]
+
+
+def test_two_are_in_work_at_a_time_and_steps_of_one(calibrate):
+    lock, in_steps, in_work, most = threading.Lock(), [], [], []
+
+    def begin(number):
+        with lock:
+            in_steps.append(number)
+            in_work.append(number)
+            assert in_steps == [number]
+            most.append(len(in_work))
+        with lock:
+            in_steps.remove(number)
+        return Observation(number)
+
+    def end(processed):
+        with lock:
+            in_work.remove(processed.number)
+
+    assert list(calibrate(range(20), begin, end)) == list(range(20))
+    assert max(most) <= 2
+
+
+@pytest.mark.parametrize(("threads", "n_samples"), [(1, FEW_SAMPLES), (2, FEW_SAMPLES - 1)])
+def test_one_thread_and_small_observations_do_not_overlap(calibrate, threads, n_samples):
+    names = set()
+
+    def begin(number):
+        names.add(threading_name())
+        return Observation(number, n_samples)
+
+    assert list(calibrate([1, 2, 3], begin, lambda _: names.add(threading_name()), threads)) == [1, 2, 3]
+    assert names == {threading_name()}
+
+
+def threading_name():
+    return threading.current_thread().name
+
+
+def test_small_and_large_ones_may_alternate(calibrate):
+    sizes = [1, FEW_SAMPLES, 1, 1, FEW_SAMPLES, FEW_SAMPLES, 1]
+    assert list(calibrate(range(7), lambda number: Observation(number, sizes[number]))) == list(range(7))
+
+
+def test_an_interruption_keeps_what_was_finished_and_stops_the_others_at_once(calibrate):
+    stopped, begun = [], threading.Barrier(2, timeout=WAIT)
+
+    def end(processed):
+        if processed.number == 1:
+            return
+        begun.wait()
+        try:
+            if processed.number == 3:
+                raise KeyboardInterrupt
+            while True:  # samples without end
+                map_in_threads(lambda _: None, range(10))
+        except StoppedThreads:
+            stopped.append(processed.number)
+            raise
+
+    done = []
+
+    def fail_second(processed):
+        # The second is interrupted; the third, in work beside it, never ends of itself.
+        end(SimpleNamespace(number={1: 1, 2: 3, 3: 2}[processed.number]))
+
+    with pytest.raises(KeyboardInterrupt):
+        done.extend(iter_into(done, calibrate([1, 2, 3, 4], end=fail_second)))
+    assert done == [1]
+    assert stopped == [2]
+
+
+def iter_into(done, results):
+    """Note each result as it comes."""
+    for number in results:
+        done.append(number)
+    return ()
+
+
+def test_an_observation_is_let_go_when_it_is_done(calibrate):
+    alive = []
+
+    def begin(number):
+        observation = Observation(number)
+        alive.append(weakref.ref(observation))
+        return observation
+
+    for number in calibrate(range(8), begin):
+        gc.collect()
+        assert sum(one() is not None for one in alive) <= 2, number
+        assert alive[0]() is None
