@@ -11,8 +11,8 @@ from cal_pipeline.core.run.threads import renew_after_fork
 from cal_pipeline.core.store.paths import Item, Result, StorePath
 from cal_pipeline.core.store.remote_path import RemoteStorePath
 
-MOST_BYTES = 2**25
-"""Bytes that are on their way at a time: at 50 ms a request enough for 0.6 GB/s."""
+MOST_BYTES = 2**24
+"""Bytes that are on their way at a time: at 50 ms a request enough for 0.3 GB/s."""
 
 MOST_REQUESTS = 48
 """Objects that are on their way at a time."""

@@ -18,6 +18,7 @@ from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.locations import is_url, normalize_location
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.remote_path import RemoteStorePath
+from cal_pipeline.core.store.s3_driver import set_up_s3
 from cal_pipeline.core.store.time_limits import limit_driver
 
 _NUMBERED = re.compile(r"(.*/)?[a-z]+_[0-9]{6}")
@@ -103,8 +104,7 @@ async def _open_url_store(url: str, write: bool) -> Store:
                 # Requests are repeated by `CheckedStore`, for all drivers in one way.
                 store.fs.retries = 1
             if scheme in ("s3", "s3a"):
-                # The driver would ask for the size of each object first, to read large ones in parts.
-                store.fs.max_concurrency = 1
+                set_up_s3(store.fs)
             return store
     except StoreError as error:
         if not isinstance(error.__cause__, (ImportError, ValueError)):

@@ -8,8 +8,8 @@ from concurrent.futures import Future
 
 from cal_pipeline.core.run.threads import renew_after_fork
 
-MOST_BYTES = 2**25
-"""Bytes that are held or on their way at a time: at 50 ms a request enough for 0.6 GB/s."""
+MOST_BYTES = 2**24
+"""Bytes that are held or on their way at a time: at 50 ms a request enough for 0.3 GB/s."""
 
 MOST_REQUESTS = 48
 """Objects that are held or on their way at a time."""
