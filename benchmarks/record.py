@@ -33,13 +33,15 @@ def read_results(commit: str) -> dict[str, dict[str, Any]]:
     """Read what asv has filed under a commit: unit, and value by parameters joined with commas, of each benchmark."""
     from asv.benchmarks import Benchmarks
     from asv.config import Config
-    from asv.results import iter_results_for_hash
+    from asv.results import iter_results
 
     config = Config.load(ROOT / "asv.conf.json")
     folder = ROOT / config.results_dir
     config.results_dir = str(folder)
     known, found = Benchmarks.load(config), {}
-    for results in iter_results_for_hash(str(folder), commit):
+    for results in iter_results(str(folder)):
+        if results.commit_hash != commit:
+            continue
         for name in results.get_all_result_keys():
             axes = results.get_result_params(name)
             values = results.get_result_value(name, axes)

@@ -54,10 +54,11 @@ class Memory:
 
     def track_three_scans(self) -> float:
         session, peaks = sessions.three(), []
-        for _ in range(rounds(3)):
+        # The first run compiles, which takes memory, or reads what was compiled.
+        for _ in range(rounds(3) + 1):
             with scratch() as folder:
                 command = ("strun", "cal_pipeline.CalibrationPipeline", session, f"--output_file={folder / 'l1.zarr'}")
                 peaks.append(run_command(*command).memory)
-        return max(peaks)
+        return max(peaks[1:])
 
     track_three_scans.unit = "MB"
