@@ -30,6 +30,9 @@ class StorePath(ABC):
     name: str
     repeated: Sequence[str] = ()
 
+    n_requests: int = 1
+    """Number of concurrent requests."""
+
     is_witnessed = False
     """Whether chunks that are written here are noted, to compare them with what is read back."""
 
@@ -72,6 +75,10 @@ class StorePath(ABC):
     @abstractmethod
     def exists(self, key: str) -> bool:
         """Tell whether there are bytes for a key."""
+
+    def forget_listings(self) -> None:
+        """Forget what is remembered of the names in the store, which others may write to."""
+        return
 
     @abstractmethod
     def members(self, key: str = "") -> list[str]:
