@@ -37,6 +37,7 @@ in `cal_pipeline.steps`, the formulas in `cal_pipeline.heterodyne.physics`, a si
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cal_pipeline import _deferred
 from cal_pipeline._version import __version__
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ __all__ = [
     "open_l1",
     "tune",
 ]
+
+# Before stpipe and numba are imported, whichever module asks for them.
+_deferred.install()
 
 # Imported when they are first asked for: the command-line tools beside the pipeline start faster.
 _LAZY = {

@@ -23,8 +23,8 @@ FAMILIES = tuple(sorted(path.parent.name for path in PACKAGE.glob("steps/*/__ini
 ROOMS = ("core", *FAMILIES, "report", "steps", "pipelines", "cli")
 """Rooms from the ground up; a module imports from its own room and from those below."""
 
-LEAVES = ("_version", "registry")
-"""Modules of plain data at the top, which import nothing."""
+LEAVES = ("_deferred", "_version", "registry")
+"""Modules at the top, which import nothing of the package."""
 
 FRONT = ("cal_pipeline", "cal_pipeline.errors", "cal_pipeline.ingest", "cal_pipeline.simulate", "cal_pipeline.pipeline")
 """Modules for users, which gather names from the rooms."""

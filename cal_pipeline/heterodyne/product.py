@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.metadata import read_group_attributes
-from cal_pipeline.core.store.present import PresentStore
 from cal_pipeline.core.store.product import Product, ProductKind
 from cal_pipeline.core.text import format_count, format_ranges, make_printable
 from cal_pipeline.heterodyne.calibrated_scan import CalibratedScan
@@ -155,6 +154,8 @@ class CalibratedSession(ScanCollection[CalibratedScan], Product):
 
         group = self._choose_band(operator.index(number), band)
         if isinstance(self.root, LocalStorePath):
+            from cal_pipeline.core.store.present import PresentStore  # zarr, which only readers need
+
             where, inner = PresentStore(self.root.path, read_only=True), group
         else:
             where, inner = self.root.child(group).as_zarr(), None

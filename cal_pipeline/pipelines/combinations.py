@@ -16,7 +16,7 @@ from cal_pipeline.core.parameters.resolved import GIVEN
 from cal_pipeline.core.run.garbage import keep_collections_short, short_collections
 from cal_pipeline.core.run.job import describe_failure
 from cal_pipeline.core.run.log_records import quiet_stpipe
-from cal_pipeline.core.run.progress import progress_bar
+from cal_pipeline.core.run.progress_bar import progress_bar
 from cal_pipeline.core.run.threads import BlockThreads, limit_blas_threads
 from cal_pipeline.core.store.records import RUN_ONLY
 from cal_pipeline.heterodyne.counts import CountMemory

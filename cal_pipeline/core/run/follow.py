@@ -20,7 +20,6 @@ from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Key, ProductKind
-from cal_pipeline.core.store.remote_path import RemoteStorePath
 from cal_pipeline.core.text import format_count, format_ranges
 
 logger = logging.getLogger(__name__)
@@ -240,8 +239,7 @@ class Follower:
 
     def _list_groups(self) -> dict[Key, str]:
         """List the groups of observations by number; none before the input itself is there."""
-        if isinstance(self.root, RemoteStorePath):
-            self.root.store.forget_listings()
+        self.root.forget_listings()
         names = self.root.members()
         if "zarr.json" not in names:
             return {}

@@ -18,7 +18,8 @@ from cal_pipeline.core.quality import FAIL, SEVERITIES
 from cal_pipeline.core.run.follow import Follower
 from cal_pipeline.core.run.job import JobResult, Recipe
 from cal_pipeline.core.run.log_records import quiet_stpipe
-from cal_pipeline.core.run.progress import RunProgress, progress_bar
+from cal_pipeline.core.run.progress import RunProgress
+from cal_pipeline.core.run.progress_bar import progress_bar
 from cal_pipeline.core.run.resume import Resumption
 from cal_pipeline.core.run.run_record import RunRecord, RunRecordError
 from cal_pipeline.core.run.signals import exposed, shielded

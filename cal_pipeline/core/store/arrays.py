@@ -10,7 +10,6 @@ from cal_pipeline.core.store.direct import DirectReader, DirectWriter, find_deco
 from cal_pipeline.core.store.interface import ArrayReader, ArrayWriter
 from cal_pipeline.core.store.metadata import NUMBERS, read_array_metadata
 from cal_pipeline.core.store.paths import StorePath
-from cal_pipeline.core.store.through_zarr import ZarrReader, ZarrWriter
 
 
 def open_reader(root: StorePath, path: str) -> ArrayReader:
@@ -32,7 +31,11 @@ def open_reader(root: StorePath, path: str) -> ArrayReader:
     """
     metadata = read_array_metadata(root, path)
     decoders = find_decoders(metadata)
-    return ZarrReader(root, metadata) if decoders is None else DirectReader(root, metadata, decoders)
+    if decoders is not None:
+        return DirectReader(root, metadata, decoders)
+    from cal_pipeline.core.store.through_zarr import ZarrReader  # zarr takes longer to import than all of a start
+
+    return ZarrReader(root, metadata)
 
 
 def create_writer(
@@ -47,5 +50,9 @@ def create_writer(
     fill_value: float | None = None,
 ) -> ArrayWriter:
     """Create an array to write; see :class:`ArrayWriter` for the parameters."""
-    writer = DirectWriter if dtype == "str" or dtype in NUMBERS else ZarrWriter
+    writer: type[ArrayWriter] = DirectWriter
+    if dtype != "str" and dtype not in NUMBERS:
+        from cal_pipeline.core.store.through_zarr import ZarrWriter
+
+        writer = ZarrWriter
     return writer(root, path, shape, chunks, dtype, dims, attributes, codecs, fill_value)

@@ -16,10 +16,10 @@ from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.run.threads import BlockThreads
 from cal_pipeline.core.store.arrays import open_reader
 from cal_pipeline.core.store.interface import ArrayReader, Region, each_index
+from cal_pipeline.core.store.local_path import LocalStorePath
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import FAILED, FINISHED, INTERRUPTED, RUN_RECORD, Key, ProductKind
-from cal_pipeline.core.store.remote_path import RemoteStorePath
 from cal_pipeline.core.text import format_count, make_printable
 
 WHOLE, DAMAGED = 0, 1
@@ -203,7 +203,7 @@ def split_message(error: Exception, where: str) -> tuple[str, str]:
 
 def open_threads(root: StorePath) -> BlockThreads:
     """Make threads for a check: one per core, or one per concurrent request of a remote store."""
-    return BlockThreads(root.n_requests if isinstance(root, RemoteStorePath) else None)
+    return BlockThreads(None if isinstance(root, LocalStorePath) else root.n_requests)
 
 
 def check_objects(

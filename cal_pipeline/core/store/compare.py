@@ -19,7 +19,6 @@ from cal_pipeline.core.store.metadata import TEXT
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Key, Product, ProductKind
 from cal_pipeline.core.store.records import read_records
-from cal_pipeline.core.store.remote_path import RemoteStorePath
 from cal_pipeline.core.text import format_ranges
 
 EQUAL, DIFFER, NOT_COMPARED = 0, 1, 3
@@ -195,7 +194,7 @@ def compare_arrays(
         return _compare_array(path, *roots)
 
     # Arrays are compared concurrently where the answers of either store take their time.
-    busiest = max(roots, key=lambda root: root.n_requests if isinstance(root, RemoteStorePath) else 1)
+    busiest = max(roots, key=lambda root: root.n_requests)
     return busiest.each(compare_one, sorted(found[0] | found[1]))
 
 

@@ -34,6 +34,9 @@ class StorePath(ABC):
     notes_digests = False
     """Whether the digests of objects are noted as they are read, so that asking for them later reads none again."""
 
+    n_requests: int = 1
+    """Number of concurrent requests."""
+
     is_witnessed = False
     """Whether chunks that are written here are noted, to compare them with what is read back."""
 
@@ -76,6 +79,10 @@ class StorePath(ABC):
     @abstractmethod
     def exists(self, key: str) -> bool:
         """Tell whether there are bytes for a key."""
+
+    def forget_listings(self) -> None:
+        """Forget what is remembered of the names in the store, which others may write to."""
+        return
 
     @abstractmethod
     def members(self, key: str = "") -> list[str]:

@@ -52,6 +52,10 @@ class RemoteStorePath(StorePath):
     def _key(self, key: str) -> str:
         return str(PurePosixPath(self.prefix, key)) if self.prefix else key
 
+    def forget_listings(self) -> None:
+        """Forget what the driver remembers of the names in the store."""
+        self.store.forget_listings()
+
     def _list_anew(self) -> None:
         """Forget listings of a store that is being written, which workers write to as well."""
         if not self.store.read_only:

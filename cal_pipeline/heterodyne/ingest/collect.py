@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cal_pipeline.core.inputs import select_numbers
-from cal_pipeline.core.run.progress import progress_bar
+from cal_pipeline.core.run.progress_bar import progress_bar
 from cal_pipeline.core.text import format_count, list_few, make_printable
 from cal_pipeline.heterodyne.ingest.digests import FileStamp, digest_files, stamp_files
 from cal_pipeline.heterodyne.ingest.errors import IngestError

@@ -17,7 +17,9 @@ import pytest
 
 from cal_pipeline.core.run import progress as module
 from cal_pipeline.core.run.job import JobResult
-from cal_pipeline.core.run.progress import RunProgress, progress_bar
+from cal_pipeline.core.run.progress import LoggedProgress, RunProgress
+from cal_pipeline.core.run.progress_bar import progress_bar
+from cal_pipeline.core.run.progress_view import _LastWarnings, _Screen, _View
 
 
 class Terminal(io.StringIO):
@@ -169,12 +171,12 @@ def test_the_view_shows_the_last_warnings(monkeypatch):
             for number in range(5):
                 logger.warning("warning %d", number)
             assert list(progress.warnings) == ["warning 2", "warning 3", "warning 4"]
-            view = module._View(progress)
-            console = module._Screen(file=io.StringIO(), width=60)
+            view = _View(progress)
+            console = _Screen(file=io.StringIO(), width=60)
             console.print(view)
             assert "! warning 4\n" in console.file.getvalue()
         finish()
-    assert not [h for h in logging.getLogger("cal_pipeline").handlers if isinstance(h, module._LastWarnings)]
+    assert not [h for h in logging.getLogger("cal_pipeline").handlers if isinstance(h, _LastWarnings)]
 
 
 def test_a_terminal_without_the_characters_shows_others(monkeypatch):
@@ -221,7 +223,7 @@ def test_a_second_run_does_not_draw_over_the_first(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     with progress_bar(4, "scans") as first, progress_bar(4, "scans") as second:
         assert type(first) is RunProgress
-        assert type(second) is module._LoggedProgress
+        assert type(second) is LoggedProgress
     with progress_bar(4, "scans") as third:
         assert type(third) is RunProgress
 
