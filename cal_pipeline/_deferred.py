@@ -1,10 +1,10 @@
 """Packages that a library imports and we hardly ever use: loaded when something of them is used.
 
 stpipe imports the client of a server for reference files (`crds`), and that all of requests and of the
-FITS reader of astropy. numba imports `scipy.linalg` to find out whether there is a BLAS. This takes as
-long as all the rest of a start. Here such an import makes the module and runs its code at the first
-access to an attribute, as :class:`importlib.util.LazyLoader` does, but not for attributes that the
-import of its submodules needs.
+FITS reader of astropy. numba imports `scipy.linalg` to find out whether there is a BLAS, and the parser
+of C that belongs to `cffi`. This takes as long as all the rest of a start. Here such an import makes
+the module and runs its code at the first access to an attribute, as :class:`importlib.util.LazyLoader`
+does, but not for attributes that the import of its submodules needs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 DEFERRED = {
     "crds": "stpipe",
     "crds.core.heavy_client": "stpipe",
+    "pycparser": "cffi.cparser",
     "scipy.linalg": "numba.np.arraymath",
 }
 """Deferred modules, and the module in the course of whose import they are; whoever else imports one gets it at once."""

@@ -9,18 +9,13 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cal_pipeline.cli.check import check
 from cal_pipeline.cli.commands import DONE, CommandParser, UsageError, complain, describe_error, run_command, show
-from cal_pipeline.cli.export import export
 from cal_pipeline.cli.families import add_selection, find_family, read_selection
-from cal_pipeline.cli.ingest import ingest
-from cal_pipeline.cli.report import report
 from cal_pipeline.cli.settings import read_settings
-from cal_pipeline.cli.tune import tune_command
-from cal_pipeline.cli.which import which
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.logs import log_to_stderr
 from cal_pipeline.core.replay import replay_and_compare, restore_pipeline
@@ -280,16 +275,26 @@ def _replay(arguments: list[str]) -> int:
     return comparison.status()
 
 
+def _command(module: str, name: str) -> Callable[[list[str]], int]:
+    """Return a subcommand of another module, which is imported when it is run."""
+
+    def run(arguments: list[str]) -> int:
+        status: int = getattr(import_module(f"cal_pipeline.cli.{module}"), name)(arguments)
+        return status
+
+    return run
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "info": _info,
-    "check": check,
+    "check": _command("check", "check"),
     "compare": _compare,
     "replay": _replay,
-    "report": report,
-    "tune": tune_command,
-    "export": export,
-    "ingest": ingest,
-    "which": which,
+    "report": _command("report", "report"),
+    "tune": _command("tune", "tune_command"),
+    "export": _command("export", "export"),
+    "ingest": _command("ingest", "ingest"),
+    "which": _command("which", "which"),
 }
 """Subcommands of ``calibrate``."""
 

@@ -21,7 +21,6 @@ from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.core.observation import Dataset, History, Lacks, Observation, WrittenObservation
 from cal_pipeline.core.parameters.messages import ParameterError
 from cal_pipeline.core.parameters.specification import find_defaults
-from cal_pipeline.core.run.cluster import DaskCluster
 from cal_pipeline.core.run.follow import SETTLING, Follower, find_absent_chunks
 from cal_pipeline.core.run.garbage import short_collections
 from cal_pipeline.core.run.job import Prepared
@@ -519,6 +518,8 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
     def _workforce(self) -> Workforce:
         """Choose the workforce: a Dask cluster, worker processes or this process."""
         if self.scheduler:
+            from cal_pipeline.core.run.cluster import DaskCluster
+
             return DaskCluster(self.scheduler, self.threads)
         return (
             Processes(self.workers, self.threads, lasting=self._follows())

@@ -26,7 +26,6 @@ from cal_pipeline.heterodyne.scan import Scan
 from cal_pipeline.heterodyne.session import Session
 from cal_pipeline.heterodyne.sources import EXPECTED_INPUT
 from cal_pipeline.heterodyne.summary import format_timing, name_values, summarize_scan, worst_verdict
-from cal_pipeline.report.beside import refuse_foreign_report, write_report_beside
 from cal_pipeline.report.quality_table import refuse_foreign_table, write_quality_table
 from cal_pipeline.steps import (
     AtmosphereStep,
@@ -170,10 +169,13 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
 
     def refuse_report(self, root: StorePath) -> None:
         """Refuse a file in the place of the report."""
+        from cal_pipeline.report.beside import refuse_foreign_report
+
         refuse_foreign_report(root)
 
     def write_report(self, product: CalibratedSession) -> None:
         """Write the report of the session beside the product."""
+        from cal_pipeline.report.beside import write_report_beside
         from cal_pipeline.report.receiver_report import write_report
 
         logger.info("report: %s", write_report_beside(product, write_report))

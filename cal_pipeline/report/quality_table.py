@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import io
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 import numpy as np
-from astropy.table import Table
 
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.quality_rows import QualityRows
@@ -18,6 +17,10 @@ from cal_pipeline.core.store.locations import is_url
 from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import PRODUCT, Product, read_marks
+from cal_pipeline.report.ecsv import format_ecsv
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 _MARKER = "quality_figures_of"
 """Key of the table's metadata with the name of its store, by which the table is known as ours."""
@@ -53,6 +56,8 @@ def quality_table(product: Product | str | Path) -> Table:
     >>> table.colnames[:3], int(table["scan"][0])
     (['scan', 'source', 'band'], 1)
     """
+    from astropy.table import Table  # every run imports this module, and none makes such a table
+
     product = _opened(product)
     form = _choose_rows(product)
     rows = form.read(product)
@@ -178,21 +183,20 @@ def write_quality_table(product: Product | str | Path) -> str | None:
         If another file has that name.
     """
     product = _opened(product)
-    table = quality_table(product)
+    form = _choose_rows(product)
+    rows = form.read(product)
     refuse_foreign_table(product.root)
     beside, name = find_folder_and_name(product.root)
     target = _table_name(name)
-    if len(table) == 0:
+    if not rows:
         beside.delete(target)
         return None
-    table.meta[_MARKER] = quote(name, errors="surrogateescape")
-    text = io.StringIO()
-    table.write(text, format="ascii.ecsv")
+    text = format_ecsv(form.all_names, form.columns, rows, {_MARKER: quote(name, errors="surrogateescape")})
     if isinstance(beside, LocalStorePath):
         draft = beside.path / _draft_name(target)
-        beside.put(draft.name, text.getvalue().encode())
+        beside.put(draft.name, text.encode())
         sync_file(draft)
         draft.replace(beside.path / target)
     else:
-        beside.put(target, text.getvalue().encode())
+        beside.put(target, text.encode())
     return f"{beside}/{target}"

@@ -13,7 +13,6 @@ from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.output import OutputStore
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import STORE_SUFFIX, ProductKind
-from cal_pipeline.core.store.remote_output import RemoteOutput, remote_staging_path
 from cal_pipeline.core.text import add_article
 
 
@@ -46,6 +45,8 @@ def make_output(where: str, overwrite: bool, source: str, kind: ProductKind, res
             raise StoreError(f"output {where} is remote; {add_article(kind.name)} is written to a local folder")
         return FileOutput(Path(where), overwrite, source, kind)
     if is_url(where):
+        from cal_pipeline.core.store.remote_output import RemoteOutput  # and zarr with it
+
         return RemoteOutput(where, overwrite, source, kind, resume)
     return LocalOutput(Path(where), overwrite, source, kind, resume)
 
@@ -65,4 +66,6 @@ def staging_path(store: str | StorePath, run: str, name: str) -> StorePath:
     root = open_store(store, write=True) if isinstance(store, str) else store
     if isinstance(root, LocalStorePath):
         return local_staging_path(root.path, run, name)
+    from cal_pipeline.core.store.remote_output import remote_staging_path
+
     return remote_staging_path(root, run, name)
