@@ -87,6 +87,16 @@ def test_the_plan_follows_from_the_rate_of_a_core(tables, make_figures):
     assert tables.Plan(8.0, 24.0, 4, 10.0, 6.0).compute(make_figures({})) is None
 
 
+def test_tables_have_a_column_for_each_parameter(tables, make_figures):
+    figures = make_figures(
+        {"large.Large.track_processor_time": {"lossless, kernel": 0.25, "lossless, processor": 1234.6}}
+    )
+    rows = tables.list_figures(figures, "large.Large.track_processor_time", "way, clock")
+    assert rows[0] == ("way", "clock", "measured [s]")
+    assert rows[1:] == [("lossless", "kernel", "0.25"), ("lossless", "processor", "1235")]
+    assert tables.list_figures(figures, "large.Large.track_time", "way")[1:] == [("not measured", "-")]
+
+
 def test_figures_are_those_of_benchmarks_that_exist(tables):
     page = (DOCS / "performance.rst").read_text(encoding="utf-8")
     named = re.findall(r"^\.\. performance-figures:: (\S+) ", page, flags=re.M)
