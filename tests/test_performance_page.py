@@ -50,7 +50,7 @@ def test_goals_are_judged_by_what_was_stored(tables, make_figures):
     assert rows["lossless / direct floor (zstd)"] == ("≤ 1.25", "1.2", "yes", "2026-11-30, abc")
     assert rows["radiometric"][:3] == ("≥ 600 MB/s", "500 MB/s", "**no**")
     assert rows["rate of radiometric / lossless"][:3] == ("≥ 1.5", "1.25", "**no**")
-    assert rows["``strun`` to the first scan"] == ("≤ 1 s", "-", "not measured", "not measured")
+    assert rows["``strun`` to the first scan"] == ("≤ 1 s", tables.MISSING, "not measured", "not measured")
 
 
 def test_a_value_at_the_bound_meets_the_goal(tables):
@@ -94,7 +94,7 @@ def test_tables_have_a_column_for_each_parameter(tables, make_figures):
     rows = tables.list_figures(figures, "large.Large.track_processor_time", "way, clock")
     assert rows[0] == ("way", "clock", "measured [s]")
     assert rows[1:] == [("lossless", "kernel", "0.25"), ("lossless", "processor", "1235")]
-    assert tables.list_figures(figures, "large.Large.track_time", "way")[1:] == [("not measured", "-")]
+    assert tables.list_figures(figures, "large.Large.track_time", "way")[1:] == [("not measured", tables.MISSING)]
 
 
 def test_figures_are_those_of_benchmarks_that_exist(tables):

@@ -8,6 +8,8 @@ from docutils.parsers.rst import Directive
 from table_nodes import make_table
 
 FIGURES = Path(__file__).parents[1] / "performance.json"
+MISSING = "\\-"
+"""Cell of what was not measured; a bare dash would begin a list."""
 
 
 class Figures:
@@ -93,7 +95,7 @@ GOALS = (
 def format_value(value, unit=""):
     """Format a value with three digits."""
     if value is None:
-        return "-"
+        return MISSING
     text = f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return f"{text}{unit}"
 
@@ -116,7 +118,7 @@ def list_figures(figures, name, what):
     rows = [
         (*label.split(", ", len(columns) - 1), format_value(value)) for label, value in figures.get_all(name).items()
     ]
-    return [header, *(rows or [("not measured", *["-"] * len(columns))])]
+    return [header, *(rows or [("not measured", *[MISSING] * len(columns))])]
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ class PlanTable(PerformanceTable):
     def rows(self, figures):
         counts, hours, cores, gbit, outage = self.arguments[0].split()
         rows = Plan(float(counts), float(hours), int(cores), float(gbit), float(outage)).compute(figures)
-        return [("quantity", "value", "formula"), *(rows or [("not measured", "-", "-")])]
+        return [("quantity", "value", "formula"), *(rows or [("not measured", MISSING, MISSING)])]
 
 
 def setup(app):
