@@ -37,6 +37,7 @@ def open_door(name: str) -> Iterator[None]:
     import zarr
 
     from cal_pipeline.core.store import arrays
+    from cal_pipeline.core.store.through_zarr import ZarrWriter
 
     if name == "direct":
         yield
@@ -45,7 +46,7 @@ def open_door(name: str) -> Iterator[None]:
     with (
         zarr.config.set(settings),
         patch.object(arrays, "find_decoders", lambda _: None),
-        patch.object(arrays, "DirectWriter", arrays.ZarrWriter),
+        patch.object(arrays, "DirectWriter", ZarrWriter),
     ):
         yield
 

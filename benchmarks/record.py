@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.util
 import itertools
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +21,18 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "performance.json"
+TINY = "CAL_PIPELINE_BENCHMARK_TINY"
 USUAL = "^(?!long|rounds)"
 """Benchmarks that are run unless others are named: all but those that take minutes, and those of two commits."""
+
+
+def refuse_other_code() -> None:
+    """Refuse to file figures of another package, or of tiny sessions, under this commit."""
+    found = importlib.util.find_spec("cal_pipeline")
+    if found is None or found.origin is None or ROOT not in Path(found.origin).parents:
+        raise SystemExit(f"cal_pipeline is imported from {found and found.origin}, expected from {ROOT}")
+    if os.environ.get(TINY):
+        raise SystemExit(f"{TINY} is set: what is measured means nothing")
 
 
 def run_asv(expression: str, commit: str) -> None:
@@ -77,6 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("expression", nargs="?", default=USUAL, help="names of benchmarks to run, as asv's --bench")
     given = parser.parse_args()
+    refuse_other_code()
     read = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True)
     commit, begun = read.stdout.strip(), datetime.datetime.now(datetime.UTC)
     run_asv(given.expression, commit)

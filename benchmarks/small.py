@@ -12,9 +12,7 @@ from .tools.measure import (
     is_tiny,
     measure_further,
     median,
-    median_of,
     ratio,
-    rounds,
     run_command,
     scratch,
 )
@@ -29,14 +27,12 @@ class Small:
         session = sessions.small()
         few, many = (1, 3) if is_tiny() else (20, 120)
         found = alternate(5, {"further": lambda: measure_further(session, few, many)})
-        runs = []
-        for _ in range(rounds(2)):
-            with scratch() as folder:
-                runs.append(run_thousand(f"--output_file={folder / 'l1.zarr'}"))
+        with scratch() as folder:
+            thousand = run_thousand(f"--output_file={folder / 'l1.zarr'}")
         return {
             "further": 1e3 * median(found, "further"),
             "processor": 1e3 * median(found, "further", 1),
-            "thousand": median_of(runs),
+            "thousand": thousand,
         }
 
     setup_cache.timeout = 900
@@ -75,7 +71,7 @@ class Workers:
         for name, (make, few, some, many) in sizes.items():
             if is_tiny():
                 few, some, many = 1, 2, 3
-            measured = alternate(4, compare_workers(make(), few, some, many))
+            measured = alternate(3, compare_workers(make(), few, some, many))
             found |= {f"{name}, {way}": median(measured, way) for way in measured}
             found[f"{name}, two / one"] = ratio(measured, "two workers", "one thread")
         return found

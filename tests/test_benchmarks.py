@@ -65,11 +65,22 @@ def test_every_benchmark_runs(load, name):
                 assert math.isfinite(value), (figure, values)
 
 
+@pytest.mark.slow
+def test_runs_of_two_commits_in_turn(load):
+    run = load("rounds").Run()
+    for name in run.params:
+        run.setup(name)
+        run.time_run(name)
+        assert (run.folder / "l1.zarr" / "scan_000001").is_dir()
+        run.teardown(name)
+        assert not run.folder.exists()
+
+
 def test_the_careful_script_calibrates_as_the_pipeline_does(load, tmp_path):
     session, product = tmp_path / "l0.zarr", tmp_path / "l1.zarr"
     sequence = TotalPower(pattern=("OFF", "ON"), cycles=3, dumps=6)
     simulate(preset("sofia_hfa", channels=256, pixels=2, sequence=sequence), session)
-    scan = CalibrationPipeline.call(str(session), output_file=str(product), configure_log=False)[1]
+    scan = CalibrationPipeline.call(str(session), output_file=str(product), configure_log=False).open_scan(1)
     written = load("tools.careful").calibrate_scan(
         session / "scan_000001", tmp_path / "script.zarr", shipped_atm_table("sofia"), 0.97
     )

@@ -92,15 +92,16 @@ def measure_further(session: Path, few: int, many: int, **settings: Any) -> Time
 def alternate(repeat: int, ways: dict[str, Callable[[], Times]]) -> Found:
     """Measure several ways in turn, each round beginning with another one.
 
-    A first round, which compiles what needs compiling and fills caches, is left out.
+    A first round, which compiles what needs compiling and fills caches, is left out, unless only the code is tried.
     """
+    left_out = 0 if is_tiny() else 1
     found: Found = {name: [] for name in ways}
     names = list(ways)
-    for turn in range(rounds(repeat) + 1):
+    for turn in range(left_out + rounds(repeat)):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             times = ways[name]()
-            if turn:
+            if turn >= left_out:
                 found[name].append(times)
     return found
 

@@ -8,6 +8,8 @@ from docutils.parsers.rst import Directive
 from table_nodes import make_table
 
 FIGURES = Path(__file__).parents[1] / "performance.json"
+MISSING = "\\-"
+"""Cell of what was not measured; a bare dash would begin a list."""
 
 
 class Figures:
@@ -93,7 +95,7 @@ GOALS = (
 def format_value(value, unit=""):
     """Format a value with three digits."""
     if value is None:
-        return "-"
+        return MISSING
     text = f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return f"{text}{unit}"
 
@@ -108,12 +110,15 @@ def list_goals(figures):
     return rows
 
 
-def list_figures(figures, name, what, factor=1.0):
-    """List the figures of a benchmark, a row for each value of its parameters."""
-    values = figures.get_all(name)
-    unit = figures.stored[name]["unit"] if name in figures.stored else ""
-    rows = [(what, f"measured [{unit}]" if factor == 1.0 else "measured")]
-    return rows + [(label or "-", format_value(value * factor)) for label, value in values.items()]
+def list_figures(figures, name, what):
+    """List the figures of a benchmark: a column for each of its parameters, named in `what`, and the value."""
+    columns = what.split(", ")
+    unit = figures.stored.get(name, {}).get("unit", "ratio")
+    header = (*columns, "measured" if unit == "ratio" else f"measured [{unit}]")
+    rows = [
+        (*label.split(", ", len(columns) - 1), format_value(value)) for label, value in figures.get_all(name).items()
+    ]
+    return [header, *(rows or [("not measured", *[MISSING] * len(columns))])]
 
 
 @dataclass(frozen=True)
@@ -188,7 +193,6 @@ class PerformanceTable(Directive):
     """A table of the page."""
 
     required_arguments = 1
-    optional_arguments = 30
     final_argument_whitespace = True
 
     def rows(self, figures):
@@ -204,6 +208,7 @@ class Goals(PerformanceTable):
     """The goals, their values, and whether they are met."""
 
     required_arguments = 0
+    final_argument_whitespace = False
 
     def rows(self, figures):
         return list_goals(figures)
@@ -223,7 +228,7 @@ class PlanTable(PerformanceTable):
     def rows(self, figures):
         counts, hours, cores, gbit, outage = self.arguments[0].split()
         rows = Plan(float(counts), float(hours), int(cores), float(gbit), float(outage)).compute(figures)
-        return [("quantity", "value", "formula"), *(rows or [("not measured", "-", "-")])]
+        return [("quantity", "value", "formula"), *(rows or [("not measured", MISSING, MISSING)])]
 
 
 def setup(app):

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import NullFormatter
 from performance_tables import Figures
 
 FIGURES = Figures()
@@ -21,7 +22,13 @@ for axes, (side, (name, label)) in zip(panels.flat, SIDES.items(), strict=False)
         numbers, times = np.array(list(values)), np.array(list(values.values()))
         axes.plot(numbers, times, "o-", ms=4)
         # In proportion to the number, or to its inverse, through the last point.
-        power = -1 if side == "workers" else 1
-        axes.plot(numbers, times[-1] * (numbers / numbers[-1]) ** float(power), ":", color="0.5")
+        power = -1.0 if side == "workers" else 1.0
+        axes.plot(numbers, times[-1] * (numbers / numbers[-1]) ** power, ":", color="0.5")
+        axes.set_xticks(numbers[:: max(len(numbers) // 3, 1)])
+        if times.max() < 10.0 * times.min():
+            axes.set_yticks(np.round(times[[0, -1]], 3))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
 panels.flat[-1].set_axis_off()
-panels.flat[-1].text(0, 0.6, "dotted: in proportion to the number\n(workers: to its inverse)", color="0.4", fontsize=9)
+panels.flat[-1].text(0, 0.5, "dotted:\nin proportion to the\nnumber; of workers,\nto its inverse", color="0.4")
