@@ -11,6 +11,7 @@ from typing import Any
 from cal_pipeline.core.observation import Lacks, WrittenObservation
 from cal_pipeline.core.parameters.values import plain_numbers
 from cal_pipeline.core.pipeline import ObservationPipeline, specify_run
+from cal_pipeline.core.run.threads import BlockThreads
 from cal_pipeline.core.store.compare import Comparison
 from cal_pipeline.core.store.metadata import read_group_attributes
 from cal_pipeline.core.store.paths import StorePath
@@ -178,7 +179,8 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
         from cal_pipeline.report.beside import write_report_beside
         from cal_pipeline.report.receiver_report import write_report
 
-        logger.info("report: %s", write_report_beside(product, write_report))
+        with BlockThreads(self.threads) as threads:
+            logger.info("report: %s", threads.run(write_report_beside, product, write_report))
 
     def compare(
         self, first: str | Path, second: str | Path, numbers: Sequence[int], leave_out: Sequence[str]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.core.store.interface import ArrayReader
 from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.physics.shared_noise import Averaged, SharedNoiseMean, combine_means
@@ -114,7 +115,15 @@ class _Sums:
         bins, channels = _edges(start, len(samples), self.per_bin)
         _, dumps = _edges(0, samples.shape[1], self.per_group)
         known = np.isfinite(samples)
-        for sums, values in ((self.total, np.where(known, samples, 0.0)), (self.number, known)):
+        if known.all():
+            lengths = (
+                np.diff(np.append(edges, end)) for edges, end in zip((channels, dumps), samples.shape, strict=False)
+            )
+            self.number[bins, :, on, :] += np.multiply.outer(*lengths)[:, None]
+            counted = [(self.total, samples)]
+        else:
+            counted = [(self.total, np.where(known, samples, 0.0)), (self.number, known)]
+        for sums, values in counted:
             # Sums of booleans would be booleans.
             binned = np.add.reduceat(values, channels, axis=0, dtype=sums.dtype)
             sums[bins, :, on, :] += np.add.reduceat(binned, dumps, axis=1).transpose(0, 2, 1)
@@ -171,8 +180,8 @@ def read_samples(readers: SampleReaders) -> ScanSamples:
     n_channels, n_dumps, n_receivers, n_arrays, n_ons = readers.spectra.shape
     n_pixels = n_receivers * n_arrays
     sums = _Sums((n_channels, n_dumps, n_pixels, n_ons))
-    means = []
-    for channels in _blocks(n_channels, readers.spectra.chunks[0]):
+
+    def read_block(channels: slice) -> Averaged:
         length = channels.stop - channels.start
         sigma = readers.sigma.read((channels, *[slice(None)] * 3)).reshape(length, n_pixels, n_ons).astype(np.float64)
         mean = SharedNoiseMean(length, n_pixels, readers.per_dump)
@@ -182,12 +191,18 @@ def read_samples(readers: SampleReaders) -> ScanSamples:
                 np.ascontiguousarray(reader.read(region)).reshape(length, n_dumps, n_pixels)
                 for reader in (readers.spectra, readers.flags)
             )
-            samples = np.where(flags == 0, samples, np.nan)
+            if flags.any():
+                samples = np.where(flags == 0, samples, np.nan)
             of_on = np.where(sigma[..., on] > 0.0, sigma[..., on], np.nan)
             mean.add(samples, of_on, 1.0 / of_on**2, readers.share[..., on], readers.off[..., on])
             sums.add_flags(flags, channels.start, on)
             sums.add_strength(samples, channels.start, on)
-        means.append(mean.averaged())
+        return mean.averaged()
+
+    rows = readers.spectra.chunks[0]
+    # Blocks that share a bin of channels must not add to it at the same time.
+    shared = 0 if rows % sums.per_bin else n_channels * n_dumps * n_pixels * n_ons
+    means = map_in_threads(read_block, _blocks(n_channels, rows), shared)
     in_time, by_pixel = sums.shares()
     strength = np.divide(sums.total, sums.number, out=np.full(sums.total.shape, np.nan), where=sums.number > 0)
     joined = Averaged(*(np.concatenate(arrays) for arrays in zip(*means, strict=True)))

@@ -15,6 +15,9 @@ Floats = NDArray[np.float64]
 SMOOTHING_WIDTH = 129
 """Channels in the running mean that weights are taken from."""
 
+_LONG_ROW = 2048
+"""Values whose median takes less time row by row, without those that are not finite, than by sorting all rows."""
+
 
 def sum_of_valid(counts: NDArray[Any], axis: int) -> tuple[Floats, NDArray[np.int64]]:
     """Sum the finite values along an axis, and count them.
@@ -124,6 +127,11 @@ def median_of_finite(values: NDArray[np.floating[Any]], axis: int | tuple[int, .
     if finite.all():
         return _middle(flat)
     number = finite.sum(axis=-1)
+    if flat.shape[-1] >= _LONG_ROW:
+        median = np.full(number.shape, np.nan)
+        for row in zip(*np.nonzero(number), strict=True):
+            median[row] = _middle(flat[row][finite[row]])
+        return median
     # NaN is sorted to the end, so that the two middle ones of the finite values are counted from the start.
     ordered = np.sort(np.where(finite, flat, np.nan), axis=-1)
     middle = np.stack([np.maximum(number - 1, 0) // 2, np.maximum(number, 1) // 2], axis=-1)

@@ -197,11 +197,11 @@ def _variance_of_mean(observation: SkyObservation, fitted: Mask) -> Floats:
     loads = observation.loads
     number, level, own = np.zeros((3, *loads.gain_ratio.T.shape)).transpose(0, 3, 2, 1)
     for view, of_pixels in zip(observation.sky, fitted, strict=True):
-        seen = np.isfinite(view.variance) & of_pixels
-        number += seen
-        level += seen * view.level
-        own += seen * view.off_variance
-    number = np.maximum(number, 1.0)
+        # Level and own variance are 0 where the variance is infinite.
+        seen = np.isfinite(view.variance), view.level, view.off_variance
+        for total, values in zip((number, level, own), seen, strict=True):
+            total += values if of_pixels.all() else values * of_pixels
+    np.maximum(number, 1.0, out=number)
     level /= number
     return np.asarray(own / number**2 + level**2 * loads.hot_variance + (1.0 - level) ** 2 * loads.cold_variance)
 

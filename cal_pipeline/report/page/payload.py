@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from cal_pipeline.core.run.threads import map_in_threads
 from cal_pipeline.core.text import elide_middle, escape_lines
 from cal_pipeline.report.page.arrays import Column, Envelope, Exact, Points, Raster
 
@@ -81,7 +82,10 @@ def pack(content: Mapping[str, Any], budget: float = math.inf) -> Packed:
     arrays: list[Any] = []
     document = json.dumps(_prepare(content, arrays), separators=(",", ":"), allow_nan=False)
     n_halvings, text = _reduce_roughly(arrays, budget), 0
-    encoded = [item.encode() for item in arrays]
+    # Deflating leaves the interpreter to other threads.
+    encoded = map_in_threads(
+        lambda item: item.encode(), arrays, sum(item.n_values for item in arrays if item.can_shrink)
+    )
     base = len(zlib.compress(document.encode(), 9)) + 64 * len(arrays)
     while True:
         sizes = [sum(map(len, streams)) for _, streams in encoded]

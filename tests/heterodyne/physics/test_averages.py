@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cal_pipeline.heterodyne.physics.averages import mean_from_sum, running_mean, sum_of_valid
+from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_finite, running_mean, sum_of_valid
 
 values = st.one_of(st.floats(-1e9, 1e9), st.just(np.nan))
 
@@ -66,3 +68,16 @@ def test_sum_and_number_give_the_mean_of_the_valid(data):
             good = data[i, :, j][np.isfinite(data[i, :, j])]
             if good.size:
                 assert mean[i, j] == pytest.approx(good.mean(), rel=1e-12, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("length", [2047, 2048, 5001])
+def test_the_median_of_a_long_row_passes_over_what_is_not_finite(length, dtype):
+    values = np.random.default_rng(length).normal(size=(2, 5, length)).astype(dtype)
+    values[0, 1] = np.nan
+    values[0, 2, 1:] = np.inf
+    values[1, 0, : length // 3], values[1, 1, 7], values[1, 2, ::2] = np.nan, -np.inf, np.nan
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        expected = np.nanmedian(np.where(np.isfinite(values), values, np.nan).astype(np.float64), axis=-1)
+    np.testing.assert_array_equal(median_of_finite(values, axis=-1), expected)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cal_pipeline.heterodyne.physics.calibration import antenna_temperature, couple_beams, kelvin_per_count
+from cal_pipeline.heterodyne.physics.flags import Flag
 from cal_pipeline.heterodyne.physics.noise import expected_noise
 
 
@@ -103,3 +104,24 @@ def test_beams_are_averaged_and_flags_joined():
     kelvin, flags = couple_beams(one, two)
     np.testing.assert_array_equal(kelvin, [2.0, np.nan, np.nan])
     assert flags.tolist() == [0, 1, 3]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("per_dump", [False, True])
+@pytest.mark.parametrize(
+    ("dumps", "pixels"), [(20, (7, 1)), (20, (7, 2)), (19, (5, 1)), (12, (2, 1)), (20, (1, 1)), (3, (40, 2))]
+)
+def test_every_number_of_dumps_and_pixels_gives_the_formula_itself(dumps, pixels, per_dump, dtype):
+    rng = np.random.default_rng(dumps)
+    on = rng.integers(1_000_000, 1_100_000, (5, dumps, *pixels)).astype(np.float64)
+    on[3, dumps // 2] = np.nan
+    reference = rng.normal(1.05e6, 1e3, (5, dumps, *pixels) if per_dump else (5, *pixels))
+    factor, good = rng.uniform(1e-4, 2e-4, (5, *pixels)), np.zeros((5, *pixels), bool)
+    shift = np.full((5, pixels[0] * pixels[1]), 1.5 * 2.0**46) if dtype is np.float32 else None
+    spectra, flags, missing = antenna_temperature(on, reference, factor, good, np.empty(on.shape, dtype), shift)
+    expected = (on - (reference if per_dump else reference[:, None])) * factor[:, None]
+    if shift is not None:
+        expected = (expected + 1.5 * 2.0**46) - 1.5 * 2.0**46
+    np.testing.assert_array_equal(spectra, expected.astype(dtype))
+    np.testing.assert_array_equal(missing, np.isnan(on))
+    np.testing.assert_array_equal(flags, np.where(np.isnan(on), Flag.FILL_VALUE, 0))

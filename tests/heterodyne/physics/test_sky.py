@@ -287,3 +287,23 @@ def test_a_sky_of_another_shape_is_refused():
     short = ModelledSky(towards(Setup(n_channels=1), constant(Setup(n_channels=1), 0.3, 0.1)), WATER, 1)
     with pytest.raises(ValueError, match="has 1 channels, expected 2"):
         observed_sky(counts, hot, hot, np.ones((2, 1, 1)), [short])
+
+
+@pytest.mark.parametrize("n_channels", [4096, 4099])
+def test_a_wide_band_is_its_parts(n_channels):
+    rng, pwv = np.random.default_rng(1), np.array([[0.2], [0.7]])
+    nu, layers = np.linspace(460e9, 464e9, n_channels), (2, 3, n_channels)
+    wet, dry = rng.uniform(0.1, 1.0, layers), rng.uniform(0.01, 0.1, layers)
+
+    def look(part):
+        sidebands = Sidebands(nu[part], nu[part] + 12e9, image_gain=1.0)
+        opacity = Opacity(wet[..., part], dry[..., part], np.array([0.0, -10.0, -30.0]))
+        air = Air.around(sidebands, opacity, np.array([0.95]), Surroundings(270.0, 268.0))
+        direction = SkyDirection(air, airmass=1.3)
+        modelled, responses = direction.respond_rows(pwv.ravel(), np.zeros(2, int))
+        assert (modelled == direction.observe_rows(pwv.ravel(), np.zeros(2, int))).all()
+        temperature, through = direction.observe(pwv)
+        return np.concatenate([modelled, responses, temperature.T, through.T])
+
+    parts = [slice(0, 1024), slice(1024, 2048), slice(2048, None)]
+    np.testing.assert_array_equal(look(slice(None)), np.concatenate([look(part) for part in parts], axis=-1))
