@@ -119,7 +119,7 @@ def _resolve(path: Any) -> str:
 
 def _wrap_files(watch: Watch) -> None:
     """Wrap reading, writing and fsync."""
-    fsync, stat, write, open_ = os.fsync, os.stat, os.write, io.open
+    fsync, stat, read, write, open_ = os.fsync, os.stat, os.read, os.write, io.open
 
     class Raw(io.FileIO):
         """A file whose reads and writes are counted."""
@@ -160,10 +160,15 @@ def _wrap_files(watch: Watch) -> None:
 
         return wrapped
 
+    def write_file(descriptor: int, data: Any) -> int:
+        watch.before("write", descriptor, lambda: write(descriptor, memoryview(data)[: len(data) // 2]))
+        return write(descriptor, data)
+
     builtins.open = io.open = open_file  # type: ignore[assignment]
     os.fsync = counted("fsync", fsync)
     os.stat = counted("stat", stat)  # type: ignore[assignment]
-    os.write = counted("write", write)
+    os.read = counted("read", read)
+    os.write = write_file
 
 
 def count_calls(folder: Path, calls: tuple[str, ...], run: Callable[[], int], found: Any) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import google_crc32c
+import numpy as np
 from numcodecs import Blosc, GZip, Zstd
 
 Codec = Mapping[str, Any]
@@ -35,6 +37,12 @@ def lz4_codecs(itemsize: int) -> tuple[Codec, ...]:
     """
     settings = {"cname": "lz4", "clevel": 1, "shuffle": "bitshuffle", "typesize": itemsize, "blocksize": 0}
     return {"name": "blosc", "configuration": settings}, {"name": "crc32c"}
+
+
+@cache
+def usual_codecs(dtype: np.dtype[Any]) -> tuple[Codec, ...]:
+    """Return the codecs of arrays of a type for which none are given."""
+    return lz4_codecs(dtype.itemsize) if dtype.kind == "f" else (ZSTD,)
 
 
 def compute_crc(payload: bytes) -> bytes:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from functools import partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
 from numcodecs import VLenUTF8
 from numpy.typing import NDArray
 
-from cal_pipeline.core.store.codecs import Function, compute_crc, find_bytes_codecs, holds_only
-from cal_pipeline.core.store.interface import ArrayReader, ArrayWriter, chunk_name
-from cal_pipeline.core.store.metadata import NUMBERS, TEXT, ArrayMetadata, write_document
+from cal_pipeline.core.store.codecs import Codec, Function, compute_crc, find_bytes_codecs, holds_only, usual_codecs
+from cal_pipeline.core.store.interface import ArrayReader, ArrayWriter, chunk_name, name_type
+from cal_pipeline.core.store.metadata import NUMBERS, TEXT, ArrayMetadata, encode_document
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.text import format_count
 
@@ -112,33 +112,84 @@ class DirectReader(ArrayReader):
         return out
 
 
+_ALIKE = 512
+"""Number of metadata that are kept encoded: most arrays have the same ones in each observation."""
+
+
+def _make_document(
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    data_type: str,
+    fill: Any,
+    codecs: Sequence[Codec],
+    dims: tuple[str, ...],
+    attributes: tuple[tuple[str, Any], ...],
+) -> bytes:
+    """Make the metadata of an array."""
+    first = {"name": "vlen-utf8"} if data_type == TEXT else {"name": "bytes", "configuration": {"endian": "little"}}
+    document = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(shape),
+        "data_type": data_type,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks)}},
+        # A file for each chunk beside the metadata; folders would cost a small observation more than its numbers.
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
+        "fill_value": "NaN" if fill != fill else fill,
+        "codecs": [first, *codecs],
+        "attributes": dict(attributes),
+        "dimension_names": list(dims),
+        "storage_transformers": [],
+    }
+    return encode_document(document)
+
+
+@lru_cache(_ALIKE)
+def _usual_document(
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    dtype: np.dtype[Any],
+    fill: Any,
+    dims: tuple[str, ...],
+    attributes: tuple[tuple[str, str], ...],
+) -> bytes:
+    """Make the metadata of an array with the usual codecs, once for all that are alike."""
+    return _make_document(shape, chunks, name_type(dtype), fill, usual_codecs(dtype), dims, attributes)
+
+
+def _find_encoders(codecs: Sequence[Codec], is_text: bool) -> tuple[list[Function], bool]:
+    encoders = [encode for encode, _ in find_bytes_codecs(codecs) or ()]
+    if is_text:
+        encoders.insert(0, VLenUTF8().encode)
+    ends_in_crc = codecs[-1]["name"] == "crc32c"
+    return (encoders[:-1] if ends_in_crc else encoders), ends_in_crc
+
+
+@cache
+def _usual_encoders(dtype: np.dtype[Any]) -> tuple[list[Function], bool]:
+    return _find_encoders(usual_codecs(dtype), dtype.kind == "O")
+
+
 class DirectWriter(ArrayWriter):
     """An array whose chunks are encoded here."""
 
     def _create(self, dims: tuple[str, ...], attributes: Mapping[str, Any]) -> None:
         self._alike: dict[Hashable, tuple[bytes, ...]] = {}
-        self._encoders = [encode for encode, _ in find_bytes_codecs(self._codecs) or ()]
-        if self._is_text:
-            self._encoders.insert(0, VLenUTF8().encode)
-        self._ends_in_crc = self._codecs[-1]["name"] == "crc32c"
-        if self._ends_in_crc:
-            self._encoders.pop()
-        little = {"name": "bytes", "configuration": {"endian": "little"}}
-        document = {
-            "zarr_format": 3,
-            "node_type": "array",
-            "shape": list(self.shape),
-            "data_type": self.data_type,
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(self.chunks)}},
-            # A file for each chunk beside the metadata; folders would cost a small observation more than its numbers.
-            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-            "fill_value": "NaN" if self._fill != self._fill else self._fill,
-            "codecs": [{"name": "vlen-utf8"} if self._is_text else little, *self._codecs],
-            "attributes": dict(attributes),
-            "dimension_names": list(dims),
-            "storage_transformers": [],
-        }
-        write_document(self._root, self.path, document)
+        self._encoders, self._ends_in_crc = self._find_encoders()
+        self._root.put(f"{self.path}/zarr.json", self._document(dims, tuple(attributes.items())))
+
+    def _document(self, dims: tuple[str, ...], attributes: tuple[tuple[str, Any], ...]) -> bytes:
+        """Make the metadata; those that are a matter of the schema once for all arrays that are alike."""
+        layout = self.shape, self.chunks
+        if self._given_codecs or not all(type(value) is str for _, value in attributes):
+            return _make_document(*layout, self.data_type, self._fill, self._codecs, dims, attributes)
+        return _usual_document(*layout, self._dtype, self._fill, dims, attributes)
+
+    def _find_encoders(self) -> tuple[list[Function], bool]:
+        """Find the encoders of a chunk; whether a checksum follows, which is none of them."""
+        if not self._given_codecs:
+            return _usual_encoders(self._dtype)
+        return _find_encoders(self._codecs, self._is_text)
 
     def write_zeros(self, index: Sequence[int]) -> None:
         """Write a chunk of zeros; it is encoded once."""

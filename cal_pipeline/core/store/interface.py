@@ -8,13 +8,14 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.errors import LayoutError
-from cal_pipeline.core.store.codecs import ZSTD, Codec, lz4_codecs
+from cal_pipeline.core.store.codecs import Codec, usual_codecs
 from cal_pipeline.core.store.metadata import TEXT, ArrayMetadata
 from cal_pipeline.core.store.paths import StorePath
 
@@ -219,11 +220,10 @@ class ArrayWriter(ABC):
         self.shape, self.chunks, self.path = shape, chunks, path
         self._root = root
         self._is_text = dtype == "str"
-        self._dtype = np.dtype(object if self._is_text else dtype).newbyteorder("<")
-        is_float = self._dtype.kind == "f"
-        usual = lz4_codecs(self._dtype.itemsize) if is_float else (ZSTD,)
-        self._codecs: tuple[Codec, ...] = tuple(codecs) or usual
-        self._fill: Any = "" if self._is_text else np.nan if is_float else 0
+        self._dtype = _find_type(dtype)
+        self._given_codecs = tuple(codecs)
+        self._codecs: tuple[Codec, ...] = self._given_codecs or usual_codecs(self._dtype)
+        self._fill: Any = "" if self._is_text else np.nan if self._dtype.kind == "f" else 0
         if fill_value is not None:
             self._fill = fill_value
         self._create(dims, attributes)
@@ -235,7 +235,7 @@ class ArrayWriter(ABC):
     @property
     def data_type(self) -> str:
         """Type of the elements, as metadata name it."""
-        return TEXT if self._is_text else self._dtype.name
+        return name_type(self._dtype)
 
     @property
     def n_chunks(self) -> int:
@@ -314,6 +314,18 @@ class DiscardingWriter(ArrayWriter):
 
     def _write_whole(self, index: Sequence[int], data: NDArray[Any]) -> None:
         """Write no chunk."""
+
+
+@cache
+def _find_type(dtype: str) -> np.dtype[Any]:
+    """Return the type of elements in memory, little-endian; objects for text."""
+    return np.dtype(object if dtype == "str" else dtype).newbyteorder("<")
+
+
+@cache
+def name_type(dtype: np.dtype[Any]) -> str:
+    """Return the name that metadata give a type of elements in memory."""
+    return TEXT if dtype.kind == "O" else dtype.name
 
 
 def chunk_name(index: Sequence[int]) -> str:

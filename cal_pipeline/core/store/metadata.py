@@ -107,11 +107,31 @@ def read_array_metadata(root: StorePath, path: str) -> ArrayMetadata:
     DataReadError
         If they cannot be read.
     """
-    document = _read_document(root, path, "array")
+    return parse_array_metadata(f"{root}/{path}", path, read_metadata(root, path, "array"))
+
+
+def parse_array_metadata(name: str, path: str, content: bytes) -> ArrayMetadata:
+    """Parse and check the metadata of an array.
+
+    Parameters
+    ----------
+    name : str
+        Name of the array in messages.
+    path : str
+        Its path in the store.
+    content : bytes
+        The metadata, as :func:`read_metadata` reads them.
+
+    Raises
+    ------
+    LayoutError
+        If they are of no array, break the format, or hold what must be understood and is not.
+    """
+    document = _parse_document(name, "array", content)
     try:
-        return _parse_array(f"{root}/{path}", path, document)
+        return _parse_array(name, path, document)
     except Exception as error:  # whatever JSON may hold
-        raise describe_failed_opening(f"{root}/{path}", error) from error
+        raise describe_failed_opening(name, error) from error
 
 
 def describe_failed_opening(name: str, error: Exception) -> LayoutError:
@@ -237,8 +257,25 @@ def _parse_float(fill: Any, dtype: np.dtype[Any]) -> float:
     return float(fill)
 
 
-def _read_document(root: StorePath, path: str, kind: str) -> dict[str, Any]:
-    """Read the metadata of an array or group, with attributes."""
+def read_metadata(root: StorePath, path: str, kind: str) -> bytes:
+    """Read the bytes of the metadata of an array or group.
+
+    Parameters
+    ----------
+    root : StorePath
+        The store.
+    path : str
+        Path of the array or group in it.
+    kind : {"array", "group"}
+        Word for it in messages.
+
+    Raises
+    ------
+    LayoutError
+        If there are none.
+    DataReadError
+        If they cannot be read.
+    """
     where = f"{root}/{path}" if path else str(root)
     try:
         content = root.get(f"{path}/zarr.json" if path else "zarr.json")
@@ -248,6 +285,11 @@ def _read_document(root: StorePath, path: str, kind: str) -> dict[str, Any]:
         raise LayoutError(
             f"{where} cannot be opened as {'an array' if kind == 'array' else 'a group'}: no zarr.json in it"
         )
+    return content
+
+
+def _parse_document(where: str, kind: str, content: bytes) -> dict[str, Any]:
+    """Parse the metadata of an array or group, with attributes."""
     try:
         document: dict[str, Any] = json.loads(content)
         found, attributes = document["node_type"], document.get("attributes")
@@ -274,11 +316,11 @@ def read_group_attributes(root: StorePath, path: str) -> dict[str, Any]:
     DataReadError
         If its metadata cannot be read.
     """
-    document = _read_document(root, path, "group")
+    where = f"{root}/{path}" if path else str(root)
+    document = _parse_document(where, "group", read_metadata(root, path, "group"))
     try:
         _refuse_unknown(document, _GROUP_FIELDS)
     except ValueError as error:
-        where = f"{root}/{path}" if path else str(root)
         raise LayoutError(f"{where} cannot be opened as a group: {error}") from error
     return dict(document["attributes"])
 
@@ -290,13 +332,9 @@ def write_group(root: StorePath, path: str, attributes: Mapping[str, Any]) -> No
 
 def make_group(attributes: Mapping[str, Any]) -> bytes:
     """Make the metadata of a group."""
-    return _encode({"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)})
+    return encode_document({"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)})
 
 
-def write_document(root: StorePath, path: str, document: Mapping[str, Any]) -> None:
-    """Write the metadata of an array or group."""
-    root.put(f"{path}/zarr.json" if path else "zarr.json", _encode(document))
-
-
-def _encode(document: Mapping[str, Any]) -> bytes:
+def encode_document(document: Mapping[str, Any]) -> bytes:
+    """Encode the metadata of an array or group."""
     return json.dumps(document, allow_nan=False).encode()
