@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import numba
@@ -35,7 +36,8 @@ def scaled(value):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """The cache folder of a user who set none for numba."""
+    """The cache folder of a user who set none for numba; no bytecode, which sources of one size and second share."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"

@@ -33,7 +33,15 @@ def in_tiles(values: Floats) -> Floats:
 
 @compiled
 def attenuate(b: Floats, c: Floats, tile: int, pwv: float, airmass: float, minus_depth: Floats) -> None:
-    """Write minus the opacity of a tile of (B, L, T, W) along the line of sight to `minus_depth` (B, L, W)."""
+    """Write minus the opacity of a tile of (B, L, T, W) along the line of sight to `minus_depth` (B, L, W).
+
+    Examples
+    --------
+    >>> minus_depth = np.empty((1, 1, 2))
+    >>> attenuate(np.full((1, 1, 1, 2), 0.5), np.full((1, 1, 1, 2), 0.1), 0, 1.0, 2.0, minus_depth)
+    >>> minus_depth.tolist()
+    [[[-1.2, -1.2]]]
+    """
     n_bands, n_layers, n_channels = minus_depth.shape
     for s in range(n_bands):
         for j in range(n_layers):
@@ -59,6 +67,17 @@ def look_through(
     """Write temperature, slope and error of the sky of a pixel in a tile, or temperature, to `found` (3 or 1, Q, T, W).
 
     Inputs are the arrays of an :class:`Air` and its opacity in tiles, and the transmission of the layers, (B, L, W).
+
+    Examples
+    --------
+    One layer of 250 K with half transmission, before nothing:
+
+    >>> found, nothing = np.empty((1, 1, 1, 1)), np.zeros((1, 1, 1, 1))
+    >>> brightness = np.array([250.0, 0.0]).reshape(1, 2, 1, 1)
+    >>> opaque, half = np.full((1, 1, 1), 250.0), np.full((1, 1, 1), 0.5)
+    >>> look_through(opaque, brightness, nothing, nothing, 0.0, 1.0, 0, np.ones(1), half, 0, 0, found)
+    >>> float(found[0, 0, 0, 0])
+    125.0
     """
     n_bands, n_layers, n_channels = through.shape
     for k in range(n_channels):
@@ -100,6 +119,17 @@ def respond(
     """Add the responses of the sky's emission in a tile to `found` (3 + B, Q, T, W).
 
     See :meth:`.SkyDirection.respond_rows`.
+
+    Examples
+    --------
+    One layer of 250 K with half transmission, before nothing, whose brightness rises by 1 K for a kelvin:
+
+    >>> found, nothing = np.zeros((4, 1, 1, 1)), np.zeros((1, 1, 1, 1))
+    >>> brightness = np.array([250.0, 0.0]).reshape(1, 2, 1, 1)
+    >>> slopes, half = np.ones((1, 1, 1, 1)), np.full((1, 1, 1), 0.5)
+    >>> respond(brightness, slopes, np.zeros(1), nothing, 1.0, np.ones(1), half, 0, 0, found)
+    >>> found[:, 0, 0, 0].tolist()
+    [0.5, 0.0, 0.0, 125.0]
     """
     n_bands, n_layers, n_channels = through.shape
     for s in range(n_bands):
