@@ -120,7 +120,7 @@ class _Sums:
                 np.diff(np.append(edges, end)) for edges, end in zip((channels, dumps), samples.shape, strict=False)
             )
             self.number[bins, :, on, :] += np.multiply.outer(*lengths)[:, None]
-            counted = [(self.total, samples)]
+            counted: list[tuple[NDArray[Any], NDArray[Any]]] = [(self.total, samples)]
         else:
             counted = [(self.total, np.where(known, samples, 0.0)), (self.number, known)]
         for sums, values in counted:
