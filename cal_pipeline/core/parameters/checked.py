@@ -117,6 +117,10 @@ class CheckedStep(Step):  # type: ignore[misc]
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a parameter after checking it; an unknown one is refused."""
+        if name.startswith("_"):
+            # No parameter: stpipe sets several in each run of a step.
+            super().__setattr__(name, value)
+            return
         cls = type(self)
         spec = parse_specification(cls)
         if isinstance(spec.get(name), str):
@@ -124,7 +128,7 @@ class CheckedStep(Step):  # type: ignore[misc]
             if name in _HOOKS:
                 self._make_hooks()
             return
-        if not (name.startswith("_") or name in STPIPE_ENTRIES or name in cls._step_classes() or hasattr(cls, name)):
+        if not (name in STPIPE_ENTRIES or name in cls._step_classes() or hasattr(cls, name)):
             known = [*spec, *cls._step_classes()]
             raise ParameterError(f"{cls.__name__} has no parameter {name!r}{suggest(name, known)}")
         self._refuse_section(name, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from configobj import ConfigObj
@@ -35,6 +35,14 @@ def validate_all(cls: Any, values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def validate(name: str, check: str, value: Any) -> Any:
     """Return the value of a parameter in its own type; raise stpipe's ValidationError otherwise."""
+    if type(value) is str and check.startswith("string"):
+        return _validate_text(name, check, value)
+    return config_parser.config_from_dict({name: value}, _parse_single(name, check))[name]
+
+
+@lru_cache(1024)
+def _validate_text(name: str, check: str, value: str) -> Any:
+    """Validate text, such as the suffix that stpipe gives a step anew in each run."""
     return config_parser.config_from_dict({name: value}, _parse_single(name, check))[name]
 
 

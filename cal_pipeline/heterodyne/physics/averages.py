@@ -118,9 +118,7 @@ def median_of_finite(values: NDArray[np.floating[Any]], axis: int | tuple[int, .
     >>> float(median_of_finite(np.array([1.0, np.nan, 2.0, np.inf, 9.0]), axis=0))
     2.0
     """
-    axes = (axis,) if isinstance(axis, int) else axis
-    last = np.moveaxis(values, axes, range(-len(axes), 0))
-    flat = last.reshape(*last.shape[: last.ndim - len(axes)], -1)
+    flat = _flatten_axes(values, axis)
     if not flat.shape[-1]:
         return np.full(flat.shape[:-1], np.nan)
     finite = np.isfinite(flat)
@@ -137,6 +135,15 @@ def median_of_finite(values: NDArray[np.floating[Any]], axis: int | tuple[int, .
     middle = np.stack([np.maximum(number - 1, 0) // 2, np.maximum(number, 1) // 2], axis=-1)
     middle = np.minimum(middle, flat.shape[-1] - 1)
     return np.asarray(np.take_along_axis(ordered, middle, axis=-1).mean(axis=-1, dtype=np.float64))
+
+
+def _flatten_axes(values: NDArray[Any], axis: int | tuple[int, ...]) -> NDArray[Any]:
+    """Make one axis, the last one, of one or several axes."""
+    if isinstance(axis, int) and axis in (-1, values.ndim - 1):
+        return values
+    axes = (axis,) if isinstance(axis, int) else axis
+    last = np.moveaxis(values, axes, range(-len(axes), 0))
+    return last.reshape(*last.shape[: last.ndim - len(axes)], -1)
 
 
 def _middle(values: NDArray[np.floating[Any]]) -> Floats:

@@ -76,9 +76,10 @@ def write_scan(
     groups = [root.child(band.name) if band.name else root for band in scan.bands]
     # What is digested as it is read is not read once more before.
     is_late = scan.bands[0].open_session().notes_digests
-    if scan.n_samples < _WORTH_A_THREAD and not is_late:
+    is_small = scan.n_samples < _WORTH_A_THREAD
+    if is_small and not is_late:
         identify()
-    with nullcontext(identify) if is_late else _in_background(identify) as identified:
+    with nullcontext(identify) if is_late or is_small else _in_background(identify) as identified:
         tallies = [_write_arrays(*each, scan, steps) for each in zip(scan.bands, groups, strict=True)]
         of_bands = zip(scan.bands, groups, tallies, strict=True)
         written = [_write_attributes(*each, scan, provenance, identified) for each in of_bands]
@@ -126,8 +127,9 @@ def _write_attributes(
     identified: Callable[[], Identity],
 ) -> WrittenBand:
     """Write the metadata of the group of a band, with the identity of its input once it is known."""
-    # The disk works while the quality is judged.
-    with _in_background(group.make_durable), scan.clock("write"):
+    # The disk works while the quality is judged; a small scan has too little for it, and is fsynced once, at its end.
+    is_small = scan.n_samples < _WORTH_A_THREAD
+    with nullcontext() if is_small else _in_background(group.make_durable), scan.clock("write"):
         attributes = band_attributes(band, scan, tally, provenance | identified())
         write_group(group, "", attributes)
     return WrittenBand(attributes, tally)
