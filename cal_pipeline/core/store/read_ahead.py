@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
 from cal_pipeline.core.run.threads import renew_after_fork
@@ -31,7 +31,7 @@ class ReadAhead:
     """
 
     def __init__(self, keys: Iterable[str], size: int, fetch: Callable[[str], Fetched]) -> None:
-        self._keys: Iterator[str] = iter(dict.fromkeys(keys))
+        self._keys = dict.fromkeys(keys)
         self._size, self._fetch = max(size, 1), fetch
         self._fetched: dict[str, Fetched] = {}
         self._lock = threading.Lock()
@@ -40,11 +40,12 @@ class ReadAhead:
 
     def after_fork(self) -> None:
         """Fetch nothing in a forked child, which has no thread that would end it."""
-        self._keys, self._fetched, self._lock = iter(()), {}, threading.Lock()
+        self._keys, self._fetched, self._lock = {}, {}, threading.Lock()
 
     def take(self, key: str) -> Fetched | None:
-        """Hand over an object, once; None if it is not among those that were fetched."""
+        """Hand over an object, once; None if its fetching has not begun, which it then never does."""
         with self._lock:
+            self._keys.pop(key, None)
             found = self._fetched.pop(key, None)
         if found is not None:
             self._go_on()
@@ -54,9 +55,10 @@ class ReadAhead:
         """Fetch further objects as long as there is room."""
         with self._lock:
             while len(self._fetched) < max(min(MOST_BYTES // self._size, MOST_REQUESTS), 1):
-                key = next(self._keys, None)
+                key = next(iter(self._keys), None)
                 if key is None:
                     return
+                del self._keys[key]
                 self._fetched[key] = future = self._fetch(key)
                 future.add_done_callback(self._note_size)
 
@@ -67,6 +69,6 @@ class ReadAhead:
     def close(self) -> None:
         """Fetch no more, and forget what nobody has asked for."""
         with self._lock:
-            self._keys = iter(())
+            self._keys.clear()
             while self._fetched:
                 self._fetched.popitem()[1].cancel()

@@ -169,7 +169,7 @@ class _WithoutRoot(StorePath):
         self._puts = BackgroundPuts()
         self._inner = BackgroundStorePath(store.child(name), self._puts)
         self._draft = BackgroundStorePath(store.child(f"{_UNPUBLISHED}/{run}/{name}"), self._puts)
-        self._store, self._claim = store, f"{CLAIMS}/{run}.json"
+        self._store, self._name, self._claim = store, name, f"{CLAIMS}/{run}.json"
         self.name = self._inner.name
 
     def _of(self, key: str) -> StorePath:
@@ -195,16 +195,16 @@ class _WithoutRoot(StorePath):
 
     def remove(self) -> None:
         self._puts.give_up()
-        if any(True for place in (self._inner, self._draft) for _ in place.walk()):
-            # What is removed may be of the run that took the store over meanwhile.
-            if not self._store.exists(self._claim):
-                raise StoreLockedError(
-                    f"output {self._store} is no longer locked by this run, so {self} is not removed"
-                )
-            # An older observation of this name is no longer listed before its chunks are removed.
-            self._inner.delete("zarr.json")
-            self._inner.remove()
-            self._draft.delete("zarr.json")
+        # Listing what is not there takes three requests; a draft is written when there are chunks.
+        if self._name not in self._store.members():
+            return
+        # What is removed may be of the run that took the store over meanwhile.
+        if not self._store.exists(self._claim):
+            raise StoreLockedError(f"output {self._store} is no longer locked by this run, so {self} is not removed")
+        # An older observation of this name is no longer listed before its chunks are removed.
+        self._inner.delete("zarr.json")
+        self._inner.remove()
+        self._draft.delete("zarr.json")
 
     def make_durable(self) -> None:
         self._puts.wait()

@@ -17,11 +17,11 @@ def set_up_s3(system: Any) -> None:
     # It would ask for the size of each object first, to read large ones in parts.
     system.max_concurrency = 1
     if system.session is None:
-        system.session = _make_session(system.kwargs)
+        system.session = _with_shared_models(system.kwargs)
 
 
-def _make_session(settings: dict[str, Any]) -> Any:
-    """Make a session as the driver would, which reads 0.2 s long what all of them have in common."""
+def _with_shared_models(settings: dict[str, Any]) -> Any:
+    """Make what the driver would make itself, and read 0.2 s long for each store: descriptions of all services."""
     from aiobotocore.session import AioSession
 
     session = AioSession(**settings)

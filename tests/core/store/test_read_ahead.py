@@ -63,6 +63,14 @@ def test_others_are_read_when_they_are_asked_for(slow):
     assert store.read_keys.count(KEYS[0]) == 2
 
 
+def test_who_is_faster_than_what_is_fetched_reads_once_too(slow):
+    place, store = slow
+    with place.read_ahead(KEYS, read_ahead.MOST_BYTES):
+        assert place.get(KEYS[20]) == OBJECTS[KEYS[20]]
+        assert [place.get(key) for key in KEYS if key != KEYS[20]] == [OBJECTS[k] for k in KEYS if k != KEYS[20]]
+    assert sorted(store.read_keys) == sorted(KEYS)
+
+
 def test_an_object_that_cannot_be_read_fails_its_reader_alone(slow):
     place, store = slow
     store.broken.add(KEYS[3])
