@@ -1,4 +1,4 @@
-"""Garbage collections, kept short: stpipe collects before each step of each observation."""
+"""Garbage collections, kept few and short: stpipe would collect before each step of each observation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import gc
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
+
+import stpipe.step
+
+from cal_pipeline.core.run.threads import SharedSetting
 
 OBSERVATIONS_A_COLLECTION = 100
 """Number of observations between two full garbage collections."""
@@ -24,9 +29,24 @@ def short_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
+@contextmanager
+def _none_by_stpipe() -> Iterator[None]:
+    # Collections hold up all threads; Python's own go on.
+    before = stpipe.step.gc
+    stpipe.step.gc = SimpleNamespace(collect=lambda: 0)
+    try:
+        yield
+    finally:
+        stpipe.step.gc = before
+
+
+few_collections = SharedSetting(_none_by_stpipe)
+"""Context manager that keeps stpipe from collecting garbage; see :func:`keep_collections_short`."""
+
+
 def keep_collections_short() -> None:
-    """Exempt what an observation has left from collection; run a full collection now and then."""
+    """Collect what an observation has left, and exempt the rest from collection; collect all now and then."""
     if next(_done) % OBSERVATIONS_A_COLLECTION == 0:
         gc.unfreeze()
-        gc.collect()
+    gc.collect()
     gc.freeze()

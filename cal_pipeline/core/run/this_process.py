@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from cal_pipeline.core.observation import Dataset, Growth
-from cal_pipeline.core.run.garbage import keep_collections_short
+from cal_pipeline.core.run.garbage import few_collections, keep_collections_short
 from cal_pipeline.core.run.job import JobResult, ProcessedObservation, Recipe, write_processed
 from cal_pipeline.core.run.signals import check_interruption
-from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, limit_blas_threads
+from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, limit_blas_threads, short_turns
 from cal_pipeline.core.run.workers import NO_EARLIER, Earlier, JobResults, begin_observation
 from cal_pipeline.core.store.output import OutputStore
 from cal_pipeline.core.store.product import Key
@@ -54,7 +54,13 @@ class ThisProcess:
         growth: Growth | None = None,
     ) -> JobResults:
         """Calibrate observations and yield their results in the order of `numbers`."""
-        with limit_blas_threads(), BlockThreads(self.threads) as threads, _ending(threads) as pool:
+        with (
+            few_collections,
+            short_turns,
+            limit_blas_threads(),
+            BlockThreads(self.threads) as threads,
+            _ending(threads) as pool,
+        ):
             line = _Line(dataset, recipe, output, earlier, threads, pool)
             for result in line.process(numbers):
                 yield result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -323,6 +324,28 @@ class SharedSetting:
             if held is not None:
                 self._held = None
                 held.__exit__(None, None, None)
+
+
+_PROMPT = 2e-4
+"""Time after which a thread that runs Python lets others go on [s]."""
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """Let threads take short turns within the block.
+
+    By default one that comes back from a codec waits 5 ms for one that runs Python: longer than it takes for a chunk.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, _PROMPT))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+short_turns = SharedSetting(_short_turns)
+"""Context manager that lets the threads of the process take short turns with the interpreter."""
 
 
 @cache

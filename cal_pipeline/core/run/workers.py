@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from cal_pipeline.core.errors import CalibrationError
 from cal_pipeline.core.observation import Dataset, Growth
-from cal_pipeline.core.run.garbage import keep_collections_short
+from cal_pipeline.core.run.garbage import few_collections, keep_collections_short
 from cal_pipeline.core.run.job import (
     JobResult,
     ProcessedObservation,
@@ -32,7 +32,7 @@ from cal_pipeline.core.run.job import (
 from cal_pipeline.core.run.job_queue import Job, JobQueue
 from cal_pipeline.core.run.log_records import Records, log_again, quiet_stpipe, record_logs, this_process
 from cal_pipeline.core.run.signals import check_interruption, keyboard_blocked, shielded
-from cal_pipeline.core.run.threads import BlockThreads, available_cores, limit_blas_threads
+from cal_pipeline.core.run.threads import BlockThreads, available_cores, limit_blas_threads, short_turns
 from cal_pipeline.core.store.make_output import staging_path
 from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.output import OutputStore, discard_group
@@ -212,7 +212,7 @@ def calibrate_observation(job: Job) -> Report:
     Errors outside of the observation, in opening the input or unpickling the recipe, are reported
     as a failure of the observation too.
     """
-    with quiet_stpipe, limit_blas_threads(), record_logs(job.process) as records:
+    with quiet_stpipe, few_collections, short_turns, limit_blas_threads(), record_logs(job.process) as records:
         try:
             known = _opened(job)
             keep_collections_short()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import weakref
 from collections import namedtuple
 from types import SimpleNamespace
 
 import pytest
+import stpipe.step
 
 from cal_pipeline.core.run import this_process
 from cal_pipeline.core.run.job import JobResult
@@ -146,3 +148,33 @@ def test_an_observation_is_let_go_when_it_is_done(calibrate):
         gc.collect()
         assert sum(one() is not None for one in alive) <= 2, number
         assert alive[0]() is None
+
+
+def test_garbage_is_collected_once_an_observation_and_threads_take_short_turns_meanwhile(calibrate):
+    interval, seen = sys.getswitchinterval(), set()
+    collected, alive = [], []
+
+    class Cycle:
+        """Garbage that only a collection finds."""
+
+        def __init__(self):
+            self.itself = self
+
+    def begin(number):
+        seen.add((stpipe.step.gc is gc, sys.getswitchinterval() < interval))
+        stpipe.step.gc.collect()
+        alive.append(weakref.ref(Cycle()))
+        return Observation(number, 1)
+
+    gc.disable()
+    try:
+        for number in calibrate(range(5), begin):
+            collected.append([one() is None for one in alive])
+            assert len(alive) == number + 1
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    assert seen == {(False, True)}
+    assert collected == [[True] * number + [False] for number in range(5)]
+    assert stpipe.step.gc is gc
+    assert sys.getswitchinterval() == pytest.approx(interval)
