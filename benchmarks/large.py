@@ -65,7 +65,7 @@ class Large:
             "lossless": lambda: calibrate(session, threads=CORES),
             "radiometric": lambda: calibrate(session, threads=CORES, steps=RADIOMETRIC),
         }
-        found = alternate(7, ways)
+        found = alternate(5, ways)
         gigabytes = count_gigabytes(session)
         ratios = {f"lossless / {name}": ratio(found, "lossless", name) for name in ("floor_lz4", "floor_zstd")}
         sizes = {"counts": size_of(session), "lossless": measure_product(session, {})}
@@ -123,7 +123,7 @@ class Scripts:
         session, atm = sessions.three(), shipped_atm_table("sofia")
         scan = session / "scan_000001"
         found = alternate(
-            3,
+            2,
             {
                 "lossless": lambda: calibrate(session, threads=CORES),
                 "careless": lambda: write_to_scratch(lambda path: careless.calibrate_scan(scan, path), 1 / 3),
