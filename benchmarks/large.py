@@ -45,10 +45,10 @@ def measure_product(session: Path, steps: dict[str, dict[str, Any]]) -> int:
         return size_of(folder / "l1")
 
 
-def write_to_scratch(work: Callable[[Path], object]) -> Times:
-    """Measure work that writes to a path, which is removed."""
+def write_to_scratch(work: Callable[[Path], object], share: float = 1.0) -> Times:
+    """Measure work that writes to a path, which is removed; it counts as a share of what is meant."""
     with scratch() as folder:
-        return take_time(lambda: work(folder / "output"))
+        return take_time(lambda: work(folder / "output"), share)
 
 
 class Large:
@@ -65,7 +65,7 @@ class Large:
             "lossless": lambda: calibrate(session, threads=CORES),
             "radiometric": lambda: calibrate(session, threads=CORES, steps=RADIOMETRIC),
         }
-        found = alternate(7, ways)
+        found = alternate(5, ways)
         gigabytes = count_gigabytes(session)
         ratios = {f"lossless / {name}": ratio(found, "lossless", name) for name in ("floor_lz4", "floor_zstd")}
         sizes = {"counts": size_of(session), "lossless": measure_product(session, {})}
@@ -113,7 +113,7 @@ class Large:
 
 
 class Scripts:
-    """The pipeline against scripts that calibrate the same three scans, in the same process."""
+    """The pipeline against scripts, in the same process; they calibrate one of the scans, which counts three times."""
 
     timeout = 1800
 
@@ -121,13 +121,14 @@ class Scripts:
         from cal_pipeline.heterodyne.references.shipped import shipped_atm_table
 
         session, atm = sessions.three(), shipped_atm_table("sofia")
+        scan = session / "scan_000001"
         found = alternate(
-            3,
+            2,
             {
                 "lossless": lambda: calibrate(session, threads=CORES),
-                "careless": lambda: write_to_scratch(lambda path: careless.calibrate_session(session, path)),
+                "careless": lambda: write_to_scratch(lambda path: careless.calibrate_scan(scan, path), 1 / 3),
                 "careful": lambda: write_to_scratch(
-                    lambda path: careful.calibrate_session(session, path, atm, EFFICIENCY)
+                    lambda path: careful.calibrate_scan(scan, path, atm, EFFICIENCY), 1 / 3
                 ),
             },
         )

@@ -20,11 +20,8 @@ def measure_size(**changes: int) -> float:
     if is_tiny():
         size = {"channels": 64, "dumps": 2, "pixels": 2, "subscans": 2}
     session = sessions.sized(**size)
-    try:
-        calibrate(session)
-        return median_of(calibrate(session)[0] for _ in range(rounds(5)))
-    finally:
-        sessions.forget(session)
+    calibrate(session)
+    return median_of(calibrate(session)[0] for _ in range(rounds(3)))
 
 
 class Scan:
@@ -63,7 +60,7 @@ class Session:
         session = sessions.thousand()
         scans = min(scans, 3) if is_tiny() else scans
         calibrate(session, scans="1:2")
-        return median_of(calibrate(session, scans=f"1:{scans}")[0] for _ in range(rounds(5 if scans < 300 else 1)))
+        return median_of(calibrate(session, scans=f"1:{scans}")[0] for _ in range(rounds(3 if scans < 300 else 1)))
 
     track_scans.params = [SCANS]
     track_scans.param_names = ["scans"]

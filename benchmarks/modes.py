@@ -37,7 +37,7 @@ class Modes:
     def setup_cache(self) -> dict[str, float]:
         costs = {}
         for session, modes in ((sessions.drifting(), MODES), (sessions.chopped(), CHOPPED)):
-            found = alternate(5, {name: make_way(session, given) for name, given in modes.items()})
+            found = alternate(4, {name: make_way(session, given) for name, given in modes.items()})
             plain = next(iter(modes))
             for name in modes:
                 costs[name], costs[f"{name} / full"] = median(found, name), ratio(found, name, plain)

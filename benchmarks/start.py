@@ -22,7 +22,7 @@ class Start:
         session, found = sessions.small(), {}
         runs: dict[str, list[CommandRun]] = {name: [] for name in COMMANDS}
         # The first round compiles, or reads what was compiled.
-        for turn in range(rounds(7) + 1):
+        for turn in range(rounds(5) + 1):
             for name, words in COMMANDS.items():
                 with scratch() as folder:
                     given = {"session": session, "scans": 1, "output": folder / "l1.zarr"}

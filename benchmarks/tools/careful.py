@@ -428,9 +428,3 @@ def write(output: Path, results: Iterable[tuple[str, Any]]) -> None:
     store = zarr.create_group(output, overwrite=True)
     for name, values in results:
         store.create_array(name, data=np.asarray(values))
-
-
-def calibrate_session(session: Path, output: Path, atm: Path, f_eff: float) -> None:
-    """Calibrate the scans of a session one after the other."""
-    for scan in sorted(session.glob("scan_*")):
-        calibrate_scan(scan, output / scan.name, atm, f_eff)

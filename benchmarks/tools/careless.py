@@ -14,12 +14,6 @@ import zarr
 H_OVER_K = 6.62607015e-34 / 1.380649e-23
 
 
-def calibrate_session(session: Path, output: Path) -> None:
-    """Calibrate the scans of a session one after the other."""
-    for scan in sorted(session.glob("scan_*")):
-        calibrate_scan(scan, output / scan.name)
-
-
 def calibrate_scan(scan: Path, output: Path, forward_efficiency: float = 0.97, tau0: float = 0.2) -> None:
     """Calibrate a scan of a double-sideband receiver whose ONs and OFFs alternate."""
     source, loads = (zarr.open_group(scan / name, mode="r") for name in ("source", "calibration"))

@@ -107,11 +107,6 @@ def sized(channels: int, dumps: int, pixels: int, subscans: int) -> Path:
     return _make(name, "ccat_chai", channels=channels, pixels=pixels, sequence=sequence)
 
 
-def forget(path: Path) -> None:
-    """Remove a session that only one benchmark needs."""
-    shutil.rmtree(path)
-
-
 def huge() -> Path:
     """One scan of 40 GB in memory: 16384 channels, 2800 dumps, 7 pixels, 31 subscans.
 
