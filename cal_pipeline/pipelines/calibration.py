@@ -100,7 +100,7 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
 
     def open_input(self, location: str) -> Session:
         """Open the L0 session."""
-        return Session(location)
+        return self._note_digests(Session(location))
 
     def select(self, dataset: Session) -> list[int]:
         """Select the scans to calibrate."""
@@ -108,7 +108,13 @@ class CalibrationPipeline(HeterodyneStep, ObservationPipeline):
 
     def open_growing(self, location: str, complete: Sequence[Key]) -> Session:
         """Open an L0 session that is still being written: loads of scans that are not complete are not taken."""
-        return Session(location, [int(number) for number in complete])
+        return self._note_digests(Session(location, [int(number) for number in complete]))
+
+    def _note_digests(self, session: Session) -> Session:
+        """Let the objects of a session be digested as they are read, if digests are asked for."""
+        if self.l0_digest:
+            session.root.note_digests()
+        return session
 
     def check_growing(self, root: StorePath) -> None:
         """Refuse an L1 store; a session without scans is one that begins."""

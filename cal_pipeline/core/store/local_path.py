@@ -55,9 +55,11 @@ class LocalStorePath(StorePath):
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
-            return _read_all(descriptor)
+            data = _read_all(descriptor)
         finally:
             os.close(descriptor)
+        self._note_digest(key, data)
+        return data
 
     def get_part(self, key: str, start: int, length: int) -> bytes | None:
         """Read some bytes of a file; a negative start counts from its end."""
@@ -70,7 +72,9 @@ class LocalStorePath(StorePath):
             return None
 
     def sha256(self, key: str) -> str | None:
-        """Compute the digest of a file, of which a part at a time is in memory; None if absent."""
+        """Compute the digest of a file, a part at a time in memory, or return the one noted; None if absent."""
+        if self._noted is not None and key in self._noted:
+            return self._noted[key]
         try:
             descriptor = open_regular(f"{self.name}/{key}", os.O_RDONLY)
         except (FileNotFoundError, NotADirectoryError):

@@ -17,6 +17,10 @@ Stamp = tuple[int, str]
 """Size of an object [bytes], and what changes when it is written again; the latter is empty if unknown."""
 
 
+_MOST_DIGESTS = 2**16
+"""Objects whose digests are noted at a time, of many observations."""
+
+
 class StorePath(ABC):
     """Bytes by key, below some root.
 
@@ -31,8 +35,8 @@ class StorePath(ABC):
     name: str
     repeated: Sequence[str] = ()
 
-    notes_digests = False
-    """Whether the digests of objects are noted as they are read, so that asking for them later reads none again."""
+    _noted: dict[str, str] | None = None
+    """Digests by key of what was read, where they are noted."""
 
     n_requests: int = 1
     """Number of concurrent requests."""
@@ -43,6 +47,26 @@ class StorePath(ABC):
     def note_chunk(self, path: str, index: tuple[int, ...], values: NDArray[Any]) -> None:
         """Note the values of a chunk that is written, where chunks are witnessed."""
         return
+
+    @property
+    def notes_digests(self) -> bool:
+        """Whether digests are noted as objects are read."""
+        return self._noted is not None
+
+    def note_digests(self) -> None:
+        """Note from now on the digest of each object that is read here, so that :meth:`sha256` does not read it again.
+
+        It is that of the bytes which were read last, so this is for an input, which is not written here.
+        """
+        if self._noted is None:
+            self._noted = {}
+
+    def _note_digest(self, key: str, data: bytes) -> None:
+        """Note the digest of an object that was read, where digests are noted."""
+        if self._noted is not None:
+            if len(self._noted) >= _MOST_DIGESTS:
+                self._noted.clear()
+            self._noted[key] = hashlib.sha256(data).hexdigest()
 
     def drop_cached(self, key: str) -> None:
         """Let the next reading of a key come from the device itself, where that can be asked for."""
@@ -68,7 +92,9 @@ class StorePath(ABC):
         return None if data is None else data[start:][:length]
 
     def sha256(self, key: str) -> str | None:
-        """Compute the hexadecimal SHA-256 digest of the bytes of a key; None if absent."""
+        """Compute the hexadecimal SHA-256 digest of the bytes of a key, or return the one noted; None if absent."""
+        if self._noted is not None and key in self._noted:
+            return self._noted[key]
         data = self.get(key)
         return None if data is None else hashlib.sha256(data).hexdigest()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,9 +19,6 @@ from cal_pipeline.core.store.drivers import CheckedStore
 from cal_pipeline.core.store.event_loop import drivers_loop
 from cal_pipeline.core.store.paths import Item, Result, Stamp, StorePath
 from cal_pipeline.core.store.read_ahead import ReadAhead
-
-MOST_DIGESTS = 2**16
-"""Objects whose digests are noted at a time, of many observations."""
 
 
 class RemoteStorePath(StorePath):
@@ -46,8 +42,6 @@ class RemoteStorePath(StorePath):
         self.prefix = prefix
         self.n_requests = n_requests
         self._ahead: list[ReadAhead] = []
-        self._digests: dict[str, str] = {}
-        self.notes_digests = bool(self.store.read_only)
 
     def _key(self, key: str) -> str:
         return str(PurePosixPath(self.prefix, key)) if self.prefix else key
@@ -67,18 +61,9 @@ class RemoteStorePath(StorePath):
         taken = (ahead.take(key) for ahead in self._ahead.copy())
         fetched = next((future for future in taken if future is not None), None)
         data = drivers_loop.run(self._read(key)) if fetched is None else fetched.result()
-        if data is not None and self.notes_digests:
-            self._note_digest(key, hashlib.sha256(data).hexdigest())
+        if data is not None:
+            self._note_digest(key, data)
         return data
-
-    def _note_digest(self, key: str, digest: str) -> None:
-        if len(self._digests) >= MOST_DIGESTS:
-            self._digests.clear()
-        self._digests[key] = digest
-
-    def sha256(self, key: str) -> str | None:
-        """Return the digest of an object as it was read last; it is read only if it never was."""
-        return self._digests.get(key) or super().sha256(key)
 
     async def _read(self, key: str) -> bytes | None:
         buffer = await self.store.get(self._key(key), default_buffer_prototype())

@@ -107,3 +107,15 @@ def test_what_cannot_be_read_is_named(store, monkeypatch):
     monkeypatch.setattr(LocalStorePath, "sha256", fail)
     with pytest.raises(DataReadError, match=r"s\.zarr/a/.* cannot be read: PermissionError"):
         digest_objects(store, ["a"])
+
+
+def test_noted_while_reading_is_of_what_was_read(store):
+    wanted = digest_objects(store, ["a", "b"])
+    store.note_digests()
+    assert store.get("a/x/c/0") == FILES["a/x/c/0"]
+    # What was used counts, not what is there by now.
+    store.path.joinpath("a/x/c/0").write_bytes(b"another")
+    assert digest_objects(store, ["a", "b"]) == wanted
+    assert digest_objects(LocalStorePath(store.path), ["a", "b"]) != wanted
+    store.get("a/x/c/0")
+    assert digest_objects(store, ["a", "b"]) == digest_objects(LocalStorePath(store.path), ["a", "b"])

@@ -101,6 +101,7 @@ def test_the_digest_reads_no_object_that_was_read(slow):
     place, store = slow
     objects = {f"group/{key}": data for key, data in OBJECTS.items()}
     place, store = make_slow_place(objects, read_only=True)
+    place.note_digests()
     with place.read_ahead(objects, 1):
         for key in list(objects)[:20]:
             place.get(key)
