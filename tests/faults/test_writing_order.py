@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import uuid
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
+from cal_pipeline import CalibratedSession
 from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.core.store.drivers import CheckedStore
+from cal_pipeline.core.store.remote_path import RemoteStorePath
+from cal_pipeline.errors import RunInterruptedError, StoreError
 
 
 class Disk:
@@ -128,6 +132,7 @@ def calibrate_remotely(tmp_path, atm_table):
         settings |= {"output_file": address, "steps": steps, "configure_log": False}
         return CalibrationPipeline.call(str(session), **settings)
 
+    run.address = address
     return run
 
 
@@ -162,3 +167,27 @@ class TestRemotely:
         assert told.value.exit_status == 2
         assert told.value.product.numbers == [1]
         assert ("put", "zarr.json") not in cloud.of("scan_000002")
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("error", [PermissionError("no"), KeyboardInterrupt()])
+    def test_an_object_that_cannot_be_written_in_the_background_lists_no_scan(
+        self, make_session, calibrate_remotely, monkeypatch, error
+    ):
+        put = RemoteStorePath.start_put
+
+        def fail(place, key, *data):
+            if place.name.endswith("scan_000002") and key.startswith("spectra/c."):
+                if isinstance(error, KeyboardInterrupt):
+                    raise error
+                failed = Future()
+                failed.set_exception(StoreError(f"{place}/{key} cannot be written: {error}"))
+                return failed
+            return put(place, key, *data)
+
+        monkeypatch.setattr(RemoteStorePath, "start_put", fail)
+        with pytest.raises((RunFailedError, RunInterruptedError)):
+            calibrate_remotely(make_session(scans=3))
+        monkeypatch.undo()
+        product = CalibratedSession(calibrate_remotely.address)
+        assert product.numbers == ([1] if isinstance(error, KeyboardInterrupt) else [1, 3])
+        assert not [key for key in product.root.walk() if key.startswith(("scan_000002", "."))]
