@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,6 @@ from cal_pipeline.core.store.locations import is_url
 from cal_pipeline.core.store.opening import open_store
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import PRODUCT, Product, read_marks
-from cal_pipeline.report.ecsv import format_ecsv
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -56,7 +56,7 @@ def quality_table(product: Product | str | Path) -> Table:
     >>> table.colnames[:3], int(table["scan"][0])
     (['scan', 'source', 'band'], 1)
     """
-    from astropy.table import Table  # every run imports this module, and none makes such a table
+    from astropy.table import Table  # every run imports this module, at its start
 
     product = _opened(product)
     form = _choose_rows(product)
@@ -183,20 +183,21 @@ def write_quality_table(product: Product | str | Path) -> str | None:
         If another file has that name.
     """
     product = _opened(product)
-    form = _choose_rows(product)
-    rows = form.read(product)
+    table = quality_table(product)
     refuse_foreign_table(product.root)
     beside, name = find_folder_and_name(product.root)
     target = _table_name(name)
-    if not rows:
+    if len(table) == 0:
         beside.delete(target)
         return None
-    text = format_ecsv(form.all_names, form.columns, rows, {_MARKER: quote(name, errors="surrogateescape")})
+    table.meta[_MARKER] = quote(name, errors="surrogateescape")
+    text = io.StringIO()
+    table.write(text, format="ascii.ecsv")
     if isinstance(beside, LocalStorePath):
         draft = beside.path / _draft_name(target)
-        beside.put(draft.name, text.encode())
+        beside.put(draft.name, text.getvalue().encode())
         sync_file(draft)
         draft.replace(beside.path / target)
     else:
-        beside.put(target, text.encode())
+        beside.put(target, text.getvalue().encode())
     return f"{beside}/{target}"
