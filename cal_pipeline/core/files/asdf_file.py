@@ -46,13 +46,12 @@ def _load_extensions() -> None:
     asdf reads the documents of its extensions with the parser in Python, which takes ten times as long.
     """
     loader = getattr(yaml, "CSafeLoader", None)
-    before = getattr(_manifest, "yaml", None)
-    if loader is not None and before is yaml:
+    if loader is not None and getattr(_manifest, "yaml", None) is yaml:
         _manifest.yaml = SimpleNamespace(safe_load=lambda document: yaml.load(document, Loader=loader))
         try:
             _ = asdf.get_config().extensions
         finally:
-            _manifest.yaml = before
+            _manifest.yaml = yaml
 
 
 def refuse_external_arrays(path: str | Path) -> None:
