@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import asdf
-import yaml
-from asdf.extension import _manifest
 
 from cal_pipeline.core.files.replace import replace_file
 
@@ -40,21 +37,6 @@ def open_asdf(path: str | Path, **settings: Any) -> Iterator[asdf.AsdfFile]:
         yield file
 
 
-def _load_extensions() -> None:
-    """Load the extensions of asdf, as the first opening of a file does, with the parser of YAML in C if there is one.
-
-    asdf reads the documents of its extensions with the parser in Python, which takes ten times as long.
-    """
-    loader = getattr(yaml, "CSafeLoader", None)
-    before = getattr(_manifest, "yaml", None)
-    if loader is not None and before is yaml:
-        _manifest.yaml = SimpleNamespace(safe_load=lambda document: yaml.load(document, Loader=loader))
-        try:
-            _ = asdf.get_config().extensions
-        finally:
-            _manifest.yaml = before
-
-
 def refuse_external_arrays(path: str | Path) -> None:
     """Refuse an ASDF file with arrays in other files or at URLs.
 
@@ -70,7 +52,6 @@ def refuse_external_arrays(path: str | Path) -> None:
     ValueError
         If it has some, or its tree is no YAML; names the place.
     """
-    _load_extensions()
     try:
         tree = asdf.util.load_yaml(path, tagged=True)
     except OSError:
