@@ -73,8 +73,8 @@ class LocalStorePath(StorePath):
 
     def sha256(self, key: str) -> str | None:
         """Compute the digest of a file, a part at a time in memory, or return the one noted; None if absent."""
-        if self._noted is not None and key in self._noted:
-            return self._noted[key]
+        if (noted := self._find_noted(key)) is not None:
+            return noted
         try:
             descriptor = open_regular(f"{self.name}/{key}", os.O_RDONLY)
         except (FileNotFoundError, NotADirectoryError):
