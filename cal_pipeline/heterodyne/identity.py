@@ -32,8 +32,8 @@ def list_input(scan: Scan) -> dict[str, Stamp]:
     Examples
     --------
     >>> from cal_pipeline.steps import LoadsStep
-    >>> min(list_input(LoadsStep.call("session.zarr")))
-    'scan_000001/calibration/data_5d/c/0/0/0/0/0'
+    >>> "scan_000001/source/data_5d/zarr.json" in list_input(LoadsStep.call("session.zarr"))
+    True
     """
     return list_objects(scan.bands[0].open_session(), scan.used_groups)
 

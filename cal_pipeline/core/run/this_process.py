@@ -103,7 +103,7 @@ class _Line:
         for future in self._in_work:
             if future.cancelled() or future.exception() is not None:
                 continue
-            result, _ = future.result()
+            result = future.result()[0]
             # In an object store the place of an observation that is kept is the one that it has in the product.
             if not result.kept_in and not result.failed_in:
                 discard_group(self._place_of(result.number))
