@@ -7,14 +7,38 @@ from typing import Any
 
 from cal_pipeline.core.json_values import make_json_ready
 from cal_pipeline.core.records import digest_file
+from cal_pipeline.core.store.fingerprint import list_objects
 from cal_pipeline.core.store.identity import Identity, are_same_groups, identify_groups
+from cal_pipeline.core.store.paths import Stamp
 from cal_pipeline.core.store.records import ObservationRecord, as_mapping
 from cal_pipeline.heterodyne.figures import digest_lines, read_band_limits
 from cal_pipeline.heterodyne.references.shipped import shipped_atm_tables
 from cal_pipeline.heterodyne.scan import Band, Scan
 
 
-def identify_input(scan: Scan, with_digest: bool) -> Identity:
+def list_input(scan: Scan) -> dict[str, Stamp]:
+    """List the L0 objects of a scan and of the loads used, with their sizes and stamps.
+
+    Parameters
+    ----------
+    scan : Scan
+        The scan, after the step ``loads``.
+
+    Raises
+    ------
+    DataReadError
+        If an object cannot be listed.
+
+    Examples
+    --------
+    >>> from cal_pipeline.steps import LoadsStep
+    >>> "scan_000001/source/data_5d/zarr.json" in list_input(LoadsStep.call("session.zarr"))
+    True
+    """
+    return list_objects(scan.bands[0].open_session(), scan.used_groups)
+
+
+def identify_input(scan: Scan, with_digest: bool, objects: Mapping[str, Stamp] | None = None) -> Identity:
     """Compute fingerprint and digest of the L0 objects of a scan and of the loads used, as provenance.
 
     Parameters
@@ -23,6 +47,8 @@ def identify_input(scan: Scan, with_digest: bool) -> Identity:
         The scan, after the step ``loads``.
     with_digest : bool
         Whether to read all objects for the digest.
+    objects : mapping, optional
+        Listing from before the samples were read, by :func:`list_input`; made now if not given.
 
     Returns
     -------
@@ -41,7 +67,7 @@ def identify_input(scan: Scan, with_digest: bool) -> Identity:
     >>> sorted(identify_input(scan, with_digest=True))
     ['l0_digest', 'l0_fingerprint']
     """
-    return identify_groups(scan.bands[0].open_session(), scan.used_groups, "l0", with_digest)
+    return identify_groups(scan.bands[0].open_session(), scan.used_groups, "l0", with_digest, objects)
 
 
 def find_changes(scan: Scan, records: Sequence[ObservationRecord]) -> list[str]:

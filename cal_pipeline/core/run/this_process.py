@@ -6,7 +6,6 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from cal_pipeline.core.observation import Dataset, Growth
@@ -15,7 +14,8 @@ from cal_pipeline.core.run.job import JobResult, ProcessedObservation, Recipe, w
 from cal_pipeline.core.run.signals import check_interruption
 from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, limit_blas_threads, short_turns
 from cal_pipeline.core.run.workers import NO_EARLIER, Earlier, JobResults, begin_observation
-from cal_pipeline.core.store.output import OutputStore
+from cal_pipeline.core.store.output import OutputStore, discard_group
+from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Key
 
 IN_WORK = 2
@@ -59,28 +59,18 @@ class ThisProcess:
             short_turns,
             limit_blas_threads(),
             BlockThreads(self.threads) as threads,
-            _ending(threads) as pool,
+            _Line(dataset, recipe, output, earlier, threads) as line,
         ):
-            line = _Line(dataset, recipe, output, earlier, threads, pool)
             for result in line.process(numbers):
                 yield result
                 keep_collections_short()
 
 
-@contextmanager
-def _ending(threads: BlockThreads) -> Iterator[ThreadPoolExecutor]:
-    """Make threads for observations, which end at once when the block is left: what they had in work is discarded."""
-    with ThreadPoolExecutor(IN_WORK, thread_name_prefix="observation") as pool:
-        try:
-            yield pool
-        finally:
-            threads.stop()
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
 @dataclass
 class _Line:
     """Observations on their way from the input to the product.
+
+    Use it as a context manager: at its end nothing is in work any more.
 
     Parameters
     ----------
@@ -88,8 +78,6 @@ class _Line:
         As in :meth:`ThisProcess.calibrate`.
     threads : BlockThreads
         Threads for the samples of all observations.
-    pool : Executor
-        Threads for large observations.
     """
 
     dataset: Dataset
@@ -97,13 +85,32 @@ class _Line:
     output: OutputStore
     earlier: Earlier
     threads: BlockThreads
-    pool: ThreadPoolExecutor
+    _pool: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(IN_WORK, thread_name_prefix="observation")
+    )
+    _in_work: deque[Future[tuple[JobResult, bool]]] = field(default_factory=deque)
+    """Large observations whose results were not handed over."""
     _steps: threading.Lock = field(default_factory=threading.Lock)
     """Held while steps are applied: two observations share them."""
 
+    def __enter__(self) -> _Line:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop what is in work, and discard what was finished meanwhile: nobody would publish it."""
+        self.threads.stop()
+        self._pool.shutdown(cancel_futures=True)
+        for future in self._in_work:
+            if future.cancelled() or future.exception() is not None:
+                continue
+            result = future.result()[0]
+            # In an object store the place of an observation that is kept is the one that it has in the product.
+            if not result.kept_in and not result.failed_in:
+                discard_group(self._place_of(result.number))
+
     def process(self, numbers: Sequence[Key]) -> Iterator[JobResult]:
         """Process observations and yield their results in this order."""
-        rest, in_work, is_large = deque(numbers), deque[Future[tuple[JobResult, bool]]](), False
+        rest, in_work, is_large = deque(numbers), self._in_work, False
         while rest or in_work:
             check_interruption()
             if not in_work:
@@ -112,12 +119,14 @@ class _Line:
                 if not is_large:
                     yield self._end(processed)
                     continue
-                in_work.append(self.pool.submit(self._finish, processed))
+                in_work.append(self._pool.submit(self._finish, processed))
                 # Else it would stay in memory as long as the others are processed.
                 del processed
             while rest and is_large and len(in_work) < IN_WORK:
-                in_work.append(self.pool.submit(self._work_on, rest.popleft()))
-            result, is_large = in_work.popleft().result()
+                in_work.append(self._pool.submit(self._work_on, rest.popleft()))
+            # Taken out once it is there: until then an interruption leaves it to be discarded.
+            result, is_large = in_work[0].result()
+            in_work.popleft()
             yield result
 
     def _work_on(self, number: Key) -> tuple[JobResult, bool]:
@@ -133,8 +142,10 @@ class _Line:
         return self.threads.run(begin_observation, self.dataset, number, self.recipe, self.earlier.get(number, ()))
 
     def _end(self, processed: ProcessedObservation) -> JobResult:
-        place = self.output.staging_of(self.output.kind.group_name(processed.number))
-        return self.threads.run(write_processed, processed, place, self.recipe)
+        return self.threads.run(write_processed, processed, self._place_of(processed.number), self.recipe)
+
+    def _place_of(self, number: Key) -> StorePath:
+        return self.output.staging_of(self.output.kind.group_name(number))
 
     def _is_large(self, processed: ProcessedObservation) -> bool:
         return self.threads.number > 1 and processed.n_samples >= FEW_SAMPLES

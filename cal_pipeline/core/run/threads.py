@@ -151,7 +151,11 @@ class BlockThreads:
             if not work.do_next():
                 return
             if self._n_calls > 1:
-                pool.submit(self._take_part, pool, work)
+                try:
+                    pool.submit(self._take_part, pool, work)
+                except RuntimeError:
+                    # No pool takes a task once the main thread of the process has ended; somebody waits for this work.
+                    continue
                 return
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
+from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.run.threads import renew_after_fork
 from cal_pipeline.core.store.paths import Item, Result, StorePath
 from cal_pipeline.core.store.remote_path import RemoteStorePath
@@ -68,7 +69,9 @@ class BackgroundPuts:
         with self._changed:
             # A fork forgets what its parent has started.
             self._sizes.pop(future, None)
-            error = future.exception()
+            # A driver may cancel a request of its own accord; then the future has no error to ask for.
+            cancelled = StoreError("an object cannot be written: its driver cancelled the request")
+            error = cancelled if future.cancelled() else future.exception()
             if self._error is None:
                 self._error = error
             self._changed.notify_all()

@@ -7,13 +7,19 @@ from typing import Any
 
 from cal_pipeline.core.store.digest import digest_keys
 from cal_pipeline.core.store.fingerprint import compute_fingerprint, list_objects
-from cal_pipeline.core.store.paths import StorePath
+from cal_pipeline.core.store.paths import Stamp, StorePath
 
 Identity = dict[str, str | None]
 """Fingerprint and digest of an input, by their names in the provenance."""
 
 
-def identify_groups(root: StorePath, groups: Collection[str], level: str, with_digest: bool = True) -> Identity:
+def identify_groups(
+    root: StorePath,
+    groups: Collection[str],
+    level: str,
+    with_digest: bool = True,
+    objects: Mapping[str, Stamp] | None = None,
+) -> Identity:
     """Compute fingerprint and digest of groups of an input.
 
     Parameters
@@ -26,6 +32,9 @@ def identify_groups(root: StorePath, groups: Collection[str], level: str, with_d
         Beginning of the names, such as ``"l0"``.
     with_digest : bool
         Whether to read all objects for the digest.
+    objects : mapping, optional
+        Listing of the groups from before their bytes were read, by
+        :func:`~cal_pipeline.core.store.fingerprint.list_objects`; made now if not given.
 
     Returns
     -------
@@ -43,7 +52,7 @@ def identify_groups(root: StorePath, groups: Collection[str], level: str, with_d
     >>> sorted(identify_groups(open_store("session.zarr"), ["scan_000001"], "l0"))
     ['l0_digest', 'l0_fingerprint']
     """
-    objects = list_objects(root, groups)
+    objects = list_objects(root, groups) if objects is None else objects
     identity: Identity = {f"{level}_fingerprint": compute_fingerprint(objects)}
     return identity | ({f"{level}_digest": digest_keys(root, objects)} if with_digest else {})
 

@@ -8,7 +8,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,53 @@ from cal_pipeline.core.store.paths import Stamp, StorePath
 
 _LARGE = 2**20
 """Size of files from which on they are fsynced in the background, and hashed in parts [bytes]."""
+
+
+class _Fsyncs:
+    """Fsyncs of large files in a thread, while others are still being made.
+
+    They are those of a folder and of all places below it that were made from it: the system tells of an error once,
+    so that an fsync of the same file after it finds none.
+    """
+
+    def __init__(self) -> None:
+        self._started: dict[str, Future[None]] = {}
+        self._disk: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    def after_fork(self) -> None:
+        """Forget pending fsyncs in a forked child, which has no thread for them."""
+        self._started, self._disk, self._lock = {}, None, threading.Lock()
+
+    def start(self, path: str) -> None:
+        """Let the thread fsync a file."""
+        # Another thread may be ending the fsyncs of what was written before: none is submitted to a pool that ended.
+        with self._lock:
+            if self._disk is None:
+                self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
+                renew_after_fork(self)
+            self._started[path] = self._disk.submit(sync_file, path)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._started
+
+    def wait(self) -> None:
+        """Wait for all, and raise the error of one that failed."""
+        while self._started:
+            self._started.popitem()[1].result()
+
+    def cancel(self, folder: str = "") -> None:
+        """Cancel those of the files in a folder, or all, and wait for one that is running."""
+        with self._lock:
+            inside = [path for path in list(self._started) if path.startswith(f"{folder}/" if folder else "")]
+            # Another thread may be waiting for some.
+            cancelled = [future for path in inside if (future := self._started.pop(path, None)) is not None]
+            disk = None if self._started else self._disk
+            if disk is not None:
+                self._disk = None
+        wait([future for future in cancelled if not future.cancel()])
+        if disk is not None:
+            disk.shutdown()
 
 
 class LocalStorePath(StorePath):
@@ -37,16 +84,10 @@ class LocalStorePath(StorePath):
         self._base = base
         self.name = str(path)
         self._made: set[str] = set()
-        self._on_their_way: dict[str, Future[None]] = {}
-        self._disk: ThreadPoolExecutor | None = None
-        self._lock = threading.Lock()
+        self._fsyncs = _Fsyncs()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LocalStorePath, (self.path, self._base)
-
-    def after_fork(self) -> None:
-        """Forget pending fsyncs in a forked child, which has no thread for them."""
-        self._on_their_way, self._disk, self._lock = {}, None, threading.Lock()
 
     def get(self, key: str) -> bytes | None:
         """Read the bytes of a file; None if absent."""
@@ -73,8 +114,8 @@ class LocalStorePath(StorePath):
 
     def sha256(self, key: str) -> str | None:
         """Compute the digest of a file, a part at a time in memory, or return the one noted; None if absent."""
-        if self._noted is not None and key in self._noted:
-            return self._noted[key]
+        if (noted := self._find_noted(key)) is not None:
+            return noted
         try:
             descriptor = open_regular(f"{self.name}/{key}", os.O_RDONLY)
         except (FileNotFoundError, NotADirectoryError):
@@ -106,7 +147,7 @@ class LocalStorePath(StorePath):
         finally:
             os.close(descriptor)
         if sum(map(len, data)) >= _LARGE:
-            self._start_sync(path)
+            self._fsyncs.start(path)
 
     def _make_folder(self, folder: str) -> None:
         """Make a folder and missing ones above, up to the base."""
@@ -121,22 +162,6 @@ class LocalStorePath(StorePath):
             with suppress(FileExistsError):
                 os.mkdir(path)
             self._made.add(path)
-
-    def _start_sync(self, path: str) -> None:
-        """Let a thread fsync a file while others are still being made."""
-        # Another thread may be ending the syncs of what was written before: none is submitted to a pool that ended.
-        with self._lock:
-            if self._disk is None:
-                self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
-                renew_after_fork(self)
-            self._on_their_way[path] = self._disk.submit(sync_file, path)
-
-    def _end_sync(self) -> None:
-        with self._lock:
-            disk = self._disk
-            self._on_their_way, self._disk = {}, None
-        if disk is not None:
-            disk.shutdown(cancel_futures=True)
 
     def drop_cached(self, key: str) -> None:
         """Drop a file, fsynced before, from the memory of the system."""
@@ -199,7 +224,7 @@ class LocalStorePath(StorePath):
 
     def remove(self) -> None:
         """Remove the folder."""
-        self._end_sync()
+        self._fsyncs.cancel(self.name)
         self._made.clear()
         remove_tree(self.path)
 
@@ -210,16 +235,17 @@ class LocalStorePath(StorePath):
             paths += [os.path.join(root, file) for file in files] + [root]
         try:
             for path in paths:
-                if path not in self._on_their_way:
+                if path not in self._fsyncs:
                     sync_file(path)
-            while self._on_their_way:
-                self._on_their_way.popitem()[1].result()
+            self._fsyncs.wait()
         finally:
-            self._end_sync()
+            self._fsyncs.cancel()
 
     def child(self, key: str) -> LocalStorePath:
         """Return the place of a folder in this one."""
-        return LocalStorePath(self.path / key, self._base)
+        inner = LocalStorePath(self.path / key, self._base)
+        inner._fsyncs = self._fsyncs
+        return inner
 
     def as_zarr(self) -> Path:
         """The folder."""

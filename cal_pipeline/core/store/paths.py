@@ -68,6 +68,11 @@ class StorePath(ABC):
                 self._noted.clear()
             self._noted[key] = hashlib.sha256(data).hexdigest()
 
+    def _find_noted(self, key: str) -> str | None:
+        """Return the digest noted of an object; None without any."""
+        # Asked once: another thread may be clearing the notes.
+        return None if self._noted is None else self._noted.get(key)
+
     def drop_cached(self, key: str) -> None:
         """Let the next reading of a key come from the device itself, where that can be asked for."""
         return
@@ -93,8 +98,8 @@ class StorePath(ABC):
 
     def sha256(self, key: str) -> str | None:
         """Compute the hexadecimal SHA-256 digest of the bytes of a key, or return the one noted; None if absent."""
-        if self._noted is not None and key in self._noted:
-            return self._noted[key]
+        if (noted := self._find_noted(key)) is not None:
+            return noted
         data = self.get(key)
         return None if data is None else hashlib.sha256(data).hexdigest()
 

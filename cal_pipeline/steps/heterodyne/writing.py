@@ -16,7 +16,7 @@ from cal_pipeline.core.store.identity import Identity
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.errors import NotFiniteError
-from cal_pipeline.heterodyne.identity import identify_input
+from cal_pipeline.heterodyne.identity import identify_input, list_input
 from cal_pipeline.heterodyne.l1_attributes import band_attributes
 from cal_pipeline.heterodyne.physics.calibration import count_without_factor
 from cal_pipeline.heterodyne.scan import Band, Scan
@@ -72,11 +72,13 @@ def write_scan(
     DataReadError
         If an object of L0 cannot be read.
     """
-    identify: Callable[[], Identity] = cache(partial(identify_input, scan, l0_digest))
     groups = [root.child(band.name) if band.name else root for band in scan.bands]
-    # What is digested as it is read is not read once more before.
+    # What is digested as it is read is not read once more before. It is listed before: the stamps of what is written
+    # meanwhile are not those of what was read, and a run that resumes would take the scan for one made from it.
     is_late = scan.bands[0].open_session().notes_digests
     is_small = scan.n_samples < _WORTH_A_THREAD
+    objects = list_input(scan) if is_late else None
+    identify: Callable[[], Identity] = cache(partial(identify_input, scan, l0_digest, objects))
     if is_small and not is_late:
         identify()
     with nullcontext(identify) if is_late or is_small else _in_background(identify) as identified:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import time
 import weakref
 from collections import namedtuple
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 import stpipe.step
@@ -33,11 +34,11 @@ class Observation:
 def calibrate(monkeypatch):
     """Calibrate observations with given functions in the place of steps and writing; yields the numbers done."""
 
-    def start(numbers, begin=Observation, end=lambda _: None, threads=2):
+    def start(numbers, begin=Observation, end=lambda _: None, threads=2, state=MappingProxyType({})):
         def write(processed, place, recipe):
             assert place == Place(str(processed.number))
             end(processed)
-            return JobResult(processed.number)
+            return JobResult(processed.number, **state)
 
         monkeypatch.setattr(this_process, "begin_observation", lambda dataset, number, recipe, earlier: begin(number))
         monkeypatch.setattr(this_process, "write_processed", write)
@@ -134,6 +135,27 @@ def iter_into(done, results):
     for number in results:
         done.append(number)
     return ()
+
+
+@pytest.mark.parametrize("state", [{}, {"kept_in": "l1.zarr"}, {"failed_in": "write"}])
+def test_an_interruption_discards_what_was_finished_and_not_handed_over(calibrate, monkeypatch, state):
+    removed, finished = [], threading.Event()
+    monkeypatch.setattr(this_process, "discard_group", removed.append)
+
+    def end(processed):
+        if processed.number == 2:
+            assert finished.wait(WAIT)
+            time.sleep(0.05)
+            raise KeyboardInterrupt
+        if processed.number == 3:
+            finished.set()
+
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        done.extend(iter_into(done, calibrate([1, 2, 3], end=end, state=state)))
+    assert done == [1]
+    # One of an earlier run that is kept is in its place; one that failed has left nothing.
+    assert removed == ([] if state else [Place("3")])
 
 
 def test_an_observation_is_let_go_when_it_is_done(calibrate):

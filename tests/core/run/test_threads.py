@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -101,3 +103,27 @@ def test_an_error_of_the_items_ends_it(number):
 def test_a_function_that_raises_stop_iteration_is_no_end(number):
     with pytest.raises(StopIteration):
         map_in(number, lambda _: next(iter(())), range(3))
+
+
+LATE = """
+import threading, time
+from cal_pipeline.core.run.threads import BlockThreads, map_in_threads
+
+def work(_):
+    time.sleep(0.5)
+
+def run(threads):
+    try:
+        threads.run(map_in_threads, work, range(3))
+    except RuntimeError as error:
+        print(error)
+
+threads = BlockThreads(2)
+for _ in range(2):
+    threading.Thread(target=run, args=(threads,)).start()
+time.sleep(0.2)  # the end of the main thread closes all pools
+"""
+
+
+def test_two_calls_end_when_the_main_thread_has_ended_before_them():
+    subprocess.run([sys.executable, "-c", LATE], check=True, timeout=60)

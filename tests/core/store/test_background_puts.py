@@ -106,6 +106,14 @@ def test_who_waits_for_room_is_told_of_an_error():
     puts.wait()
 
 
+def test_an_object_whose_request_is_cancelled_is_not_taken_for_written():
+    puts, stuck = BackgroundPuts(), Future()
+    puts.add(1, lambda: stuck)
+    stuck.cancel()
+    with pytest.raises(StoreError, match="cannot be written: its driver cancelled the request"):
+        puts.wait()
+
+
 def test_a_forked_child_does_not_wait_for_its_parent():
     puts = BackgroundPuts()
     puts.add(1, Future)

@@ -119,3 +119,14 @@ def test_noted_while_reading_is_of_what_was_read(store):
     assert digest_objects(LocalStorePath(store.path), ["a", "b"]) != wanted
     store.get("a/x/c/0")
     assert digest_objects(store, ["a", "b"]) == digest_objects(LocalStorePath(store.path), ["a", "b"])
+
+
+def test_notes_that_another_thread_clears_are_no_error(store):
+    class Cleared(dict):
+        """Notes that are cleared after it was asked whether there is one."""
+
+        def __contains__(self, key):
+            return True
+
+    store._noted = Cleared()
+    assert store.sha256("a/zarr.json") == hashlib.sha256(FILES["a/zarr.json"]).hexdigest()

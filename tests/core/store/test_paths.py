@@ -8,6 +8,7 @@ import queue
 import threading
 
 import pytest
+from helpers_wait import wait_until
 from zarr.storage import MemoryStore
 
 from cal_pipeline.core.store import local_path as storage
@@ -134,3 +135,42 @@ def test_an_error_of_the_disk_is_no_absence(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "stat", fail)
     with pytest.raises(OSError, match="Input/output error"):
         place.exists("calibration")
+
+
+@pytest.fixture
+def failing_disk(monkeypatch):
+    """Let the first fsync of each large file fail: the system tells of an error once."""
+    fsync, told = os.fsync, set()
+
+    def fail_once(descriptor):
+        found = os.fstat(descriptor)
+        if found.st_size >= 2**20 and found.st_ino not in told:
+            told.add(found.st_ino)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_once)
+    return told
+
+
+def test_a_file_of_a_place_below_that_did_not_reach_the_disk_is_not_durable(tmp_path, failing_disk):
+    root = LocalStorePath(tmp_path / "scan")
+    band = root.child("band_0")
+    band.put("spectra/c.0", bytes(2**20))
+    wait_until(lambda: failing_disk)
+    with pytest.raises(OSError, match="Input/output error"):
+        root.make_durable()
+
+
+def test_removing_a_place_below_leaves_the_errors_of_others(tmp_path, failing_disk):
+    root = LocalStorePath(tmp_path / "scan")
+    root.child("band_0").put("spectra/c.0", bytes(2**20))
+    band = root.child("band_1")
+    band.put("spectra/c.0", bytes(2**20))
+    wait_until(lambda: len(failing_disk) == 2)
+    band.remove()
+    with pytest.raises(OSError, match="Input/output error"):
+        root.make_durable()
+    root.remove()
+    root.put("c.0", b"1")
+    root.make_durable()

@@ -10,6 +10,7 @@ from helpers_l0 import MJD, SECOND, write_scan
 
 from cal_pipeline.core.store.digest import digest_objects
 from cal_pipeline.core.store.opening import open_store
+from cal_pipeline.steps.heterodyne import writing
 
 
 @pytest.fixture
@@ -88,3 +89,27 @@ def test_bands_of_a_scan_share_theirs(tmp_path, calibrate):
 @pytest.mark.slow
 def test_is_left_out_if_asked_to(session, digest_of):
     assert digest_of(session, l0_digest=False) is None
+
+
+def test_a_scan_whose_input_changes_while_it_is_written_is_redone_by_a_run_that_resumes(
+    session, calibrate, monkeypatch, caplog
+):
+    """What is recorded is what was read: neither fingerprint nor digest is that of the counts that came later."""
+    settings = {"atmosphere": {"strategy": "fixed", "pwv": 1.0}}
+    write_arrays = writing._write_arrays
+
+    def write_and_change(*args):
+        tally = write_arrays(*args)
+        flip(session / "scan_000002/source/data_5d/c/0/0/0/0/0")
+        return tally
+
+    with monkeypatch.context() as changing:
+        changing.setattr(writing, "_write_arrays", write_and_change)
+        calibrate(session, **settings)
+    with caplog.at_level("INFO", "cal_pipeline"):
+        calibrate(session, resume=True, **settings)
+    assert "1 redone (1 L0 changed)" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO", "cal_pipeline"):
+        calibrate(session, resume=True, **settings)
+    assert "L0 changed" not in caplog.text
