@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 
 from cal_pipeline.core.observation import Growth
 from cal_pipeline.core.store.product import Key
@@ -56,10 +57,12 @@ class JobQueue:
         The jobs.
     ahead : int
         Largest distance from the first unfinished job in the queue; may be changed during a run.
+    together : int
+        Number of consecutive jobs that one worker should take, since neighbours read the same loads.
     """
 
-    def __init__(self, jobs: list[Job], ahead: int) -> None:
-        self.ahead = ahead
+    def __init__(self, jobs: list[Job], ahead: int, together: int = 1) -> None:
+        self.ahead, self._together = ahead, together
         self._waiting = deque(jobs)
         self._position = {job.number: position for position, job in enumerate(jobs)}
         self._running: set[Key] = set()
@@ -67,14 +70,32 @@ class JobQueue:
     def __bool__(self) -> bool:
         return bool(self._waiting or self._running)
 
-    def next(self) -> Job | None:
-        """Take the next job to start; None if there is none at present."""
-        first = min((self._position[number] for number in self._running), default=None)
-        if not self._waiting or (first is not None and self._position[self._waiting[0].number] > first + self.ahead):
+    def next(self, last: Key | None = None) -> Job | None:
+        """Take the next job to start; None if there is none at present.
+
+        Parameters
+        ----------
+        last : int, optional
+            The job that the same worker did last; those that belong together with it come first.
+        """
+        if not self._waiting:
             return None
-        job = self._waiting.popleft()
+        first = min(self._position[number] for number in (*self._running, self._waiting[0].number))
+        near = [
+            job for job in islice(self._waiting, self.ahead + 1) if self._position[job.number] <= first + self.ahead
+        ]
+        if not near:
+            return None
+        # Workers that last may come from another queue.
+        own = self._group(last) if last in self._position else None
+        others = {self._group(number) for number in self._running}
+        job = min(near, key=lambda job: (self._group(job.number) != own, self._group(job.number) in others))
+        self._waiting.remove(job)
         self._running.add(job.number)
         return job
+
+    def _group(self, number: Key) -> int:
+        return self._position[number] // self._together
 
     def done(self, number: Key) -> None:
         """Mark a job as done."""

@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 AHEAD = 8
 """Number of observations per worker that may overtake a slow one."""
 
+TOGETHER = 8
+"""Number of consecutive observations that a worker takes: each reads the loads of its neighbours as well."""
+
 _WORKER = "cal_pipeline worker"
 """Name of worker processes."""
 
@@ -304,7 +307,9 @@ class Processes:
     ) -> JobResults:
         """Calibrate observations in worker processes and yield their results as they complete."""
         threads = self.threads or max(available_cores() // self.number, 1)
-        jobs = JobQueue(make_jobs(dataset, numbers, recipe, output, threads, earlier, growth), AHEAD * self.number)
+        jobs = JobQueue(
+            make_jobs(dataset, numbers, recipe, output, threads, earlier, growth), AHEAD * self.number, TOGETHER
+        )
         attempts: dict[Key, int] = {}
         kind = output.kind
         workers: list[_Worker] = []
@@ -316,7 +321,7 @@ class Processes:
             while jobs:
                 check_interruption()
                 for worker in workers:
-                    job = jobs.next() if worker.job is None else None
+                    job = jobs.next(worker.last) if worker.job is None else None
                     if job is not None:
                         worker.start(job)
                 for worker in _ready(workers):
@@ -416,6 +421,7 @@ class _Worker:
             self.process.start()
         other.close()
         self.job: Job | None = None
+        self.last: Key | None = None
         self._began = False
 
     @property
@@ -425,7 +431,7 @@ class _Worker:
 
     def start(self, job: Job) -> None:
         """Send a job to the worker."""
-        self.job = job
+        self.job, self.last = job, job.number
         try:
             self.connection.send(job)
         except OSError:

@@ -121,6 +121,31 @@ def test_no_job_is_far_ahead_of_one_that_is_not_done():
     assert not queue
 
 
+def test_workers_take_neighbours_and_help_at_the_end():
+    queue = JobQueue([Job("l0", "l1", number, b"", 1) for number in range(8)], ahead=16, together=4)
+    last, taken = {"a": None, "b": 99}, {"a": [], "b": []}  # one has worked for another queue
+    for worker in "abaaabbb":
+        job = queue.next(last[worker])
+        if last[worker] in taken[worker]:
+            queue.done(last[worker])
+        last[worker] = job.number
+        taken[worker].append(job.number)
+    assert taken == {"a": [0, 1, 2, 3], "b": [4, 5, 6, 7]}
+    queue = JobQueue([Job("l0", "l1", number, b"", 1) for number in range(4)], ahead=16, together=4)
+    assert [queue.next(last).number for last in (None, None, 0)] == [0, 1, 2]
+
+
+def test_neighbours_wait_for_one_that_takes_long():
+    queue = JobQueue([Job("l0", "l1", number, b"", 1) for number in range(20)], ahead=6, together=4)
+    assert [queue.next().number, queue.next().number] == [0, 4]
+    for number in (4, 5):
+        queue.done(number)
+        assert queue.next(number).number == number + 1
+    queue.done(6)
+    # What is left of the first group is nearer than what may be begun.
+    assert queue.next(6).number == 1
+
+
 class DiesOnce(CalibrationPipeline):
     """Kills the process that has written scan 2 or 5 the first time, before the scan can be published."""
 
