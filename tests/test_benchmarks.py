@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import itertools
+import logging
 import math
 import pkgutil
 import sys
@@ -27,7 +28,11 @@ def load(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(ROOT)
     monkeypatch.setenv("CAL_PIPELINE_BENCHMARK_FOLDER", str(tmp_path))
     monkeypatch.setenv("CAL_PIPELINE_BENCHMARK_TINY", "1")
+    before = logging.getLogger("stpipe").level
     yield lambda name: importlib.import_module(f"benchmarks.{name}")
+    # Benchmarks have a process of their own, which they silence.
+    logging.disable(logging.NOTSET)
+    logging.getLogger("stpipe").setLevel(before)
     for name in [name for name in sys.modules if name.partition(".")[0] == "benchmarks"]:
         del sys.modules[name]
 
