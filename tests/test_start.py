@@ -78,13 +78,12 @@ class TestDeferredPackages:
         script = """
 import cal_pipeline, stpipe
 import sys
-assert "crds.core.rmap" not in sys.modules
+print("crds.core.rmap" in sys.modules)
 import crds
 from crds.core import heavy_client
-assert callable(crds.getreferences) and callable(heavy_client.getreferences)
-assert "crds.core.rmap" in sys.modules
+print(callable(crds.getreferences), callable(heavy_client.getreferences), "crds.core.rmap" in sys.modules)
 """
-        run(script)
+        assert run(script).split() == ["False", "True", "True", "True"]
 
     def test_of_numba_work_once_they_are_used(self):
         script = """
@@ -95,22 +94,21 @@ import numba, numpy as np, sys
 def product(a, b):
     return a @ b
 
-assert product(np.eye(2), np.ones((2, 2))).sum() == 4.0
+print(product(np.eye(2), np.ones((2, 2))).sum())
 import scipy.linalg
-assert scipy.linalg.inv(np.eye(2)).sum() == 2.0
+print(scipy.linalg.inv(np.eye(2)).sum())
 from scipy.linalg import blas, lapack
-assert blas.ddot(np.ones(2), np.ones(2)) == 2.0
+print(blas.ddot(np.ones(2), np.ones(2)))
 """
-        run(script)
+        assert run(script).split() == ["4.0", "2.0", "2.0"]
 
     def test_are_loaded_at_once_by_whoever_else_imports_them(self):
         script = """
 import cal_pipeline
 import scipy.linalg, sys, types
-assert type(sys.modules["scipy.linalg"]) is types.ModuleType
-assert "scipy.linalg._basic" in sys.modules
+print(type(sys.modules["scipy.linalg"]) is types.ModuleType, "scipy.linalg._basic" in sys.modules)
 """
-        run(script)
+        assert run(script).split() == ["True", "True"]
 
     def test_that_cannot_be_loaded_say_so_each_time(self, tmp_path):
         (tmp_path / "broken.py").write_text("import nothing_of_this_name")
@@ -125,8 +123,6 @@ for attempt in range(2):
     try:
         importer.broken.name
     except ModuleNotFoundError as error:
-        assert error.name == "nothing_of_this_name"
-    else:
-        raise AssertionError
+        print(error.name)
 """
-        run(script)
+        assert run(script).split() == ["nothing_of_this_name"] * 2

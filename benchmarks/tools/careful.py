@@ -272,7 +272,7 @@ class Fit:
         return float(np.sqrt(variance) / curvature), float(abs(shift) / curvature), float(chi2)
 
     def average(self, changes: np.ndarray) -> float:
-        """What a change of the input [C,R,A,K] does to the PWV."""
+        """Compute the change of the PWV due to changes of the input temperatures [C,R,A,K]."""
         weights, slope = self.weights(self.pwv), self.sky.slope(self.pwv)[:, None, None, :]
         return float(np.sum(weights * slope * changes) / np.sum(weights * slope**2))
 

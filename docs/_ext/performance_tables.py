@@ -1,6 +1,7 @@
 """Tables of the page on performance, made from the figures that ``benchmarks/record.py`` has stored."""
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a figure must reach.
+    """Bound on a stored figure.
 
     Benchmarks are times, sizes and ratios that are better when they are smaller; goals may be stated the other way
     round: `of` divided by the stored value.
@@ -189,15 +190,15 @@ class Plan:
         return f"caught up after {self.outage_h * load / (1.0 - load):.1f} h" if load < 1.0 else "grows"
 
 
-class PerformanceTable(Directive):
+class PerformanceTable(Directive, ABC):
     """A table of the page."""
 
     required_arguments = 1
     final_argument_whitespace = True
 
+    @abstractmethod
     def rows(self, figures):
         """List the rows of the table."""
-        raise NotImplementedError
 
     def run(self):
         self.state.document.settings.env.note_dependency(str(FIGURES))

@@ -212,7 +212,7 @@ class _Work(Generic[Item, Result]):
             try:
                 taken = None if self._is_over else next(self._items, None)
             except BaseException as error:
-                taken, self._error = None, error
+                taken, self._error = None, self._error or error
             if taken is None:
                 self._is_over = True
                 self._note_end()
@@ -258,8 +258,8 @@ def map_in_threads(
     """Call a function on every item, in the threads of the run unless there are few samples.
 
     Threads take the items one by one, so that memory does not grow with their number. The first
-    error ends it, once the calls that are running have ended. Outside of
-    a run, threads are started for the call.
+    error ends it, once the calls that are running have ended. Outside of a run, threads are started
+    for the call.
 
     Parameters
     ----------

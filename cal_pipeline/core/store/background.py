@@ -10,13 +10,8 @@ from typing import Any
 from cal_pipeline.core.errors import StoreError
 from cal_pipeline.core.run.threads import renew_after_fork
 from cal_pipeline.core.store.paths import Item, Result, StorePath
+from cal_pipeline.core.store.read_ahead import MOST_BYTES, MOST_REQUESTS
 from cal_pipeline.core.store.remote_path import RemoteStorePath
-
-MOST_BYTES = 2**24
-"""Bytes that are on their way at a time: at 50 ms a request enough for 0.3 GB/s."""
-
-MOST_REQUESTS = 48
-"""Objects that are on their way at a time."""
 
 
 class BackgroundPuts:

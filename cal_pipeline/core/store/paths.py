@@ -48,11 +48,6 @@ class StorePath(ABC):
         """Note the values of a chunk that is written, where chunks are witnessed."""
         return
 
-    @property
-    def notes_digests(self) -> bool:
-        """Whether digests are noted as objects are read."""
-        return self._noted is not None
-
     def note_digests(self) -> None:
         """Note from now on the digest of each object that is read here, so that :meth:`sha256` does not read it again.
 

@@ -378,7 +378,8 @@ class SkyDirection:
         air, opacity = self.air, self.air.opacity
         modelled = np.empty((3, water.size, len(air.opaque)))
         responses = np.zeros((3 + len(air.brightness), water.size, len(air.opaque)))
-        brightness, slopes, dry, tiles = map(in_tiles, (air.brightness, air.layer_slopes, opacity.c, responses))
+        brightness, slopes, dry = map(_read_in_tiles, (air.brightness, air.layer_slopes, opacity.c))
+        tiles = in_tiles(responses)
         look = self._look_into(modelled)
         for place, pwv, a, through_layers in self._evaluate(water, array):
             look(place, pwv, a, through_layers)
@@ -394,7 +395,7 @@ class SkyDirection:
         Its memory is that of what comes next too: a tile at a time, of all pixels, stays in the cache.
         NumPy's exponential takes a fifth of the time of a compiled loop's.
         """
-        wet, dry = in_tiles(self.air.opacity.b), in_tiles(self.air.opacity.c)
+        wet, dry = _read_in_tiles(self.air.opacity.b), _read_in_tiles(self.air.opacity.c)
         n_bands, n_layers, n_tiles, width = wet.shape
         through = np.empty((n_bands, n_layers, width))
         for tile in range(n_tiles):
@@ -414,8 +415,8 @@ class SkyDirection:
         found : ndarray, shape (3 or 1, Q, C)
         """
         air = self.air
-        opaque, out = in_tiles(rows(air.opaque)), in_tiles(found)
-        brightness, wet, dry = map(in_tiles, (air.brightness, air.opacity.b, air.opacity.c))
+        opaque, out = _read_in_tiles(rows(air.opaque)), in_tiles(found)
+        brightness, wet, dry = map(_read_in_tiles, (air.brightness, air.opacity.b, air.opacity.c))
 
         def look(place: tuple[int, int], pwv: float, array: int, through: Floats) -> None:
             look_through(opaque, brightness, wet, dry, pwv, self.airmass, array, air.share[array], through, *place, out)
@@ -516,3 +517,8 @@ class ModelledSky:
         if self._whole is not None:
             return *self._whole, array
         return *self._direction.observe_rows(self._water[chosen], array, self._n_wanted), np.arange(array.size)
+
+
+def _read_in_tiles(values: Floats) -> Floats:
+    """Return an array that is only read in tiles of channels, a copy if it has no views in tiles."""
+    return in_tiles(np.ascontiguousarray(values))

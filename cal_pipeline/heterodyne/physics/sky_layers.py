@@ -19,16 +19,23 @@ _NARROWEST_TILE = 256
 def in_tiles(values: Floats) -> Floats:
     """View an array in tiles of channels: the last axis, of length C, as two (C/W, W), W a divisor of C.
 
+    Raises
+    ------
+    ValueError
+        If it is not C-contiguous: what is written to the tiles of a copy would be lost.
+
     Examples
     --------
     >>> in_tiles(np.zeros((2, 16384))).shape, in_tiles(np.zeros(5000)).shape
     ((2, 8, 2048), (4, 1250))
     """
+    if not values.flags.c_contiguous:
+        raise ValueError(f"an array of shape {values.shape} is not C-contiguous, expected one that has views in tiles")
     *before, n_channels = values.shape
     n_tiles = next(n for n in range(max(-(-n_channels // _WIDEST_TILE), 1), n_channels + 1) if n_channels % n == 0)
     if n_channels // n_tiles < _NARROWEST_TILE:
         n_tiles = 1
-    return np.ascontiguousarray(values).reshape(*before, n_tiles, n_channels // n_tiles)
+    return values.reshape(*before, n_tiles, n_channels // n_tiles)
 
 
 @compiled

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from functools import cache, partial
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cal_pipeline.core.run.stream import Operation, Stream
-from cal_pipeline.core.store.identity import Identity
 from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.heterodyne.errors import NotFiniteError
@@ -25,11 +24,8 @@ from cal_pipeline.heterodyne.tally import Tally
 from cal_pipeline.steps.heterodyne.base import CalibrationStep
 from cal_pipeline.steps.heterodyne.block import SpectrumBlock
 
-Result = TypeVar("Result")
-
 _WORTH_A_THREAD = 2**22
-"""Samples of a scan from which on its digest is made beside the rest: a thread that handles many small objects takes
-longer than they do, as it leaves the interpreter to others only while it hashes."""
+"""Samples of a scan from which on its files are fsynced while its quality is judged."""
 
 Steps = Sequence[type[CalibrationStep]]
 """Steps in processing order, which is that of their work on samples."""
@@ -73,18 +69,13 @@ def write_scan(
         If an object of L0 cannot be read.
     """
     groups = [root.child(band.name) if band.name else root for band in scan.bands]
-    # What is digested as it is read is not read once more before. It is listed before: the stamps of what is written
-    # meanwhile are not those of what was read, and a run that resumes would take the scan for one made from it.
-    is_late = scan.bands[0].open_session().notes_digests
-    is_small = scan.n_samples < _WORTH_A_THREAD
-    objects = list_input(scan) if is_late else None
-    identify: Callable[[], Identity] = cache(partial(identify_input, scan, l0_digest, objects))
-    if is_small and not is_late:
-        identify()
-    with nullcontext(identify) if is_late or is_small else _in_background(identify) as identified:
-        tallies = [_write_arrays(*each, scan, steps) for each in zip(scan.bands, groups, strict=True)]
-        of_bands = zip(scan.bands, groups, tallies, strict=True)
-        written = [_write_attributes(*each, scan, provenance, identified) for each in of_bands]
+    # Listed before the samples are read: the stamps of what is written meanwhile are not those of what was read, and a
+    # run that resumes would take the scan for one made from it. Digests were noted by the time that they are asked for.
+    objects = list_input(scan)
+    tallies = [_write_arrays(*each, scan, steps) for each in zip(scan.bands, groups, strict=True)]
+    identity = identify_input(scan, l0_digest, objects)
+    of_bands = zip(scan.bands, groups, tallies, strict=True)
+    written = [_write_attributes(*each, scan, provenance | identity) for each in of_bands]
     _refuse_without_samples(scan, tallies)
     if scan.bands[0].name:
         write_group(root, "", {"scan_number": scan.number, "bands": [band.name for band in scan.bands]})
@@ -126,13 +117,12 @@ def _write_attributes(
     tally: Tally,
     scan: Scan,
     provenance: dict[str, Any],
-    identified: Callable[[], Identity],
 ) -> WrittenBand:
-    """Write the metadata of the group of a band, with the identity of its input once it is known."""
+    """Write the metadata of the group of a band."""
     # The disk works while the quality is judged; a small scan has too little for it, and is fsynced once, at its end.
     is_small = scan.n_samples < _WORTH_A_THREAD
     with nullcontext() if is_small else _in_background(group.make_durable), scan.clock("write"):
-        attributes = band_attributes(band, scan, tally, provenance | identified())
+        attributes = band_attributes(band, scan, tally, provenance)
         write_group(group, "", attributes)
     return WrittenBand(attributes, tally)
 
@@ -220,12 +210,9 @@ def _n_without_factor(band: Band) -> int:
 
 
 @contextmanager
-def _in_background(task: Callable[[], Result]) -> Iterator[Callable[[], Result]]:
-    """Run a task concurrently with the block, which is given a function that waits for its result.
-
-    Errors of the task are raised there, and at the end of the block.
-    """
+def _in_background(task: Callable[[], None]) -> Iterator[None]:
+    """Run a task concurrently with the block, at whose end its errors are raised."""
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(task)
-        yield future.result
+        yield
         future.result()

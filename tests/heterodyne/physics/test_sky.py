@@ -12,6 +12,7 @@ from scipy.integrate import quad
 from cal_pipeline.heterodyne.physics.observed_sky import observed_sky
 from cal_pipeline.heterodyne.physics.planck import EXACT, KALIBRATE_COMPAT, Sidebands
 from cal_pipeline.heterodyne.physics.sky import Air, ModelledSky, Opacity, SkyDirection, Surroundings
+from cal_pipeline.heterodyne.physics.sky_layers import in_tiles
 
 WATER = np.array([[1.0]])
 
@@ -307,3 +308,11 @@ def test_a_wide_band_is_its_parts(n_channels):
 
     parts = [slice(0, 1024), slice(1024, 2048), slice(2048, None)]
     np.testing.assert_array_equal(look(slice(None)), np.concatenate([look(part) for part in parts], axis=-1))
+
+
+def test_what_is_written_in_tiles_reaches_the_array():
+    values = np.zeros((2, 4096))
+    in_tiles(values)[1, 1, 0] = 1.0
+    assert np.argwhere(values).tolist() == [[1, 2048]]
+    with pytest.raises(ValueError, match="is not C-contiguous"):
+        in_tiles(np.zeros((4096, 2)).T)

@@ -94,7 +94,7 @@ def test_is_left_out_if_asked_to(session, digest_of):
 def test_a_scan_whose_input_changes_while_it_is_written_is_redone_by_a_run_that_resumes(
     session, calibrate, monkeypatch, caplog
 ):
-    """What is recorded is what was read: neither fingerprint nor digest is that of the counts that came later."""
+    """Fingerprint and digest are those of the counts that were read, before the change."""
     settings = {"atmosphere": {"strategy": "fixed", "pwv": 1.0}}
     write_arrays = writing._write_arrays
 
