@@ -98,15 +98,18 @@ class RemoteOutput(OutputStore):
     def publish(self, name: str, changed: bool = False) -> None:
         """Write the ``zarr.json`` of an observation."""
         self.lock.ensure_held()
-        staged = self._staged.pop(name, None)
+        staged = self._staged.get(name) or self.root.child(name)
         if changed:
-            finish_group(staged or self.root.child(name))
+            finish_group(staged)
+        # The metadata may be on its way still.
+        staged.make_durable()
         draft = self.root.child(f"{_UNPUBLISHED}/{self.run}/{name}")
         content = draft.get("zarr.json")
         if content is None:
             raise IncompleteWriteError(f"{self.root}/{name} has no metadata")
         self.root.put(f"{name}/zarr.json", content)
         draft.delete("zarr.json")
+        self._staged.pop(name, None)
 
     def published(self) -> list[str]:
         """List the names of the finished observations."""

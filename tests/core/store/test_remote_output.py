@@ -6,12 +6,14 @@ import json
 import uuid
 
 import pytest
+from helpers_delaying import make_slow_place
 from test_output import RUN, fill, publish
 
 from cal_pipeline.core.store.lock import Holder
 from cal_pipeline.core.store.make_output import make_output, staging_path
+from cal_pipeline.core.store.metadata import write_group
 from cal_pipeline.core.store.opening import open_store
-from cal_pipeline.core.store.output import finish_group
+from cal_pipeline.core.store.output import discard_group, finish_group
 from cal_pipeline.core.store.remote_path import RemoteStorePath
 from cal_pipeline.errors import IncompleteWriteError, OutputExistsError, StoreError, StoreLockedError
 from cal_pipeline.heterodyne.product import CalibratedSession
@@ -202,3 +204,33 @@ def test_an_output_in_the_input(tmp_path, name):
     with pytest.raises(StoreError, match="are the same store, or one contains the other"):
         make(f"{session}{name}", source=session)
     make(f"{session}.old", source=session).close()
+
+
+def slow_output(monkeypatch):
+    root, store = make_slow_place(delay=0.05)
+    monkeypatch.setattr("cal_pipeline.core.store.remote_output.open_store", lambda *_, **__: root)
+    return make("memory://slow/l1.zarr"), store
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_metadata_that_is_on_its_way_is_waited_for(monkeypatch, changed):
+    output, _ = slow_output(monkeypatch)
+    with output:
+        write_group(output.staging_of("scan_000001"), "", {"n_channels": 0})
+        output.publish("scan_000001", changed)
+        assert output.published() == ["scan_000001"]
+
+
+def test_a_scan_whose_metadata_did_not_arrive_is_not_published(monkeypatch):
+    output, store = slow_output(monkeypatch)
+    with output:
+        store.broken.add(f".unpublished/{output.run}/scan_000001/zarr.json")
+        write_group(output.staging_of("scan_000001"), "", {"n_channels": 0})
+        with pytest.raises(StoreError, match=r"scan_000001/zarr\.json cannot be written: access is forbidden"):
+            output.publish("scan_000001")
+        store.broken.clear()
+        discard_group(output.staging_of("scan_000001"))
+        assert output.published() == []
+        write_group(output.staging_of("scan_000001"), "", {"n_channels": 0})
+        output.publish("scan_000001")
+        assert output.published() == ["scan_000001"]
