@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from cal_pipeline.core.observation import Dataset, Growth
@@ -13,7 +12,7 @@ from cal_pipeline.core.run.garbage import few_collections, keep_collections_shor
 from cal_pipeline.core.run.job import JobResult, ProcessedObservation, Recipe, write_processed
 from cal_pipeline.core.run.signals import check_interruption
 from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, limit_blas_threads, short_turns
-from cal_pipeline.core.run.workers import NO_EARLIER, Earlier, JobResults, begin_observation
+from cal_pipeline.core.run.workers import AHEAD, NO_EARLIER, Earlier, JobResults, begin_observation
 from cal_pipeline.core.store.output import OutputStore, discard_group
 from cal_pipeline.core.store.paths import StorePath
 from cal_pipeline.core.store.product import Key
@@ -28,6 +27,7 @@ class ThisProcess:
 
     Small observations are processed one after the other. Of large ones, two are in work at a time:
     while one is opened, fitted, judged or fsynced, the threads work on the samples of the other.
+    Results come as they complete.
 
     Parameters
     ----------
@@ -53,7 +53,11 @@ class ThisProcess:
         earlier: Earlier = NO_EARLIER,
         growth: Growth | None = None,
     ) -> JobResults:
-        """Calibrate observations and yield their results in the order of `numbers`."""
+        """Calibrate observations and yield their results as they complete.
+
+        Of large observations, up to eight may overtake a slow one; small ones keep the order of
+        `numbers`.
+        """
         with (
             few_collections,
             short_turns,
@@ -88,8 +92,8 @@ class _Line:
     _pool: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(IN_WORK, thread_name_prefix="observation")
     )
-    _in_work: deque[Future[tuple[JobResult, bool]]] = field(default_factory=deque)
-    """Large observations whose results were not handed over."""
+    _in_work: dict[Future[tuple[JobResult, bool]], int] = field(default_factory=dict)
+    """Large observations whose results were not handed over, and their positions, in this order."""
     _steps: threading.Lock = field(default_factory=threading.Lock)
     """Held while steps are applied: two observations share them."""
 
@@ -109,25 +113,41 @@ class _Line:
                 discard_group(self._place_of(result.number))
 
     def process(self, numbers: Sequence[Key]) -> Iterator[JobResult]:
-        """Process observations and yield their results in this order."""
-        rest, in_work, is_large = deque(numbers), self._in_work, False
-        while rest or in_work:
+        """Process observations and yield their results as they complete."""
+        in_work, next_one, is_large = self._in_work, 0, False
+        while next_one < len(numbers) or in_work:
             check_interruption()
             if not in_work:
-                processed = self._begin(rest.popleft())
+                processed = self._begin(numbers[next_one])
                 is_large = self._is_large(processed)
                 if not is_large:
+                    next_one += 1
                     yield self._end(processed)
                     continue
-                in_work.append(self._pool.submit(self._finish, processed))
+                in_work[self._pool.submit(self._finish, processed)] = next_one
+                next_one += 1
                 # Else it would stay in memory as long as the others are processed.
                 del processed
-            while rest and is_large and len(in_work) < IN_WORK:
-                in_work.append(self._pool.submit(self._work_on, rest.popleft()))
+            while is_large and len(in_work) < IN_WORK and next_one < min(len(numbers), self._first + AHEAD + 1):
+                in_work[self._pool.submit(self._work_on, numbers[next_one])] = next_one
+                next_one += 1
+            done = self._wait_for_one()
             # Taken out once it is there: until then an interruption leaves it to be discarded.
-            result, is_large = in_work[0].result()
-            in_work.popleft()
+            result, is_large_itself = done.result()
+            # One that is overtaken may be a large one still.
+            is_large = is_large_itself or in_work[done] > self._first
+            del in_work[done]
             yield result
+
+    @property
+    def _first(self) -> int:
+        """Position of the first observation in work."""
+        return next(iter(self._in_work.values()))
+
+    def _wait_for_one(self) -> Future[tuple[JobResult, bool]]:
+        """Wait until an observation in work is done; of several the first one."""
+        done = wait(self._in_work, return_when=FIRST_COMPLETED).done
+        return next(future for future in self._in_work if future in done)
 
     def _work_on(self, number: Key) -> tuple[JobResult, bool]:
         """Process one observation; also return whether it is a large one."""

@@ -17,6 +17,7 @@ from cal_pipeline.core.run import this_process
 from cal_pipeline.core.run.job import JobResult
 from cal_pipeline.core.run.this_process import ThisProcess
 from cal_pipeline.core.run.threads import FEW_SAMPLES, StoppedThreads, map_in_threads
+from cal_pipeline.core.run.workers import AHEAD
 
 Place = namedtuple("Place", "name")
 OUTPUT = SimpleNamespace(kind=SimpleNamespace(group_name=str), staging_of=Place)
@@ -48,16 +49,51 @@ def calibrate(monkeypatch):
     return start
 
 
-def test_the_end_of_one_overlaps_the_samples_of_the_next_and_results_keep_the_order(calibrate):
-    next_is_at_its_samples = threading.Event()
+def test_the_end_of_one_overlaps_the_samples_of_the_next(calibrate):
+    next_is_at_its_samples, first_is_handed_over = threading.Event(), threading.Event()
 
     def end(processed):
         if processed.number == 1:
             assert next_is_at_its_samples.wait(WAIT)
         if processed.number == 2:
             map_in_threads(lambda _: next_is_at_its_samples.set(), range(4))
+            assert first_is_handed_over.wait(WAIT)
 
-    assert list(calibrate([1, 2, 3, 4, 5], end=end)) == [1, 2, 3, 4, 5]
+    results = calibrate([1, 2, 3, 4, 5], end=end)
+    assert next(results) == 1
+    first_is_handed_over.set()
+    assert sorted(results) == [2, 3, 4, 5]
+
+
+def test_one_that_is_done_is_handed_over_while_an_earlier_one_goes_on(calibrate):
+    last_is_handed_over = threading.Event()
+
+    def end(processed):
+        if processed.number == 0:
+            assert last_is_handed_over.wait(WAIT)
+
+    results = calibrate(range(20), end=end)
+    # None starts more than `AHEAD` places ahead of the slow one.
+    assert [next(results) for _ in range(AHEAD)] == list(range(1, AHEAD + 1))
+    last_is_handed_over.set()
+    assert next(results) == 0
+    assert sorted(results) == list(range(AHEAD + 1, 20))
+
+
+def test_small_ones_overtake_a_slow_large_one(calibrate):
+    handed_over = threading.Event()
+
+    def begin(number):
+        return Observation(number, FEW_SAMPLES if number == 0 else 1)
+
+    def end(processed):
+        if processed.number == 0:
+            assert handed_over.wait(WAIT)
+
+    results = calibrate(range(12), begin, end)
+    assert [next(results) for _ in range(3)] == [1, 2, 3]
+    handed_over.set()
+    assert sorted(results) == [0, *range(4, 12)]
 
 
 def test_two_are_in_work_at_a_time_and_steps_of_one(calibrate):
@@ -77,7 +113,7 @@ def test_two_are_in_work_at_a_time_and_steps_of_one(calibrate):
         with lock:
             in_work.remove(processed.number)
 
-    assert list(calibrate(range(20), begin, end)) == list(range(20))
+    assert sorted(calibrate(range(20), begin, end)) == list(range(20))
     assert max(most) <= 2
 
 
@@ -99,7 +135,7 @@ def threading_name():
 
 def test_small_and_large_ones_may_alternate(calibrate):
     sizes = [1, FEW_SAMPLES, 1, 1, FEW_SAMPLES, FEW_SAMPLES, 1]
-    assert list(calibrate(range(7), lambda number: Observation(number, sizes[number]))) == list(range(7))
+    assert sorted(calibrate(range(7), lambda number: Observation(number, sizes[number]))) == list(range(7))
 
 
 def test_an_interruption_keeps_what_was_finished_and_stops_the_others_at_once(calibrate):
@@ -138,24 +174,35 @@ def iter_into(done, results):
 
 
 @pytest.mark.parametrize("state", [{}, {"kept_in": "l1.zarr"}, {"failed_in": "write"}])
-def test_an_interruption_discards_what_was_finished_and_not_handed_over(calibrate, monkeypatch, state):
-    removed, finished = [], threading.Event()
+def test_an_end_discards_what_was_finished_and_not_handed_over(calibrate, monkeypatch, state):
+    removed, finished = [], threading.Semaphore(0)
+    monkeypatch.setattr(this_process, "discard_group", removed.append)
+    results = calibrate([1, 2, 3, 4], end=lambda processed: finished.release(), state=state)
+    assert next(results) in (1, 2)
+    assert finished.acquire(timeout=WAIT)
+    assert finished.acquire(timeout=WAIT)
+    results.close()
+    # One of an earlier run that is kept is in its place; one that failed has left nothing.
+    assert len(removed) == (0 if state else 1)
+
+
+def test_an_interruption_keeps_what_was_finished_after_the_one_that_it_stops(calibrate, monkeypatch):
+    removed, handed_over = [], threading.Event()
     monkeypatch.setattr(this_process, "discard_group", removed.append)
 
     def end(processed):
         if processed.number == 2:
-            assert finished.wait(WAIT)
-            time.sleep(0.05)
+            assert handed_over.wait(WAIT)
             raise KeyboardInterrupt
-        if processed.number == 3:
-            finished.set()
 
     done = []
     with pytest.raises(KeyboardInterrupt):
-        done.extend(iter_into(done, calibrate([1, 2, 3], end=end, state=state)))
-    assert done == [1]
-    # One of an earlier run that is kept is in its place; one that failed has left nothing.
-    assert removed == ([] if state else [Place("3")])
+        for number in calibrate([1, 2, 3], end=end):
+            done.append(number)
+            if number == 3:
+                handed_over.set()
+    assert done == [1, 3]
+    assert removed == []
 
 
 def test_an_observation_is_let_go_when_it_is_done(calibrate):
