@@ -8,9 +8,17 @@ from typing import Any
 
 import numpy as np
 
+_PLAIN = frozenset({str, int, bool, type(None)})
+"""Types that JSON holds as they are."""
+
 
 def make_json_ready(value: Any) -> Any:
     """Convert a value to plain JSON types; numbers that are not finite become None."""
+    # Attributes are hundreds of plain values, which must not be asked whether they are mappings first.
+    if type(value) in _PLAIN:
+        return value
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): make_json_ready(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -69,22 +69,58 @@ class Limit:
         """Grade the value, or the values, of each element: 0 within limits or NaN, 1 questionable, 2 fail."""
         numbers = [np.asarray(item, np.float64) for item in values]
         result = np.zeros(numbers[0].shape, np.int64)
-        for severity, above, below in (
-            (1, self.questionable, self.questionable_below),
-            (2, self.fail, self.fail_below),
-        ):
-            for limits, crosses in ((above, np.greater), (below, np.less)):
+        for severity in (1, 2):
+            for limits, crosses in zip(self.bounds(severity), (np.greater, np.less), strict=True):
                 if limits is not None:
                     crossed = map(crosses, numbers, _as_tuple(limits))
                     result[functools.reduce(np.logical_and, crossed)] = severity
         return result
 
+    def bounds(self, severity: int) -> tuple[OneOrMore | None, OneOrMore | None]:
+        """Return the upper and the lower limits of a severity."""
+        if severity == 1:
+            return self.questionable, self.questionable_below
+        return self.fail, self.fail_below
+
     def crossed(self, severity: int) -> list[float]:
         """Return the finite limits of a severity."""
-        pair = (self.questionable, self.questionable_below) if severity == 1 else (self.fail, self.fail_below)
-        return [
-            number for limits in pair if limits is not None for number in _as_tuple(limits) if math.isfinite(number)
-        ]
+        pair = [_as_tuple(limits) for limits in self.bounds(severity) if limits is not None]
+        return [number for limits in pair for number in limits if math.isfinite(number)]
+
+
+NO_LIMIT = Limit("")
+"""Limit that nothing crosses."""
+
+
+def grade_all(limits: Sequence[Limit], values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Grade the values of many checks of one value each at once, as :meth:`Limit.severity` does for one.
+
+    Parameters
+    ----------
+    limits : sequence of Limit
+        Limits of each check.
+    values : ndarray, shape (N, ...)
+        Value of each check and element.
+
+    Returns
+    -------
+    ndarray of int, shape of `values`
+
+    Examples
+    --------
+    >>> limits = [Limit("too large", questionable=1.0, fail=2.0), Limit("too small", questionable_below=0.5)]
+    >>> grade_all(limits, np.array([[1.5, 3.0], [1.5, 0.0]])).tolist()
+    [[1, 2], [0, 1]]
+    """
+    result = np.zeros(values.shape, np.int64)
+    axes = tuple(range(1, values.ndim))
+    for severity in (1, 2):
+        above, below = zip(*(limit.bounds(severity) for limit in limits), strict=True)
+        for bounds, crosses in ((above, np.greater), (below, np.less)):
+            # No limit is NaN, which nothing crosses.
+            column = np.array([math.nan if bound is None else bound for bound in bounds], np.float64)
+            result[crosses(values, np.expand_dims(column, axes))] = severity
+    return result
 
 
 def _as_tuple(limits: OneOrMore) -> tuple[float, ...]:

@@ -8,15 +8,15 @@ check: the check is then not made, or, if it is required, the element is questio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cal_pipeline.core.limits import Limit, Limits
+from cal_pipeline.core.limits import NO_LIMIT, Limit, Limits, grade_all
 from cal_pipeline.core.run.threads import map_in_threads
 
 Values = NDArray[Any]
@@ -237,22 +237,7 @@ class QualityScheme:
         the check leaves it out.
         """
         figures = {name: values[TOTAL] if isinstance(values, Mapping) else values for name, values in measured.items()}
-        none = np.zeros(elements.shape, np.bool_)
-        excluded = self._excluded(figures, none)
-        verdicts: list[dict[str, Any]] = []
-        made: list[str] = []
-        unknown: list[str] = []
-        for check in self._all_checks:
-            if check.name not in limits.checks:
-                continue
-            judged = ~none if check.excludes else ~excluded
-            values = check.values(figures) or (np.full(elements.shape, np.nan),)
-            known = _known(values)
-            if not check.required and not (known & judged).any():
-                unknown.append(check.name)
-                continue
-            made.append(check.name)
-            verdicts += self._verdicts(check, values, known, limits.checks[check.name], elements, judged)
+        verdicts, made, unknown = self._check(figures, elements, limits)
         worst = max((SEVERITIES.index(verdict["verdict"]) for verdict in verdicts), default=0)
         return {
             **self._reduce(measured),
@@ -264,29 +249,51 @@ class QualityScheme:
             self.elements: self._by_element(measured, elements),
         }
 
+    def _check(
+        self, figures: Mapping[str, Values], elements: NDArray[np.str_], limits: Limits
+    ) -> tuple[list[dict[str, Any]], list[str], list[str]]:
+        """Make all checks; return the verdicts, and the names of the checks that were made and that were not."""
+        checks = [check for check in self._all_checks if check.name in limits.checks]
+        if not checks:
+            return [], [], []
+        none = np.zeros(elements.shape, np.bool_)
+        of_others = ~self._excluded(figures, none)
+        values = [check.values(figures) or (np.full(elements.shape, np.nan),) for check in checks]
+        graded = _grade(values, [limits.checks[check.name] for check in checks])
+        judged = np.array([~none if check.excludes else of_others for check in checks])
+        required = np.array([check.required for check in checks])
+        is_made = required | _any_element(graded.known & judged)
+        severity = graded.severity * judged  # 0 where a value is not known
+        lacking = judged & ~graded.known & required.reshape(-1, *none.ndim * (1,))
+        is_passed = ~_any_element((severity > 0) | lacking)
+        verdicts = [
+            self._make_verdict(checks[i], values[i], limits.checks[checks[i].name], elements, *of_check)
+            for i, of_check in enumerate(zip(severity, lacking, judged, strict=True))
+            if is_made[i] and not is_passed[i]
+        ]
+        names = np.array([check.name for check in checks])
+        return verdicts, names[is_made].tolist(), names[~is_made].tolist()
+
     def _excluded(self, figures: Mapping[str, Values], none: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Find the elements that a check excludes from all others."""
         found = [check.values(figures) for check in self.derived_checks if check.excludes]
         return np.asarray(np.any([none, *(values[0] for values in found if values is not None)], axis=0))
 
-    def _verdicts(
+    def _make_verdict(
         self,
         check: Check,
         values: tuple[Values, ...],
-        known: NDArray[np.bool_],
         limit: Limit,
         elements: NDArray[np.str_],
+        severity: NDArray[np.int64],
+        lacking: NDArray[np.bool_],
         judged: NDArray[np.bool_],
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the verdict on one check, where it is not passed."""
-        severity = limit.severity(*values) * judged  # 0 where a value is not known
-        lacking = judged & ~known if check.required else np.zeros_like(judged)
-        worst = int(severity.max(initial=0)) or int(check.required and lacking.any())
-        if worst == 0:
-            return
+    ) -> dict[str, Any]:
+        """Make the verdict on one check that is not passed."""
+        worst = int(severity.max()) or 1
         crossing = severity == worst
         verdict = FAIL if worst == 2 and 2 * crossing.sum() > max(int(judged.sum()), 1) else QUESTIONABLE
-        yield {
+        return {
             "name": check.name,
             "verdict": verdict,
             "value": _worst_value(values, crossing, limit.crossed(worst)),
@@ -330,12 +337,32 @@ class QualityScheme:
         }
 
 
-def _known(values: tuple[Values, ...]) -> NDArray[np.bool_]:
-    """Tell of which elements all values are known."""
-    known = ~np.isnan(values[0])
-    for item in values[1:]:
-        known &= ~np.isnan(item)
-    return known
+class _Graded(NamedTuple):
+    """Severities of all checks, and whether the values of an element are known, (N, ...)."""
+
+    severity: NDArray[np.int64]
+    known: NDArray[np.bool_]
+
+
+def _grade(values: Sequence[tuple[Values, ...]], limits: Sequence[Limit]) -> _Graded:
+    """Grade the values of all checks.
+
+    NumPy takes as long for the few elements of one check as for those of all.
+    """
+    first = np.array([of[0] for of in values], np.float64)
+    lone = [limit if len(of) == 1 else NO_LIMIT for limit, of in zip(limits, values, strict=True)]
+    severity, known = grade_all(lone, first), ~np.isnan(first)
+    for i, of in enumerate(values):
+        if len(of) > 1:
+            severity[i] = limits[i].severity(*of)
+            for item in of[1:]:
+                known[i] &= ~np.isnan(item)
+    return _Graded(severity, known)
+
+
+def _any_element(of_checks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell for each check whether something, (N, ...), is true of any element."""
+    return np.asarray(of_checks.reshape(len(of_checks), -1).any(axis=1))
 
 
 def _worst_value(values: tuple[Values, ...], crossing: NDArray[np.bool_], limits: list[float]) -> Any:

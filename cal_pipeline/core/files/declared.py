@@ -18,6 +18,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import os
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -432,20 +433,24 @@ def read_declared(
         value that is not accepted. The message names file and key, what was found and expected,
         and the nearest known key.
     """
-    path = Path(path).absolute()
+    # Asked for several times an observation, so without the objects of pathlib.
+    name = os.fspath(path)
+    if not os.path.isabs(name):
+        name = os.path.join(os.getcwd(), name)
     try:
-        changed = path.stat().st_mtime_ns
+        changed = os.stat(name).st_mtime_ns
     except OSError as reason:
-        raise error(f"{_titled(title, path)} cannot be read: {reason}") from reason
+        raise error(f"{_titled(title, Path(name))} cannot be read: {reason}") from reason
     # Classes are hashable, which the annotations of lru_cache do not know.
-    result: T = _read(path, changed, declaration, error, title)  # type: ignore[arg-type]
+    result: T = _read(name, changed, declaration, error, title)  # type: ignore[arg-type]
     return result
 
 
 @lru_cache(maxsize=64)
 def _read(
-    path: Path, mtime_ns: int, declaration: type[Any] | Table[Any], error: type[CalibrationError], title: str
+    name: str, mtime_ns: int, declaration: type[Any] | Table[Any], error: type[CalibrationError], title: str
 ) -> Any:
+    path = Path(name)
     try:
         source = DeclaredFile(path, path.read_bytes(), error, title)
         tree = tomllib.loads(source.content.decode("utf-8"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from cal_pipeline.core.errors import CalibrationError
@@ -93,7 +93,13 @@ def cfg_folder() -> Path:
     ParameterFileError
         If there is neither.
     """
-    package = Path(__file__).parents[2]
+    return _find_cfg(__file__)
+
+
+@cache
+def _find_cfg(module: str) -> Path:
+    """Find the folder `cfg` of the package that a module of it is in."""
+    package = Path(module).parents[2]
     candidates = [package / "cfg", package.parent / "cfg"]
     for folder in candidates:
         if (folder / SELECTION).is_file():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -52,7 +52,7 @@ def open_reader(root: StorePath, path: str) -> ArrayReader:
     """
     found = _Found(read_metadata(root, path, "array"), f"{root}/{path}", path)
     alike, decoders = _parse(found)
-    metadata = replace(alike, name=found.name, path=path, attributes=dict(alike.attributes))
+    metadata = alike.at(found.name, path)
     if decoders is not None:
         return DirectReader(root, metadata, decoders)
     from cal_pipeline.core.store.through_zarr import ZarrReader  # zarr takes longer to import than all of a start

@@ -30,7 +30,10 @@ def list_objects(store: StorePath, groups: Iterable[str]) -> dict[str, Stamp]:
         If a group cannot be listed.
     """
     found: dict[str, Stamp] = {}
-    for group in groups:
+    wanted = set(groups)
+    for group in sorted(wanted):
+        if any(group.startswith(f"{other}/") for other in wanted):
+            continue
         try:
             found |= {f"{group}/{key}": stamp for key, stamp in store.child(group).walk_stamped()}
         except OSError as error:

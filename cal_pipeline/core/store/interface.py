@@ -170,9 +170,12 @@ class ArrayReader(ABC):
         ValueError, RuntimeError, OSError
             If it cannot be read or does not decode.
         """
-        parts = selection or (slice(None),) * self.ndim
+        if selection is None:
+            ranges = [(0, n) for n in self.shape]
+        else:
+            ranges = [s.indices(n)[:2] for s, n in zip(selection, self.shape, strict=True)]
         try:
-            return self._read([s.indices(n)[:2] for s, n in zip(parts, self.shape, strict=True)])
+            return self._read(ranges)
         except (EOFError, zlib.error) as error:  # of gzip, and no errors of values to Python
             raise ValueError(f"a chunk does not decode: {type(error).__name__}: {error}") from error
 

@@ -21,6 +21,9 @@ _LARGE = 2**20
 """Size of files from which on they are fsynced in the background, and hashed in parts [bytes]."""
 
 
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+
+
 class _Fsyncs:
     """Fsyncs of large files in a thread, while others are still being made.
 
@@ -92,11 +95,11 @@ class LocalStorePath(StorePath):
     def get(self, key: str) -> bytes | None:
         """Read the bytes of a file; None if absent."""
         try:
-            descriptor = open_regular(f"{self.name}/{key}", os.O_RDONLY)
+            descriptor, size = _open_sized(f"{self.name}/{key}", os.O_RDONLY)
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
-            data = _read_all(descriptor)
+            data = _read_all(descriptor, size)
         finally:
             os.close(descriptor)
         self._note_digest(key, data)
@@ -117,13 +120,13 @@ class LocalStorePath(StorePath):
         if (noted := self._find_noted(key)) is not None:
             return noted
         try:
-            descriptor = open_regular(f"{self.name}/{key}", os.O_RDONLY)
+            descriptor, size = _open_sized(f"{self.name}/{key}", os.O_RDONLY)
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
             # For a small file the buffer of `file_digest` would cost more than the hash.
-            if os.fstat(descriptor).st_size <= _LARGE:
-                return hashlib.sha256(_read_all(descriptor)).hexdigest()
+            if size <= _LARGE:
+                return hashlib.sha256(_read_all(descriptor, size)).hexdigest()
             with open(descriptor, "rb", buffering=0, closefd=False) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         finally:
@@ -230,16 +233,25 @@ class LocalStorePath(StorePath):
 
     def make_durable(self) -> None:
         """Bring all files and folders to the disk."""
-        paths = []
-        for root, _, files in os.walk(self.name):
-            paths += [os.path.join(root, file) for file in files] + [root]
         try:
-            for path in paths:
+            for path in self._list_all():
                 if path not in self._fsyncs:
                     sync_file(path)
             self._fsyncs.wait()
         finally:
             self._fsyncs.cancel()
+
+    def _list_all(self) -> list[str]:
+        """List the paths of all files and folders, each folder after its files."""
+        # os.walk takes twice the time.
+        paths, folders = [], [self.name]
+        while folders:
+            folder = folders.pop()
+            with suppress(FileNotFoundError), os.scandir(folder) as entries:
+                for entry in entries:
+                    (folders if entry.is_dir(follow_symlinks=False) else paths).append(entry.path)
+                paths.append(folder)
+        return paths
 
     def child(self, key: str) -> LocalStorePath:
         """Return the place of a folder in this one."""
@@ -254,18 +266,23 @@ class LocalStorePath(StorePath):
 
 def open_regular(path: str, flags: int) -> int:
     """Open a regular file; anything else could make its reader wait, or read, without end."""
-    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-    mode = os.fstat(descriptor).st_mode
+    return _open_sized(path, flags)[0]
+
+
+def _open_sized(path: str, flags: int) -> tuple[int, int]:
+    """Open a regular file, and tell its size [bytes]."""
+    descriptor = os.open(path, flags | _NONBLOCK)
+    status = os.fstat(descriptor)
+    mode = status.st_mode
     if stat.S_ISREG(mode):
-        return descriptor
+        return descriptor, status.st_size
     os.close(descriptor)
     number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
     raise OSError(number, "is no regular file", path)
 
 
-def _read_all(descriptor: int) -> bytes:
+def _read_all(descriptor: int, size: int) -> bytes:
     """Read a file that was just opened to its end."""
-    size = os.fstat(descriptor).st_size
     # One byte more than there is: where it does not come, no other call must ask for the end.
     data = os.read(descriptor, size + 1)
     if len(data) == size:

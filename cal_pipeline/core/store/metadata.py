@@ -88,6 +88,13 @@ class ArrayMetadata:
     dimension_names: Sequence[str | None] | None
     attributes: dict[str, Any]
 
+    def at(self, name: str, path: str) -> ArrayMetadata:
+        """Return the metadata of an array alike, under another name and path, with attributes of its own."""
+        # `dataclasses.replace` takes a quarter of the time that opening a small array does.
+        copied = object.__new__(ArrayMetadata)
+        copied.__dict__.update(self.__dict__, name=name, path=path, attributes=dict(self.attributes))
+        return copied
+
     def make_key(self, index: Sequence[int]) -> str:
         """Make the key of a chunk."""
         numbers = self.separator.join(map(str, index))

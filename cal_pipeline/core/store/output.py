@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import math
@@ -9,10 +10,9 @@ import re
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Self
-
-import numpy as np
 
 from cal_pipeline.core.errors import CalibrationError, IncompleteWriteError, LayoutError, OutputExistsError, StoreError
 from cal_pipeline.core.store.interface import chunk_name
@@ -24,6 +24,12 @@ from cal_pipeline.core.store.staging import name_some
 from cal_pipeline.core.text import add_article, format_count
 
 logger = logging.getLogger(__name__)
+
+_ALIKE = 512
+"""Number of metadata whose chunks are remembered: most arrays have the same ones in each observation."""
+
+_LONG = 4096
+"""Length of metadata that no two observations share [bytes]."""
 
 
 class OutputStore(ABC):
@@ -416,29 +422,39 @@ def check_complete(root: StorePath) -> None:
     documents = sorted(key for key in keys if key.endswith("zarr.json"))
     for key, document in zip(documents, root.each(root.get, documents), strict=True):
         try:
-            metadata = json.loads(document or b"")
-            grid = _chunk_grid(metadata) if metadata["node_type"] == "array" else None
+            grid = _find_chunk_grid(document or b"")
         except (ValueError, KeyError, TypeError, ArithmeticError) as error:
             raise IncompleteWriteError(f"{root}/{key} holds no metadata, expected those written: {error!r}") from error
         if grid is not None:
             path = key.removesuffix("zarr.json")
-            expected = {path + chunk_name(index) for index in np.ndindex(*grid)}
+            expected = {path + chunk_name(index) for index in itertools.product(*map(range, grid))}
             present = len(expected & keys)
             if present != len(expected):
                 where = f"{root}/{path}".rstrip("/")
                 raise IncompleteWriteError(f"{where} holds {format_count(present, 'chunk')}, expected {len(expected)}")
 
 
-def _chunk_grid(metadata: dict[str, Any]) -> list[Key]:
-    """Return the number of chunks along each axis of an array.
+def _find_chunk_grid(document: bytes) -> tuple[int, ...] | None:
+    """Read the chunk grid from metadata, once for all arrays alike; metadata as long as a group's are not kept."""
+    return (_read_chunk_grid if len(document) > _LONG else _remembered_chunk_grid)(document)
+
+
+def _read_chunk_grid(document: bytes) -> tuple[int, ...] | None:
+    """Return the number of chunks along each axis of an array, by its metadata; None for a group.
 
     Raises
     ------
     ValueError
         If there are more of them than any array has.
     """
+    metadata = json.loads(document)
+    if metadata["node_type"] != "array":
+        return None
     chunks = metadata["chunk_grid"]["configuration"]["chunk_shape"]
-    grid = [-(-n // c) for n, c in zip(metadata["shape"], chunks, strict=True)]
+    grid = tuple(-(-n // c) for n, c in zip(metadata["shape"], chunks, strict=True))
     if math.prod(grid) > MOST_CHUNKS:
         raise ValueError(f"{math.prod(grid)} chunks, expected at most {MOST_CHUNKS}")
     return grid
+
+
+_remembered_chunk_grid = lru_cache(_ALIKE)(_read_chunk_grid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Annotated
@@ -170,7 +171,12 @@ def shipped_profiles() -> list[Path]:
     >>> shipped_profiles()[-1].name
     'generic.toml'
     """
-    return sorted(PROFILES.glob("*.toml"), key=lambda path: (path.stem == GENERIC, path.name))
+    return list(_list_profiles(PROFILES))
+
+
+@cache
+def _list_profiles(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted(folder.glob("*.toml"), key=lambda path: (path.stem == GENERIC, path.name)))
 
 
 def find_profile(telescope: str | None) -> Path:
