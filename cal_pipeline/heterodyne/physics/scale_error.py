@@ -157,22 +157,9 @@ def respond_of_sky(direction: SkyDirection, water: Floats, array: NDArray[np.int
     >>> responses[2, 0, 0].round(1).item()
     -0.7
     """
-    air, n_channels = direction.air, len(direction.air.opaque)
-
-    def of_arrays(values: Floats) -> Floats:
-        return rows(np.broadcast_to(values, (n_channels, 1, air.n_arrays)))
-
+    air = direction.air
     modelled, responses = direction.respond_rows(water, array)
-    t_spill = air.surroundings.t_spill
-    found = _sky_responses(
-        responses,
-        array,
-        air.share,
-        air.forward_efficiency,
-        of_arrays(air.sidebands.input_temperature(t_spill)),
-        of_arrays(air.sidebands.image_gain_slope(t_spill)),
-    )
-    return modelled, found
+    return modelled, _sky_responses(responses, array, air.share, air.forward_efficiency, *air.spillover)
 
 
 @compiled
@@ -224,16 +211,19 @@ def _sum_responses(
     sums = np.zeros((8, n_pixels))
     for p in range(n_pixels):
         q, x = row[p], array[p]
+        # Numbers stay in registers; elements of an array would be stored and loaded at each channel.
+        by_efficiency, by_hot, by_cold, by_gain, by_ground, by_profile, by_dry, by_drift = (0.0,) * 8
         for c in range(n_channels):
             weight, a = pull[p, c], level[p, c]
-            sums[0, p] += weight * sky[0, q, c]
-            sums[1, p] += weight * a * hot[x, c]
-            sums[2, p] += weight * (1.0 - a) * cold[x, c]
-            sums[3, p] += weight * (a * hot_by_gain[x, c] + (1.0 - a) * cold_by_gain[x, c] + sky[1, q, c])
-            sums[4, p] += weight * sky[2, q, c]
-            sums[5, p] += weight * sky[3, q, c]
-            sums[6, p] += weight * sky[4, q, c]
-            sums[7, p] += weight * (a * difference[x, c] + cold_power[p, c])
+            by_efficiency += weight * sky[0, q, c]
+            by_hot += weight * a * hot[x, c]
+            by_cold += weight * (1.0 - a) * cold[x, c]
+            by_gain += weight * (a * hot_by_gain[x, c] + (1.0 - a) * cold_by_gain[x, c] + sky[1, q, c])
+            by_ground += weight * sky[2, q, c]
+            by_profile += weight * sky[3, q, c]
+            by_dry += weight * sky[4, q, c]
+            by_drift += weight * (a * difference[x, c] + cold_power[p, c])
+        sums[:, p] = (by_efficiency, by_hot, by_cold, by_gain, by_ground, by_profile, by_dry, by_drift)
     return sums
 
 

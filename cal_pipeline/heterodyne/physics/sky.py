@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -226,16 +226,74 @@ class Air:
         opaque = np.asarray(warm + (1.0 - forward_efficiency) * spill)
         return cls(sidebands, opacity, forward_efficiency, surroundings, brightness, share, opaque)
 
+    def against(self, t_input: Floats) -> Air:
+        """Return the air as it is seen against a load.
+
+        Parameters
+        ----------
+        t_input : ndarray, shape (C, 1, 1) or (C, 1, A)
+            Input temperature of the load, from which temperatures then count [K].
+
+        Examples
+        --------
+        With the `air` of the example of the class:
+
+        >>> air.against(np.full((1, 1, 1), 280.0)).opaque.round(1).item()
+        -10.0
+        """
+        return replace(self, opaque=self.opaque - t_input)
+
+    @cached_property
+    def tiles(self) -> AirInTiles:
+        """Arrays of this air in tiles of channels."""
+        opacity = self.opacity
+        tiles = map(_read_in_tiles, (rows(self.opaque), self.brightness, opacity.b, opacity.c))
+        return AirInTiles(*tiles)
+
     @cached_property
     def layer_slopes(self) -> Floats:
         """Derivatives dJ(nu_sb, T_j)/dT of the layers, shape (B, L, C) [K/K]."""
         layers = (self.surroundings.t_ground + self.opacity.offset)[:, None]
         return self.sidebands.convention.brightness_slope(self.sidebands.frequencies[:, None], layers)
 
+    @cached_property
+    def spillover(self) -> tuple[Floats, Floats]:
+        """Input temperature of the spillover [K] and its derivative by ln g [K], each (A, C)."""
+        n_channels, t_spill = len(self.opaque), self.surroundings.t_spill
+        of_arrays = (self.sidebands.input_temperature(t_spill), self.sidebands.image_gain_slope(t_spill))
+        temperature, by_gain = (rows(np.broadcast_to(values, (n_channels, 1, self.n_arrays))) for values in of_arrays)
+        return temperature, by_gain
+
     @property
     def n_arrays(self) -> int:
         """Number A of arrays."""
         return len(self.share)
+
+
+class AirInTiles(NamedTuple):
+    """Arrays of an :class:`Air` with the channels in tiles, see :func:`.in_tiles`.
+
+    Parameters
+    ----------
+    opaque : ndarray, shape (A, T, W)
+        Input temperature where the lowest layer hides all others [K].
+    brightness : ndarray, shape (B, L + 1, T, W)
+        Brightness of the layers and the background [K].
+    wet, dry : ndarray, shape (B, L, T, W)
+        Opacity coefficients up to the tops of the layers [Np/mm, Np].
+
+    Examples
+    --------
+    With the `air` of the example of :class:`Air`, which has a single channel:
+
+    >>> air.tiles.brightness.shape
+    (1, 2, 1, 1)
+    """
+
+    opaque: Floats
+    brightness: Floats
+    wet: Floats
+    dry: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,7 +338,7 @@ class SkyDirection:
         >>> direction.against(np.full((1, 1, 1), 280.0)).observe(np.array([[100.0]]))[0].round(1).item()
         -10.0
         """
-        return SkyDirection(replace(self.air, opaque=self.air.opaque - t_input), self.airmass)
+        return SkyDirection(self.air.against(t_input), self.airmass)
 
     def observe(self, pwv: Floats) -> tuple[Floats, Floats]:
         """Compute the input temperature of blank sky and the transmission.
@@ -378,12 +436,12 @@ class SkyDirection:
         air, opacity = self.air, self.air.opacity
         modelled = np.empty((3, water.size, len(air.opaque)))
         responses = np.zeros((3 + len(air.brightness), water.size, len(air.opaque)))
-        brightness, slopes, dry = map(_read_in_tiles, (air.brightness, air.layer_slopes, opacity.c))
-        tiles = in_tiles(responses)
+        slopes, tiles = _read_in_tiles(air.layer_slopes), in_tiles(responses)
+        of_air = air.tiles
         look = self._look_into(modelled)
         for place, pwv, a, through_layers in self._evaluate(water, array):
             look(place, pwv, a, through_layers)
-            given = (brightness, slopes, opacity.offset, dry, self.airmass, air.share[a], through_layers)
+            given = (of_air.brightness, slopes, opacity.offset, of_air.dry, self.airmass, air.share[a], through_layers)
             respond(*given, *place, tiles)
         return modelled, responses
 
@@ -395,7 +453,7 @@ class SkyDirection:
         Its memory is that of what comes next too: a tile at a time, of all pixels, stays in the cache.
         NumPy's exponential takes a fifth of the time of a compiled loop's.
         """
-        wet, dry = _read_in_tiles(self.air.opacity.b), _read_in_tiles(self.air.opacity.c)
+        *_, wet, dry = self.air.tiles
         n_bands, n_layers, n_tiles, width = wet.shape
         through = np.empty((n_bands, n_layers, width))
         for tile in range(n_tiles):
@@ -414,12 +472,10 @@ class SkyDirection:
         ----------
         found : ndarray, shape (3 or 1, Q, C)
         """
-        air = self.air
-        opaque, out = _read_in_tiles(rows(air.opaque)), in_tiles(found)
-        brightness, wet, dry = map(_read_in_tiles, (air.brightness, air.opacity.b, air.opacity.c))
+        of_air, share, out = self.air.tiles, self.air.share, in_tiles(found)
 
         def look(place: tuple[int, int], pwv: float, array: int, through: Floats) -> None:
-            look_through(opaque, brightness, wet, dry, pwv, self.airmass, array, air.share[array], through, *place, out)
+            look_through(*of_air, pwv, self.airmass, array, share[array], through, *place, out)
 
         return look
 

@@ -194,16 +194,41 @@ def scatter_of_pwv(match: SkyMatch, opacity_per_mm: float) -> tuple[Floats, Floa
 
 def _variance_of_mean(observation: SkyObservation, fitted: Mask) -> Floats:
     """Compute the variance of the mean of the fitted OFFs, whose loads are common; shape (C, R, A) [K²]."""
-    loads = observation.loads
-    number, level, own = np.zeros((3, *loads.gain_ratio.T.shape)).transpose(0, 3, 2, 1)
+    loads, shape = observation.loads, observation.loads.gain_ratio.shape
+    sums = np.zeros((3, shape[1] * shape[2], shape[0]))
     for view, of_pixels in zip(observation.sky, fitted, strict=True):
-        # Level and own variance are 0 where the variance is infinite.
-        seen = np.isfinite(view.variance), view.level, view.off_variance
-        for total, values in zip((number, level, own), seen, strict=True):
-            total += values if of_pixels.all() else values * of_pixels
-    np.maximum(number, 1.0, out=number)
-    level /= number
-    return np.asarray(own / number**2 + level**2 * loads.hot_variance + (1.0 - level) ** 2 * loads.cold_variance)
+        counted = np.broadcast_to(of_pixels, shape[1:]).ravel(order="F")
+        _add_variance(*(rows(values, shape) for values in (view.variance, view.level, view.off_variance)), counted, sums)
+    variance = _mean_variance(sums, rows(loads.hot_variance, shape), rows(loads.cold_variance, shape))
+    return unpack_rows(variance, shape[1:])
+
+
+@compiled
+def _add_variance(variance: Floats, level: Floats, own: Floats, counted: Mask, sums: Floats) -> None:
+    """Add an OFF, (P, C), to numbers, levels and own variances (3, P, C) of the pixels `counted` (P,)."""
+    n_pixels, n_channels = level.shape
+    for p in range(n_pixels):
+        if not counted[p]:
+            continue
+        for c in range(n_channels):
+            # Level and own variance are 0 where the variance is infinite.
+            sums[0, p, c] += 1.0 if np.isfinite(variance[p, c]) else 0.0
+            sums[1, p, c] += level[p, c]
+            sums[2, p, c] += own[p, c]
+
+
+@compiled
+def _mean_variance(sums: Floats, hot_variance: Floats, cold_variance: Floats) -> Floats:
+    """Compute the variance of the mean, (P, C), from the sums of :func:`_add_variance`, which it changes."""
+    _, n_pixels, n_channels = sums.shape
+    variance = sums[2]
+    for p in range(n_pixels):
+        for c in range(n_channels):
+            number = max(sums[0, p, c], 1.0)
+            level = sums[1, p, c] / number
+            own = sums[2, p, c] / (number * number)
+            variance[p, c] = own + level * level * hot_variance[p, c] + (1.0 - level) ** 2 * cold_variance[p, c]
+    return variance
 
 
 def sky_misfit(residual: Floats, variance: Floats, usable: Mask) -> tuple[Floats, Floats]:

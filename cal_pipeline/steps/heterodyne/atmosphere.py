@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -277,12 +277,14 @@ class AtmosphereStep(CalibrationStep):
         off = band.mean_offs()
         path = airmass(at.elevation[pairing.off])
         each = partial(map_in_threads, samples=pairing.off_mean.size)
-        # Mostly the temperatures are those of the OFFs before.
-        air_around = lru_cache(4)(partial(Air.around, loads.sidebands, opacity, loads.forward_efficiency))
+        # OFFs at the same temperatures share their air.
+        apart = list(dict.fromkeys(surroundings))
+        around = partial(Air.around, loads.sidebands, opacity, loads.forward_efficiency)
         hot = loads.solution.t_hot_input
-        directions = each(
-            lambda k: SkyDirection(air_around(surroundings[k]), float(path[k])).against(hot), range(len(off))
-        )
+        airs = dict(zip(apart, each(lambda one: around(one).against(hot), apart), strict=True))
+        directions = [
+            SkyDirection(airs[one], airmass) for one, airmass in zip(surroundings, path.tolist(), strict=True)
+        ]
         load_view, sky = view_sky(
             off,
             [pairing.off_dumps[..., k] for k in range(len(off))],
