@@ -120,6 +120,7 @@ def test_every_nth_channel_tells_the_scatter(session, atmosphere):
     for name in ("off_minus_hot", "gamma", "gamma_smooth", "a", "var_off", "var_hot", "var_cold", "tp_hot"):
         setattr(d, name, np.full(n, getattr(d, name)[0]))
     for band in d.model.sidebands:
+        band.known.clear()
         band.nu = np.full(n, band.nu[0])
         band.b_up_to, band.c_up_to = (np.repeat(x[:, :1], n, axis=1) for x in (band.b_up_to, band.c_up_to))
     d.good = np.ones(n, dtype=bool)

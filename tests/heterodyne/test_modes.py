@@ -85,7 +85,10 @@ def test_a_name_is_taken_once_and_an_unknown_one_refused():
 
 
 def _names_of_modes(path: Path) -> list[str]:
-    constants = (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
+    text = path.read_text()
+    if not any(name in text for name in MODES):
+        return []
+    constants = (node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant))
     return [value for value in constants if isinstance(value, str) and value in MODES]
 
 

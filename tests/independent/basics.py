@@ -35,17 +35,24 @@ def leave_out_spikes(samples: np.ndarray, exptime: np.ndarray, bandwidth: float,
     """
     kept = np.array(samples, dtype=np.float64)
     if clip_sigma > 0:
-        for row in kept:
-            valid = np.isfinite(row)
-            # CHOICE: three valid dumps in this channel.
-            if valid.sum() < 3:
-                continue
-            median = np.median(row[valid])
-            scatter = 1.4826 * np.median(np.abs(row[valid] - median))
-            # CHOICE: each sample with the exptime of its own subscan.
-            sigma = np.maximum(scatter, median / np.sqrt(bandwidth * exptime))
-            row[valid & (np.abs(row - median) > clip_sigma * sigma)] = np.nan
+        valid = np.isfinite(kept)
+        median = median_of(kept, valid)
+        distance = np.abs(kept - median[:, None])
+        scatter = 1.4826 * median_of(distance, valid)
+        # CHOICE: each sample with the exptime of its own subscan.
+        sigma = np.maximum(scatter[:, None], median[:, None] / np.sqrt(bandwidth * exptime))
+        # CHOICE: three valid dumps in this channel.
+        enough = valid.sum(axis=1) >= 3
+        kept[valid & enough[:, None] & (distance > clip_sigma * sigma)] = np.nan
     return kept
+
+
+def median_of(samples: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Median of the valid samples [C,N] of each channel; NaN where there is none."""
+    in_order = np.sort(np.where(valid, samples, np.inf), axis=1)
+    count = valid.sum(axis=1)[:, None]
+    middle = [np.take_along_axis(in_order, np.maximum(k, 0), axis=1) for k in ((count - 1) // 2, count // 2)]
+    return np.where(count > 0, (middle[0] + middle[1]) / 2, np.nan)[:, 0]
 
 
 def divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -57,9 +57,10 @@ class SkyData:
         """Tukey's biweight w [C] of the residuals; 1 where the channel does not count."""
         z = divide(self.residual(pwv), np.sqrt(self.variance_rad))
         C = len(z)
-        sampled = [c for c in range(0, C, max(C // 2048, 1)) if self.good[c]]
+        sampled = np.arange(0, C, max(C // 2048, 1))
+        sampled = sampled[self.good[sampled]]
         # CHOICE: without a good channel among those sampled, nothing is known of the scatter: w = 1.
-        if not sampled:
+        if not sampled.size:
             return np.ones(C)
         m = np.median(z[sampled])
         s = max(1.0, 1.4826 * np.median(np.abs(z[sampled] - m)))

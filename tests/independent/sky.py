@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from .basics import Physics
+from .basics import T_CMB, Physics
 
 
 @dataclass
@@ -18,6 +18,7 @@ class Sideband:
     b_up_to: np.ndarray  # Np/mm, [L,C]
     c_up_to: np.ndarray  # Np, [L,C]
     offset: np.ndarray  # K above the ground, [L]
+    known: dict[float, np.ndarray] = field(default_factory=dict)  # J [K] by temperature [K]
 
     @property
     def b(self) -> np.ndarray:
@@ -54,18 +55,27 @@ class Model:
             return np.zeros_like(bands[0])
         return self.gain / (1 + self.gain) ** 2 * (bands[1] - bands[0])
 
+    def J(self, sb: Sideband, temperature: float) -> np.ndarray:  # noqa: N802
+        """J of a sideband [K]; a fit asks for few temperatures, and thousands of times."""
+        if temperature not in sb.known:
+            sb.known[temperature] = self.physics.J(sb.nu, temperature)
+        return sb.known[temperature]
+
+    def J_cmb(self, sb: Sideband) -> np.ndarray:  # noqa: N802
+        return self.J(sb, T_CMB) if self.physics.cmb else np.zeros_like(sb.nu)
+
     def load(self, temperature: float) -> np.ndarray:
         """T'_X of the specification [K]."""
-        return sum(sb.weight * self.physics.J(sb.nu, temperature) for sb in self.sidebands)
+        return sum(sb.weight * self.J(sb, temperature) for sb in self.sidebands)
 
     def emission(self, sb: Sideband, pwv: float, airmass: float, t_ground: float) -> np.ndarray:
         """Brightness of the sky in a sideband [K]: what each layer emits, seen through those below it."""
         total, below = np.zeros(len(sb.nu)), np.ones(len(sb.nu))
         for b, c, offset in zip(sb.b_up_to, sb.c_up_to, sb.offset, strict=True):
             through = np.exp(-airmass * (b * pwv + c))
-            total += self.physics.J(sb.nu, t_ground + offset) * (below - through)
+            total += self.J(sb, t_ground + offset) * (below - through)
             below = through
-        return total + self.physics.J_cmb(sb.nu) * below
+        return total + self.J_cmb(sb) * below
 
     def sky(self, pwv: float, airmass: float, t_ground: float, t_spill: float) -> np.ndarray:
         """Compute the input temperature of the receiver on blank sky, DSB [K]."""
@@ -76,14 +86,14 @@ class Model:
         bands = []
         for sb in self.sidebands:
             emission = self.emission(sb, pwv, airmass, t_ground)
-            bands.append(self.f_eff * emission + (1 - self.f_eff) * self.physics.J(sb.nu, t_spill))
+            bands.append(self.f_eff * emission + (1 - self.f_eff) * self.J(sb, t_spill))
         return bands
 
     def sky_slope(self, pwv: float, airmass: float, t_ground: float) -> np.ndarray:
         """d sky / d pwv [K/mm]: what passes the top of a layer comes from the next one or from beyond."""
         total = np.zeros(len(self.sidebands[0].nu))
         for sb in self.sidebands:
-            J = [self.physics.J(sb.nu, t_ground + offset) for offset in sb.offset] + [self.physics.J_cmb(sb.nu)]
+            J = [self.J(sb, t_ground + offset) for offset in sb.offset] + [self.J_cmb(sb)]
             for j, (b, c) in enumerate(zip(sb.b_up_to, sb.c_up_to, strict=True)):
                 total += sb.weight * (J[j] - J[j + 1]) * airmass * b * np.exp(-airmass * (b * pwv + c))
         return self.f_eff * total
@@ -92,7 +102,7 @@ class Model:
         """Error of the sky's own emission by a fractional error of all opacities [K]."""
         total = np.zeros(len(self.sidebands[0].nu))
         for sb in self.sidebands:
-            J = [self.physics.J(sb.nu, t_ground + offset) for offset in sb.offset] + [0.0]
+            J = [self.J(sb, t_ground + offset) for offset in sb.offset] + [0.0]
             for j, (b, c) in enumerate(zip(sb.b_up_to, sb.c_up_to, strict=True)):
                 opacity = airmass * (b * pwv + c)
                 total += sb.weight * (J[j] - J[j + 1]) * opacity * np.exp(-opacity)
@@ -114,7 +124,7 @@ class Model:
         """Slope of the sky to a factor of all c [K]."""
         total = np.zeros(len(self.sidebands[0].nu))
         for sb in self.sidebands:
-            J = [self.physics.J(sb.nu, t_ground + offset) for offset in sb.offset] + [self.physics.J_cmb(sb.nu)]
+            J = [self.J(sb, t_ground + offset) for offset in sb.offset] + [self.J_cmb(sb)]
             for j, (b, c) in enumerate(zip(sb.b_up_to, sb.c_up_to, strict=True)):
                 total += sb.weight * (J[j] - J[j + 1]) * airmass * c * np.exp(-airmass * (b * pwv + c))
         return self.f_eff * total
