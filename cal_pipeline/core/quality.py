@@ -350,8 +350,10 @@ def _grade(values: Sequence[tuple[Values, ...]], limits: Sequence[Limit]) -> _Gr
     NumPy takes as long for the few elements of one check as for those of all.
     """
     first = np.array([of[0] for of in values], np.float64)
-    lone = [limit if len(of) == 1 else NO_LIMIT for limit, of in zip(limits, values, strict=True)]
-    severity, known = grade_all(lone, first), ~np.isnan(first)
+    known = ~np.isnan(first)
+    # A check of several values has as many limits, also where none of them is known.
+    is_lone = _any_element(known) & np.array([len(of) == 1 for of in values])
+    severity = grade_all([limit if lone else NO_LIMIT for limit, lone in zip(limits, is_lone, strict=True)], first)
     for i, of in enumerate(values):
         if len(of) > 1:
             severity[i] = limits[i].severity(*of)

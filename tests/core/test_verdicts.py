@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from cal_pipeline.core.limits import Limit, Limits
+from cal_pipeline.core.limits import NO_LIMIT, Limit, Limits, grade_all
 from cal_pipeline.core.quality import Check, Figure, Parts, QualityScheme
 
 CHANNELS = np.array([["A"], ["B"], ["C"]])
@@ -232,3 +232,30 @@ def test_threads_change_nothing(samples):
         "dark_e": [[1.0], [2.0], [3.0]],
         "dark_dn": [[0.5], [1.0], [1.5]],
     }
+
+
+@pytest.mark.parametrize("noise", [None, column(*[np.nan] * 3), column(np.nan, 3.0, 1.0)])
+def test_a_check_of_several_figures_of_which_one_is_not_known_is_made_where_all_are(noise):
+    limits = Limits({"dark_and_noisy": Limit("both", questionable=(1.0, 2.0), fail=(5.0, math.inf))}, "", "")
+    data = {"dark_e": column(9.0, 9.0, 9.0), "gain": 1.0} | ({} if noise is None else {"read_noise": noise})
+    found = judge(limits, **data)
+    if noise is None or np.isnan(noise).all():
+        assert (found["verdicts"], found["unknown"]) == ([], ["dark_and_noisy"])
+    else:
+        (verdict,) = found["verdicts"]
+        assert (verdict["verdict"], verdict["channels"]) == ("questionable", ["B"])
+
+
+def test_many_checks_are_graded_as_each_by_itself():
+    limits = [
+        Limit("", questionable=1.0, fail=2.0),
+        Limit("", questionable_below=0.5, fail_below=0.1),
+        Limit("", questionable=math.inf, fail=-1.0),
+        NO_LIMIT,
+    ]
+    values = np.random.default_rng(3).normal(1.0, 1.0, (len(limits), 50, 2))
+    values[:, ::7] = np.nan
+    values[:, 1] = [[0.5, 1.0], [0.1, 2.0], [np.inf, -np.inf], [0.0, -0.0]]
+    alone = [limit.severity(of_check) for limit, of_check in zip(limits, values, strict=True)]
+    assert np.array_equal(grade_all(limits, values), alone)
+    assert not grade_all(limits, values)[3].any()

@@ -198,7 +198,9 @@ def _variance_of_mean(observation: SkyObservation, fitted: Mask) -> Floats:
     sums = np.zeros((3, shape[1] * shape[2], shape[0]))
     for view, of_pixels in zip(observation.sky, fitted, strict=True):
         counted = np.broadcast_to(of_pixels, shape[1:]).ravel(order="F")
-        _add_variance(*(rows(values, shape) for values in (view.variance, view.level, view.off_variance)), counted, sums)
+        _add_variance(
+            *(rows(values, shape) for values in (view.variance, view.level, view.off_variance)), counted, sums
+        )
     variance = _mean_variance(sums, rows(loads.hot_variance, shape), rows(loads.cold_variance, shape))
     return unpack_rows(variance, shape[1:])
 
