@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from cal_pipeline.heterodyne.physics.averages import mean_from_sum, median_of_fi
 from cal_pipeline.heterodyne.physics.loads import SkyLoad
 from cal_pipeline.heterodyne.physics.robust import pulls
 from cal_pipeline.heterodyne.physics.rows import rows, unpack_rows
-from cal_pipeline.heterodyne.physics.sharing import Mapper, groups_of_rows, one_by_one
+from cal_pipeline.heterodyne.physics.sharing import Mapper, one_by_one
 from cal_pipeline.heterodyne.physics.sky import SkyDirection
 from cal_pipeline.heterodyne.physics.sky_match import SkyMatch
 from cal_pipeline.heterodyne.physics.sky_observation import SkyObservation
@@ -406,18 +406,27 @@ def assess_scale(inputs: Inputs, shift: Floats, sigmas: dict[str, float | Floats
     noise_rows, bad = rows(noise), rows(inputs.bad)
     array, depth_per_mm = np.repeat(np.arange(n_arrays), n_receivers), inputs.airmass * inputs.wet
     total, medians = np.empty(bad.shape, np.float32), np.empty((len(TERMS), len(bad)), np.float32)
-    # Some pixels at a time: the terms of all would take much memory.
-    for some in groups_of_rows(*bad.shape):
-        given = (direct, array[some], noise_rows[some], depth_per_mm, shifts[:, some], spreads[:, some], bad[some])
-        terms = _compute_terms(*given)
-        total[some] = np.sqrt((terms**2).sum(axis=0))
-        medians[:, some] = median_of_finite(terms, axis=-1)
+    for some in _group_alike(array[:, None], shifts.T, spreads.T, bad):
+        first = some[0]
+        good, of_loads = ~bad[first], noise_rows[some]
+        terms = _compute_terms(direct[:, array[first]], depth_per_mm, shifts[:, first], spreads[:, first], bad[first])
+        total[some] = _add_squares(terms, of_loads, bad[first])
+        medians[:-1, some] = median_of_finite(terms, axis=-1)[:, None]
+        medians[-1, some] = median_of_finite(of_loads[:, good], axis=-1)
     known = [sigmas[term] for term in TERMS[:-1]]
     return ScaleError(
         total=unpack_rows(total, pixels),
         terms=medians.reshape(len(TERMS), *pixels, order="F"),
         inputs=(*(_common_value(values) for values in known), 1.0),
     )
+
+
+def _group_alike(*of_pixels: NDArray[Any]) -> list[list[int]]:
+    """Group pixels that agree in the rows of all arrays, (P, ...)."""
+    groups: dict[tuple[bytes, ...], list[int]] = {}
+    for pixel, alike in enumerate(zip(*of_pixels, strict=True)):
+        groups.setdefault(tuple(row.tobytes() for row in alike), []).append(pixel)
+    return list(groups.values())
 
 
 def _common_value(values: float | Floats) -> float | None:
@@ -456,31 +465,32 @@ def _direct_effects(inputs: Inputs) -> dict[str, Floats]:
 
 @compiled
 def _compute_terms(
-    direct: Floats,
-    array: NDArray[np.int64],
-    noise: Floats,
-    depth_per_mm: Floats,
-    by_pwv: Floats,
-    errors: Floats,
-    bad: NDArray[np.bool_],
+    direct: Floats, depth_per_mm: Floats, by_pwv: Floats, errors: Floats, bad: NDArray[np.bool_]
 ) -> Floats:
-    """Compute the terms of pixels, (K, P, C); NaN in bad channels.
+    """Compute the terms of a pixel but that of the loads' noise, (K - 1, C); NaN in bad channels.
 
-    `direct` is (K - 1, A, C), `noise` and `bad` are (P, C), `depth_per_mm` is (C,), `by_pwv` and `errors`
-    are (K - 1, P).
+    `direct` is (K - 1, C), `bad` and `depth_per_mm` are (C,), `by_pwv` and `errors` are (K - 1,).
     """
-    n_given, _, n_channels = direct.shape
-    n_pixels = len(noise)
-    terms = np.empty((n_given + 1, n_pixels, n_channels))
-    for p in range(n_pixels):
-        a = array[p]
-        for k in range(n_given):
-            for c in range(n_channels):
-                effect = np.abs(direct[k, a, c] + depth_per_mm[c] * by_pwv[k, p]) * errors[k, p]
-                terms[k, p, c] = np.nan if bad[p, c] else effect
-        for c in range(n_channels):
-            terms[n_given, p, c] = np.nan if bad[p, c] else noise[p, c]
+    terms = np.empty(direct.shape)
+    for k in range(len(direct)):
+        for c in range(bad.size):
+            effect = np.abs(direct[k, c] + depth_per_mm[c] * by_pwv[k]) * errors[k]
+            terms[k, c] = np.nan if bad[c] else effect
     return terms
+
+
+@compiled
+def _add_squares(terms: Floats, noise: Floats, bad: NDArray[np.bool_]) -> Floats:
+    """Add the squares of terms that pixels share, (K - 1, C), and of the noise of their loads, (P, C); return roots."""
+    n_given, n_channels = terms.shape
+    total, shared = np.empty(noise.shape), np.zeros(n_channels)
+    for k in range(n_given):
+        for c in range(n_channels):
+            shared[c] += terms[k, c] * terms[k, c]
+    for p in range(len(noise)):
+        for c in range(n_channels):
+            total[p, c] = np.nan if bad[c] else np.sqrt(shared[c] + noise[p, c] * noise[p, c])
+    return total
 
 
 def gain_error(drift: Floats | None, corrected: bool, age_s: float) -> float | Floats:

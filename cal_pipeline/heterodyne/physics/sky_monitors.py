@@ -198,11 +198,10 @@ def _variance_of_mean(observation: SkyObservation, fitted: Mask) -> Floats:
     sums = np.zeros((3, shape[1] * shape[2], shape[0]))
     for view, of_pixels in zip(observation.sky, fitted, strict=True):
         counted = np.broadcast_to(of_pixels, shape[1:]).ravel(order="F")
-        _add_variance(
-            *(rows(values, shape) for values in (view.variance, view.level, view.off_variance)), counted, sums
-        )
-    variance = _mean_variance(sums, rows(loads.hot_variance, shape), rows(loads.cold_variance, shape))
-    return unpack_rows(variance, shape[1:])
+        variance, level, own = (rows(values, shape) for values in (view.variance, view.level, view.off_variance))
+        _add_variance(variance, level, own, counted, sums)
+    of_mean = _mean_variance(sums, rows(loads.hot_variance, shape), rows(loads.cold_variance, shape))
+    return unpack_rows(of_mean, shape[1:])
 
 
 @compiled
@@ -223,7 +222,7 @@ def _add_variance(variance: Floats, level: Floats, own: Floats, counted: Mask, s
 def _mean_variance(sums: Floats, hot_variance: Floats, cold_variance: Floats) -> Floats:
     """Compute the variance of the mean, (P, C), from the sums of :func:`_add_variance`, which it changes."""
     _, n_pixels, n_channels = sums.shape
-    variance = sums[2]
+    variance: Floats = sums[2]
     for p in range(n_pixels):
         for c in range(n_channels):
             number = max(sums[0, p, c], 1.0)
