@@ -226,6 +226,13 @@ def keep_or_apply_steps(
         Products of earlier runs that hold the observation. If one of them is kept, the steps end as
         soon as that is known, unless they are to be repeated.
     """
+    with dataset.root.at_hand(recipe.product_kind.group_name(number)):
+        return _keep_or_apply_steps(dataset, number, recipe, earlier)
+
+
+def _keep_or_apply_steps(
+    dataset: Dataset, number: Key, recipe: Recipe, earlier: Sequence[Product]
+) -> ProcessedObservation:
     step, verdict = "load", KEEPS_NONE if earlier else NOT_JUDGED
     try:
         observation = recipe.open_observation(dataset, number)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 from weakref import WeakSet
@@ -92,7 +92,7 @@ class BlockThreads:
         # The executor starts its threads with the first tasks, so that one which is not used costs nothing.
         self._pool = ThreadPoolExecutor(self.number, thread_name_prefix="block") if self.number > 1 else None
         self._lock = threading.Lock()
-        self._n_calls = 0
+        self._works: list[_Work[Any, Any]] = []
 
     def after_fork(self) -> None:
         """Make a new pool in a forked child."""
@@ -127,21 +127,26 @@ class BlockThreads:
         """
         if self._pool is None:
             return [function(item) for item in items]
-        work = _Work(function, items)
-        self._count_call(1)
+        work = _Work(function, items, self._call_others)
+        with self._lock:
+            self._works.append(work)
         try:
             for _ in range(self.number):
                 self._pool.submit(self._take_part, self._pool, work)
-            work.ended.wait()
+            work.help_until_ended()
         finally:
             work.give_up()
             work.ended.wait()
-            self._count_call(-1)
+            with self._lock:
+                self._works.remove(work)
         return work.results_in_order()
 
-    def _count_call(self, step: int) -> None:
+    def _call_others(self, own: int) -> None:
+        """Call on those who wait for other work than that of an id to do some of it themselves."""
         with self._lock:
-            self._n_calls += step
+            others = [work for work in self._works if id(work) != own]
+        for work in others:
+            work.called.set()
 
     def _take_part(self, pool: ThreadPoolExecutor, work: _Work[Any, Any]) -> None:
         """Work on items until there are no more; queue again after each one while other calls wait."""
@@ -150,7 +155,7 @@ class BlockThreads:
                 work.give_up(StoppedThreads())
             if not work.do_next():
                 return
-            if self._n_calls > 1:
+            if len(self._works) > 1:
                 try:
                     pool.submit(self._take_part, pool, work)
                 except RuntimeError:
@@ -174,18 +179,26 @@ class _Work(Generic[Item, Result]):
         Function of one item, which must not wait for other threads of the pool.
     items : iterable
         The items.
+    call_others : callable
+        Called with the id of this work when one of its threads is going to wait for a store.
 
     Attributes
     ----------
     ended : Event
         Set once no call is running and none will begin.
+    called : Event
+        Set at the end, and while a thread waits for a store that could work on these items instead.
     """
 
-    def __init__(self, function: Callable[[Item], Result], items: Iterable[Item]) -> None:
-        self.ended = threading.Event()
+    def __init__(
+        self, function: Callable[[Item], Result], items: Iterable[Item], call_others: Callable[[int], None]
+    ) -> None:
+        self.ended, self.called = threading.Event(), threading.Event()
         self._function, self._items = function, enumerate(items)
         self._context = contextvars.copy_context()
         self._context.run(_current.set, _one_thread())
+        # The id, because a reference to the work in its own context would keep the results until they are collected.
+        self._context.run(_going_to_wait.set, partial(call_others, id(self)))
         self._results: dict[int, Result] = {}
         self._error: BaseException | None = None
         self._is_over, self._n_running, self._lock = False, 0, threading.Lock()
@@ -227,9 +240,17 @@ class _Work(Generic[Item, Result]):
             self._error = self._error or error
             self._note_end()
 
+    def help_until_ended(self) -> None:
+        """Wait for the end, and do an item whenever the threads wait for a store instead."""
+        while not self.ended.is_set():
+            self.called.wait()
+            self.called.clear()
+            self.do_next()
+
     def _note_end(self) -> None:
         if self._is_over and not self._n_running:
             self.ended.set()
+            self.called.set()
 
     def results_in_order(self) -> list[Result]:
         """Return the results, or raise the first error."""
@@ -245,6 +266,17 @@ class _Work(Generic[Item, Result]):
 
 _current: ContextVar[BlockThreads | None] = ContextVar("cal_pipeline_threads", default=None)
 """Threads of the run that the caller belongs to."""
+
+
+_going_to_wait: ContextVar[Callable[[], None] | None] = ContextVar("cal_pipeline_going_to_wait", default=None)
+"""Function that lets others work meanwhile, of a thread that works for a run."""
+
+
+def let_others_work() -> None:
+    """Let other calls of the run go on in the place of the caller, which is going to wait for a store."""
+    call = _going_to_wait.get()
+    if call is not None:
+        call()
 
 
 @cache

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from pathlib import PurePosixPath
 from typing import Any
 
 from cal_pipeline.core.errors import StoreError
-from cal_pipeline.core.run.threads import renew_after_fork
+from cal_pipeline.core.run.threads import let_others_work, renew_after_fork
 from cal_pipeline.core.store.paths import Item, Result, StorePath
 from cal_pipeline.core.store.read_ahead import MOST_BYTES, MOST_REQUESTS
 from cal_pipeline.core.store.remote_path import RemoteStorePath
@@ -28,6 +29,8 @@ class BackgroundPuts:
         self._sizes: dict[Future[None], int] = {}
         self._error: BaseException | None = None
         self._changed = threading.Condition()
+        self.documents: dict[str, bytes] = {}
+        """Metadata that were written, by name: their store need not be asked for them."""
         renew_after_fork(self)
 
     def after_fork(self) -> None:
@@ -50,11 +53,17 @@ class BackgroundPuts:
             If an earlier object could not be written; this one is not started then.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._error is not None or self._has_room(size))
+            if not self._may_go_on(size):
+                let_others_work()
+                self._changed.wait_for(lambda: self._may_go_on(size))
             self._raise()
             future = start()
             self._sizes[future] = size
-        future.add_done_callback(self._end)
+            # Within the lock: an interruption between the two would leave a size that nothing ever takes away.
+            future.add_done_callback(self._end)
+
+    def _may_go_on(self, size: int) -> bool:
+        return self._error is not None or self._has_room(size)
 
     def _has_room(self, size: int) -> bool:
         in_flight = sum(self._sizes.values())
@@ -92,6 +101,7 @@ class BackgroundPuts:
         with self._changed:
             self._changed.wait_for(lambda: not self._sizes)
             self._error = None
+            self.documents.clear()
 
 
 class BackgroundStorePath(StorePath):
@@ -128,6 +138,14 @@ class BackgroundStorePath(StorePath):
     def put(self, key: str, *data: bytes) -> None:
         """Write an object in the background, once there is room."""
         self._puts.add(sum(map(len, data)), lambda: self._inner.start_put(key, *data))
+        if PurePosixPath(key).name == "zarr.json":
+            self._puts.documents[f"{self.name}/{key}"] = b"".join(data)
+
+    def get_written(self, key: str) -> bytes | None:
+        """Return metadata as they were written, once all is; read those that came another way."""
+        self._puts.wait()
+        found = self._puts.documents.get(f"{self.name}/{key}")
+        return self._inner.get(key) if found is None else found
 
     def exists(self, key: str) -> bool:
         """Tell whether an object exists, once all is written."""
@@ -144,6 +162,7 @@ class BackgroundStorePath(StorePath):
     def delete(self, key: str) -> None:
         """Delete an object, once all is written."""
         self._settled().delete(key)
+        self._puts.documents.pop(f"{self.name}/{key}", None)
 
     def remove(self) -> None:
         """Remove all objects, after those that are on their way."""

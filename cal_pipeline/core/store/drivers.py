@@ -108,6 +108,11 @@ class CheckedStore(WrapperStore[Store]):
         """File system of the driver; None for a ZIP file."""
         return getattr(self._store, "fs", None)
 
+    @property
+    def lists_whole_groups(self) -> bool:
+        """Tell whether one request lists all below a key with sizes; a web server takes one for each folder."""
+        return self.fs is not None and not {"http", "https"}.intersection(_protocols_of(self.fs))
+
     def forget_listings(self) -> None:
         """Let the driver list anew, where others write to the store as well."""
         for system in (self.fs, getattr(self.fs, "sync_fs", None)):
@@ -223,6 +228,12 @@ class CheckedStore(WrapperStore[Store]):
         """List objects and folders directly below a key."""
         for key in await self._list(prefix, lambda store: store.list_dir(prefix)):
             yield key
+
+
+def _protocols_of(system: Any) -> set[str]:
+    """Return the names of the protocols that a file system is for."""
+    named = system.protocol
+    return {named} if isinstance(named, str) else set(named)
 
 
 _STAMPS = ("ETag", "etag", "md5", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")

@@ -420,7 +420,7 @@ def check_complete(root: StorePath) -> None:
     if lost:
         raise IncompleteWriteError(f"{root}/{lost[0]} holds chunks and no zarr.json, expected one")
     documents = sorted(key for key in keys if key.endswith("zarr.json"))
-    for key, document in zip(documents, root.each(root.get, documents), strict=True):
+    for key, document in zip(documents, root.each(root.get_written, documents), strict=True):
         try:
             grid = _find_chunk_grid(document or b"")
         except (ValueError, KeyError, TypeError, ArithmeticError) as error:

@@ -91,6 +91,10 @@ class StorePath(ABC):
         data = self.get(key)
         return None if data is None else data[start:][:length]
 
+    def get_written(self, key: str) -> bytes | None:
+        """Return metadata that were written here, on high-latency stores from memory; None if absent."""
+        return self.get(key)
+
     def sha256(self, key: str) -> str | None:
         """Compute the hexadecimal SHA-256 digest of the bytes of a key, or return the one noted; None if absent."""
         if (noted := self._find_noted(key)) is not None:
@@ -154,6 +158,10 @@ class StorePath(ABC):
         size : int
             Size of an object, if unknown an upper limit [bytes].
         """
+        return nullcontext()
+
+    def at_hand(self, group: str) -> AbstractContextManager[None]:
+        """List a group of an input and read its small objects at once, for the block, on high-latency stores."""
         return nullcontext()
 
     @abstractmethod

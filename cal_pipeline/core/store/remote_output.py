@@ -98,18 +98,17 @@ class RemoteOutput(OutputStore):
     def publish(self, name: str, changed: bool = False) -> None:
         """Write the ``zarr.json`` of an observation."""
         self.lock.ensure_held()
-        staged = self._staged.get(name) or self.root.child(name)
+        staged = self.staging_of(name)
         if changed:
             finish_group(staged)
         # The metadata may be on its way still.
         staged.make_durable()
-        draft = self.root.child(f"{_UNPUBLISHED}/{self.run}/{name}")
-        content = draft.get("zarr.json")
+        content = staged.get_written("zarr.json")
         if content is None:
             raise IncompleteWriteError(f"{self.root}/{name} has no metadata")
         self.root.put(f"{name}/zarr.json", content)
-        draft.delete("zarr.json")
-        self._staged.pop(name, None)
+        staged.delete("zarr.json")
+        del self._staged[name]
 
     def published(self) -> list[str]:
         """List the names of the finished observations."""
@@ -180,6 +179,9 @@ class _WithoutRoot(StorePath):
 
     def get(self, key: str) -> bytes | None:
         return self._of(key).get(key)
+
+    def get_written(self, key: str) -> bytes | None:
+        return self._of(key).get_written(key)
 
     def put(self, key: str, *data: bytes) -> None:
         self._of(key).put(key, *data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,10 +15,12 @@ from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.buffer import default_buffer_prototype
 
 from cal_pipeline.core.errors import StoreError
+from cal_pipeline.core.run.threads import let_others_work
+from cal_pipeline.core.store.at_hand import GroupAtHand
 from cal_pipeline.core.store.drivers import CheckedStore
 from cal_pipeline.core.store.event_loop import drivers_loop
 from cal_pipeline.core.store.paths import Item, Result, Stamp, StorePath
-from cal_pipeline.core.store.read_ahead import ReadAhead
+from cal_pipeline.core.store.read_ahead import Fetched, ReadAhead
 
 
 class RemoteStorePath(StorePath):
@@ -41,7 +43,8 @@ class RemoteStorePath(StorePath):
         self.name = name
         self.prefix = prefix
         self.n_requests = n_requests
-        self._ahead: list[ReadAhead] = []
+        self._ahead: list[ReadAhead | GroupAtHand] = []
+        self._at_hand: list[GroupAtHand] = []
 
     def _key(self, key: str) -> str:
         return str(PurePosixPath(self.prefix, key)) if self.prefix else key
@@ -60,7 +63,10 @@ class RemoteStorePath(StorePath):
         # A copy, since what is no longer needed is removed from the list meanwhile.
         taken = (ahead.take(key) for ahead in self._ahead.copy())
         fetched = next((future for future in taken if future is not None), None)
-        data = drivers_loop.run(self._read(key)) if fetched is None else fetched.result()
+        fetched = drivers_loop.start(self._read(key)) if fetched is None else fetched
+        if not fetched.done():
+            let_others_work()
+        data = fetched.result()
         if data is not None:
             self._note_digest(key, data)
         return data
@@ -82,6 +88,36 @@ class RemoteStorePath(StorePath):
         finally:
             self._ahead.remove(ahead)
             ahead.close()
+
+    @contextmanager
+    def at_hand(self, group: str) -> Iterator[None]:
+        """List a group and read its small objects at once, for the block, where others do not write to the store."""
+        if self.n_requests == 1 or not self.store.read_only or not self.store.lists_whole_groups:
+            yield
+            return
+        listed: list[tuple[str, Stamp]] = []
+        with suppress(StoreError):
+            listed = list(self.child(group).walk_stamped())
+        hand = GroupAtHand(group, listed, self._start_unread)
+        self._ahead.append(hand)
+        self._at_hand.append(hand)
+        try:
+            yield
+        finally:
+            self._ahead.remove(hand)
+            self._at_hand.remove(hand)
+            hand.close()
+
+    def _start_unread(self, key: str) -> Fetched | None:
+        """Start reading an object, unless its digest was noted, which tells that it was read before."""
+
+        async def read() -> bytes | None:
+            data = await self._read(key)
+            if data is not None:
+                self._note_digest(key, data)
+            return data
+
+        return None if self._find_noted(key) else drivers_loop.start(read())
 
     def get_part(self, key: str, start: int, length: int) -> bytes | None:
         """Read some bytes of an object; a negative start counts from its end."""
@@ -105,6 +141,8 @@ class RemoteStorePath(StorePath):
 
     def exists(self, key: str) -> bool:
         """Tell whether an object exists."""
+        if any(hand.holds(key) for hand in self._at_hand.copy()):
+            return True
         self._list_anew()
         return bool(drivers_loop.run(self.store.exists(self._key(key))))
 
@@ -116,6 +154,9 @@ class RemoteStorePath(StorePath):
         StoreError
             If the server gives no listing of a folder that holds a group.
         """
+        for hand in self._at_hand.copy():
+            if known := hand.members(key):
+                return known
         self._list_anew()
 
         async def listed() -> list[str]:

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 from helpers_delaying import make_slow_place
 
+from cal_pipeline.core.run.threads import BlockThreads, map_in_threads
 from cal_pipeline.core.store.background import BackgroundPuts, BackgroundStorePath
 from cal_pipeline.errors import StoreError
 
@@ -55,6 +56,33 @@ def test_what_was_written_is_seen_at_once(slow, access):
     place = BackgroundStorePath(slow[0], BackgroundPuts())
     place.put("c.0", b"1")
     assert access(place)
+
+
+def test_metadata_are_known_without_asking_for_them(slow):
+    inner, store = slow
+    place = BackgroundStorePath(inner.child("scan"), BackgroundPuts())
+    inner.put("scan/other/zarr.json", b"of another way")
+    place.put("zarr.json", b"{", b"}")
+    place.child("band").put("flags/zarr.json", b"[]")
+    assert place.get_written("zarr.json") == b"{}"
+    assert place.get_written("band/flags/zarr.json") == place.child("band").get_written("flags/zarr.json") == b"[]"
+    assert store.read_keys == []
+    assert sorted(inner.walk()) == ["scan/band/flags/zarr.json", "scan/other/zarr.json", "scan/zarr.json"]
+    assert place.get_written("other/zarr.json") == b"of another way"
+    assert place.get_written("none/zarr.json") is None
+    place.delete("zarr.json")
+    assert place.get_written("zarr.json") is None
+    place.remove()
+    assert place.get_written("band/flags/zarr.json") is None
+
+
+def test_metadata_that_did_not_arrive_are_not_known(slow):
+    inner, store = slow
+    store.broken.add("zarr.json")
+    place = BackgroundStorePath(inner, BackgroundPuts())
+    place.put("zarr.json", b"{}")
+    with pytest.raises(StoreError, match=r"zarr\.json cannot be written"):
+        place.get_written("zarr.json")
 
 
 def test_places_below_are_written_together(slow):
@@ -122,3 +150,28 @@ def test_a_forked_child_does_not_wait_for_its_parent():
     ended.start()
     ended.join(10.0)
     assert not ended.is_alive()
+
+
+def test_threads_that_wait_for_room_let_another_call_go_on(slow):
+    inner, store = slow
+    place = BackgroundStorePath(inner, BackgroundPuts(most_requests=1))
+    store.delay, other_is_done, waiting = 0.05, threading.Event(), threading.Barrier(3)
+
+    def write(number):
+        if number < 2:
+            waiting.wait(60.0)
+        while not other_is_done.is_set():
+            place.put(f"c.{number}", b"1")
+
+    def work(number):
+        if number == 9:
+            other_is_done.set()
+
+    with BlockThreads(2) as threads, ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(threads.run, map_in_threads, write, range(2))
+        waiting.wait(60.0)
+        # Both threads have an item without end, which waits for room again and again.
+        threads.run(map_in_threads, work, range(10))
+        writing.result()
+    place.make_durable()
+    assert sorted(inner.walk()) == ["c.0", "c.1"]
