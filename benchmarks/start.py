@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .tools import sessions
-from .tools.measure import CommandRun, median_of, rounds, run_command, scratch
+from .tools.measure import CommandRun, first_rounds, median_of, rounds, run_command, scratch
 
 COMMANDS = {
     "strun": ("strun", "cal_pipeline.CalibrationPipeline", "{session}", "--scans={scans}", "--output_file={output}"),
@@ -22,12 +22,12 @@ class Start:
         session, found = sessions.small(), {}
         runs: dict[str, list[CommandRun]] = {name: [] for name in COMMANDS}
         # The first round compiles, or reads what was compiled.
-        for turn in range(rounds(5) + 1):
+        for turn in range(first_rounds() + rounds(5)):
             for name, words in COMMANDS.items():
                 with scratch() as folder:
                     given = {"session": session, "scans": 1, "output": folder / "l1.zarr"}
                     run = run_command(*(word.format(**given) for word in words))
-                if turn:
+                if turn >= first_rounds():
                     runs[name].append(run)
         for name, measured in runs.items():
             found[f"{name} start"] = median_of(run.start for run in measured)
@@ -55,10 +55,10 @@ class Memory:
     def track_three_scans(self) -> float:
         session, peaks = sessions.three(), []
         # The first run compiles, which takes memory, or reads what was compiled.
-        for _ in range(rounds(3) + 1):
+        for _ in range(first_rounds() + rounds(3)):
             with scratch() as folder:
                 command = ("strun", "cal_pipeline.CalibrationPipeline", session, f"--output_file={folder / 'l1.zarr'}")
                 peaks.append(run_command(*command).memory)
-        return max(peaks[1:])
+        return max(peaks[first_rounds() :])
 
     track_three_scans.unit = "MB"

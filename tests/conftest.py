@@ -77,6 +77,21 @@ def atm_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def configure(atm_table: Path) -> Callable[..., SessionConfig]:
+    """Choose a small session: ``configure(channels=…, noise=…, …)``.
+
+    The sky is one layer, as in the table, unless an ``atmosphere`` is given.
+    """
+
+    def choose(**changes: Any) -> SessionConfig:
+        settings = {"channels": 32, "pixels": 2, "mode": "otf", "table": str(atm_table)} | changes
+        config = preset(settings.pop("preset", "ccat_chai"), **settings)
+        return config if "atmosphere" in changes else under_one_layer(config)
+
+    return choose
+
+
+@pytest.fixture(scope="session")
 def simulate_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[SessionConfig], Path]:
     """Simulate each configuration once, in a folder that all tests share and none may change."""
     folder = tmp_path_factory.mktemp("simulated")
@@ -94,36 +109,38 @@ def simulate_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Session
 
 @pytest.fixture
 def make_session(
-    tmp_path: Path, atm_table: Path, simulate_once: Callable[[SessionConfig], Path]
+    tmp_path: Path, configure: Callable[..., SessionConfig], simulate_once: Callable[[SessionConfig], Path]
 ) -> Callable[..., Path]:
-    """Simulate a session in the test's folder: ``make_session(name, channels=…, noise=…, …)``.
-
-    The sky is one layer, as in the table, unless an ``atmosphere`` is given.
-    """
+    """Simulate a session in the test's folder: ``make_session(name, channels=…, noise=…, …)``, as `configure` takes."""
 
     def make(name: str = "session.zarr", **changes: Any) -> Path:
-        settings = {"channels": 32, "pixels": 2, "mode": "otf", "table": str(atm_table)} | changes
-        config = preset(settings.pop("preset", "ccat_chai"), **settings)
-        if "atmosphere" not in changes:
-            config = under_one_layer(config)
-        path, made = tmp_path / name, simulate_once(config)
+        path, made = tmp_path / name, simulate_once(configure(**changes))
         shutil.copytree(truth_path(made), truth_path(path))
         return Path(shutil.copytree(made, path))
 
     return make
 
 
-@pytest.fixture
-def calibrate(tmp_path: Path, atm_table: Path) -> Callable[..., CalibratedSession]:
-    """Calibrate a session into the test's folder: ``calibrate(session, loads={…}, atmosphere={…}, …)``."""
+@pytest.fixture(scope="session")
+def calibrate_to(atm_table: Path) -> Callable[..., CalibratedSession]:
+    """Calibrate a session to a product: ``calibrate_to(product, session, loads={…}, atmosphere={…}, …)``."""
 
-    def run(session: Path, output: str = "l1.zarr", **settings: Any) -> CalibratedSession:
+    def run(product: Path, session: Path, **settings: Any) -> CalibratedSession:
         steps = {name: settings.pop(name, {}) for name in CalibrationPipeline.step_defs}
         steps["loads"] = {"forward_efficiency": 0.95} | steps["loads"]
         steps["atmosphere"] = {"override_atm": str(atm_table)} | steps["atmosphere"]
-        target = str(tmp_path / output)
         settings = {"configure_log": False} | settings
-        return CalibrationPipeline.call(str(session), output_file=target, steps=steps, **settings)
+        return CalibrationPipeline.call(str(session), output_file=str(product), steps=steps, **settings)
+
+    return run
+
+
+@pytest.fixture
+def calibrate(tmp_path: Path, calibrate_to: Callable[..., CalibratedSession]) -> Callable[..., CalibratedSession]:
+    """Calibrate a session into the test's folder: ``calibrate(session, loads={…}, atmosphere={…}, …)``."""
+
+    def run(session: Path, output: str = "l1.zarr", **settings: Any) -> CalibratedSession:
+        return calibrate_to(tmp_path / output, session, **settings)
 
     return run
 

@@ -43,14 +43,24 @@ def log(caplog):
     return caplog
 
 
+NIGHT = {"channels": 16, "scans": 5}
+
+
 @pytest.fixture
 def night(make_session):
-    return make_session(channels=16, scans=5)
+    return make_session(**NIGHT)
 
 
-@pytest.fixture
-def fresh(night, calibrate):
-    return calibrate(night, "fresh.zarr", **SKY)
+@pytest.fixture(scope="module")
+def same_night(configure, simulate_once):
+    """The night for all tests that do not change it."""
+    return simulate_once(configure(**NIGHT))
+
+
+@pytest.fixture(scope="module")
+def fresh(same_night, calibrate_to, tmp_path_factory):
+    """What an unbroken run makes of it; no test may change it."""
+    return calibrate_to(tmp_path_factory.mktemp("fresh") / "fresh.zarr", same_night, **SKY)
 
 
 def assert_like_fresh(product, fresh):
@@ -101,34 +111,34 @@ def in_killed_child(function):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.3, 0.55, 0.8, 0.97, 0.98, 0.99, 1.0])
-def test_after_a_kill_at_any_moment(night, fresh, calibrate, monkeypatch, overwrite, share, log):
+def test_after_a_kill_at_any_moment(same_night, fresh, calibrate, monkeypatch, overwrite, share, log):
     if overwrite:
-        calibrate(night, **SKY | {"atmosphere": {"strategy": "per_pixel"}})
+        calibrate(same_night, **SKY | {"atmosphere": {"strategy": "per_pixel"}})
 
     def begin():
         kill_at(monkeypatch, int(share * N_CALLS))
-        calibrate(night, overwrite=overwrite, **SKY)
+        calibrate(same_night, overwrite=overwrite, **SKY)
 
     assert in_killed_child(begin) or share > 0.98
     log.clear()
-    product = calibrate(night, resume=True, **SKY)
+    product = calibrate(same_night, resume=True, **SKY)
     assert_like_fresh(product, fresh)
     line = resume_line(log)
     assert "0 scans kept" in line or share > 0.2
     assert line.startswith("resume: 2 scans kept") or share != 0.55
-    again = calibrate(night, resume=True, **SKY)
+    again = calibrate(same_night, resume=True, **SKY)
     assert resume_line(log) == "resume: 5 scans kept"
     assert_like_fresh(again, fresh)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_with_workers_and_without(night, fresh, calibrate, workers, log):
-    product = calibrate(night, **SKY)
+def test_with_workers_and_without(same_night, fresh, calibrate, workers, log):
+    product = calibrate(same_night, **SKY)
     for number in (2, 4):
         shutil.rmtree(product.path / f"scan_{number:06d}")
     log.clear()
-    product = calibrate(night, resume=True, workers=workers, **SKY)
+    product = calibrate(same_night, resume=True, workers=workers, **SKY)
     assert resume_line(log) == "resume: 3 scans kept, 2 new"
     assert_like_fresh(product, fresh)
 
@@ -295,17 +305,17 @@ def test_skies_that_were_compared_with_others_are_redone(night, calibrate, log):
 
 
 @pytest.mark.slow
-def test_a_scan_in_between_is_a_new_reference(night, fresh, calibrate, log):
-    calibrate(night, scans="1,3:5", **SKY)
+def test_a_scan_in_between_is_a_new_reference(same_night, fresh, calibrate, log):
+    calibrate(same_night, scans="1,3:5", **SKY)
     log.clear()
-    product = calibrate(night, resume=True, **SKY)
+    product = calibrate(same_night, resume=True, **SKY)
     assert resume_line(log) == "resume: 3 scans kept, 1 redone (1 other references), 1 new"
     assert_identical(product.path, fresh.path)
 
 
 @pytest.mark.slow
-def test_an_interrupted_overwrite_is_continued(night, fresh, calibrate, monkeypatch, log):
-    calibrate(night, scans="1:4", atmosphere={"strategy": "per_pixel"})
+def test_an_interrupted_overwrite_is_continued(same_night, fresh, calibrate, monkeypatch, log):
+    begun = calibrate(same_night, scans="1:4", atmosphere={"strategy": "per_pixel"})
     apply_steps = workers.apply_steps
 
     def interrupt(dataset, number, *others):
@@ -315,12 +325,12 @@ def test_an_interrupted_overwrite_is_continued(night, fresh, calibrate, monkeypa
 
     monkeypatch.setattr(workers, "apply_steps", interrupt)
     with pytest.raises(RunInterruptedError):
-        calibrate(night, overwrite=True, **SKY)
+        calibrate(same_night, overwrite=True, **SKY)
     monkeypatch.undo()
-    assert CalibratedSession(fresh.path.with_name("l1.zarr")).attributes(1)["cal_strategy"] == "per_pixel"
+    assert CalibratedSession(begun.path).attributes(1)["cal_strategy"] == "per_pixel"
     log.set_level(logging.INFO, "cal_pipeline")
     log.clear()
-    product = calibrate(night, resume=True, **SKY)
+    product = calibrate(same_night, resume=True, **SKY)
     assert resume_line(log).startswith(
         "resume: 3 scans kept, 1 redone (1 parameters differ: steps.atmosphere.strategy, steps.skydiff"
     )
@@ -337,8 +347,8 @@ def test_overwrite_with_resume_removes_what_was_not_asked_for(night, calibrate, 
 
 
 @pytest.mark.slow
-def test_without_a_product_it_is_a_plain_run(night, fresh, calibrate, log):
-    product = calibrate(night, resume=True, **SKY)
+def test_without_a_product_it_is_a_plain_run(same_night, fresh, calibrate, log):
+    product = calibrate(same_night, resume=True, **SKY)
     assert resume_line(log) == "resume: 0 scans kept, 5 new"
     assert_like_fresh(product, fresh)
 
@@ -358,14 +368,16 @@ class TestObjectStore:
     """A store in memory that is frozen at some moment, as by a kill."""
 
     @pytest.fixture
-    def run(self, night, atm_table):
+    def run(self, same_night, atm_table):
         root = open_store("memory://resumed", write=True)
         root.remove()
 
         def run(name="l1.zarr", **settings):
             steps = {"loads": {"forward_efficiency": 0.95}, "atmosphere": {"override_atm": str(atm_table)}} | SKY
             where = f"memory://resumed/{name}"
-            return CalibrationPipeline.call(str(night), output_file=where, steps=steps, configure_log=False, **settings)
+            return CalibrationPipeline.call(
+                str(same_night), output_file=where, steps=steps, configure_log=False, **settings
+            )
 
         yield run
         root.remove()

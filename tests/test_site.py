@@ -19,6 +19,9 @@ SOURCES = sorted([*DOCS.rglob("*.rst"), *DOCS.rglob("*.inc"), *DOCS.rglob("*.md"
 TYPESET = r"[\u2018\u2019\u201c\u201d\u2013]|\\\\$"
 """Quotes and dashes of a typesetter, and a doubled backslash at the end of a line."""
 
+SHARES = 4
+"""Tests among which the pages are divided, so that several processes visit them."""
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
@@ -105,12 +108,13 @@ def test_signatures_are_readable(pages):
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_every_page_fits_laptop_and_phone(site, visit):
+@pytest.mark.parametrize("share", range(SHARES))
+def test_every_page_fits_laptop_and_phone(site, visit, share):
     # Listings of sources are alike: those with the longest name and the most lines stand for them.
     listings = sorted((site / "_modules").rglob("*.html"), key=lambda path: (len(path.stem), path.stat().st_size))
     others = set(listings) - {*listings[-2:], max(listings, key=lambda path: path.stat().st_size)}
     complaints = {}
-    for path in sorted(set(site.rglob("*.html")) - others):
+    for path in sorted(set(site.rglob("*.html")) - others)[share::SHARES]:
         # Loaded once and resized: the theme arranges the page anew.
         found = visit.open(path, LAPTOP)
         visit.resize(PHONE)

@@ -40,6 +40,11 @@ def rounds(number: int) -> int:
     return 1 if is_tiny() else number
 
 
+def first_rounds() -> int:
+    """Return the number of rounds before them: one compiles what needs compiling and fills caches."""
+    return 0 if is_tiny() else 1
+
+
 def find_folder() -> Path:
     """Find the folder of sessions and outputs: a RAM disk unless the environment names another."""
     given = os.environ.get(FOLDER)
@@ -92,9 +97,9 @@ def measure_further(session: Path, few: int, many: int, **settings: Any) -> Time
 def alternate(repeat: int, ways: dict[str, Callable[[], Times]]) -> Found:
     """Measure several ways in turn, each round beginning with another one.
 
-    A first round, which compiles what needs compiling and fills caches, is left out, unless only the code is tried.
+    A first round is left out, unless only the code is tried.
     """
-    left_out = 0 if is_tiny() else 1
+    left_out = first_rounds()
     found: Found = {name: [] for name in ways}
     names = list(ways)
     for turn in range(left_out + rounds(repeat)):
