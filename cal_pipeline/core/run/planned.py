@@ -129,6 +129,10 @@ class PlannedRecipe:
         """Write an observation as planned, unpublished."""
         self._refuse(f"does not say how a {self.product_kind.noun} is written")
 
+    def carries(self) -> bool:
+        """Return False: nothing is compared with earlier observations."""
+        return False
+
     def carry(self, observation: Any) -> None:
         """Return None: nothing is compared with earlier observations."""
 

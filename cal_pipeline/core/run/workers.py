@@ -42,10 +42,10 @@ from cal_pipeline.core.store.product import Key, Product
 logger = logging.getLogger(__name__)
 
 AHEAD = 8
-"""Number of observations per worker that may overtake a slow one."""
+"""Number of observations per worker that may overtake a slow one, where they carry data to compare."""
 
-TOGETHER = 8
-"""Number of consecutive observations that a worker takes: each reads the loads of its neighbours as well."""
+TOGETHER = 32
+"""Largest number of consecutive observations that a worker takes: each reads the loads of its neighbours as well."""
 
 _WORKER = "cal_pipeline worker"
 """Name of worker processes."""
@@ -307,9 +307,7 @@ class Processes:
     ) -> JobResults:
         """Calibrate observations in worker processes and yield their results as they complete."""
         threads = self.threads or max(available_cores() // self.number, 1)
-        jobs = JobQueue(
-            make_jobs(dataset, numbers, recipe, output, threads, earlier, growth), AHEAD * self.number, TOGETHER
-        )
+        jobs = self._queue(make_jobs(dataset, numbers, recipe, output, threads, earlier, growth), recipe.carries())
         attempts: dict[Key, int] = {}
         kind = output.kind
         workers: list[_Worker] = []
@@ -321,14 +319,14 @@ class Processes:
             while jobs:
                 check_interruption()
                 for worker in workers:
-                    job = jobs.next(worker.last) if worker.job is None else None
-                    if job is not None:
-                        worker.start(job)
+                    worker.start_next(jobs)
                 for worker in _ready(workers):
                     job = worker.job
                     report = worker.report()
                     if report is not None:
                         jobs.done(report.result.number)
+                        # It works on while the result is published.
+                        worker.start_next(jobs)
                         report.log_again()
                         yield report.result
                     elif job is not None:
@@ -354,6 +352,13 @@ class Processes:
             with shielded():
                 for worker in workers:
                     worker.stop()
+
+    def _queue(self, jobs: list[Job], carries: bool) -> JobQueue:
+        """Queue jobs; in smaller groups where data to compare are kept until all earlier ones are done."""
+        if carries:
+            return JobQueue(jobs, AHEAD * self.number, AHEAD)
+        together = min(TOGETHER, -(-len(jobs) // self.number))
+        return JobQueue(jobs, together * (self.number + 1), together)
 
     def close(self) -> None:
         """End processes that were kept."""
@@ -428,6 +433,12 @@ class _Worker:
     def never_began(self) -> bool:
         """Tell whether the process failed during startup, neither by a job nor by a signal."""
         return not self._began and (self.process.exitcode or 0) > 0
+
+    def start_next(self, jobs: JobQueue) -> None:
+        """Send the next job to the worker if it has none, and if there is one at present."""
+        job = jobs.next(self.last) if self.job is None else None
+        if job is not None:
+            self.start(job)
 
     def start(self, job: Job) -> None:
         """Send a job to the worker."""

@@ -244,7 +244,8 @@ class LocalStorePath(StorePath):
     def _list_all(self) -> list[str]:
         """List the paths of all files and folders, each folder after its files."""
         # os.walk takes twice the time.
-        paths, folders = [], [self.name]
+        paths: list[str] = []
+        folders = [self.name]
         while folders:
             folder = folders.pop()
             with suppress(FileNotFoundError), os.scandir(folder) as entries:

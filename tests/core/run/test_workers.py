@@ -18,6 +18,7 @@ import zarr
 from helpers_l1 import assert_identical
 
 from cal_pipeline import CalibratedSession, CalibrationPipeline
+from cal_pipeline.core.run import workers
 from cal_pipeline.core.run.job import JobResult, Prepared, apply_steps
 from cal_pipeline.core.run.runner import RunFailedError
 from cal_pipeline.core.run.workers import Job, JobQueue, NoProcessesError, Processes, calibrate_observation, make_jobs
@@ -146,6 +147,35 @@ def test_neighbours_wait_for_one_that_takes_long():
     assert queue.next(6).number == 1
 
 
+@pytest.mark.parametrize(("n_jobs", "carries", "begun"), [(6, False, (0, 3)), (80, False, (0, 32)), (80, True, (0, 8))])
+def test_workers_share_few_observations_evenly_and_keep_little_that_waits(n_jobs, carries, begun):
+    jobs = [Job("l0", "l1", number, b"", 1) for number in range(n_jobs)]
+    queue = Processes(2)._queue(jobs, carries)
+    assert (queue.next().number, queue.next().number) == begun
+    # One of the two takes long: the other goes as far ahead as what is compared may be kept.
+    number, taken = begun[1], []
+    while number is not None:
+        queue.done(number)
+        job = queue.next(number)
+        number = None if job is None else job.number
+        taken.append(number)
+    assert max(number for number in taken if number is not None) == min(n_jobs - 1, 16 if carries else 3 * 32)
+    assert sorted(taken[:-1]) == [n for n in range(n_jobs) if n not in begun and n <= (16 if carries else 96)]
+
+
+@pytest.mark.slow
+def test_a_worker_has_its_next_job_before_the_result_of_the_last_is_handed_over(session, tmp_path, monkeypatch):
+    started = []
+    start = workers._Worker.start
+    monkeypatch.setattr(workers._Worker, "start", lambda worker, job: (started.append(job.number), start(worker, job)))
+    recipe = CalibrationPipeline()
+    with make_output(tmp_path / "l1.zarr", False, str(session), CalibratedSession.kind) as output:
+        results = Processes(1).calibrate(Session(session), [1, 2, 3], recipe, output)
+        assert (next(results).number, started) == (1, [1, 2])
+        assert (next(results).number, started) == (2, [1, 2, 3])
+        results.close()
+
+
 class DiesOnce(CalibrationPipeline):
     """Kills the process that has written scan 2 or 5 the first time, before the scan can be published."""
 
@@ -201,6 +231,9 @@ def _not_made():
 
 class NotMade:
     """A recipe that cannot be made again where it is sent."""
+
+    def carries(self):
+        return False
 
     def __reduce__(self):
         return _not_made, ()
