@@ -129,23 +129,92 @@ def interpolate_coefficients(
     nu = np.asarray(nu, np.float64)
     if nu.size == 0:
         return np.empty(nu.shape)
-    first = max(int(np.searchsorted(frequency, nu.min(), side="right")) - 1, 0)
-    last = int(np.searchsorted(frequency, nu.max(), side="left")) + 1
-    grid = frequency[first:last]
+    below, above, weight = find_pressures(pressure, p)
+    low, high = (interpolate_in_frequency(frequency, coefficients[k], nu) for k in (below, above))
+    return BetweenPressures(low, high).at(weight)
 
-    def at_pressure(index: int) -> Floats:
-        return np.asarray(np.interp(nu, grid, coefficients[index, first:last]))
 
+def find_pressures(pressure: Floats, p: float) -> tuple[int, int, float]:
+    """Find the tabulated pressures on either side of a pressure.
+
+    Parameters
+    ----------
+    pressure : ndarray, shape (P,)
+        Pressures of the table, ascending, P >= 1 [Pa].
+    p : float
+        Pressure asked for, within the table [Pa].
+
+    Returns
+    -------
+    below, above : int
+        Their indices, twice the same one where `p` is tabulated.
+    weight : float
+        Way from the lower to the upper one, in the logarithm; 0 where `p` is tabulated.
+
+    Examples
+    --------
+    >>> find_pressures(np.array([1.0, 4.0]), 2.0), find_pressures(np.array([1.0, 4.0]), 4.0)
+    ((0, 1, 0.5), (1, 1, 0.0))
+    """
     above = int(np.searchsorted(pressure, p))
     if above == 0 or above == len(pressure) or pressure[above] == p:
-        return at_pressure(min(above, len(pressure) - 1))
+        at = min(above, len(pressure) - 1)
+        return at, at, 0.0
     weight = float(np.log(p / pressure[above - 1]) / np.log(pressure[above] / pressure[above - 1]))
-    return _between_pressures(at_pressure(above - 1), at_pressure(above), weight)
+    return above - 1, above, weight
 
 
-def _between_pressures(low: Floats, high: Floats, weight: float) -> Floats:
-    """Interpolate from `low` to `high` by `weight`: geometric, or arithmetic if either is 0."""
-    positive = (low > 0.0) & (high > 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        geometric = np.exp((1.0 - weight) * np.log(low) + weight * np.log(high))
-    return np.where(positive, geometric, (1.0 - weight) * low + weight * high)
+def interpolate_in_frequency(frequency: Floats, coefficient: NDArray[np.floating], nu: Floats) -> Floats:
+    """Interpolate a coefficient at one pressure linearly in frequency.
+
+    Parameters
+    ----------
+    frequency : ndarray, shape (F,)
+        Frequencies of the table, ascending [Hz].
+    coefficient : ndarray, shape (F,)
+        The coefficient there.
+    nu : ndarray
+        Frequencies asked for, within the table, at least one [Hz].
+
+    Returns
+    -------
+    ndarray of float64, shape of `nu`
+
+    Examples
+    --------
+    >>> interpolate_in_frequency(np.array([1.0, 2.0]), np.array([1.0, 3.0]), np.array([1.5])).tolist()
+    [2.0]
+    """
+    first = max(int(np.searchsorted(frequency, nu.min(), side="right")) - 1, 0)
+    last = int(np.searchsorted(frequency, nu.max(), side="left")) + 1
+    return np.asarray(np.interp(nu, frequency[first:last], coefficient[first:last]))
+
+
+class BetweenPressures:
+    """Coefficients at two pressures, ready to be interpolated between them: geometric, or arithmetic if either is 0.
+
+    Parameters
+    ----------
+    low, high : ndarray
+        Coefficients at the lower and the upper pressure, 0 or above; the same array for one pressure.
+
+    Examples
+    --------
+    >>> BetweenPressures(np.array([1.0, 0.0]), np.array([4.0, 4.0])).at(0.5).round(6).tolist()
+    [2.0, 2.0]
+    """
+
+    def __init__(self, low: Floats, high: Floats) -> None:
+        self._low, self._high = low, high
+        self._positive = (low > 0.0) & (high > 0.0)
+        with np.errstate(divide="ignore"):
+            self._logarithms = np.log(low), np.log(high)
+
+    def at(self, weight: float) -> Floats:
+        """Interpolate from the lower to the upper pressure by `weight`, which is 0 for one pressure; a new array."""
+        if self._low is self._high:
+            return self._low.copy()
+        low, high = self._logarithms
+        with np.errstate(invalid="ignore"):
+            geometric = np.exp((1.0 - weight) * low + weight * high)
+        return np.where(self._positive, geometric, (1.0 - weight) * self._low + weight * self._high)

@@ -81,8 +81,8 @@ class AtmGrid:
 
     def covers(self, nu: ArrayLike, pressure: float) -> bool:
         """Tell whether the table covers `nu` [Hz] and `pressure` [Pa], to 1e-6 of its ranges."""
-        _, inside = self._clip_to_windows(np.asarray(nu, np.float64))
-        return bool(np.all(inside)) and self._holds_pressure(pressure)
+        _, inside = self.clip_frequencies(np.asarray(nu, np.float64))
+        return bool(np.all(inside)) and self.holds_pressure(pressure)
 
     def clip(self, nu: Floats, pressure: float) -> tuple[Floats, float]:
         """Clip frequencies [Hz] and a pressure [Pa] that exceed the table within its tolerance.
@@ -92,14 +92,18 @@ class AtmGrid:
         AtmRangeError
             If any of them lies outside the table; nothing is extrapolated.
         """
-        clipped, inside = self._clip_to_windows(nu)
-        if not np.all(inside) or not self._holds_pressure(pressure):
+        clipped, inside = self.clip_frequencies(nu)
+        if not np.all(inside) or not self.holds_pressure(pressure):
             raise AtmRangeError(
                 f"atmosphere table {self.name} does not cover what was asked for: "
                 f"{describe_request(nu, pressure)}; it offers {self.describe_range()}. "
                 "Name another table with override_atm, or build one with 'atm-table build'"
             )
-        return clipped, float(np.clip(pressure, self.pressure[0], self.pressure[-1]))
+        return clipped, self.clip_pressure(pressure)
+
+    def clip_pressure(self, pressure: float) -> float:
+        """Clip a pressure to those of the table [Pa]."""
+        return float(np.clip(pressure, self.pressure[0], self.pressure[-1]))
 
     def step_at(self, nu: ArrayLike) -> float:
         """Find the widest grid step [Hz] of the table at any of the frequencies `nu` [Hz]."""
@@ -115,7 +119,7 @@ class AtmGrid:
         windows = ", ".join(f"{start / 1e9:.6g}-{stop / 1e9:.6g}" for start, stop in self.windows)
         return f"{windows} GHz at {_pressure_range(self.pressure[0], self.pressure[-1])}"
 
-    def _clip_to_windows(self, nu: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    def clip_frequencies(self, nu: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         """Clip frequencies to the nearest window; tell which are within its tolerance."""
         starts, stops = self._window_edges
         tolerance = EDGE_TOLERANCE * (stops - starts)
@@ -123,7 +127,8 @@ class AtmGrid:
         clipped = np.clip(nu, starts[window], stops[window])
         return clipped, np.abs(nu - clipped) <= tolerance[window]
 
-    def _holds_pressure(self, pressure: float) -> bool:
+    def holds_pressure(self, pressure: float) -> bool:
+        """Tell whether the table covers a pressure [Pa], to 1e-6 of its range."""
         low, high = self.pressure[0], self.pressure[-1]
         tolerance = EDGE_TOLERANCE * (high - low if high > low else high)
         return bool(low - tolerance <= pressure <= high + tolerance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -13,7 +14,12 @@ import asdf
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cal_pipeline.heterodyne.physics.opacity import interpolate_coefficients
+from cal_pipeline.heterodyne.physics.opacity import (
+    BetweenPressures,
+    find_pressures,
+    interpolate_coefficients,
+    interpolate_in_frequency,
+)
 from cal_pipeline.heterodyne.references.atm_file import compress_frequency, expand_frequency, read_tree, require_keys
 from cal_pipeline.heterodyne.references.atm_grid import AtmGrid, AtmRangeError, AtmTableError, Floats, ascending
 
@@ -274,11 +280,13 @@ class AtmTable(AtmGrid):
         >>> b.tolist(), c.tolist(), offset.tolist()
         ([0.25, 0.5], [0.0, 0.125], [-8.0, -45.0])
         """
-        nu, p = self.clip(np.asarray(nu, np.float64), pressure)
-        b, c = (
-            np.array([self._interpolate(values, layer, nu, p) for layer in range(values.shape[1])])
-            for values in (self.b, self.c)
-        )
+        nu = np.asarray(nu, np.float64)
+        p = self.clip_pressure(pressure)
+        below, above, weight = find_pressures(self.pressure, p)
+        pair = _look_up_layers(self, nu.tobytes(), below, above) if nu.size and self.holds_pressure(pressure) else None
+        if pair is None:
+            self.clip(nu, pressure)  # raises unless there are no frequencies
+        b, c = pair.at(weight).reshape(2, -1, *nu.shape) if pair else np.empty((2, self.b.shape[1], *nu.shape))
         if self.layer_offset is None:
             return LayerCoefficients(b, c, np.zeros(1))
         log_pressure = np.log(self.pressure)
@@ -339,6 +347,26 @@ class AtmTable(AtmGrid):
                     f"layer {layer + 1}, at {self.pressure[p] / 100:g} hPa and {self.frequency[f] / 1e9:.10g} GHz; "
                     "expected the opacity from the telescope up to the top of each layer"
                 )
+
+
+@lru_cache(maxsize=4)
+def _look_up_layers(table: AtmTable, nu: bytes, below: int, above: int) -> BetweenPressures | None:
+    """Look up b and c of all layers, (2, L, C), at two pressures; None for frequencies outside the table.
+
+    Scans of a session have the same frequencies, and other pressures; a scan has one or two bands of
+    two sidebands.
+    """
+    frequencies, inside = table.clip_frequencies(np.frombuffer(nu, np.float64))
+    if not np.all(inside):
+        return None
+
+    def at(index: int) -> Floats:
+        layers = [values[index, layer] for values in (table.b, table.c) for layer in range(values.shape[1])]
+        found = [interpolate_in_frequency(table.frequency, values, frequencies) for values in layers]
+        return np.array(found).reshape(2, -1, frequencies.size)
+
+    low = at(below)
+    return BetweenPressures(low, low if above == below else at(above))
 
 
 def _numeric(value: Any, key: str, name: str, dtype: type[T]) -> NDArray[T]:

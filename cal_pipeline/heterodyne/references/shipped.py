@@ -128,19 +128,29 @@ def find_atm_table(frequencies: ArrayLike | Iterable[ArrayLike], pressure: float
     """
     nu = _flatten(frequencies)
     suited = []
-    offers = []
+    grids = []
     for path in shipped_atm_tables():
         grid = _read_grid_cached(path, path.stat().st_mtime_ns)
-        offers.append(f"{path.name}: {grid.describe_range()}")
-        if grid.covers(nu, pressure):
-            suited.append((grid.step_at(nu), path))
+        grids.append(grid)
+        step = _step_at(grid, nu.tobytes())
+        if step is not None and grid.holds_pressure(pressure):
+            suited.append((step, path))
     if not suited:
+        offers = [f"{grid.name}: {grid.describe_range()}" for grid in grids]
         raise AtmRangeError(
             f"no shipped atmosphere table covers {describe_request(nu, pressure)}; they offer "
             f"{'; '.join(offers) or 'nothing'}. "
             "Build one with 'atm-table build' and name it with override_atm"
         )
     return min(suited)[1]
+
+
+@lru_cache(maxsize=8)
+def _step_at(grid: AtmGrid, nu: bytes) -> float | None:
+    """Find the widest step of a grid [Hz] at frequencies that scans of a session share; None if it lacks any."""
+    frequencies = np.frombuffer(nu, np.float64)
+    _, inside = grid.clip_frequencies(frequencies)
+    return grid.step_at(frequencies) if np.all(inside) else None
 
 
 def _flatten(frequencies: ArrayLike | Iterable[ArrayLike]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -328,6 +328,22 @@ def test_layers_follow_power_laws_of_the_pressure(closed_form, steps, p):
     np.testing.assert_allclose(offset, helpers_atm.layer_offset_at(p), rtol=1e-12)
 
 
+def test_layers_at_one_pressure_say_nothing_about_another(closed_form):
+    """Frequencies are looked up once; results of other pressures, tables and callers stay apart."""
+    nu, pressures = 450e9 + 10e6 * np.arange(4), [20000.0, 30000.0, 20000.0, 55555.0]
+    for table in closed_form:
+        for p in pressures:
+            for frequencies in (nu, nu[::-1].reshape(2, 2)):
+                b, c, _ = table.layer_coefficients(frequencies, p)
+                whole = table.coefficients(frequencies, p)
+                np.testing.assert_array_equal((b[-1], c[-1]), whole)
+                b[:], c[:] = -1.0, -1.0
+    with pytest.raises(AtmRangeError):
+        closed_form[1].layer_coefficients(nu, 9000.0)
+    with pytest.raises(AtmRangeError):
+        closed_form[1].layer_coefficients(nu - 20e9, 20000.0)
+
+
 @pytest.mark.slow
 @given(nu=st.lists(st.floats(450e9, 500e9), max_size=5), p=st.floats(10000.0, 100000.0))
 def test_the_last_layer_is_the_whole_atmosphere_of_version_1(closed_form, nu, p):
