@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import atexit
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
 from zarr.abc.buffer import Buffer, BufferPrototype
@@ -135,7 +135,8 @@ class CheckedStore(WrapperStore[Store]):
 
         async def attempt() -> Answer:
             async with _time_limit(limit):
-                answer = await question(await self._ready())
+                with _uncancelled():
+                    answer = await question(await self._ready())
             self._is_silent = False
             return answer
 
@@ -244,6 +245,21 @@ def _stamp_of(info: dict[str, Any]) -> tuple[int, str]:
     """Return the size of an object and its stamp, empty if the driver tells none."""
     size = info.get("size")
     return -1 if size is None else int(size), next((str(info[name]) for name in _STAMPS if info.get(name)), "")
+
+
+@contextmanager
+def _uncancelled() -> Iterator[None]:
+    """Raise ConnectionAbortedError if the block ends as cancelled and nobody has cancelled the task.
+
+    A driver may cancel a request of its own accord. The error of that passes the handlers of failed observations.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ConnectionAbortedError("its driver cancelled the request") from error
 
 
 @asynccontextmanager

@@ -78,6 +78,8 @@ def caused(error, cause):
 CAUSES = [
     (NoCredentialsError("Unable to locate credentials"), "FSSPEC_S3_ANON=true"),
     (PermissionError("Forbidden"), "access is forbidden"),
+    # Of its own accord: it is no Exception there, and would pass the handlers of failed observations.
+    (asyncio.CancelledError(), "no connection (its driver cancelled the request)"),
     (ClientResponseError(403), "access is forbidden"),
     (ClientResponseError(401), "access is forbidden"),
     (ClientResponseError(500), "answers 500 Internal Server Error"),
