@@ -85,6 +85,7 @@ print(callable(crds.getreferences), callable(heavy_client.getreferences), "crds.
 """
         assert run(script).split() == ["False", "True", "True", "True"]
 
+    @pytest.mark.slow
     def test_of_numba_work_once_they_are_used(self):
         script = """
 import cal_pipeline
