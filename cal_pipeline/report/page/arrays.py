@@ -30,8 +30,8 @@ _FEWEST_TO_LEAVE_OUT = 4
 _SMALLEST_FLOAT, _LARGEST_FLOAT, _ROUNDING = 1.2e-38, 3e38, 1.2e-7
 """Range and relative rounding of 32-bit floats."""
 
-_LEVEL = 6
-"""Level of deflation: higher ones take several times as long for some percent."""
+_LEVEL = 4
+"""Level of deflation: 6 takes 2.6 times as long for 2.5 %, 9 takes 50 times as long for 5 %."""
 
 _FEWEST_BINS = 16
 """Number of bins below which an envelope is no longer reduced."""
