@@ -130,7 +130,8 @@ def interpolate_coefficients(
     if nu.size == 0:
         return np.empty(nu.shape)
     below, above, weight = find_pressures(pressure, p)
-    low, high = (interpolate_in_frequency(frequency, coefficients[k], nu) for k in (below, above))
+    low = interpolate_in_frequency(frequency, coefficients[below], nu)
+    high = low if above == below else interpolate_in_frequency(frequency, coefficients[above], nu)
     return BetweenPressures(low, high).at(weight)
 
 

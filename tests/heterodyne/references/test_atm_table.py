@@ -330,7 +330,7 @@ def test_layers_follow_power_laws_of_the_pressure(closed_form, steps, p):
 
 def test_layers_at_one_pressure_say_nothing_about_another(closed_form):
     """Frequencies are looked up once; results of other pressures, tables and callers stay apart."""
-    nu, pressures = 450e9 + 10e6 * np.arange(4), [20000.0, 30000.0, 20000.0, 55555.0]
+    nu, pressures = 450e9 + 10e6 * np.arange(4), [20000.0, 30000.0, 20000.0, 55000.0, 55555.0, 10000.0]
     for table in closed_form:
         for p in pressures:
             for frequencies in (nu, nu[::-1].reshape(2, 2)):
