@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from cal_pipeline.core.observation import Dataset, Growth
 from cal_pipeline.core.run.garbage import few_collections, keep_collections_short
+from cal_pipeline.core.run.heap import share_heap
 from cal_pipeline.core.run.job import JobResult, ProcessedObservation, Recipe, write_processed
 from cal_pipeline.core.run.signals import check_interruption
 from cal_pipeline.core.run.threads import FEW_SAMPLES, BlockThreads, limit_blas_threads, short_turns
@@ -58,6 +59,7 @@ class ThisProcess:
         Of large observations, up to eight may overtake a slow one; small ones keep the order of
         `numbers`.
         """
+        share_heap()
         with (
             few_collections,
             short_turns,
