@@ -22,21 +22,28 @@ SLEEP = 60.0
 """Time that the work takes [s]."""
 
 
+def work(begun):
+    """Be at work for a minute."""
+    begun.touch()
+    time.sleep(SLEEP)
+
+
 class Endless:
-    """A recipe that a worker takes a minute to read."""
+    """A recipe that a worker takes a minute to read, once it has made a file."""
+
+    def __init__(self, begun):
+        self.begun = begun
 
     def __reduce__(self):
-        return time.sleep, (SLEEP,)
+        return work, (self.begun,)
 
 
 @pytest.fixture
-def busy():
+def busy(tmp_path):
     """A worker at work."""
-    worker = workers._Worker()
-    assert worker.connection.poll(30.0)
-    worker.start(Job("session.zarr", "l1.zarr", 1, pickle.dumps(Endless()), 1))
-    # The job has been received once nothing of it is left in the pipe.
-    time.sleep(0.5)
+    worker, begun = workers._Worker(), tmp_path / "begun"
+    worker.start(Job("session.zarr", "l1.zarr", 1, pickle.dumps(Endless(begun)), 1))
+    wait_until(begun.exists)
     yield worker
     if worker.process.is_alive():
         worker.process.kill()
@@ -72,7 +79,7 @@ def hold(begun, done):
     time.sleep(SLEEP)
 
 
-class Holding(Endless):
+class Holding:
     """A recipe with which a worker holds what it must release when it ends."""
 
     def __init__(self, folder):
@@ -95,15 +102,14 @@ def test_a_second_signal_does_not_keep_a_worker_from_releasing_what_it_holds(tmp
 
 
 PARENT = """
-import pickle, sys, time
+import pathlib, pickle, sys, time
 from test_workers_end import Endless
 from cal_pipeline.core.run import workers
 from cal_pipeline.core.run.workers import Job
 
 if __name__ == "__main__":
     worker = workers._Worker()
-    assert worker.connection.poll(30.0)
-    worker.start(Job("session.zarr", "l1.zarr", 1, pickle.dumps(Endless()), 1))
+    worker.start(Job("session.zarr", "l1.zarr", 1, pickle.dumps(Endless(pathlib.Path(sys.argv[1]))), 1))
     print(worker.process.pid, flush=True)
     time.sleep(60.0)
 """
@@ -113,12 +119,13 @@ def test_a_worker_ends_with_its_parent(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
     paths = os.pathsep.join([os.path.dirname(__file__), *filter(None, sys.path)])
-    command = [sys.executable, str(script)]
+    begun = tmp_path / "begun"
+    command = [sys.executable, str(script), str(begun)]
     environment = os.environ | {"PYTHONPATH": paths}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())
-        time.sleep(0.5)
+        wait_until(begun.exists)
         parent.kill()
     wait_until(lambda: not is_alive(worker))
 
