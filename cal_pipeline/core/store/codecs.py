@@ -8,7 +8,7 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
-from numcodecs import Blosc, GZip, Zstd
+from numcodecs import Blosc, GZip, Zstd, blosc
 
 Codec = Mapping[str, Any]
 """A codec as it stands in the metadata of an array."""
@@ -27,6 +27,10 @@ _BLOSC_HEADER = 16
 
 _COMPRESSORS = ("lz4", "lz4hc", "blosclz", "snappy", "zlib", "zstd")
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+
+# Threads of Blosc's own, which it has in the main thread only, write the parts of a chunk in the order in which they
+# finish: the same values would be other bytes in each run. zarr tells it so too, when it is imported.
+blosc.use_threads = False
 
 
 def lz4_codecs(itemsize: int) -> tuple[Codec, ...]:
@@ -122,8 +126,8 @@ def find_bytes_codec(codec: Codec) -> tuple[Function, Function] | None:
         return gzip.encode, gzip.decode
     if name == "blosc":
         shuffle = _SHUFFLES[settings["shuffle"]]
-        blosc = Blosc(settings["cname"], settings["clevel"], shuffle, settings.get("blocksize", 0))
-        return blosc.encode, _decode_blosc
+        compressor = Blosc(settings["cname"], settings["clevel"], shuffle, settings.get("blocksize", 0))
+        return compressor.encode, _decode_blosc
     return _with_crc, _without_crc
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -185,3 +187,28 @@ def test_attributes_of_a_group_are_read_as_written(tmp_path):
     write_group(LocalStorePath(tmp_path), "a/b", {"x": [1, None]})
     assert read_group_attributes(LocalStorePath(tmp_path), "a/b") == {"x": [1, None]}
     assert dict(zarr.open_group(tmp_path / "a" / "b", mode="r").attrs) == {"x": [1, None]}
+
+
+MANY_TIMES = """
+import sys
+import numpy as np
+from numcodecs import blosc
+from cal_pipeline.core.store.arrays import create_writer
+from cal_pipeline.core.store.codecs import lz4_codecs
+from cal_pipeline.core.store.local_path import LocalStorePath
+
+blosc.set_nthreads(8)  # more than there are cores, so that their order would vary
+root, chunks = LocalStorePath(sys.argv[1]), set()
+values = np.cumsum(np.random.default_rng(1).normal(size=(2048, 200)), axis=0)
+for _ in range(40):
+    create_writer(root, "a", values.shape, values.shape, "float64", ("x", "y"), {}, lz4_codecs(8)).write(values)
+    chunks.add(root.get("a/c.0.0"))
+assert "zarr" not in sys.modules
+print(len(chunks), None in chunks)
+"""
+
+
+def test_the_same_values_are_the_same_bytes_each_time(tmp_path):
+    # In a process of its own, since zarr tells Blosc the same once it is imported.
+    done = subprocess.run([sys.executable, "-c", MANY_TIMES, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "False"]
