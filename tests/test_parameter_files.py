@@ -47,6 +47,14 @@ def test_every_other_file_stands_in_a_table():
     assert sorted([*chosen, *NAMED_BY_USERS]) == [path.stem for path in FILES]
 
 
+def test_what_data_choose_tells_whether_scans_are_compared(tmp_path):
+    (tmp_path / "night.cfg").write_text("[steps]\n[[skydiff]]\nskip = False\n")
+    pipeline = CalibrationPipeline()
+    assert not pipeline.may_carry()
+    pipeline._chosen = (None, tmp_path / "night.cfg")
+    assert pipeline.may_carry()
+
+
 @pytest.mark.cherenkov
 @pytest.mark.parametrize(
     ("name", "handler", "skipped"),

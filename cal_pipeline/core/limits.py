@@ -118,7 +118,7 @@ def grade_all(limits: Sequence[Limit], values: NDArray[np.float64]) -> NDArray[n
         above, below = zip(*(limit.bounds(severity) for limit in limits), strict=True)
         for bounds, crosses in ((above, np.greater), (below, np.less)):
             # No limit is NaN, which nothing crosses.
-            column = np.array([math.nan if bound is None else bound for bound in bounds], np.float64)
+            column = np.array([math.nan if bound is None else _as_tuple(bound)[0] for bound in bounds], np.float64)
             result[crosses(values, np.expand_dims(column, axes))] = severity
     return result
 

@@ -264,6 +264,10 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         """Tell whether observations are compared with earlier ones, by the parameters: no."""
         return False
 
+    def may_carry(self) -> bool:
+        """Tell whether any observation may be compared with earlier ones, with the file that its data choose."""
+        return any(self.with_parameters(self.resolve_with(file)).carries() for file in self._chosen or (None,))
+
     def find_changes(self, observation: Any, records: Sequence[ObservationRecord]) -> list[str]:
         """Name what an observation depends on that is no longer as an earlier run recorded.
 
@@ -316,10 +320,7 @@ class ObservationPipeline(BaseStep, Pipeline):  # type: ignore[misc]
         self.refuse_report(product.root)
 
     def parameters_sha256(self) -> str:
-        """Return the SHA-256 digest of the parameters with an effect on results.
-
-        Of a run, they are those with each parameter file that its data choose, whatever its name.
-        """
+        """Return the SHA-256 digest of the parameters with an effect on results, those that data choose included."""
         resolved = (self.with_parameters(self.resolve_with(file)).get_pars() for file in self._chosen or (None,))
         texts = {json.dumps(dict(flatten_parameters(parameters)), sort_keys=True) for parameters in resolved}
         return hashlib.sha256("\n".join(sorted(texts)).encode()).hexdigest()

@@ -82,8 +82,8 @@ class Recipe(Protocol):
     def write_observation(self, observation: Any, root: StorePath, provenance: dict[str, Any]) -> WrittenObservation:
         """Write an observation after all steps, unpublished."""
 
-    def carries(self) -> bool:
-        """Tell whether observations may be compared with earlier ones."""
+    def may_carry(self) -> bool:
+        """Tell whether any observation may be compared with earlier ones."""
 
     def carry(self, observation: Any) -> Any:
         """Return what later observations are compared with; None for nothing."""

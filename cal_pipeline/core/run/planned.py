@@ -129,7 +129,7 @@ class PlannedRecipe:
         """Write an observation as planned, unpublished."""
         self._refuse(f"does not say how a {self.product_kind.noun} is written")
 
-    def carries(self) -> bool:
+    def may_carry(self) -> bool:
         """Return False: nothing is compared with earlier observations."""
         return False
 

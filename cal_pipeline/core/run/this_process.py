@@ -56,10 +56,8 @@ class ThisProcess:
     ) -> JobResults:
         """Calibrate observations and yield their results as they complete.
 
-        Of large observations, up to eight may overtake a slow one; small ones keep the order of
-        `numbers`.
+        Up to eight may overtake a slow large one; small ones alone keep the order of `numbers`.
         """
-        share_heap()
         with (
             few_collections,
             short_turns,
@@ -67,6 +65,8 @@ class ThisProcess:
             BlockThreads(self.threads) as threads,
             _Line(dataset, recipe, output, earlier, threads) as line,
         ):
+            if threads.number > 1:
+                share_heap()
             for result in line.process(numbers):
                 yield result
                 keep_collections_short()

@@ -241,7 +241,12 @@ class _Work(Generic[Item, Result]):
             self._note_end()
 
     def help_until_ended(self) -> None:
-        """Wait for the end, and do an item whenever the threads wait for a store instead."""
+        """Wait for the end, and do an item whenever the threads wait for a store instead.
+
+        Not in the main thread: an interruption there could come between an item and its count.
+        """
+        if threading.current_thread() is threading.main_thread():
+            self.ended.wait()
         while not self.ended.is_set():
             self.called.wait()
             self.called.clear()

@@ -307,7 +307,7 @@ class Processes:
     ) -> JobResults:
         """Calibrate observations in worker processes and yield their results as they complete."""
         threads = self.threads or max(available_cores() // self.number, 1)
-        jobs = self._queue(make_jobs(dataset, numbers, recipe, output, threads, earlier, growth), recipe.carries())
+        jobs = self._queue(make_jobs(dataset, numbers, recipe, output, threads, earlier, growth), recipe.may_carry())
         attempts: dict[Key, int] = {}
         kind = output.kind
         workers: list[_Worker] = []

@@ -33,7 +33,9 @@ class GroupAtHand:
         self._prefix = f"{group}/"
         sizes = {f"{group}/{key}": size for key, (size, _) in listed}
         self._keys = sizes.keys()
-        small = [key for key, size in sizes.items() if 0 <= size <= SMALL][:_MOST_OBJECTS]
+        small = [key for key, size in sizes.items() if 0 <= size <= SMALL]
+        # Metadata first: many small chunks might else leave no room for them.
+        small = sorted(small, key=lambda key: not key.endswith("zarr.json"))[:_MOST_OBJECTS]
         self._fetched = {key: future for key in small if (future := fetch(key)) is not None}
         renew_after_fork(self)
 
@@ -58,5 +60,7 @@ class GroupAtHand:
 
     def close(self) -> None:
         """Forget what nobody has asked for."""
-        while self._fetched:
-            self._fetched.popitem()[1].cancel()
+        # A thread that still reads may take one of them meanwhile.
+        for key in list(self._fetched):
+            if (future := self._fetched.pop(key, None)) is not None:
+                future.cancel()

@@ -110,8 +110,8 @@ class CheckedStore(WrapperStore[Store]):
 
     @property
     def lists_whole_groups(self) -> bool:
-        """Tell whether one request lists all below a key with sizes; a web server takes one for each folder."""
-        return self.fs is not None and not {"http", "https"}.intersection(_protocols_of(self.fs))
+        """Tell whether one request lists all below a key with sizes; other drivers take one for each folder."""
+        return self.fs is not None and not _FLAT.isdisjoint(_protocols_of(getattr(self.fs, "sync_fs", self.fs)))
 
     def forget_listings(self) -> None:
         """Let the driver list anew, where others write to the store as well."""
@@ -229,6 +229,10 @@ class CheckedStore(WrapperStore[Store]):
         """List objects and folders directly below a key."""
         for key in await self._list(prefix, lambda store: store.list_dir(prefix)):
             yield key
+
+
+_FLAT = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
+"""Protocols of object stores, which know keys and no folders."""
 
 
 def _protocols_of(system: Any) -> set[str]:

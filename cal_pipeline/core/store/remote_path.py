@@ -60,8 +60,9 @@ class RemoteStorePath(StorePath):
 
     def get(self, key: str) -> bytes | None:
         """Read the bytes of an object; None if absent."""
-        # A copy, since what is no longer needed is removed from the list meanwhile.
-        taken = (ahead.take(key) for ahead in self._ahead.copy())
+        # A copy, since what is no longer needed is removed from the list meanwhile. All of them hear of it: one that
+        # waited for a key which another has handed over would read no further.
+        taken = [ahead.take(key) for ahead in self._ahead.copy()]
         fetched = next((future for future in taken if future is not None), None)
         fetched = drivers_loop.start(self._read(key)) if fetched is None else fetched
         if not fetched.done():
@@ -81,7 +82,7 @@ class RemoteStorePath(StorePath):
         if self.n_requests == 1:
             yield
             return
-        ahead = ReadAhead(keys, size, lambda key: drivers_loop.start(self._read(key)))
+        ahead = ReadAhead(keys, size, self._fetch)
         self._ahead.append(ahead)
         try:
             yield
@@ -107,6 +108,11 @@ class RemoteStorePath(StorePath):
             self._ahead.remove(hand)
             self._at_hand.remove(hand)
             hand.close()
+
+    def _fetch(self, key: str) -> Fetched:
+        """Start reading an object, unless it is on its way already."""
+        at_hand = (hand.take(key) for hand in self._at_hand.copy())
+        return next((future for future in at_hand if future is not None), None) or drivers_loop.start(self._read(key))
 
     def _start_unread(self, key: str) -> Fetched | None:
         """Start reading an object, unless its digest was noted, which tells that it was read before."""

@@ -283,7 +283,8 @@ class AtmTable(AtmGrid):
         nu = np.asarray(nu, np.float64)
         p = self.clip_pressure(pressure)
         below, above, weight = find_pressures(self.pressure, p)
-        pair = _look_up_layers(self, nu.tobytes(), below, above) if nu.size and self.holds_pressure(pressure) else None
+        look_up = _look_up_layers if nu.size <= _FEW_FREQUENCIES else _look_up_layers.__wrapped__
+        pair = look_up(self, nu.tobytes(), below, above) if nu.size and self.holds_pressure(pressure) else None
         if pair is None:
             self.clip(nu, pressure)  # raises unless there are no frequencies
         b, c = pair.at(weight).reshape(2, -1, *nu.shape) if pair else np.empty((2, self.b.shape[1], *nu.shape))
@@ -349,7 +350,11 @@ class AtmTable(AtmGrid):
                 )
 
 
-@lru_cache(maxsize=4)
+_FEW_FREQUENCIES = 4096
+"""Number of frequencies up to which what was looked up is kept: a megabyte or two; for more it saves little time."""
+
+
+@lru_cache(maxsize=8)
 def _look_up_layers(table: AtmTable, nu: bytes, below: int, above: int) -> BetweenPressures | None:
     """Look up b and c of all layers, (2, L, C), at two pressures; None for frequencies outside the table.
 

@@ -145,7 +145,7 @@ def find_atm_table(frequencies: ArrayLike | Iterable[ArrayLike], pressure: float
     return min(suited)[1]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _step_at(grid: AtmGrid, nu: bytes) -> float | None:
     """Find the widest step of a grid [Hz] at frequencies that scans of a session share; None if it lacks any."""
     frequencies = np.frombuffer(nu, np.float64)

@@ -232,7 +232,7 @@ def _not_made():
 class NotMade:
     """A recipe that cannot be made again where it is sent."""
 
-    def carries(self):
+    def may_carry(self):
         return False
 
     def __reduce__(self):

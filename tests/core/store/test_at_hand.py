@@ -144,3 +144,31 @@ def test_a_forked_child_asks_for_itself(url):
 
 def _read_and_exit(place):
     os._exit(len(place.get("scan_000001/zarr.json")))
+
+
+def test_who_reads_ahead_reads_what_is_at_hand_once(asked, request):
+    where, keys = f"memory://{request.node.name}", [f"scan_000001/source/data/c/{number}" for number in range(120)]
+    place = open_store(where, write=True)
+    for number, key in enumerate(keys):
+        place.put(key, bytes(10 if number % 2 else SMALL + 1))
+    asked.clear()
+    place = open_store(where)
+    with place.at_hand("scan_000001"), place.read_ahead(keys, SMALL):
+        assert [len(place.get(key)) for key in keys] == [10 if number % 2 else SMALL + 1 for number in range(120)]
+    assert sorted(key for operation, key in asked if operation == "read") == sorted(keys)
+
+
+def test_metadata_are_at_hand_before_chunks_as_small(url, asked, monkeypatch):
+    monkeypatch.setattr(at_hand, "_MOST_OBJECTS", 2)
+    with open_store(url).at_hand("scan_000001"):
+        wait_until(lambda: len(asked) == 3)
+    assert all(key.endswith("zarr.json") for operation, key in asked if operation == "read")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "flat"), [("s3", True), (("gs", "gcs"), True), ("memory", True), ("sftp", False), ("https", False)]
+)
+def test_groups_are_at_hand_where_one_request_lists_them(protocol, flat):
+    place = open_store("memory://protocols")
+    place.store.fs.sync_fs.protocol = protocol
+    assert place.store.lists_whole_groups is flat

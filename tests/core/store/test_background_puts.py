@@ -167,11 +167,11 @@ def test_threads_that_wait_for_room_let_another_call_go_on(slow):
         if number == 9:
             other_is_done.set()
 
-    with BlockThreads(2) as threads, ThreadPoolExecutor(1) as pool:
+    with BlockThreads(2) as threads, ThreadPoolExecutor(2) as pool:
         writing = pool.submit(threads.run, map_in_threads, write, range(2))
         waiting.wait(60.0)
         # Both threads have an item without end, which waits for room again and again.
-        threads.run(map_in_threads, work, range(10))
+        pool.submit(threads.run, map_in_threads, work, range(10)).result(60.0)
         writing.result()
     place.make_durable()
     assert sorted(inner.walk()) == ["c.0", "c.1"]

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cal_pipeline.heterodyne.references.atm_table import AtmTable, AtmTableError
@@ -49,7 +49,7 @@ def test_the_date_may_be_given(text, monkeypatch):
     assert table_from_text([text(LOW)], [500.0]).meta["created"] == "1970-01-02"
 
 
-@pytest.mark.slow
+@settings(max_examples=25)
 @given(rows=st.lists(st.tuples(st.floats(0.0, 1e3, width=32), st.floats(0.0, 1e3, width=32)), min_size=2, max_size=20))
 def test_numbers_survive(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("text")
