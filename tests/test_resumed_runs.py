@@ -53,13 +53,13 @@ def night(make_session):
 
 @pytest.fixture(scope="module")
 def same_night(configure, simulate_once):
-    """The night for all tests that do not change it."""
+    """Session of the night, shared by all tests that only read it."""
     return simulate_once(configure(**NIGHT))
 
 
 @pytest.fixture(scope="module")
 def fresh(same_night, calibrate_to, tmp_path_factory):
-    """What an unbroken run makes of it; no test may change it."""
+    """Product of an unbroken run over that night, shared by all tests, which only read it."""
     return calibrate_to(tmp_path_factory.mktemp("fresh") / "fresh.zarr", same_night, **SKY)
 
 

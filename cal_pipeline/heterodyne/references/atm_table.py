@@ -351,7 +351,7 @@ class AtmTable(AtmGrid):
 
 
 _FEW_FREQUENCIES = 4096
-"""Number of frequencies up to which what was looked up is kept: a megabyte or two; for more it saves little time."""
+"""Largest number of frequencies whose coefficients are cached, up to 2 MB an entry; for more the gain is small."""
 
 
 @lru_cache(maxsize=8)
